@@ -1,0 +1,148 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AssignmentSpec is what the hub decided for one cluster. Only the hub writes it.
+type AssignmentSpec struct {
+	// Entries holds one entry per Kustomization assigned to the cluster.
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Entries []AssignmentEntry `json:"entries,omitempty"`
+}
+
+// AssignmentEntry says what one Kustomization wants on the cluster.
+type AssignmentEntry struct {
+	// Name of the Kustomization, in the namespace of the Assignment.
+	Name string `json:"name"`
+
+	// Revision of the source that was rendered.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// Digest of the rendered bundle: "sha256:<hex>".
+	// +optional
+	Digest string `json:"digest,omitempty"`
+
+	// Interval between two full verifications.
+	Interval metav1.Duration `json:"interval"`
+	// RetryInterval between two tries after a failure.
+	RetryInterval metav1.Duration `json:"retryInterval"`
+	// Timeout for the objects to become healthy.
+	Timeout metav1.Duration `json:"timeout"`
+
+	// +optional
+	Prune bool `json:"prune,omitempty"`
+	// +optional
+	Force bool `json:"force,omitempty"`
+	// +optional
+	Wait bool `json:"wait,omitempty"`
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// DependsOn names entries that must be ready first.
+	// +optional
+	DependsOn []string `json:"dependsOn,omitempty"`
+
+	// AllowPrune says that a person acknowledged, for this revision, an empty build or a prune
+	// beyond the guard.
+	// +optional
+	AllowPrune bool `json:"allowPrune,omitempty"`
+
+	// Remove says that the Kustomization no longer wants the cluster: its objects go as
+	// deletionPolicy says, then the entry.
+	// +optional
+	Remove bool `json:"remove,omitempty"`
+
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// RequestedAt is a value that asks for a full verification when it changes.
+	// +optional
+	RequestedAt string `json:"requestedAt,omitempty"`
+}
+
+// AssignmentStatus is what the engine reports. Only the engine's side writes it.
+type AssignmentStatus struct {
+	// Entries holds one entry per entry of the spec that the engine has taken up.
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Entries []AssignmentEntryStatus `json:"entries,omitempty"`
+}
+
+// AssignmentEntryStatus says how one Kustomization stands on the cluster.
+type AssignmentEntryStatus struct {
+	// Name of the Kustomization.
+	Name string `json:"name"`
+
+	// Revision that was attempted last.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// Digest that was attempted last.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+
+	// AppliedRevision is the last revision all of whose objects were applied.
+	// +optional
+	AppliedRevision string `json:"appliedRevision,omitempty"`
+	// AppliedDigest is the digest of that revision.
+	// +optional
+	AppliedDigest string `json:"appliedDigest,omitempty"`
+
+	// Ready is True, False, or Unknown while it is being worked on.
+	Ready metav1.ConditionStatus `json:"ready"`
+	// Reason is one of the reasons in this package.
+	Reason string `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// +optional
+	Objects ObjectCounts `json:"objects,omitempty"`
+
+	// Drift counts the corrections since the engine started.
+	// +optional
+	Drift int64 `json:"drift,omitempty"`
+
+	// VerifiedAt is when all objects were last known to stand as wanted.
+	// +optional
+	VerifiedAt *metav1.Time `json:"verifiedAt,omitempty"`
+
+	// HandledAt is the requestedAt that was handled last.
+	// +optional
+	HandledAt string `json:"handledAt,omitempty"`
+
+	// Removed says that an entry with remove has nothing left on the cluster.
+	// +optional
+	Removed bool `json:"removed,omitempty"`
+}
+
+// Assignment is the contract between the hub's decisions and whoever applies them. There is one per
+// Cluster, of the same name and namespace.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=asg,categories=skerry
+// +kubebuilder:printcolumn:name="Entries",type=string,JSONPath=`.spec.entries[*].name`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.entries[*].ready`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Assignment struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +optional
+	Spec AssignmentSpec `json:"spec,omitempty"`
+	// +optional
+	Status AssignmentStatus `json:"status,omitempty"`
+}
+
+// AssignmentList is a list of Assignment.
+//
+// +kubebuilder:object:root=true
+type AssignmentList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Assignment `json:"items"`
+}

@@ -1,0 +1,110 @@
+package v1alpha1
+
+import (
+	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ClusterSpec says how to reach one cluster. The Cluster named "hub" is the hub's own and has
+// neither kubeConfig nor agent; every other has exactly one of the two.
+type ClusterSpec struct {
+	// KubeConfig is for a cluster that the hub reaches.
+	// +optional
+	KubeConfig *KubeConfig `json:"kubeConfig,omitempty"`
+
+	// Agent is for a cluster that reaches the hub: an agent there pulls.
+	// +optional
+	Agent *Agent `json:"agent,omitempty"`
+
+	// Vars are seen by path and by postBuild of every Kustomization on this cluster.
+	// +kubebuilder:validation:MaxProperties=128
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && k != 'cluster_name' && k != 'cluster_namespace')",message="a key of vars must be a variable name other than cluster_name and cluster_namespace"
+	// +optional
+	Vars map[string]VarValue `json:"vars,omitempty"`
+
+	// Suspend leaves the cluster as it is.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// VarValue is the value of one variable.
+// +kubebuilder:validation:MaxLength=4096
+type VarValue string
+
+// KubeConfig names the Secret that holds a kubeconfig.
+type KubeConfig struct {
+	// SecretRef names a Secret of the same namespace, and the key in it ("value", or "value.yaml",
+	// when absent). The kubeconfig holds its certificates and token inline.
+	// +required
+	SecretRef meta.SecretKeyReference `json:"secretRef"`
+}
+
+// Agent is for a cluster that pulls.
+type Agent struct{}
+
+// ClusterStatus says what is known of the cluster.
+type ClusterStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Ready (usable), Reachable (heard from).
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// UID of the cluster's kube-system namespace. When it changes, it is another cluster.
+	// +optional
+	UID string `json:"uid,omitempty"`
+
+	// Version of its API server.
+	// +optional
+	Version string `json:"version,omitempty"`
+
+	// LastSeen is when the cluster was last heard from; written when that changes in kind, and
+	// every few minutes, not with every word.
+	// +optional
+	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
+
+	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+}
+
+// Cluster is one edge cluster.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cl,categories=skerry
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Seen",type=date,JSONPath=`.status.lastSeen`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == 'hub' ? !has(self.spec.kubeConfig) && !has(self.spec.agent) : has(self.spec.kubeConfig) != has(self.spec.agent)",message="the Cluster named hub has neither kubeConfig nor agent, every other exactly one of them"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a Cluster has at most 63 characters"
+type Cluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec ClusterSpec `json:"spec"`
+	// +optional
+	Status ClusterStatus `json:"status,omitempty"`
+}
+
+// ClusterList is a list of Cluster.
+//
+// +kubebuilder:object:root=true
+type ClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Cluster `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (c *Cluster) GetConditions() []metav1.Condition { return c.Status.Conditions }
+
+// SetConditions replaces the conditions of the status.
+func (c *Cluster) SetConditions(s []metav1.Condition) { c.Status.Conditions = s }

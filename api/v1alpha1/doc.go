@@ -1,0 +1,68 @@
+// Package v1alpha1 holds the kinds of skerry.dev: GitRepository, Kustomization, Cluster and
+// Assignment, their conditions and the reasons those carry.
+//
+// Where a concept exists in Flux (source.toolkit.fluxcd.io/v1, kustomize.toolkit.fluxcd.io/v1) the
+// field has the same name, meaning and default. The package imports nothing of ours.
+//
+// +kubebuilder:object:generate=true
+// +groupName=skerry.dev
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Group is the API group of every kind in this package.
+const Group = "skerry.dev"
+
+// GroupVersion is the group and version of every kind in this package.
+var GroupVersion = schema.GroupVersion{Group: Group, Version: "v1alpha1"}
+
+var schemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
+
+// AddToScheme registers the kinds of this package.
+var AddToScheme = schemeBuilder.AddToScheme
+
+func addKnownTypes(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion,
+		&GitRepository{}, &GitRepositoryList{},
+		&Kustomization{}, &KustomizationList{},
+		&Cluster{}, &ClusterList{},
+		&Assignment{}, &AssignmentList{},
+	)
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
+
+// Kinds as they stand in a reference.
+const (
+	GitRepositoryKind = "GitRepository"
+	KustomizationKind = "Kustomization"
+	ClusterKind       = "Cluster"
+	AssignmentKind    = "Assignment"
+)
+
+const (
+	// ReconcileRequestAnnotation asks for a reconciliation now: any new value on a GitRepository,
+	// Kustomization or Cluster. The value that was handled is in status.lastHandledReconcileAt.
+	ReconcileRequestAnnotation = "skerry.dev/reconcile-requested-at"
+
+	// AllowPruneAnnotation on a Kustomization acknowledges, for the one revision that is its value,
+	// an empty build or a prune beyond the guard.
+	AllowPruneAnnotation = "skerry.dev/allow-prune"
+
+	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
+	// Kustomization. Its field manager is the lock that keeps two owners apart.
+	OwnerLabel = "skerry.dev/owner"
+
+	// Finalizer keeps a Kustomization or Cluster until what it left on clusters is dealt with.
+	Finalizer = "skerry.dev/finalizer"
+
+	// HubCluster is the name of the Cluster that is the hub's own.
+	HubCluster = "hub"
+
+	// SystemNamespace holds the hub's parts, and on every cluster the inventories.
+	SystemNamespace = "skerry-system"
+)

@@ -1,0 +1,138 @@
+package v1alpha1
+
+import (
+	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// GitRepositorySpec says which repository and which ref of it to follow.
+type GitRepositorySpec struct {
+	// URL of the repository: http, https or ssh. Credentials belong into the Secret, not here.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern="^(http|https|ssh)://[^/\\s]+/[^\\s]*$"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="credentials belong into secretRef, not into the url"
+	// +required
+	URL string `json:"url"`
+
+	// Reference to follow; the branch that the server's HEAD names when absent.
+	// +optional
+	Reference *GitRepositoryRef `json:"ref,omitempty"`
+
+	// Interval between two looks at the ref, from 1s to 24h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="interval must lie between 1s and 24h"
+	// +required
+	Interval metav1.Duration `json:"interval"`
+
+	// Timeout of one look including its fetch, from 1s to 1h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="timeout must lie between 1s and 1h"
+	// +kubebuilder:default="60s"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// SecretRef names a Secret of the same namespace with the credentials. For http(s): username and
+	// password, or bearerToken, and optionally ca.crt. For ssh: identity and known_hosts, and
+	// password where the identity has one.
+	// +optional
+	SecretRef *meta.LocalObjectReference `json:"secretRef,omitempty"`
+
+	// Suspend stops looking at the repository; what was fetched stays in use.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// GitRepositoryRef is a branch, a tag or a commit; commit wins over tag, tag over branch.
+type GitRepositoryRef struct {
+	// Branch to follow.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Branch string `json:"branch,omitempty"`
+
+	// Tag to follow.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Tag string `json:"tag,omitempty"`
+
+	// Commit to stay on, as 40 hexadecimal digits.
+	// +kubebuilder:validation:Pattern="^[0-9a-f]{40}$"
+	// +optional
+	Commit string `json:"commit,omitempty"`
+}
+
+// GitRepositoryStatus says what was fetched last.
+type GitRepositoryStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Ready, Reconciling, Stalled.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Artifact is the tree that Kustomizations render; it stays while later fetches fail.
+	// +optional
+	Artifact *Artifact `json:"artifact,omitempty"`
+
+	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+}
+
+// Artifact names an immutable tree.
+type Artifact struct {
+	// Revision is where the tree comes from: "main@sha1:<commit>", "v1.2@sha1:<commit>" or
+	// "sha1:<commit>".
+	Revision string `json:"revision"`
+
+	// Digest names the content: "sha1:<git tree>".
+	Digest string `json:"digest"`
+
+	// LastUpdateTime is when this revision was fetched.
+	LastUpdateTime metav1.Time `json:"lastUpdateTime"`
+
+	// Size is the sum of the file sizes in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
+}
+
+// GitRepository is a Git repository and a ref to follow.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=gitrepo,categories=skerry
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.artifact.revision`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type GitRepository struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec GitRepositorySpec `json:"spec"`
+	// +optional
+	Status GitRepositoryStatus `json:"status,omitempty"`
+}
+
+// GitRepositoryList is a list of GitRepository.
+//
+// +kubebuilder:object:root=true
+type GitRepositoryList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []GitRepository `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (r *GitRepository) GetConditions() []metav1.Condition { return r.Status.Conditions }
+
+// SetConditions replaces the conditions of the status.
+func (r *GitRepository) SetConditions(c []metav1.Condition) { r.Status.Conditions = c }

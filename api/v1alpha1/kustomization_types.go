@@ -1,0 +1,305 @@
+package v1alpha1
+
+import (
+	"github.com/fluxcd/pkg/apis/kustomize"
+	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DeletionPolicy says what becomes of the objects when their Kustomization, or its assignment to a
+// cluster, goes.
+// +kubebuilder:validation:Enum=Delete;Orphan
+type DeletionPolicy string
+
+const (
+	// DeletionDelete deletes the objects.
+	DeletionDelete DeletionPolicy = "Delete"
+	// DeletionOrphan leaves the objects as they are.
+	DeletionOrphan DeletionPolicy = "Orphan"
+)
+
+// KustomizationSpec says what to render, how, and onto which clusters.
+type KustomizationSpec struct {
+	// SourceRef names the source, in the same namespace.
+	// +required
+	SourceRef SourceReference `json:"sourceRef"`
+
+	// Path of the directory to render, relative to the root of the source. It may hold
+	// ${cluster_name}, ${cluster_namespace} and ${key} for every key of the Cluster's vars.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative and must not contain '..'"
+	// +kubebuilder:default="./"
+	// +optional
+	Path string `json:"path,omitempty"`
+
+	// Clusters says which Clusters of this namespace get the objects; absent, the hub's own.
+	// +optional
+	Clusters *ClusterTargets `json:"clusters,omitempty"`
+
+	// Interval between two full verifications of each cluster, from 5s to 24h. Drift is corrected
+	// as it happens, whatever the interval.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="interval must lie between 5s and 24h"
+	// +required
+	Interval metav1.Duration `json:"interval"`
+
+	// RetryInterval between two tries after a failure, from 1s to 24h; interval when absent.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="retryInterval must lie between 1s and 24h"
+	// +optional
+	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
+
+	// Timeout for the objects to become healthy after they were applied, from 1s to 24h; interval
+	// when absent.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="timeout must lie between 1s and 24h"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// Prune deletes objects that were applied once and are no longer rendered.
+	// +kubebuilder:default=true
+	// +optional
+	Prune *bool `json:"prune,omitempty"`
+
+	// Force deletes and creates again an object whose change the API server refuses because a field
+	// is immutable.
+	// +optional
+	Force bool `json:"force,omitempty"`
+
+	// Wait lets Ready wait until the objects are healthy. When false, Ready says that they are
+	// applied; their health still shows in the counts.
+	// +kubebuilder:default=true
+	// +optional
+	Wait *bool `json:"wait,omitempty"`
+
+	// Suspend stops rendering, applying, pruning and correcting drift.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// DependsOn names Kustomizations of this namespace that must be ready first, on the same
+	// cluster.
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	DependsOn []meta.LocalObjectReference `json:"dependsOn,omitempty"`
+
+	// DeletionPolicy says what becomes of the objects when this Kustomization is deleted or a
+	// cluster is no longer selected.
+	// +kubebuilder:default=Delete
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// TargetNamespace overrides the namespace of every namespaced object.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	TargetNamespace string `json:"targetNamespace,omitempty"`
+
+	// NamePrefix is put before the name of every object.
+	// +kubebuilder:validation:MaxLength=200
+	// +optional
+	NamePrefix string `json:"namePrefix,omitempty"`
+
+	// NameSuffix is put behind the name of every object.
+	// +kubebuilder:validation:MaxLength=200
+	// +optional
+	NameSuffix string `json:"nameSuffix,omitempty"`
+
+	// CommonMetadata is added to every object.
+	// +optional
+	CommonMetadata *CommonMetadata `json:"commonMetadata,omitempty"`
+
+	// Patches are applied after the directory was rendered.
+	// +optional
+	Patches []kustomize.Patch `json:"patches,omitempty"`
+
+	// Images replaces image names, tags and digests.
+	// +optional
+	Images []kustomize.Image `json:"images,omitempty"`
+
+	// Components are directories, relative to path, of kustomize components.
+	// +optional
+	Components []string `json:"components,omitempty"`
+
+	// PostBuild substitutes variables in what was rendered.
+	// +optional
+	PostBuild *PostBuild `json:"postBuild,omitempty"`
+}
+
+// SourceReference names a source in the same namespace.
+type SourceReference struct {
+	// Kind of the source.
+	// +kubebuilder:validation:Enum=GitRepository
+	// +kubebuilder:default=GitRepository
+	// +optional
+	Kind string `json:"kind,omitempty"`
+
+	// Name of the source.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+}
+
+// ClusterTargets selects Clusters of the same namespace.
+type ClusterTargets struct {
+	// Selector picks Clusters by label; an empty one picks every Cluster but the hub's own.
+	// +required
+	Selector metav1.LabelSelector `json:"selector"`
+}
+
+// CommonMetadata is added to every object.
+type CommonMetadata struct {
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// PostBuild substitutes ${variables} in what was rendered. Variables of the Cluster come first,
+// substituteFrom overrides them in its order, substitute overrides all.
+type PostBuild struct {
+	// Substitute holds variables and their values.
+	// +optional
+	Substitute map[string]string `json:"substitute,omitempty"`
+
+	// SubstituteFrom names ConfigMaps and Secrets of this namespace whose data are variables.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	SubstituteFrom []SubstituteReference `json:"substituteFrom,omitempty"`
+}
+
+// SubstituteReference names a ConfigMap or Secret of the same namespace.
+type SubstituteReference struct {
+	// +kubebuilder:validation:Enum=Secret;ConfigMap
+	// +required
+	Kind string `json:"kind"`
+
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+
+	// Optional lets the build go on when the object does not exist.
+	// +optional
+	Optional bool `json:"optional,omitempty"`
+}
+
+// KustomizationStatus rolls up what the clusters report.
+type KustomizationStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Ready, Reconciling, Stalled.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// LastAttemptedRevision is the revision that was rendered last, whether or not that went well.
+	// +optional
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+
+	// LastAppliedRevision is the revision that every cluster counted as ready was ready at last.
+	// +optional
+	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
+
+	// Clusters counts the clusters by state.
+	// +optional
+	Clusters ClusterCounts `json:"clusters,omitempty"`
+
+	// Objects counts the objects of all clusters together.
+	// +optional
+	Objects ObjectCounts `json:"objects,omitempty"`
+
+	// Failures names at most 10 clusters that are not right, and why.
+	// +kubebuilder:validation:MaxItems=10
+	// +optional
+	Failures []ClusterFailure `json:"failures,omitempty"`
+
+	// History holds at most 5 revisions that became ready, the newest first.
+	// +kubebuilder:validation:MaxItems=5
+	// +optional
+	History []HistoryEntry `json:"history,omitempty"`
+
+	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+}
+
+// ClusterCounts counts clusters. Each desired cluster is counted in exactly one of ready,
+// progressing, failed and unreachable; updated ones are at the last attempted revision.
+type ClusterCounts struct {
+	Desired     int32 `json:"desired"`
+	Updated     int32 `json:"updated"`
+	Ready       int32 `json:"ready"`
+	Progressing int32 `json:"progressing"`
+	Failed      int32 `json:"failed"`
+	Unreachable int32 `json:"unreachable"`
+}
+
+// ObjectCounts counts objects.
+type ObjectCounts struct {
+	// Total is how many objects are wanted.
+	Total int32 `json:"total"`
+	// Applied is how many of them stand as wanted.
+	Applied int32 `json:"applied"`
+	// Ready is how many of those are healthy.
+	Ready int32 `json:"ready"`
+}
+
+// ClusterFailure says what is not right on one cluster.
+type ClusterFailure struct {
+	Cluster string `json:"cluster"`
+	Reason  string `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// HistoryEntry is one revision that became ready.
+type HistoryEntry struct {
+	Revision string      `json:"revision"`
+	ReadyAt  metav1.Time `json:"readyAt"`
+}
+
+// Kustomization is a directory of a source, rendered with kustomize and kept on clusters.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ks,categories=skerry
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Clusters",type=integer,JSONPath=`.status.clusters.desired`
+// +kubebuilder:printcolumn:name="OK",type=integer,JSONPath=`.status.clusters.ready`
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.clusters.failed`
+// +kubebuilder:printcolumn:name="Unreachable",type=integer,JSONPath=`.status.clusters.unreachable`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Kustomization struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec KustomizationSpec `json:"spec"`
+	// +optional
+	Status KustomizationStatus `json:"status,omitempty"`
+}
+
+// KustomizationList is a list of Kustomization.
+//
+// +kubebuilder:object:root=true
+type KustomizationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Kustomization `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (k *Kustomization) GetConditions() []metav1.Condition { return k.Status.Conditions }
+
+// SetConditions replaces the conditions of the status.
+func (k *Kustomization) SetConditions(c []metav1.Condition) { k.Status.Conditions = c }
