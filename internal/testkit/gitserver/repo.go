@@ -1,0 +1,175 @@
+package gitserver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Repo is a bare repository of a Host. Commits are written straight into it, without a work tree.
+type Repo struct {
+	name, dir string
+
+	mu sync.Mutex
+	// clock is the time of the last commit in Unix seconds: it only moves by commits, so that the
+	// same commits have the same hashes in every run.
+	clock int64
+}
+
+// Repo returns the repository of that name ("config" or "team/config"), which it creates if it is
+// not there, with "main" as its default branch and pushing allowed. Its path below every server's
+// URL is NAME.git.
+func (h *Host) Repo(name string) (*Repo, error) {
+	r := &Repo{name: name, dir: filepath.Join(h.dir, filepath.FromSlash(name)+".git"), clock: 1_700_000_000}
+	if _, err := os.Stat(filepath.Join(r.dir, "HEAD")); err == nil {
+		return r, nil
+	}
+	ctx := context.Background()
+	if _, err := run(ctx, "", nil, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", r.dir); err != nil {
+		return nil, err
+	}
+	for _, kv := range [][2]string{{"http.receivepack", "true"}, {"gc.auto", "0"}} {
+		if _, err := run(ctx, r.dir, nil, "config", kv[0], kv[1]); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Dir is the folder of the bare repository.
+func (r *Repo) Dir() string { return r.dir }
+
+// Name is the name the repository was asked for by.
+func (r *Repo) Name() string { return r.name }
+
+// Change is one commit to be. Paths are slash-separated and relative to the root.
+type Change struct {
+	// Message defaults to "change".
+	Message string
+	// Write maps paths to the new contents of regular files.
+	Write map[string]string
+	// Delete lists the paths of files and folders to remove.
+	Delete []string
+	// Links maps paths of symbolic links to their targets.
+	Links map[string]string
+	// Submodules maps paths to the 40 hex digits of another repository's commit.
+	Submodules map[string]string
+	// Onto is the commit to start from: empty for the tip of the branch, "none" for no parent and
+	// an empty tree, or any commit, by which the branch is rewritten as by a forced push.
+	Onto string
+}
+
+// Commit applies the change to the branch and returns the hash of the new commit.
+func (r *Repo) Commit(branch string, c Change) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ref := "refs/heads/" + branch
+	from := c.Onto
+	if from == "" {
+		from = "none"
+		if _, err := r.resolve(ref); err == nil {
+			from = ref + "^0"
+		}
+	}
+	var b bytes.Buffer
+	r.clock++
+	fmt.Fprintf(&b, "commit %s\ncommitter Skerry <skerry@example.com> %d +0000\n", ref, r.clock)
+	data(&b, cmp.Or(c.Message, "change"))
+	if from == "none" {
+		b.WriteString("deleteall\n")
+	} else {
+		fmt.Fprintf(&b, "from %s\n", from)
+	}
+	for _, name := range c.Delete {
+		fmt.Fprintf(&b, "D %s\n", quote(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Write)) {
+		fmt.Fprintf(&b, "M 100644 inline %s\n", quote(name))
+		data(&b, c.Write[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Links)) {
+		fmt.Fprintf(&b, "M 120000 inline %s\n", quote(name))
+		data(&b, c.Links[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Submodules)) {
+		fmt.Fprintf(&b, "M 160000 %s %s\n", c.Submodules[name], quote(name))
+	}
+	if from == "none" {
+		// fast-import gives a branch that exists its tip as the parent of a commit without "from".
+		if err := r.deleteRef(ref); err != nil {
+			return "", err
+		}
+	}
+	if _, err := run(context.Background(), r.dir, b.Bytes(), "fast-import", "--quiet", "--force"); err != nil {
+		return "", err
+	}
+	return r.resolve(ref)
+}
+
+// Resolve returns the hash that a branch, a tag (of the tag object, if it is annotated) or any
+// other revision stands for.
+func (r *Repo) Resolve(revision string) (string, error) {
+	out, err := run(context.Background(), r.dir, nil, "rev-parse", "--verify", "--quiet", revision)
+	return strings.TrimSpace(out), err
+}
+
+// resolve reads a reference without a process where it lies in a file of its own.
+func (r *Repo) resolve(ref string) (string, error) {
+	if raw, err := os.ReadFile(filepath.Join(r.dir, filepath.FromSlash(ref))); err == nil {
+		return strings.TrimSpace(string(raw)), nil
+	}
+	return r.Resolve(ref)
+}
+
+// Reset points the branch at any commit, as a forced push does.
+func (r *Repo) Reset(branch, commit string) error {
+	_, err := run(context.Background(), r.dir, nil, "update-ref", "refs/heads/"+branch, commit)
+	return err
+}
+
+// Tag points a tag at a commit and moves it if it is there: an annotated one with a message, a
+// light one without.
+func (r *Repo) Tag(name, commit, message string) error {
+	args := []string{"tag", "--force", name, commit}
+	if message != "" {
+		args = []string{"tag", "--force", "--annotate", "--message", message, name, commit}
+	}
+	_, err := run(context.Background(), r.dir, nil, args...)
+	return err
+}
+
+// DeleteBranch removes a branch; that it is not there is no error.
+func (r *Repo) DeleteBranch(branch string) error { return r.deleteRef("refs/heads/" + branch) }
+
+func (r *Repo) deleteRef(ref string) error {
+	_, err := run(context.Background(), r.dir, nil, "update-ref", "-d", ref)
+	return err
+}
+
+// SetHead makes a branch the default one, whether it exists or not.
+func (r *Repo) SetHead(branch string) error {
+	_, err := run(context.Background(), r.dir, nil, "symbolic-ref", "HEAD", "refs/heads/"+branch)
+	return err
+}
+
+// Config sets a value in the repository's configuration ("uploadpack.allowAnySHA1InWant", "true").
+func (r *Repo) Config(key, value string) error {
+	_, err := run(context.Background(), r.dir, nil, "config", key, value)
+	return err
+}
+
+func data(b *bytes.Buffer, content string) {
+	fmt.Fprintf(b, "data %d\n%s\n", len(content), content)
+}
+
+// quote writes a path as fast-import reads it.
+func quote(name string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(name) + `"`
+}
