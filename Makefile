@@ -1,0 +1,129 @@
+# Everything here needs Go, git and make; whatever else a target needs it builds from Go modules
+# into bin/. `make help` lists the targets.
+
+# Versions of the tools, here and nowhere else. A tool's file in bin/ carries its version, so that
+# another version here is another file and is built. The Kubernetes of the demo, the tests and the
+# benchmarks is pinned in e2e/controlplane/go.mod.
+CONTROLLER_GEN_VERSION := v0.23.0
+GOLANGCI_LINT_VERSION  := v2.15.0
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := $(CURDIR)/bin
+CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
+GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+MODULE  := github.com/skerry-dev/skerry
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Static binaries: they go into an image from scratch.
+GO_BUILD := CGO_ENABLED=0 go build -trimpath
+LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
+
+# The version that an API server reports comes from the linker; without it clients see v0.0.0.
+KUBE_VERSION := $(shell sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' e2e/controlplane/go.mod)
+KUBE_MINOR   := $(word 2,$(subst ., ,$(KUBE_VERSION)))
+KUBE_LDFLAGS := -s -w \
+	-X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) \
+	-X k8s.io/component-base/version.gitMajor=1 \
+	-X k8s.io/component-base/version.gitMinor=$(KUBE_MINOR)
+CONTROLPLANE_SOURCES := $(shell find e2e/controlplane -name '*.go' -not -name '*_test.go') \
+	e2e/controlplane/go.mod e2e/controlplane/go.sum
+
+# Limits of one `go test`; a hang shows as a stack trace and not as a cut-off job.
+TEST_TIMEOUT ?= 10m
+E2E_TIMEOUT  ?= 20m
+# RUN=<regexp> picks cases of the end-to-end tests.
+RUN ?= .
+# Flags of the benchmark, for example BENCH_FLAGS="--workloads 2x5 --repetitions 1".
+BENCH_FLAGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Write deep copies and CRDs again from the types in api/
+	$(CONTROLLER_GEN) object paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd
+
+.PHONY: verify
+verify: generate ## Fail when generated files, formatting, go.mod or go.sum are not as committed
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	if [[ -n $$unformatted ]]; then echo "not formatted with gofmt:"; echo "$$unformatted"; exit 1; fi
+	@for mod in $$(git ls-files '*go.mod'); do \
+		( cd "$$(dirname "$$mod")" && go mod tidy -diff ) || { echo "$$mod or its go.sum is not tidy"; exit 1; }; \
+	done
+	@dirty=$$(git status --porcelain); \
+	if [[ -n $$dirty ]]; then \
+		echo "the tree is not as committed (generated files out of date?):"; echo "$$dirty"; git --no-pager diff --stat; exit 1; \
+	fi
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
+	$(GOLANGCI_LINT) run --timeout 15m ./...
+
+.PHONY: test
+test: build ## Run all tests: pure, API-server and end-to-end
+	go vet ./...
+	go test -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v '^$(MODULE)/e2e')
+	cd e2e/controlplane && go vet ./... && go test -timeout $(TEST_TIMEOUT) ./...
+	$(MAKE) e2e
+
+.PHONY: e2e
+e2e: build ## Run the end-to-end tests: real binaries, API servers and Git servers (RUN=<regexp> picks)
+	go test -count=1 -timeout $(E2E_TIMEOUT) -run '$(RUN)' ./e2e/...
+
+.PHONY: bench
+bench: build ## Measure against the floor and compare with the targets (BENCH_FLAGS=...)
+	go run ./e2e/bench $(BENCH_FLAGS)
+
+.PHONY: demo
+demo: build ## Show the whole way on three edge clusters; stays up until Ctrl-C (ONCE=1: exits)
+	@go build -o bin/skerry-demo ./e2e/demo
+	@exec bin/skerry-demo $(if $(ONCE),--once)
+
+.PHONY: build
+build: skerry controlplane ## Build static binaries into bin/
+
+.PHONY: skerry
+skerry: ## Build bin/skerry and bin/skerry-hub
+	@if [[ ! -x bin/skerry-hub ]]; then echo "building bin/skerry and bin/skerry-hub: the first time compiles client-go and kustomize, about two minutes"; fi
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
+
+.PHONY: controlplane
+controlplane: bin/skerry-controlplane bin/skerry-kwok ## Build the Kubernetes that demo, tests and benchmarks run on
+
+# Kept apart from the dependency graph of the product: a module of its own, and built when its
+# sources change and not at each call, because linking it alone takes a while.
+bin/skerry-controlplane: $(CONTROLPLANE_SOURCES)
+	@echo "building bin/skerry-controlplane: etcd and Kubernetes $(KUBE_VERSION) from source, so that no container engine is needed; the first time takes about five minutes"
+	cd e2e/controlplane && $(GO_BUILD) -ldflags '$(KUBE_LDFLAGS)' -o $(BIN)/skerry-controlplane .
+
+bin/skerry-kwok: $(CONTROLPLANE_SOURCES)
+	@echo "building bin/skerry-kwok: nodes that exist on paper only, whose Pods become ready"
+	cd e2e/controlplane && $(GO_BUILD) -ldflags '-s -w' -o $(BIN)/skerry-kwok ./kwok
+
+.PHONY: image
+image: build ## Build the hub's container image with buildah, podman or docker
+	@engine=$$(command -v buildah || command -v podman || command -v docker) || { echo "image needs buildah, podman or docker"; exit 1; }; \
+	"$$engine" build -t skerry-hub:$(VERSION) .
+
+$(CONTROLLER_GEN):
+	@echo "building controller-gen $(CONTROLLER_GEN_VERSION): it writes deep copies and CRDs"
+	$(call install-tool,sigs.k8s.io/controller-tools/cmd/controller-gen,$(CONTROLLER_GEN_VERSION),$@)
+
+$(GOLANGCI_LINT):
+	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION): the first time takes some minutes"
+	$(call install-tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION),$@)
+
+# install-tool builds package $(1) at version $(2) as file $(3). `go install` names the file after
+# the package, so it goes through a folder of its own.
+define install-tool
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $(BIN) && \
+	GOBIN=$$dir CGO_ENABLED=0 GOFLAGS= go install $(1)@$(2) && mv "$$dir"/$(notdir $(1)) $(3)
+endef
