@@ -1,0 +1,161 @@
+// Package house holds the arrows of the house over everything that is linked. The linter sees what
+// a file imports; this sees what comes along with it, so that "the agent never links kustomize"
+// cannot be broken through a third package.
+package house
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/skerry-dev/skerry/"
+
+// arrow forbids that packages link others. Prefixes stand for whole path elements.
+type arrow struct {
+	name   string
+	from   []string // prefixes below the module
+	except []string
+	never  []string // prefixes, of any module
+}
+
+var (
+	core        = []string{"internal/object", "internal/build", "internal/tree", "internal/inventory", "internal/plan", "internal/fleet", "internal/health", "internal/report"}
+	adapters    = []string{"internal/git", "internal/artifact", "internal/apply", "internal/target"}
+	composition = []string{"internal/hub", "internal/cli", "internal/agent"}
+)
+
+var arrows = []arrow{
+	{
+		name:  "api imports nothing of ours",
+		from:  []string{"api"},
+		never: ours("internal", "controllers", "cmd", "config"),
+	},
+	{
+		name:  "the core knows no adapter, engine or controller",
+		from:  core,
+		never: ours(append(append([]string{"internal/engine", "controllers", "cmd"}, adapters...), composition...)...),
+	},
+	{
+		name:  "the core has no client",
+		from:  core,
+		never: []string{"k8s.io/client-go/rest", "k8s.io/client-go/kubernetes", "k8s.io/client-go/dynamic", "sigs.k8s.io/controller-runtime/pkg/client", "sigs.k8s.io/controller-runtime/pkg/manager", "github.com/go-git/go-git"},
+		// kstatus, which health stands on, drags client-go's discovery in through its mapper.
+		except: []string{"internal/health"},
+	},
+	{
+		name:  "adapters know no engine and no controller",
+		from:  adapters,
+		never: ours(append([]string{"internal/engine", "controllers", "cmd"}, composition...)...),
+	},
+	{
+		name:  "the engine, and so the agent, links no kustomize, no go-git and no hub",
+		from:  []string{"internal/engine", "internal/agent", "cmd/skerry-agent"},
+		never: append(ours("internal/build", "internal/git", "internal/hub", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
+	},
+	{
+		name:  "controllers know no composition",
+		from:  []string{"controllers"},
+		never: ours(append([]string{"cmd"}, composition...)...),
+	},
+	{
+		name:   "the product links no testkit",
+		from:   []string{"api", "cmd", "controllers", "internal"},
+		except: []string{"internal/testkit"},
+		never:  append(ours("internal/testkit", "e2e"), "testing", "github.com/stretchr/testify"),
+	},
+}
+
+func TestArrows(t *testing.T) {
+	packages := list(t)
+	for _, a := range arrows {
+		t.Run(a.name, func(t *testing.T) {
+			for _, p := range packages {
+				path, ok := strings.CutPrefix(p.ImportPath, module)
+				if !ok || !within(path, a.from) || within(path, a.except) {
+					continue
+				}
+				for _, dep := range p.Deps {
+					if within(dep, a.never) {
+						t.Errorf("%s links %s", path, dep)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestArrowsCanBreak holds the test itself: a rule that matches nothing would pass for ever.
+func TestArrowsCanBreak(t *testing.T) {
+	for path, want := range map[string]bool{
+		"internal/git":        true,
+		"internal/git/x":      true,
+		"internal/gitserver":  false,
+		"other/internal/git":  false,
+		"internal/engine":     false,
+		"internal/artifact/y": true,
+	} {
+		if got := within(path, adapters); got != want {
+			t.Errorf("within(%q, adapters) = %t, want %t", path, got, want)
+		}
+	}
+	linked := map[string]bool{}
+	for _, p := range list(t) {
+		for _, dep := range p.Deps {
+			linked[dep] = true
+		}
+	}
+	for _, dep := range []string{"sigs.k8s.io/kustomize/api/krusty", "github.com/go-git/go-git/v5", "k8s.io/client-go/rest"} {
+		if !linked[dep] {
+			t.Errorf("nothing links %s: does the rule still name what is used?", dep)
+		}
+	}
+}
+
+type pkg struct {
+	ImportPath string
+	Deps       []string
+}
+
+// list returns every package of the module with all that it links, tests left out.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", module+"...")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("cannot list packages: %v\n%s", err, stderr.String())
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("cannot read go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+func within(path string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+func ours(paths ...string) []string {
+	all := make([]string, 0, len(paths))
+	for _, p := range paths {
+		all = append(all, module+p)
+	}
+	return all
+}
