@@ -1,0 +1,276 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func open(t *testing.T, dir string, o Options) *Store {
+	t.Helper()
+	if o.Now == nil {
+		o.Now = (&clock{at: time.Unix(1000, 0)}).now
+	}
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func bundle(t *testing.T, names ...string) *object.Bundle {
+	t.Helper()
+	var objects []object.Object
+	for _, name := range names {
+		o, err := object.FromMap(map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap",
+			"metadata": map[string]any{"name": name, "namespace": "apps"},
+			"data":     map[string]any{"key": strings.Repeat("x", 100)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, o)
+	}
+	b, err := object.NewBundle(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+func put(t *testing.T, s *Store, b *object.Bundle) string {
+	t.Helper()
+	digest, err := s.Put(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+func TestPutAndGetAcrossProcesses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "below", "bundles")
+	want := bundle(t, "a", "b")
+	digest := put(t, open(t, dir, Options{}), want)
+	if digest != want.Digest() {
+		t.Errorf("digest %s", digest)
+	}
+	got, err := open(t, dir, Options{}).Get(t.Context(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bundle (-want +got):\n%s", diff)
+	}
+	info, err := os.Stat(filepath.Join(dir, name(digest)))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestEmptyBundle(t *testing.T) {
+	s := open(t, t.TempDir(), Options{CacheBytes: 1})
+	digest := put(t, s, &object.Bundle{})
+	b, err := s.Get(t.Context(), digest)
+	if err != nil || len(b.Objects) != 0 {
+		t.Errorf("%v, %v", b, err)
+	}
+}
+
+func TestGetOfWhatIsMissing(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for _, digest := range []string{
+		bundle(t, "never-stored").Digest(), "", "sha256:", "sha256:../../etc/passwd",
+		"sha256:" + strings.Repeat("A", 64), "sha1:" + strings.Repeat("a", 64),
+	} {
+		if _, err := s.Get(t.Context(), digest); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %v", digest, err)
+		}
+		if s.Has(digest) {
+			t.Errorf("%q is there", digest)
+		}
+	}
+}
+
+func TestDamagedFilesAreMissing(t *testing.T) {
+	for what, damage := range map[string]func(path string) error{
+		"cut off":   func(p string) error { return os.Truncate(p, 10) },
+		"emptied":   func(p string) error { return os.Truncate(p, 0) },
+		"changed":   func(p string) error { return os.WriteFile(p, bundle(t, "other").Encode(), 0o600) },
+		"garbage":   func(p string) error { return os.WriteFile(p, []byte("{{{\n"), 0o600) },
+		"not there": os.Remove,
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			b := bundle(t, "a", "b")
+			digest := put(t, open(t, dir, Options{}), b)
+			path := filepath.Join(dir, name(digest))
+			if err := damage(path); err != nil {
+				t.Fatal(err)
+			}
+			s := open(t, dir, Options{})
+			if _, err := s.Get(t.Context(), digest); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Get: %v", err)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the file is still there: %v", err)
+			}
+			if s.Has(digest) {
+				t.Error("Has says that it is there")
+			}
+			put(t, s, b)
+			if _, err := s.Get(t.Context(), digest); err != nil {
+				t.Errorf("Get after a new Put: %v", err)
+			}
+		})
+	}
+}
+
+func TestOpenRemovesWhatWasHalfWritten(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"tmp-1", "tmp-99", "not-ours"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, dir, Options{})
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "not-ours" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestFailedWriteLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	b := bundle(t, "a")
+	// A folder in the place of the file makes the rename fail, as a full disk would the write.
+	if err := os.MkdirAll(filepath.Join(dir, name(b.Digest()), "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(b); err == nil {
+		t.Fatal("no error")
+	}
+	if s.Has(b.Digest()) {
+		t.Error("Has says that it is there")
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "tmp-*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+func TestCollect(t *testing.T) {
+	c := &clock{at: time.Unix(1000, 0)}
+	dir := t.TempDir()
+	s := open(t, dir, Options{Now: c.now, Grace: time.Minute})
+	kept, gone, asked := put(t, s, bundle(t, "kept")), put(t, s, bundle(t, "gone")), put(t, s, bundle(t, "asked"))
+	keep := map[string]struct{}{kept: {}}
+
+	if n, err := s.Collect(keep); n != 0 || err != nil {
+		t.Fatalf("within grace: %d, %v", n, err)
+	}
+	c.at = c.at.Add(time.Minute)
+	if !s.Has(asked) {
+		t.Fatal("asked is missing")
+	}
+	if n, err := s.Collect(keep); n != 1 || err != nil {
+		t.Fatalf("after grace: %d, %v", n, err)
+	}
+	for digest, want := range map[string]bool{kept: true, gone: false, asked: true} {
+		_, err := s.Get(t.Context(), digest)
+		if got := err == nil; got != want {
+			t.Errorf("%s: %v", digest, err)
+		}
+	}
+	// A process that starts cannot know what is about to be used: grace starts anew.
+	again := open(t, dir, Options{Now: c.now, Grace: time.Minute})
+	if n, err := again.Collect(nil); n != 0 || err != nil {
+		t.Errorf("after a restart: %d, %v", n, err)
+	}
+}
+
+func TestCacheIsBoundedAndShared(t *testing.T) {
+	one := bundle(t, "a")
+	s := open(t, t.TempDir(), Options{CacheBytes: int64(2*one.Size()) + 10})
+	digests := []string{put(t, s, one), put(t, s, bundle(t, "b")), put(t, s, bundle(t, "c"))}
+	if s.cache.size > s.cache.limit || s.cache.order.Len() != 2 {
+		t.Errorf("%d bytes in %d bundles", s.cache.size, s.cache.order.Len())
+	}
+	first, err := s.Get(t.Context(), digests[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == one {
+		t.Error("the oldest is still in memory")
+	}
+	if again, _ := s.Get(t.Context(), digests[0]); again != first {
+		t.Error("a second Get decodes again")
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	c := &clock{at: time.Unix(1000, 0)}
+	s := open(t, t.TempDir(), Options{CacheBytes: 1, Now: c.now})
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			b := bundle(t, fmt.Sprint(i%4))
+			digest, err := s.Put(b)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got, err := s.Get(t.Context(), digest)
+			if err != nil || got.Digest() != digest {
+				t.Errorf("%v", err)
+			}
+			if _, err := s.Collect(nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestGetIsCancelled(t *testing.T) {
+	s := open(t, t.TempDir(), Options{CacheBytes: 1})
+	digest := put(t, s, bundle(t, "a"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// Both ends of the select may be ready; what must not happen is another error.
+	if _, err := s.Get(ctx, digest); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	i := 0
+	for b.Loop() {
+		i++
+		o, _ := object.FromMap(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint(i)}})
+		one, _ := object.NewBundle([]object.Object{o})
+		if _, err := s.Put(&one); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
