@@ -1,0 +1,57 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// CLI is bin/skerry with the hub's kubeconfig in its environment.
+type CLI struct {
+	program string
+	env     []string
+}
+
+// NewCLI returns the CLI of a hub whose kubeconfig is in that file.
+func NewCLI(kubeconfig string) (*CLI, error) {
+	program, err := Binary("skerry")
+	if err != nil {
+		return nil, err
+	}
+	env := []string{"KUBECONFIG=" + kubeconfig, "NO_COLOR=1"}
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); name != "KUBECONFIG" && !strings.HasPrefix(name, "SKERRY_") {
+			env = append(env, kv)
+		}
+	}
+	return &CLI{program: program, env: env}, nil
+}
+
+// Result is how one command went.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+	Took           time.Duration
+}
+
+// Run runs `skerry args...`. That it ends with another code than 0 is no error; that it could not
+// be run is.
+func (c *CLI) Run(ctx context.Context, stdin string, args ...string) (Result, error) {
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.program, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &errs
+	cmd.Stdin = strings.NewReader(stdin)
+	started := time.Now()
+	err := cmd.Run()
+	r := Result{Stdout: out.String(), Stderr: errs.String(), Took: time.Since(started)}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
+		r.Code = exit.ExitCode()
+		return r, nil
+	}
+	return r, err
+}
