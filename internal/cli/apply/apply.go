@@ -1,0 +1,159 @@
+// Package apply brings manifests onto a cluster from the command line, by server-side apply.
+//
+// It promises that a second run with the same manifests writes nothing, and that it can be stopped
+// between any two writes and started again.
+package apply
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// FieldManager is the command line's.
+const FieldManager = "skerry-cli"
+
+// Result says what an apply did.
+type Result string
+
+// Results.
+const (
+	Created   Result = "created"
+	Changed   Result = "changed"
+	Unchanged Result = "unchanged"
+)
+
+// Object applies one manifest with force. Whether it changes anything is asked of the API server by
+// a dry run first: an apply that changes nothing else would still note its manager and time, and
+// fight with whoever keeps the object from then on.
+func Object(ctx context.Context, c client.Client, manifest *unstructured.Unstructured) (Result, error) {
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(manifest.GroupVersionKind())
+	err := c.Get(ctx, client.ObjectKeyFromObject(manifest), live)
+	if apierrors.IsNotFound(err) {
+		return Created, send(ctx, c, manifest)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", Name(manifest), err)
+	}
+	wanted := manifest.DeepCopy()
+	if err := patch(ctx, c, wanted, client.DryRunAll); err != nil {
+		return "", err
+	}
+	if same(live, wanted) {
+		return Unchanged, nil
+	}
+	return Changed, send(ctx, c, manifest)
+}
+
+// send applies a copy, so that the manifest stays what it was.
+func send(ctx context.Context, c client.Client, manifest *unstructured.Unstructured) error {
+	return patch(ctx, c, manifest.DeepCopy())
+}
+
+func patch(ctx context.Context, c client.Client, o *unstructured.Unstructured, options ...client.ApplyOption) error {
+	options = append(options, client.FieldOwner(FieldManager), client.ForceOwnership)
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), options...); err != nil {
+		return fmt.Errorf("cannot apply %s: %w", Name(o), err)
+	}
+	return nil
+}
+
+// same compares two answers of the API server but for what each write changes.
+func same(a, b *unstructured.Unstructured) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	for _, o := range []*unstructured.Unstructured{a, b} {
+		o.SetManagedFields(nil)
+		o.SetResourceVersion("")
+		o.SetGeneration(0)
+	}
+	return apiequality.Semantic.DeepEqual(a.Object, b.Object)
+}
+
+// HandOver takes the command line's name off an object that the hub keeps, so that what goes from
+// Git goes from the object too: a field with two managers stays when one of them lets go. It changes
+// no field. It returns false when the hub does not keep the object, which is then left as it is.
+func HandOver(ctx context.Context, c client.Client, manifest *unstructured.Unstructured, hubManager string) (bool, error) {
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(manifest.GroupVersionKind())
+	if err := c.Get(ctx, client.ObjectKeyFromObject(manifest), live); err != nil {
+		return false, fmt.Errorf("cannot read %s: %w", Name(manifest), err)
+	}
+	var kept []metav1.ManagedFieldsEntry
+	ours, hubs := false, false
+	for _, entry := range live.GetManagedFields() {
+		applied := entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+		hubs = hubs || applied && entry.Manager == hubManager
+		if applied && entry.Manager == FieldManager {
+			ours = true
+			continue
+		}
+		kept = append(kept, entry)
+	}
+	if !ours || !hubs {
+		return hubs, nil
+	}
+	body, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+		{"op": "replace", "path": "/metadata/managedFields", "value": kept},
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot encode a patch: %w", err)
+	}
+	if err := c.Patch(ctx, live, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager)); err != nil {
+		return false, fmt.Errorf("cannot hand %s over to the hub: %w", Name(manifest), err)
+	}
+	return true, nil
+}
+
+// Name is how a person calls an object: "deployment skerry-system/skerry-hub".
+func Name(o *unstructured.Unstructured) string {
+	name := strings.ToLower(o.GetKind()) + " "
+	if o.GetNamespace() != "" {
+		name += o.GetNamespace() + "/"
+	}
+	return name + o.GetName()
+}
+
+// FromTyped turns an object of a known kind into a manifest, without the empty fields that only Go
+// has.
+func FromTyped(c *runtime.Scheme, o client.Object) (*unstructured.Unstructured, error) {
+	kinds, _, err := c.ObjectKinds(o)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode %T: %w", o, err)
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode %T: %w", o, err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(kinds[0])
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(u.Object, "status")
+	return u, nil
+}
+
+// YAML writes manifests as one stream.
+func YAML(manifests []*unstructured.Unstructured) ([]byte, error) {
+	var out bytes.Buffer
+	for _, m := range manifests {
+		doc, err := yaml.Marshal(m.Object)
+		if err != nil {
+			return nil, fmt.Errorf("cannot write %s as YAML: %w", Name(m), err)
+		}
+		out.WriteString("---\n")
+		out.Write(doc)
+	}
+	return out.Bytes(), nil
+}

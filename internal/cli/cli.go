@@ -1,0 +1,42 @@
+// Package cli is the command line: it puts the commands together and turns what comes of them into
+// an exit code.
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+)
+
+// Main runs the command line of the process and returns its exit code.
+func Main(version string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second Ctrl-C ends the process at once.
+	context.AfterFunc(ctx, stop)
+	log.SetLogger(logr.Discard()) // what the libraries log is not for the person at the terminal
+	return Run(ctx, factory.New(version, os.Getenv), os.Args[1:])
+}
+
+// Run runs one command line and returns its exit code.
+func Run(ctx context.Context, f *factory.Factory, args []string) int {
+	root, started := newRoot(f)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !started() && !errors.Is(err, pflag.ErrHelp) {
+		err = &factory.UsageError{Err: err}
+	}
+	// What a cut-off context leaves behind is told as what it is, whatever was in the way of it.
+	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		err = context.Canceled
+	}
+	return factory.Report(f.IO, cmd.CommandPath(), err)
+}

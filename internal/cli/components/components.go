@@ -1,0 +1,170 @@
+// Package components renders the manifests of the hub for one installation. Same options, same
+// bytes.
+package components
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/skerry-dev/skerry/config"
+)
+
+// Repository is where released images of the hub are.
+const Repository = "ghcr.io/skerry-dev/skerry-hub"
+
+const hubIDFlag = "--hub-id="
+
+// Options say how this hub differs from what config/ holds.
+type Options struct {
+	// Version is the tag of the image, and stands on every object. "" leaves both as they are.
+	Version string
+	// Image replaces the whole name of the image; "" is Repository with Version as tag.
+	Image string
+	// HubID is the hub's identity; "" leaves it to the hub, which takes its cluster's uid.
+	HubID string
+	// CRDsOnly leaves only the kinds and the namespace, for a hub that runs elsewhere.
+	CRDsOnly bool
+	// NotOwnCluster leaves out the right to apply onto the hub's own cluster.
+	NotOwnCluster bool
+}
+
+// Render returns the manifests in the order in which they are applied.
+func Render(o Options) ([]*unstructured.Unstructured, error) {
+	all, err := build()
+	if err != nil {
+		return nil, fmt.Errorf("cannot render the hub's manifests: %w", err)
+	}
+	var out []*unstructured.Unstructured
+	for _, m := range all {
+		if o.CRDsOnly && m.GetKind() != "CustomResourceDefinition" && m.GetKind() != "Namespace" {
+			continue
+		}
+		if o.NotOwnCluster && m.GetKind() == "ClusterRoleBinding" && m.GetName() == "skerry-hub-apply" {
+			continue
+		}
+		if o.Version != "" {
+			labels := m.GetLabels()
+			labels["app.kubernetes.io/version"] = labelValue(o.Version)
+			m.SetLabels(labels)
+		}
+		if m.GetKind() == "Deployment" {
+			if err := adapt(m, o); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// image is the name of the image that the options lead to; "" leaves the one of config/.
+func (o Options) image() string {
+	switch {
+	case o.Image != "":
+		return o.Image
+	case o.Version != "":
+		return Repository + ":" + o.Version
+	}
+	return ""
+}
+
+// HubID returns the identity that the manifests give the hub, "" when they leave it to the hub.
+func HubID(manifests []*unstructured.Unstructured) string {
+	for _, m := range manifests {
+		if m.GetKind() != "Deployment" || m.GetName() != "skerry-hub" {
+			continue
+		}
+		containers, _, _ := unstructured.NestedSlice(m.Object, "spec", "template", "spec", "containers")
+		for _, c := range containers {
+			container, _ := c.(map[string]any)
+			args, _, _ := unstructured.NestedStringSlice(container, "args")
+			for _, arg := range args {
+				if id, ok := strings.CutPrefix(arg, hubIDFlag); ok {
+					return id
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func adapt(deployment *unstructured.Unstructured, o Options) error {
+	containers, _, err := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	if err != nil || len(containers) != 1 {
+		return fmt.Errorf("the hub's Deployment has %d containers, not one (%w)", len(containers), err)
+	}
+	container, ok := containers[0].(map[string]any)
+	if !ok {
+		return fmt.Errorf("the hub's container is a %T", containers[0])
+	}
+	if image := o.image(); image != "" {
+		container["image"] = image
+	}
+	if o.HubID != "" {
+		args, _, err := unstructured.NestedStringSlice(container, "args")
+		if err != nil {
+			return fmt.Errorf("cannot read the hub's arguments: %w", err)
+		}
+		args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, hubIDFlag) })
+		if err := unstructured.SetNestedStringSlice(container, append(args, hubIDFlag+o.HubID), "args"); err != nil {
+			return fmt.Errorf("cannot write the hub's arguments: %w", err)
+		}
+	}
+	return unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers")
+}
+
+// labelValue makes a version fit for a label: "v1.2.3+dirty" has a sign that labels do not.
+func labelValue(version string) string {
+	ok := func(r rune) rune {
+		if r == '-' || r == '.' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}
+	version = strings.Map(ok, version)
+	return strings.Trim(version[:min(len(version), 63)], "-._")
+}
+
+// build runs kustomize over the embedded bases.
+func build() ([]*unstructured.Unstructured, error) {
+	disk := filesys.MakeFsInMemory()
+	err := fs.WalkDir(config.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(config.FS, name)
+		if err != nil {
+			return err
+		}
+		return disk.WriteFile("/"+name, data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionLegacy
+	resources, err := krusty.MakeKustomizer(options).Run(disk, "/")
+	if err != nil {
+		return nil, err
+	}
+	var out []*unstructured.Unstructured
+	for _, r := range resources.Resources() {
+		// Through JSON: kustomize's numbers are ints, those of manifests are int64.
+		body, err := r.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		m := &unstructured.Unstructured{}
+		if err := m.UnmarshalJSON(body); err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}

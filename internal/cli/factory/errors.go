@@ -1,0 +1,109 @@
+package factory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+)
+
+// Exit codes.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1   // something is not ready, was refused or did not work
+	ExitUsage       = 2   // the command line is wrong
+	ExitUnreachable = 3   // the hub's API server could not be asked
+	ExitInterrupted = 130 // Ctrl-C
+)
+
+// ErrSilent ends with ExitFailed; what there was to say has been said.
+var ErrSilent = errors.New("failed")
+
+// UsageError says that the command line is wrong.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usagef returns a *UsageError.
+func Usagef(format string, args ...any) error {
+	return &UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+// NextError is an error that knows what to do about it.
+type NextError struct {
+	Err  error
+	Next string
+}
+
+func (e *NextError) Error() string { return e.Err.Error() }
+func (e *NextError) Unwrap() error { return e.Err }
+
+// Next adds the next step to an error.
+func Next(err error, format string, args ...any) error {
+	return &NextError{Err: err, Next: fmt.Sprintf(format, args...)}
+}
+
+// Report writes an error for a person, with the next step, and returns the exit code. It is the one
+// place where errors become either.
+func Report(s *iostreams.IOStreams, command string, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if errors.Is(err, context.Canceled) {
+		s.Progressf("interrupted; running the same command again goes on from here")
+		return ExitInterrupted
+	}
+	if errors.Is(err, ErrSilent) {
+		return ExitFailed
+	}
+	code, next := classify(command, err)
+	s.Progressf("%s %s", s.Red("error:"), strings.TrimSpace(iostreams.Clean(err.Error())))
+	if next != "" {
+		s.Progressf("%s %s", s.Bold("next:"), iostreams.Clean(next))
+	}
+	return code
+}
+
+func classify(command string, err error) (code int, next string) {
+	var (
+		usage   *UsageError
+		advised *NextError
+		network *url.Error
+		netErr  net.Error
+	)
+	if errors.As(err, &advised) {
+		next = advised.Next
+	}
+	switch {
+	case errors.As(err, &usage):
+		return ExitUsage, first(next, "see '"+command+" --help'")
+	case meta.IsNoMatchError(err):
+		return ExitFailed, first(next, "this cluster has no Skerry yet, or an older one: 'skerry install' or 'skerry bootstrap git' installs it")
+	case apierrors.IsUnauthorized(err):
+		return ExitUnreachable, first(next, "the API server does not accept these credentials: log in again, or name others with --kubeconfig and --context")
+	case apierrors.IsForbidden(err):
+		return ExitFailed, first(next, "use credentials that may do this, with --kubeconfig and --context")
+	case errors.As(err, &network), errors.As(err, &netErr):
+		return ExitUnreachable, first(next, "check that the API server runs and can be reached from here, and that --kubeconfig and --context name the right one")
+	case errors.Is(err, context.DeadlineExceeded):
+		return ExitFailed, first(next, "give it longer with --timeout")
+	}
+	return ExitFailed, next
+}
+
+func first(options ...string) string {
+	for _, o := range options {
+		if o != "" {
+			return o
+		}
+	}
+	return ""
+}

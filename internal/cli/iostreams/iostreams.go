@@ -1,0 +1,107 @@
+// Package iostreams is the terminal as the command line sees it: what came in, what goes to standard
+// output (results) and to standard error (progress and problems), and whether a person is looking.
+//
+// It promises that text from a cluster or a Git server cannot move the cursor, change colours or set
+// the title of a terminal: whoever prints such text passes it through Clean or Line.
+package iostreams
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// IOStreams are the three streams of one run. Nothing else in the command line touches os.Stdin,
+// os.Stdout or os.Stderr.
+type IOStreams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+
+	// Colour says that Out and Err understand ANSI colours.
+	Colour bool
+	// readPassword reads a line without echo; nil when In is not a terminal.
+	readPassword func() ([]byte, error)
+}
+
+// System returns the streams of the process. Colours are on when both standard output and standard
+// error are terminals and the environment (NO_COLOR, TERM) does not object.
+func System(getenv func(string) string) *IOStreams {
+	s := &IOStreams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	tty := func(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+	s.Colour = tty(os.Stdout) && tty(os.Stderr) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+	if tty(os.Stdin) && tty(os.Stderr) {
+		s.readPassword = func() ([]byte, error) { return term.ReadPassword(int(os.Stdin.Fd())) }
+	}
+	return s
+}
+
+// Test returns streams over buffers: without colours, and with nobody to ask.
+func Test() (s *IOStreams, in, out, err *bytes.Buffer) {
+	in, out, err = &bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}
+	return &IOStreams{In: in, Out: out, Err: err}, in, out, err
+}
+
+// CanPrompt says whether a person can be asked.
+func (s *IOStreams) CanPrompt() bool { return s.readPassword != nil }
+
+// Password asks for a value that is not echoed. Call it only when CanPrompt.
+func (s *IOStreams) Password(question string) ([]byte, error) {
+	fmt.Fprintf(s.Err, "%s: ", question)
+	answer, err := s.readPassword()
+	fmt.Fprintln(s.Err)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the answer: %w", err)
+	}
+	return answer, nil
+}
+
+// Progressf writes one line to standard error.
+func (s *IOStreams) Progressf(format string, args ...any) {
+	fmt.Fprintf(s.Err, format+"\n", args...)
+}
+
+// Green, Red and Yellow colour text where colours are on. Text is never told by colour alone.
+func (s *IOStreams) Green(text string) string { return s.paint("32", text) }
+
+// Red colours text.
+func (s *IOStreams) Red(text string) string { return s.paint("31", text) }
+
+// Yellow colours text.
+func (s *IOStreams) Yellow(text string) string { return s.paint("33", text) }
+
+// Bold makes text bold.
+func (s *IOStreams) Bold(text string) string { return s.paint("1", text) }
+
+func (s *IOStreams) paint(code, text string) string {
+	if !s.Colour || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Clean drops what could steer a terminal, newlines excepted: control characters, the bytes that are
+// no UTF-8, and the characters that turn the direction of writing.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == unicode.ReplacementChar:
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// Line is Clean, on one line.
+func Line(text string) string {
+	return strings.Join(strings.Fields(Clean(text)), " ")
+}

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/install"
+	"github.com/skerry-dev/skerry/internal/cli/version"
+)
+
+// newRoot returns the command tree, and whether a command came to run: before that, every error is
+// one of the command line.
+func newRoot(f *factory.Factory) (*cobra.Command, func() bool) {
+	started := false
+	root := &cobra.Command{
+		Use:   "skerry",
+		Short: "GitOps for edge fleets",
+		Long: `Skerry keeps a fleet of clusters on what Git says. One hub watches Git repositories,
+renders them with kustomize and applies them to many edge clusters.
+
+Results go to standard output, progress and problems to standard error.
+
+Exit codes: 0 all is well; 1 something is not ready, was refused or failed; 2 the command
+line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
+		Example: `  # Put a hub onto a cluster, and keep it up to date from Git
+  skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
+    --path clusters/hub --token-file ~/.git-token
+
+  # Add an edge cluster
+  skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop
+
+  # What runs where, and what is not right
+  skerry status`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { started = true; return nil },
+	}
+	root.SetOut(f.IO.Out)
+	root.SetErr(f.IO.Err)
+	root.SetIn(f.IO.In)
+	root.SetFlagErrorFunc(flagError)
+	addGlobalFlags(root.PersistentFlags(), f.Flags)
+	factory.Group(root)
+	root.AddCommand(
+		install.NewCmdInstall(f, nil),
+		version.NewCmdVersion(f, nil),
+	)
+	return root, func() bool { return started }
+}
+
+func addGlobalFlags(flags *pflag.FlagSet, to *factory.Flags) {
+	flags.StringVar(&to.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub's cluster (default: KUBECONFIG, then ~/.kube/config)")
+	flags.StringVar(&to.Context, "context", "", "context of that kubeconfig (default: its current one)")
+	flags.StringVarP(&to.Namespace, "namespace", "n", v1alpha1.SystemNamespace, "namespace of the objects")
+	flags.DurationVar(&to.Timeout, "timeout", 0, "give up after this long (default: 5m where something is waited for, otherwise 30s)")
+}
+
+// flagError names the flags that come near an unknown one.
+func flagError(cmd *cobra.Command, err error) error {
+	err = &factory.UsageError{Err: err}
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := factory.Nearest(unknown.GetSpecifiedName(), known); len(near) > 0 {
+		return factory.Next(err, "did you mean --%s? See '%s --help'", near[0], cmd.CommandPath())
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+// Package wait waits until objects on an API server are as wished. It is woken by watches and never
+// looks on a timer while they hold.
+package wait
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+)
+
+// again is the pause before a watch that was refused or cut off is tried again, and before an API
+// server that does not serve a new kind yet is asked again.
+const again = 500 * time.Millisecond
+
+// Until reads the objects, which carry their names, and calls check; again whenever one of them
+// changes, until check returns true, or an error, or ctx ends. An object that does not exist has no
+// UID when check is called. The error of an ended ctx wraps ctx.Err().
+func Until(ctx context.Context, c client.WithWatch, objects []client.Object, check func() (bool, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wake := make(chan struct{}, 1)
+	for _, o := range objects {
+		list, err := listFor(c, o)
+		if err != nil {
+			return err
+		}
+		go follow(ctx, c, list, o.GetNamespace(), o.GetName(), wake)
+	}
+	for {
+		for _, o := range objects {
+			if err := read(ctx, c, o); err != nil {
+				return err
+			}
+		}
+		if done, err := check(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+		}
+	}
+}
+
+// read gets the object; without one it is emptied but for its name. While the API server cannot be
+// asked it keeps what it had: a hub whose API server restarts is waited for like any other.
+func read(ctx context.Context, c client.Client, o client.Object) error {
+	key := client.ObjectKeyFromObject(o)
+	err := c.Get(ctx, key, o)
+	switch {
+	case apierrors.IsNotFound(err):
+		o.SetUID("")
+		o.SetResourceVersion("")
+		o.SetNamespace(key.Namespace)
+		o.SetName(key.Name)
+		return nil
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), meta.IsNoMatchError(err), ctx.Err() != nil:
+		return fmt.Errorf("cannot read %s: %w", key, err)
+	}
+	return nil
+}
+
+// follow wakes whenever the object changes, and whenever a watch begins, so that nothing that
+// happened between two watches is missed.
+func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace, name string, wake chan<- struct{}) {
+	ring := func() {
+		select {
+		case wake <- struct{}{}:
+		default: // already rung
+		}
+	}
+	for ctx.Err() == nil {
+		w, err := c.Watch(ctx, list, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
+		if err == nil {
+			ring()
+			drain(w, name, ring)
+		}
+		if pause(ctx) != nil {
+			return
+		}
+		ring()
+	}
+}
+
+func drain(w watch.Interface, name string, ring func()) {
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		if event.Type == watch.Error {
+			return
+		}
+		// A server that knows no field selector sends all; only one name is of interest.
+		if o, ok := event.Object.(client.Object); ok && o.GetName() == name {
+			ring()
+		}
+	}
+}
+
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(again)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func listFor(c client.Client, o client.Object) (client.ObjectList, error) {
+	gvk, err := apiutil.GVKForObject(o, c.Scheme())
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch %T: %w", o, err)
+	}
+	gvk.Kind += "List"
+	list, err := c.Scheme().New(gvk)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch %T: %w", o, err)
+	}
+	typed, ok := list.(client.ObjectList)
+	if !ok {
+		return nil, fmt.Errorf("cannot watch %T: %T is no list", o, list)
+	}
+	return typed, nil
+}
+
+// Served calls do until the API server serves the kind that do needs: it does so a moment after the
+// CRD is established, and there is no event for it.
+func Served(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil || !meta.IsNoMatchError(err) && !isPageNotFound(err) {
+			return err
+		}
+		if pause(ctx) != nil {
+			return err
+		}
+	}
+}
+
+// isPageNotFound says that the path is unknown, and not only an object: such an answer names none.
+func isPageNotFound(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Name == ""
+}
