@@ -64,6 +64,8 @@ type Change struct {
 	// Onto is the commit to start from: empty for the tip of the branch, "none" for no parent and
 	// an empty tree, or any commit, by which the branch is rewritten as by a forced push.
 	Onto string
+	// Merge lists further parents, as a merge has; their files are not taken.
+	Merge []string
 }
 
 // Commit applies the change to the branch and returns the hash of the new commit.
@@ -82,10 +84,14 @@ func (r *Repo) Commit(branch string, c Change) (string, error) {
 	r.clock++
 	fmt.Fprintf(&b, "commit %s\ncommitter Skerry <skerry@example.com> %d +0000\n", ref, r.clock)
 	data(&b, cmp.Or(c.Message, "change"))
+	if from != "none" {
+		fmt.Fprintf(&b, "from %s\n", from)
+	}
+	for _, parent := range c.Merge {
+		fmt.Fprintf(&b, "merge %s\n", parent)
+	}
 	if from == "none" {
 		b.WriteString("deleteall\n")
-	} else {
-		fmt.Fprintf(&b, "from %s\n", from)
 	}
 	for _, name := range c.Delete {
 		fmt.Fprintf(&b, "D %s\n", quote(name))

@@ -1,0 +1,142 @@
+package git
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// errPage bounds how much of an error page is read, which nobody is shown.
+const errPage = 4 << 10
+
+// httpSession is go-git's HTTP session over an http.Client of its own, so that authorities, proxy,
+// limits and redirects of one conversation never touch another's.
+type httpSession struct {
+	transport.UploadPackSession
+	*guard
+	base *http.Transport
+}
+
+func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
+	base := &http.Transport{
+		Proxy:                  o.Proxy,
+		DialContext:            new(net.Dialer).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: auth.roots(), MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        30 * time.Second,
+	}
+	g := &guard{base: base, endpoint: e, limits: o.Limits}
+	client := githttp.NewClientWithOptions(&http.Client{Transport: g}, &githttp.ClientOptions{
+		RedirectPolicy: githttp.FollowInitialRedirects,
+	})
+	at := &transport.Endpoint{Protocol: e.scheme, Host: e.hostPort(), Path: e.path}
+	if e.port != "" {
+		port, err := strconv.Atoi(e.port)
+		if err != nil {
+			return nil, fail(ErrInvalidURL, "its port is not a number")
+		}
+		e.port = ""
+		at.Host, at.Port = e.hostPort(), port
+	}
+	s, err := client.NewUploadPackSession(at, auth.method())
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a session: %w", err)
+	}
+	return &httpSession{s, g, base}, nil
+}
+
+func (s *httpSession) Close() error {
+	err := s.UploadPackSession.Close()
+	s.base.CloseIdleConnections()
+	return err
+}
+
+// guard bounds every answer and lets no redirect leave the server: neither credentials nor the
+// choice of what is applied to clusters may move to a host that the user did not name.
+type guard struct {
+	witness
+	base     http.RoundTripper
+	endpoint endpoint
+	limits   Limits
+}
+
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, g.saw(err)
+	}
+	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
+		if err := g.checkRedirect(req, to); err != nil {
+			_ = res.Body.Close()
+			return nil, g.saw(err)
+		}
+	}
+	body := res.Body
+	switch {
+	case res.StatusCode >= http.StatusMultipleChoices:
+		res.Body = readCloser{io.LimitReader(body, errPage), body}
+	case req.Method == http.MethodGet:
+		what := "the list of references exceeds the limit of " + size(g.limits.References)
+		res.Body = drained{&bounded{body, g.limits.References, what, &g.witness}, body}
+	default:
+		what := "the fetch exceeds the limit of " + size(g.limits.Pack)
+		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.witness}, body}
+	}
+	return res, nil
+}
+
+// checkRedirect allows another path on the same server, and https in place of http.
+func (g *guard) checkRedirect(req *http.Request, to *url.URL) error {
+	if req.Method != http.MethodGet {
+		return fail(ErrFetchFailed, "%s redirects a fetch", g.endpoint)
+	}
+	e := g.endpoint
+	same := to.Scheme == e.scheme && cmp.Or(to.Port(), ports[to.Scheme]) == cmp.Or(e.port, ports[e.scheme])
+	upgraded := e.scheme == "http" && to.Scheme == "https" && e.port == "" && to.Port() == ""
+	if strings.EqualFold(to.Hostname(), e.host) && (same || upgraded) {
+		return nil
+	}
+	return fail(ErrFetchFailed, "%s redirects to another server, %s://%s, which is refused: if that is right, use it as the URL",
+		e, to.Scheme, to.Host)
+}
+
+// ports are those that a URL need not spell out.
+var ports = map[string]string{"http": "80", "https": "443"}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// drained reads what is left, a few bytes as a rule, when it is closed, so that the connection can
+// be used for the fetch that follows.
+type drained readCloser
+
+func (d drained) Close() error {
+	_, _ = io.CopyN(io.Discard, d.Reader, errPage)
+	return d.Closer.Close()
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

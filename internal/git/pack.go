@@ -1,0 +1,193 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// packs is the folder of pack files of one repository.
+type packs struct {
+	dir    string
+	limits Limits
+}
+
+// add receives a pack, checks that it keeps to the limits, indexes it and puts it beside the others.
+// A pack without objects adds nothing, and what fails leaves nothing behind.
+func (p packs) add(ctx context.Context, from io.Reader) (err error) {
+	f, err := os.CreateTemp(p.dir, "tmp_pack_")
+	if err != nil {
+		return disk("keep a pack", err)
+	}
+	defer os.Remove(f.Name()) // what is kept has another name by then
+	defer f.Close()
+	defer func() {
+		// go-git reads what a stranger made: a panic in there must not take all tenants with it.
+		if r := recover(); r != nil {
+			err = errMalformed
+		}
+	}()
+	if _, err := io.Copy(toDisk{f}, from); err != nil {
+		return err
+	}
+	count, err := p.scan(ctx, f)
+	if err != nil || count == 0 {
+		return err
+	}
+	index, err := p.index(ctx, f)
+	if err != nil {
+		return err
+	}
+	return p.keep(f, index)
+}
+
+// toDisk tells what is wrong with the disk from what is wrong with the server.
+type toDisk struct{ *os.File }
+
+func (d toDisk) Write(b []byte) (int, error) {
+	n, err := d.File.Write(b)
+	return n, disk("keep a pack", err)
+}
+
+// errMalformed leaves out go-git's words, which are about offsets and change from fetch to fetch.
+var errMalformed = fail(ErrFetchFailed, "the server sent a malformed pack")
+
+func malformed(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errMalformed
+}
+
+// patient reads a file until ctx ends.
+type patient struct {
+	*os.File
+	ctx context.Context
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.File.Read(b)
+}
+
+// scan reads the whole pack once, before anything reserves memory by what the pack says of itself: a
+// few bytes can announce an object of any size. It returns the number of objects.
+func (p packs) scan(ctx context.Context, f *os.File) (uint32, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, disk("read a pack", err)
+	}
+	s := packfile.NewScanner(patient{f, ctx})
+	_, count, err := s.Header()
+	if err != nil {
+		return 0, malformed(ctx)
+	}
+	if int64(count) > p.limits.Objects {
+		return 0, fail(ErrTooLarge, "the fetch has more than %d objects", p.limits.Objects)
+	}
+	var inflated int64
+	for range count {
+		length, err := p.objectSize(s)
+		if err != nil {
+			return 0, errors.Join(ctx.Err(), err)
+		}
+		if inflated += length; inflated > p.limits.Inflated {
+			return 0, fail(ErrTooLarge, "the objects of the fetch exceed the limit of %s", size(p.limits.Inflated))
+		}
+	}
+	if _, err := s.Checksum(); err != nil {
+		return 0, malformed(ctx)
+	}
+	return count, nil
+}
+
+// objectSize is how many bytes the next object has when it is complete.
+func (p packs) objectSize(s *packfile.Scanner) (int64, error) {
+	header, err := s.NextObjectHeader()
+	if err != nil {
+		return 0, errMalformed
+	}
+	length := header.Length
+	if header.Type.IsDelta() && 0 <= length && length <= p.limits.Object {
+		if length, err = deltaTarget(s); err != nil {
+			return 0, err
+		}
+	}
+	if length < 0 || length > p.limits.Object {
+		return 0, fail(ErrTooLarge, "the fetch has an object above the limit of %s", size(p.limits.Object))
+	}
+	return length, nil
+}
+
+// deltaTarget reads the delta that comes next and returns the size of what it makes, which stands
+// second at its beginning, behind the size of what it starts from.
+func deltaTarget(s *packfile.Scanner) (int64, error) {
+	var head prefix
+	if _, _, err := s.NextObject(&head); err != nil {
+		return 0, errMalformed
+	}
+	r := bytes.NewReader(head.kept)
+	if _, err := binary.ReadUvarint(r); err != nil {
+		return 0, errMalformed
+	}
+	target, err := binary.ReadUvarint(r)
+	if err != nil {
+		return 0, errMalformed
+	}
+	return int64(target), nil //nolint:gosec // what overflows is negative, and refused
+}
+
+// prefix keeps the beginning of what is written to it.
+type prefix struct{ kept []byte }
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if room := 2*binary.MaxVarintLen64 - len(p.kept); room > 0 {
+		p.kept = append(p.kept, b[:min(room, len(b))]...)
+	}
+	return len(b), nil
+}
+
+func (p packs) index(ctx context.Context, f *os.File) (*idxfile.MemoryIndex, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, disk("read a pack", err)
+	}
+	var w idxfile.Writer
+	parser, err := packfile.NewParser(packfile.NewScanner(patient{f, ctx}), &w)
+	if err != nil {
+		return nil, malformed(ctx)
+	}
+	if _, err := parser.Parse(); err != nil {
+		return nil, malformed(ctx)
+	}
+	return w.Index()
+}
+
+// keep gives the pack and its index their names, the index first: a pack counts once it is there.
+func (p packs) keep(f *os.File, index *idxfile.MemoryIndex) error {
+	base := filepath.Join(p.dir, fmt.Sprintf("pack-%x", index.PackfileChecksum))
+	idx, err := os.CreateTemp(p.dir, "tmp_idx_")
+	if err != nil {
+		return disk("keep an index", err)
+	}
+	defer os.Remove(idx.Name())
+	_, err = idxfile.NewEncoder(idx).Encode(index)
+	if err := errors.Join(err, idx.Close()); err != nil {
+		return disk("keep an index", err)
+	}
+	if err := os.Rename(idx.Name(), base+".idx"); err != nil {
+		return disk("keep an index", err)
+	}
+	if err := os.Rename(f.Name(), base+".pack"); err != nil {
+		return disk("keep a pack", err)
+	}
+	return nil
+}

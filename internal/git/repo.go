@@ -1,0 +1,289 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+const (
+	// history is how many commits, counted back from the one followed, a fetch asks for: enough to
+	// tell a forced push from an ordinary one, few enough to cost little more than one.
+	history = 20
+	// deltaCache bounds the memory for bases of deltas while one repository is read, in bytes.
+	deltaCache = 8 << 20
+	// followed is the reference under which the commit fetched last is kept.
+	followed = plumbing.ReferenceName("refs/heads/followed")
+)
+
+// repo is one kept bare repository on the disk.
+type repo struct {
+	dir    string
+	limits Limits
+	packs  packs
+
+	// turn is held by whoever fetches: it has room for one.
+	turn chan struct{}
+	// checked is the commit that is known to be there completely, or nil.
+	checked atomic.Pointer[Commit]
+	// reading is locked for reading while files are read, and for writing while some are removed.
+	reading sync.RWMutex
+}
+
+func newRepo(dir string, limits Limits) *repo {
+	return &repo{
+		dir: dir, limits: limits, turn: make(chan struct{}, 1),
+		packs: packs{dir: filepath.Join(dir, "objects", "pack"), limits: limits},
+	}
+}
+
+// take waits for the turn to fetch.
+func (r *repo) take(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *repo) give() { <-r.turn }
+
+// urlFile says, in the repository's folder, where it was fetched from.
+const urlFile = "skerry-url"
+
+// prepare makes the repository on the disk one of that URL: an empty one, unless it is that already.
+func (r *repo) prepare(url string) error {
+	if raw, err := os.ReadFile(filepath.Join(r.dir, urlFile)); err == nil && string(raw) == url {
+		if _, err := os.Stat(r.packs.dir); err == nil {
+			return nil
+		}
+	}
+	if err := r.remove(); err != nil {
+		return err
+	}
+	const doing = "make a repository"
+	if err := os.MkdirAll(r.packs.dir, 0o700); err != nil {
+		return disk(doing, err)
+	}
+	sto := r.open()
+	defer sto.Close()
+	if err := sto.Init(); err != nil {
+		return disk(doing, err)
+	}
+	if err := sto.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, followed)); err != nil {
+		return disk(doing, err)
+	}
+	return disk(doing, os.WriteFile(filepath.Join(r.dir, urlFile), []byte(url), 0o600))
+}
+
+// remove removes the repository from the disk.
+func (r *repo) remove() error {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.checked.Store(nil)
+	return disk("remove a repository", os.RemoveAll(r.dir))
+}
+
+// open opens the object database as it is now; packs that come later are not seen through it.
+func (r *repo) open() *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(
+		osfs.New(r.dir, osfs.WithBoundOS()), cache.NewObjectLRU(deltaCache),
+		// Not ExclusiveAccess: with it, HasEncodedObject of go-git 5.19 finds nothing that is packed.
+		filesystem.Options{KeepDescriptors: true},
+	)
+}
+
+// read loads one commit.
+func (r *repo) read(ctx context.Context, hash plumbing.Hash, old *snapshot) (*snapshot, error) {
+	r.reading.RLock()
+	defer r.reading.RUnlock()
+	sto := r.open()
+	defer sto.Close()
+	return load(ctx, sto, r.limits, hash, old)
+}
+
+// rewritten says that known is proved to be no ancestor of tip.
+func (r *repo) rewritten(tip, known plumbing.Hash) bool {
+	r.reading.RLock()
+	defer r.reading.RUnlock()
+	sto := r.open()
+	defer sto.Close()
+	return rewritten(sto, tip, known)
+}
+
+// has says that the store has an object.
+func (r *repo) has(hash plumbing.Hash) bool {
+	r.reading.RLock()
+	defer r.reading.RUnlock()
+	sto := r.open()
+	defer sto.Close()
+	return sto.HasEncodedObject(hash) == nil
+}
+
+// fetch brings what the target has and the store has not. Where the target is an old commit that no
+// reference names, and the server gives none such, it brings the whole history of what it may lie in.
+func (r *repo) fetch(ctx context.Context, s session, refs *packp.AdvRefs, t target) error {
+	before, err := r.packs.list()
+	if err != nil {
+		return err
+	}
+	sto := r.open()
+	defer sto.Close()
+	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
+	if refs.Capabilities.Supports(capability.NoProgress) {
+		_ = req.Capabilities.Set(capability.NoProgress)
+	}
+	req.Wants = []plumbing.Hash{t.want}
+	anew := overgrown(before)
+	switch {
+	case !t.advertised && !givesAny(refs):
+		req.Wants, anew = whereabouts(refs, t), true
+	case refs.Capabilities.Supports(capability.Shallow):
+		_ = req.Capabilities.Set(capability.Shallow)
+		req.Depth = packp.DepthCommits(history)
+	}
+	if !anew {
+		if err := have(sto, req); err != nil {
+			return err
+		}
+	}
+	if err := r.receive(ctx, s, req, sto, anew); err != nil {
+		if !t.advertised && !named(err) && errors.Is(s.cause(err), err) && ctx.Err() == nil {
+			// Neither the connection nor the pack: the server has no such commit.
+			return fail(ErrReferenceNotFound, "the server does not give commit %s", t.hash)
+		}
+		return err
+	}
+	if err := sto.SetReference(plumbing.NewHashReference(followed, t.hash)); err != nil {
+		return disk("keep a reference", err)
+	}
+	return r.tidy(ctx, t.hash, before, anew)
+}
+
+// givesAny says that the server gives commits that no reference names.
+func givesAny(refs *packp.AdvRefs) bool {
+	return refs.Capabilities.Supports(capability.AllowReachableSHA1InWant)
+}
+
+// whereabouts are the tips whose history may have the target: its branch, or all of them.
+func whereabouts(refs *packp.AdvRefs, t target) []plumbing.Hash {
+	if tip, ok := refs.References[plumbing.NewBranchReferenceName(t.name).String()]; ok {
+		return []plumbing.Hash{tip}
+	}
+	var tips []plumbing.Hash
+	for name, tip := range refs.References {
+		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/") {
+			tips = append(tips, tip)
+		}
+	}
+	plumbing.HashesSort(tips)
+	return slices.Compact(tips)
+}
+
+// have tells the server what need not be sent: the commits that the store has, and which of them
+// have parents that it has not.
+func have(sto *filesystem.Storage, req *packp.UploadPackRequest) error {
+	ref, err := sto.Reference(followed)
+	if errors.Is(err, plumbing.ErrReferenceNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: cannot read a reference", errDamaged)
+	}
+	shallow, err := sto.Shallow()
+	if err != nil {
+		return fmt.Errorf("%w: cannot read the shallow commits", errDamaged)
+	}
+	if len(shallow) > 0 && req.Depth.IsZero() {
+		return nil // the server cannot be told of missing parents, so it had better send everything
+	}
+	req.Shallows = slices.DeleteFunc(shallow, func(h plumbing.Hash) bool { return sto.HasEncodedObject(h) != nil })
+	req.Haves = ancestors(sto, ref.Hash(), req.Shallows, 2*history)
+	return nil
+}
+
+// receive asks, and keeps the answer: first what it says of missing parents, then the pack, so that a
+// crash between the two leaves a store that asks for too much and never for too little.
+func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequest, sto *filesystem.Storage, anew bool) error {
+	res, err := s.UploadPack(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	shallow := slices.Clone(res.Shallows)
+	if !anew {
+		shallow = append(shallow, req.Shallows...)
+	}
+	shallow = slices.DeleteFunc(shallow, func(h plumbing.Hash) bool { return slices.Contains(res.Unshallows, h) })
+	plumbing.HashesSort(shallow)
+	if err := sto.SetShallow(slices.Compact(shallow)); err != nil {
+		return disk("keep the shallow commits", err)
+	}
+	switch {
+	case req.Capabilities.Supports(capability.Sideband64k):
+		return r.packs.add(ctx, sideband.NewDemuxer(sideband.Sideband64k, res))
+	case req.Capabilities.Supports(capability.Sideband):
+		return r.packs.add(ctx, sideband.NewDemuxer(sideband.Sideband, res))
+	}
+	return r.packs.add(ctx, res)
+}
+
+// tidy drops what a fetch made superfluous: shallow commits behind the new ones, the packs of before
+// if everything was fetched anew, and the small packs if there are too many of them.
+func (r *repo) tidy(ctx context.Context, tip plumbing.Hash, before []pack, anew bool) error {
+	sto := r.open()
+	defer sto.Close()
+	if err := forgetShallow(sto, tip); err != nil {
+		return err
+	}
+	now, err := r.packs.list()
+	if err != nil {
+		return err
+	}
+	var gone []pack
+	switch {
+	case anew && len(now) > len(before):
+		gone = before
+	case len(now) > maxPacks:
+		if gone, err = r.packs.merge(ctx, sto, now[1:]); err != nil {
+			return err
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	return r.packs.remove(gone)
+}
+
+// forgetShallow keeps only the shallow commits where a walk from tip ends: there is one more with
+// each fetch, and each is told to the server at the next.
+func forgetShallow(sto *filesystem.Storage, tip plumbing.Hash) error {
+	shallow, err := sto.Shallow()
+	if err != nil {
+		return fmt.Errorf("%w: cannot read the shallow commits", errDamaged)
+	}
+	reached := ancestors(sto, tip, shallow, math.MaxInt)
+	needed := slices.DeleteFunc(slices.Clone(shallow), func(h plumbing.Hash) bool { return !slices.Contains(reached, h) })
+	if len(needed) == len(shallow) {
+		return nil
+	}
+	return disk("keep the shallow commits", sto.SetShallow(needed))
+}

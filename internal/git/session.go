@@ -1,0 +1,118 @@
+package git
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+)
+
+// session is one conversation with a server: its references, then perhaps one pack. It is the part
+// of go-git's transport.UploadPackSession that is used; nothing in it outlives the conversation or
+// is shared with another.
+type session interface {
+	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
+	UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	Close() error
+	// cause is the error that is behind err, which may have become text on its way up.
+	cause(err error) error
+}
+
+// Options of a Store. The zero value has the default limits and no proxy.
+type Options struct {
+	// Limits bound what a repository may cost.
+	Limits Limits
+	// Proxy chooses the proxy for http and https, as http.ProxyFromEnvironment does; nil for none.
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// Limits bound what a repository may cost. A field of zero means its default.
+type Limits struct {
+	// References is the size of the server's list of references in bytes; 32 MiB.
+	References int64
+	// Pack is the size of one fetch on the wire in bytes; 256 MiB.
+	Pack int64
+	// Objects is how many objects one fetch may bring; 500,000.
+	Objects int64
+	// Inflated is the size of all objects of one fetch together in bytes; 4 GiB.
+	Inflated int64
+	// Object is the size of one object in bytes; 64 MiB.
+	Object int64
+	// Tree is the size of all files of one commit together in bytes; 64 MiB.
+	Tree int64
+	// Files is how many files and folders one commit may have; 50,000.
+	Files int
+	// Cache is how many bytes of files are kept in memory so that the next commit need not read
+	// them again, for all repositories together; 64 MiB.
+	Cache int64
+}
+
+func (l Limits) withDefaults() Limits {
+	for field, value := range map[*int64]int64{
+		&l.References: 32 << 20, &l.Pack: 256 << 20, &l.Objects: 500_000, &l.Inflated: 4 << 30,
+		&l.Object: 64 << 20, &l.Tree: 64 << 20, &l.Cache: 64 << 20,
+	} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	if l.Files == 0 {
+		l.Files = 50_000
+	}
+	return l
+}
+
+// witness keeps the first error of a conversation, which go-git turns into text on the way up.
+type witness struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (w *witness) saw(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil && err != nil {
+		w.err = err
+	}
+	return err
+}
+
+// cause is the first error seen, unless the one that came up says what it is.
+func (w *witness) cause(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil && w.err != nil && !named(err) {
+		return w.err
+	}
+	return err
+}
+
+// bounded reads at most left bytes and then fails with ErrTooLarge. The witness sees every error but
+// the end.
+type bounded struct {
+	io.Reader
+	left    int64
+	what    string
+	witness *witness
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
+	}
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1] // one more than allowed tells too much from just enough
+	}
+	n, err := b.Reader.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
+	}
+	if err != nil && err != io.EOF {
+		b.witness.saw(err)
+	}
+	return n, err
+}

@@ -1,0 +1,194 @@
+package git
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+)
+
+// sshSession runs git-upload-pack on the server. It stands in for go-git's own SSH transport, which
+// reads the ssh_config of whoever runs the process, takes a proxy from the environment, and has no
+// context while it connects and authenticates: a server that accepts and says nothing holds it for
+// ever. Here the connection is closed when ctx ends, whatever it is waiting for.
+type sshSession struct {
+	witness
+	endpoint endpoint
+	limits   Limits
+
+	client  *ssh.Client
+	session *ssh.Session
+	stdin   io.WriteCloser
+	stdout  *bounded
+	release func() bool
+	asked   bool
+}
+
+// openSSH connects, checks the host key, logs in and starts the command. It keeps no file in dir.
+func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) (session, error) {
+	addr := net.JoinHostPort(e.host, cmp.Or(e.port, "22"))
+	db, err := readKnownHosts(auth.knownHosts, dir)
+	if err != nil {
+		return nil, err
+	}
+	// The server must be asked for a kind of key that known_hosts has, or it may show another of its
+	// keys, which would look like a stranger's.
+	algorithms := db.HostKeyAlgorithms(addr)
+	if len(algorithms) == 0 {
+		return nil, fail(ErrHostKeyRefused, "known_hosts has no key for %s", e.hostPort())
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &sshSession{endpoint: e, limits: o.Limits}
+	s.release = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	if err := s.login(conn, addr, auth, db, algorithms); err != nil {
+		s.release()
+		_ = conn.Close()
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// readKnownHosts goes through a file, since the library reads nothing else.
+func readKnownHosts(content []byte, dir string) (*knownhosts.HostKeyDB, error) {
+	f, err := os.CreateTemp(dir, "known_hosts-")
+	if err != nil {
+		return nil, disk("keep known_hosts", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, disk("keep known_hosts", err)
+	}
+	db, err := knownhosts.NewDB(f.Name())
+	if err != nil {
+		return nil, fail(ErrInvalidSecret, "key known_hosts cannot be read")
+	}
+	return db, nil
+}
+
+func (s *sshSession) login(conn net.Conn, addr string, auth Auth, db *knownhosts.HostKeyDB, algorithms []string) error {
+	trusted, refused := false, false
+	check := db.HostKeyCallback()
+	config := &ssh.ClientConfig{
+		User:              s.endpoint.user,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(auth.signer)},
+		HostKeyAlgorithms: algorithms,
+		ClientVersion:     "SSH-2.0-skerry",
+		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
+			err := check(host, remote, key)
+			trusted, refused = err == nil, err != nil
+			return err
+		},
+	}
+	c, channels, requests, err := ssh.NewClientConn(conn, addr, config)
+	if err == nil {
+		s.client = ssh.NewClient(c, channels, requests)
+		return nil
+	}
+	negotiation := new(ssh.AlgorithmNegotiationError)
+	switch {
+	case refused, errors.As(err, &negotiation) && strings.Contains(negotiation.What, "host key"):
+		return fail(ErrHostKeyRefused, "the key of %s is not the one in known_hosts", s.endpoint.hostPort())
+	case trusted && networkReason(err) == "" && !isTimeout(err):
+		return fail(ErrAuthenticationFailed, "%s does not accept the identity", s.endpoint)
+	case networkReason(err) == "" && !isTimeout(err):
+		return fail(ErrUnreachable, "%s: no SSH connection can be agreed on", s.endpoint)
+	}
+	return err
+}
+
+func (s *sshSession) start() (err error) {
+	if s.session, err = s.client.NewSession(); err != nil {
+		return err
+	}
+	if s.stdin, err = s.session.StdinPipe(); err != nil {
+		return err
+	}
+	stdout, err := s.session.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.witness}
+	return s.session.Start("git-upload-pack " + shellQuote(s.endpoint.path))
+}
+
+func (s *sshSession) AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error) {
+	refs := packp.NewAdvRefs()
+	err := refs.Decode(s.stdout)
+	line := new(pktline.ErrorLine)
+	switch {
+	case errors.Is(err, packp.ErrEmptyAdvRefs), err == nil && refs.IsEmpty():
+		return nil, transport.ErrEmptyRemoteRepository
+	case errors.Is(err, packp.ErrEmptyInput), errors.As(err, &line):
+		return nil, s.refusal(err)
+	case err != nil:
+		return nil, err
+	}
+	transport.FilterUnsupportedCapabilities(refs.Capabilities)
+	return refs, nil
+}
+
+// refusal tells a server that ended the command, which it does when there is nothing that this key
+// may read, from a connection that broke.
+func (s *sshSession) refusal(err error) error {
+	exit := new(ssh.ExitError)
+	if waited := s.session.Wait(); errors.As(waited, &exit) {
+		return transport.ErrRepositoryNotFound
+	}
+	if line := new(pktline.ErrorLine); errors.As(err, &line) {
+		return transport.ErrRepositoryNotFound
+	}
+	return io.ErrUnexpectedEOF
+}
+
+func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
+	s.asked = true
+	s.stdout.left, s.stdout.what = s.limits.Pack, "the fetch exceeds the limit of "+size(s.limits.Pack)
+	if err := req.UploadRequest.Encode(s.stdin); err != nil {
+		return nil, err
+	}
+	if err := req.UploadHaves.Encode(s.stdin, false); err != nil {
+		return nil, err
+	}
+	if err := pktline.NewEncoder(s.stdin).EncodeString("done\n"); err != nil {
+		return nil, err
+	}
+	res := packp.NewUploadPackResponse(req)
+	if err := res.Decode(io.NopCloser(s.stdout)); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// Close ends the command, politely if it is still waiting for a request, and the connection.
+func (s *sshSession) Close() error {
+	defer s.release()
+	if !s.asked && s.stdin != nil {
+		_, _ = s.stdin.Write(pktline.FlushPkt)
+	}
+	if s.session != nil {
+		_ = s.session.Close()
+	}
+	return s.client.Close()
+}
+
+// shellQuote quotes as git does for the shell at the other end.
+func shellQuote(arg string) string {
+	return "'" + strings.NewReplacer(`'`, `'\''`, `!`, `'\!'`).Replace(arg) + "'"
+}

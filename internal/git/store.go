@@ -1,0 +1,288 @@
+// Package git follows Git repositories: it sees that a reference has moved, fetches only what is
+// new into a bare repository that it keeps, and reads commits out of that into memory.
+//
+// It promises that nothing is ever checked out, that no conversation with a server outlasts its
+// timeout, that credentials go to no other host than the one in the URL and into no message, and
+// that one repository, whatever its server does, costs another nothing but its share of the limits.
+package git
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+// DefaultTimeout is how long Follow may take where a Request says nothing.
+const DefaultTimeout = 60 * time.Second
+
+// Store keeps bare repositories below one folder, which is its own. It is safe for concurrent use by
+// one process.
+type Store struct {
+	dir     string
+	options Options
+
+	mu      sync.Mutex
+	repos   map[string]*repo
+	flights flights
+	recent  snapshots
+}
+
+// Request says what to follow and how.
+type Request struct {
+	// Key names the kept repository, one for each GitRepository ("namespace/name"): repositories of
+	// two keys share nothing, even if their URLs are the same.
+	Key string
+	// URL is http, https, ssh or git@host:path.
+	URL       string
+	Reference Reference
+	Auth      Auth
+	// Timeout is for everything together; zero means DefaultTimeout.
+	Timeout time.Duration
+	// Known is the revision that was followed before, or empty; see Commit.ForcePushed.
+	Known string
+}
+
+// Commit is what a reference points to.
+type Commit struct {
+	// Revision is "main@sha1:<commit>" for a branch, "v1.0@sha1:<commit>" for a tag and
+	// "sha1:<commit>" for a commit that was asked for without a branch.
+	Revision string
+	// Hash is the commit, 40 hexadecimal digits.
+	Hash string
+	// Digest names the content, "sha1:<git tree>": two commits with the same files have the same.
+	Digest string
+	// Size is the sum of the sizes of all files in bytes.
+	Size int64
+	// Fetched says that the commit had to be brought from the server.
+	Fetched bool
+	// ForcePushed says that Known is of the same branch or tag and proved not to be an ancestor. It is
+	// not said where the history at hand does not tell, as after more than 20 commits in one push.
+	ForcePushed bool
+	// Author and Subject are the author's name and the first line of the message, on one line and
+	// without control characters.
+	Author, Subject string
+	// Time is when the commit was made, in UTC.
+	Time time.Time
+	// Submodules are the paths of submodules, sorted: they are not fetched.
+	Submodules []string
+}
+
+// OpenStore opens the store in dir, which it makes if it is not there, with what an earlier process
+// left in it.
+func OpenStore(dir string, options Options) (*Store, error) {
+	options.Limits = options.Limits.withDefaults()
+	s := &Store{dir: dir, options: options, repos: map[string]*repo{}, recent: snapshots{budget: options.Limits.Cache}}
+	if err := os.RemoveAll(s.scratch()); err != nil {
+		return nil, fmt.Errorf("cannot open the store: %w", err)
+	}
+	if err := os.MkdirAll(s.scratch(), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open the store: %w", err)
+	}
+	// A process that died left the packs it was receiving.
+	names, err := filepath.Glob(filepath.Join(dir, "*", "objects", "pack", "tmp_*"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the store: %w", err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("cannot open the store: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// scratch is the folder for files that live for a moment.
+func (s *Store) scratch() string { return filepath.Join(s.dir, "scratch") }
+
+// folder is where the repository of a key lies. Keys are hashed because they come from people, and
+// folders have rules of their own.
+func (s *Store) folder(key string) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%x", sha256.Sum256([]byte(key)))[:40])
+}
+
+// repo returns the kept repository of a key, whether there is anything on the disk or not.
+func (s *Store) repo(key string) *repo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.repos[key]
+	if !ok {
+		r = newRepo(s.folder(key), s.options.Limits)
+		s.repos[key] = r
+	}
+	return r
+}
+
+// Follow asks the server what the reference points to, and fetches the commit if the store has it
+// not. Whoever asks for the same at the same time gets the same answer. The commit is in the store
+// and complete when it returns. Errors have one of the kinds of this package, or are that of ctx.
+func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
+	e, err := parseURL(req.URL)
+	if err != nil {
+		return Commit{}, err
+	}
+	if err := req.Reference.check(); err != nil {
+		return Commit{}, err
+	}
+	if err := req.Auth.check(e); err != nil {
+		return Commit{}, err
+	}
+	if req.Timeout <= 0 {
+		req.Timeout = DefaultTimeout
+	}
+	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known}
+	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
+		ctx, cancel := context.WithTimeout(ctx, req.Timeout)
+		defer cancel()
+		commit, err := s.follow(ctx, e, req)
+		if errors.Is(err, errDamaged) && ctx.Err() == nil {
+			// Only once: if it is not the store, it is the server.
+			if err := s.discard(ctx, req.Key); err != nil {
+				return Commit{}, explain(ctx, e, req.Timeout, err)
+			}
+			commit, err = s.follow(ctx, e, req)
+		}
+		if err != nil {
+			return Commit{}, explain(ctx, e, req.Timeout, err)
+		}
+		return commit, nil
+	})
+}
+
+func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, error) {
+	r := s.repo(req.Key)
+	if err := r.take(ctx); err != nil {
+		return Commit{}, err
+	}
+	defer r.give()
+	if err := r.prepare(e.String()); err != nil {
+		return Commit{}, err
+	}
+	conversation, err := s.open(ctx, e, req.Auth)
+	if err != nil {
+		return Commit{}, err
+	}
+	defer conversation.Close()
+	refs, err := conversation.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		return Commit{}, conversation.cause(err)
+	}
+	t, err := req.Reference.resolve(refs)
+	if err != nil {
+		return Commit{}, err
+	}
+	commit, err := s.ensure(ctx, req.Key, r, t, func() error { return r.fetch(ctx, conversation, refs, t) })
+	if err != nil {
+		return Commit{}, conversation.cause(err)
+	}
+	name, known := parseRevision(req.Known)
+	commit.Revision = t.revision()
+	commit.ForcePushed = name != "" && name == t.name && known != t.hash && r.rewritten(t.hash, known)
+	return commit, nil
+}
+
+func (s *Store) open(ctx context.Context, e endpoint, auth Auth) (session, error) {
+	if e.scheme == "ssh" {
+		return openSSH(ctx, e, auth, s.options, s.scratch())
+	}
+	return openHTTP(e, auth, s.options)
+}
+
+// ensure makes sure that the target is in the store with all its files, by fetching it if need be.
+func (s *Store) ensure(ctx context.Context, key string, r *repo, t target, fetch func() error) (Commit, error) {
+	if c := r.checked.Load(); c != nil && c.Hash == t.hash.String() {
+		return *c, nil
+	}
+	fetched := !r.has(t.hash)
+	if fetched {
+		if err := fetch(); err != nil {
+			return Commit{}, err
+		}
+		if !t.advertised && !r.has(t.hash) {
+			return Commit{}, fail(ErrReferenceNotFound, "commit %s is not in the history of %s", t.hash, cmp.Or(t.name, "any branch or tag"))
+		}
+	}
+	snap, err := r.read(ctx, t.hash, s.recent.get(key))
+	if err != nil {
+		return Commit{}, err
+	}
+	s.recent.put(key, snap)
+	checked := snap.commit()
+	r.checked.Store(&checked)
+	commit := checked
+	commit.Fetched = fetched
+	return commit, nil
+}
+
+// discard removes a repository that proved damaged.
+func (s *Store) discard(ctx context.Context, key string) error {
+	r := s.repo(key)
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.give()
+	return r.remove()
+}
+
+// Tree returns the files of a commit that was followed under key, from memory if it was the last
+// one, and the paths of its submodules, which it leaves out. ErrNotStored means that the commit is
+// not, or not completely, in the store: Follow brings it.
+func (s *Store) Tree(ctx context.Context, key, commit string) (*tree.Tree, []string, error) {
+	recent := s.recent.get(key)
+	if recent != nil && recent.hash.String() == commit {
+		return recent.tree, recent.submodules, nil
+	}
+	r := s.repo(key)
+	snap, err := r.read(ctx, plumbing.NewHash(commit), recent)
+	if errors.Is(err, errDamaged) {
+		r.checked.Store(nil) // so that the next Follow looks for itself
+		return nil, nil, fail(ErrNotStored, "%s", commit)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if recent == nil {
+		s.recent.put(key, snap)
+	}
+	return snap.tree, snap.submodules, nil
+}
+
+// Forget removes what the store has under key.
+func (s *Store) Forget(key string) error {
+	r := s.repo(key)
+	s.mu.Lock()
+	delete(s.repos, key)
+	s.mu.Unlock()
+	s.recent.put(key, nil)
+	return r.remove()
+}
+
+// Retain removes everything but what the store has under these keys: what went while no process was
+// there to Forget it.
+func (s *Store) Retain(keys []string) error {
+	wanted := map[string]bool{s.scratch(): true}
+	for _, key := range keys {
+		wanted[s.folder(key)] = true
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return disk("list the store", err)
+	}
+	for _, entry := range entries {
+		if dir := filepath.Join(s.dir, entry.Name()); !wanted[dir] {
+			if err := os.RemoveAll(dir); err != nil {
+				return disk("remove a repository", err)
+			}
+		}
+	}
+	return nil
+}

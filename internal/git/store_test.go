@@ -1,0 +1,189 @@
+package git_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+)
+
+// reopen does what a restart of the process does to the store.
+func (w *world) reopen() {
+	w.Helper()
+	w.store = must(git.OpenStore(w.dir, git.Options{}))(w)
+}
+
+func TestStoreSurvivesAReopen(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	hash := w.commit("main", manyFiles(40))
+	first := w.branch("main", "")
+	w.reopen()
+	if diff := cmp.Diff(w.files(hash), treeFiles(t, w.tree(hash))); diff != "" {
+		t.Errorf("files after a restart (-server +tree):\n%s", diff)
+	}
+	w.reopen()
+	again := w.branch("main", first.Revision)
+	if again.Fetched || w.http.Requests("fetch") != 1 {
+		t.Errorf("fetched after a restart: %t, %d fetches", again.Fetched, w.http.Requests("fetch"))
+	}
+	w.commit("main", write("new", "x"))
+	w.reopen()
+	before := w.http.Sent()
+	if third := w.branch("main", again.Revision); !third.Fetched || third.ForcePushed {
+		t.Errorf("after a restart: fetched %t, force-pushed %t", third.Fetched, third.ForcePushed)
+	}
+	if moved := w.http.Sent() - before; moved > 2500 {
+		t.Errorf("a push after a restart moved %d bytes", moved)
+	}
+	w.fsck()
+}
+
+// TestDamagedStoreRecovers breaks every file of the store in turn, in each of three ways, and
+// follows both the same commit and the next one with a process that knows nothing.
+func TestDamagedStoreRecovers(t *testing.T) {
+	breaks := map[string]func(string) error{
+		"gone":    os.Remove,
+		"empty":   func(name string) error { return os.Truncate(name, 0) },
+		"flipped": flip,
+	}
+	for name, damage := range breaks {
+		for _, moved := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+				w.commit("main", manyFiles(20))
+				known := w.branch("main", "").Revision
+				w.commit("main", write("b", "2"))
+				known = w.branch("main", known).Revision
+				for i := 0; ; i++ {
+					files := storeFiles(t, w.dir)
+					if i >= len(files) {
+						break
+					}
+					if err := damage(files[i]); err != nil {
+						t.Fatal(err)
+					}
+					w.reopen()
+					if moved {
+						w.commit("main", write("c", files[i]))
+					}
+					got := w.branch("main", known)
+					if diff := cmp.Diff(w.files(got.Hash), treeFiles(t, w.tree(got.Hash))); diff != "" {
+						t.Errorf("%s %s: files (-server +tree):\n%s", filepath.Base(files[i]), name, diff)
+					}
+					if got.ForcePushed {
+						t.Errorf("%s %s: looks like a forced push", filepath.Base(files[i]), name)
+					}
+					known = got.Revision
+				}
+			})
+		}
+	}
+}
+
+// flip changes one bit in the middle of a file.
+func flip(name string) error {
+	raw, err := os.ReadFile(name)
+	if err != nil || len(raw) == 0 {
+		return err
+	}
+	raw[len(raw)/2] ^= 0x10
+	if err := os.Chmod(name, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(name, raw, 0o600)
+}
+
+// storeFiles lists all files of the store, sorted.
+func storeFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestStoreDamagedUnderARunningProcess(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	first := w.commit("main", write("f", "1"))
+	w.branch("main", "")
+	second := w.commit("main", write("f", "2"))
+	w.branch("main", "")
+	for _, name := range storeFiles(t, w.dir) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := w.store.Tree(t.Context(), "default/config", first)
+	w.isKind(git.ErrNotStored, err)
+	if got := w.branch("main", ""); got.Hash != second || !got.Fetched {
+		t.Errorf("got %s, fetched %t", got.Hash, got.Fetched)
+	}
+}
+
+func TestUnfinishedFilesGo(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	w.commit("main", write("f", "1"))
+	w.branch("main", "")
+	packs := must(filepath.Glob(filepath.Join(w.dir, "*", "objects", "pack")))(t)
+	left := filepath.Join(packs[0], "tmp_pack_1")
+	if err := os.WriteFile(left, []byte("PACK"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen()
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("an unfinished pack is still there: %v", err)
+	}
+}
+
+func TestAnotherURLUnderTheSameKey(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	w.commit("main", write("f", "1"))
+	w.branch("main", "")
+	other := must(w.host.Repo("other"))(t)
+	hash := must(other.Commit("main", write("g", "2")))(t)
+	req := w.request(git.Reference{})
+	req.URL = w.http.URL(other)
+	if got := w.follow(req); got.Hash != hash || !got.Fetched {
+		t.Errorf("got %s, fetched %t; want %s", got.Hash, got.Fetched, hash)
+	}
+	if diff := cmp.Diff(map[string]string{"g": "2"}, treeFiles(t, w.tree(hash))); diff != "" {
+		t.Errorf("files:\n%s", diff)
+	}
+	w.fsck()
+}
+
+func TestForgetAndRetain(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	hash := w.commit("main", write("f", "1"))
+	for _, key := range []string{"a/kept", "a/forgotten", "a/stale"} {
+		req := w.request(git.Reference{})
+		req.Key = key
+		w.follow(req)
+	}
+	if err := w.store.Forget("a/forgotten"); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen()
+	if err := w.store.Retain([]string{"a/kept", "a/never"}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"a/kept": true, "a/forgotten": false, "a/stale": false} {
+		if _, _, err := w.store.Tree(t.Context(), key, hash); (err == nil) != want {
+			t.Errorf("%s: there %t, want %t (%v)", key, err == nil, want, err)
+		}
+	}
+	if dirs := must(filepath.Glob(filepath.Join(w.dir, "*", "HEAD")))(t); len(dirs) != 1 {
+		t.Errorf("%d repositories left, want 1", len(dirs))
+	}
+}
