@@ -1,0 +1,117 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Mapping says where the objects of a kind live.
+type Mapping struct {
+	GVK        schema.GroupVersionKind
+	Resource   string
+	Namespaced bool
+}
+
+// KindNotFoundError says that the cluster answered, and does not know a kind.
+type KindNotFoundError struct{ GVK schema.GroupVersionKind }
+
+func (e *KindNotFoundError) Error() string {
+	return fmt.Sprintf("the cluster does not know %s of %s", e.GVK.Kind, e.GVK.GroupVersion())
+}
+
+// mappings remembers the kinds that were found. What was not found is asked for again: a definition
+// may have come with the same commit. Each group and version is read by itself, so a broken
+// aggregated API hurts nobody but its own kinds, and only what is used takes memory.
+type mappings struct {
+	mu    sync.Mutex
+	known map[schema.GroupVersionKind]Mapping
+}
+
+// Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
+// is a KindNotFoundError when the cluster says that it has no such kind.
+func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
+	c.mappings.mu.Lock()
+	m, ok := c.mappings.known[gvk]
+	c.mappings.mu.Unlock()
+	if ok {
+		return m, nil
+	}
+	list, err := c.resources(ctx, gvk.GroupVersion())
+	if apierrors.IsNotFound(err) {
+		return Mapping{}, &KindNotFoundError{gvk}
+	}
+	if err != nil {
+		return Mapping{}, fmt.Errorf("cannot discover %s: %w", gvk.GroupVersion(), err)
+	}
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	if c.mappings.known == nil {
+		c.mappings.known = map[schema.GroupVersionKind]Mapping{}
+	}
+	for _, r := range list.APIResources {
+		if strings.Contains(r.Name, "/") {
+			continue
+		}
+		k := gvk.GroupVersion().WithKind(r.Kind)
+		c.mappings.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced}
+	}
+	if m, ok = c.mappings.known[gvk]; !ok {
+		return Mapping{}, &KindNotFoundError{gvk}
+	}
+	return m, nil
+}
+
+// ForgetMapping lets the next look at a kind ask the cluster again.
+func (c *Client) ForgetMapping(gvk schema.GroupVersionKind) {
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	delete(c.mappings.known, gvk)
+}
+
+func (c *Client) resources(ctx context.Context, gv schema.GroupVersion) (*metav1.APIResourceList, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	raw, err := c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	list := &metav1.APIResourceList{}
+	if err := json.Unmarshal(raw, list); err != nil {
+		return nil, fmt.Errorf("the answer is not a list of resources: %w", err)
+	}
+	return list, nil
+}
+
+func root(gv schema.GroupVersion) string {
+	if gv.Group == "" {
+		return "/api/" + gv.Version
+	}
+	return "/apis/" + gv.Group + "/" + gv.Version
+}
+
+// path of an object, or of its collection when name is empty.
+func (m Mapping) path(namespace, name string) []string {
+	p := []string{root(m.GVK.GroupVersion())}
+	if m.Namespaced {
+		p = append(p, "namespaces", namespace)
+	}
+	p = append(p, m.Resource)
+	if name != "" {
+		p = append(p, name)
+	}
+	return p
+}
+
+func (m Mapping) resource() schema.GroupVersionResource {
+	return m.GVK.GroupVersion().WithResource(m.Resource)
+}

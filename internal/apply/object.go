@@ -1,0 +1,149 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// asMetadata asks for the answer to a write as metadata only: what we sent need not come back.
+const asMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// Applied is what the cluster says of an object that it has just taken.
+type Applied struct {
+	UID             string
+	ResourceVersion string
+	// Fields is the digest of the fields that the manager owns.
+	Fields string
+	// Created is false when the object was there.
+	Created bool
+}
+
+// Apply sends one server-side apply. Without force, a field that somebody else owns makes it a
+// ConflictError and nothing is written.
+func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager string, force bool) (Applied, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer done()
+	req := c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
+		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(o.Body)
+	if force {
+		req = req.Param("force", "true")
+	}
+	var code int
+	res := req.Do(ctx).StatusCode(&code)
+	raw, err := res.Raw()
+	if err != nil {
+		return Applied{}, conflict(res.Error())
+	}
+	got := &metav1.PartialObjectMetadata{}
+	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" {
+		return Applied{}, fmt.Errorf("the answer to an apply is not an object's metadata")
+	}
+	return Applied{
+		UID:             string(got.UID),
+		ResourceVersion: got.ResourceVersion,
+		Fields:          OwnedFields(got.ManagedFields, manager),
+		Created:         code == http.StatusCreated,
+	}, nil
+}
+
+// Delete deletes the object that has the uid, and none other. It returns true when there is no such
+// object (any more): gone, or replaced by one that is not ours.
+func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string) (bool, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	background := metav1.DeletePropagationBackground
+	u := types.UID(uid)
+	body, err := json.Marshal(&metav1.DeleteOptions{
+		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
+		Preconditions:     &metav1.Preconditions{UID: &u},
+		PropagationPolicy: &background,
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot encode delete options: %w", err)
+	}
+	err = c.rest.Delete().AbsPath(m.path(id.Namespace, id.Name)...).
+		SetHeader("Content-Type", "application/json").SetHeader("Accept", asMetadata).Body(body).Do(ctx).Error()
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// Release takes the owner label off the object that has the uid and leaves the rest, so that
+// somebody else may own it. An object that is gone, or is another one now, is released.
+func (c *Client) Release(ctx context.Context, m Mapping, id object.ID, uid, manager string) error {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":    uid,
+		"labels": map[string]any{v1alpha1.OwnerLabel: nil},
+	}})
+	if err != nil {
+		return fmt.Errorf("cannot encode release: %w", err)
+	}
+	err = c.rest.Patch(types.MergePatchType).AbsPath(m.path(id.Namespace, id.Name)...).
+		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(body).Do(ctx).Error()
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// Identity is who a cluster is.
+type Identity struct {
+	// UID of the kube-system namespace.
+	UID string
+	// Version of the API server, "v1.36.3"; empty when only the uid was asked for.
+	Version string
+}
+
+// Identify asks a cluster who it is, in one request for the uid and one for the version.
+func (c *Client) Identify(ctx context.Context, version bool) (Identity, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer done()
+	raw, err := c.rest.Get().AbsPath("/api/v1/namespaces/kube-system").SetHeader("Accept", asMetadata).Do(ctx).Raw()
+	if err != nil {
+		return Identity{}, err
+	}
+	ns := &metav1.PartialObjectMetadata{}
+	if err := json.Unmarshal(raw, ns); err != nil || ns.UID == "" {
+		return Identity{}, fmt.Errorf("the answer is not the kube-system namespace")
+	}
+	id := Identity{UID: string(ns.UID)}
+	if !version {
+		return id, nil
+	}
+	raw, err = c.rest.Get().AbsPath("/version").SetHeader("Accept", "application/json").Do(ctx).Raw()
+	if err != nil {
+		return Identity{}, err
+	}
+	var v struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return Identity{}, fmt.Errorf("the answer is not a version")
+	}
+	id.Version = v.GitVersion
+	return id, nil
+}

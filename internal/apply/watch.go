@@ -1,0 +1,162 @@
+package apply
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Seen is what a watch says of one object: a few strings, whatever its size.
+type Seen struct {
+	ID              object.ID
+	Owner           string
+	UID             string
+	ResourceVersion string
+	Fields          string
+	// OtherManager wrote last beside the owner.
+	OtherManager string
+	Terminating  bool
+	Health       health.Status
+}
+
+// Sink takes what a watch sees. Its methods are called one after the other.
+type Sink interface {
+	// Listing is called before the cluster is asked for all objects of the kind.
+	Listing()
+	// Listed replaces all that was seen of the kind.
+	Listed(all []Seen)
+	// Changed is called for an object that was added or changed.
+	Changed(Seen)
+	// Deleted is called for an object that is gone, or has lost its owner label.
+	Deleted(Seen)
+}
+
+// Watch tells the sink of all objects of a kind that carry an owner label, until ctx is done:
+// metadata only, unless the kind has a status that says whether its objects are healthy.
+func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
+	lw, client, example := c.metadataWatch(m, sink)
+	if health.HasStatus(m.GVK.GroupKind()) {
+		lw, client, example = c.fullWatch(m, sink)
+	}
+	log := klog.New(nil) // failures show as reachability and conditions; the reflector's own log is noise
+	r := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), example, &store{mapping: m, sink: sink},
+		cache.ReflectorOptions{
+			Name: m.GVK.String(), TypeDescription: m.GVK.String(), Logger: &log,
+			Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: 20 * time.Second},
+		})
+	r.RunWithContext(ctx)
+}
+
+func (c *Client) metadataWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
+	r := c.meta.Resource(m.resource())
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			sink.Listing()
+			return r.List(ctx, owned(o))
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if o.SendInitialEvents != nil {
+				sink.Listing()
+			}
+			return r.Watch(ctx, owned(o))
+		},
+	}, c.meta, &metav1.PartialObjectMetadata{}
+}
+
+func (c *Client) fullWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
+	r := c.full.Resource(m.resource())
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			sink.Listing()
+			return r.List(ctx, owned(o))
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if o.SendInitialEvents != nil {
+				sink.Listing()
+			}
+			return r.Watch(ctx, owned(o))
+		},
+	}, c.full, &unstructured.Unstructured{}
+}
+
+func owned(o metav1.ListOptions) metav1.ListOptions {
+	o.LabelSelector = v1alpha1.OwnerLabel
+	return o
+}
+
+// store keeps nothing: it turns what the reflector brings into Seen and hands it on.
+type store struct {
+	mapping Mapping
+	sink    Sink
+}
+
+func (s *store) Add(obj any) error    { return s.changed(obj) }
+func (s *store) Update(obj any) error { return s.changed(obj) }
+func (s *store) Resync() error        { return nil }
+
+func (s *store) changed(obj any) error {
+	if seen, ok := s.see(obj); ok {
+		s.sink.Changed(seen)
+	}
+	return nil
+}
+
+func (s *store) Delete(obj any) error {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	if seen, ok := s.see(obj); ok {
+		s.sink.Deleted(seen)
+	}
+	return nil
+}
+
+func (s *store) Replace(list []any, _ string) error {
+	all := make([]Seen, 0, len(list))
+	for _, obj := range list {
+		if seen, ok := s.see(obj); ok {
+			all = append(all, seen)
+		}
+	}
+	s.sink.Listed(all)
+	return nil
+}
+
+func (s *store) see(obj any) (Seen, bool) {
+	o, ok := obj.(metav1.Object)
+	if !ok {
+		return Seen{}, false
+	}
+	owner := o.GetLabels()[v1alpha1.OwnerLabel]
+	manager := object.FieldManager(owner)
+	seen := Seen{
+		ID:              object.ID{Group: s.mapping.GVK.Group, Kind: s.mapping.GVK.Kind, Namespace: o.GetNamespace(), Name: o.GetName()},
+		Owner:           owner,
+		UID:             string(o.GetUID()),
+		ResourceVersion: o.GetResourceVersion(),
+		Fields:          OwnedFields(o.GetManagedFields(), manager),
+		OtherManager:    health.Clean(LastOther(o.GetManagedFields(), manager)),
+		Terminating:     o.GetDeletionTimestamp() != nil,
+		Health:          health.Status{Phase: health.Current},
+	}
+	switch u := obj.(type) {
+	case *unstructured.Unstructured:
+		seen.Health = health.Of(u)
+	default:
+		if seen.Terminating {
+			seen.Health = health.Status{Phase: health.Terminating, Message: "is being deleted"}
+		}
+	}
+	return seen, true
+}

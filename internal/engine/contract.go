@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Key names one Cluster on the hub.
+type Key = types.NamespacedName
+
+// Bundles hands out rendered bundles by digest.
+type Bundles interface {
+	// Get returns the bundle, which nobody may change. An unknown digest is an error that wraps
+	// fs.ErrNotExist.
+	Get(ctx context.Context, digest string) (*object.Bundle, error)
+}
+
+// Event is something that happened on a cluster and is worth telling a person.
+type Event struct {
+	Cluster       Key
+	Kustomization string // in the namespace of the Cluster
+	Warning       bool
+	Reason        string
+	Message       string // one line, no values of Secrets, stripped of control characters
+}
+
+// Counter is what an engine counts.
+type Counter string
+
+// Counters.
+const (
+	Applied        Counter = "applied"
+	Pruned         Counter = "pruned"
+	DriftCorrected Counter = "drift_corrected"
+	Requests       Counter = "requests"
+)
+
+// PoolOptions are what every engine of a pool shares.
+type PoolOptions struct {
+	// Hub is the identity of the hub, in owner labels and on every cluster.
+	Hub string
+	// HubUID is the uid of kube-system on the hub's own cluster.
+	HubUID string
+	// Bundles hands out what is to be applied.
+	Bundles Bundles
+	// OnChange is called, never concurrently for one key and without blocking long, when Report or
+	// State of a cluster has changed.
+	OnChange func(Key)
+	// OnEvent is called for each event; nil drops them.
+	OnEvent func(Event)
+	// Count is called for metrics; nil drops them.
+	Count func(Key, Counter, int)
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	Log logr.Logger
+	// Inflight bounds the requests under way to one cluster; 8 when zero.
+	Inflight int
+	// RequestTimeout bounds one request that is not a watch; 15s when zero.
+	RequestTimeout time.Duration
+}
+
+// Connection is how to reach one cluster. A Connect with another Fingerprint or Suspend connects
+// anew; with equal ones it changes nothing.
+type Connection struct {
+	// Config reaches the cluster; it is checked already (no exec, no files).
+	Config *rest.Config
+	// Fingerprint changes when the credentials or the address do.
+	Fingerprint string
+	// Local says that this is the hub's own cluster, on purpose.
+	Local bool
+	// KnownUID is what the Cluster's status says; it is claimed before anybody else may.
+	KnownUID string
+	// Suspend keeps the connection but changes nothing on the cluster.
+	Suspend bool
+}
+
+// State is what is known of a cluster's connection.
+type State struct {
+	// Reachable is True, False, or Unknown before the first answer.
+	Reachable bool
+	Known     bool // an answer, or its absence, was seen at least once
+	// Usable is false when the cluster answers but must not be worked on: Reason is then
+	// Unauthorized, HubItself, DuplicateCluster or OwnedByAnotherHub.
+	Usable  bool
+	Reason  string
+	Message string // stable between repeats of the same failure
+	UID     string
+	Version string
+	// LastSeen is the time of the last answer.
+	LastSeen time.Time
+}
+
+// Pooled is the part of a Pool that controllers use.
+type Pooled interface {
+	// Connect starts or updates the engine of a cluster.
+	Connect(key Key, c Connection)
+	// Disconnect stops the engine of a cluster and releases all that it holds, within a second or
+	// so. What stands on the cluster stays.
+	Disconnect(key Key)
+	// Assign hands the engine what it is to bring about. The entries replace the earlier ones; an
+	// entry that is missing is forgotten, not pruned (that is what Remove is for).
+	Assign(key Key, entries []v1alpha1.AssignmentEntry)
+	// Report returns the status of every assigned entry, sorted by name; false for an unknown key.
+	Report(key Key) ([]v1alpha1.AssignmentEntryStatus, bool)
+	// State returns what is known of the connection; false for an unknown key.
+	State(key Key) (State, bool)
+	// Verify asks for a probe and a full verification of the cluster now.
+	Verify(key Key)
+	// Stop stops all engines at an object boundary and waits until ctx is done.
+	Stop(ctx context.Context)
+}

@@ -1,0 +1,288 @@
+// Package engine brings one cluster to what its Assignment says and keeps it there. The same code
+// runs in the hub, for clusters that it reaches, and in an agent on the cluster itself; it knows
+// neither Git nor kustomize.
+//
+// Each cluster has an engine of its own: one goroutine that owns all its state, decides and never
+// waits, and a few that ask the cluster and come back through an inbox. So a cluster that does not
+// answer holds up nobody, itself included.
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+)
+
+// passesAtOnce bounds the passes under way on one cluster.
+const passesAtOnce = 2
+
+// Engine works on one cluster.
+type Engine struct {
+	o     PoolOptions
+	key   Key
+	admit func(uid string, local bool) error
+
+	box     mailbox
+	workers sync.WaitGroup
+	stop    atomic.Bool  // finish the object at hand, then rest
+	seen    atomic.Int64 // last answer, in nanoseconds since 1970
+
+	// What follows belongs to the loop.
+	link    link
+	entries map[string]*entry
+	order   []string
+	passes  int
+	news    time.Time // when the report is to be published; zero when nothing has changed
+
+	mu     sync.Mutex // guards what is published
+	report []v1alpha1.AssignmentEntryStatus
+	told   bool // report has been published once
+	state  State
+
+	rest chan struct{} // closed when the engine is to stop and no pass is under way
+}
+
+// inbox is what has come in since the loop looked last.
+type inbox struct {
+	conn    *Connection
+	entries []v1alpha1.AssignmentEntry
+	assign  bool
+	verify  bool
+	suspect bool
+	touched []apply.Seen
+	dialed  []dialed
+	checked []checked
+	done    []outcome
+}
+
+// mailbox hands an inbox over to the loop.
+type mailbox struct {
+	mu   sync.Mutex
+	in   inbox
+	kick chan struct{}
+}
+
+func newEngine(key Key, o PoolOptions, admit func(uid string, local bool) error) *Engine {
+	return &Engine{o: o, key: key, admit: admit, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
+}
+
+// send changes the inbox and wakes the loop. It never waits for it.
+func (e *Engine) send(change func(*inbox)) {
+	e.box.mu.Lock()
+	change(&e.box.in)
+	e.box.mu.Unlock()
+	select {
+	case e.box.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Engine) touch(seen ...apply.Seen) {
+	if len(seen) > 0 {
+		e.send(func(in *inbox) { in.touched = append(in.touched, seen...) })
+	}
+}
+
+func (e *Engine) count(c Counter, n int) {
+	if e.o.Count != nil {
+		e.o.Count(e.key, c, n)
+	}
+}
+
+// run is the loop. It returns when ctx is done and all that it started has ended.
+func (e *Engine) run(ctx context.Context) {
+	defer e.workers.Wait()
+	defer e.hangUp()
+	for {
+		now := e.o.Now()
+		e.take(now)
+		e.tend(ctx, now)
+		e.refresh(now)
+		e.advance(ctx, now)
+		e.refresh(now)
+		e.settle()
+		timer := time.NewTimer(max(e.publish(now).Sub(now), time.Millisecond))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-e.box.kick:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// resting is closed once the engine was told to stop and no pass is under way.
+func (e *Engine) resting() <-chan struct{} { return e.rest }
+
+func (e *Engine) settle() {
+	if !e.stop.Load() || e.passes > 0 {
+		return
+	}
+	select {
+	case <-e.rest:
+	default:
+		close(e.rest)
+	}
+}
+
+// take empties the inbox.
+func (e *Engine) take(now time.Time) {
+	e.box.mu.Lock()
+	in := e.box.in
+	e.box.in = inbox{}
+	e.box.mu.Unlock()
+	if in.conn != nil {
+		e.hangUp()
+		e.link.conn, e.link.tries, e.link.next = in.conn, 0, now
+	}
+	if in.assign {
+		e.assigned(in.entries, now)
+	}
+	for _, d := range in.dialed {
+		e.onDialed(d, now)
+	}
+	for _, c := range in.checked {
+		e.onChecked(c, now)
+	}
+	for _, o := range in.done {
+		e.passes--
+		e.onDone(o, now)
+	}
+	for _, seen := range in.touched {
+		e.onTouched(seen, now)
+	}
+	e.link.suspect = e.link.suspect || in.suspect
+	if in.verify {
+		e.verify(now)
+	}
+}
+
+func (e *Engine) verify(now time.Time) {
+	e.link.suspect, e.link.next = true, now
+	for _, en := range e.entries {
+		en.relist, en.due = true, now
+	}
+}
+
+// assigned takes up the entries of the Assignment.
+func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
+	named := map[string]bool{}
+	for _, spec := range specs {
+		named[spec.Name] = true
+		en := e.entries[spec.Name]
+		if en == nil {
+			en = newEntry(e.o.Hub, e.key, spec.Name)
+			e.entries[spec.Name] = en
+			if e.link.session != nil {
+				en.meet(e.link.session)
+			}
+		}
+		en.assign(spec, now)
+	}
+	e.order = e.order[:0]
+	for name := range e.entries {
+		if !named[name] {
+			delete(e.entries, name)
+			continue
+		}
+		e.order = append(e.order, name)
+	}
+	slices.Sort(e.order)
+}
+
+// advance starts the passes that are due, and as many as may be under way.
+func (e *Engine) advance(ctx context.Context, now time.Time) {
+	s := e.link.session
+	if s == nil || e.stop.Load() || e.link.conn.Suspend {
+		return
+	}
+	for _, name := range e.order {
+		en := e.entries[name]
+		e.gate(en, now)
+		if e.passes >= passesAtOnce || !en.wants(now) {
+			continue
+		}
+		if err := en.load(ctx, e.o.Bundles); err != nil {
+			en.bundleFailed(err, now)
+			continue
+		}
+		if en.blocked != "" && !en.canStandIn() {
+			en.due = time.Time{} // what it waits for makes it due
+			continue
+		}
+		j := en.begin(now)
+		j.claimed, j.count = e.claimedByOthers(en), e.count
+		e.passes++
+		e.workers.Go(func() {
+			out := s.run(s.ctx, j)
+			e.send(func(in *inbox) { in.done = append(in.done, out) })
+		})
+	}
+}
+
+// gate says which dependency an entry waits for. What is on the cluster already does not wait again.
+func (e *Engine) gate(en *entry, now time.Time) {
+	blocked := ""
+	if !en.applied() && !en.spec.Remove {
+		for _, name := range en.spec.DependsOn {
+			if dep := e.entries[name]; dep == nil || dep.fresh || dep.status.Ready != metav1.ConditionTrue {
+				blocked = name
+				break
+			}
+		}
+	}
+	if blocked == en.blocked {
+		return
+	}
+	en.dirty = true
+	if en.blocked = blocked; blocked == "" {
+		en.due = now
+	}
+}
+
+func (e *Engine) onDone(o outcome, now time.Time) {
+	for _, ev := range o.events {
+		ev.Cluster = e.key
+		if e.o.OnEvent != nil {
+			e.o.OnEvent(ev)
+		}
+	}
+	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.link.session {
+		e.hangUp() // whoever wrote it knows more than we do: read it again
+		e.link.next = now.Add(redial(1))
+	}
+	if apply.Unauthorized(o.err) {
+		e.link.suspect = true
+	}
+	en := e.entries[o.job.entry.Name]
+	if en == nil {
+		return
+	}
+	en.finish(o, now)
+	if !o.cleaned {
+		return
+	}
+	for _, other := range e.entries {
+		if other != en && other.reason == v1alpha1.OwnershipConflictReason {
+			other.due = now
+		}
+	}
+}
+
+func (e *Engine) onTouched(seen apply.Seen, now time.Time) {
+	for _, en := range e.entries {
+		if en.owner == seen.Owner || en.kept().index[seen.ID] != nil {
+			en.touched(seen, now)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// entry is one Kustomization on one cluster, as the loop sees it.
+type entry struct {
+	spec    v1alpha1.AssignmentEntry
+	owner   string
+	session *session
+	inv     *inventory.Inventory
+
+	// desired is the assigned bundle, once loaded, with the identities that the cluster gives.
+	desired bundle
+	// good is the last bundle that was applied as a whole. While a newer one is refused or waits, it
+	// is what is kept on the cluster.
+	good bundle
+
+	running bool
+	again   bool      // something happened while a pass was running
+	fresh   bool      // the spec has not been through a pass yet
+	relist  bool      // ask the cluster again before the next pass
+	due     time.Time // of the next pass; zero for none
+	tries   int       // failed passes in a row
+
+	appliedRevision string
+	appliedAt       time.Time
+	verifiedAt      time.Time
+	handledAt       string
+	removed         bool
+
+	blocked  string // name of the dependency that is waited for
+	waiting  string // definition that a later stage waits for
+	reason   string // of the last pass, "" when it went well
+	message  string
+	failures []failure
+
+	drift int64
+	loops map[object.ID]*loop
+
+	dirty     bool      // status must be told anew
+	recheck   time.Time // when it must be told anew without cause; zero for never
+	unhealthy time.Time // since when; zero when healthy
+	status    v1alpha1.AssignmentEntryStatus
+}
+
+// bundle is a set of objects under the digest of what was rendered.
+type bundle struct {
+	digest  string
+	objects []object.Object
+	index   map[object.ID]*object.Object
+}
+
+func newBundle(digest string, objects []object.Object) bundle {
+	b := bundle{digest: digest, objects: objects, index: make(map[object.ID]*object.Object, len(objects))}
+	for i := range objects {
+		b.index[objects[i].ID] = &objects[i]
+	}
+	return b
+}
+
+func newEntry(hub string, key Key, name string) *entry {
+	owner := object.Owner{Hub: hub, Namespace: key.Namespace, Name: name}.Label()
+	return &entry{owner: owner, loops: map[object.ID]*loop{}}
+}
+
+// assign takes a new spec. One that asks for other work makes a pass due.
+func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
+	old := en.spec
+	en.spec, en.dirty = spec, true
+	if same(old, spec) {
+		if en.applied() {
+			en.appliedRevision = spec.Revision
+		}
+		return
+	}
+	if old.RequestedAt != spec.RequestedAt && old.Name != "" {
+		en.relist = true
+	}
+	en.fresh, en.removed, en.tries, en.due = true, false, 0, now
+	en.waiting = ""
+}
+
+// same says whether two specs ask for the same work, whatever commit it comes from.
+func same(a, b v1alpha1.AssignmentEntry) bool {
+	a.Revision, b.Revision = "", ""
+	return equality.Semantic.DeepEqual(a, b)
+}
+
+// meet takes up a new session: what the cluster has recorded, and a pass to compare it.
+func (en *entry) meet(s *session) {
+	en.session, en.inv = s, s.inventories[en.owner]
+	if en.inv == nil {
+		en.inv = inventory.New(en.owner)
+	}
+	if en.good.digest != en.inv.Bundle {
+		en.good = bundle{digest: en.inv.Bundle}
+		en.appliedRevision = en.inv.Revision
+	}
+	en.due, en.fresh, en.relist, en.tries, en.dirty = time.Unix(0, 1), true, false, 0, true
+}
+
+// applied says whether the assigned bundle is on the cluster as a whole.
+func (en *entry) applied() bool {
+	return en.spec.Digest != "" && en.good.digest == en.spec.Digest && !en.spec.Remove
+}
+
+// load brings in the bundles. That the good one is gone from the store is no error: it only stands in.
+func (en *entry) load(ctx context.Context, bundles Bundles) error {
+	if en.spec.Remove {
+		en.desired = bundle{}
+		return nil
+	}
+	if en.good.digest != "" && en.good.objects == nil && en.good.digest != en.spec.Digest {
+		if b, err := bundles.Get(ctx, en.good.digest); err == nil {
+			en.good = newBundle(en.good.digest, b.Objects)
+		}
+	}
+	if en.spec.Digest == en.desired.digest && en.desired.digest != "" {
+		return nil
+	}
+	b, err := bundles.Get(ctx, en.spec.Digest)
+	if err != nil {
+		return err
+	}
+	en.desired = newBundle(en.spec.Digest, b.Objects)
+	return nil
+}
+
+func (en *entry) bundleFailed(err error, now time.Time) {
+	en.tries++
+	en.due, en.dirty = now.Add(backoff(en.tries, 10*time.Second)), true
+	en.reason, en.message = v1alpha1.BundleNotFoundReason, "the rendered bundle cannot be read: "+health.Clean(err.Error())
+	if errors.Is(err, fs.ErrNotExist) {
+		en.message = "the rendered bundle is not in the store yet"
+	}
+}
+
+// wants says whether a pass is due.
+func (en *entry) wants(now time.Time) bool {
+	return !en.running && en.session != nil && !en.spec.Suspend && !en.due.IsZero() && !now.Before(en.due)
+}
+
+// standIn says whether the good bundle must stand in for the assigned one: that one waits for a
+// dependency, or the guard has refused it and nobody has lifted that since.
+func (en *entry) standIn() bool {
+	return en.blocked != "" || !en.fresh && (en.reason == v1alpha1.EmptyBuildReason || en.reason == v1alpha1.PruneLimitExceededReason)
+}
+
+// canStandIn says whether there is a good bundle other than the assigned one.
+func (en *entry) canStandIn() bool {
+	return len(en.good.objects) > 0 && en.good.digest != en.spec.Digest
+}
+
+// kept is the bundle whose objects are to be on the cluster now.
+func (en *entry) kept() bundle {
+	if en.standIn() && en.canStandIn() {
+		return en.good
+	}
+	return en.desired
+}
+
+// begin makes the snapshot that a pass works from.
+func (en *entry) begin(now time.Time) job {
+	b := en.kept()
+	j := job{
+		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, held: en.held(now), relist: en.relist,
+		bundle: b.digest, desired: b.objects, whole: en.spec.Remove || b.digest == en.spec.Digest,
+	}
+	en.running, en.again, en.relist, en.dirty, en.due = true, false, false, true, time.Time{}
+	return j
+}
+
+// finish takes what a pass came back with.
+func (en *entry) finish(o outcome, now time.Time) {
+	en.running, en.dirty = false, true
+	if en.session != o.job.session {
+		return
+	}
+	en.inv = o.inventory
+	en.drift += int64(len(o.drifted))
+	en.count(o.drifted, now)
+	switch {
+	case !same(o.job.entry, en.spec):
+		en.due = now
+		return
+	case o.job.whole:
+		if o.job.bundle == en.desired.digest && o.err == nil {
+			en.desired = newBundle(en.desired.digest, o.desired)
+		}
+		en.fresh = false
+		en.settle(o, now)
+	}
+	en.schedule(now)
+	if en.again || o.stopped {
+		en.due = now
+	}
+}
+
+// settle records how a pass over the assigned bundle went.
+func (en *entry) settle(o outcome, now time.Time) {
+	en.waiting, en.failures = o.waiting, o.failures
+	en.reason, en.message = verdict(o)
+	switch {
+	case en.reason != "":
+		en.tries++
+	case o.waiting != "":
+		if en.appliedAt.IsZero() || en.good.digest != "" {
+			en.appliedAt = now
+		}
+		en.tries = 0
+	case en.spec.Remove:
+		en.removed, en.good = len(o.inventory.Objects) == 0, bundle{}
+		en.tries, en.handledAt = 0, en.spec.RequestedAt
+	case !o.stopped:
+		if en.good.digest != en.spec.Digest {
+			en.appliedAt, en.unhealthy = now, now
+		}
+		en.good, en.appliedRevision = en.desired, en.spec.Revision
+		en.tries, en.handledAt, en.verifiedAt = 0, en.spec.RequestedAt, now
+	}
+}
+
+// schedule sets when the next pass is due: soon after a failure, else at the next verification.
+func (en *entry) schedule(now time.Time) {
+	switch {
+	case en.removed:
+		en.due = time.Time{}
+		return
+	case en.standIn() || en.tries == 0:
+		en.due = now.Add(jitter(en.spec.Interval.Duration))
+	default:
+		en.due = now.Add(jitter(backoff(en.tries, en.spec.RetryInterval.Duration)))
+	}
+	if at := en.nextRelease(now); !at.IsZero() && at.Before(en.due) {
+		en.due = at
+	}
+}
+
+// touched looks at one object that has changed on the cluster and makes a pass due where it matters.
+func (en *entry) touched(seen apply.Seen, now time.Time) {
+	en.dirty = true
+	if !en.concerns(seen) {
+		return
+	}
+	if en.running {
+		en.again = true
+		return
+	}
+	if l := en.loops[seen.ID]; l == nil || !now.Before(l.until) {
+		en.due = now
+	}
+}
+
+// concerns says whether the change asks for a pass: drift, something that was waited for, something
+// that is gone. That an object becomes healthy shows in the status without one.
+func (en *entry) concerns(seen apply.Seen) bool {
+	if en.session == nil {
+		return false
+	}
+	if en.waiting != "" && seen.ID.Kind == "CustomResourceDefinition" {
+		return true
+	}
+	record, recorded := en.inv.Objects[seen.ID]
+	s, there := en.session.live.get(seen.ID)
+	there = there && s.Owner == en.owner
+	if en.kept().index[seen.ID] == nil {
+		return recorded && !there
+	}
+	return record.Digest != "" && (!there || s.UID != record.UID || s.Fields != record.Fields)
+}
+
+// claimedByOthers says of an object whether another entry on the cluster desires it.
+func (e *Engine) claimedByOthers(en *entry) func(object.ID) bool {
+	var others []map[object.ID]*object.Object
+	for _, name := range e.order {
+		if other := e.entries[name]; other != en && !other.spec.Remove {
+			others = append(others, other.desired.index)
+		}
+	}
+	return func(id object.ID) bool {
+		for _, index := range others {
+			if index[id] != nil {
+				return true
+			}
+		}
+		return false
+	}
+}

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"strconv"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
+)
+
+// live is what the watches of one cluster and our own applies have shown of each object. Of two
+// sights of one object the younger counts, wherever it comes from.
+type live struct {
+	mu      sync.Mutex
+	objects map[object.ID]sight
+	// applies numbers our own applies, so that a list that began before one cannot undo its result.
+	applies uint64
+}
+
+type sight struct {
+	apply.Seen
+	version uint64 // of the resourceVersion
+	applied uint64 // number of our apply that brought it, 0 for a watch
+}
+
+func newLive() *live { return &live{objects: map[object.ID]sight{}} }
+
+// version reads a resourceVersion, which the API server promises to be an ordered number. Of one
+// that is not, every sight is younger than the one before.
+func version(rv string) uint64 {
+	n, err := strconv.ParseUint(rv, 10, 64)
+	if err != nil {
+		return ^uint64(0)
+	}
+	return n
+}
+
+// get returns the latest sight of an object.
+func (l *live) get(id object.ID) (sight, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.objects[id]
+	return s, ok
+}
+
+// owned returns all objects that carry an owner's label.
+func (l *live) owned(owner string) map[object.ID]plan.Live {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[object.ID]plan.Live{}
+	for id, s := range l.objects {
+		if s.Owner == owner {
+			out[id] = plan.Live{UID: s.UID, Fields: s.Fields, Terminating: s.Terminating}
+		}
+	}
+	return out
+}
+
+// mark returns the number of the last apply.
+func (l *live) mark() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.applies
+}
+
+// applied takes the answer to an apply. The health of a kind that has a status is unknown until a
+// watch has shown it at this version or later.
+func (l *live) applied(id object.ID, owner string, a apply.Applied) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applies++
+	s := sight{version: version(a.ResourceVersion), applied: l.applies}
+	old, known := l.objects[id]
+	same := known && old.UID == a.UID
+	if same && old.version >= s.version {
+		old.applied = l.applies
+		l.objects[id] = old
+		return
+	}
+	s.Seen = apply.Seen{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields}
+	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
+		s.Health = health.Status{Phase: health.Current}
+	}
+	if same {
+		s.OtherManager = old.OtherManager
+	}
+	l.objects[id] = s
+}
+
+// changed takes a watch's sight and says whether it was news.
+func (l *live) changed(seen apply.Seen) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := sight{Seen: seen, version: version(seen.ResourceVersion)}
+	if old, ok := l.objects[seen.ID]; ok {
+		if old.version > s.version || old.version == s.version && old.UID == s.UID && old.Health == s.Health {
+			return false
+		}
+		s.applied = old.applied
+	}
+	l.objects[seen.ID] = s
+	return true
+}
+
+// deleted takes a watch's word that an object is gone and says whether it was news.
+func (l *live) deleted(seen apply.Seen) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old, ok := l.objects[seen.ID]
+	if !ok || old.version > version(seen.ResourceVersion) {
+		return false
+	}
+	delete(l.objects, seen.ID)
+	return true
+}
+
+// listed takes all objects of a kind, as they were not before the apply with the given number. It
+// returns the objects that are news.
+func (l *live) listed(gk schema.GroupKind, all []apply.Seen, since uint64) []apply.Seen {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	there := make(map[object.ID]bool, len(all))
+	var news []apply.Seen
+	for _, seen := range all {
+		there[seen.ID] = true
+		old, known := l.objects[seen.ID]
+		if known && old.applied > since && old.version > version(seen.ResourceVersion) {
+			continue
+		}
+		// Outside of that, a list is the truth, also when its versions are lower than before: the
+		// cluster's store may have been restored from a backup.
+		l.objects[seen.ID] = sight{Seen: seen, version: version(seen.ResourceVersion), applied: old.applied}
+		if !known || old.Seen != seen {
+			news = append(news, seen)
+		}
+	}
+	for id, old := range l.objects {
+		if id.Group == gk.Group && id.Kind == gk.Kind && !there[id] && old.applied <= since {
+			delete(l.objects, id)
+			news = append(news, old.Seen)
+		}
+	}
+	return news
+}

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Pool keeps one engine per cluster, and sees to it that no two of them work on the same one.
+type Pool struct {
+	o PoolOptions
+
+	mu      sync.Mutex
+	members map[Key]*member
+	claims  map[string]Key // uid of a cluster → who works on it
+	stopped bool
+}
+
+type member struct {
+	engine *Engine
+	conn   Connection
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+var _ Pooled = (*Pool)(nil)
+
+// NewPool returns a pool without clusters.
+func NewPool(o PoolOptions) *Pool {
+	if o.Now == nil {
+		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
+	}
+	if o.Inflight == 0 {
+		o.Inflight = 8
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = 15 * time.Second
+	}
+	return &Pool{o: o, members: map[Key]*member{}, claims: map[string]Key{}}
+}
+
+// Connect implements Pooled.
+func (p *Pool) Connect(key Key, c Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	if c.KnownUID != "" && !c.Local {
+		if _, taken := p.claims[c.KnownUID]; !taken {
+			p.claims[c.KnownUID] = key
+		}
+	}
+	m := p.members[key]
+	switch {
+	case m == nil:
+		m = p.start(key)
+	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local:
+		return
+	}
+	m.conn = c
+	m.engine.send(func(in *inbox) { in.conn = &c })
+}
+
+func (p *Pool) start(key Key) *member {
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // an engine lives until Disconnect or Stop, not as long as a request
+	m := &member{cancel: cancel, done: make(chan struct{})}
+	m.engine = newEngine(key, p.o, func(uid string, local bool) error { return p.admit(key, uid, local) })
+	p.members[key] = m
+	go func() {
+		defer close(m.done)
+		m.engine.run(ctx)
+	}()
+	return m
+}
+
+// admit lets an engine work on the cluster with a uid: not on the hub's own by mistake, and not on one
+// that another engine works on.
+func (p *Pool) admit(key Key, uid string, local bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if local {
+		return nil
+	}
+	if uid == p.o.HubUID {
+		return &refusedError{v1alpha1.HubItselfReason, "the kubeconfig leads to the hub's own cluster, which is the Cluster named " + v1alpha1.HubCluster}
+	}
+	if by, taken := p.claims[uid]; taken && by != key {
+		return &refusedError{v1alpha1.DuplicateClusterReason, fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
+	}
+	for other, by := range p.claims {
+		if by == key && other != uid { // what was at the address is another cluster now
+			delete(p.claims, other)
+		}
+	}
+	p.claims[uid] = key
+	return nil
+}
+
+// Disconnect implements Pooled.
+func (p *Pool) Disconnect(key Key) {
+	p.mu.Lock()
+	m := p.members[key]
+	delete(p.members, key)
+	for uid, by := range p.claims {
+		if by == key {
+			delete(p.claims, uid)
+		}
+	}
+	p.mu.Unlock()
+	if m != nil {
+		m.cancel()
+		<-m.done
+	}
+}
+
+// Assign implements Pooled.
+func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	m := p.members[key]
+	if m == nil {
+		m = p.start(key)
+	}
+	m.engine.send(func(in *inbox) { in.entries, in.assign = entries, true })
+}
+
+// Report implements Pooled.
+func (p *Pool) Report(key Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
+	e := p.engine(key)
+	if e == nil {
+		return nil, false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.report, e.told
+}
+
+// State implements Pooled.
+func (p *Pool) State(key Key) (State, bool) {
+	e := p.engine(key)
+	if e == nil {
+		return State{}, false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.state
+	if at := time.Unix(0, e.seen.Load()); s.Reachable && at.After(s.LastSeen) {
+		s.LastSeen = at
+	}
+	return s, true
+}
+
+// Verify implements Pooled.
+func (p *Pool) Verify(key Key) {
+	if e := p.engine(key); e != nil {
+		e.send(func(in *inbox) { in.verify = true })
+	}
+}
+
+func (p *Pool) engine(key Key) *Engine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := p.members[key]; m != nil {
+		return m.engine
+	}
+	return nil
+}
+
+// Stop implements Pooled. Passes under way finish the object at hand and record what they did; what
+// has not ended when ctx is done is cut off.
+func (p *Pool) Stop(ctx context.Context) {
+	p.mu.Lock()
+	p.stopped = true
+	members := make([]*member, 0, len(p.members))
+	for _, m := range p.members {
+		members = append(members, m)
+	}
+	p.mu.Unlock()
+	for _, m := range members {
+		m.engine.stop.Store(true)
+		m.engine.send(func(*inbox) {})
+	}
+	for _, m := range members {
+		select {
+		case <-m.engine.resting():
+		case <-ctx.Done():
+		}
+	}
+	for _, m := range members {
+		m.cancel()
+	}
+	for _, m := range members {
+		<-m.done
+	}
+}

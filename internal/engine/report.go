@@ -1,0 +1,318 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// verdict names the reason why a pass did not go well; "" when it did or only has to wait.
+func verdict(o outcome) (reason, message string) {
+	switch {
+	case errors.Is(o.err, apply.ErrInventoryChanged):
+		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
+	case apply.Unanswered(o.err):
+		return v1alpha1.UnreachableReason, "the cluster stopped answering: " + unreachableMessage(o.err)
+	case o.err != nil:
+		return v1alpha1.ApplyFailedReason, apply.Explain(o.err, noObject)
+	case o.refusal.Reason == v1alpha1.EmptyBuildReason, o.refusal.Reason == v1alpha1.PruneLimitExceededReason:
+		return o.refusal.Reason, fmt.Sprintf("%s; if that is meant, annotate the Kustomization with %s=%s",
+			o.refusal.Message, v1alpha1.AllowPruneAnnotation, o.job.entry.Revision)
+	case len(o.failures) > 0:
+		return failed(o)
+	}
+	return "", ""
+}
+
+// failed sums up the objects that the cluster refused and names the first of them.
+func failed(o outcome) (string, string) {
+	list := slices.Clone(o.failures)
+	slices.SortFunc(list, func(a, b failure) int { return object.Order(a.id, b.id) })
+	reason := list[0].reason
+	var lines []string
+	for _, f := range list {
+		if f.reason != reason {
+			reason = v1alpha1.ApplyFailedReason
+		}
+		if len(lines) < 3 {
+			lines = append(lines, fmt.Sprintf("%s: %s", f.id, f.message))
+		}
+	}
+	if more := len(list) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	if reason == v1alpha1.PruneFailedReason {
+		return reason, fmt.Sprintf("%d objects could not be deleted: %s", len(list), strings.Join(lines, "; "))
+	}
+	total := len(o.desired)
+	return reason, fmt.Sprintf("%d of %d objects applied; %s", total-len(list), total, strings.Join(lines, "; "))
+}
+
+// refresh tells the status of the entries of which something has changed.
+func (e *Engine) refresh(now time.Time) {
+	for _, name := range e.order {
+		en := e.entries[name]
+		if !en.dirty && (en.recheck.IsZero() || now.Before(en.recheck)) {
+			continue
+		}
+		en.dirty, en.recheck = false, time.Time{}
+		en.status = e.tell(en, now)
+	}
+}
+
+// tell says how an entry stands.
+func (e *Engine) tell(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
+	st := v1alpha1.AssignmentEntryStatus{
+		Name: en.spec.Name, Revision: en.spec.Revision, Digest: en.spec.Digest,
+		AppliedRevision: en.appliedRevision, AppliedDigest: en.good.digest,
+		Drift: en.drift, HandledAt: en.handledAt, Removed: en.removed, Objects: en.status.Objects,
+	}
+	if !en.verifiedAt.IsZero() {
+		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
+		st.VerifiedAt = &t
+	}
+	sick := en.examine(&st)
+	st.Ready, st.Reason, st.Message = e.judge(en, sick, now)
+	return st
+}
+
+// sickness is the worst that was found among the objects of an entry.
+type sickness struct {
+	failed, pending int
+	first           string // names the first object and what it says
+}
+
+// examine counts the objects of an entry by what the cluster shows of them.
+func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
+	var s sickness
+	if en.session == nil || en.desired.digest != en.spec.Digest {
+		return s
+	}
+	st.Objects = v1alpha1.ObjectCounts{Total: int32(len(en.desired.objects))} //nolint:gosec // bounded by the build
+	for i := range en.desired.objects {
+		o := &en.desired.objects[i]
+		record := en.inv.Objects[o.ID]
+		l, there := en.session.live.get(o.ID)
+		if record.Digest != o.Digest || !there || l.UID != record.UID || l.Owner != en.owner {
+			continue
+		}
+		st.Objects.Applied++
+		switch l.Health.Phase {
+		case health.Current:
+			st.Objects.Ready++
+		case health.Failed:
+			s.note(o.ID, l.Health, s.failed == 0)
+			s.failed++
+		default:
+			s.note(o.ID, l.Health, s.failed+s.pending == 0)
+			s.pending++
+		}
+	}
+	return s
+}
+
+func (s *sickness) note(id object.ID, h health.Status, first bool) {
+	if !first {
+		return
+	}
+	s.first = id.String() + ": " + h.Phase.String()
+	if h.Message != "" {
+		s.first = id.String() + ": " + h.Message
+	}
+}
+
+// judge is the one place that decides what an entry's Ready says.
+func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
+	const unknown, no = metav1.ConditionUnknown, metav1.ConditionFalse
+	switch {
+	case e.link.session == nil && !e.link.state.Known:
+		return unknown, v1alpha1.ProgressingReason, "connecting"
+	case e.link.session == nil:
+		return unknown, e.link.state.Reason, e.link.state.Message
+	case en.spec.Suspend || e.link.conn.Suspend:
+		return unknown, v1alpha1.SuspendedReason, "suspended"
+	case en.spec.Remove && en.removed:
+		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
+	case en.blocked != "":
+		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.blocked)
+	case en.reason == v1alpha1.UnreachableReason:
+		return unknown, en.reason, en.message
+	case en.reason != "":
+		return no, en.reason, en.message
+	case en.spec.Remove && en.fresh:
+		return unknown, v1alpha1.ProgressingReason, "removing its objects"
+	case en.spec.Remove:
+		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for %d objects to be gone", len(en.inv.Objects))
+	case en.fresh:
+		return unknown, v1alpha1.ProgressingReason, "applying"
+	case en.waiting != "":
+		return en.late(now, en.appliedAt, "waits: "+en.waiting)
+	}
+	if id, l := en.worstLoop(); l != nil {
+		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, en.by(id))
+	}
+	return en.judgeHealth(sick, now)
+}
+
+func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
+	counts := fmt.Sprintf("%d objects applied", len(en.desired.objects))
+	if sick.failed+sick.pending == 0 {
+		en.unhealthy = time.Time{}
+		return metav1.ConditionTrue, v1alpha1.SucceededReason, counts
+	}
+	if en.unhealthy.IsZero() {
+		en.unhealthy = now
+	}
+	message := fmt.Sprintf("%d of %d objects not healthy; %s", sick.failed+sick.pending, len(en.desired.objects), sick.first)
+	switch {
+	case !en.spec.Wait:
+		return metav1.ConditionTrue, v1alpha1.SucceededReason, counts
+	case sick.failed > 0:
+		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
+	}
+	return en.late(now, en.unhealthy, message)
+}
+
+// late says Unknown until the timeout, False from then on.
+func (en *entry) late(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
+	deadline := since.Add(en.spec.Timeout.Duration)
+	if now.Before(deadline) {
+		en.recheck = deadline
+		return metav1.ConditionUnknown, v1alpha1.WaitingForHealthReason, message
+	}
+	return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
+}
+
+// worstLoop returns the object that was corrected most often, if that is a loop.
+func (en *entry) worstLoop() (object.ID, *loop) {
+	var id object.ID
+	var worst *loop
+	for i, l := range en.loops {
+		if l.looping() && (worst == nil || l.count > worst.count || l.count == worst.count && i.Compare(id) < 0) {
+			id, worst = i, l
+		}
+	}
+	return id, worst
+}
+
+// by names whoever wrote last to an object beside us.
+func (en *entry) by(id object.ID) string {
+	if s, ok := en.session.live.get(id); ok && s.OtherManager != "" {
+		return " by " + s.OtherManager
+	}
+	return ""
+}
+
+const (
+	// progressDelay and softDelay let reports that are about to change again, or that change nothing
+	// a person waits for, gather before they are written.
+	progressDelay = 100 * time.Millisecond
+	softDelay     = time.Second
+	// verifyDelay bounds how long the verification at the start of a session holds back a report.
+	verifyDelay = 3 * time.Second
+)
+
+// publish makes news public when they are due and returns when the loop must look again by itself.
+func (e *Engine) publish(now time.Time) time.Time {
+	if !e.link.state.Known || e.verifying(now) {
+		return e.next(now)
+	}
+	report := make([]v1alpha1.AssignmentEntryStatus, 0, len(e.order))
+	for _, name := range e.order {
+		report = append(report, e.entries[name].status)
+	}
+	state := e.link.state
+	e.mu.Lock()
+	delay, changed := urgency(e.report, report)
+	told := e.state
+	told.LastSeen = state.LastSeen
+	if told != state {
+		delay, changed = 0, true
+	}
+	e.state.LastSeen = state.LastSeen
+	switch {
+	case !changed:
+		e.news = time.Time{}
+	case e.news.IsZero() || now.Add(delay).Before(e.news):
+		e.news = now.Add(delay)
+	}
+	due := changed && !now.Before(e.news)
+	if due {
+		e.report, e.told, e.state, e.news = report, true, state, time.Time{}
+	}
+	e.mu.Unlock()
+	if due && e.o.OnChange != nil {
+		e.o.OnChange(e.key)
+	}
+	return e.next(now)
+}
+
+// verifying says whether a new session is still comparing what it found with what is assigned. For a
+// moment the last report stands: that the hub looks again is no news about the cluster.
+func (e *Engine) verifying(now time.Time) bool {
+	if e.link.session == nil || now.Sub(e.link.since) > verifyDelay {
+		return false
+	}
+	for _, en := range e.entries {
+		if en.fresh && en.applied() && !en.spec.Suspend {
+			return true
+		}
+	}
+	return false
+}
+
+// urgency says whether two reports differ, and how long that may wait.
+func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
+	if equality.Semantic.DeepEqual(before, after) {
+		return 0, false
+	}
+	if len(before) != len(after) {
+		return 0, true
+	}
+	delay := softDelay
+	for i := range after {
+		a, b := before[i], after[i]
+		switch {
+		case a.Name != b.Name, a.Ready != b.Ready && b.Ready != metav1.ConditionUnknown, a.Removed != b.Removed,
+			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision:
+			return 0, true
+		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision:
+			delay = min(delay, progressDelay)
+		}
+	}
+	return delay, true
+}
+
+// next returns the earliest time at which something is due.
+func (e *Engine) next(now time.Time) time.Time {
+	next := now.Add(checkEvery)
+	sooner := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	sooner(e.news)
+	if e.link.session != nil && now.Sub(e.link.since) <= verifyDelay {
+		sooner(e.link.since.Add(verifyDelay + time.Millisecond))
+	}
+	if e.link.conn != nil && !e.link.dialing && !e.link.checking {
+		sooner(e.link.next)
+	}
+	for _, en := range e.entries {
+		sooner(en.recheck)
+		if !en.running && en.session != nil && !en.spec.Suspend && e.passes < passesAtOnce && !e.stop.Load() && !e.link.conn.Suspend {
+			sooner(en.due)
+		}
+	}
+	return next
+}

@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/inventory"
+)
+
+// session is one connection to one cluster and all that is known of the cluster through it. It ends
+// with the connection; the next one learns everything anew from the cluster, so nothing that was
+// true of another state of it, or of another cluster at the same address, survives.
+type session struct {
+	identity    apply.Identity
+	client      *apply.Client
+	store       *apply.Inventories
+	live        *live
+	watches     *watches
+	inventories map[string]*inventory.Inventory
+	slots       chan struct{}
+	stop        *atomic.Bool
+	cancel      context.CancelFunc
+	ctx         context.Context //nolint:containedctx // ends when the session does
+}
+
+func (s *session) stopping() bool { return s.stop.Load() }
+
+// end gives up all that the session holds.
+func (s *session) end() {
+	s.cancel()
+	s.watches.wg.Wait()
+	s.client.Close()
+}
+
+// refusedError says that a cluster answers but must not be worked on.
+type refusedError struct{ reason, message string }
+
+func (e *refusedError) Error() string { return e.message }
+
+// dial connects: who is it, may we, what did we leave there. It writes nothing but the claim of a
+// cluster that nobody has claimed.
+func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	client, err := apply.New(conn.Config, apply.Options{
+		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
+		Request: func() { e.count(Requests, 1) },
+		Outcome: e.heard,
+	})
+	if err != nil {
+		cancel()
+		return nil, &refusedError{v1alpha1.InvalidKubeConfigReason, err.Error()}
+	}
+	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive()}
+	s.store = apply.NewInventories(client, e.o.Hub)
+	s.watches = newWatches(ctx, client, s.live, e.touch)
+	if err := e.meet(ctx, s, conn); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (e *Engine) meet(ctx context.Context, s *session, conn Connection) error {
+	short, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var err error
+	if s.identity, err = s.client.Identify(short, true); err != nil {
+		return refusal(err)
+	}
+	if err := e.admit(s.identity.UID, conn.Local); err != nil {
+		return err
+	}
+	if s.inventories, err = s.store.Load(ctx); err != nil {
+		return refusal(err)
+	}
+	return nil
+}
+
+// refusal tells an answer that forbids the work from the lack of one.
+func refusal(err error) error {
+	var other *apply.OtherHubError
+	switch {
+	case errors.As(err, &other):
+		return &refusedError{v1alpha1.OwnedByAnotherHubReason, fmt.Sprintf(
+			"%s; if that hub is gone for good, run this one with --hub-id=%s", other.Error(), other.Hub)}
+	case apply.Unauthorized(err):
+		return &refusedError{v1alpha1.UnauthorizedReason, "the cluster does not accept the credentials"}
+	case errors.Is(err, inventory.ErrCorrupt):
+		return &refusedError{v1alpha1.InventoryFailedReason, err.Error()}
+	case !apply.Unanswered(err):
+		return &refusedError{v1alpha1.FailedReason, "the cluster refuses: " + apply.Explain(err, noObject)}
+	}
+	return err
+}
+
+// probeTimeout bounds the question whether a cluster is there.
+const probeTimeout = 5 * time.Second

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/internal/apply"
+)
+
+// watches keeps one watch per kind of a cluster and feeds what they see into live.
+type watches struct {
+	ctx    context.Context //nolint:containedctx // of the session, which owns the watches
+	client *apply.Client
+	live   *live
+	// touch is told of each object that changed.
+	touch func(...apply.Seen)
+
+	mu      sync.Mutex
+	running map[schema.GroupKind]*watcher
+	wg      sync.WaitGroup
+}
+
+type watcher struct {
+	of     *watches
+	gk     schema.GroupKind
+	cancel context.CancelFunc
+	since  uint64
+	synced chan struct{}
+	once   sync.Once
+}
+
+func newWatches(ctx context.Context, c *apply.Client, l *live, touch func(...apply.Seen)) *watches {
+	return &watches{ctx: ctx, client: c, live: l, touch: touch, running: map[schema.GroupKind]*watcher{}}
+}
+
+// ensure watches a kind from now on.
+func (w *watches) ensure(m apply.Mapping) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gk := m.GVK.GroupKind()
+	if w.running[gk] == nil {
+		w.running[gk] = w.start(m)
+	}
+}
+
+// relist watches a kind anew, so that what is known of it was asked for after this call.
+func (w *watches) relist(m apply.Mapping) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gk := m.GVK.GroupKind()
+	if old := w.running[gk]; old != nil {
+		old.cancel()
+	}
+	w.running[gk] = w.start(m)
+}
+
+func (w *watches) start(m apply.Mapping) *watcher {
+	ctx, cancel := context.WithCancel(w.ctx)
+	x := &watcher{of: w, gk: m.GVK.GroupKind(), cancel: cancel, synced: make(chan struct{})}
+	w.wg.Go(func() { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}) })
+	return x
+}
+
+// stop stops watching a kind and says whether it was watched.
+func (w *watches) stop(gk schema.GroupKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.running[gk]; x != nil {
+		x.cancel()
+		delete(w.running, gk)
+	}
+}
+
+// wait returns when a kind has been listed once, or with the context's error.
+func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
+	w.mu.Lock()
+	x := w.running[gk]
+	w.mu.Unlock()
+	if x == nil {
+		return nil
+	}
+	select {
+	case <-x.synced:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// sink is one run of a watcher: a run that was replaced says nothing any more.
+type sink struct {
+	*watcher
+	ctx context.Context //nolint:containedctx // of the run
+}
+
+func (s *sink) Listing() { s.since = s.of.live.mark() }
+
+func (s *sink) Listed(all []apply.Seen) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.of.touch(s.of.live.listed(s.gk, all, s.since)...)
+	s.once.Do(func() { close(s.synced) })
+}
+
+func (s *sink) Changed(seen apply.Seen) {
+	if s.ctx.Err() == nil && s.of.live.changed(seen) {
+		s.of.touch(seen)
+	}
+}
+
+func (s *sink) Deleted(seen apply.Seen) {
+	if s.ctx.Err() == nil && s.of.live.deleted(seen) {
+		s.of.touch(seen)
+	}
+}

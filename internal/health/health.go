@@ -1,0 +1,132 @@
+// Package health says whether an object has become what its spec asks for. It is pure: it reads one
+// object's status as kstatus does, and adds what to do with kinds that have none.
+package health
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Phase is where an object is on its way.
+type Phase uint8
+
+const (
+	// Unknown is the phase of an object whose status has not been seen since it was applied.
+	Unknown Phase = iota
+	// InProgress objects are on their way.
+	InProgress
+	// Current objects are what their spec asks for.
+	Current
+	// Failed objects say themselves that they will not get there.
+	Failed
+	// Terminating objects are being deleted.
+	Terminating
+)
+
+func (p Phase) String() string {
+	switch p {
+	case InProgress:
+		return "in progress"
+	case Current:
+		return "current"
+	case Failed:
+		return "failed"
+	case Terminating:
+		return "terminating"
+	case Unknown:
+	}
+	return "unknown"
+}
+
+// Status is the health of one object.
+type Status struct {
+	Phase Phase
+	// Message is one line, without control characters, at most messageLimit bytes.
+	Message string
+}
+
+const messageLimit = 200
+
+// statusless kinds are as they should be as soon as they are there, so that watching their metadata
+// is enough and their content is never fetched.
+var statusless = map[schema.GroupKind]bool{
+	{Kind: "ConfigMap"}:      true,
+	{Kind: "Secret"}:         true,
+	{Kind: "ServiceAccount"}: true,
+	{Kind: "LimitRange"}:     true,
+	{Kind: "ResourceQuota"}:  true,
+	{Kind: "Endpoints"}:      true,
+	{Kind: "Namespace"}:      true,
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:                                true,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:                                true,
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:                         true,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:                         true,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}:                  true,
+	{Group: "networking.k8s.io", Kind: "Ingress"}:                                     true,
+	{Group: "networking.k8s.io", Kind: "IngressClass"}:                                true,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:                               true,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:                               true,
+	{Group: "node.k8s.io", Kind: "RuntimeClass"}:                                      true,
+	{Group: "storage.k8s.io", Kind: "StorageClass"}:                                   true,
+	{Group: "storage.k8s.io", Kind: "CSIDriver"}:                                      true,
+	{Group: "coordination.k8s.io", Kind: "Lease"}:                                     true,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
+}
+
+// HasStatus says whether an object of the kind must be read as a whole to know its health.
+func HasStatus(gk schema.GroupKind) bool { return !statusless[gk] }
+
+// Of returns the health of an object.
+func Of(u *unstructured.Unstructured) Status {
+	if u.GetDeletionTimestamp() != nil {
+		return Status{Phase: Terminating, Message: "is being deleted"}
+	}
+	if statusless[u.GroupVersionKind().GroupKind()] {
+		return Status{Phase: Current}
+	}
+	res, err := status.Compute(u)
+	if err != nil {
+		return Status{Phase: InProgress, Message: Clean(fmt.Sprintf("status cannot be read: %v", err))}
+	}
+	switch res.Status {
+	case status.CurrentStatus:
+		return Status{Phase: Current}
+	case status.FailedStatus:
+		return Status{Phase: Failed, Message: Clean(res.Message)}
+	case status.TerminatingStatus:
+		return Status{Phase: Terminating, Message: Clean(res.Message)}
+	default:
+		return Status{Phase: InProgress, Message: Clean(res.Message)}
+	}
+}
+
+// Clean makes a string from an edge fit for a status and a terminal: one line, no control
+// characters, valid UTF-8, at most messageLimit bytes.
+func Clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == utf8.RuneError, unicode.Is(unicode.Cf, r):
+			return -1
+		case unicode.IsSpace(r), unicode.IsControl(r):
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) <= messageLimit {
+		return s
+	}
+	s = s[:messageLimit-len("…")]
+	for !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s + "…"
+}

@@ -1,0 +1,165 @@
+package inventory
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+const (
+	// ShardLimit bounds one encoded shard in bytes: well below the 1 MiB that a ConfigMap may hold.
+	ShardLimit = 512 << 10
+
+	// decodedLimit bounds what a shard may inflate to: an edge may be hostile.
+	decodedLimit = 64 << 20
+
+	maxShards = 1024
+	format    = 1
+)
+
+// ErrCorrupt says that a shard cannot be read. What it held is unknown, which is not nothing.
+var ErrCorrupt = errors.New("inventory is corrupt")
+
+type shard struct {
+	Format   int     `json:"format"`
+	Owner    string  `json:"owner"`
+	Revision string  `json:"revision,omitempty"`
+	Bundle   string  `json:"bundle,omitempty"`
+	Objects  []entry `json:"objects"`
+}
+
+type entry struct {
+	Group     string `json:"g,omitempty"`
+	Kind      string `json:"k"`
+	Namespace string `json:"ns,omitempty"`
+	Name      string `json:"n"`
+	Record
+}
+
+// Encode returns the shards of an inventory, each gzipped and at most limit bytes (ShardLimit when
+// zero). The same inventory gives the same bytes. An object keeps its shard as long as the number of
+// shards stays, so that the shards can be written one after the other: at no point is an object
+// recorded in none of them.
+func Encode(inv *Inventory, limit int) ([][]byte, error) {
+	if limit <= 0 {
+		limit = ShardLimit
+	}
+	for n := 1; n <= maxShards; n *= 2 {
+		shards, fits, err := encode(inv, n, limit)
+		if err != nil {
+			return nil, err
+		}
+		if fits {
+			return shards, nil
+		}
+	}
+	return nil, fmt.Errorf("cannot encode inventory of %d objects: more than %d shards", len(inv.Objects), maxShards)
+}
+
+func encode(inv *Inventory, n, limit int) ([][]byte, bool, error) {
+	parts := make([]shard, n)
+	for i := range parts {
+		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Objects: []entry{}}
+	}
+	for _, id := range inv.IDs() {
+		i := place(id, n)
+		parts[i].Objects = append(parts[i].Objects, entry{id.Group, id.Kind, id.Namespace, id.Name, inv.Objects[id]})
+	}
+	out := make([][]byte, n)
+	for i, part := range parts {
+		data, err := pack(part)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(data) > limit {
+			return nil, false, nil
+		}
+		out[i] = data
+	}
+	return out, true, nil
+}
+
+func place(id object.ID, n int) int {
+	if n == 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, id.Group+"\x00"+id.Kind+"\x00"+id.Namespace+"\x00"+id.Name) // never fails
+	return int(h.Sum32() % uint32(n))                                                    //nolint:gosec // n is at most maxShards
+}
+
+func pack(part shard) ([]byte, error) {
+	raw, err := json.Marshal(part)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode inventory: %w", err)
+	}
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	if _, err := w.Write(raw); err != nil {
+		return nil, fmt.Errorf("cannot compress inventory: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("cannot compress inventory: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// Decode returns the union of shards, which may stem from two writes of which the second stopped
+// halfway. Where two shards disagree on an object it counts as unconfirmed. A shard that cannot be
+// read is an error that wraps ErrCorrupt.
+func Decode(owner string, shards [][]byte) (*Inventory, error) {
+	inv := New(owner)
+	for i, data := range shards {
+		part, err := unpack(data)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read shard %d of inventory %q: %w", i, owner, err)
+		}
+		if part.Owner != owner {
+			return nil, fmt.Errorf("cannot read shard %d of inventory %q: it is of another owner: %w", i, owner, ErrCorrupt)
+		}
+		if i == 0 {
+			inv.Revision, inv.Bundle = part.Revision, part.Bundle
+		} else if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
+			inv.Revision, inv.Bundle = "", ""
+		}
+		for _, e := range part.Objects {
+			id := object.ID{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
+			if id.Kind == "" || id.Name == "" {
+				return nil, fmt.Errorf("cannot read shard %d of inventory %q: an object has no kind or name: %w", i, owner, ErrCorrupt)
+			}
+			if known, twice := inv.Objects[id]; twice && known != e.Record {
+				e.Record = Record{Version: e.Version}
+			}
+			inv.Objects[id] = e.Record
+		}
+	}
+	return inv, nil
+}
+
+func unpack(data []byte) (shard, error) {
+	var part shard
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, decodedLimit+1))
+	if err != nil {
+		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if len(raw) > decodedLimit {
+		return part, fmt.Errorf("%w: more than %d bytes", ErrCorrupt, decodedLimit)
+	}
+	if err := json.Unmarshal(raw, &part); err != nil {
+		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if part.Format != format {
+		return part, fmt.Errorf("%w: format %d", ErrCorrupt, part.Format)
+	}
+	return part, nil
+}

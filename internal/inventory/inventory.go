@@ -1,0 +1,78 @@
+// Package inventory says what one Kustomization has, or may have, on one cluster.
+//
+// The promise: an inventory that was written ahead of a change is a superset of what stands on the
+// cluster, whatever order the writes stop in. It shrinks only after a deletion was confirmed. The
+// package is pure; internal/apply keeps the encoded shards on the cluster.
+package inventory
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Record is what is known of one object. The zero Record says: may exist, never confirmed.
+type Record struct {
+	// Version of the API that the object was applied with.
+	Version string `json:"v,omitempty"`
+	// Digest of the body that was applied last; empty when that is not known to have happened.
+	Digest string `json:"d,omitempty"`
+	// UID that the object had after that apply.
+	UID string `json:"u,omitempty"`
+	// Fields is the digest of the fields that our manager owned after that apply. As long as the
+	// cluster shows the same, nobody has changed any of them.
+	Fields string `json:"f,omitempty"`
+}
+
+// Inventory holds the objects of one owner on one cluster.
+type Inventory struct {
+	// Owner is the value of the owner label.
+	Owner string
+	// Revision and Bundle are the last that were applied as a whole.
+	Revision, Bundle string
+	// Objects by identity.
+	Objects map[object.ID]Record
+}
+
+// New returns an empty inventory.
+func New(owner string) *Inventory {
+	return &Inventory{Owner: owner, Objects: map[object.ID]Record{}}
+}
+
+// Clone returns a copy that shares nothing with the original.
+func (inv *Inventory) Clone() *Inventory {
+	c := *inv
+	c.Objects = maps.Clone(inv.Objects)
+	return &c
+}
+
+// IDs returns the objects, sorted.
+func (inv *Inventory) IDs() []object.ID {
+	return slices.SortedFunc(maps.Keys(inv.Objects), object.ID.Compare)
+}
+
+// Ahead returns the inventory to write before the objects are applied: the union of what may exist
+// and what is about to, with what is about to change unconfirmed, so that a crash between the change
+// and its record cannot pass for the state before. The second result is false when that is what is
+// recorded already and nothing needs writing.
+func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
+	ahead := inv
+	for _, o := range applying {
+		record, known := inv.Objects[o.ID]
+		if known && (record.Digest == "" || record.Digest == o.Digest) {
+			continue
+		}
+		if ahead == inv {
+			ahead = inv.Clone()
+		}
+		ahead.Objects[o.ID] = Record{Version: o.Version}
+	}
+	return ahead, ahead != inv
+}
+
+// Equal says whether two inventories record the same.
+func (inv *Inventory) Equal(other *Inventory) bool {
+	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle &&
+		maps.Equal(inv.Objects, other.Objects)
+}
