@@ -1,0 +1,162 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// seenEvery is how often lastSeen is written while nothing changes.
+const seenEvery = 5 * time.Minute
+
+// Connection is what is known of the connection to a cluster.
+type Connection struct {
+	// Reachable says whether the last try was answered.
+	Reachable bool
+	// Known says that there was a try at all.
+	Known bool
+	// Usable is false when the cluster answers but must not be worked on, for Reason.
+	Usable  bool
+	Reason  string
+	Message string
+	UID     string
+	Version string
+	// LastSeen is the time of the last answer.
+	LastSeen time.Time
+}
+
+// ClusterFacts is what is known of one cluster.
+type ClusterFacts struct {
+	// Object is the Cluster with its status before.
+	Object *v1alpha1.Cluster
+	Now    time.Time
+	// Connection as the engine knows it.
+	Connection Connection
+	// Handled is the request for a reconciliation that was handled last.
+	Handled string
+	// Err says why there is no connection to try.
+	Err error
+}
+
+// Cluster reports what is known of a cluster.
+func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
+	c, conn := f.Object, f.Connection
+	status := *c.Status.DeepCopy()
+	status.ObservedGeneration = c.Generation
+	status.LastHandledReconcileAt = f.Handled
+	if f.Err == nil && conn.Known {
+		takeOver(&status, conn)
+		status.LastSeen = lastSeen(c.Status, conn)
+	}
+	status.Conditions = settle(c.Status.Conditions, clusterConditions(f), c.Generation, f.Now)
+	r := Report[v1alpha1.ClusterStatus]{Status: status, Events: clusterEvents(c.Status, status)}
+	if f.Err == nil && conn.Reachable {
+		r.Requeue = seenEvery
+	}
+	if p := explain(f.Err); p != nil && p.after > 0 {
+		r.Requeue = p.after
+	}
+	return r
+}
+
+// takeOver keeps what was known where the cluster did not say.
+func takeOver(status *v1alpha1.ClusterStatus, conn Connection) {
+	if conn.UID != "" {
+		status.UID = conn.UID
+	}
+	if conn.Version != "" {
+		status.Version = Line(conn.Version)
+	}
+}
+
+func lastSeen(old v1alpha1.ClusterStatus, conn Connection) *metav1.Time {
+	if conn.LastSeen.IsZero() {
+		return old.LastSeen
+	}
+	seen := seconds(conn.LastSeen)
+	was := condition(old.Conditions, v1alpha1.ReachableCondition).Status == metav1.ConditionTrue
+	if old.LastSeen != nil && was == conn.Reachable && seen.Sub(old.LastSeen.Time) < seenEvery-seenEvery/10 {
+		return old.LastSeen
+	}
+	return &seen
+}
+
+func clusterConditions(f ClusterFacts) []metav1.Condition {
+	conn := f.Connection
+	switch p := explain(f.Err); {
+	case f.Object.Spec.Agent != nil:
+		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.AgentNotConnectedReason, "No agent has reported from this cluster yet")
+	case p != nil:
+		unknown := v1alpha1.Condition(v1alpha1.ReachableCondition, metav1.ConditionUnknown, p.reason, "The cluster was not tried")
+		return append(about(p), unknown)
+	case !conn.Known:
+		return notKnown(f.Object)
+	case !conn.Reachable:
+		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(orElse(conn.Message, "The cluster does not answer")))
+	case !conn.Usable:
+		return clusterState(metav1.ConditionFalse, metav1.ConditionTrue, orElse(conn.Reason, v1alpha1.FailedReason), Line(conn.Message))
+	case f.Object.Spec.Suspend:
+		return clusterState(metav1.ConditionUnknown, metav1.ConditionTrue, v1alpha1.SuspendedReason, "Suspended; the cluster is left as it is")
+	}
+	return clusterState(metav1.ConditionTrue, metav1.ConditionTrue, v1alpha1.SucceededReason, orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected"))
+}
+
+// notKnown leaves what was said before, as long as it was said of this spec: a hub that starts knows
+// nothing for a moment, which is no news.
+func notKnown(c *v1alpha1.Cluster) []metav1.Condition {
+	if old := c.Status.Conditions; len(old) > 0 && c.Status.ObservedGeneration == c.Generation &&
+		condition(old, v1alpha1.ReachableCondition).Status != metav1.ConditionUnknown {
+		return c.Status.DeepCopy().Conditions
+	}
+	const message = "The cluster is being tried for the first time"
+	return append(clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ProgressingReason, message),
+		reconciling(v1alpha1.ProgressingReason, message))
+}
+
+// clusterState returns Ready and Reachable. What is reachable says so in its own words.
+func clusterState(isReady, reachable metav1.ConditionStatus, reason, message string) []metav1.Condition {
+	reach := v1alpha1.Condition(v1alpha1.ReachableCondition, reachable, reason, message)
+	if reachable == metav1.ConditionTrue {
+		reach.Reason, reach.Message = v1alpha1.SucceededReason, "The cluster answers"
+	}
+	return []metav1.Condition{ready(isReady, reason, message), reach}
+}
+
+func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
+	var events []Event
+	if old.UID != "" && old.UID != now.UID {
+		events = append(events, Event{Warning: true, Reason: ClusterReplacedEvent, Message: fmt.Sprintf(
+			"Another cluster answers: its uid is %s, it was %s. Nothing of the old one is deleted on it", Line(now.UID), Line(old.UID))})
+	}
+	is := condition(now.Conditions, v1alpha1.ReadyCondition)
+	was := condition(old.Conditions, v1alpha1.ReadyCondition)
+	if is.Status == was.Status && is.Reason == was.Reason {
+		return events
+	}
+	switch {
+	case is.Reason == v1alpha1.UnreachableReason:
+		events = append(events, Event{Warning: true, Reason: ClusterUnreachableEvent, Message: is.Message})
+	case is.Status == metav1.ConditionFalse:
+		events = append(events, Event{Warning: true, Reason: is.Reason, Message: is.Message})
+	case is.Status == metav1.ConditionTrue:
+		events = append(events, Event{Reason: ClusterReachableEvent, Message: is.Message})
+	}
+	return events
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
+}

@@ -1,0 +1,131 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// maxRetry bounds the pause between two tries of a source that fails.
+const maxRetry = time.Minute
+
+// SourceFacts is what one look at a Git repository found.
+type SourceFacts struct {
+	// Object is the GitRepository with its status before the look.
+	Object *v1alpha1.GitRepository
+	Now    time.Time
+	// Artifact is what the ref leads to; nil when Err is not.
+	Artifact *v1alpha1.Artifact
+	// Rewritten says that the commit before is no ancestor of this one.
+	Rewritten bool
+	// Submodules are the paths of submodules, which are left out.
+	Submodules []string
+	// Err says why there is no artifact.
+	Err error
+	// Failures counts the looks in a row that failed, this one included.
+	Failures int
+	// Jitter is a random number in [-1, 1) that spreads the looks.
+	Jitter float64
+}
+
+// Source reports one look at a Git repository. What was fetched earlier stays while looks fail.
+func Source(f SourceFacts) Report[v1alpha1.GitRepositoryStatus] {
+	r := f.Object
+	status := *r.Status.DeepCopy()
+	status.ObservedGeneration = r.Generation
+	status.LastHandledReconcileAt = requested(r)
+	switch p := explain(f.Err); {
+	case r.Spec.Suspend:
+		status.LastHandledReconcileAt = r.Status.LastHandledReconcileAt
+		return source(f, status, ready(metav1.ConditionUnknown, v1alpha1.SuspendedReason, suspendedSource(r)))
+	case p != nil:
+		return source(f, status, about(p)...)
+	}
+	status.Artifact = f.Artifact
+	return source(f, status, ready(metav1.ConditionTrue, v1alpha1.SucceededReason, "Fetched revision "+f.Artifact.Revision))
+}
+
+func suspendedSource(r *v1alpha1.GitRepository) string {
+	if r.Status.Artifact == nil {
+		return "Suspended; nothing was fetched yet"
+	}
+	return "Suspended; revision " + r.Status.Artifact.Revision + " stays in use"
+}
+
+func source(f SourceFacts, status v1alpha1.GitRepositoryStatus, want ...metav1.Condition) Report[v1alpha1.GitRepositoryStatus] {
+	old := f.Object.Status
+	status.Conditions = settle(old.Conditions, want, f.Object.Generation, f.Now)
+	return Report[v1alpha1.GitRepositoryStatus]{
+		Status:  status,
+		Events:  sourceEvents(f, old, status),
+		Requeue: sourceRequeue(f),
+	}
+}
+
+func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event {
+	if f.Object.Spec.Suspend {
+		return nil
+	}
+	is := condition(now.Conditions, v1alpha1.ReadyCondition)
+	if f.Err != nil {
+		if !changed(old.Conditions, now.Conditions) {
+			return nil
+		}
+		return []Event{{Warning: true, Reason: is.Reason, Message: is.Message}}
+	}
+	var events []Event
+	switch {
+	case old.Artifact == nil || old.Artifact.Revision != now.Artifact.Revision:
+		events = append(events, Event{Reason: NewRevisionEvent, Message: is.Message})
+		events = append(events, aboutHistory(f, old)...)
+	case condition(old.Conditions, v1alpha1.ReadyCondition).Status == metav1.ConditionFalse:
+		events = append(events, Event{Reason: is.Reason, Message: is.Message})
+	}
+	return events
+}
+
+func aboutHistory(f SourceFacts, old v1alpha1.GitRepositoryStatus) []Event {
+	var events []Event
+	if f.Rewritten && old.Artifact != nil {
+		events = append(events, Event{Warning: true, Reason: ForcePushEvent, Message: fmt.Sprintf(
+			"History was rewritten: %s does not follow from %s", f.Artifact.Revision, old.Artifact.Revision)})
+	}
+	if len(f.Submodules) > 0 {
+		events = append(events, Event{Warning: true, Reason: SubmodulesIgnoredEvent, Message: Line(
+			"Submodules are left out: " + strings.Join(f.Submodules, ", "))})
+	}
+	return events
+}
+
+// sourceRequeue spreads the looks by 5 % of the interval. After a failure it doubles a second until
+// the interval, or a minute.
+func sourceRequeue(f SourceFacts) time.Duration {
+	interval := f.Object.Spec.Interval.Duration
+	p := explain(f.Err)
+	switch {
+	case f.Object.Spec.Suspend:
+		return 0
+	case p == nil:
+		return spread(interval, f.Jitter)
+	case p.after > 0:
+		return spread(p.after, f.Jitter)
+	}
+	pause := min(interval, maxRetry)
+	if shift := f.Failures - 1; shift >= 0 && shift < 6 {
+		pause = min(pause, time.Second<<shift)
+	}
+	return spread(pause, f.Jitter)
+}
+
+func spread(d time.Duration, jitter float64) time.Duration {
+	return d + time.Duration(float64(d)*0.05*jitter)
+}
+
+// requested is the value that asks for a reconciliation now.
+func requested(o metav1.Object) string {
+	return o.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]
+}

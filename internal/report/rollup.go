@@ -1,0 +1,190 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// TargetFacts is what is known of one cluster that a Kustomization is for.
+type TargetFacts struct {
+	// Cluster is its name.
+	Cluster string
+	// Suspended says that nothing may change on it.
+	Suspended bool
+	// Conditions of the Cluster.
+	Conditions []metav1.Condition
+	// Err says why the hub has nothing new for this cluster, while it has for others.
+	Err error
+	// Wanted is the entry in the cluster's Assignment; nil when there is none.
+	Wanted *v1alpha1.AssignmentEntry
+	// Reported is what the engine says of it; nil when it said nothing yet.
+	Reported *v1alpha1.AssignmentEntryStatus
+}
+
+// state is where a cluster is counted.
+type state int
+
+const (
+	isReady state = iota
+	isProgressing
+	isFailed
+	isUnreachable
+)
+
+// verdict is what is said of one cluster.
+type verdict struct {
+	cluster string
+	state   state
+	reason  string
+	message string
+	// idle says that nothing goes on there and nothing will by itself.
+	idle bool
+}
+
+// judge counts a cluster. The revision is what it is to be at; empty when that is not known. hubSide
+// is the problem of the Kustomization as a whole, or nil.
+func judge(t TargetFacts, revision string, hubSide *problem) verdict {
+	v := verdict{cluster: t.Cluster}
+	reachable := condition(t.Conditions, v1alpha1.ReachableCondition)
+	usable := condition(t.Conditions, v1alpha1.ReadyCondition)
+	p := explain(t.Err)
+	switch {
+	case p != nil && p.waiting:
+		return v.is(isProgressing, p.reason, p.message)
+	case p != nil:
+		return v.is(isFailed, p.reason, p.message)
+	case reachable.Status == metav1.ConditionFalse, usable.Reason == v1alpha1.AgentNotConnectedReason:
+		return v.is(isUnreachable, usable.Reason, usable.Message)
+	case usable.Status == metav1.ConditionFalse:
+		return v.is(isFailed, usable.Reason, usable.Message)
+	}
+	v = judgeEntry(v, t, revision, hubSide)
+	if t.Suspended && v.state == isProgressing {
+		v.idle = true
+		return v.is(isProgressing, v1alpha1.SuspendedReason, "The cluster is suspended")
+	}
+	return v
+}
+
+func judgeEntry(v verdict, t TargetFacts, revision string, hubSide *problem) verdict {
+	switch {
+	case t.Wanted == nil && hubSide != nil && !hubSide.waiting:
+		return v.is(isFailed, hubSide.reason, "There is nothing to apply yet")
+	case t.Wanted == nil || t.Reported == nil:
+		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
+	case hubSide == nil && revision != "" && t.Wanted.Revision != revision:
+		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
+	case t.Reported.Revision != t.Wanted.Revision || t.Reported.Digest != t.Wanted.Digest:
+		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
+	case t.Reported.Ready == metav1.ConditionFalse:
+		return v.is(isFailed, t.Reported.Reason, t.Reported.Message)
+	case t.Reported.Ready != metav1.ConditionTrue:
+		return v.is(isProgressing, t.Reported.Reason, t.Reported.Message)
+	case t.Reported.AppliedRevision != t.Wanted.Revision || t.Reported.AppliedDigest != t.Wanted.Digest:
+		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
+	}
+	return v.is(isReady, t.Reported.Reason, "")
+}
+
+// is completes a verdict. What an engine or a cluster said is made one line here.
+func (v verdict) is(s state, reason, message string) verdict {
+	v.state, v.reason, v.message = s, orElse(reason, v1alpha1.FailedReason), Line(message)
+	if s == isProgressing && reason == "" {
+		v.reason = v1alpha1.ProgressingReason
+	}
+	return v
+}
+
+func judgeAll(targets []TargetFacts, revision string, hubSide *problem) []verdict {
+	all := make([]verdict, 0, len(targets))
+	for _, t := range targets {
+		all = append(all, judge(t, revision, hubSide))
+	}
+	slices.SortFunc(all, func(a, b verdict) int { return cmp.Compare(a.cluster, b.cluster) })
+	return all
+}
+
+// of returns the verdicts of one state, in order.
+func of(all []verdict, s state) []verdict {
+	return slices.DeleteFunc(slices.Clone(all), func(v verdict) bool { return v.state != s })
+}
+
+func countClusters(all []verdict, targets []TargetFacts, attempted string) v1alpha1.ClusterCounts {
+	counts := v1alpha1.ClusterCounts{
+		Desired:     int32(len(all)),
+		Ready:       int32(len(of(all, isReady))),
+		Progressing: int32(len(of(all, isProgressing))),
+		Failed:      int32(len(of(all, isFailed))),
+		Unreachable: int32(len(of(all, isUnreachable))),
+	}
+	for _, t := range targets {
+		if t.Err == nil && t.Wanted != nil && t.Reported != nil && attempted != "" &&
+			t.Wanted.Revision == attempted && t.Reported.AppliedRevision == attempted && t.Reported.AppliedDigest == t.Wanted.Digest {
+			counts.Updated++
+		}
+	}
+	return counts
+}
+
+func countObjects(targets []TargetFacts) v1alpha1.ObjectCounts {
+	var sum v1alpha1.ObjectCounts
+	for _, t := range targets {
+		if t.Reported != nil {
+			sum.Total += t.Reported.Objects.Total
+			sum.Applied += t.Reported.Objects.Applied
+			sum.Ready += t.Reported.Objects.Ready
+		}
+	}
+	return sum
+}
+
+// maxFailures bounds the clusters that a status names.
+const maxFailures = 10
+
+// failures names the clusters that are not right: those that failed first, then those not heard
+// from, then those that wait for something other than their own objects.
+func failures(all []verdict, leaving []verdict) []v1alpha1.ClusterFailure {
+	waiting := slices.DeleteFunc(of(all, isProgressing), func(v verdict) bool {
+		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason
+	})
+	gone := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return v.state == isProgressing })
+	var list []v1alpha1.ClusterFailure
+	for _, v := range slices.Concat(of(all, isFailed), of(all, isUnreachable), waiting, gone) {
+		if len(list) == maxFailures {
+			break
+		}
+		list = append(list, v1alpha1.ClusterFailure{Cluster: v.cluster, Reason: v.reason, Message: v.message})
+	}
+	return list
+}
+
+// unanimous returns the reason that all share, or other.
+func unanimous(list []verdict, other string) string {
+	for _, v := range list {
+		if v.reason != list[0].reason {
+			return other
+		}
+	}
+	return list[0].reason
+}
+
+// first says how many of how many are in a state, and what is the matter with the first one.
+func first(list []verdict, desired int, what string) string {
+	text := fmt.Sprintf("%s %s: %s", clusters(len(list), desired), what, list[0].cluster)
+	if list[0].message != "" {
+		text += ": " + list[0].message
+	}
+	return Line(text)
+}
+
+func clusters(n, of int) string {
+	if of == 1 {
+		return fmt.Sprintf("%d of 1 cluster", n)
+	}
+	return fmt.Sprintf("%d of %d clusters", n, of)
+}
