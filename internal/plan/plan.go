@@ -226,11 +226,11 @@ func guard(in Input, cleanup []Action) (Refusal, bool) {
 			deleted[a.ID.Kind]++
 		}
 	}
+	if len(in.Desired) == 0 {
+		return Refusal{v1alpha1.EmptyBuildReason, fmt.Sprintf("the build has no objects and would delete %d", len(doomed))}, true
+	}
 	if len(doomed) == 0 {
 		return Refusal{}, false
-	}
-	if len(in.Desired) == 0 {
-		return Refusal{v1alpha1.EmptyBuildReason, fmt.Sprintf("the build is empty and would delete all %d objects", live)}, true
 	}
 	for _, kind := range []string{"Namespace", "CustomResourceDefinition"} {
 		if n := deleted[kind]; n > 0 && n == keepers[kind] {
