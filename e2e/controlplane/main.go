@@ -19,6 +19,8 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"github.com/skerry-dev/skerry/e2e/controlplane/lifeline"
 )
 
 // commands are constructors and not commands: two of these in one process set
@@ -33,6 +35,7 @@ func main() {
 	if len(os.Args) < 2 {
 		usage()
 	}
+	lifeline.Follow()
 	name := os.Args[1]
 	// What remains reads as if the program had been started by its own name.
 	os.Args = append([]string{name}, os.Args[2:]...)
