@@ -1,0 +1,67 @@
+// Package hubside is what the controllers share in their dealings with the hub's own API server:
+// the client of that side, what wakes a reconcile, and how a report is committed.
+package hubside
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// Hub reads the hub's API server from the cache, and sees its own writes there; it writes straight.
+type Hub struct{ client.Client }
+
+// Direct reads the hub's API server itself. Secrets and ConfigMaps are read so: their contents are
+// not to fill the hub's memory.
+type Direct struct{ client.Reader }
+
+// Recorder records events on objects of the hub.
+type Recorder = events.EventRecorder
+
+// commitTimeout bounds a status write. It is its own, so that a hub that stops still records what it
+// has done.
+const commitTimeout = 3 * time.Second
+
+// maxNote bounds the text of an event, in bytes, as the API does.
+const maxNote = 1024
+
+// Commit writes the status of obj, whose state before is given, unless equal says that it says the
+// same already. It fails with a conflict when somebody changed the object meanwhile.
+func Commit(ctx context.Context, hub Hub, obj, before client.Object, equal bool) error {
+	if equal {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := hub.Status().Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("cannot write status: %w", err)
+	}
+	return nil
+}
+
+// Record records the events of a report; action says what was being done, in one word.
+func Record(to Recorder, obj client.Object, action string, list []report.Event) {
+	for _, e := range list {
+		kind := corev1.EventTypeNormal
+		if e.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		to.Eventf(obj, nil, kind, e.Reason, action, "%s", Note(e.Message))
+	}
+}
+
+// Note makes a text fit for an event.
+func Note(text string) string {
+	text = report.Line(text)
+	for len(text) > maxNote {
+		runes := []rune(text)
+		text = string(runes[:len(runes)-(len(text)-maxNote+5)/4-1]) + "…"
+	}
+	return text
+}

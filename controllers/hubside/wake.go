@@ -1,0 +1,81 @@
+package hubside
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Asked passes what a person does to an object: a new spec, a deletion, and the annotations that ask
+// for something. It holds back what controllers write: status, finalizers, managed fields.
+func Asked() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+				e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+				e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
+				annotation(e, v1alpha1.ReconcileRequestAnnotation) || annotation(e, v1alpha1.AllowPruneAnnotation)
+		},
+	}
+}
+
+func annotation(e event.UpdateEvent, name string) bool {
+	return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
+}
+
+// Moved passes every real change, and not that a cache looks through its objects again.
+func Moved() predicate.Predicate { return predicate.ResourceVersionChangedPredicate{} }
+
+// RequestsFor returns the requests for the objects in a list.
+func RequestsFor[T any, P interface {
+	*T
+	client.Object
+}](items []T) []reconcile.Request {
+	requests := make([]reconcile.Request, 0, len(items))
+	for i := range items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(P(&items[i]))})
+	}
+	return requests
+}
+
+// Bell wakes a controller for something that is not an object of the API server. Ring never blocks;
+// rings before the controller starts are kept.
+type Bell struct {
+	mu    sync.Mutex
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+	early map[types.NamespacedName]struct{}
+}
+
+// Ring asks for a reconcile of the object.
+func (b *Bell) Ring(key types.NamespacedName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.queue != nil {
+		b.queue.Add(reconcile.Request{NamespacedName: key})
+		return
+	}
+	if b.early == nil {
+		b.early = map[types.NamespacedName]struct{}{}
+	}
+	b.early[key] = struct{}{}
+}
+
+// Start implements source.Source.
+func (b *Bell) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queue = queue
+	for key := range b.early {
+		queue.Add(reconcile.Request{NamespacedName: key})
+	}
+	b.early = nil
+	return nil
+}
