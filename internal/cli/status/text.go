@@ -1,0 +1,269 @@
+package status
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+)
+
+// glance is how many rows of a table still are a glance.
+const glance = 20
+
+// View says how to write a report.
+type View struct {
+	// Now is what ages are counted from.
+	Now time.Time
+	// Namespaces shows the namespace of everything.
+	Namespaces bool
+	// All lists every cluster, however many there are.
+	All bool
+	// IO paints.
+	IO *iostreams.IOStreams
+}
+
+// Text writes a report for a person. It is pure: same report and view, same text.
+func Text(r Report, v View) string {
+	var b strings.Builder
+	b.WriteString(headline(r, v) + "\n")
+	if len(r.Sources)+len(r.Kustomizations)+len(r.Clusters) == 0 {
+		b.WriteString(emptyHub)
+		return b.String()
+	}
+	v.section(&b, "SOURCES", sourceRows(r, v), "")
+	v.section(&b, "KUSTOMIZATIONS", kustomizationRows(r, v), "")
+	rows, rest := clusterRows(r, v)
+	v.section(&b, "CLUSTERS", rows, rest)
+	rows, rest = runRows(r, v)
+	v.section(&b, "WHAT RUNS WHERE", rows, rest)
+	writeProblems(&b, r, v)
+	return b.String()
+}
+
+const emptyHub = `
+Nothing is here yet. Next:
+  skerry cluster join NAME --from-kubeconfig FILE      adds an edge cluster
+  skerry bootstrap git --url URL --path clusters/hub   lets the hub read from Git what to do
+or apply a GitRepository and a Kustomization with kubectl.
+`
+
+// section writes a table under its title, if it has rows besides its headings, and what the table
+// leaves out.
+func (v View) section(b *strings.Builder, title string, rows [][]cell, rest string) {
+	if len(rows) == 1 && rest == "" {
+		return
+	}
+	b.WriteString("\n" + v.IO.Bold(title) + "\n")
+	if len(rows) > 1 {
+		table(b, rows)
+	}
+	if rest != "" {
+		b.WriteString(rest + "\n")
+	}
+}
+
+func headline(r Report, v View) string {
+	counts := fmt.Sprintf("%s, %s, %s", number(len(r.Sources), "source"),
+		number(len(r.Kustomizations), "kustomization"), number(len(r.Clusters), "cluster"))
+	failed, working := 0, 0
+	for _, p := range r.Problems {
+		if p.State == Working || p.State == Deleting {
+			working++
+		} else {
+			failed++
+		}
+	}
+	verdict := v.IO.Green("all ready")
+	switch {
+	case len(r.Sources)+len(r.Kustomizations)+len(r.Clusters) == 0:
+		return fmt.Sprintf("Hub %s: empty", r.Hub.Server)
+	case failed > 0:
+		verdict = v.IO.Red(number(failed, "problem"))
+	case working > 0:
+		verdict = v.IO.Yellow(fmt.Sprintf("nothing failed, %d on the way", working))
+	}
+	return fmt.Sprintf("Hub %s: %s: %s", r.Hub.Server, counts, verdict)
+}
+
+func number(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func sourceRows(r Report, v View) [][]cell {
+	rows := [][]cell{header("NAMESPACE", "NAME", "READY", "REVISION", "FETCHED", "URL")}
+	for _, s := range r.Sources {
+		rows = append(rows, []cell{
+			v.namespace(s.Namespace), plain(s.Name), v.state(s.State), plain(short(s.Revision)), plain(v.ago(s.Fetched)), plain(s.URL),
+		})
+	}
+	return rows
+}
+
+func kustomizationRows(r Report, v View) [][]cell {
+	rows := [][]cell{header("NAMESPACE", "NAME", "READY", "REVISION", "ATTEMPTED", "CLUSTERS", "FAILED", "UNREACHABLE", "SOURCE", "PATH")}
+	for _, k := range r.Kustomizations {
+		attempted := ""
+		if k.Attempted != k.Revision {
+			attempted = short(k.Attempted)
+		}
+		rows = append(rows, []cell{
+			v.namespace(k.Namespace), plain(k.Name), v.state(k.State), plain(short(k.Revision)), plain(attempted),
+			plain(fmt.Sprintf("%d/%d", k.Clusters.Ready, k.Clusters.Desired)),
+			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), plain(k.Source), plain(k.Path),
+		})
+	}
+	return rows
+}
+
+// clusterRows returns the rows, and what they leave out: of a fleet that is more than a glance, the
+// clusters that are ready.
+func clusterRows(r Report, v View) (rows [][]cell, rest string) {
+	rows = [][]cell{header("NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION")}
+	ready, left := 0, 0
+	for _, c := range r.Clusters {
+		if !v.All && len(r.Clusters) > glance && (c.State == Ready || len(rows) > glance) {
+			left++
+			if c.State == Ready {
+				ready++
+			}
+			continue
+		}
+		rows = append(rows, []cell{
+			v.namespace(c.Namespace), plain(c.Name), v.state(c.State), v.reachable(c.Reachable), plain(v.seen(c)), plain(c.Version),
+		})
+	}
+	switch {
+	case left == 0:
+	case left == ready:
+		rest = fmt.Sprintf("… %d more, all ready (--all lists every one)", left)
+	default:
+		rest = fmt.Sprintf("… %d more, %d of them ready (--all lists every one)", left, ready)
+	}
+	return rows, rest
+}
+
+// seen is how old what is known of a cluster is. The hub writes LastSeen every few minutes only, so
+// of a cluster that it hears from it is no measure.
+func (v View) seen(c Cluster) string {
+	if c.Reachable == Ready {
+		return "now"
+	}
+	return v.ago(c.LastSeen)
+}
+
+func header(names ...string) []cell {
+	cells := make([]cell, len(names))
+	for i, n := range names {
+		cells[i] = plain(n)
+	}
+	return cells
+}
+
+func (v View) namespace(name string) cell {
+	if !v.Namespaces {
+		return cell{}
+	}
+	return plain(name)
+}
+
+func (v View) ago(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return age(t, v.Now) + " ago"
+}
+
+func (v View) state(s State) cell {
+	switch s {
+	case Ready:
+		return cell{"yes", v.IO.Green}
+	case NotReady:
+		return cell{"no", v.IO.Red}
+	case Working, Deleting, Suspended, Unknown:
+	}
+	return cell{string(s), v.IO.Yellow}
+}
+
+func (v View) reachable(s State) cell {
+	if s == Unknown {
+		return cell{"unknown", v.IO.Yellow}
+	}
+	return v.state(s)
+}
+
+func (v View) count(n int32) cell {
+	if n == 0 {
+		return cell{}
+	}
+	return cell{fmt.Sprint(n), v.IO.Red}
+}
+
+// short cuts the commit of a revision: "main@sha1:1234567".
+func short(revision string) string {
+	const mark, digits = "sha1:", 7
+	at := strings.LastIndex(revision, mark)
+	if at < 0 || len(revision) < at+len(mark)+digits {
+		return revision
+	}
+	return revision[:at+len(mark)+digits]
+}
+
+func writeProblems(b *strings.Builder, r Report, v View) {
+	if len(r.Problems) == 0 {
+		return
+	}
+	b.WriteString("\n" + v.IO.Bold("NOT READY") + "\n")
+	shown := r.Problems
+	if !v.All && len(shown) > glance {
+		shown = shown[:glance]
+	}
+	for i, p := range shown {
+		b.WriteString(v.problem(p, i+1 < len(r.Problems) && sameCause(p, r.Problems[i+1])) + "\n")
+		if p.Next != "" {
+			b.WriteString("      next: " + iostreams.Line(p.Next) + "\n")
+		}
+	}
+	if left := len(r.Problems) - len(shown); left > 0 {
+		fmt.Fprintf(b, "  … %d more (--all lists every one)\n", left)
+	}
+}
+
+// sameCause says that the second problem, on a cluster, tells what the first only sums up.
+func sameCause(sum, one Problem) bool {
+	return sum.Cluster == "" && one.Cluster != "" && one.Kind == sum.Kind && one.Namespace == sum.Namespace &&
+		one.Name == sum.Name && one.Message != "" && (one.Reason == sum.Reason || sum.Reason == v1alpha1.FailedReason)
+}
+
+func (v View) problem(p Problem, followed bool) string {
+	name := p.Name
+	if v.Namespaces && p.Namespace != "" {
+		name = p.Namespace + "/" + name
+	}
+	what := "  " + p.Kind + " " + name
+	if p.Cluster != "" {
+		what = "    " + name + " on " + p.Cluster
+	}
+	paint := v.IO.Red
+	if p.State != NotReady {
+		paint = v.IO.Yellow
+	}
+	parts := []string{what, paint(string(p.State))}
+	if p.Reason != "" {
+		parts = append(parts, p.Reason)
+	}
+	if p.Message != "" && !followed {
+		parts = append(parts, shorten(p.Message))
+	}
+	return strings.Join(parts, ": ")
+}
+
+var commit = regexp.MustCompile(`\bsha1:([0-9a-f]{7})[0-9a-f]{33}\b`)
+
+// shorten cuts the commits of revisions in a message.
+func shorten(message string) string { return commit.ReplaceAllString(message, "sha1:$1") }
