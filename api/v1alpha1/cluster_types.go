@@ -90,6 +90,9 @@ type Cluster struct {
 
 	// +required
 	Spec ClusterSpec `json:"spec"`
+	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// status from it does not take it for done.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status ClusterStatus `json:"status,omitempty"`
 }

@@ -57,6 +57,7 @@ const (
 	InvalidObjectReason      = "InvalidObject"
 	ClustersUnreachable      = "ClustersUnreachable"
 	DependencyCycleReason    = "DependencyCycle"
+	InvalidSelectorReason    = "InvalidSelector"
 )
 
 // Reasons of an entry of an Assignment, that come from the engine.

@@ -118,6 +118,9 @@ type GitRepository struct {
 
 	// +required
 	Spec GitRepositorySpec `json:"spec"`
+	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// status from it does not take it for done.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status GitRepositoryStatus `json:"status,omitempty"`
 }

@@ -285,6 +285,9 @@ type Kustomization struct {
 
 	// +required
 	Spec KustomizationSpec `json:"spec"`
+	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// status from it does not take it for done.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status KustomizationStatus `json:"status,omitempty"`
 }
