@@ -1,0 +1,132 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// maxCopied bounds what "copy" operations of one JSON patch may add to an object, in bytes: each may
+// double it.
+const maxCopied = 4 << 20
+
+// warm brings kustomize's process-wide state into the form in which builds only read it.
+//
+// kyaml parses its schema of the Kubernetes kinds when first asked, writing maps that other builds
+// read without a lock. Parsed beforehand, they are never written again: only an openapi field could
+// make it so, and that is refused. So builds need no lock, and none pays for the parsing.
+var warm = sync.OnceFunc(func() {
+	openapi.Schema()
+	jsonpatch.AccumulatedCopySizeLimit = maxCopied
+})
+
+// rendered is what kustomize made of a closure, before substitution. It is the same for all clusters
+// that differ in variables alone. It must not be changed.
+type rendered struct {
+	objects   []object.Object // those without a "$", complete
+	templates []template      // those that substitution may change
+	compile   func() (*program, *Error)
+}
+
+// template is one object as JSON, as kustomize made it.
+type template struct {
+	name string // to name it in an error
+	raw  []byte
+}
+
+// render runs kustomize on a closure.
+func render(c *closure, common CommonMetadata) (*rendered, *Error) {
+	made, err := runKustomize(c)
+	if err != nil {
+		return nil, explain(c, err)
+	}
+	r := &rendered{objects: make([]object.Object, 0, made.Size())}
+	r.compile = sync.OnceValues(func() (*program, *Error) { return compile(r.templates) })
+	for _, res := range made.Resources() {
+		m, err := toMap(res.YNode())
+		if err != nil {
+			err.Message = fmt.Sprintf("%s/%s: %s", res.GetKind(), res.GetName(), err.Message)
+			return nil, c.locate(err, res.GetKind(), res.GetName())
+		}
+		if hasDollar(m) && !isDisabled(m) {
+			t, err := newTemplate(m)
+			if err != nil {
+				return nil, err
+			}
+			r.templates = append(r.templates, t)
+			continue
+		}
+		o, err := finish(m, common)
+		if err != nil {
+			return nil, c.locate(err, res.GetKind(), res.GetName())
+		}
+		r.objects = append(r.objects, o)
+	}
+	// Once here and not for each set of variables; and here it is known where the objects come from.
+	bundle, err := object.NewBundle(r.objects)
+	var twice *object.DuplicateError
+	if errors.As(err, &twice) {
+		return nil, c.twice(twice.ID)
+	}
+	r.objects = bundle.Objects
+	return r, nil
+}
+
+// runKustomize builds the root of a closure. krusty takes no context: what bounds it is the size of the
+// closure. It is known to panic on some input, which must not end the process.
+func runKustomize(c *closure) (made resmap.ResMap, err error) {
+	defer func() {
+		if recover() != nil {
+			made, err = nil, errors.New("kustomize cannot take this input: it panicked")
+		}
+	}()
+	warm()
+	order := krusty.ReorderOptionNone // the order of a bundle is ours
+	if c.sorted {
+		order = krusty.ReorderOptionUnspecified // else kustomize logs a warning
+	}
+	return krusty.MakeKustomizer(&krusty.Options{
+		Reorder: order,
+		// A kustomization may name files outside of its directory, as in Flux; the closure has no
+		// more than what may be read.
+		LoadRestrictions: types.LoadRestrictionsNone,
+		PluginConfig:     types.DisabledPluginConfig(),
+	}).Run(c.fileSystem, c.root)
+}
+
+// finish returns the object of a manifest that nothing more is substituted in.
+func finish(m map[string]any, common CommonMetadata) (object.Object, *Error) {
+	setMetadata(m, "labels", common.Labels)
+	setMetadata(m, "annotations", common.Annotations)
+	o, err := object.FromMap(m)
+	if err != nil {
+		return object.Object{}, errorf(InvalidObject, "%s", err)
+	}
+	return o, nil
+}
+
+// setMetadata sets labels or annotations over those that are there.
+func setMetadata(m map[string]any, field string, values map[string]string) {
+	meta, ok := m["metadata"].(map[string]any)
+	if !ok || len(values) == 0 {
+		return
+	}
+	have, _ := meta[field].(map[string]any)
+	have = maps.Clone(have)
+	if have == nil {
+		have = make(map[string]any, len(values))
+	}
+	for key, value := range values {
+		have[key] = value
+	}
+	meta[field] = have
+}
