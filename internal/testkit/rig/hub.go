@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,6 +48,17 @@ func (h *Hub) LogFile() string { return filepath.Join(h.options.Dir, "hub.log") 
 // LogTail returns the last lines of the log.
 func (h *Hub) LogTail(lines int) string { return tail(h.LogFile(), lines) }
 
+// Storage is the folder that the hub keeps its files in.
+func (h *Hub) Storage() string { return filepath.Join(h.options.Dir, "storage") }
+
+// Wipe removes the storage of a hub that does not run, as the loss of its volume does.
+func (h *Hub) Wipe() error {
+	if h.Running() {
+		return errors.New("the hub is running")
+	}
+	return os.RemoveAll(h.Storage())
+}
+
 // Running says whether the process is there.
 func (h *Hub) Running() bool {
 	if h.process == nil {
@@ -60,8 +72,8 @@ func (h *Hub) Running() bool {
 	}
 }
 
-// Start runs the hub and returns when it is ready.
-func (h *Hub) Start(ctx context.Context) error {
+// Start runs the hub, with more arguments if there are any, and returns when it is ready.
+func (h *Hub) Start(ctx context.Context, more ...string) error {
 	if h.Running() {
 		return nil
 	}
@@ -72,7 +84,7 @@ func (h *Hub) Start(ctx context.Context) error {
 	if h.metrics, err = FreeAddress(); err != nil {
 		return err
 	}
-	storage := filepath.Join(h.options.Dir, "storage")
+	storage := h.Storage()
 	if err := os.MkdirAll(storage, 0o700); err != nil {
 		return err
 	}
@@ -82,6 +94,7 @@ func (h *Hub) Start(ctx context.Context) error {
 		"--health-probe-bind-address", h.health,
 		"--metrics-bind-address", h.metrics,
 	}, h.options.Args...)
+	args = append(args, more...)
 	if h.process, err = start(h.LogFile(), h.program, os.Environ(), args...); err != nil {
 		return err
 	}

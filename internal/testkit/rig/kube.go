@@ -2,7 +2,10 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -122,20 +127,6 @@ func Present(o *unstructured.Unstructured) (bool, string) {
 // Absent holds when the object is not there.
 func Absent(o *unstructured.Unstructured) (bool, string) { return o == nil, "still there" }
 
-// Field holds when the field at the path is there and has that value, as fmt prints it.
-func Field(want string, path ...string) Condition {
-	return func(o *unstructured.Unstructured) (bool, string) {
-		if o == nil {
-			return false, "not there"
-		}
-		got, found, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
-		if !found {
-			return false, "field not there"
-		}
-		return fmt.Sprint(got) == want, fmt.Sprintf("is %v", got)
-	}
-}
-
 // Await watches one object until the condition holds and returns the object, nil when it is not
 // there. It outlives API servers that stop and come back; ctx ends it.
 func (k *Kube) Await(ctx context.Context, ref Ref, holds Condition) (*unstructured.Unstructured, error) {
@@ -201,6 +192,51 @@ func (k *Kube) watch(ctx context.Context, ref Ref, done func(*unstructured.Unstr
 			if done(current) {
 				return current, nil
 			}
+		}
+	}
+}
+
+// Patch merges JSON into an object, as `kubectl patch` and `kubectl edit` do. The time is that of the
+// API server's answer.
+func (k *Kube) Patch(ctx context.Context, ref Ref, merge string) (time.Time, error) {
+	client, err := k.Resource(ref.Kind, ref.Namespace)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, err = client.Patch(ctx, ref.Name, types.MergePatchType, []byte(merge), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	return time.Now(), err
+}
+
+// Delete deletes an object in the background. The time is that of the API server's answer.
+func (k *Kube) Delete(ctx context.Context, ref Ref) (time.Time, error) {
+	client, err := k.Resource(ref.Kind, ref.Namespace)
+	if err != nil {
+		return time.Time{}, err
+	}
+	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{})
+	return time.Now(), err
+}
+
+// Apply applies a YAML stream of objects by server-side apply. A kind that an earlier object of the
+// stream defines is found.
+func (k *Kube) Apply(ctx context.Context, manifests string) error {
+	for decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096); ; {
+		o := &unstructured.Unstructured{}
+		if err := decoder.Decode(&o.Object); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if len(o.Object) == 0 {
+			continue
+		}
+		group := o.GroupVersionKind().Group
+		client, err := k.Resource(strings.TrimSuffix(strings.ToLower(o.GetKind())+"."+group, "."), o.GetNamespace())
+		if err != nil {
+			return err
+		}
+		if _, err := client.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "kubectl", Force: true}); err != nil {
+			return fmt.Errorf("cannot apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 }

@@ -147,6 +147,12 @@ func usage(pid int) (Usage, error) {
 	return u, nil
 }
 
+// alive says whether there is a process of that ID.
+func alive(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
 // tail returns the last lines of a file.
 func tail(path string, lines int) string {
 	raw, err := os.ReadFile(path)
