@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/install"
+	"github.com/skerry-dev/skerry/internal/cli/reconcile"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 )
@@ -48,6 +49,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 	factory.Group(root)
 	root.AddCommand(
 		install.NewCmdInstall(f, nil),
+		reconcile.NewCmdReconcile(f, nil),
 		status.NewCmdStatus(f, nil),
 		version.NewCmdVersion(f, nil),
 	)

@@ -1,0 +1,50 @@
+package factory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Names returns the sorted names of the objects of a kind in a namespace.
+func Names(ctx context.Context, hub *Hub, list client.ObjectList, namespace string) ([]string, error) {
+	if err := hub.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("cannot list what there is: %w", err)
+	}
+	var names []string
+	err := meta.EachListItem(list, func(o runtime.Object) error {
+		if named, ok := o.(client.Object); ok {
+			names = append(names, named.GetName())
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// CompleteName completes one argument with the names of a kind. A hub that does not answer at once
+// has no completions: nobody waits for a key.
+func (f *Factory) CompleteName(list func() client.ObjectList) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+		defer cancel()
+		hub, err := f.Hub()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names, err := Names(ctx, hub, list(), f.Flags.Namespace)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,53 @@
+package reconcile
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// verdict is what one look at the object says of the request.
+type verdict struct {
+	done bool
+	err  error
+	// note is what is waited for.
+	note string
+}
+
+// judge says whether the request that stands on the object is done with, and how it went. What was
+// said before the hub handled it says nothing about it. It is pure.
+func judge(o reconcilable, k known) verdict {
+	ready := meta.FindStatusCondition(o.GetConditions(), v1alpha1.ReadyCondition)
+	switch {
+	case o.GetUID() == "":
+		return verdict{err: fmt.Errorf("it was deleted")}
+	case k.suspended:
+		return verdict{err: fmt.Errorf("it was suspended")}
+	case k.handled != o.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]:
+		return verdict{note: waitingFor(o, ready)}
+	case ready == nil || k.observed < o.GetGeneration():
+		return verdict{note: "the hub is looking at it"}
+	case ready.Status == metav1.ConditionTrue:
+		return verdict{done: true}
+	case ready.Status == metav1.ConditionUnknown && meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition):
+		return verdict{note: said(ready)}
+	}
+	return verdict{err: fmt.Errorf("not ready: %s", said(ready))}
+}
+
+func waitingFor(o reconcilable, ready *metav1.Condition) string {
+	if meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition) && ready != nil {
+		return said(ready)
+	}
+	return "the hub has not handled the request yet"
+}
+
+func said(c *metav1.Condition) string {
+	if c.Message == "" {
+		return c.Reason
+	}
+	return c.Reason + ": " + c.Message
+}
