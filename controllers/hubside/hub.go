@@ -8,8 +8,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/internal/report"
 )
@@ -27,6 +29,10 @@ type Recorder = events.EventRecorder
 // commitTimeout bounds a status write. It is its own, so that a hub that stops still records what it
 // has done.
 const commitTimeout = 3 * time.Second
+
+// afterConflict is the time until the next try after a conflict: about as long as a change takes to
+// come through a watch.
+const afterConflict = 20 * time.Millisecond
 
 // maxNote bounds the text of an event, in bytes, as the API does.
 const maxNote = 1024
@@ -64,4 +70,13 @@ func Note(text string) string {
 		text = string(runes[:len(runes)-(len(text)-maxNote+5)/4-1]) + "…"
 	}
 	return text
+}
+
+// Again returns what a reconcile returns when its commit failed. That somebody changed the object
+// meanwhile is no error: the next reconcile starts from what is there then.
+func Again(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: afterConflict}, nil
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(err)
 }

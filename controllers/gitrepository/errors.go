@@ -1,0 +1,72 @@
+package gitrepository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// auth reads the Secret of a repository, if it names one.
+func (r *Reconciler) auth(ctx context.Context, repo *v1alpha1.GitRepository) (git.Auth, error) {
+	var data map[string][]byte
+	if ref := repo.Spec.SecretRef; ref != nil {
+		secret := &corev1.Secret{}
+		err := r.Direct.Get(ctx, types.NamespacedName{Namespace: repo.Namespace, Name: ref.Name}, secret)
+		if apierrors.IsNotFound(err) {
+			return git.Auth{}, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", ref.Name)}
+		}
+		if err != nil {
+			return git.Auth{}, fmt.Errorf("cannot read Secret: %w", err)
+		}
+		data = secret.Data
+	}
+	auth, err := git.ParseAuth(repo.Spec.URL, data)
+	if err != nil {
+		return git.Auth{}, explain(err)
+	}
+	return auth, nil
+}
+
+// reasons are what the kinds of errors of a repository are called in conditions, the stalled ones
+// apart: those only a change of the GitRepository or its Secret can help.
+var reasons = []struct {
+	kind    error
+	reason  string
+	stalled bool
+}{
+	{git.ErrInvalidURL, v1alpha1.InvalidURLReason, true},
+	{git.ErrInvalidSecret, v1alpha1.InvalidSecretReason, true},
+	{git.ErrAuthenticationFailed, v1alpha1.AuthenticationFailedReason, false},
+	{git.ErrHostKeyRefused, v1alpha1.HostKeyRefusedReason, false},
+	{git.ErrRepositoryNotFound, v1alpha1.RepositoryNotFoundReason, false},
+	{git.ErrEmptyRepository, v1alpha1.EmptyRepositoryReason, false},
+	{git.ErrReferenceNotFound, v1alpha1.ReferenceNotFoundReason, false},
+	{git.ErrUnreachable, v1alpha1.UnreachableReason, false},
+	{git.ErrTimeout, v1alpha1.TimeoutReason, false},
+	{git.ErrTooLarge, v1alpha1.TooLargeReason, false},
+	{git.ErrFetchFailed, v1alpha1.FetchFailedReason, false},
+	{git.ErrStoreFailed, v1alpha1.FailedReason, false},
+}
+
+// explain turns an error of the Git store into one that conditions speak of. An error of no kind is
+// that of a context: the hub stops.
+func explain(err error) error {
+	for _, r := range reasons {
+		switch {
+		case !errors.Is(err, r.kind):
+		case r.stalled:
+			return &report.Stalled{Reason: r.reason, Err: err}
+		default:
+			return &report.Transient{Reason: r.reason, Err: err}
+		}
+	}
+	return fmt.Errorf("cannot follow: %w", err)
+}

@@ -1,0 +1,161 @@
+// Package gitrepository keeps status.artifact of each GitRepository at what its ref leads to.
+//
+// A reconcile is one look: ls-remote, and a fetch if the ref moved. Looks follow each other at
+// interval; an edited spec, a request and a changed Secret bring one at once. Whatever fails, the
+// artifact that was fetched last stays.
+package gitrepository
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// Options are what a Reconciler works with.
+type Options struct {
+	Hub      hubside.Hub
+	Direct   hubside.Direct
+	Recorder hubside.Recorder
+	// Follow looks at a ref, and Forget drops what was kept under a key (see Key).
+	Follow func(context.Context, git.Request) (git.Commit, error)
+	Forget func(key string) error
+	Now    func() time.Time
+	// Jitter returns a random number in [-1, 1).
+	Jitter func() float64
+}
+
+// Reconciler reconciles GitRepositories.
+type Reconciler struct {
+	Options
+
+	mu       sync.Mutex
+	failures map[types.NamespacedName]int // looks in a row that failed
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, failures: map[types.NamespacedName]int{}}
+}
+
+// Key is the name under which the Git store keeps what was fetched for a GitRepository.
+func Key(name types.NamespacedName) string { return name.String() }
+
+// Reconcile takes one look at one repository.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	before := &v1alpha1.GitRepository{}
+	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, r.forget(req.NamespacedName)
+		}
+		return reconcile.Result{}, fmt.Errorf("cannot read GitRepository: %w", err)
+	}
+	facts, err := r.look(ctx, before)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	found := report.Source(facts)
+	after := before.DeepCopy()
+	after.Status = found.Status
+	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
+		return hubside.Again(err)
+	}
+	hubside.Record(r.Recorder, after, "Fetch", found.Events)
+	return reconcile.Result{RequeueAfter: found.Requeue}, nil
+}
+
+// look collects the facts. It fails only with errors that say nothing of the repository.
+func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (report.SourceFacts, error) {
+	facts := report.SourceFacts{Object: repo, Jitter: r.Jitter()}
+	if !repo.Spec.Suspend {
+		commit, err := r.follow(ctx, repo)
+		if err != nil && !report.Spoken(err) {
+			return facts, err
+		}
+		facts.Err, facts.Failures = err, r.count(repo, err != nil)
+		if err == nil {
+			facts.Artifact = artifact(repo.Status.Artifact, commit, r.Now())
+			facts.Rewritten, facts.Submodules = commit.ForcePushed, commit.Submodules
+		}
+	}
+	facts.Now = r.Now()
+	return facts, nil
+}
+
+func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (git.Commit, error) {
+	auth, err := r.auth(ctx, repo)
+	if err != nil {
+		return git.Commit{}, err
+	}
+	commit, err := r.Follow(ctx, request(repo, auth))
+	if err != nil {
+		return git.Commit{}, explain(err)
+	}
+	return commit, nil
+}
+
+func request(repo *v1alpha1.GitRepository, auth git.Auth) git.Request {
+	req := git.Request{
+		Key:  Key(types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}),
+		URL:  repo.Spec.URL,
+		Auth: auth,
+	}
+	if ref := repo.Spec.Reference; ref != nil {
+		req.Reference = git.Reference{Branch: ref.Branch, Tag: ref.Tag, Commit: ref.Commit}
+	}
+	if repo.Spec.Timeout != nil {
+		req.Timeout = repo.Spec.Timeout.Duration
+	}
+	if repo.Status.Artifact != nil {
+		req.Known = repo.Status.Artifact.Revision
+	}
+	return req
+}
+
+// artifact describes a commit. Its time moves when the commit was brought from the server, also when
+// that is for the second time because the store was lost: then who renders must be woken.
+func artifact(old *v1alpha1.Artifact, commit git.Commit, now time.Time) *v1alpha1.Artifact {
+	a := &v1alpha1.Artifact{Revision: commit.Revision, Digest: commit.Digest, Size: commit.Size}
+	a.LastUpdateTime.Time = now.Truncate(time.Second)
+	switch {
+	case old == nil || old.Revision != a.Revision || old.Digest != a.Digest:
+	case !commit.Fetched:
+		a.LastUpdateTime = old.LastUpdateTime
+	case !a.LastUpdateTime.After(old.LastUpdateTime.Time):
+		a.LastUpdateTime.Time = old.LastUpdateTime.Add(time.Second) // the API keeps whole seconds
+	}
+	return a
+}
+
+// count returns how many looks in a row have failed.
+func (r *Reconciler) count(repo *v1alpha1.GitRepository, failed bool) int {
+	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !failed {
+		delete(r.failures, key)
+		return 0
+	}
+	r.failures[key]++
+	return r.failures[key]
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) error {
+	r.mu.Lock()
+	delete(r.failures, key)
+	r.mu.Unlock()
+	if err := r.Forget(Key(key)); err != nil {
+		return fmt.Errorf("cannot remove what was fetched: %w", err)
+	}
+	return nil
+}

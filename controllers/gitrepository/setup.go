@@ -1,0 +1,54 @@
+package gitrepository
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+)
+
+// secretIndex finds the GitRepositories that name a Secret.
+const secretIndex = "gitrepository.secret"
+
+// looks is how many looks may go on at once. A look mostly waits for a server, and a server that
+// hangs does so until the timeout: there must be room for many of those beside the ones that answer.
+const looks = 128
+
+// SetUp adds the controller to the manager.
+func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GitRepository{}, secretIndex, secretName)
+	if err != nil {
+		return fmt.Errorf("cannot index GitRepositories: %w", err)
+	}
+	return builder.ControllerManagedBy(mgr).
+		Named("gitrepository").
+		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.Asked())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		WithOptions(hubside.Options(looks)).
+		Complete(r)
+}
+
+func secretName(o client.Object) []string {
+	if ref := o.(*v1alpha1.GitRepository).Spec.SecretRef; ref != nil {
+		return []string{ref.Name}
+	}
+	return nil
+}
+
+func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	list := &v1alpha1.GitRepositoryList{}
+	if err := r.Hub.List(ctx, list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()}); err != nil {
+		log.FromContext(ctx).Error(err, "cannot find the GitRepositories of a Secret", "secret", secret.GetName())
+		return nil
+	}
+	return hubside.RequestsFor[v1alpha1.GitRepository](list.Items)
+}
