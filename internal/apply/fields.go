@@ -32,18 +32,3 @@ func OwnedFields(managed []metav1.ManagedFieldsEntry, manager string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
-
-// LastOther names the manager, other than ours, that wrote last to the object itself; "" for none.
-func LastOther(managed []metav1.ManagedFieldsEntry, manager string) string {
-	var name string
-	var at metav1.Time
-	for _, e := range managed {
-		if e.Manager == manager || e.Subresource != "" || e.Time == nil {
-			continue
-		}
-		if name == "" || at.Before(e.Time) {
-			name, at = e.Manager, *e.Time
-		}
-	}
-	return name
-}

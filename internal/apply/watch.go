@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,10 +25,8 @@ type Seen struct {
 	UID             string
 	ResourceVersion string
 	Fields          string
-	// OtherManager wrote last beside the owner.
-	OtherManager string
-	Terminating  bool
-	Health       health.Status
+	Terminating     bool
+	Health          health.Status
 }
 
 // Sink takes what a watch sees. Its methods are called one after the other.
@@ -49,13 +48,13 @@ func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
 	if health.HasStatus(m.GVK.GroupKind()) {
 		lw, client, example = c.fullWatch(m, sink)
 	}
-	log := klog.New(nil) // failures show as reachability and conditions; the reflector's own log is noise
+	log := logr.Discard() // failures show as reachability and conditions; the reflector's own log is noise
 	r := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), example, &store{mapping: m, sink: sink},
 		cache.ReflectorOptions{
 			Name: m.GVK.String(), TypeDescription: m.GVK.String(), Logger: &log,
 			Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: 20 * time.Second},
 		})
-	r.RunWithContext(ctx)
+	r.RunWithContext(klog.NewContext(ctx, log))
 }
 
 func (c *Client) metadataWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
@@ -146,7 +145,6 @@ func (s *store) see(obj any) (Seen, bool) {
 		UID:             string(o.GetUID()),
 		ResourceVersion: o.GetResourceVersion(),
 		Fields:          OwnedFields(o.GetManagedFields(), manager),
-		OtherManager:    health.Clean(LastOther(o.GetManagedFields(), manager)),
 		Terminating:     o.GetDeletionTimestamp() != nil,
 		Health:          health.Status{Phase: health.Current},
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"slices"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/object"
@@ -21,26 +20,31 @@ type loop struct {
 	since time.Time
 	count int
 	until time.Time // no correction before
+	by    string    // who changed it, as far as is known
 }
 
 func (l *loop) looping() bool { return l.count > loopAfter }
 
 // count notes what was corrected. Five times a minute are corrected at once; from then on, each
 // correction doubles the wait for the next. A window without a correction ends it.
-func (en *entry) count(corrected []object.ID, now time.Time) {
+func (en *entry) count(corrected []correction, now time.Time) {
 	for id, l := range en.loops {
-		if now.After(l.until) && now.Sub(l.since) > loopWindow && !slices.Contains(corrected, id) {
+		if now.After(l.until) && now.Sub(l.since) > loopWindow {
 			delete(en.loops, id)
+			en.dirty = true
 		}
 	}
-	for _, id := range corrected {
-		l := en.loops[id]
+	for _, c := range corrected {
+		l := en.loops[c.id]
 		if l == nil {
 			l = &loop{}
-			en.loops[id] = l
+			en.loops[c.id] = l
 		}
 		l.since = now
 		l.count++
+		if c.by != "" {
+			l.by = c.by
+		}
 		if l.looping() {
 			l.until = now.Add(min(time.Second<<min(l.count-loopAfter, 16), loopMax))
 		}
@@ -62,6 +66,9 @@ func (en *entry) held(now time.Time) map[object.ID]bool {
 func (en *entry) nextRelease(now time.Time) time.Time {
 	var next time.Time
 	for _, l := range en.loops {
+		if l.looping() && !now.Before(l.until) && (next.IsZero() || l.since.Add(loopWindow).Before(next)) {
+			next = l.since.Add(loopWindow + time.Millisecond) // look whether it is over
+		}
 		if now.Before(l.until) && (next.IsZero() || l.until.Before(next)) {
 			next = l.until
 		}

@@ -34,6 +34,7 @@ type entry struct {
 	relist  bool      // ask the cluster again before the next pass
 	due     time.Time // of the next pass; zero for none
 	tries   int       // failed passes in a row
+	hurries int       // passes in a row that waited for what no event tells
 
 	appliedRevision string
 	appliedAt       time.Time
@@ -204,8 +205,14 @@ func (en *entry) finish(o outcome, now time.Time) {
 		en.settle(o, now)
 	}
 	en.schedule(now)
-	if en.again || o.stopped {
+	switch {
+	case en.again || o.stopped:
 		en.due = now
+	case o.soon:
+		en.hurries++
+		en.due = now.Add(min(20*time.Millisecond<<min(en.hurries, 8), time.Second))
+	default:
+		en.hurries = 0
 	}
 }
 

@@ -135,6 +135,9 @@ func (e *Engine) onChecked(c checked, now time.Time) {
 func (e *Engine) down(err error, now time.Time) {
 	s := &e.link.state
 	s.Known = true
+	for _, en := range e.entries {
+		en.dirty = true
+	}
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		s.Reachable, s.Usable, s.LastSeen = true, false, now

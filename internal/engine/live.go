@@ -85,9 +85,6 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 		s.Health = health.Status{Phase: health.Current}
 	}
-	if same {
-		s.OtherManager = old.OtherManager
-	}
 	l.objects[id] = s
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,14 +51,22 @@ type outcome struct {
 	failures  []failure
 	// waiting says that a later stage waits for definitions of an earlier one.
 	waiting string
+	// soon says that no event will tell when the wait is over.
+	soon    bool
 	events  []Event
-	drifted []object.ID
+	drifted []correction
 	// cleaned says that something was released or deleted, so that others may have it now.
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.
 	stopped bool
 	// err kept the pass from going on at all.
 	err error
+}
+
+// correction is one object that was put back, and who had changed it, where that is known.
+type correction struct {
+	id object.ID
+	by string
 }
 
 // failure is one object that the cluster refused.
@@ -251,7 +260,7 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 			return err
 		}
 	}
-	if len(p.out.failures) > 0 || p.out.stopped {
+	if len(p.out.failures) > 0 || p.out.waiting != "" || p.out.stopped {
 		return nil
 	}
 	return p.cleanUp(ctx, todo.Cleanup)
@@ -268,6 +277,14 @@ func (p *pass) unestablished() string {
 		}
 	}
 	return ""
+}
+
+// defines says whether a definition of the group comes with the desired objects: then its kinds are
+// served soon, though the cluster does not say when.
+func (p *pass) defines(group string) bool {
+	return slices.ContainsFunc(p.out.desired, func(o object.Object) bool {
+		return o.Kind == "CustomResourceDefinition" && strings.HasSuffix(o.Name, "."+group)
+	})
 }
 
 // applyAll applies the objects of one stage side by side, begun in their order. Only a cluster that
@@ -308,6 +325,12 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		}
 		if apply.KindGone(err) {
 			p.client.ForgetMapping(m.GVK)
+		}
+		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && p.defines(a.ID.Group) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
+			return nil
 		}
 		p.fail(a.ID, apply.Reason(err, a.ID), apply.Explain(err, a.ID))
 		return nil
@@ -374,7 +397,11 @@ func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictE
 		}
 		p.event(false, "Adopted", message)
 	case plan.Missing, plan.Recreated, plan.Drifted:
-		p.out.drifted = append(p.out.drifted, a.ID)
+		c := correction{id: a.ID}
+		if contested != nil {
+			c.by = strings.Join(contested.Managers, ", ")
+		}
+		p.out.drifted = append(p.out.drifted, c)
 		p.count(DriftCorrected, 1)
 		message := fmt.Sprintf("%s was %s and is put back", a.ID, described[a.Why])
 		if contested != nil {

@@ -159,7 +159,7 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 		return en.late(now, en.appliedAt, "waits: "+en.waiting)
 	}
 	if id, l := en.worstLoop(); l != nil {
-		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, en.by(id))
+		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, l.who())
 	}
 	return en.judgeHealth(sick, now)
 }
@@ -205,12 +205,12 @@ func (en *entry) worstLoop() (object.ID, *loop) {
 	return id, worst
 }
 
-// by names whoever wrote last to an object beside us.
-func (en *entry) by(id object.ID) string {
-	if s, ok := en.session.live.get(id); ok && s.OtherManager != "" {
-		return " by " + s.OtherManager
+// who names whoever keeps changing the object, where that is known.
+func (l *loop) who() string {
+	if l.by == "" {
+		return ""
 	}
-	return ""
+	return " by " + l.by
 }
 
 const (
