@@ -1,0 +1,151 @@
+// Package assignment hands each Assignment to the engine of its cluster and writes down what the
+// engine reports. It decides nothing.
+package assignment
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+// verifiedEvery is how often the times of the last verifications are written when nothing else is
+// news, and writeTimeout bounds one write.
+const (
+	verifiedEvery = time.Minute
+	writeTimeout  = 3 * time.Second
+)
+
+// Options are what a Reconciler works with.
+type Options struct {
+	Hub  hubside.Hub
+	Pool engine.Pooled
+	Now  func() time.Time
+}
+
+// Reconciler reconciles Assignments.
+type Reconciler struct {
+	Options
+	bell hubside.Bell
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler { return &Reconciler{Options: o} }
+
+// Changed says that there is an engine for a cluster, or that its report has changed. It does not
+// block.
+func (r *Reconciler) Changed(key engine.Key) { r.bell.Ring(key) }
+
+// Reconcile hands over one Assignment and takes the report on it.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	a := &v1alpha1.Assignment{}
+	if err := r.Hub.Get(ctx, req.NamespacedName, a); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.release(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("cannot read Assignment: %w", err)
+	}
+	c := &v1alpha1.Cluster{}
+	err := r.Hub.Get(ctx, req.NamespacedName, c)
+	switch {
+	case err != nil && !apierrors.IsNotFound(err):
+		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
+	case err != nil || !ownedBy(a, c.UID):
+		return reconcile.Result{}, r.drop(ctx, a)
+	case c.Spec.Agent != nil:
+		return reconcile.Result{}, nil // the agent reads and reports by itself
+	}
+	if _, connected := r.Pool.State(req.NamespacedName); connected {
+		r.Pool.Assign(req.NamespacedName, a.Spec.Entries)
+	}
+	return r.commit(ctx, a)
+}
+
+// ownedBy says whether the Assignment is one of this very Cluster, and not of one of its name that is
+// gone. The uid is empty where there is none to compare.
+func ownedBy(a *v1alpha1.Assignment, uid types.UID) bool {
+	for _, owner := range a.OwnerReferences {
+		if owner.Kind == v1alpha1.ClusterKind && owner.UID != uid {
+			return false
+		}
+	}
+	return true
+}
+
+// drop deletes the Assignment of a Cluster that is gone. What stands on that cluster stays.
+func (r *Reconciler) drop(ctx context.Context, a *v1alpha1.Assignment) error {
+	r.release(client.ObjectKeyFromObject(a))
+	err := r.Hub.Delete(ctx, a, client.Preconditions{UID: &a.UID})
+	if err := client.IgnoreNotFound(err); err != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("cannot delete the Assignment of a Cluster that is gone: %w", err)
+	}
+	return nil
+}
+
+// release takes the entries from an engine, if there is one: they are forgotten, not pruned.
+func (r *Reconciler) release(key engine.Key) {
+	if _, there := r.Pool.State(key); there {
+		r.Pool.Assign(key, nil)
+	}
+}
+
+// commit writes the report when it is news. Only this controller writes the status, so that it needs
+// no lock against those who write the spec.
+func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconcile.Result, error) {
+	entries, told := r.Pool.Report(client.ObjectKeyFromObject(a))
+	if !told {
+		return reconcile.Result{}, nil
+	}
+	wait := pause(a.Status.Entries, entries, r.Now())
+	if wait != 0 {
+		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
+	}
+	after := a.DeepCopy()
+	after.Status.Entries = entries
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	if err := r.Hub.Status().Patch(ctx, after, client.MergeFrom(a)); err != nil {
+		return hubside.Again(fmt.Errorf("cannot write status: %w", err))
+	}
+	return reconcile.Result{}, nil
+}
+
+// pause says how long a report may wait to be written: zero for one with news, negative for one
+// without any, else until the times in it are worth a write.
+func pause(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
+	if equality.Semantic.DeepEqual(old, now) {
+		return -1
+	}
+	if !equality.Semantic.DeepEqual(timeless(old), timeless(now)) {
+		return 0
+	}
+	for i := range old {
+		if before := old[i].VerifiedAt; before != nil && at.Sub(before.Time) < verifiedEvery {
+			return max(verifiedEvery-at.Sub(before.Time), time.Second)
+		}
+	}
+	return 0
+}
+
+// timeless returns the entries without what changes with every verification.
+func timeless(entries []v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
+	out := make([]v1alpha1.AssignmentEntryStatus, len(entries))
+	copy(out, entries)
+	for i := range out {
+		if out[i].VerifiedAt != nil {
+			out[i].VerifiedAt = &metav1.Time{}
+		}
+	}
+	return out
+}

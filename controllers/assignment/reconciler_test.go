@@ -1,0 +1,184 @@
+package assignment
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
+
+// pool is an engine that reports what the test says.
+type pool struct {
+	engine.Pooled
+	connected bool
+	assigned  [][]v1alpha1.AssignmentEntry
+	report    []v1alpha1.AssignmentEntryStatus
+	told      bool
+}
+
+func (p *pool) State(engine.Key) (engine.State, bool) { return engine.State{}, p.connected }
+func (p *pool) Assign(_ engine.Key, e []v1alpha1.AssignmentEntry) {
+	p.assigned = append(p.assigned, e)
+}
+func (p *pool) Report(engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool) { return p.report, p.told }
+
+type world struct {
+	t      *testing.T
+	client client.Client
+	pool   *pool
+	now    time.Time
+	writes int
+	r      *Reconciler
+}
+
+func start(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, pool: &pool{connected: true, told: true}, now: time.Unix(10000, 0)}
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Assignment{}).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			w.writes++
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		}}).Build()
+	w.r = New(Options{Hub: hubside.Hub{Client: w.client}, Pool: w.pool, Now: func() time.Time { return w.now }})
+	return w
+}
+
+func (w *world) reconcile() reconcile.Result {
+	w.t.Helper()
+	res, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res
+}
+
+func (w *world) get() (*v1alpha1.Assignment, error) {
+	a := &v1alpha1.Assignment{}
+	return a, w.client.Get(w.t.Context(), key, a)
+}
+
+func assignment(owner types.UID) *v1alpha1.Assignment {
+	return &v1alpha1.Assignment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "skerry.dev/v1alpha1", Kind: "Cluster", Name: key.Name, UID: owner},
+		}},
+		Spec: v1alpha1.AssignmentSpec{Entries: []v1alpha1.AssignmentEntry{{Name: "apps", Revision: "r1"}}},
+	}
+}
+
+func cluster(uid types.UID, change ...func(*v1alpha1.Cluster)) *v1alpha1.Cluster {
+	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: uid}}
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+func status(ready string, verified int64) []v1alpha1.AssignmentEntryStatus {
+	at := metav1.NewTime(time.Unix(verified, 0))
+	return []v1alpha1.AssignmentEntryStatus{{Name: "apps", Ready: metav1.ConditionStatus(ready), Reason: "X", VerifiedAt: &at}}
+}
+
+func TestHandsOverAndWritesWhatIsNews(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1"))
+	w.pool.report = status("True", 9000)
+	w.reconcile()
+	a, err := w.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]v1alpha1.AssignmentEntry{a.Spec.Entries}, w.pool.assigned); diff != "" {
+		t.Errorf("assigned (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(w.pool.report, a.Status.Entries); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+
+	if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != 0 {
+		t.Errorf("a repeat: %d writes, again in %s", w.writes, res.RequeueAfter)
+	}
+
+	w.pool.report = status("True", 9970) // verified once more
+	w.now = time.Unix(9040, 0)
+	if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != 20*time.Second {
+		t.Errorf("only a time, soon: %d writes, again in %s", w.writes, res.RequeueAfter)
+	}
+	w.now = time.Unix(9060, 0)
+	if w.reconcile(); w.writes != 2 {
+		t.Errorf("only a time, after a minute: %d writes", w.writes)
+	}
+	w.pool.report = status("False", 9970)
+	if w.reconcile(); w.writes != 3 {
+		t.Errorf("news: %d writes", w.writes)
+	}
+	w.pool.report = nil
+	if w.reconcile(); w.writes != 4 {
+		t.Errorf("an entry that is gone: %d writes", w.writes)
+	}
+}
+
+func TestWhatIsNotKnownYetLeavesTheStatus(t *testing.T) {
+	a := assignment("u1")
+	a.Status.Entries = status("True", 9000)
+	w := start(t, a, cluster("u1"))
+	w.pool.connected, w.pool.told = false, false
+	w.reconcile()
+	got, err := w.get()
+	if err != nil || w.writes != 0 || len(got.Status.Entries) != 1 {
+		t.Errorf("%d writes, %v, %v", w.writes, got.Status, err)
+	}
+	if len(w.pool.assigned) != 0 {
+		t.Error("assigned without a connection")
+	}
+}
+
+func TestOfClustersThatAreGone(t *testing.T) {
+	for name, objects := range map[string][]client.Object{
+		"the Cluster is gone":         {assignment("u1")},
+		"another one bears its name":  {assignment("u1"), cluster("u2")},
+		"another one, with an engine": {assignment("u1"), cluster("u2")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, objects...)
+			w.reconcile()
+			if _, err := w.get(); !apierrors.IsNotFound(err) {
+				t.Errorf("the Assignment is still there: %v", err)
+			}
+			if len(w.pool.assigned) != 1 || w.pool.assigned[0] != nil {
+				t.Errorf("assigned %v", w.pool.assigned)
+			}
+			if w.writes != 0 {
+				t.Error("its status was written")
+			}
+			w.reconcile() // and again, when it is gone
+		})
+	}
+}
+
+func TestAgentsLookAfterThemselves(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1", func(c *v1alpha1.Cluster) { c.Spec.Agent = &v1alpha1.Agent{} }))
+	w.pool.report = status("True", 9000)
+	w.reconcile()
+	if len(w.pool.assigned) > 0 || w.writes > 0 {
+		t.Errorf("assigned %v, %d writes", w.pool.assigned, w.writes)
+	}
+}

@@ -1,0 +1,206 @@
+// Package cluster connects each Cluster to its engine and says what is known of the connection.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// answerWithin is how long a request for a probe waits for the answer before it counts as handled:
+// a cluster that is switched off has none.
+const answerWithin = 15 * time.Second
+
+// lookEvery is how often it is looked for that answer, which no event announces.
+const lookEvery = 250 * time.Millisecond
+
+// Options are what a Reconciler works with.
+type Options struct {
+	Hub      hubside.Hub
+	Direct   hubside.Direct
+	Recorder hubside.Recorder
+	Pool     engine.Pooled
+	// Local reaches the hub's own cluster.
+	Local *rest.Config
+	Now   func() time.Time
+	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
+	Connected func(engine.Key)
+	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
+	Reachable func(key engine.Key, reachable, known bool)
+}
+
+// Reconciler reconciles Clusters.
+type Reconciler struct {
+	Options
+	bell    hubside.Bell
+	secrets secrets
+
+	mu       sync.Mutex
+	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
+	requests map[engine.Key]request
+}
+
+// request is a probe that a person asked for.
+type request struct {
+	value string
+	at    time.Time
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	if o.Connected == nil {
+		o.Connected = func(engine.Key) {}
+	}
+	if o.Reachable == nil {
+		o.Reachable = func(engine.Key, bool, bool) {}
+	}
+	return &Reconciler{Options: o, told: map[engine.Key]engine.State{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+}
+
+// Changed says that what the engine knows of a cluster has changed. It does not block, and wakes
+// nobody for news that are not of the connection.
+func (r *Reconciler) Changed(key engine.Key) {
+	state, _ := r.Pool.State(key)
+	r.mu.Lock()
+	asked := r.requests[key].value != ""
+	same := r.told[key] == timeless(state)
+	r.mu.Unlock()
+	if asked || !same {
+		r.bell.Ring(key)
+	}
+}
+
+// Reconcile connects one Cluster and reports on it.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	before := &v1alpha1.Cluster{}
+	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.gone(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
+	}
+	facts, err := r.connect(ctx, req.NamespacedName, before)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	said := report.Cluster(facts)
+	after := before.DeepCopy()
+	after.Status = said.Status
+	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
+		return hubside.Again(err)
+	}
+	hubside.Record(r.Recorder, after, "Connect", said.Events)
+	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
+}
+
+// connect brings the engine to what the Cluster says and collects the facts. It fails only with
+// errors that say nothing of the cluster.
+func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (report.ClusterFacts, error) {
+	facts := report.ClusterFacts{Object: c, Now: r.Now(), Handled: c.Status.LastHandledReconcileAt}
+	if c.Spec.Agent != nil {
+		r.disconnect(key)
+		facts.Handled = c.Annotations[v1alpha1.ReconcileRequestAnnotation]
+		return facts, nil
+	}
+	conn, err := r.connection(ctx, c)
+	if err != nil {
+		if !report.Spoken(err) {
+			return facts, err
+		}
+		r.disconnect(key)
+		facts.Err, facts.Handled = err, c.Annotations[v1alpha1.ReconcileRequestAnnotation]
+		return facts, nil
+	}
+	_, known := r.Pool.State(key)
+	r.Pool.Connect(key, conn)
+	if !known {
+		r.Connected(key)
+	}
+	facts.Handled = r.handle(key, c)
+	state, _ := r.Pool.State(key)
+	facts.Connection = report.Connection(state)
+	r.mu.Lock()
+	r.told[key] = timeless(state)
+	r.mu.Unlock()
+	r.Reachable(key, state.Reachable, true)
+	return facts, nil
+}
+
+func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engine.Connection, error) {
+	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend}
+	if c.Spec.KubeConfig == nil { // by the schema, the Cluster named hub
+		conn.Config, conn.Fingerprint, conn.Local = r.Local, "local", true
+		return conn, nil
+	}
+	config, fingerprint, err := r.secrets.kubeconfig(ctx, c)
+	if err != nil {
+		return conn, err
+	}
+	conn.Config, conn.Fingerprint = config, fingerprint
+	return conn, nil
+}
+
+// handle asks for a probe when a person does, and returns the request that was handled last: the new
+// one when the cluster has answered since, or had the time to.
+func (r *Reconciler) handle(key engine.Key, c *v1alpha1.Cluster) string {
+	value, handled := c.Annotations[v1alpha1.ReconcileRequestAnnotation], c.Status.LastHandledReconcileAt
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if value == handled {
+		delete(r.requests, key)
+		return handled
+	}
+	now, asked := r.Now(), r.requests[key]
+	if asked.value != value {
+		r.requests[key] = request{value, now}
+		r.Pool.Verify(key)
+		return handled
+	}
+	if state, _ := r.Pool.State(key); state.LastSeen.After(asked.at) || now.Sub(asked.at) >= answerWithin {
+		delete(r.requests, key)
+		return value
+	}
+	return handled
+}
+
+// again is the time until the next look: soon while somebody waits for the answer to a request.
+func (r *Reconciler) again(key engine.Key, otherwise time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, waiting := r.requests[key]; waiting {
+		return lookEvery
+	}
+	return otherwise
+}
+
+func (r *Reconciler) disconnect(key engine.Key) {
+	r.mu.Lock()
+	delete(r.told, key)
+	delete(r.requests, key)
+	r.mu.Unlock()
+	r.Pool.Disconnect(key)
+	r.Reachable(key, false, true)
+}
+
+func (r *Reconciler) gone(key engine.Key) {
+	r.disconnect(key)
+	r.secrets.forget(key)
+	r.Reachable(key, false, false)
+}
+
+func timeless(s engine.State) engine.State {
+	s.LastSeen = time.Time{}
+	return s
+}

@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/target"
+)
+
+// defaultKeys are where a kubeconfig is looked for in a Secret when no key is named.
+var defaultKeys = []string{"value", "value.yaml"}
+
+// secrets reads kubeconfigs, each once for each version of its Secret: the cache says what the
+// version is, the API server has the content.
+type secrets struct {
+	hub    hubside.Hub
+	direct hubside.Direct
+
+	mu   *sync.Mutex
+	read map[engine.Key]parsed
+}
+
+type parsed struct {
+	secret      types.NamespacedName
+	key         string
+	version     string // UID and resourceVersion of the Secret
+	config      *rest.Config
+	fingerprint string
+	err         error
+}
+
+func newSecrets(hub hubside.Hub, direct hubside.Direct) secrets {
+	return secrets{hub: hub, direct: direct, mu: &sync.Mutex{}, read: map[engine.Key]parsed{}}
+}
+
+// kubeconfig returns the connection that the Secret of a Cluster describes.
+func (s secrets) kubeconfig(ctx context.Context, c *v1alpha1.Cluster) (*rest.Config, string, error) {
+	ref := c.Spec.KubeConfig.SecretRef
+	name := types.NamespacedName{Namespace: c.Namespace, Name: ref.Name}
+	version, err := s.version(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	key := engine.Key{Namespace: c.Namespace, Name: c.Name}
+	s.mu.Lock()
+	last := s.read[key]
+	s.mu.Unlock()
+	if last.secret == name && last.key == ref.Key && last.version == version {
+		return last.config, last.fingerprint, last.err
+	}
+	now, err := s.parse(ctx, name, ref.Key)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.Lock()
+	s.read[key] = now
+	s.mu.Unlock()
+	return now.config, now.fingerprint, now.err
+}
+
+func (s secrets) version(ctx context.Context, name types.NamespacedName) (string, error) {
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := s.hub.Get(ctx, name, meta); err != nil {
+		return "", missing(err, name.Name)
+	}
+	return version(meta), nil
+}
+
+func version(o metav1.Object) string { return string(o.GetUID()) + "/" + o.GetResourceVersion() }
+
+func (s secrets) parse(ctx context.Context, name types.NamespacedName, key string) (parsed, error) {
+	secret := &corev1.Secret{}
+	if err := s.direct.Get(ctx, name, secret); err != nil {
+		return parsed{}, missing(err, name.Name)
+	}
+	p := parsed{secret: name, key: key, version: version(secret)}
+	data, err := pick(secret, key)
+	if err == nil {
+		p.config, p.fingerprint, err = target.ParseKubeconfig(data)
+	}
+	if err != nil {
+		p.err = &report.Stalled{Reason: v1alpha1.InvalidKubeConfigReason, Err: err}
+	}
+	return p, nil
+}
+
+// missing tells a Secret that is not there, which a watch will tell of, from an error of the API.
+func missing(err error, name string) error {
+	if apierrors.IsNotFound(err) {
+		return &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", name)}
+	}
+	return fmt.Errorf("cannot read Secret: %w", err)
+}
+
+func pick(secret *corev1.Secret, key string) ([]byte, error) {
+	keys := defaultKeys
+	if key != "" {
+		keys = []string{key}
+	}
+	for _, k := range keys {
+		if data, ok := secret.Data[k]; ok {
+			return data, nil
+		}
+	}
+	if key != "" {
+		return nil, fmt.Errorf("the Secret %s has no key %s", secret.Name, key)
+	}
+	return nil, errors.New("the Secret " + secret.Name + " has neither the key value nor value.yaml")
+}
+
+func (s secrets) forget(key engine.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.read, key)
+}

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+)
+
+// secretIndex finds the Clusters that name a Secret.
+const secretIndex = "cluster.secret"
+
+// SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
+func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency int) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Cluster{}, secretIndex, secretName); err != nil {
+		return fmt.Errorf("cannot index Clusters: %w", err)
+	}
+	return builder.ControllerManagedBy(mgr).
+		Named("cluster").
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(hubside.Asked())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		WatchesRawSource(&r.bell).
+		WithOptions(hubside.Options(concurrency)).
+		Complete(r)
+}
+
+func secretName(o client.Object) []string {
+	if c := o.(*v1alpha1.Cluster).Spec.KubeConfig; c != nil {
+		return []string{c.SecretRef.Name}
+	}
+	return nil
+}
+
+func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	list := &v1alpha1.ClusterList{}
+	if err := r.Hub.List(ctx, list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()}); err != nil {
+		log.FromContext(ctx).Error(err, "cannot find the Clusters of a Secret", "secret", secret.GetName())
+		return nil
+	}
+	return hubside.RequestsFor[v1alpha1.Cluster](list.Items)
+}
