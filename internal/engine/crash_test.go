@@ -20,6 +20,7 @@ import (
 )
 
 // inventory reads what is recorded on the edge of a Kustomization.
+// The edge is that of the rig.
 func (r *rig) inventory(name string) *inventory.Inventory {
 	r.t.Helper()
 	c, err := apply.New(controlplane.Shared(r.t).RESTConfig(), apply.Options{Timeout: patient, Inflight: 1})
