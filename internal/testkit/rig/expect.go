@@ -15,7 +15,7 @@ import (
 //	Ready.reason=PathNotFound   a field of a condition
 //	spec.replicas=2             a field; a dot in a key is written as \.
 //	data.greeting~^hello        a field, a condition's status or field, by a regular expression
-//	status.artifact!=           any of them, not having that value: here, a field that is there
+//	status.artifact!=           != and !~ for not having it: here, a field that is there
 //
 // A field that is not there has the value "".
 func Expect(words ...string) (Condition, error) {
@@ -49,7 +49,7 @@ func MustExpect(words ...string) Condition {
 	return c
 }
 
-var expectationForm = regexp.MustCompile(`^((?:[^=~!\\]|\\.)+?)(!=|=|~)((?s).*)$`)
+var expectationForm = regexp.MustCompile(`^((?:[^=~!\\]|\\.)+?)(!=|!~|=|~)((?s).*)$`)
 
 func expectation(word string) (Condition, error) {
 	switch word {
@@ -67,12 +67,12 @@ func expectation(word string) (Condition, error) {
 	switch operator {
 	case "!=":
 		holds = func(got string) bool { return got != want }
-	case "~":
+	case "~", "!~":
 		pattern, err := regexp.Compile(want)
 		if err != nil {
 			return nil, err
 		}
-		holds = pattern.MatchString
+		holds = func(got string) bool { return pattern.MatchString(got) == (operator == "~") }
 	}
 	return func(o *unstructured.Unstructured) (bool, string) {
 		if o == nil {

@@ -36,6 +36,8 @@ func TestExpect(t *testing.T) {
 		{[]string{"Ready.reason=PathNotFound", "Ready.message~apps$"}, object, true},
 		{[]string{"Ready.reason=PathNotFound", "Ready.message~^apps"}, object, false},
 		{[]string{"Reachable=True"}, object, false},
+		{[]string{"Ready.message!~apps$"}, object, false},
+		{[]string{"Ready.message!~^apps"}, object, true},
 	}
 	for _, tt := range tests {
 		holds, err := Expect(tt.words...)

@@ -27,20 +27,13 @@ type HubOptions struct {
 // Hub is bin/skerry-hub as a process. It is not safe for concurrent use.
 type Hub struct {
 	options HubOptions
-	program string
 	process *process
 	health  string
 	metrics string
 }
 
 // NewHub returns a hub that is not running.
-func NewHub(options HubOptions) (*Hub, error) {
-	program, err := Binary("skerry-hub")
-	if err != nil {
-		return nil, err
-	}
-	return &Hub{options: options, program: program}, nil
-}
+func NewHub(options HubOptions) *Hub { return &Hub{options: options} }
 
 // LogFile is the file that the hub writes its log to.
 func (h *Hub) LogFile() string { return filepath.Join(h.options.Dir, "hub.log") }
@@ -77,7 +70,10 @@ func (h *Hub) Start(ctx context.Context, more ...string) error {
 	if h.Running() {
 		return nil
 	}
-	var err error
+	program, err := Binary("skerry-hub")
+	if err != nil {
+		return err
+	}
 	if h.health, err = FreeAddress(); err != nil {
 		return err
 	}
@@ -95,7 +91,7 @@ func (h *Hub) Start(ctx context.Context, more ...string) error {
 		"--metrics-bind-address", h.metrics,
 	}, h.options.Args...)
 	args = append(args, more...)
-	if h.process, err = start(h.LogFile(), h.program, os.Environ(), args...); err != nil {
+	if h.process, err = start(h.LogFile(), program, os.Environ(), args...); err != nil {
 		return err
 	}
 	return h.awaitReady(ctx)

@@ -100,8 +100,8 @@ func (r *Rig) startHubCluster(ctx context.Context, o Options) (err error) {
 	if r.HubKube, err = NewKube(r.HubCluster.RESTConfig()); err != nil {
 		return err
 	}
-	r.Hub, err = NewHub(HubOptions{Kubeconfig: r.HubKubeconfig, Dir: o.Dir, Args: o.HubArgs})
-	return err
+	r.Hub = NewHub(HubOptions{Kubeconfig: r.HubKubeconfig, Dir: o.Dir, Args: o.HubArgs})
+	return nil
 }
 
 func (r *Rig) startEdge(ctx context.Context, o EdgeOptions) (*Edge, error) {

@@ -1,0 +1,29 @@
+// Package e2e runs testdata/<area>/<case>.txtar: scripts in which the built binaries, as processes,
+// meet real API servers and real Git servers.
+//
+// All cases share one hub and two edges, a and b, and run one after the other: a Cluster belongs to
+// one hub and one name, so two cases cannot have the same edge at the same time. What a case leaves
+// on the hub is deleted at its end, and that must leave nothing of Skerry's on the edges: every
+// case proves the deletion as well. A case that needs a hub of its own asks for one with `world`.
+//
+// A script's files whose names end in .yaml have ${VARIABLES} of the environment replaced when
+// they are applied. Besides testscript's own commands there are:
+//
+//	push [-onto COMMIT] [-branch B] [-only] FOLDER...   commit the files of folders; -only deletes all others
+//	forget PATH...                    commit the deletion of paths
+//	git FAULT...                      what the Git server does: ok, stop, start, 401, hang, delete-branch B
+//	apply CLUSTER FILE...             server-side apply; CLUSTER is hub, a or b
+//	await [-for D] CLUSTER OBJECT EXPECTATION...        watch until all of them hold, 30s at most
+//	stays [-for D] CLUSTER OBJECT EXPECTATION...        they hold, and go on to hold, for 2s
+//	get CLUSTER OBJECT [FIELD]        print an object, or one field of it
+//	patch CLUSTER OBJECT JSON         merge, as kubectl does
+//	delete CLUSTER OBJECT
+//	ensure CLUSTER KIND COUNT [SELECTOR]                count objects
+//	event OBJECT REASON [REGEXP]      wait for an Event of the hub
+//	snapshot NAME / same NAME         every object of Skerry's on the edges, and that none changed since
+//	edge start|stop NAME
+//	hub start|stop|kill|wipe          wipe empties the storage of a stopped hub
+//	skerry ARGS...                    the CLI; `! skerry` expects a failure, `skerry -code N` a code
+//
+// OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.
+package e2e
