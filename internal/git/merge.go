@@ -21,7 +21,7 @@ import (
 const (
 	// maxPacks is how many packs may lie side by side: every fetch adds one, and every look-up of an
 	// object asks them all.
-	maxPacks = 40
+	maxPacks = 16
 	// maxGarbage is by how many bytes what was fetched later may exceed what was fetched first.
 	// Beyond it, most of the store is files that no commit in reach has any more.
 	maxGarbage = 64 << 20
@@ -63,6 +63,18 @@ func overgrown(found []pack) bool {
 		rest += pk.size
 	}
 	return rest > found[0].size+maxGarbage
+}
+
+// small is the end of the list, largest first, that is worth merging: each pack in it is at most as
+// large as twice all smaller ones together, so that no byte is copied again and again as the store
+// grows. The largest, which the first fetch brought, is never in it.
+func small(found []pack) []pack {
+	from := len(found) - 2
+	sum := found[len(found)-1].size
+	for ; from > 0 && (found[from].size <= 2*sum || len(found)-from <= maxPacks/2); from-- {
+		sum += found[from].size
+	}
+	return found[from+1:]
 }
 
 // merge makes one pack of the given ones and returns those that it replaces, which are still there:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
@@ -114,6 +115,9 @@ func (p packs) scan(ctx context.Context, f *os.File) (uint32, error) {
 func (p packs) objectSize(s *packfile.Scanner) (int64, error) {
 	header, err := s.NextObjectHeader()
 	if err != nil {
+		return 0, errMalformed
+	}
+	if t := header.Type; !t.IsDelta() && (t < plumbing.CommitObject || t > plumbing.TagObject) {
 		return 0, errMalformed
 	}
 	length := header.Length

@@ -1,17 +1,20 @@
 package git
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -103,11 +106,29 @@ func (r *repo) remove() error {
 // open opens the object database as it is now; packs that come later are not seen through it.
 func (r *repo) open() *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(
-		osfs.New(r.dir, osfs.WithBoundOS()), cache.NewObjectLRU(deltaCache),
+		indexBuffer{osfs.New(r.dir, osfs.WithBoundOS())}, cache.NewObjectLRU(deltaCache),
 		// Not ExclusiveAccess: with it, HasEncodedObject of go-git 5.19 finds nothing that is packed.
 		filesystem.Options{KeepDescriptors: true},
 	)
 }
+
+// indexBuffer buffers the reading of pack indexes, which go-git reads four bytes at a time.
+type indexBuffer struct{ billy.Filesystem }
+
+func (fs indexBuffer) Open(name string) (billy.File, error) {
+	f, err := fs.Filesystem.Open(name)
+	if err != nil || path.Ext(name) != ".idx" {
+		return f, err
+	}
+	return bufferedFile{f, bufio.NewReaderSize(f, 16<<10)}, nil
+}
+
+type bufferedFile struct {
+	billy.File
+	r *bufio.Reader
+}
+
+func (f bufferedFile) Read(p []byte) (int, error) { return f.r.Read(p) }
 
 // read loads one commit.
 func (r *repo) read(ctx context.Context, hash plumbing.Hash, old *snapshot) (*snapshot, error) {
@@ -118,33 +139,14 @@ func (r *repo) read(ctx context.Context, hash plumbing.Hash, old *snapshot) (*sn
 	return load(ctx, sto, r.limits, hash, old)
 }
 
-// rewritten says that known is proved to be no ancestor of tip.
-func (r *repo) rewritten(tip, known plumbing.Hash) bool {
-	r.reading.RLock()
-	defer r.reading.RUnlock()
-	sto := r.open()
-	defer sto.Close()
-	return rewritten(sto, tip, known)
-}
-
-// has says that the store has an object.
-func (r *repo) has(hash plumbing.Hash) bool {
-	r.reading.RLock()
-	defer r.reading.RUnlock()
-	sto := r.open()
-	defer sto.Close()
-	return sto.HasEncodedObject(hash) == nil
-}
-
 // fetch brings what the target has and the store has not. Where the target is an old commit that no
 // reference names, and the server gives none such, it brings the whole history of what it may lie in.
-func (r *repo) fetch(ctx context.Context, s session, refs *packp.AdvRefs, t target) error {
+// It returns the packs that nothing needs any more.
+func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, refs *packp.AdvRefs, t target) ([]pack, error) {
 	before, err := r.packs.list()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sto := r.open()
-	defer sto.Close()
 	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
 	if refs.Capabilities.Supports(capability.NoProgress) {
 		_ = req.Capabilities.Set(capability.NoProgress)
@@ -160,20 +162,24 @@ func (r *repo) fetch(ctx context.Context, s session, refs *packp.AdvRefs, t targ
 	}
 	if !anew {
 		if err := have(sto, req); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := r.receive(ctx, s, req, sto, anew); err != nil {
 		if !t.advertised && !named(err) && errors.Is(s.cause(err), err) && ctx.Err() == nil {
 			// Neither the connection nor the pack: the server has no such commit.
-			return fail(ErrReferenceNotFound, "the server does not give commit %s", t.hash)
+			return nil, fail(ErrReferenceNotFound, "the server does not give commit %s", t.hash)
 		}
-		return err
+		return nil, err
 	}
 	if err := sto.SetReference(plumbing.NewHashReference(followed, t.hash)); err != nil {
-		return disk("keep a reference", err)
+		return nil, disk("keep a reference", err)
 	}
-	return r.tidy(ctx, t.hash, before, anew)
+	after, err := r.packs.list()
+	if err != nil || !anew || len(after) == len(before) {
+		return nil, err
+	}
+	return before, nil
 }
 
 // givesAny says that the server gives commits that no reference names.
@@ -244,24 +250,18 @@ func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequ
 	return r.packs.add(ctx, res)
 }
 
-// tidy drops what a fetch made superfluous: shallow commits behind the new ones, the packs of before
-// if everything was fetched anew, and the small packs if there are too many of them.
-func (r *repo) tidy(ctx context.Context, tip plumbing.Hash, before []pack, anew bool) error {
-	sto := r.open()
-	defer sto.Close()
+// tidy drops what a fetch made superfluous: shallow commits behind the new ones, and the packs that
+// fetch returned, or else small packs if there are too many of them, which it makes one.
+func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.Hash, gone []pack) error {
 	if err := forgetShallow(sto, tip); err != nil {
 		return err
 	}
-	now, err := r.packs.list()
+	found, err := r.packs.list()
 	if err != nil {
 		return err
 	}
-	var gone []pack
-	switch {
-	case anew && len(now) > len(before):
-		gone = before
-	case len(now) > maxPacks:
-		if gone, err = r.packs.merge(ctx, sto, now[1:]); err != nil {
+	if len(gone) == 0 && len(found) > maxPacks {
+		if gone, err = r.packs.merge(ctx, sto, small(found)); err != nil {
 			return err
 		}
 	}

@@ -80,11 +80,11 @@ func (w *witness) saw(err error) error {
 	return err
 }
 
-// cause is the first error seen, unless the one that came up says what it is.
+// cause is the first error seen, unless that is of no kind and the one that came up is.
 func (w *witness) cause(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil && w.err != nil && !named(err) {
+	if err != nil && w.err != nil && (named(w.err) || !named(err)) {
 		return w.err
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -180,13 +181,10 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	if err != nil {
 		return Commit{}, err
 	}
-	commit, err := s.ensure(ctx, req.Key, r, t, func() error { return r.fetch(ctx, conversation, refs, t) })
+	commit, err := s.bring(ctx, req, r, conversation, refs, t)
 	if err != nil {
 		return Commit{}, conversation.cause(err)
 	}
-	name, known := parseRevision(req.Known)
-	commit.Revision = t.revision()
-	commit.ForcePushed = name != "" && name == t.name && known != t.hash && r.rewritten(t.hash, known)
 	return commit, nil
 }
 
@@ -197,30 +195,48 @@ func (s *Store) open(ctx context.Context, e endpoint, auth Auth) (session, error
 	return openHTTP(e, auth, s.options)
 }
 
-// ensure makes sure that the target is in the store with all its files, by fetching it if need be.
-func (s *Store) ensure(ctx context.Context, key string, r *repo, t target, fetch func() error) (Commit, error) {
-	if c := r.checked.Load(); c != nil && c.Hash == t.hash.String() {
-		return *c, nil
+// bring makes sure that the target is in the store with all its files, by fetching it if need be.
+func (s *Store) bring(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
+	name, known := parseRevision(req.Known)
+	moved := name != "" && name == t.name && known != t.hash
+	if c := r.checked.Load(); c != nil && c.Hash == t.hash.String() && !moved {
+		return c.at(t), nil
 	}
-	fetched := !r.has(t.hash)
+	sto := r.open()
+	defer func() { _ = sto.Close() }()
+	fetched := sto.HasEncodedObject(t.hash) != nil
+	var gone []pack
 	if fetched {
-		if err := fetch(); err != nil {
+		var err error
+		if gone, err = r.fetch(ctx, sto, from, refs, t); err != nil {
 			return Commit{}, err
 		}
-		if !t.advertised && !r.has(t.hash) {
+		_ = sto.Close()
+		sto = r.open()
+		if !t.advertised && sto.HasEncodedObject(t.hash) != nil {
 			return Commit{}, fail(ErrReferenceNotFound, "commit %s is not in the history of %s", t.hash, cmp.Or(t.name, "any branch or tag"))
 		}
 	}
-	snap, err := r.read(ctx, t.hash, s.recent.get(key))
+	snap, err := load(ctx, sto, r.limits, t.hash, s.recent.get(req.Key))
 	if err != nil {
 		return Commit{}, err
 	}
-	s.recent.put(key, snap)
+	s.recent.put(req.Key, snap)
 	checked := snap.commit()
 	r.checked.Store(&checked)
-	commit := checked
+	commit := checked.at(t)
 	commit.Fetched = fetched
+	commit.ForcePushed = moved && rewritten(sto, t.hash, known)
+	if fetched {
+		return commit, r.tidy(ctx, sto, t.hash, gone)
+	}
 	return commit, nil
+}
+
+// at is the commit as what a reference points to.
+func (c Commit) at(t target) Commit {
+	c.Revision = t.revision()
+	return c
 }
 
 // discard removes a repository that proved damaged.

@@ -1,7 +1,10 @@
 package git_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -115,17 +118,29 @@ func isOneLine(s string) bool { return !strings.ContainsFunc(s, func(r rune) boo
 // files is what the server has at a commit, as git itself reads it: links as "-> target".
 func (w *world) files(commit string) map[string]string {
 	w.Helper()
-	files := map[string]string{}
+	var names, links, hashes []string
 	for entry := range strings.SplitSeq(gitOut(w, w.repo.Dir(), "ls-tree", "-r", "-z", commit), "\x00") {
 		meta, name, ok := strings.Cut(entry, "\t")
 		if !ok || strings.Contains(meta, " commit ") {
 			continue
 		}
-		content := gitOut(w, w.repo.Dir(), "cat-file", "blob", strings.Fields(meta)[2])
+		link := ""
 		if strings.HasPrefix(meta, "120000") {
-			content = "-> " + content
+			link = "-> "
 		}
-		files[name] = content
+		names, links, hashes = append(names, name), append(links, link), append(hashes, strings.Fields(meta)[2])
+	}
+	cmd := exec.CommandContext(w.Context(), "git", "cat-file", "--batch")
+	cmd.Dir, cmd.Env, cmd.Stdin = w.repo.Dir(), gitserver.Env(), strings.NewReader(strings.Join(hashes, "\n"))
+	out := bytes.NewReader(must(cmd.Output())(w))
+	files := map[string]string{}
+	for i, name := range names {
+		var hash, kind string
+		var size int
+		must(fmt.Fscanf(out, "%s %s %d\n", &hash, &kind, &size))(w)
+		content := make([]byte, size+1)
+		must(io.ReadFull(out, content))(w)
+		files[name] = links[i] + string(content[:size])
 	}
 	return files
 }
@@ -176,4 +191,9 @@ func manyFiles(n int) gitserver.Change {
 		c.Write[fmt.Sprintf("apps/%02d/app-%03d.yaml", i/20, i)] = fmt.Sprintf("kind: ConfigMap\nmetadata: {name: app-%d}\ndata: {key: %q}\n", i, strings.Repeat(fmt.Sprint(i), 50))
 	}
 	return c
+}
+
+func countLines(t testing.TB, name string) int {
+	t.Helper()
+	return strings.Count(string(must(os.ReadFile(name))(t)), "\n")
 }

@@ -48,21 +48,33 @@ type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 // Hang accepts requests and never answers.
 func Hang(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }
 
-// Trickle answers with one byte each 20 ms, for ever.
-func Trickle(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+// Trickle answers truly, with one byte each 20 ms.
+func Trickle(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(&slowWriter{w, r.Context()}, r)
+}
+
+type slowWriter struct {
+	http.ResponseWriter
+	ctx context.Context //nolint:containedctx // of the request that is being answered
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for i := range p {
 		select {
-		case <-r.Context().Done():
-			return
+		case <-w.ctx.Done():
+			return i, w.ctx.Err()
 		case <-tick.C:
-			if _, err := w.Write([]byte("0")); err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
+		}
+		if _, err := w.ResponseWriter.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+		if err := http.NewResponseController(w.ResponseWriter).Flush(); err != nil {
+			return i, err
 		}
 	}
+	return len(p), nil
 }
 
 // Status answers with that status.
