@@ -1,0 +1,94 @@
+package controlplane
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+)
+
+// process is a running child. It ends at the latest when this process does:
+// the child reads its standard input and leaves at end of file, and the only
+// writing end of that pipe is ours, which the kernel closes for us.
+type process struct {
+	name string
+	log  string // path of what the child writes
+	cmd  *exec.Cmd
+	done chan struct{} // closed once the child is gone and waited for
+	// lifeline is never written to. It is kept so that the garbage collector
+	// does not close the pipe.
+	lifeline io.WriteCloser
+}
+
+// launch starts binary in dir, where it also writes <name>.log.
+func launch(dir, name, binary string, args ...string) (*process, error) {
+	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	defer log.Close()
+
+	p.cmd = exec.Command(binary, args...)
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	// Nothing of the caller's environment: a proxy, a KUBECONFIG or a file in
+	// the home directory would change what the programs do.
+	p.cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "SKERRY_LIFELINE=stdin"}
+	// A group of its own keeps Ctrl-C at a terminal from reaching the children
+	// before the parent had its chance to stop them in order.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.lifeline, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // how it ended is in its log
+	}()
+	return p, nil
+}
+
+// kill ends the process and returns when it is gone. It may be called on nil
+// and more than once.
+func (p *process) kill() {
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // fails only if it is gone already
+	<-p.done
+}
+
+func (p *process) signal(s os.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("cannot signal %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// tail returns the last lines of the log, which is where a program that gave
+// up says why.
+func (p *process) tail() []byte {
+	const size = 2000
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return nil
+	}
+	return bytes.TrimSpace(log[max(0, len(log)-size):])
+}
+
+// portTaken tells whether the program gave up because somebody else listens on
+// its port.
+func (p *process) portTaken() bool {
+	select {
+	case <-p.done:
+		return bytes.Contains(p.tail(), []byte("address already in use"))
+	default:
+		return false
+	}
+}
