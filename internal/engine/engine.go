@@ -16,6 +16,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
@@ -272,11 +273,33 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 	if !o.cleaned {
 		return
 	}
+	e.trim()
 	for _, other := range e.entries {
 		if other != en && other.reason == v1alpha1.OwnershipConflictReason {
 			other.due = now
 		}
 	}
+}
+
+// trim stops the watches of kinds of which nothing is left: the definition of one may be gone, and
+// asking for it again and again would be all that its watch did.
+func (e *Engine) trim() {
+	if e.link.session == nil || e.passes > 0 {
+		return
+	}
+	used := map[schema.GroupKind]bool{}
+	for _, en := range e.entries {
+		for id := range en.inv.Objects {
+			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+		}
+		for id := range en.desired.index {
+			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+		}
+		for id := range en.good.index {
+			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+		}
+	}
+	e.link.session.watches.keep(used)
 }
 
 func (e *Engine) onTouched(seen apply.Seen, now time.Time) {

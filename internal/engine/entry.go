@@ -220,6 +220,9 @@ func (en *entry) finish(o outcome, now time.Time) {
 func (en *entry) settle(o outcome, now time.Time) {
 	en.waiting, en.failures = o.waiting, o.failures
 	en.reason, en.message = verdict(o)
+	if o.err == nil {
+		en.handledAt = o.job.entry.RequestedAt
+	}
 	switch {
 	case en.reason != "":
 		en.tries++
@@ -230,13 +233,13 @@ func (en *entry) settle(o outcome, now time.Time) {
 		en.tries = 0
 	case en.spec.Remove:
 		en.removed, en.good = len(o.inventory.Objects) == 0, bundle{}
-		en.tries, en.handledAt = 0, en.spec.RequestedAt
+		en.tries = 0
 	case !o.stopped:
 		if en.good.digest != en.spec.Digest {
 			en.appliedAt, en.unhealthy = now, now
 		}
 		en.good, en.appliedRevision = en.desired, en.spec.Revision
-		en.tries, en.handledAt, en.verifiedAt = 0, en.spec.RequestedAt, now
+		en.tries, en.verifiedAt = 0, now
 	}
 }
 

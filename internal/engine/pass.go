@@ -149,7 +149,7 @@ func (p *pass) observe(ctx context.Context) error {
 			continue
 		}
 		if err := p.sight(ctx, gk); err != nil {
-			return fmt.Errorf("cannot see the objects of kind %s: %w", gk.Kind, err)
+			return err
 		}
 	}
 	p.out.desired = p.identify(p.desired)
@@ -161,9 +161,20 @@ func (p *pass) observe(ctx context.Context) error {
 const sightTimeout = 30 * time.Second
 
 func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
-	ctx, cancel := context.WithTimeout(ctx, sightTimeout)
+	short, cancel := context.WithTimeout(ctx, sightTimeout)
 	defer cancel()
-	return p.watches.wait(ctx, gk)
+	err := p.watches.wait(short, gk)
+	if err != nil && ctx.Err() == nil {
+		return &blindError{gk}
+	}
+	return err
+}
+
+// blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
+type blindError struct{ gk schema.GroupKind }
+
+func (e *blindError) Error() string {
+	return fmt.Sprintf("the objects of kind %s cannot be listed: may these credentials list and watch them?", e.gk.Kind)
 }
 
 // find looks up a kind once. That the cluster has no such kind is remembered, not an error.

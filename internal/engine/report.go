@@ -18,7 +18,10 @@ import (
 
 // verdict names the reason why a pass did not go well; "" when it did or only has to wait.
 func verdict(o outcome) (reason, message string) {
+	var blind *blindError
 	switch {
+	case errors.As(o.err, &blind):
+		return v1alpha1.ApplyFailedReason, blind.Error()
 	case errors.Is(o.err, apply.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
 	case apply.Unanswered(o.err):

@@ -63,13 +63,25 @@ func (w *watches) start(m apply.Mapping) *watcher {
 	return x
 }
 
-// stop stops watching a kind and says whether it was watched.
+// stop stops watching a kind.
 func (w *watches) stop(gk schema.GroupKind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if x := w.running[gk]; x != nil {
 		x.cancel()
 		delete(w.running, gk)
+	}
+}
+
+// keep stops watching all kinds but these.
+func (w *watches) keep(used map[schema.GroupKind]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for gk, x := range w.running {
+		if !used[gk] {
+			x.cancel()
+			delete(w.running, gk)
+		}
 	}
 }
 
