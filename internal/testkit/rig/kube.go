@@ -24,6 +24,9 @@ import (
 	"k8s.io/client-go/restmapper"
 )
 
+// UserAgent tells the requests of a rig from those of a hub.
+const UserAgent = "skerry-rig"
+
 // Kube speaks to one API server in the words that people type: "deploy", "configmaps", "ks". It is
 // safe for concurrent use.
 type Kube struct {
@@ -38,7 +41,7 @@ type Kube struct {
 // NewKube returns a client without a rate limit of its own.
 func NewKube(config *rest.Config) (*Kube, error) {
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = -1, 0
+	config.QPS, config.Burst, config.UserAgent = -1, 0, UserAgent
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, err
