@@ -76,8 +76,9 @@ func classify(command string, err error) (code int, next string) {
 	var (
 		usage   *UsageError
 		advised *NextError
-		network *url.Error
-		netErr  net.Error
+		request *url.Error
+		network *net.OpError
+		lookup  *net.DNSError
 	)
 	if errors.As(err, &advised) {
 		next = advised.Next
@@ -91,7 +92,7 @@ func classify(command string, err error) (code int, next string) {
 		return ExitUnreachable, first(next, "the API server does not accept these credentials: log in again, or name others with --kubeconfig and --context")
 	case apierrors.IsForbidden(err):
 		return ExitFailed, first(next, "use credentials that may do this, with --kubeconfig and --context")
-	case errors.As(err, &network), errors.As(err, &netErr):
+	case errors.As(err, &request), errors.As(err, &network), errors.As(err, &lookup):
 		return ExitUnreachable, first(next, "check that the API server runs and can be reached from here, and that --kubeconfig and --context name the right one")
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitFailed, first(next, "give it longer with --timeout")

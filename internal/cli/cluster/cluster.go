@@ -1,0 +1,23 @@
+// Package cluster is the command that adds edge clusters to a hub.
+package cluster
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+)
+
+// NewCmdCluster returns the command; runF replaces what its subcommand runs, for tests.
+func NewCmdCluster(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Add edge clusters",
+		Example: `  skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop
+  skerry status`,
+	}
+	factory.Group(cmd)
+	cmd.AddCommand(NewCmdJoin(f, runF))
+	return cmd
+}

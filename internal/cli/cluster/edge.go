@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/preflight"
+	"github.com/skerry-dev/skerry/internal/cli/wait"
+)
+
+// account is what the hub is called on an edge: ServiceAccount, binding and, with "-token", Secret.
+const account = "skerry-hub"
+
+// edge is the cluster that joins, reached with the credentials of the person who joins it.
+type edge struct {
+	client client.WithWatch
+	config *rest.Config
+	// cluster and user are what the context leads to, with files read in.
+	cluster *clientcmdapi.Cluster
+	user    *clientcmdapi.AuthInfo
+	// server is the address at which the hub is to reach it.
+	server string
+	uid    string
+}
+
+// loadEdge reads the kubeconfig of the edge. It asks nothing of the edge.
+func loadEdge(o *Options) (*edge, error) {
+	file, err := clientcmd.LoadFromFile(o.FromKubeconfig)
+	if err != nil {
+		return nil, &factory.UsageError{Err: fmt.Errorf("cannot read --from-kubeconfig: %w", err)}
+	}
+	if err := clientcmd.ResolveLocalPaths(file); err != nil {
+		return nil, fmt.Errorf("cannot find the files that %s names: %w", o.FromKubeconfig, err)
+	}
+	name := o.FromContext
+	if name == "" {
+		name = file.CurrentContext
+	}
+	context, ok := file.Contexts[name]
+	if !ok {
+		return nil, noContext(o, name, file)
+	}
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*file, name, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("cannot use context %q of %s: %w", name, o.FromKubeconfig, err)
+	}
+	if err := rest.LoadTLSFiles(cfg); err != nil {
+		return nil, fmt.Errorf("cannot read the files that %s names: %w", o.FromKubeconfig, err)
+	}
+	e := &edge{config: cfg, cluster: file.Clusters[context.Cluster], user: file.AuthInfos[context.AuthInfo], server: o.Server}
+	if e.cluster == nil || e.user == nil {
+		return nil, factory.Usagef("context %q of %s names a cluster or user that is not there", name, o.FromKubeconfig)
+	}
+	if e.server == "" {
+		e.server = e.cluster.Server
+	}
+	if e.client, err = o.Connect(cfg); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func noContext(o *Options, name string, file *clientcmdapi.Config) error {
+	var known []string
+	for n := range file.Contexts {
+		known = append(known, n)
+	}
+	if name == "" {
+		return factory.Usagef("%s has no current context: choose one with --from-context", o.FromKubeconfig)
+	}
+	err := factory.Usagef("%s has no context %q", o.FromKubeconfig, name)
+	if near := factory.Nearest(name, known); len(near) > 0 {
+		return factory.Next(err, "did you mean --from-context %s?", near[0])
+	}
+	return err
+}
+
+// reach asks the edge who it is.
+func (e *edge) reach(ctx context.Context, s *factory.Step) error {
+	version, err := preflight.Version(ctx, e.config)
+	if err != nil {
+		return edgeError(err)
+	}
+	ns := &corev1.Namespace{}
+	if err := e.client.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, ns); err != nil {
+		return edgeError(fmt.Errorf("cannot read the namespace kube-system, whose uid tells clusters apart: %w", err))
+	}
+	e.uid = string(ns.UID)
+	if u, err := url.Parse(e.server); err == nil && isLoopback(u.Hostname()) {
+		s.Notef("%s leads to this machine: a hub elsewhere needs another address, see --server", e.server)
+	}
+	s.Donef("Kubernetes %s at %s", version, e.config.Host)
+	return nil
+}
+
+// edgeError keeps an edge that cannot be reached from being told as a hub that cannot.
+func edgeError(err error) error {
+	return factory.Next(fmt.Errorf("the edge cluster: %w", err), "check --from-kubeconfig and --from-context, and that the edge runs and can be reached from here")
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// serviceAccountToken makes the hub's account on the edge, and returns its token and the authority
+// that the edge hands out with it. The token is one that does not expire and goes with its Secret:
+// an edge may be cut off for longer than any other token lives.
+func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token, ca []byte, err error) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: systemNamespace, Name: account + "-token",
+			Annotations: map[string]string{corev1.ServiceAccountNameKey: account},
+		},
+		Type: corev1.SecretTypeServiceAccountToken,
+	}
+	objects := []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: account},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: account}},
+		},
+		secret,
+	}
+	var manifests []*unstructured.Unstructured
+	for _, o := range objects {
+		m, err := apply.FromTyped(e.client.Scheme(), o)
+		if err != nil {
+			return nil, nil, err
+		}
+		manifests = append(manifests, m)
+	}
+	if err := apply.All(ctx, e.client, manifests, s); err != nil {
+		return nil, nil, edgeError(err)
+	}
+	err = wait.Until(ctx, e.client, []client.Object{secret}, func() (bool, error) {
+		if len(secret.Data[corev1.ServiceAccountTokenKey]) == 0 {
+			s.Notef("waiting for the edge's controller manager to issue the token")
+			return false, nil
+		}
+		return true, nil
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, nil, factory.Next(errors.New("the edge issued no token for the ServiceAccount "+account),
+			"check that its kube-controller-manager runs, or store the kubeconfig's own credentials with --use-credentials")
+	}
+	if err != nil {
+		return nil, nil, edgeError(err)
+	}
+	return secret.Data[corev1.ServiceAccountTokenKey], secret.Data[corev1.ServiceAccountRootCAKey], nil
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+// The tests of this package run commands in-process, as main would, against real API servers.
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	os.Exit(controlplane.Main(m, controlplane.Options{}))
+}
+
+// ran is how one command line went.
+type ran struct {
+	code        int
+	out, errOut string
+}
+
+// run runs one command line for the hub of that kubeconfig, which may be "".
+func run(t *testing.T, kubeconfig, stdin string, args ...string) ran {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	return runWith(ctx, kubeconfig, stdin, nil, args...)
+}
+
+func runWith(ctx context.Context, kubeconfig, stdin string, env map[string]string, args ...string) ran {
+	f := factory.New("v0.0.0-test", func(name string) string { return env[name] })
+	streams, in, out, errOut := iostreams.Test()
+	in.WriteString(stdin)
+	f.IO = streams
+	if kubeconfig == "" {
+		kubeconfig = "/nonexistent"
+	}
+	code := Run(ctx, f, append([]string{"--kubeconfig", kubeconfig}, args...))
+	return ran{code, out.String(), errOut.String()}
+}
+
+// want checks the exit code, and that each of the texts is on standard error.
+func (r ran) want(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Fatalf("exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", r.code, code, r.out, r.errOut)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.errOut, text) {
+			t.Errorf("standard error lacks %q:\n%s", text, r.errOut)
+		}
+	}
+}
+
+// clientOf returns an administrator's client of a test cluster.
+func clientOf(t *testing.T, c *controlplane.Cluster) client.Client {
+	t.Helper()
+	scheme, err := factory.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := client.New(c.RESTConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cl
+}
