@@ -101,7 +101,7 @@ func newSharedWorld(t *testing.T) *rig.Rig {
 // workDir returns a folder for the rig's data, with a short path, that goes with the test.
 func workDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "skerry-e2e-")
+	dir, err := os.MkdirTemp("", "skerry-e2e-") //nolint:usetesting // KEEP=1 lets it outlive the test
 	if err != nil {
 		t.Fatal(err)
 	}

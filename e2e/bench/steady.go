@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -131,7 +132,8 @@ func (b *bench) oneChain(ctx context.Context, name string, length int) (time.Dur
 		return 0, err
 	}
 	files := map[string]string{}
-	manifests := gitRepository(name, b.url)
+	var manifests strings.Builder
+	manifests.WriteString(gitRepository(name, b.url))
 	link := func(i int) string { return fmt.Sprintf("%s-%d", name, i) }
 	for i := range length {
 		files[link(i)+"/app.yaml"] = appFile(name, appName(i), "1")
@@ -142,13 +144,13 @@ func (b *bench) oneChain(ctx context.Context, name string, length int) (time.Dur
 		if i > 0 { // their Deployments have nobody who would make them ready
 			more += "  wait: false\n"
 		}
-		manifests += kustomization(link(i), name, "./"+link(i), more)
+		manifests.WriteString(kustomization(link(i), name, "./"+link(i), more))
 	}
 	commit, err := b.repo.Commit("main", gitserver.Change{Write: files})
 	if err != nil {
 		return 0, err
 	}
-	if err := b.rig.HubKube.Apply(ctx, manifests); err != nil {
+	if err := b.rig.HubKube.Apply(ctx, manifests.String()); err != nil {
 		return 0, err
 	}
 	deployment := rig.Ref{Kind: "deployments.apps", Namespace: name, Name: appName(0)}

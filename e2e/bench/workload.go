@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -43,9 +44,7 @@ func app(namespace, name, version string) []object {
 			"apiVersion": k.apiVersion, "kind": k.kind,
 			"metadata": m{"name": name, "namespace": namespace, "annotations": m{"example.com/version": version}, "labels": selector},
 		}
-		for key, value := range rest {
-			body[key] = value
-		}
+		maps.Copy(body, rest)
 		return object{kind: k, namespace: namespace, name: name, body: body}
 	}
 	container := m{

@@ -14,6 +14,8 @@ import (
 // stopGrace is how long a hub may take to stop: it promises five seconds.
 const stopGrace = 6 * time.Second
 
+var errEnded = errors.New("its process is gone")
+
 // HubOptions say how to run a hub.
 type HubOptions struct {
 	// Kubeconfig is the file by which the hub reaches its own cluster.
@@ -107,7 +109,7 @@ func (h *Hub) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-h.process.done:
-			return fmt.Errorf("the hub ended (%v):\n%s", h.process.err, h.LogTail(20))
+			return fmt.Errorf("the hub ended: %w\n%s", errors.Join(errEnded, h.process.err), h.LogTail(20))
 		default:
 		}
 		if !pause(ctx, 20*time.Millisecond) {
