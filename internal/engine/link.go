@@ -67,15 +67,15 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 		l.checking, l.suspect = true, false
 		s := l.session
 		e.workers.Go(func() {
-			c := s.check()
+			c := s.check(s.ctx)
 			e.send(func(in *inbox) { in.checked = append(in.checked, c) })
 		})
 	}
 }
 
 // check asks the cluster of a session whether it is there and the same.
-func (s *session) check() checked {
-	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
+func (s *session) check(ctx context.Context) checked {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	id, err := s.client.Identify(ctx, false)
 	return checked{session: s, err: err, changed: err == nil && id.UID != s.identity.UID}
@@ -138,8 +138,7 @@ func (e *Engine) down(err error, now time.Time) {
 	for _, en := range e.entries {
 		en.dirty = true
 	}
-	var refused *refusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
 		s.Reachable, s.Usable, s.LastSeen = true, false, now
 		s.Reason, s.Message = refused.reason, health.Clean(refused.message)
 		return

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
-	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -83,13 +79,13 @@ type pass struct {
 	job
 	out      outcome
 	mappings map[schema.GroupKind]apply.Mapping
-	missing  map[schema.GroupKind]error
+	missing  map[schema.GroupKind]bool
 
 	mu sync.Mutex // guards out and record while objects are applied side by side
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]error{}}
+	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	p.out.err = p.do(ctx)
 	return p.out
@@ -117,108 +113,6 @@ func (p *pass) do(ctx context.Context) error {
 	p.out.inventory = recorded.Clone()
 	err := p.execute(ctx, todo)
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
-}
-
-// observe finds out where each kind lives and waits until what was applied before is in sight. A
-// kind that the cluster does not know has no objects there; any other failure to look is no answer.
-func (p *pass) observe(ctx context.Context) error {
-	recorded := map[schema.GroupKind]bool{}
-	for id, r := range p.inventory.Objects {
-		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
-		recorded[gk] = true
-		if err := p.find(ctx, gk.WithVersion(r.Version)); err != nil {
-			return err
-		}
-	}
-	for _, o := range p.desired {
-		if err := p.find(ctx, schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}); err != nil {
-			return err
-		}
-	}
-	for gk, m := range p.mappings {
-		if p.relist && recorded[gk] {
-			p.watches.relist(m)
-		} else {
-			p.watches.ensure(m)
-		}
-	}
-	for gk := range recorded {
-		if _, there := p.mappings[gk]; !there {
-			p.watches.stop(gk)
-			p.live.listed(gk, nil, p.live.mark())
-			continue
-		}
-		if err := p.sight(ctx, gk); err != nil {
-			return err
-		}
-	}
-	p.out.desired = p.identify(p.desired)
-	return nil
-}
-
-// sightTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
-// permission say, must not hold the pass for ever.
-const sightTimeout = 30 * time.Second
-
-func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
-	short, cancel := context.WithTimeout(ctx, sightTimeout)
-	defer cancel()
-	err := p.watches.wait(short, gk)
-	if err != nil && ctx.Err() == nil {
-		return &blindError{gk}
-	}
-	return err
-}
-
-// blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
-type blindError struct{ gk schema.GroupKind }
-
-func (e *blindError) Error() string {
-	return fmt.Sprintf("the objects of kind %s cannot be listed: may these credentials list and watch them?", e.gk.Kind)
-}
-
-// find looks up a kind once. That the cluster has no such kind is remembered, not an error.
-func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
-	gk := gvk.GroupKind()
-	if m, ok := p.mappings[gk]; ok && m.GVK == gvk {
-		return nil
-	}
-	if p.missing[gk] != nil {
-		return nil
-	}
-	m, err := p.client.Mapping(ctx, gvk)
-	var unknown *apply.KindNotFoundError
-	if errors.As(err, &unknown) {
-		if _, ok := p.mappings[gk]; !ok {
-			p.missing[gk] = err
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	p.mappings[gk] = m
-	return nil
-}
-
-// identify strikes the namespace off objects of cluster-scoped kinds: a manifest or a namespace
-// override may name one, the cluster does not keep it.
-func (p *pass) identify(desired []object.Object) []object.Object {
-	var out []object.Object
-	for i, o := range desired {
-		m, ok := p.mappings[schema.GroupKind{Group: o.Group, Kind: o.Kind}]
-		if !ok || m.Namespaced || o.Namespace == "" {
-			continue
-		}
-		if out == nil {
-			out = slices.Clone(desired)
-		}
-		out[i].Namespace = ""
-	}
-	if out == nil {
-		return desired
-	}
-	return out
 }
 
 func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
@@ -258,225 +152,6 @@ func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished
 // complete says whether everything desired was applied.
 func (o *outcome) complete() bool {
 	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.job.entry.Remove
-}
-
-func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
-	for _, stage := range todo.Stages {
-		if object.Stage(stage[0].ID) != object.StageDefinitions {
-			if p.out.waiting = p.unestablished(); p.out.waiting != "" {
-				return nil
-			}
-		}
-		if err := p.applyAll(ctx, stage); err != nil {
-			return err
-		}
-	}
-	if len(p.out.failures) > 0 || p.out.waiting != "" || p.out.stopped {
-		return nil
-	}
-	return p.cleanUp(ctx, todo.Cleanup)
-}
-
-// unestablished names a definition among the desired objects that the cluster does not serve yet.
-func (p *pass) unestablished() string {
-	for _, o := range p.out.desired {
-		if o.Kind != "CustomResourceDefinition" {
-			continue
-		}
-		if s, ok := p.live.get(o.ID); !ok || s.Health.Phase != health.Current {
-			return fmt.Sprintf("%s is not established", o.ID)
-		}
-	}
-	return ""
-}
-
-// defines says whether a definition of the group comes with the desired objects: then its kinds are
-// served soon, though the cluster does not say when.
-func (p *pass) defines(group string) bool {
-	return slices.ContainsFunc(p.out.desired, func(o object.Object) bool {
-		return o.Kind == "CustomResourceDefinition" && strings.HasSuffix(o.Name, "."+group)
-	})
-}
-
-// applyAll applies the objects of one stage side by side, begun in their order. Only a cluster that
-// does not answer ends it; an object that is refused does not keep the others.
-func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(cap(p.slots))
-	for _, a := range stage {
-		if p.held[a.ID] {
-			continue
-		}
-		if p.stopping() {
-			p.out.stopped = true
-			break
-		}
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error { return p.apply(gctx, a) })
-	}
-	return g.Wait()
-}
-
-func (p *pass) apply(ctx context.Context, a plan.Action) error {
-	m, err := p.mapping(ctx, a.Object)
-	if err == nil && m.Namespaced && a.ID.Namespace == "" {
-		p.fail(a.ID, v1alpha1.InvalidObjectReason, "has no namespace: set metadata.namespace, or targetNamespace of the Kustomization")
-		return nil
-	}
-	var got apply.Applied
-	var contested *apply.ConflictError
-	if err == nil {
-		got, contested, err = p.send(ctx, m, a)
-	}
-	if err != nil {
-		if apply.Unanswered(err) || apply.Unauthorized(err) {
-			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
-		}
-		if apply.KindGone(err) {
-			p.client.ForgetMapping(m.GVK)
-		}
-		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && p.defines(a.ID.Group) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
-			return nil
-		}
-		p.fail(a.ID, apply.Reason(err, a.ID), apply.Explain(err, a.ID))
-		return nil
-	}
-	p.live.applied(a.ID, p.owner, got)
-	p.count(Applied, 1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields}
-	p.tell(a, got, contested)
-	return nil
-}
-
-// mapping returns where an object lives. A kind that was unknown when the pass began may have come
-// with the stage before.
-func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, error) {
-	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
-	m, err := p.client.Mapping(ctx, gvk)
-	if err == nil {
-		p.watches.ensure(m)
-	}
-	return m, err
-}
-
-// send applies an object, without force first: the owner label is the lock, and a conflict on it
-// means that the object is somebody else's. Conflicts on other fields are drift and are overridden.
-func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (apply.Applied, *apply.ConflictError, error) {
-	manager := object.FieldManager(p.owner)
-	got, err := p.client.Apply(ctx, m, a.Object, manager, false)
-	var contested *apply.ConflictError
-	if errors.As(err, &contested) && !contested.Owner() {
-		got, err = p.client.Apply(ctx, m, a.Object, manager, true)
-	}
-	if !p.entry.Force || !apply.Immutable(err) {
-		return got, contested, err
-	}
-	s, ok := p.live.get(a.ID)
-	if !ok || s.Owner != p.owner {
-		return got, contested, err
-	}
-	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
-		return got, contested, err
-	}
-	got, err = p.client.Apply(ctx, m, a.Object, manager, false)
-	return got, contested, err
-}
-
-func (p *pass) fail(id object.ID, reason, message string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.out.failures = append(p.out.failures, failure{id, reason, message})
-}
-
-// tell says what is worth telling of an apply that went well.
-func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictError) {
-	switch a.Why {
-	case plan.New:
-		if got.Created {
-			return
-		}
-		message := fmt.Sprintf("%s was there and is managed from now on", a.ID)
-		if contested != nil {
-			message += ": took over " + contested.Error()
-		}
-		p.event(false, "Adopted", message)
-	case plan.Missing, plan.Recreated, plan.Drifted:
-		c := correction{id: a.ID}
-		if contested != nil {
-			c.by = strings.Join(contested.Managers, ", ")
-		}
-		p.out.drifted = append(p.out.drifted, c)
-		p.count(DriftCorrected, 1)
-		message := fmt.Sprintf("%s was %s and is put back", a.ID, described[a.Why])
-		if contested != nil {
-			message += ": " + contested.Error()
-		}
-		p.event(false, "DriftCorrected", message)
-	}
-}
-
-var described = map[plan.Why]string{plan.Missing: "deleted", plan.Recreated: "created anew by somebody else", plan.Drifted: "changed"}
-
-func (p *pass) event(warning bool, reason, message string) {
-	p.out.events = append(p.out.events, Event{Kustomization: p.entry.Name, Warning: warning, Reason: reason, Message: health.Clean(message)})
-}
-
-// cleanUp deletes and releases, one after the other: what is deleted first may take others with it.
-func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
-	pruned := 0
-	for _, a := range actions {
-		if p.stopping() {
-			p.out.stopped = true
-			break
-		}
-		gone, err := p.clean(ctx, a)
-		if err != nil {
-			if apply.Unanswered(err) || apply.Unauthorized(err) {
-				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
-			}
-			p.fail(a.ID, v1alpha1.PruneFailedReason, apply.Explain(err, a.ID))
-			continue
-		}
-		if a.Verb == plan.Delete {
-			pruned++
-		}
-		if gone {
-			delete(p.out.inventory.Objects, a.ID)
-		}
-		p.out.cleaned = true
-	}
-	if pruned > 0 {
-		p.count(Pruned, pruned)
-		p.event(false, "Pruned", fmt.Sprintf("%d objects deleted", pruned))
-	}
-	return nil
-}
-
-// clean carries out one action and says whether the object is off the inventory at once. One that is
-// deleted stays on it until a watch has seen it go.
-func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
-	switch a.Verb {
-	case plan.Forget:
-		return true, nil
-	case plan.Await:
-		return false, nil
-	}
-	m, ok := p.mappings[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]
-	if !ok {
-		return true, nil
-	}
-	if a.Verb == plan.Release {
-		return true, p.client.Release(ctx, m, a.ID, a.UID, object.FieldManager(p.owner))
-	}
-	gone, err := p.client.Delete(ctx, m, a.ID, a.UID)
-	return gone, err
 }
 
 // transient says whether an error of a pass means that the cluster did not answer, or that the engine

@@ -101,7 +101,7 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 	if en.session == nil || en.desired.digest != en.spec.Digest {
 		return s
 	}
-	st.Objects = v1alpha1.ObjectCounts{Total: int32(len(en.desired.objects))} //nolint:gosec // bounded by the build
+	st.Objects = v1alpha1.ObjectCounts{Total: int32(len(en.desired.objects))}
 	for i := range en.desired.objects {
 		o := &en.desired.objects[i]
 		record := en.inv.Objects[o.ID]

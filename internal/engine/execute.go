@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
+)
+
+func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
+	for _, stage := range todo.Stages {
+		if object.Stage(stage[0].ID) != object.StageDefinitions {
+			if p.out.waiting = p.unestablished(); p.out.waiting != "" {
+				return nil
+			}
+		}
+		if err := p.applyAll(ctx, stage); err != nil {
+			return err
+		}
+	}
+	if len(p.out.failures) > 0 || p.out.waiting != "" || p.out.stopped {
+		return nil
+	}
+	return p.cleanUp(ctx, todo.Cleanup)
+}
+
+// unestablished names a definition among the desired objects that the cluster does not serve yet.
+func (p *pass) unestablished() string {
+	for _, o := range p.out.desired {
+		if o.Kind != "CustomResourceDefinition" {
+			continue
+		}
+		if s, ok := p.live.get(o.ID); !ok || s.Health.Phase != health.Current {
+			return fmt.Sprintf("%s is not established", o.ID)
+		}
+	}
+	return ""
+}
+
+// defines says whether a definition of the group comes with the desired objects: then its kinds are
+// served soon, though the cluster does not say when.
+func (p *pass) defines(group string) bool {
+	return slices.ContainsFunc(p.out.desired, func(o object.Object) bool {
+		return o.Kind == "CustomResourceDefinition" && strings.HasSuffix(o.Name, "."+group)
+	})
+}
+
+// applyAll applies the objects of one stage side by side, begun in their order. Only a cluster that
+// does not answer ends it; an object that is refused does not keep the others.
+func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(cap(p.slots))
+	for _, a := range stage {
+		if p.held[a.ID] {
+			continue
+		}
+		if p.stopping() {
+			p.out.stopped = true
+			break
+		}
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return p.apply(gctx, a) })
+	}
+	return g.Wait()
+}
+
+func (p *pass) apply(ctx context.Context, a plan.Action) error {
+	m, err := p.mapping(ctx, a.Object)
+	if err == nil && m.Namespaced && a.ID.Namespace == "" {
+		p.fail(a.ID, v1alpha1.InvalidObjectReason, "has no namespace: set metadata.namespace, or targetNamespace of the Kustomization")
+		return nil
+	}
+	var got apply.Applied
+	var contested *apply.ConflictError
+	if err == nil {
+		got, contested, err = p.send(ctx, m, a)
+	}
+	if err != nil {
+		if apply.Unanswered(err) || apply.Unauthorized(err) {
+			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
+		}
+		if apply.KindGone(err) {
+			p.client.ForgetMapping(m.GVK)
+		}
+		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && p.defines(a.ID.Group) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
+			return nil
+		}
+		p.fail(a.ID, apply.Reason(err, a.ID), apply.Explain(err, a.ID))
+		return nil
+	}
+	p.live.applied(a.ID, p.owner, got)
+	p.count(Applied, 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields}
+	p.tell(a, got, contested)
+	return nil
+}
+
+// mapping returns where an object lives. A kind that was unknown when the pass began may have come
+// with the stage before.
+func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, error) {
+	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
+	m, err := p.client.Mapping(ctx, gvk)
+	if err == nil {
+		p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
+	}
+	return m, err
+}
+
+// send applies an object, without force first: the owner label is the lock, and a conflict on it
+// means that the object is somebody else's. Conflicts on other fields are drift and are overridden.
+func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (apply.Applied, *apply.ConflictError, error) {
+	manager := object.FieldManager(p.owner)
+	got, err := p.client.Apply(ctx, m, a.Object, manager, false)
+	var contested *apply.ConflictError
+	if errors.As(err, &contested) && !contested.Owner() {
+		got, err = p.client.Apply(ctx, m, a.Object, manager, true)
+	}
+	if !p.entry.Force || !apply.Immutable(err) {
+		return got, contested, err
+	}
+	s, ok := p.live.get(a.ID)
+	if !ok || s.Owner != p.owner {
+		return got, contested, err
+	}
+	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
+		return got, contested, err
+	}
+	got, err = p.client.Apply(ctx, m, a.Object, manager, false)
+	return got, contested, err
+}
+
+func (p *pass) fail(id object.ID, reason, message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.failures = append(p.out.failures, failure{id, reason, message})
+}
+
+// tell says what is worth telling of an apply that went well.
+func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictError) {
+	switch a.Why {
+	case plan.New:
+		if got.Created {
+			return
+		}
+		message := fmt.Sprintf("%s was there and is managed from now on", a.ID)
+		if contested != nil {
+			message += ": took over " + contested.Error()
+		}
+		p.event(false, "Adopted", message)
+	case plan.Missing, plan.Recreated, plan.Drifted:
+		c := correction{id: a.ID}
+		if contested != nil {
+			c.by = strings.Join(contested.Managers, ", ")
+		}
+		p.out.drifted = append(p.out.drifted, c)
+		p.count(DriftCorrected, 1)
+		message := fmt.Sprintf("%s was %s and is put back", a.ID, described[a.Why])
+		if contested != nil {
+			message += ": " + contested.Error()
+		}
+		p.event(false, "DriftCorrected", message)
+	default: // what a commit changed is no news
+	}
+}
+
+var described = map[plan.Why]string{plan.Missing: "deleted", plan.Recreated: "created anew by somebody else", plan.Drifted: "changed"}
+
+func (p *pass) event(warning bool, reason, message string) {
+	p.out.events = append(p.out.events, Event{Kustomization: p.entry.Name, Warning: warning, Reason: reason, Message: health.Clean(message)})
+}

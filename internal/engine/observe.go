@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// observe finds out where each kind lives and waits until what was applied before is in sight. A
+// kind that the cluster does not know has no objects there; any other failure to look is no answer.
+func (p *pass) observe(ctx context.Context) error {
+	recorded := map[schema.GroupKind]bool{}
+	for id, r := range p.inventory.Objects {
+		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+		recorded[gk] = true
+		if err := p.find(ctx, gk.WithVersion(r.Version)); err != nil {
+			return err
+		}
+	}
+	for _, o := range p.desired {
+		if err := p.find(ctx, schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}); err != nil {
+			return err
+		}
+	}
+	for gk, m := range p.mappings {
+		if p.relist && recorded[gk] {
+			p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
+		} else {
+			p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
+		}
+	}
+	for gk := range recorded {
+		if _, there := p.mappings[gk]; !there {
+			p.watches.stop(gk)
+			p.live.listed(gk, nil, p.live.mark())
+			continue
+		}
+		if err := p.sight(ctx, gk); err != nil {
+			return err
+		}
+	}
+	p.out.desired = p.identify(p.desired)
+	return nil
+}
+
+// sightTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
+// permission say, must not hold the pass for ever.
+const sightTimeout = 30 * time.Second
+
+func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
+	short, cancel := context.WithTimeout(ctx, sightTimeout)
+	defer cancel()
+	err := p.watches.wait(short, gk)
+	if err != nil && ctx.Err() == nil {
+		return &blindError{gk}
+	}
+	return err
+}
+
+// blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
+type blindError struct{ gk schema.GroupKind }
+
+func (e *blindError) Error() string {
+	return fmt.Sprintf("the objects of kind %s cannot be listed: may these credentials list and watch them?", e.gk.Kind)
+}
+
+// find looks up a kind once. That the cluster has no such kind is remembered, not an error.
+func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
+	gk := gvk.GroupKind()
+	if m, ok := p.mappings[gk]; ok && m.GVK == gvk {
+		return nil
+	}
+	if p.missing[gk] {
+		return nil
+	}
+	m, err := p.client.Mapping(ctx, gvk)
+	_, unknown := errors.AsType[*apply.KindNotFoundError](err)
+	switch {
+	case err == nil:
+		p.mappings[gk] = m
+	case !unknown:
+		return err
+	case p.mappings[gk].Resource == "":
+		p.missing[gk] = true
+	}
+	return nil
+}
+
+// identify strikes the namespace off objects of cluster-scoped kinds: a manifest or a namespace
+// override may name one, the cluster does not keep it.
+func (p *pass) identify(desired []object.Object) []object.Object {
+	var out []object.Object
+	for i, o := range desired {
+		m, ok := p.mappings[schema.GroupKind{Group: o.Group, Kind: o.Kind}]
+		if !ok || m.Namespaced || o.Namespace == "" {
+			continue
+		}
+		if out == nil {
+			out = slices.Clone(desired)
+		}
+		out[i].Namespace = ""
+	}
+	if out == nil {
+		return desired
+	}
+	return out
+}
