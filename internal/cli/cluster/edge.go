@@ -109,7 +109,7 @@ func (e *edge) reach(ctx context.Context, s *factory.Step) error {
 
 // edgeError keeps an edge that cannot be reached from being told as a hub that cannot.
 func edgeError(err error) error {
-	return factory.Next(fmt.Errorf("the edge cluster: %w", err), "check --from-kubeconfig and --from-context, and that the edge runs and can be reached from here")
+	return factory.Next(factory.Elsewhere(fmt.Errorf("the edge cluster: %w", err)), "check --from-kubeconfig and --from-context, and that the edge runs and can be reached from here")
 }
 
 func isLoopback(host string) bool {

@@ -46,6 +46,15 @@ type NextError struct {
 func (e *NextError) Error() string { return e.Err.Error() }
 func (e *NextError) Unwrap() error { return e.Err }
 
+// Elsewhere marks an error of another server than the hub's, which is then no reason to say that the
+// hub could not be asked.
+func Elsewhere(err error) error { return &elsewhere{err} }
+
+type elsewhere struct{ err error }
+
+func (e *elsewhere) Error() string { return e.err.Error() }
+func (e *elsewhere) Unwrap() error { return e.err }
+
 // Next adds the next step to an error.
 func Next(err error, format string, args ...any) error {
 	return &NextError{Err: err, Next: fmt.Sprintf(format, args...)}
@@ -79,6 +88,7 @@ func classify(command string, err error) (code int, next string) {
 		request *url.Error
 		network *net.OpError
 		lookup  *net.DNSError
+		other   *elsewhere
 	)
 	if errors.As(err, &advised) {
 		next = advised.Next
@@ -86,6 +96,8 @@ func classify(command string, err error) (code int, next string) {
 	switch {
 	case errors.As(err, &usage):
 		return ExitUsage, first(next, "see '"+command+" --help'")
+	case errors.As(err, &other):
+		return ExitFailed, next
 	case meta.IsNoMatchError(err):
 		return ExitFailed, first(next, "this cluster has no Skerry yet, or an older one: 'skerry install' or 'skerry bootstrap git' installs it")
 	case apierrors.IsUnauthorized(err):
