@@ -19,8 +19,11 @@ GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 MODULE  := github.com/skerry-dev/skerry
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-# Static binaries: they go into an image from scratch.
-GO_BUILD := CGO_ENABLED=0 go build -trimpath
+# Static binaries: they go into an image from scratch. What is true for them is true for all that
+# is compiled here, tests and linters too, so that nothing is compiled twice.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+
 LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 
 # The version that an API server reports comes from the linker; without it clients see v0.0.0.
@@ -92,8 +95,9 @@ build: skerry controlplane ## Build static binaries into bin/
 .PHONY: skerry
 skerry: ## Build bin/skerry and bin/skerry-hub
 	@if [[ ! -x bin/skerry-hub ]]; then echo "building bin/skerry and bin/skerry-hub: the first time compiles client-go and kustomize, about two minutes"; fi
-	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
-	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
+	@mkdir -p bin
+	go build -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
+	go build -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
 
 .PHONY: controlplane
 controlplane: bin/skerry-controlplane bin/skerry-kwok ## Build the Kubernetes that demo, tests and benchmarks run on
@@ -102,11 +106,11 @@ controlplane: bin/skerry-controlplane bin/skerry-kwok ## Build the Kubernetes th
 # sources change and not at each call, because linking it alone takes a while.
 bin/skerry-controlplane: $(CONTROLPLANE_SOURCES)
 	@echo "building bin/skerry-controlplane: etcd and Kubernetes $(KUBE_VERSION) from source, so that no container engine is needed; the first time takes about five minutes"
-	cd e2e/controlplane && $(GO_BUILD) -ldflags '$(KUBE_LDFLAGS)' -o $(BIN)/skerry-controlplane .
+	cd e2e/controlplane && go build -ldflags '$(KUBE_LDFLAGS)' -o $(BIN)/skerry-controlplane .
 
 bin/skerry-kwok: $(CONTROLPLANE_SOURCES)
 	@echo "building bin/skerry-kwok: nodes that exist on paper only, whose Pods become ready"
-	cd e2e/controlplane && $(GO_BUILD) -ldflags '-s -w' -o $(BIN)/skerry-kwok ./kwok
+	cd e2e/controlplane && go build -ldflags '-s -w' -o $(BIN)/skerry-kwok ./kwok
 
 .PHONY: image
 image: build ## Build the hub's container image with buildah, podman or docker
@@ -125,5 +129,5 @@ $(GOLANGCI_LINT):
 # the package, so it goes through a folder of its own.
 define install-tool
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $(BIN) && \
-	GOBIN=$$dir CGO_ENABLED=0 GOFLAGS= go install $(1)@$(2) && mv "$$dir"/$(notdir $(1)) $(3)
+	GOBIN=$$dir go install $(1)@$(2) && mv "$$dir"/$(notdir $(1)) $(3)
 endef
