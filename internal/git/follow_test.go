@@ -188,6 +188,39 @@ func TestSingleFlight(t *testing.T) {
 	}
 }
 
+// TestFlightsKeepCredentialsApart lets someone without them ask while someone with them is served.
+func TestFlightsKeepCredentialsApart(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "secret"}, git.Options{})
+	w.commit("main", write("f", "1"))
+	good := w.with(w.request(git.Reference{}), secret("username", "ann", "password", "secret"))
+	bad := w.with(good, secret("username", "ann", "password", "guess"))
+	arrived, answer := make(chan struct{}, 1), make(chan struct{})
+	w.http.SetFault(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodGet {
+			arrived <- struct{}{}
+			<-answer
+		}
+		next.ServeHTTP(rw, r)
+	})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := w.store.Follow(t.Context(), good); err != nil {
+			t.Errorf("with credentials: %v", err)
+		}
+	})
+	<-arrived
+	started := make(chan struct{})
+	all.Go(func() {
+		close(started)
+		if _, err := w.store.Follow(t.Context(), bad); !errors.Is(err, git.ErrAuthenticationFailed) {
+			t.Errorf("without credentials: %v", err)
+		}
+	})
+	<-started
+	close(answer)
+	all.Wait()
+}
+
 func TestManyRepositoriesAtOnce(t *testing.T) {
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	var all sync.WaitGroup

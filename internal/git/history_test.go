@@ -1,10 +1,15 @@
 package git_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -236,5 +241,44 @@ func TestOldContentComesBack(t *testing.T) {
 			}
 			w.fsck()
 		})
+	}
+}
+
+// TestTellsTheServerWhatItHas reads the request for a fetch. A server may leave out whatever can be
+// reached from a commit that it is told of, so none may be told of whose history has an end in the
+// store that the server does not hear of; and no more ends than there are, one for each push ever.
+func TestTellsTheServerWhatItHas(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	var said []string
+	w.http.SetFault(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if r.Method == http.MethodPost {
+			said = strings.Fields(string(body))
+		}
+		next.ServeHTTP(rw, r)
+	})
+	tip := pushes(50)(w, "")
+	known := w.branch("main", "").Revision
+	for range 25 {
+		had := strings.Fields(gitOut(t, w.repo.Dir(), "rev-list", "--max-count=20", tip))
+		tip = w.commit("main", write("n", tip))
+		known = w.branch("main", known).Revision
+		var haves, ends []string
+		for i, word := range said[:len(said)-1] {
+			switch {
+			case strings.HasSuffix(word, "have"):
+				haves = append(haves, said[i+1])
+			case strings.HasSuffix(word, "shallow") && len(said[i+1]) == 40:
+				ends = append(ends, said[i+1])
+			}
+		}
+		if diff := cmp.Diff([]string{had[19]}, ends); diff != "" {
+			t.Fatalf("ends of history (-want +got):\n%s", diff)
+		}
+		slices.Sort(had)
+		if diff := cmp.Diff(had, haves); diff != "" {
+			t.Fatalf("commits at hand (-want +got):\n%s", diff)
+		}
 	}
 }

@@ -44,6 +44,8 @@ type repo struct {
 	turn chan struct{}
 	// checked is the commit that is known to be there completely, or nil.
 	checked atomic.Pointer[Commit]
+	// loading is held by whoever reads a whole commit that is not in memory.
+	loading sync.Mutex
 	// reading is locked for reading while files are read, and for writing while some are removed.
 	reading sync.RWMutex
 }

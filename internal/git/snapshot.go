@@ -31,6 +31,9 @@ func (s *snapshot) commit() Commit {
 	}
 }
 
+// is says whether the snapshot, which may be nil, is of that commit.
+func (s *snapshot) is(commit string) bool { return s != nil && s.hash.String() == commit }
+
 // snapshots keeps the last commit of each repository in memory, those used last, as far as the
 // budget goes.
 type snapshots struct {

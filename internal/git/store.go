@@ -165,9 +165,6 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 		return Commit{}, err
 	}
 	defer r.give()
-	if err := r.prepare(e.String()); err != nil {
-		return Commit{}, err
-	}
 	conversation, err := s.open(ctx, e, req.Auth)
 	if err != nil {
 		return Commit{}, err
@@ -179,6 +176,10 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	}
 	t, err := req.Reference.resolve(refs)
 	if err != nil {
+		return Commit{}, err
+	}
+	// Only now: a URL with a typo must not cost what an earlier one brought.
+	if err := r.prepare(e.String()); err != nil {
 		return Commit{}, err
 	}
 	commit, err := s.bring(ctx, req, r, conversation, refs, t)
@@ -254,22 +255,33 @@ func (s *Store) discard(ctx context.Context, key string) error {
 // not, or not completely, in the store: Follow brings it.
 func (s *Store) Tree(ctx context.Context, key, commit string) (*tree.Tree, []string, error) {
 	recent := s.recent.get(key)
-	if recent != nil && recent.hash.String() == commit {
-		return recent.tree, recent.submodules, nil
+	if !recent.is(commit) {
+		r := s.repo(key)
+		// One at a time: after a restart, all who need the tree come at once.
+		r.loading.Lock()
+		defer r.loading.Unlock()
+		recent = s.recent.get(key)
+		if !recent.is(commit) {
+			snap, err := s.read(ctx, r, commit, recent)
+			if err != nil {
+				return nil, nil, err
+			}
+			if recent == nil {
+				s.recent.put(key, snap)
+			}
+			recent = snap
+		}
 	}
-	r := s.repo(key)
-	snap, err := r.read(ctx, plumbing.NewHash(commit), recent)
+	return recent.tree, recent.submodules, nil
+}
+
+func (s *Store) read(ctx context.Context, r *repo, commit string, old *snapshot) (*snapshot, error) {
+	snap, err := r.read(ctx, plumbing.NewHash(commit), old)
 	if errors.Is(err, errDamaged) {
 		r.checked.Store(nil) // so that the next Follow looks for itself
-		return nil, nil, fail(ErrNotStored, "%s", commit)
+		return nil, fail(ErrNotStored, "%s", commit)
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if recent == nil {
-		s.recent.put(key, snap)
-	}
-	return snap.tree, snap.submodules, nil
+	return snap, err
 }
 
 // Forget removes what the store has under key.

@@ -3,6 +3,7 @@ package git_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -148,11 +149,16 @@ func TestUnfinishedFilesGo(t *testing.T) {
 
 func TestAnotherURLUnderTheSameKey(t *testing.T) {
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
-	w.commit("main", write("f", "1"))
+	first := w.commit("main", write("f", "1"))
 	w.branch("main", "")
+	req := w.request(git.Reference{})
+	req.URL = strings.Replace(req.URL, "config", "confgi", 1)
+	w.fails(git.ErrRepositoryNotFound, req)
+	w.reopen()
+	w.tree(first) // a typo in the URL costs nothing
+
 	other := must(w.host.Repo("other"))(t)
 	hash := must(other.Commit("main", write("g", "2")))(t)
-	req := w.request(git.Reference{})
 	req.URL = w.http.URL(other)
 	if got := w.follow(req); got.Hash != hash || !got.Fetched {
 		t.Errorf("got %s, fetched %t; want %s", got.Hash, got.Fetched, hash)

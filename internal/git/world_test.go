@@ -63,7 +63,7 @@ func write(pairs ...string) gitserver.Change {
 
 // request is one for the repository over HTTP that ends soon.
 func (w *world) request(ref git.Reference) git.Request {
-	return git.Request{Key: "default/config", URL: w.http.URL(w.repo), Reference: ref, Timeout: 10 * time.Second}
+	return git.Request{Key: "default/config", URL: w.http.URL(w.repo), Reference: ref, Timeout: time.Minute}
 }
 
 func (w *world) follow(req git.Request) git.Commit {
