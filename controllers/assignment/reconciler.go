@@ -4,7 +4,9 @@ package assignment
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -37,10 +39,21 @@ type Options struct {
 type Reconciler struct {
 	Options
 	bell hubside.Bell
+
+	mu    sync.Mutex
+	wrote map[types.NamespacedName]written
+}
+
+// written is the status that was written last, which the cache may not show yet.
+type written struct {
+	uid     types.UID
+	entries []v1alpha1.AssignmentEntryStatus
 }
 
 // New returns a Reconciler.
-func New(o Options) *Reconciler { return &Reconciler{Options: o} }
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}}
+}
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
 // block.
@@ -95,30 +108,59 @@ func (r *Reconciler) drop(ctx context.Context, a *v1alpha1.Assignment) error {
 
 // release takes the entries from an engine, if there is one: they are forgotten, not pruned.
 func (r *Reconciler) release(key engine.Key) {
+	r.mu.Lock()
+	delete(r.wrote, key)
+	r.mu.Unlock()
 	if _, there := r.Pool.State(key); there {
 		r.Pool.Assign(key, nil)
 	}
 }
 
 // commit writes the report when it is news. Only this controller writes the status, so that it needs
-// no lock against those who write the spec.
+// no lock against those who write the spec, and nobody's read has to wait for it.
 func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconcile.Result, error) {
-	entries, told := r.Pool.Report(client.ObjectKeyFromObject(a))
+	key := client.ObjectKeyFromObject(a)
+	entries, told := r.Pool.Report(key)
 	if !told {
 		return reconcile.Result{}, nil
 	}
-	wait := pause(a.Status.Entries, entries, r.Now())
-	if wait != 0 {
+	if wait := pause(r.last(a), entries, r.Now()); wait != 0 {
 		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 	}
-	after := a.DeepCopy()
-	after.Status.Entries = entries
+	patch, err := statusPatch(a, entries)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	if err := r.Hub.Status().Patch(ctx, after, client.MergeFrom(a)); err != nil {
+	if err := r.Hub.Status().Patch(ctx, a.DeepCopy(), patch, client.DisableReadYourWritesConsistency); err != nil {
 		return hubside.Again(fmt.Errorf("cannot write status: %w", err))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrote[key] = written{a.UID, entries}
 	return reconcile.Result{}, nil
+}
+
+// last returns what the status says, by the memory of this process or else by the cache.
+func (r *Reconciler) last(a *v1alpha1.Assignment) []v1alpha1.AssignmentEntryStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w, ok := r.wrote[client.ObjectKeyFromObject(a)]; ok && w.uid == a.UID {
+		return w.entries
+	}
+	return a.Status.Entries
+}
+
+func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatus) (client.Patch, error) {
+	data, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": a.UID}, // not that of another one of the name
+		"status":   map[string]any{"entries": entries},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode status: %w", err)
+	}
+	return client.RawPatch(types.MergePatchType, data), nil
 }
 
 // pause says how long a report may wait to be written: zero for one with news, negative for one

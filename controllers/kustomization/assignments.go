@@ -1,0 +1,218 @@
+package kustomization
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+)
+
+const (
+	// writeTimeout bounds one write of an Assignment with its tries.
+	writeTimeout = 10 * time.Second
+	// writeTries is how often one is tried when others change it meanwhile.
+	writeTries = 5
+)
+
+// assignments writes the specs of Assignments. Many Kustomizations write one Assignment at the same
+// time; what has gathered while a write is under way goes with the next one, so that the number of
+// writes follows the server's speed and not the number of Kustomizations.
+type assignments struct {
+	hub    hubside.Hub
+	direct hubside.Direct
+
+	mu     sync.Mutex
+	queues map[types.NamespacedName]*queue
+	wrote  map[types.NamespacedName]int64 // generation that we wrote last
+}
+
+type queue struct {
+	pending []*pending
+	busy    bool
+}
+
+type pending struct {
+	change
+	done chan error
+}
+
+// change is what one Kustomization wants in the Assignment of a cluster.
+type change struct {
+	cluster *v1alpha1.Cluster
+	name    string
+	entry   *v1alpha1.AssignmentEntry // nil drops it
+}
+
+func newAssignments(hub hubside.Hub, direct hubside.Direct) *assignments {
+	return &assignments{hub: hub, direct: direct, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
+}
+
+// write returns when the change has been written, or could not be.
+func (a *assignments) write(ctx context.Context, c change) error {
+	key := client.ObjectKeyFromObject(c.cluster)
+	p := &pending{change: c, done: make(chan error, 1)}
+	a.mu.Lock()
+	q := a.queues[key]
+	if q == nil {
+		q = &queue{}
+		a.queues[key] = q
+	}
+	q.pending = append(q.pending, p)
+	lead := !q.busy
+	q.busy = true
+	a.mu.Unlock()
+	if lead {
+		a.drain(context.WithoutCancel(ctx), key, q)
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// drain writes until nothing is pending. Whoever came first does it for those who come meanwhile.
+func (a *assignments) drain(ctx context.Context, key types.NamespacedName, q *queue) {
+	for {
+		a.mu.Lock()
+		batch := q.pending
+		q.pending = nil
+		if len(batch) == 0 {
+			q.busy = false
+			delete(a.queues, key)
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		err := a.commit(ctx, key, batch)
+		for _, p := range batch {
+			p.done <- err
+		}
+	}
+}
+
+func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	var read client.Reader = a.hub
+	var err error
+	for range writeTries {
+		var again bool
+		if again, err = a.try(ctx, read, key, batch); !again {
+			return err
+		}
+		read = a.direct // the cache was behind
+	}
+	return err
+}
+
+// try reads the Assignment, applies the batch and writes it, if nobody else wrote its spec between.
+func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (again bool, err error) {
+	have := &v1alpha1.Assignment{}
+	owner := batch[len(batch)-1].cluster
+	err = read.Get(ctx, key, have)
+	if apierrors.IsNotFound(err) {
+		return a.create(ctx, owner, apply(nil, batch))
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot read Assignment: %w", err)
+	}
+	if !metav1.IsControlledBy(have, owner) {
+		return false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
+	}
+	want := apply(have.Spec.Entries, batch)
+	if equality.Semantic.DeepEqual(want, have.Spec.Entries) {
+		return false, nil
+	}
+	patch, err := specPatch(have, want)
+	if err != nil {
+		return false, err
+	}
+	if err := a.hub.Patch(ctx, have, patch); err != nil {
+		again := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
+		return again, fmt.Errorf("cannot write Assignment: %w", err)
+	}
+	a.note(key, have.Generation)
+	return false, nil
+}
+
+// specPatch replaces the spec, provided that its generation is still the one that was read. Writes
+// of the status, which are many, do not stand in its way as they would with a resourceVersion.
+func specPatch(have *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntry) (client.Patch, error) {
+	data, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": have.UID},
+		{"op": "test", "path": "/metadata/generation", "value": have.Generation},
+		{"op": "add", "path": "/spec", "value": v1alpha1.AssignmentSpec{Entries: entries}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode Assignment: %w", err)
+	}
+	return client.RawPatch(types.JSONPatchType, data), nil
+}
+
+func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, entries []v1alpha1.AssignmentEntry) (again bool, err error) {
+	if len(entries) == 0 {
+		return false, nil
+	}
+	controls := true
+	made := &v1alpha1.Assignment{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: owner.Namespace, Name: owner.Name,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.ClusterKind, Name: owner.Name, UID: owner.UID, Controller: &controls,
+			}},
+		},
+		Spec: v1alpha1.AssignmentSpec{Entries: entries},
+	}
+	if err := a.hub.Create(ctx, made); err != nil {
+		return apierrors.IsAlreadyExists(err), fmt.Errorf("cannot create Assignment: %w", err)
+	}
+	a.note(client.ObjectKeyFromObject(made), made.Generation)
+	return false, nil
+}
+
+// apply returns the entries after the changes, sorted by name.
+func apply(have []v1alpha1.AssignmentEntry, batch []*pending) []v1alpha1.AssignmentEntry {
+	want := slices.Clone(have)
+	for _, p := range batch {
+		want = slices.DeleteFunc(want, func(e v1alpha1.AssignmentEntry) bool { return e.Name == p.name })
+		if p.entry != nil {
+			want = append(want, *p.entry)
+		}
+	}
+	slices.SortFunc(want, func(a, b v1alpha1.AssignmentEntry) int { return strings.Compare(a.Name, b.Name) })
+	return want
+}
+
+func (a *assignments) note(key types.NamespacedName, generation int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wrote[key] = generation
+}
+
+// ours says whether the spec of the Assignment is the one that was written here last.
+func (a *assignments) ours(o *v1alpha1.Assignment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	generation, ok := a.wrote[client.ObjectKeyFromObject(o)]
+	return ok && generation == o.Generation
+}
+
+func (a *assignments) forget(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.wrote, key)
+}

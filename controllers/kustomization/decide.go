@@ -1,0 +1,260 @@
+package kustomization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// decision is what is to be written, and what is known once it is.
+type decision struct {
+	revision  string // that was to be rendered; empty when it was not tried
+	err       error  // spoken, of the Kustomization as a whole
+	noTargets string
+	targets   []*target
+	leaving   []leaver
+
+	createHub bool
+	// silent says that there is nothing to report: a watch is about to tell more.
+	silent bool
+	// released says that nothing of it is left anywhere.
+	released bool
+	// retry asks for another try after the report.
+	retry error
+}
+
+// target is a selected cluster.
+type target struct {
+	fleet.Target
+	digest string // of the bundle; empty when there is none
+	err    error  // spoken: why there is none, for this cluster alone
+	want   *v1alpha1.AssignmentEntry
+}
+
+// leaver is a cluster that has an entry and is not selected.
+type leaver struct {
+	cluster string
+	want    *v1alpha1.AssignmentEntry // nil: the entry has done its work and goes
+}
+
+// decide makes the decision, and renders for it. It fails only with errors of which nothing is said.
+func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error) {
+	switch {
+	case !o.ks.DeletionTimestamp.IsZero():
+		return decideDeletion(o), nil
+	case o.ks.Spec.Suspend:
+		return decideSuspended(o), nil
+	}
+	selection, err := fleet.Select(o.ks, o.clusters)
+	if err != nil {
+		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}, nil
+	}
+	d := &decision{noTargets: selection.Message, createHub: selection.MissingHub, silent: selection.MissingHub}
+	for _, t := range selection.Targets {
+		d.targets = append(d.targets, &target{Target: t})
+	}
+	if cycle := fleet.Cycle(o.ks, o.all); cycle != nil {
+		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
+		d.keep(o)
+		return d, nil
+	}
+	if err := r.fill(ctx, o, d); err != nil {
+		return nil, err
+	}
+	if d.silent {
+		d.keep(o)
+		return d, nil
+	}
+	d.assign(o)
+	d.leaving = leavers(o, d.targets)
+	return d, nil
+}
+
+// fill renders for the targets, or says why that is not possible.
+func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
+	if len(d.targets) == 0 {
+		return nil
+	}
+	artifact, err := o.artifact()
+	if err == nil {
+		err = o.missing
+	}
+	if err != nil {
+		d.err = err
+		return nil
+	}
+	err = r.render(ctx, o, artifact, d.targets)
+	switch {
+	case errors.Is(err, git.ErrNotStored):
+		d.err, d.silent = awaitFetch(o.source, artifact)
+		return nil
+	case err != nil && !report.Spoken(err):
+		return err
+	}
+	d.revision, d.err = artifact.Revision, err
+	if d.err == nil {
+		d.err = common(d.targets)
+	}
+	if transient := new(report.Transient); errors.As(d.err, &transient) {
+		d.retry = d.err
+	}
+	return nil
+}
+
+// artifact is what the source has fetched.
+func (o *observed) artifact() (*v1alpha1.Artifact, error) {
+	name := o.ks.Spec.SourceRef.Name
+	switch {
+	case o.source == nil:
+		return nil, &report.Waiting{Reason: v1alpha1.SourceNotFoundReason, Err: fmt.Errorf("there is no GitRepository %s", name)}
+	case o.source.Status.Artifact == nil:
+		return nil, &report.Waiting{Reason: v1alpha1.SourceNotReadyReason, Err: fmt.Errorf("the GitRepository %s has fetched nothing yet", name)}
+	}
+	return o.source.Status.Artifact, nil
+}
+
+// awaitFetch is for a hub whose storage was lost. A moment later the source has fetched the commit
+// again, and until then nothing new is known; unless it cannot.
+func awaitFetch(source *v1alpha1.GitRepository, artifact *v1alpha1.Artifact) (err error, silent bool) {
+	if ready := meta.FindStatusCondition(source.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Status == metav1.ConditionTrue {
+		return nil, true
+	}
+	return &report.Waiting{
+		Reason: v1alpha1.SourceNotReadyReason,
+		Err:    fmt.Errorf("the GitRepository %s has to fetch %s again and cannot", source.Name, artifact.Revision),
+	}, false
+}
+
+// common returns the error that all targets share: then it is one of the Kustomization.
+func common(targets []*target) error {
+	for _, t := range targets {
+		if t.err == nil || t.err.Error() != targets[0].err.Error() {
+			return nil
+		}
+	}
+	return targets[0].err
+}
+
+// keep leaves every entry as it is.
+func (d *decision) keep(o *observed) {
+	for _, t := range d.targets {
+		t.want = o.assigned[t.Name].entry
+	}
+}
+
+// assign decides the entries of the targets. Where nothing could be rendered, the entry keeps its
+// revision; what else the spec says still holds.
+func (d *decision) assign(o *observed) {
+	for _, t := range d.targets {
+		have := o.assigned[t.Name]
+		switch {
+		case d.err == nil && t.err == nil && have.entry == nil && have.status != nil && have.status.Removed:
+			// What an engine said of an entry that is gone must not be taken for a word on the new one.
+			t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
+		case d.err == nil && t.err == nil:
+			t.want = entry(o.ks, d.revision, t.digest)
+		case have.entry != nil:
+			t.want = entry(o.ks, have.entry.Revision, have.entry.Digest)
+		}
+	}
+}
+
+func decideSuspended(o *observed) *decision {
+	d := &decision{}
+	selection, err := fleet.Select(o.ks, o.clusters)
+	if err != nil {
+		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
+	}
+	d.noTargets = selection.Message
+	for _, s := range selection.Targets {
+		t := &target{Target: s}
+		if have := o.assigned[s.Name].entry; have != nil {
+			t.want = have.DeepCopy()
+			t.want.Suspend = true
+		}
+		d.targets = append(d.targets, t)
+	}
+	return d
+}
+
+// decideDeletion takes the Kustomization from every cluster. One that is suspended leaves its
+// objects where they are, as in Flux.
+func decideDeletion(o *observed) *decision {
+	d := &decision{leaving: leavers(o, nil)}
+	if o.ks.Spec.Suspend {
+		for i := range d.leaving {
+			if want := d.leaving[i].want; want != nil {
+				want.DeletionPolicy = v1alpha1.DeletionOrphan
+			}
+		}
+	}
+	d.released = true
+	for _, l := range d.leaving {
+		d.released = d.released && l.want == nil
+	}
+	return d
+}
+
+// leavers are the clusters with an entry that are not among the targets. A Cluster that is gone takes
+// its Assignment with it and is not waited for.
+func leavers(o *observed, targets []*target) []leaver {
+	selected := make(map[string]bool, len(targets))
+	for _, t := range targets {
+		selected[t.Name] = true
+	}
+	var list []leaver
+	for i := range o.clusters {
+		name := o.clusters[i].Name
+		have := o.assigned[name]
+		if have.entry == nil || selected[name] || o.byName[name] == nil {
+			continue
+		}
+		l := leaver{cluster: name}
+		if !have.entry.Remove || have.status == nil || !have.status.Removed {
+			l.want = have.entry.DeepCopy()
+			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, policy(o.ks)
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// facts are what is known once the decision is carried out.
+func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
+	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, NoTargets: d.noTargets}
+	for _, t := range d.targets {
+		f.Targets = append(f.Targets, report.TargetFacts{
+			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Wanted: t.want,
+			Conditions: o.byName[t.Name].Status.Conditions, Reported: o.assigned[t.Name].status,
+		})
+		if d.err != nil {
+			f.Targets[len(f.Targets)-1].Err = nil // said once, of all
+		}
+	}
+	for _, l := range d.leaving {
+		if l.want == nil {
+			continue
+		}
+		f.Leaving = append(f.Leaving, report.TargetFacts{
+			Cluster: l.cluster, Suspended: o.byName[l.cluster].Spec.Suspend, Wanted: l.want,
+			Conditions: o.byName[l.cluster].Status.Conditions, Reported: o.assigned[l.cluster].status,
+		})
+	}
+	return f
+}
+
+// changed says whether an entry has to be written.
+func changed(have, want *v1alpha1.AssignmentEntry) bool {
+	return want != nil && (have == nil || !equality.Semantic.DeepEqual(have, want))
+}

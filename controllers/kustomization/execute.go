@@ -1,0 +1,110 @@
+package kustomization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// writesAtOnce bounds how many Assignments one reconcile writes at a time.
+const writesAtOnce = 16
+
+// execute writes what was decided.
+func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) error {
+	if d.createHub {
+		return r.createHub(ctx, o.key.Namespace)
+	}
+	var changes []change
+	for _, t := range d.targets {
+		if changed(o.assigned[t.Name].entry, t.want) {
+			changes = append(changes, change{cluster: o.byName[t.Name], name: o.key.Name, entry: t.want})
+		}
+	}
+	if len(changes) > 0 {
+		if err := r.addFinalizer(ctx, o); err != nil {
+			return err
+		}
+	}
+	for _, l := range d.leaving {
+		if l.want == nil || changed(o.assigned[l.cluster].entry, l.want) {
+			changes = append(changes, change{cluster: o.byName[l.cluster], name: o.key.Name, entry: l.want})
+		}
+	}
+	return r.write(ctx, changes)
+}
+
+// write writes to many Assignments. One that fails does not keep the others.
+func (r *Reconciler) write(ctx context.Context, changes []change) error {
+	failed := make([]error, len(changes))
+	var group errgroup.Group
+	group.SetLimit(writesAtOnce)
+	for i, c := range changes {
+		group.Go(func() error {
+			failed[i] = r.assignments.write(ctx, c)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return errors.Join(failed...)
+}
+
+// addFinalizer makes sure that the Kustomization does not go before its entries do.
+func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
+	if controllerutil.ContainsFinalizer(o.ks, v1alpha1.Finalizer) {
+		return nil
+	}
+	ks := o.ks.DeepCopy()
+	controllerutil.AddFinalizer(ks, v1alpha1.Finalizer)
+	if err := r.patchFinalizers(ctx, ks); err != nil {
+		return err
+	}
+	// What the report is committed on is what the server has now.
+	o.ks.Finalizers, o.ks.ResourceVersion = ks.Finalizers, ks.ResourceVersion
+	return nil
+}
+
+// patchFinalizers writes the finalizers, if nobody has changed the object since it was read.
+func (r *Reconciler) patchFinalizers(ctx context.Context, ks *v1alpha1.Kustomization) error {
+	before := ks.DeepCopy()
+	before.Finalizers = nil
+	if len(ks.Finalizers) == 0 {
+		before.Finalizers = []string{v1alpha1.Finalizer}
+	}
+	status := ks.Status
+	if err := r.Hub.Patch(ctx, ks, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("cannot write finalizers: %w", err)
+	}
+	ks.Status = status
+	return nil
+}
+
+// createHub creates the Cluster that stands for the hub's own; its watch goes on from there.
+func (r *Reconciler) createHub(ctx context.Context, namespace string) error {
+	hub := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: v1alpha1.HubCluster}}
+	if err := r.Hub.Create(ctx, hub); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("cannot create the Cluster %s: %w", v1alpha1.HubCluster, err)
+	}
+	return nil
+}
+
+// sweep takes away the entries of a Kustomization that is gone. That happens when its finalizer was
+// removed by hand, which says that its objects are to be left alone.
+func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error {
+	r.forget(key)
+	o := &observed{key: key, ks: &v1alpha1.Kustomization{}}
+	if err := r.observeClusters(ctx, o); err != nil {
+		return err
+	}
+	o.ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
+	return r.execute(ctx, o, &decision{leaving: leavers(o, nil)})
+}

@@ -1,0 +1,138 @@
+// Package kustomization renders each Kustomization for its clusters, assigns it to them, and rolls
+// up what they report.
+//
+// A reconcile observes (observe.go), decides without writing (select.go, render.go, entry.go),
+// writes what was decided (execute.go, assignments.go), and reports. Nothing is polled: a source, a
+// Cluster, a ConfigMap or Secret that is referred to, and the status of an entry wake it.
+package kustomization
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+// Options are what a Reconciler works with.
+type Options struct {
+	Hub      hubside.Hub
+	Direct   hubside.Direct
+	Recorder hubside.Recorder
+	// HubID is the identity of the hub in owner labels.
+	HubID string
+	// Tree reads the files of a commit (40 hexadecimal digits) that was fetched for the source of a
+	// name. An error that wraps git.ErrNotStored says that it has to be fetched again.
+	Tree func(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error)
+	// Build renders.
+	Build func(context.Context, *tree.Tree, build.Options) (*build.Result, error)
+	// Bundles keeps what was rendered.
+	Bundles Bundles
+	Now     func() time.Time
+}
+
+// Bundles is a store of rendered bundles by digest.
+type Bundles interface {
+	// Put stores a bundle and returns its digest.
+	Put(*object.Bundle) (string, error)
+	// Has says whether a bundle is there, and keeps it there long enough to be assigned.
+	Has(digest string) bool
+}
+
+// Reconciler reconciles Kustomizations.
+type Reconciler struct {
+	Options
+	assignments *assignments
+
+	mu    sync.Mutex
+	memos map[types.NamespacedName]*memo
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, assignments: newAssignments(o.Hub, o.Direct), memos: map[types.NamespacedName]*memo{}}
+}
+
+// Reconcile brings one Kustomization to its clusters and reports.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	before := &v1alpha1.Kustomization{}
+	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, r.sweep(ctx, req.NamespacedName)
+		}
+		return reconcile.Result{}, fmt.Errorf("cannot read Kustomization: %w", err)
+	}
+	o, err := r.observe(ctx, before)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	d, err := r.decide(ctx, o)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.execute(ctx, o, d); err != nil {
+		return hubside.Again(err)
+	}
+	if d.silent {
+		return reconcile.Result{}, nil
+	}
+	return r.report(ctx, before, o, d)
+}
+
+// report commits what is known after the decision was carried out, and lets a Kustomization go that
+// has left every cluster.
+func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization, o *observed, d *decision) (reconcile.Result, error) {
+	said := report.Kustomization(d.facts(o, r.Now()))
+	after := before.DeepCopy()
+	after.Status = said.Status
+	if d.released {
+		return reconcile.Result{}, r.release(ctx, after)
+	}
+	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
+		return hubside.Again(err)
+	}
+	hubside.Record(r.Recorder, after, "Reconcile", said.Events)
+	if d.retry != nil {
+		return reconcile.Result{}, d.retry
+	}
+	return reconcile.Result{RequeueAfter: said.Requeue}, nil
+}
+
+// release removes the finalizer; the status of what goes is of no interest.
+func (r *Reconciler) release(ctx context.Context, ks *v1alpha1.Kustomization) error {
+	r.forget(types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name})
+	if !controllerutil.RemoveFinalizer(ks, v1alpha1.Finalizer) {
+		return nil
+	}
+	_, err := hubside.Again(r.patchFinalizers(ctx, ks))
+	return err
+}
+
+func (r *Reconciler) memo(key types.NamespacedName) *memo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.memos[key]
+	if m == nil {
+		m = &memo{}
+		r.memos[key] = m
+	}
+	return m
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.memos, key)
+}

@@ -1,0 +1,84 @@
+package kustomization
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+)
+
+// Indexes: the Assignments with an entry for a Kustomization, the Kustomizations of a source, and
+// those that substitute from an object ("Secret/name").
+const (
+	entryIndex    = "assignment.entry"
+	sourceIndex   = "kustomization.source"
+	variableIndex = "kustomization.variables"
+)
+
+// SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
+func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency int) error {
+	index := mgr.GetFieldIndexer()
+	for _, i := range []struct {
+		of   client.Object
+		name string
+		by   client.IndexerFunc
+	}{
+		{&v1alpha1.Assignment{}, entryIndex, entryNames},
+		{&v1alpha1.Kustomization{}, sourceIndex, sourceName},
+		{&v1alpha1.Kustomization{}, variableIndex, variableNames},
+	} {
+		if err := index.IndexField(ctx, i.of, i.name, i.by); err != nil {
+			return fmt.Errorf("cannot index by %s: %w", i.name, err)
+		}
+	}
+	moved := builder.WithPredicates(hubside.Moved())
+	return builder.ControllerManagedBy(mgr).
+		Named("kustomization").
+		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubside.Asked())).
+		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
+		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceNews())).
+		Watches(&v1alpha1.Cluster{}, r.ofCluster()).
+		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).
+		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
+		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
+		WithOptions(hubside.Options(concurrency)).
+		Complete(r)
+}
+
+// entryNames also finds what was only reported: that must be known before an entry is made anew.
+func entryNames(o client.Object) []string {
+	a := o.(*v1alpha1.Assignment)
+	names := make([]string, 0, len(a.Spec.Entries))
+	for i := range a.Spec.Entries {
+		names = append(names, a.Spec.Entries[i].Name)
+	}
+	for i := range a.Status.Entries {
+		if entryOf(a, a.Status.Entries[i].Name) == nil {
+			names = append(names, a.Status.Entries[i].Name)
+		}
+	}
+	return names
+}
+
+func sourceName(o client.Object) []string {
+	return []string{o.(*v1alpha1.Kustomization).Spec.SourceRef.Name}
+}
+
+func variableNames(o client.Object) []string {
+	post := o.(*v1alpha1.Kustomization).Spec.PostBuild
+	if post == nil {
+		return nil
+	}
+	var names []string
+	for _, ref := range post.SubstituteFrom {
+		names = append(names, ref.Kind+"/"+ref.Name)
+	}
+	return names
+}

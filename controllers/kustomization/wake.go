@@ -1,0 +1,202 @@
+package kustomization
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/fleet"
+)
+
+// work is the queue of the controller. What a cache lists when it starts wakes nobody: every
+// Kustomization is reconciled then anyway.
+type work = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// kustomizations lists those of a namespace, by an index if one is given.
+func (r *Reconciler) kustomizations(ctx context.Context, namespace string, by ...client.ListOption) []v1alpha1.Kustomization {
+	list := &v1alpha1.KustomizationList{}
+	options := append([]client.ListOption{client.InNamespace(namespace), shared, client.DisableReadYourWritesConsistency}, by...)
+	if err := r.Hub.List(ctx, list, options...); err != nil {
+		log.FromContext(ctx).Error(err, "cannot find the Kustomizations that an event concerns")
+		return nil
+	}
+	return list.Items
+}
+
+// sourceNews passes what matters of a source: what it has fetched, and whether it can.
+func sourceNews() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*v1alpha1.GitRepository), e.ObjectNew.(*v1alpha1.GitRepository)
+			return !equality.Semantic.DeepEqual(before.Status.Artifact, after.Status.Artifact) ||
+				meta.IsStatusConditionFalse(before.Status.Conditions, v1alpha1.ReadyCondition) != meta.IsStatusConditionFalse(after.Status.Conditions, v1alpha1.ReadyCondition)
+		},
+	}
+}
+
+func (r *Reconciler) ofSource(ctx context.Context, source client.Object) []reconcile.Request {
+	return hubside.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, source.GetNamespace(), client.MatchingFields{sourceIndex: source.GetName()}))
+}
+
+func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return hubside.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, o.GetNamespace(), client.MatchingFields{variableIndex: kind + "/" + o.GetName()}))
+	})
+}
+
+// ofDependencies wakes those on a circle of dependsOn when one of them closes or opens it.
+func (r *Reconciler) ofDependencies() handler.EventHandler {
+	wake := func(ctx context.Context, ks *v1alpha1.Kustomization, queue work) {
+		all := r.kustomizations(ctx, ks.Namespace)
+		for _, name := range fleet.Cycle(ks, all) {
+			queue.Add(request(ks.Namespace, name))
+		}
+		for i := range all {
+			if c := meta.FindStatusCondition(all[i].Status.Conditions, v1alpha1.ReadyCondition); c != nil && c.Reason == v1alpha1.DependencyCycleReason {
+				queue.Add(request(ks.Namespace, all[i].Name))
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, queue work) {
+			if ks := e.Object.(*v1alpha1.Kustomization); !e.IsInInitialList && len(ks.Spec.DependsOn) > 0 {
+				wake(ctx, ks, queue)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
+			before, after := e.ObjectOld.(*v1alpha1.Kustomization), e.ObjectNew.(*v1alpha1.Kustomization)
+			if !slices.Equal(fleet.Dependencies(before), fleet.Dependencies(after)) {
+				wake(ctx, after, queue)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, queue work) {
+			if ks := e.Object.(*v1alpha1.Kustomization); len(ks.Spec.DependsOn) > 0 {
+				wake(ctx, ks, queue)
+			}
+		},
+	}
+}
+
+// ofCluster wakes those that select a Cluster, or did, and those that have an entry on it.
+func (r *Reconciler) ofCluster() handler.EventHandler {
+	wake := func(ctx context.Context, queue work, versions ...*v1alpha1.Cluster) {
+		namespace, name := versions[0].Namespace, versions[0].Name
+		all := r.kustomizations(ctx, namespace)
+		for i := range all {
+			if slices.ContainsFunc(versions, func(c *v1alpha1.Cluster) bool { return selects(&all[i], c) }) {
+				queue.Add(request(namespace, all[i].Name))
+			}
+		}
+		a := &v1alpha1.Assignment{}
+		if err := r.Hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, a, client.DisableReadYourWritesConsistency); err == nil {
+			wakeAll(a, queue)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, queue work) {
+			if !e.IsInInitialList {
+				wake(ctx, queue, e.Object.(*v1alpha1.Cluster))
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
+			if before, after := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster); clusterNews(before, after) {
+				wake(ctx, queue, after, before)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, queue work) {
+			wake(ctx, queue, e.Object.(*v1alpha1.Cluster))
+		},
+	}
+}
+
+func selects(ks *v1alpha1.Kustomization, c *v1alpha1.Cluster) bool {
+	one := *c
+	one.DeletionTimestamp = nil
+	s, err := fleet.Select(ks, []v1alpha1.Cluster{one})
+	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster)
+}
+
+// clusterNews says whether a Cluster has changed in what a Kustomization takes from it.
+func clusterNews(before, after *v1alpha1.Cluster) bool {
+	return before.UID != after.UID || before.Generation != after.Generation ||
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		!equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+		!slices.EqualFunc(before.Status.Conditions, after.Status.Conditions, func(a, b metav1.Condition) bool {
+			return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message
+		})
+}
+
+// ofAssignment wakes those whose entry is reported on anew, or was changed by somebody else.
+func (r *Reconciler) ofAssignment() handler.EventHandler {
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
+			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
+			for _, name := range reportedAnew(before, after) {
+				queue.Add(request(after.Namespace, name))
+			}
+			if before.Generation != after.Generation && !r.assignments.ours(after) {
+				wakeAll(before, queue)
+				wakeAll(after, queue)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue work) {
+			a := e.Object.(*v1alpha1.Assignment)
+			r.assignments.forget(client.ObjectKeyFromObject(a))
+			wakeAll(a, queue)
+		},
+	}
+}
+
+// reportedAnew returns the names of the entries of which the two versions report differently; what
+// changes with each verification or correction does not count.
+func reportedAnew(before, after *v1alpha1.Assignment) []string {
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		return nil
+	}
+	old := make(map[string]*v1alpha1.AssignmentEntryStatus, len(before.Status.Entries))
+	for i := range before.Status.Entries {
+		old[before.Status.Entries[i].Name] = &before.Status.Entries[i]
+	}
+	var names []string
+	for i := range after.Status.Entries {
+		now := &after.Status.Entries[i]
+		if was := old[now.Name]; was == nil || news(*was, *now) {
+			names = append(names, now.Name)
+		}
+		delete(old, now.Name)
+	}
+	for name := range old {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func news(was, now v1alpha1.AssignmentEntryStatus) bool {
+	was.VerifiedAt, was.Drift = nil, 0
+	now.VerifiedAt, now.Drift = nil, 0
+	return was != now
+}
+
+func wakeAll(a *v1alpha1.Assignment, queue work) {
+	for i := range a.Spec.Entries {
+		queue.Add(request(a.Namespace, a.Spec.Entries[i].Name))
+	}
+}
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
