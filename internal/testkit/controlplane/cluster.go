@@ -131,8 +131,9 @@ func (c *Cluster) Stop() {
 func (c *Cluster) StopServer() { c.server.kill() }
 
 // StartServer starts the API server again, at the same address with the same
-// data, and returns when it is ready.
+// data, and returns when it is ready. One that still runs is stopped before.
 func (c *Cluster) StartServer(ctx context.Context) error {
+	c.StopServer()
 	begin := time.Now()
 	server, err := c.launchServer()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -96,7 +97,7 @@ func TestWorkloadsRun(t *testing.T) {
 		if err := apps.Deployments("default").Delete(ctx, "web", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
 			t.Fatal(err)
 		}
-		waitUntilGone(t, apps.RESTClient(), "deployments", "web")
+		waitUntilGone(t, client, "web")
 	})
 
 	t.Run("a broken image never comes up", func(t *testing.T) {
@@ -126,22 +127,24 @@ func TestWorkloadsRun(t *testing.T) {
 	})
 }
 
-func waitUntilGone(t *testing.T, client rest.Interface, resource, name string) {
+func waitUntilGone(t *testing.T, client kubernetes.Interface, name string) {
 	t.Helper()
-	lw := cache.NewListWatchFromClient(client, resource, "default", fields.OneTermEqualSelector("metadata.name", name))
 	ctx := within(t, time.Minute)
-	list, err := lw.ListWithContext(ctx, metav1.ListOptions{})
+	deployments := client.AppsV1().Deployments("default")
+	object, err := deployments.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(list.(*appsv1.DeploymentList).Items); n == 0 {
-		return
-	}
-	_, err = watchtools.Until(ctx, list.(*appsv1.DeploymentList).ResourceVersion, lw, func(e watch.Event) (bool, error) {
-		return e.Type == watch.Deleted, nil
+	lw := &cache.ListWatch{WatchFuncWithContext: deployments.Watch}
+	_, err = watchtools.Until(ctx, object.ResourceVersion, lw, func(e watch.Event) (bool, error) {
+		d, ok := e.Object.(*appsv1.Deployment)
+		return ok && d.UID == object.UID && e.Type == watch.Deleted, nil
 	})
 	if err != nil {
-		t.Fatalf("%s %s does not go: %v", resource, name, err)
+		t.Fatalf("deployment %s does not go: %v", name, err)
 	}
 }
 
@@ -223,6 +226,37 @@ func TestUserMayDoWhatRBACSays(t *testing.T) {
 	_, err = clientOf(t, config).CoreV1().Secrets("default").List(t.Context(), metav1.ListOptions{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("a user without rights gets %v, want forbidden", err)
+	}
+}
+
+func TestTokenKubeconfigWorks(t *testing.T) {
+	c := Shared(t)
+	accounts := clientOf(t, c.RESTConfig()).CoreV1().ServiceAccounts("default")
+	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	request, err := accounts.CreateToken(t.Context(), "robot", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := EncodeKubeconfig(&rest.Config{
+		Host:            c.URL(),
+		BearerToken:     request.Status.Token,
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.RESTConfig().CAData},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	review, err := clientOf(t, config).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := review.Status.UserInfo.Username, "system:serviceaccount:default:robot"; got != want {
+		t.Errorf("the token is that of %s, want %s", got, want)
 	}
 }
 

@@ -21,7 +21,8 @@ type authority struct {
 	pem  keyPair
 }
 
-// keyPair is PEM, key in PKCS #8.
+// keyPair is PEM. The key is in SEC 1 form: from no other does the API server
+// read the public half of a key for signing tokens.
 type keyPair struct{ cert, key []byte }
 
 func newAuthority(name string) (*authority, error) {
@@ -96,7 +97,7 @@ func sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) (ke
 	if err != nil {
 		return keyPair{}, fmt.Errorf("cannot sign the certificate of %s: %w", template.Subject, err)
 	}
-	private, err := x509.MarshalECPrivateKey(key) // the API server reads a public key out of no other form
+	private, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return keyPair{}, fmt.Errorf("cannot encode the key of %s: %w", template.Subject, err)
 	}

@@ -116,25 +116,19 @@ func TestMissingBinaryIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestServerThatCannotStartSaysWhy(t *testing.T) {
-	dir := t.TempDir()
-	p, err := launch(dir, "broken", must(Binary())(t), "kube-apiserver", "--no-such-flag")
+func TestProgramThatCannotStartSaysWhy(t *testing.T) {
+	binary, err := Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
+	p, err := launch(t.TempDir(), "broken", binary, "kube-apiserver", "--no-such-flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.kill()
 	err = p.until(within(t, 30*time.Second), func(context.Context) error { return os.ErrNotExist })
 	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
 		t.Errorf("got %v, want the complaint about the flag", err)
-	}
-}
-
-func must[T any](v T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
 	}
 }
 
