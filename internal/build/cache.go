@@ -199,7 +199,8 @@ func (c *Cache) do(ctx context.Context, key string, compute computation) (value 
 		return nil, hit, ended(ctx.Err())
 	}
 	if e.err != nil {
-		failed := *e.err // the caller may change its copy
+		failed := *e.err // a copy: the caller may change it
+		failed.Path, failed.Message = printable(failed.Path), printable(failed.Message)
 		return nil, hit, &failed
 	}
 	return e.value, hit, nil

