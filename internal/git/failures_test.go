@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -310,4 +311,14 @@ func gitIn(t *testing.T, dir, stdin string, args ...string) string {
 		t.Fatalf("git %v: %v", args, err)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+func TestSHA256RepositoryIsRefused(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	gitOut(t, "", "init", "--quiet", "--bare", "--object-format=sha256", filepath.Join(filepath.Dir(w.repo.Dir()), "new.git"))
+	repo := must(w.host.Repo("new"))(t)
+	must(repo.Commit("main", write("f", "1")))(t)
+	req := w.request(git.Reference{Branch: "main"})
+	req.URL = w.http.URL(repo)
+	w.fails(git.ErrFetchFailed, req)
 }
