@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -168,19 +169,22 @@ func awaitRefusal(ctx context.Context, kube *rig.Kube, text string) error {
 	}
 }
 
-// writeKubeconfig writes a kubeconfig for an edge's API server with other credentials:
+// writeKubeconfig writes a kubeconfig of an administrator, or one with another token:
 //
-//	kubeconfig EDGE FILE -token TOKEN
+//	kubeconfig [-token TOKEN] CLUSTER FILE
 func writeKubeconfig(_ context.Context, c call) error {
-	if len(c.args) != 4 || c.args[2] != "-token" {
-		return errors.New("wants EDGE FILE -token TOKEN")
+	token, other := c.option("token")
+	if len(c.args) != 2 {
+		return errors.New("wants CLUSTER FILE")
 	}
-	e, err := c.edge(c.args[0])
+	kube, err := c.kube(c.args[0])
 	if err != nil {
 		return err
 	}
-	config := e.Cluster.RESTConfig()
-	config.BearerToken, config.CertData, config.KeyData = c.args[3], nil, nil
+	config := rest.CopyConfig(kube.Config)
+	if other {
+		config.BearerToken, config.CertData, config.KeyData = token, nil, nil
+	}
 	raw, err := controlplane.EncodeKubeconfig(config)
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	for _, e := range b.rig.Edges {
-		if err := b.skerry(ctx, "cluster", "join", e.Name, "--from-kubeconfig", e.Kubeconfig, "--label", "bench=yes"); err != nil {
+		if err := b.skerry(ctx, "cluster", "join", e.Name, "--from-kubeconfig", e.Kubeconfig, "--use-credentials", "--label", "bench=yes"); err != nil {
 			return err
 		}
 	}
