@@ -1,0 +1,61 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// Main is the program skerry-hub: it runs a hub until it is told to stop, and returns the exit code.
+func Main(args []string, version string, stdout, stderr io.Writer) int {
+	o := Defaults()
+	flags := pflag.NewFlagSet("skerry-hub", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-hub [flags]\n\n%s", flags.FlagUsages()) }
+	o.addFlags(flags)
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "skerry-hub:", err)
+		return 2
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "skerry-hub: unexpected argument %q\n", flags.Arg(0))
+		return 2
+	case *showVersion:
+		fmt.Fprintln(stdout, "skerry-hub", version)
+		return 0
+	}
+	if err := run(o, version, stderr); err != nil {
+		fmt.Fprintln(stderr, "skerry-hub:", err)
+		return 1
+	}
+	return 0
+}
+
+func run(o Options, version string, stderr io.Writer) error {
+	log, err := newLog(stderr, o.LogLevel)
+	if err != nil {
+		return err
+	}
+	o.Log = log
+	ctrllog.SetLogger(log)
+	klog.SetLogger(log.WithName("client"))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log.Info("starting", "version", version)
+	if err := Run(ctx, o); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}

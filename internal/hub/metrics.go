@@ -1,0 +1,80 @@
+package hub
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+// metrics are the hub's own, beside those of the manager (which has the durations of reconciles by
+// kind). Labels are bounded by the number of Clusters.
+type metrics struct {
+	clusters   *prometheus.GaugeVec
+	counters   map[engine.Counter]prometheus.Counter
+	registered []prometheus.Collector
+}
+
+func newMetrics(renders *build.Cache) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "skerry", Name: name, Help: help})
+	}
+	ofRenders := func(name, help string, value func(build.Stats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "skerry", Name: name, Help: help},
+			func() float64 { return float64(value(renders.Stats())) })
+	}
+	m := &metrics{
+		clusters: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "skerry", Name: "cluster_reachable", Help: "1 if the cluster answered when it was asked last, else 0.",
+		}, []string{"namespace", "name"}),
+		counters: map[engine.Counter]prometheus.Counter{
+			engine.Applied:        counter("applied_objects_total", "Objects applied to clusters."),
+			engine.Pruned:         counter("pruned_objects_total", "Objects deleted from clusters because they are wanted no longer."),
+			engine.DriftCorrected: counter("drift_corrections_total", "Objects put back that somebody had changed or deleted."),
+			engine.Requests:       counter("cluster_requests_total", "Requests to clusters."),
+		},
+	}
+	all := []prometheus.Collector{
+		m.clusters,
+		ofRenders("renders_total", "Directories rendered with kustomize.", func(s build.Stats) uint64 { return s.Renders }),
+		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s build.Stats) uint64 { return s.Hits }),
+	}
+	for _, c := range m.counters {
+		all = append(all, c)
+	}
+	for _, c := range all {
+		err := ctrlmetrics.Registry.Register(c)
+		if twice := new(prometheus.AlreadyRegisteredError); err == nil {
+			m.registered = append(m.registered, c)
+		} else if !errors.As(err, twice) { // of a second hub in one process, in tests, only the first counts
+			panic(err)
+		}
+	}
+	return m
+}
+
+func (m *metrics) unregister() {
+	for _, c := range m.registered {
+		ctrlmetrics.Registry.Unregister(c)
+	}
+}
+
+func (m *metrics) count(_ engine.Key, what engine.Counter, n int) {
+	if c, ok := m.counters[what]; ok {
+		c.Add(float64(n))
+	}
+}
+
+func (m *metrics) reachable(key engine.Key, reachable, known bool) {
+	switch {
+	case !known:
+		m.clusters.DeleteLabelValues(key.Namespace, key.Name)
+	case reachable:
+		m.clusters.WithLabelValues(key.Namespace, key.Name).Set(1)
+	default:
+		m.clusters.WithLabelValues(key.Namespace, key.Name).Set(0)
+	}
+}

@@ -1,0 +1,105 @@
+// Package hub puts the hub together: the manager of its own API server, the stores on its disk, the
+// engines of its clusters, and the controllers between them.
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Options say how a hub runs.
+type Options struct {
+	// Kubeconfig is the file by which the hub reaches its own API server; empty in a Pod.
+	Kubeconfig string
+	// Config is used in place of Kubeconfig when it is set.
+	Config *rest.Config
+	// StoragePath is the folder for repositories and bundles. It is a cache: it may be lost.
+	StoragePath string
+	// MetricsAddress and HealthAddress are "host:port", or "0" for none.
+	MetricsAddress, HealthAddress string
+	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
+	LeaderElect     bool
+	LeaderNamespace string
+	// Concurrency bounds the reconciles of one kind at a time.
+	Concurrency int
+	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
+	HubID string
+	// LogLevel is debug, info, warn or error; it counts where Log is not set.
+	LogLevel string
+	// Log is where the hub logs to.
+	Log logr.Logger
+}
+
+// Defaults returns the options that hold where nothing is said.
+func Defaults() Options {
+	return Options{
+		StoragePath:     "/data",
+		MetricsAddress:  ":8080",
+		HealthAddress:   ":8081",
+		LeaderNamespace: v1alpha1.SystemNamespace,
+		Concurrency:     8,
+		LogLevel:        "info",
+	}
+}
+
+// addFlags lets the command line set the options; what they are now is the default.
+func (o *Options) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "file that says how to reach the hub's own cluster (default: that of the Pod)")
+	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of /metrics; 0 for none")
+	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
+	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
+	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
+	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
+	f.StringVar(&o.HubID, "hub-id", o.HubID, "identity of the hub on its clusters (default: uid of the namespace kube-system)")
+	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.StoragePath == "":
+		return errors.New("--storage-path must not be empty")
+	case o.Concurrency < 1:
+		return errors.New("--concurrency must be at least 1")
+	}
+	return nil
+}
+
+// config returns the connection to the hub's own API server. There is no limit on the client's side:
+// the server has its own, and knows better.
+func (o *Options) config() (*rest.Config, error) {
+	cfg := o.Config
+	var err error
+	switch {
+	case cfg != nil:
+		cfg = rest.CopyConfig(cfg)
+	case o.Kubeconfig != "":
+		cfg, err = clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	default:
+		cfg, err = rest.InClusterConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)
+	}
+	cfg.QPS = -1
+	cfg.UserAgent = "skerry-hub"
+	return cfg, nil
+}
+
+// newLog returns a log of JSON lines.
+func newLog(to io.Writer, level string) (logr.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return logr.Logger{}, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)
+	}
+	return logr.FromSlogHandler(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,205 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/skerry-dev/skerry/controllers/assignment"
+	"github.com/skerry-dev/skerry/controllers/cluster"
+	"github.com/skerry-dev/skerry/controllers/gitrepository"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/controllers/kustomization"
+	"github.com/skerry-dev/skerry/internal/artifact"
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+const (
+	// A hub that is told to stop has five seconds: the engines get to the end of the object at hand,
+	// beside them the reconciles under way end and record, then the lease is given back.
+	engineGrace     = 3 * time.Second
+	controllerGrace = 4 * time.Second
+
+	// apiPatience is how long a hub that starts waits for its own API server.
+	apiPatience = time.Minute
+
+	// renderCache and gitCache bound what is kept in memory of renders and of the files of commits,
+	// and bundleCache of rendered bundles, in bytes. What falls out is made anew or read again.
+	renderCache = 24 << 20
+	gitCache    = 24 << 20
+	bundleCache = 16 << 20
+)
+
+// parts are what the controllers stand on.
+type parts struct {
+	mgr     manager.Manager
+	local   *rest.Config
+	hubID   string
+	git     *git.Store
+	bundles *artifact.Store
+	renders *build.Cache
+	pool    *engine.Pool
+	metrics *metrics
+
+	clusters    *cluster.Reconciler
+	assignments *assignment.Reconciler
+}
+
+// Run runs a hub until ctx is done, and then stops it at an object boundary.
+func Run(ctx context.Context, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	p, err := assemble(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := p.addControllers(ctx, o); err != nil {
+		return err
+	}
+	if err := p.addRunnables(o); err != nil {
+		return err
+	}
+	if err := p.mgr.Start(ctx); err != nil {
+		return fmt.Errorf("the hub ended: %w", err)
+	}
+	return nil
+}
+
+func assemble(ctx context.Context, o Options) (*parts, error) {
+	cfg, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{local: cfg, renders: build.NewCache(renderCache)}
+	if p.mgr, err = newManager(cfg, o); err != nil {
+		return nil, err
+	}
+	uid, err := clusterUID(ctx, p.mgr.GetAPIReader())
+	if err != nil {
+		return nil, err
+	}
+	if p.hubID = o.HubID; p.hubID == "" {
+		p.hubID = uid
+	}
+	p.git, err = git.OpenStore(filepath.Join(o.StoragePath, "git"), git.Options{Limits: git.Limits{Cache: gitCache}, Proxy: http.ProxyFromEnvironment})
+	if err != nil {
+		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
+	}
+	p.bundles, err = artifact.Open(filepath.Join(o.StoragePath, "bundles"), artifact.Options{CacheBytes: bundleCache, Now: time.Now})
+	if err != nil {
+		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
+	}
+	p.metrics = newMetrics(p.renders)
+	p.pool = engine.NewPool(engine.PoolOptions{
+		Hub: p.hubID, HubUID: uid, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
+		OnChange: func(key engine.Key) {
+			p.assignments.Changed(key)
+			p.clusters.Changed(key)
+		},
+		OnEvent: p.recordEvents(ctx),
+		Count:   p.metrics.count,
+	})
+	return p, nil
+}
+
+// clusterUID returns what the hub's own cluster is known by. The API server may be starting, too.
+func clusterUID(ctx context.Context, reader client.Reader) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiPatience)
+	defer cancel()
+	for {
+		system := &corev1.Namespace{}
+		err := reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system)
+		switch {
+		case err == nil:
+			return string(system.UID), nil
+		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+			return "", fmt.Errorf("cannot read the namespace kube-system: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("the hub's own API server does not answer: %w", errors.Join(err, ctx.Err()))
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func (p *parts) addControllers(ctx context.Context, o Options) error {
+	hub, direct := hubside.Hub{Client: p.mgr.GetClient()}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
+	recorder := p.mgr.GetEventRecorder("skerry-hub")
+	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now})
+	p.clusters = cluster.New(cluster.Options{
+		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now,
+		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
+	})
+	sources := gitrepository.New(gitrepository.Options{
+		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Now: time.Now,
+		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
+	})
+	kustomizations := kustomization.New(kustomization.Options{
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, Now: time.Now,
+	})
+	return errors.Join(
+		sources.SetUp(ctx, p.mgr),
+		p.clusters.SetUp(ctx, p.mgr, o.Concurrency),
+		p.assignments.SetUp(p.mgr, o.Concurrency),
+		kustomizations.SetUp(ctx, p.mgr, o.Concurrency),
+	)
+}
+
+// tree reads a commit that was fetched for a source.
+func (p *parts) tree(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error) {
+	t, _, err := p.git.Tree(ctx, gitrepository.Key(source), commit)
+	return t, err
+}
+
+func (p *parts) addRunnables(o Options) error {
+	synced := func(req *http.Request) error {
+		if !p.mgr.GetCache().WaitForCacheSync(req.Context()) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+	return errors.Join(
+		p.mgr.AddHealthzCheck("ping", healthz.Ping),
+		p.mgr.AddReadyzCheck("caches", synced),
+		p.mgr.Add(manager.RunnableFunc(p.stopEngines)),
+		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.clean(ctx, o.Log.WithName("storage")) })),
+	)
+}
+
+// stopEngines waits for the end and then lets the engines come to theirs. What they may still write
+// has its own deadline, so that the end of ctx does not cut it off.
+func (p *parts) stopEngines(ctx context.Context) error {
+	<-ctx.Done()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineGrace)
+	defer cancel()
+	p.pool.Stop(grace)
+	return nil
+}
+
+// close releases what assemble took. A hub that lost its lease comes here without stopEngines having
+// run: its engines must not work a moment longer.
+func (p *parts) close() {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.pool.Stop(now)
+	p.metrics.unregister()
+	_ = p.bundles.Close()
+}
