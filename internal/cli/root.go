@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/install"
@@ -49,6 +50,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 	addGlobalFlags(root.PersistentFlags(), f.Flags)
 	factory.Group(root)
 	root.AddCommand(
+		bootstrap.NewCmdBootstrap(f, nil),
 		cluster.NewCmdCluster(f, nil),
 		install.NewCmdInstall(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
