@@ -195,8 +195,7 @@ func TestFirstBuildsAtTheSameTime(t *testing.T) {
 }
 
 func reasonOf(err error) Reason {
-	var failed *Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*Error](err); ok {
 		return failed.Reason
 	}
 	return ""

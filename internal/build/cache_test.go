@@ -113,8 +113,7 @@ func TestFailuresAreRemembered(t *testing.T) {
 		if reasonOf(err) != DuplicateObject {
 			t.Fatalf("Build: %v; want %s", err, DuplicateObject)
 		}
-		var failed *Error
-		if errors.As(err, &failed) {
+		if failed, ok := errors.AsType[*Error](err); ok {
 			failed.Message = "changed by the caller"
 		}
 	}

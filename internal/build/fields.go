@@ -21,11 +21,11 @@ func (w *walker) kustomization(f *kustFile) (weight, *Error) {
 	}
 	s.files("crds", f.k.Crds)
 	s.files("configurations", f.k.Configurations)
-	for i, p := range f.k.PatchesStrategicMerge {
+	for i, p := range f.k.PatchesStrategicMerge { //nolint:staticcheck // deprecated, and in use
 		s.fileOrInline("patchesStrategicMerge", i, string(p))
 	}
 	s.patches("patches", f.k.Patches)
-	s.patches("patchesJson6902", f.k.PatchesJson6902)
+	s.patches("patchesJson6902", f.k.PatchesJson6902) //nolint:staticcheck // deprecated, and in use
 	for i, r := range f.k.Replacements {
 		s.file("replacements", i, "path", r.Path)
 	}

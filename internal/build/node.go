@@ -26,8 +26,9 @@ func toValue(n *yaml.Node) (any, *Error) {
 		return list, nil
 	case yaml.ScalarNode:
 		return toScalar(n)
+	default: // kustomize has replaced all aliases
+		return nil, errorf(InvalidObject, "an alias is left where a value should be")
 	}
-	return nil, errorf(InvalidObject, "an alias is left where a value should be")
 }
 
 func toMap(n *yaml.Node) (map[string]any, *Error) {

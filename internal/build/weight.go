@@ -6,7 +6,7 @@ package build
 const (
 	maxBytes   = 64 << 20
 	maxNodes   = 2_000_000
-	maxObjects = 10_000
+	maxObjects = 5_000
 	maxLoads   = 20_000
 )
 
