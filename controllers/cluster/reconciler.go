@@ -98,8 +98,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	said := report.Cluster(facts)
 	after := before.DeepCopy()
 	after.Status = said.Status
-	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
-		return hubside.Again(err)
+	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+			return hubside.Again(err)
+		}
 	}
 	hubside.Record(r.Recorder, after, "Connect", said.Events)
 	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil

@@ -67,8 +67,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	found := report.Source(facts)
 	after := before.DeepCopy()
 	after.Status = found.Status
-	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
-		return hubside.Again(err)
+	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+			return hubside.Again(err)
+		}
 	}
 	hubside.Record(r.Recorder, after, "Fetch", found.Events)
 	return reconcile.Result{RequeueAfter: found.Requeue}, nil

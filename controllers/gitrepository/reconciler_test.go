@@ -302,7 +302,7 @@ func TestADeletedOneIsForgotten(t *testing.T) {
 
 func TestConflictIsTriedAgainWithoutNoise(t *testing.T) {
 	w := &world{t: t, objects: []client.Object{repository()}, funcs: interceptor.Funcs{
-		SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+		SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
 			return apierrors.NewConflict(schema.GroupResource{Resource: "gitrepositories"}, "config", errors.New("changed"))
 		},
 	}}

@@ -37,15 +37,13 @@ const afterConflict = 20 * time.Millisecond
 // maxNote bounds the text of an event, in bytes, as the API does.
 const maxNote = 1024
 
-// Commit writes the status of obj, whose state before is given, unless equal says that it says the
-// same already. It fails with a conflict when somebody changed the object meanwhile.
-func Commit(ctx context.Context, hub Hub, obj, before client.Object, equal bool) error {
-	if equal {
-		return nil
-	}
+// Commit writes the status of obj. It fails with a conflict when somebody has changed the object
+// since it was read. It replaces the status as a whole: of a status that nobody has written yet, the
+// server has other fields than Go's zero value says, and a difference between the two would miss them.
+func Commit(ctx context.Context, hub Hub, obj client.Object) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if err := hub.Status().Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := hub.Status().Update(ctx, obj); err != nil {
 		return fmt.Errorf("cannot write status: %w", err)
 	}
 	return nil

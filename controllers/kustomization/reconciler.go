@@ -100,8 +100,10 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 	if d.released {
 		return reconcile.Result{}, r.release(ctx, after)
 	}
-	if err := hubside.Commit(ctx, r.Hub, after, before, equality.Semantic.DeepEqual(before.Status, after.Status)); err != nil {
-		return hubside.Again(err)
+	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+			return hubside.Again(err)
+		}
 	}
 	hubside.Record(r.Recorder, after, "Reconcile", said.Events)
 	if d.retry != nil {

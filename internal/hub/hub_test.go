@@ -1,0 +1,233 @@
+package hub
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+)
+
+// TestStory is the first whole way: from a push to every edge, through what goes wrong, and back.
+func TestStory(t *testing.T) {
+	w := newWorld(t)
+	first, edge1 := w.edge("edge-1")
+	_, edge2 := w.edge("edge-2")
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one"), "apps/db.yaml": configMap("db", "one"), "apps/mq.yaml": configMap("mq", "one")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps")
+	w.start()
+
+	t.Logf("first sync: %s", w.says(apps, "True Succeeded", r1))
+	await(t, edge1, onEdge("web"), "applied", has("one"))
+	await(t, edge2, onEdge("web"), "applied", has("one"))
+	w.says(clusterNamed("edge-1"), "True Succeeded")
+
+	r2 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "two")}})
+	t.Logf("a commit on the edge: %s", await(t, edge1, onEdge("web"), "changed", has("two")))
+	t.Logf("and ready: %s", w.says(apps, "True Succeeded", r2))
+
+	r3 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": "a: ["}})
+	w.says(apps, "False InvalidYAML", r3)
+	await(t, edge1, onEdge("web"), "as it was", has("two"))
+
+	r4 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "four")}, Delete: []string{"apps/mq.yaml"}})
+	w.says(apps, "True Succeeded", r4)
+	awaitGone(t, edge2, onEdge("mq"))
+
+	first.StopServer()
+	w.request(clusterNamed("edge-1"))
+	w.says(clusterNamed("edge-1"), "False Unreachable")
+	w.says(apps, "Unknown ClustersUnreachable")
+	r5 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "five")}})
+	await(t, edge2, onEdge("web"), "changed", has("five"))
+	w.says(apps, "Unknown ClustersUnreachable", r5)
+	if err := first.StartServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.request(clusterNamed("edge-1"))
+	w.says(apps, "True Succeeded", r5)
+	await(t, edge1, onEdge("web"), "caught up", has("five"))
+
+	if err := w.client.Delete(t.Context(), apps); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, w.client, apps)
+	awaitGone(t, edge1, onEdge("web"))
+	awaitGone(t, edge2, onEdge("web"))
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRestart: a hub that starts again, with its storage or without, has nothing to tell.
+func TestRestart(t *testing.T) {
+	w := newWorld(t)
+	_, edge := w.edge("edge-1")
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps")
+	w.start()
+	w.says(apps, "True Succeeded", r1)
+	transition := func() metav1.Time {
+		t.Helper()
+		now := ks("apps")
+		if err := w.client.Get(t.Context(), keyOf(now), now); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range now.Status.Conditions {
+			if c.Type == v1alpha1.ReadyCondition {
+				return c.LastTransitionTime
+			}
+		}
+		return metav1.Time{}
+	}
+	before := transition()
+	for _, lost := range []bool{false, true} {
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if lost {
+			w.wipeStorage()
+		}
+		w.start()
+		// Drift shows that the engine has the bundle again.
+		if err := edge.Delete(t.Context(), onEdge("web")); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("put back after a restart (storage lost: %v): %s", lost, await(t, edge, onEdge("web"), "put back", has("one")))
+		if after := transition(); !after.Equal(&before) {
+			t.Errorf("storage lost: %v: Ready changed", lost)
+		}
+	}
+}
+
+// TestBadClusters: each is named for what it is, and none holds up the one that is well.
+func TestBadClusters(t *testing.T) {
+	w := newWorld(t)
+	good, _ := w.edge("edge-1")
+	kubeconfig := kubeconfigOf(t, good)
+	w.join("garbage", []byte("{{{"))
+	w.join("twin", kubeconfig)
+	w.join("hub-itself", kubeconfigOf(t, w.cluster))
+	cfg := good.RESTConfig()
+	cfg.CertData, cfg.KeyData, cfg.BearerToken = nil, nil, "expired"
+	expired, err := controlplane.EncodeKubeconfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.join("expired", expired)
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps")
+	w.start()
+	w.says(clusterNamed("garbage"), "False InvalidKubeConfig")
+	w.says(clusterNamed("hub-itself"), "False HubItself")
+	w.says(clusterNamed("expired"), "False Unauthorized")
+	// One of the two has it, by whoever came first; never both.
+	await(t, w.client, apps, "ready on one and only one", func(k *v1alpha1.Kustomization) bool {
+		c := k.Status.Clusters
+		return k.Status.LastAttemptedRevision == r1 && c.Desired == 5 && c.Ready == 1 && c.Failed == 4
+	})
+	// A corrected Secret is taken up at once.
+	fixed := controlplane.New(t, "fixed", controlplane.Options{})
+	s := secretNamed("garbage")
+	s.Data = map[string][]byte{"value": kubeconfigOf(t, fixed)}
+	if err := w.client.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("corrected kubeconfig: %s", w.says(clusterNamed("garbage"), "True Succeeded"))
+	await(t, w.client, apps, "ready on two", func(k *v1alpha1.Kustomization) bool { return k.Status.Clusters.Ready == 2 })
+}
+
+// TestHubsOwn: without spec.clusters the hub's own cluster is the target, and Secrets hold variables.
+func TestHubsOwn(t *testing.T) {
+	w := newWorld(t)
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "${greeting} from ${cluster_name}")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps", func(k *v1alpha1.Kustomization) {
+		k.Spec.Clusters = nil
+		k.Spec.PostBuild = &v1alpha1.PostBuild{SubstituteFrom: []v1alpha1.SubstituteReference{{Kind: "Secret", Name: "vars"}}}
+	})
+	w.start()
+	w.says(apps, "False SubstitutionFailed")
+	secret := secretNamed("vars")
+	secret.Data = map[string][]byte{"greeting": []byte("hello")}
+	w.create(secret)
+	w.says(apps, "True Succeeded", r1)
+	await(t, w.client, onEdge("web"), "applied", has("hello from hub"))
+	secret.Data["greeting"] = []byte("good night")
+	if err := w.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w.client, onEdge("web"), "applied anew", has("good night from hub"))
+}
+
+func TestMainRefusesWhatItDoesNotKnow(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		code int
+		out  string
+		err  string
+	}{
+		"version":       {args: []string{"--version"}, out: "skerry-hub v1.2.3\n"},
+		"help":          {args: []string{"--help"}, err: "Usage: skerry-hub [flags]"},
+		"unknown flag":  {args: []string{"--nonsense"}, code: 2, err: "skerry-hub: unknown flag: --nonsense\n"},
+		"an argument":   {args: []string{"serve"}, code: 2, err: `skerry-hub: unexpected argument "serve"` + "\n"},
+		"log level":     {args: []string{"--log-level=loud"}, code: 1, err: `skerry-hub: --log-level: "loud" is none of debug, info, warn, error` + "\n"},
+		"no kubeconfig": {args: []string{"--kubeconfig=/nowhere"}, code: 1, err: "cannot reach the hub's own cluster"},
+		"concurrency":   {args: []string{"--concurrency=0"}, code: 1, err: "--concurrency must be at least 1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := Main(tt.args, "v1.2.3", &out, &errs); code != tt.code {
+				t.Errorf("exit code %d", code)
+			}
+			if out.String() != tt.out || !strings.Contains(errs.String(), tt.err) {
+				t.Errorf("stdout %q, stderr %q", out.String(), errs.String())
+			}
+		})
+	}
+}
+
+func TestMetricsAndProbes(t *testing.T) {
+	w := newWorld(t)
+	w.options.MetricsAddress, w.options.HealthAddress = freeAddress(t), freeAddress(t)
+	w.options.LeaderElect, w.options.LeaderNamespace = true, namespace
+	w.edge("edge-1")
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps")
+	w.start()
+	w.says(apps, "True Succeeded", r1)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if got := fetch(t, "http://"+w.options.HealthAddress+path); got != "ok" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	text := fetch(t, "http://"+w.options.MetricsAddress+"/metrics")
+	for _, line := range []string{
+		`skerry_cluster_reachable{name="edge-1",namespace="fleet"} 1`,
+		"skerry_renders_total 1", "skerry_applied_objects_total 1", "skerry_pruned_objects_total 0", "skerry_drift_corrections_total 0",
+		"skerry_render_cache_hits_total", `controller_runtime_reconcile_time_seconds_count{controller="kustomization"}`,
+	} {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("no %s in the metrics", line)
+		}
+	}
+	if os.Getenv("SKERRY_TEST_LOG") != "" {
+		t.Log(text)
+	}
+	start := time.Now()
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("stopped in %s", time.Since(start))
+}
