@@ -28,7 +28,7 @@ func Main(version string) int {
 
 // Run runs one command line and returns its exit code.
 func Run(ctx context.Context, f *factory.Factory, args []string) int {
-	root, started := newRoot(f)
+	root, started := newRoot(f) //nolint:contextcheck // commands get theirs from ExecuteContextC
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started() && !errors.Is(err, pflag.ErrHelp) {

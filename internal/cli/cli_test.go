@@ -54,7 +54,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 		if cmd.Short == "" || cmd.Example == "" {
 			t.Errorf("%s lacks a short help or an example", cmd.CommandPath())
 		}
-		for _, line := range strings.Split(cmd.Long+"\n"+cmd.Example, "\n") {
+		for line := range strings.SplitSeq(cmd.Long+"\n"+cmd.Example, "\n") {
 			if len([]rune(line)) > 100 {
 				t.Errorf("%s: a line of its help is too long: %q", cmd.CommandPath(), line)
 			}

@@ -81,7 +81,7 @@ func TestInstallExport(t *testing.T) {
 // applySamples holds config/samples to the schema and rules of the CRDs.
 func applySamples(t *testing.T, c client.Client) {
 	for _, file := range sampleFiles(t) {
-		for _, doc := range strings.Split(file, "\n---\n") {
+		for doc := range strings.SplitSeq(file, "\n---\n") {
 			o := &unstructured.Unstructured{}
 			if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
 				t.Fatal(err)

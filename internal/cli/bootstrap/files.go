@@ -135,7 +135,7 @@ func makeHubID(url, p string) string {
 
 // knownHubID reads the identity from the sync.yaml of an earlier run, "" when there is none.
 func knownHubID(syncFile []byte) (string, error) {
-	for _, doc := range strings.Split(string(syncFile), "\n---\n") {
+	for doc := range strings.SplitSeq(string(syncFile), "\n---\n") {
 		o := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
 			return "", fmt.Errorf("cannot read the hub's identity from sync.yaml: %w", err)

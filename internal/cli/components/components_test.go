@@ -91,8 +91,8 @@ func TestRenderPutsImageAndIdentityInPlace(t *testing.T) {
 	}
 }
 
-// TestHubIsRestricted holds what the restricted pod security standard asks, and what the brief of
-// the hub promises beyond it.
+// TestHubIsRestricted holds what the restricted pod security standard asks, and what the hub is
+// content with beyond that.
 func TestHubIsRestricted(t *testing.T) {
 	pod := deployment(t, render(t, Options{})).Spec.Template.Spec
 	c := pod.Containers[0]

@@ -66,16 +66,16 @@ func (s *IOStreams) Progressf(format string, args ...any) {
 	fmt.Fprintf(s.Err, format+"\n", args...)
 }
 
-// Green, Red and Yellow colour text where colours are on. Text is never told by colour alone.
+// Green colours text where colours are on. Nothing is ever told by colour alone.
 func (s *IOStreams) Green(text string) string { return s.paint("32", text) }
 
-// Red colours text.
+// Red colours text where colours are on.
 func (s *IOStreams) Red(text string) string { return s.paint("31", text) }
 
-// Yellow colours text.
+// Yellow colours text where colours are on.
 func (s *IOStreams) Yellow(text string) string { return s.paint("33", text) }
 
-// Bold makes text bold.
+// Bold makes text bold where colours are on.
 func (s *IOStreams) Bold(text string) string { return s.paint("1", text) }
 
 func (s *IOStreams) paint(code, text string) string {

@@ -86,7 +86,7 @@ func story(t *testing.T, file string) {
 func decode(t *testing.T, docs string) Facts {
 	t.Helper()
 	f := Facts{Now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Server: "https://hub.example:6443"}
-	for _, doc := range strings.Split(docs, "---\n") {
+	for doc := range strings.SplitSeq(docs, "---\n") {
 		var kind struct{ Kind string }
 		into := func(o any) {
 			if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {

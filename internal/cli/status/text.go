@@ -138,9 +138,9 @@ func clusterRows(r Report, v View) (rows [][]cell, rest string) {
 			v.namespace(c.Namespace), plain(c.Name), v.state(c.State), v.reachable(c.Reachable), plain(v.seen(c)), plain(c.Version),
 		})
 	}
-	switch {
-	case left == 0:
-	case left == ready:
+	switch left {
+	case 0:
+	case ready:
 		rest = fmt.Sprintf("… %d more, all ready (--all lists every one)", left)
 	default:
 		rest = fmt.Sprintf("… %d more, %d of them ready (--all lists every one)", left, ready)
