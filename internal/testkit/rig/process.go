@@ -153,6 +153,9 @@ func alive(pid int) bool {
 	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
+// longLine is where tail cuts a line: an API server's refusal can be screens long.
+const longLine = 500
+
 // tail returns the last lines of a file.
 func tail(path string, lines int) string {
 	raw, err := os.ReadFile(path)
@@ -160,7 +163,13 @@ func tail(path string, lines int) string {
 		return err.Error()
 	}
 	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		if len(line) > longLine {
+			all[i] = line[:longLine] + " …"
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // pause waits for d or until ctx is done, which it reports as false.
