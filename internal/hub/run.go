@@ -65,6 +65,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	go build.Warm() // beside everything else that a start waits for
 	p, err := assemble(ctx, o)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -29,7 +30,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
 
-func TestMain(m *testing.M) { os.Exit(controlplane.Main(m, controlplane.Options{})) }
+func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
+	os.Exit(controlplane.Main(m, controlplane.Options{}))
+}
 
 const namespace = "fleet"
 
