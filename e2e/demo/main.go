@@ -190,7 +190,7 @@ func (d *demo) explain() {
 		}
 	}
 	d.screen.say("the end of the hub's log:")
-	d.screen.quote(d.rig.Hub.LogTail(40))
+	d.screen.quote(d.rig.Hub.LogTail(15))
 }
 
 // stay leaves everything up until Ctrl-C.

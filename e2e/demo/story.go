@@ -98,7 +98,7 @@ func (d *demo) change(ctx context.Context) error {
 	if _, err := e.Kube.Await(ctx, settings, rig.MustExpect("data.currency=GBP")); err != nil {
 		return err
 	}
-	d.screen.saw(time.Since(started), "%-8s currency is GBP again: drift is seen by a watch, not at an interval", e.Name)
+	d.screen.saw(time.Since(started), "%-8s currency is GBP again: drift is seen by a watch", e.Name)
 	return nil
 }
 

@@ -35,13 +35,15 @@ type Kube struct {
 
 	mu     sync.Mutex
 	cached discovery.CachedDiscoveryInterface
-	mapper meta.RESTMapper
+	kinds  meta.ResettableRESTMapper
+	mapper meta.RESTMapper // kinds, and short names
 }
 
 // NewKube returns a client without a rate limit of its own.
 func NewKube(config *rest.Config) (*Kube, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst, config.UserAgent = -1, 0, UserAgent
+	config.WarningHandler = rest.NoWarnings{}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -51,8 +53,9 @@ func NewKube(config *rest.Config) (*Kube, error) {
 		return nil, err
 	}
 	cached := memory.NewMemCacheClient(disco)
-	mapper := restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(cached), cached, nil)
-	return &Kube{Config: config, Dynamic: client, cached: cached, mapper: mapper}, nil
+	kinds := restmapper.NewDeferredDiscoveryRESTMapper(cached)
+	mapper := restmapper.NewShortcutExpander(kinds, cached, nil)
+	return &Kube{Config: config, Dynamic: client, cached: cached, kinds: kinds, mapper: mapper}, nil
 }
 
 // Resource returns the client of a kind, by its plural, singular or short name with or without
@@ -74,7 +77,7 @@ func (k *Kube) resolve(kind string) (schema.GroupVersionResource, bool, error) {
 	partial := schema.ParseGroupResource(kind).WithVersion("")
 	gvr, err := k.mapper.ResourceFor(partial)
 	if meta.IsNoMatchError(err) {
-		k.cached.Invalidate() // a CRD may have come since
+		k.kinds.Reset() // a CRD may have come since
 		gvr, err = k.mapper.ResourceFor(partial)
 	}
 	if err != nil {

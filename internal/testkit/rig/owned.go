@@ -20,7 +20,7 @@ import (
 // is, and a digest of all of it but its status. Two equal lists mean that nothing was written.
 func (k *Kube) Owned(ctx context.Context) ([]string, error) {
 	k.mu.Lock()
-	k.cached.Invalidate()
+	k.kinds.Reset()
 	lists, err := discovery.ServerPreferredResources(k.cached)
 	k.mu.Unlock()
 	if err != nil {
