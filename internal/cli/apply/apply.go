@@ -11,14 +11,15 @@ import (
 	"fmt"
 	"strings"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"github.com/fluxcd/pkg/ssa"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // FieldManager is the command line's.
@@ -36,49 +37,22 @@ const (
 
 // Object applies one manifest with force. Whether it changes anything is asked of the API server by
 // a dry run first: an apply that changes nothing else would still note its manager and time, and
-// fight with whoever keeps the object from then on.
+// fight with whoever keeps the object from then on. Here, unlike in the engine, requests are few and
+// may be many, so Flux's resource manager serves.
 func Object(ctx context.Context, c client.Client, manifest *unstructured.Unstructured) (Result, error) {
-	live := &unstructured.Unstructured{}
-	live.SetGroupVersionKind(manifest.GroupVersionKind())
-	err := c.Get(ctx, client.ObjectKeyFromObject(manifest), live)
-	if apierrors.IsNotFound(err) {
-		return Created, send(ctx, c, manifest)
-	}
+	manager := ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager, Group: v1alpha1.Group})
+	entry, err := manager.Apply(ctx, manifest.DeepCopy(), ssa.DefaultApplyOptions())
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", Name(manifest), err)
+		return "", fmt.Errorf("cannot apply %s: %w", Name(manifest), err)
 	}
-	wanted := manifest.DeepCopy()
-	if err := patch(ctx, c, wanted, client.DryRunAll); err != nil {
-		return "", err
-	}
-	if same(live, wanted) {
+	switch entry.Action {
+	case ssa.CreatedAction:
+		return Created, nil
+	case ssa.UnchangedAction:
 		return Unchanged, nil
+	default:
+		return Changed, nil
 	}
-	return Changed, send(ctx, c, manifest)
-}
-
-// send applies a copy, so that the manifest stays what it was.
-func send(ctx context.Context, c client.Client, manifest *unstructured.Unstructured) error {
-	return patch(ctx, c, manifest.DeepCopy())
-}
-
-func patch(ctx context.Context, c client.Client, o *unstructured.Unstructured, options ...client.ApplyOption) error {
-	options = append(options, client.FieldOwner(FieldManager), client.ForceOwnership)
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), options...); err != nil {
-		return fmt.Errorf("cannot apply %s: %w", Name(o), err)
-	}
-	return nil
-}
-
-// same compares two answers of the API server but for what each write changes.
-func same(a, b *unstructured.Unstructured) bool {
-	a, b = a.DeepCopy(), b.DeepCopy()
-	for _, o := range []*unstructured.Unstructured{a, b} {
-		o.SetManagedFields(nil)
-		o.SetResourceVersion("")
-		o.SetGeneration(0)
-	}
-	return apiequality.Semantic.DeepEqual(a.Object, b.Object)
 }
 
 // HandOver takes the command line's name off an object that the hub keeps, so that what goes from
