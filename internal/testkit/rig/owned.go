@@ -43,6 +43,9 @@ func (k *Kube) Owned(ctx context.Context) ([]string, error) {
 			}
 			for i := range all.Items {
 				o := &all.Items[i]
+				if r.Name == "endpoints" || metav1.GetControllerOf(o) != nil {
+					continue // the cluster's own, with labels copied from ours
+				}
 				lines = append(lines, fmt.Sprintf("%s/%s/%s %s", r.Name, o.GetNamespace(), o.GetName(), digest(o)))
 			}
 		}
