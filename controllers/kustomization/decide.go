@@ -56,13 +56,9 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	case o.ks.Spec.Suspend:
 		return decideSuspended(o), nil
 	}
-	selection, err := fleet.Select(o.ks, o.clusters)
-	if err != nil {
-		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}, nil
-	}
-	d := &decision{noTargets: selection.Message, createHub: selection.MissingHub, silent: selection.MissingHub}
-	for _, t := range selection.Targets {
-		d.targets = append(d.targets, &target{Target: t})
+	d := decideTargets(o)
+	if d.over() {
+		return d, nil
 	}
 	if cycle := fleet.Cycle(o.ks, o.all); cycle != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
@@ -81,20 +77,32 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	return d, nil
 }
 
+// over says that there is nothing more to decide.
+func (d *decision) over() bool { return d.err != nil || d.silent }
+
+// decideTargets selects the clusters.
+func decideTargets(o *observed) *decision {
+	selection, err := fleet.Select(o.ks, o.clusters)
+	if err != nil {
+		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
+	}
+	d := &decision{noTargets: selection.Message, createHub: selection.MissingHub, silent: selection.MissingHub}
+	for _, t := range selection.Targets {
+		d.targets = append(d.targets, &target{Target: t})
+	}
+	return d
+}
+
 // fill renders for the targets, or says why that is not possible.
 func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
 	if len(d.targets) == 0 {
 		return nil
 	}
-	artifact, err := o.artifact()
-	if err == nil {
-		err = o.missing
-	}
-	if err != nil {
-		d.err = err
+	artifact := d.input(o)
+	if artifact == nil {
 		return nil
 	}
-	err = r.render(ctx, o, artifact, d.targets)
+	err := r.render(ctx, o, artifact, d.targets)
 	switch {
 	case errors.Is(err, git.ErrNotStored):
 		d.err, d.silent = awaitFetch(o.source, artifact)
@@ -112,16 +120,20 @@ func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
 	return nil
 }
 
-// artifact is what the source has fetched.
-func (o *observed) artifact() (*v1alpha1.Artifact, error) {
+// input is what the source has fetched; nil when that or something else has to be waited for.
+func (d *decision) input(o *observed) *v1alpha1.Artifact {
 	name := o.ks.Spec.SourceRef.Name
 	switch {
 	case o.source == nil:
-		return nil, &report.Waiting{Reason: v1alpha1.SourceNotFoundReason, Err: fmt.Errorf("there is no GitRepository %s", name)}
+		d.err = &report.Waiting{Reason: v1alpha1.SourceNotFoundReason, Err: fmt.Errorf("there is no GitRepository %s", name)}
 	case o.source.Status.Artifact == nil:
-		return nil, &report.Waiting{Reason: v1alpha1.SourceNotReadyReason, Err: fmt.Errorf("the GitRepository %s has fetched nothing yet", name)}
+		d.err = &report.Waiting{Reason: v1alpha1.SourceNotReadyReason, Err: fmt.Errorf("the GitRepository %s has fetched nothing yet", name)}
+	case o.missing != nil:
+		d.err = o.missing
+	default:
+		return o.source.Status.Artifact
 	}
-	return o.source.Status.Artifact, nil
+	return nil
 }
 
 // awaitFetch is for a hub whose storage was lost. A moment later the source has fetched the commit
@@ -171,19 +183,13 @@ func (d *decision) assign(o *observed) {
 }
 
 func decideSuspended(o *observed) *decision {
-	d := &decision{}
-	selection, err := fleet.Select(o.ks, o.clusters)
-	if err != nil {
-		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
-	}
-	d.noTargets = selection.Message
-	for _, s := range selection.Targets {
-		t := &target{Target: s}
-		if have := o.assigned[s.Name].entry; have != nil {
+	d := decideTargets(o)
+	d.createHub, d.silent = false, false
+	for _, t := range d.targets {
+		if have := o.assigned[t.Name].entry; have != nil {
 			t.want = have.DeepCopy()
 			t.want.Suspend = true
 		}
-		d.targets = append(d.targets, t)
 	}
 	return d
 }

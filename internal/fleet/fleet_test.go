@@ -97,7 +97,7 @@ func TestVars(t *testing.T) {
 // graph reads "a:b,c b:c" into Kustomizations with dependsOn.
 func graph(text string) []v1alpha1.Kustomization {
 	var all []v1alpha1.Kustomization
-	for _, one := range strings.Fields(text) {
+	for one := range strings.FieldsSeq(text) {
 		name, needs, _ := strings.Cut(one, ":")
 		ks := v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: name}}
 		for _, need := range strings.FieldsFunc(needs, func(r rune) bool { return r == ',' }) {

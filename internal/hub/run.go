@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer p.close(ctx)
 	if err := p.addControllers(ctx, o); err != nil {
 		return err
 	}
@@ -197,8 +197,8 @@ func (p *parts) stopEngines(ctx context.Context) error {
 
 // close releases what assemble took. A hub that lost its lease comes here without stopEngines having
 // run: its engines must not work a moment longer.
-func (p *parts) close() {
-	now, cancel := context.WithCancel(context.Background())
+func (p *parts) close(ctx context.Context) {
+	now, cancel := context.WithCancel(ctx)
 	cancel()
 	p.pool.Stop(now)
 	p.metrics.unregister()
