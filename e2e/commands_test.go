@@ -442,6 +442,7 @@ func runSkerry(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
+	cli.Dir = c.ts.MkAbs(".")
 	r, err := cli.Run(ctx, stdin, c.args...)
 	if err != nil {
 		return err

@@ -12,6 +12,9 @@ import (
 
 // CLI is bin/skerry with the hub's kubeconfig in its environment.
 type CLI struct {
+	// Dir is the working directory of commands; that of this process when empty.
+	Dir string
+
 	program string
 	env     []string
 }
@@ -43,7 +46,7 @@ type Result struct {
 func (c *CLI) Run(ctx context.Context, stdin string, args ...string) (Result, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &errs
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Dir, c.env, &out, &errs
 	cmd.Stdin = strings.NewReader(stdin)
 	started := time.Now()
 	err := cmd.Run()
