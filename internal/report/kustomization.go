@@ -184,6 +184,9 @@ func removing(leaving []verdict) string {
 			return first(list, len(leaving), what)
 		}
 	}
+	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return !v.idle }); len(idle) > 0 {
+		return first(idle, len(leaving), "cannot be cleaned up")
+	}
 	if len(leaving) == 1 {
 		return "Removing objects from 1 cluster"
 	}

@@ -152,7 +152,7 @@ func failures(all []verdict, leaving []verdict) []v1alpha1.ClusterFailure {
 	waiting := slices.DeleteFunc(of(all, isProgressing), func(v verdict) bool {
 		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason
 	})
-	gone := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return v.state == isProgressing })
+	gone := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return v.state == isProgressing && !v.idle })
 	var list []v1alpha1.ClusterFailure
 	for _, v := range slices.Concat(of(all, isFailed), of(all, isUnreachable), waiting, gone) {
 		if len(list) == maxFailures {
