@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -47,7 +48,7 @@ func (e *edge) ownCredentials() ([]byte, error) {
 		return nil, notStorable("impersonate somebody, which the hub does not do")
 	}
 	user := &clientcmdapi.AuthInfo{
-		Token:                 e.config.BearerToken,
+		Token:                 strings.TrimSpace(e.config.BearerToken), // a file has a newline at its end
 		Username:              e.user.Username,
 		Password:              e.user.Password,
 		ClientCertificateData: e.config.CertData,
