@@ -41,7 +41,7 @@ func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 
 func (p *parts) cleanRepositories(ctx context.Context) error {
 	list := &v1alpha1.GitRepositoryList{}
-	if err := p.mgr.GetCache().List(ctx, list); err != nil {
+	if err := p.reader.List(ctx, list); err != nil {
 		return fmt.Errorf("cannot list GitRepositories: %w", err)
 	}
 	keys := make([]string, 0, len(list.Items))
@@ -55,7 +55,7 @@ func (p *parts) cleanRepositories(ctx context.Context) error {
 // something newer is refused there.
 func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	list := &v1alpha1.AssignmentList{}
-	if err := p.mgr.GetCache().List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+	if err := p.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return 0, fmt.Errorf("cannot list Assignments: %w", err)
 	}
 	keep := map[string]struct{}{}

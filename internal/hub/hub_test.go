@@ -2,12 +2,15 @@ package hub
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -149,6 +152,7 @@ func TestBadClusters(t *testing.T) {
 // TestHubsOwn: without spec.clusters the hub's own cluster is the target, and Secrets hold variables.
 func TestHubsOwn(t *testing.T) {
 	w := newWorld(t)
+	w.options.Config = w.cluster.RESTConfig() // config/apply gives this right
 	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "${greeting} from ${cluster_name}")}})
 	w.source()
 	apps := w.kustomization("apps", "./apps", func(k *v1alpha1.Kustomization) {
@@ -167,6 +171,89 @@ func TestHubsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, w.client, onEdge("web"), "applied anew", has("good night from hub"))
+}
+
+// TestServersThatHang: a look at one holds up no other, and ends at its timeout.
+func TestServersThatHang(t *testing.T) {
+	w := newWorld(t)
+	host := gitserver.New(t)
+	dead, err := host.ServeHTTP(gitserver.HTTPOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetFault(gitserver.Hang)
+	repo, err := host.Repo("config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := func(name, url string) *v1alpha1.GitRepository {
+		r := &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+		r.Spec.URL, r.Spec.Interval, r.Spec.Timeout = url, metav1.Duration{Duration: time.Hour}, &metav1.Duration{Duration: 3 * time.Second}
+		w.create(r)
+		return r
+	}
+	for i := range 40 {
+		source(fmt.Sprintf("dead-%d", i), dead.URL(repo))
+	}
+	w.start()
+	w.push(gitserver.Change{Write: map[string]string{"a.yaml": configMap("a", "b")}})
+	if took := w.says(source("alive", w.server.URL(w.repo)), "True Succeeded"); took > 2*time.Second {
+		t.Errorf("the one that is alive took %s", took)
+	}
+	w.says(&v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dead-0"}}, "False Timeout")
+	// A corrected spec is taken up at once, whatever pause was going on.
+	fixed := &v1alpha1.GitRepository{}
+	if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: namespace, Name: "dead-0"}, fixed); err != nil {
+		t.Fatal(err)
+	}
+	fixed.Spec.URL = w.server.URL(w.repo)
+	if err := w.client.Update(t.Context(), fixed); err != nil {
+		t.Fatal(err)
+	}
+	w.says(fixed, "True Succeeded")
+}
+
+// TestCleaning removes from the disk what nobody uses, and nothing else.
+func TestCleaning(t *testing.T) {
+	w := newWorld(t)
+	w.edge("edge-1")
+	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
+	w.source()
+	apps := w.kustomization("apps", "./apps")
+	w.start()
+	w.says(apps, "True Succeeded", r1)
+	r2 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "two")}})
+	w.says(apps, "True Succeeded", r2)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.stored("bundles")); n != 2 {
+		t.Errorf("%d bundles", n)
+	}
+	if err := os.MkdirAll(filepath.Join(w.storage, "git", strings.Repeat("a", 40)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := w.cleaner(time.Now)
+	if removed, err := p.cleanBundles(t.Context()); removed != 0 || err != nil {
+		t.Errorf("within the time of grace: %d, %v", removed, err)
+	}
+	started := true
+	p = w.cleaner(func() time.Time {
+		if started {
+			started = false
+			return time.Now()
+		}
+		return time.Now().Add(time.Hour)
+	})
+	if removed, err := p.cleanBundles(t.Context()); removed != 1 || err != nil {
+		t.Errorf("afterwards: %d, %v", removed, err)
+	}
+	if err := p.cleanRepositories(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left := w.stored("git"); len(left) != 2 { // the repository and the scratch folder
+		t.Errorf("repositories: %v", left)
+	}
 }
 
 func TestMainRefusesWhatItDoesNotKnow(t *testing.T) {
@@ -200,7 +287,7 @@ func TestMainRefusesWhatItDoesNotKnow(t *testing.T) {
 func TestMetricsAndProbes(t *testing.T) {
 	w := newWorld(t)
 	w.options.MetricsAddress, w.options.HealthAddress = freeAddress(t), freeAddress(t)
-	w.options.LeaderElect, w.options.LeaderNamespace = true, namespace
+	w.options.LeaderElect = true
 	w.edge("edge-1")
 	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
 	w.source()

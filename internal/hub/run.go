@@ -48,6 +48,7 @@ const (
 // parts are what the controllers stand on.
 type parts struct {
 	mgr     manager.Manager
+	reader  client.Reader // the manager's cache
 	local   *rest.Config
 	hubID   string
 	git     *git.Store
@@ -92,6 +93,7 @@ func assemble(ctx context.Context, o Options) (*parts, error) {
 	if p.mgr, err = newManager(cfg, o); err != nil {
 		return nil, err
 	}
+	p.reader = p.mgr.GetCache()
 	uid, err := clusterUID(ctx, p.mgr.GetAPIReader())
 	if err != nil {
 		return nil, err

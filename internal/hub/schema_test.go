@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,10 +120,13 @@ func decodes(f field, text string) error {
 	return json.Unmarshal(data, &v1alpha1.Kustomization{})
 }
 
+var installOnce sync.Once
+
+// schemaServer is an API server with the CRDs, which nobody writes to for good.
 func schemaServer(t *testing.T) client.WithWatch {
 	t.Helper()
-	c := newClient(t, controlplane.New(t, "schema", controlplane.Options{}))
-	installCRDs(t, c)
+	c := newClient(t, controlplane.Shared(t))
+	installOnce.Do(func() { installCRDs(t, c) })
 	return c
 }
 

@@ -19,13 +19,17 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/config"
+	"github.com/skerry-dev/skerry/internal/artifact"
+	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
@@ -54,7 +58,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, cluster: controlplane.New(t, "hub", controlplane.Options{}), storage: t.TempDir()}
 	w.client = newClient(t, w.cluster)
 	installCRDs(t, w.client)
-	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	for _, name := range []string{namespace, v1alpha1.SystemNamespace} {
+		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
 	host := gitserver.New(t)
 	var err error
 	if w.repo, err = host.Repo("config"); err != nil {
@@ -64,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.options = Defaults()
-	w.options.Config, w.options.StoragePath = w.cluster.RESTConfig(), w.storage
+	w.options.Config, w.options.StoragePath = w.serviceAccount(), w.storage
 	w.options.MetricsAddress, w.options.HealthAddress, w.options.HubID = "0", "0", "test-hub"
 	w.options.Log = logr.Discard()
 	if os.Getenv("SKERRY_TEST_LOG") != "" {
@@ -73,6 +79,35 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	return w
+}
+
+// serviceAccount is a user with the rights of the hub that config/rbac gives, and no others.
+func (w *world) serviceAccount() *rest.Config {
+	w.t.Helper()
+	data, err := fs.ReadFile(config.FS, "rbac/role.yaml")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	const user = "hub-of-the-test"
+	for doc := range strings.SplitSeq(string(data), "\n---\n") {
+		role := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), role); err != nil {
+			w.t.Fatal(err)
+		}
+		ref := map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()}
+		binding := &unstructured.Unstructured{Object: map[string]any{
+			"roleRef": ref, "subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}},
+		}}
+		binding.SetGroupVersionKind(role.GroupVersionKind().GroupVersion().WithKind(role.GetKind() + "Binding"))
+		binding.SetName(role.GetName())
+		binding.SetNamespace(role.GetNamespace())
+		w.create(role, binding)
+	}
+	cfg, err := w.cluster.User(user)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cfg
 }
 
 func newClient(t *testing.T, c *controlplane.Cluster) client.WithWatch {
@@ -376,4 +411,33 @@ func fetch(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// stored lists a folder of the storage.
+func (w *world) stored(folder string) []string {
+	w.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.storage, folder))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// cleaner is as much of a hub as cleans its storage, while none runs.
+func (w *world) cleaner(now func() time.Time) *parts {
+	w.t.Helper()
+	bundles, err := artifact.Open(filepath.Join(w.storage, "bundles"), artifact.Options{Now: now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = bundles.Close() })
+	repositories, err := git.OpenStore(filepath.Join(w.storage, "git"), git.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &parts{reader: w.client, bundles: bundles, git: repositories}
 }
