@@ -116,7 +116,7 @@ func TestParseAuth(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			for _, printed := range []string{fmt.Sprintf("%v", auth), fmt.Sprintf("%+v", auth), fmt.Sprintf("%#v", auth), fmt.Sprintf("%s", auth)} {
+			for _, printed := range []string{fmt.Sprintf("%v", auth), fmt.Sprintf("%+v", auth), fmt.Sprintf("%#v", auth), auth.String()} {
 				if strings.ContainsAny(printed, "[]") || len(printed) > 20 {
 					t.Errorf("prints as %q", printed)
 				}

@@ -68,8 +68,7 @@ func disk(doing string, err error) error {
 	if err == nil || errors.Is(err, ErrStoreFailed) {
 		return err
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return fail(ErrStoreFailed, "cannot %s: %s", doing, errno.Error())
 	}
 	return fail(ErrStoreFailed, "cannot %s", doing)

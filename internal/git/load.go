@@ -131,6 +131,7 @@ func (l *loader) entry(name string, e object.TreeEntry, depth int) error {
 	case filemode.Submodule:
 		l.new.submodules = append(l.new.submodules, name)
 		return nil
+	default:
 	}
 	data, err := l.blob(e.Hash)
 	if err != nil {

@@ -147,7 +147,7 @@ func deltaTarget(s *packfile.Scanner) (int64, error) {
 	if err != nil {
 		return 0, errMalformed
 	}
-	return int64(target), nil //nolint:gosec // what overflows is negative, and refused
+	return int64(target), nil
 }
 
 // prefix keeps the beginning of what is written to it.

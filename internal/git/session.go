@@ -112,7 +112,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
 	}
 	if err != nil && err != io.EOF {
-		b.witness.saw(err)
+		err = b.witness.saw(err)
 	}
 	return n, err
 }

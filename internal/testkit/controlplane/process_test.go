@@ -51,7 +51,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer parent.Process.Kill()
+	defer func() { _ = parent.Process.Kill() }()
 	pids := pidsUntilReady(t, bufio.NewScanner(out))
 	for _, pid := range pids {
 		if !running(pid) {

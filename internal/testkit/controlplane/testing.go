@@ -65,7 +65,7 @@ func New(t testing.TB, name string, o Options) *Cluster {
 	t.Helper()
 	etcd := sharedEtcd(t)
 	// The name is the prefix in etcd, where earlier tests may have left data.
-	dir, err := os.MkdirTemp(suite.dir, name+"-")
+	dir, err := os.MkdirTemp(suite.dir, name+"-") //nolint:usetesting // its name must be one that no other test had
 	if err != nil {
 		t.Fatalf("controlplane: %v", err)
 	}
