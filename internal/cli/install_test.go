@@ -99,3 +99,19 @@ func applySamples(t *testing.T, c client.Client) {
 		}
 	}
 }
+
+// TestInstallUntilAvailable has the Pod admitted by the restricted pod security standard, which the
+// namespace enforces, and waited for.
+func TestInstallUntilAvailable(t *testing.T) {
+	c := controlplane.New(t, "pods", controlplane.Options{ControllerManager: true, Scheduler: true, Kwok: true})
+	run(t, c.Kubeconfig(), "", "install", "--image", "example/hub:broken", "--timeout", "30s").want(t, factory.ExitFailed,
+		"the hub is not available: 0 of 1 Pods are available; Pod skerry-hub-", "ImagePullBackOff")
+	run(t, c.Kubeconfig(), "", "install", "--image", "example/hub:1").want(t, factory.ExitOK, "✔ hub: available", "the hub is installed")
+	r := run(t, c.Kubeconfig(), "", "version", "-o", "json")
+	r.want(t, factory.ExitOK)
+	for _, want := range []string{`"client": "v0.0.0-test"`, `"hub": "example/hub:1"`, `"kubernetes": "v1.`} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("version lacks %s:\n%s", want, r.out)
+		}
+	}
+}
