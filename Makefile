@@ -115,7 +115,8 @@ bin/skerry-kwok: $(CONTROLPLANE_SOURCES)
 .PHONY: image
 image: build ## Build the hub's container image with buildah, podman or docker
 	@engine=$$(command -v buildah || command -v podman || command -v docker) || { echo "image needs buildah, podman or docker"; exit 1; }; \
-	"$$engine" build -t skerry-hub:$(VERSION) .
+	if [[ $$engine == *docker ]]; then reproducible=; else reproducible="--timestamp 0"; fi; \
+	"$$engine" build $$reproducible -t skerry-hub:$(VERSION) .
 
 $(CONTROLLER_GEN):
 	@echo "building controller-gen $(CONTROLLER_GEN_VERSION): it writes deep copies and CRDs"

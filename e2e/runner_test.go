@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -139,5 +140,11 @@ func setUp(env *testscript.Env, shared *rig.Rig) error {
 	}
 	env.Setenv("URL", c.server.URL(c.repo))
 	env.Setenv("GIT_ROOT", c.server.Root())
+	env.Setenv("REPO", c.repo.Dir())
+	for _, kv := range gitserver.Env() {
+		if name, value, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "GIT_") {
+			env.Setenv(name, value)
+		}
+	}
 	return nil
 }

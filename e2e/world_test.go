@@ -11,9 +11,10 @@ import (
 //
 //	world EDGE...
 //
-// Its hub's API server has a controller manager, because a hub's own cluster has one.
+// Its hub's cluster is a whole one, in which a Deployment's Pods become ready. What runs in those is
+// nothing: the hub is the process that the script starts.
 func newWorld(ctx context.Context, c call) error {
-	options := rig.Options{Dir: workDir(c.t), HubControllers: true}
+	options := rig.Options{Dir: workDir(c.t), HubWhole: true}
 	for _, name := range c.args {
 		options.Edges = append(options.Edges, rig.EdgeOptions{Name: name, Controllers: true})
 	}

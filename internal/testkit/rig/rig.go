@@ -18,8 +18,9 @@ import (
 type Options struct {
 	// Dir holds all files of the rig, and exists.
 	Dir string
-	// HubControllers gives the hub's own cluster a controller manager.
-	HubControllers bool
+	// HubWhole makes the hub's own cluster a whole one: with a controller manager, a scheduler and a
+	// node on paper. Otherwise it is an API server alone.
+	HubWhole bool
 	// Edges are the clusters that the hub is to look after.
 	Edges []EdgeOptions
 	// HubArgs are appended to the command line of the hub.
@@ -92,7 +93,9 @@ func New(ctx context.Context, o Options) (_ *Rig, err error) {
 }
 
 func (r *Rig) startHubCluster(ctx context.Context, o Options) (err error) {
-	r.HubCluster, err = controlplane.Start(ctx, r.etcd, "hub", controlplane.Options{ControllerManager: o.HubControllers})
+	r.HubCluster, err = controlplane.Start(ctx, r.etcd, "hub", controlplane.Options{
+		ControllerManager: o.HubWhole, Scheduler: o.HubWhole, Kwok: o.HubWhole,
+	})
 	if err != nil {
 		return err
 	}
