@@ -2,13 +2,16 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -317,4 +320,38 @@ func TestMetricsAndProbes(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("stopped in %s", time.Since(start))
+}
+
+// TestWithoutItsKinds: a hub without CRDs waits for them, and says so when none come.
+func TestWithoutItsKinds(t *testing.T) {
+	c := controlplane.New(t, "bare", controlplane.Options{})
+	o := Defaults()
+	o.Config, o.StoragePath, o.MetricsAddress, o.HealthAddress, o.Log = c.RESTConfig(), t.TempDir(), "0", freeAddress(t), logr.Discard()
+	o.Patience = time.Second
+	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "skerry install") {
+		t.Errorf("error %v", err)
+	}
+	o.Patience = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, o) }()
+	installCRDs(t, newClient(t, c))
+	deadline := time.After(20 * time.Second)
+	for ready := false; !ready; {
+		select {
+		case err := <-done:
+			t.Fatalf("the hub ended: %v", err)
+		case <-deadline:
+			t.Fatal("the hub is not ready")
+		case <-time.After(50 * time.Millisecond):
+			res, err := http.Get("http://" + o.HealthAddress + "/readyz")
+			if ready = err == nil && res.StatusCode == http.StatusOK; err == nil {
+				_ = res.Body.Close()
+			}
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

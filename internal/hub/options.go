@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -33,6 +34,9 @@ type Options struct {
 	Concurrency int
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
 	HubID string
+	// Patience is how long a hub that starts waits for its API server, and for the kinds of skerry.dev
+	// to be installed there.
+	Patience time.Duration
 	// LogLevel is debug, info, warn or error; it counts where Log is not set.
 	LogLevel string
 	// Log is where the hub logs to.
@@ -47,6 +51,7 @@ func Defaults() Options {
 		HealthAddress:   ":8081",
 		LeaderNamespace: v1alpha1.SystemNamespace,
 		Concurrency:     8,
+		Patience:        time.Minute,
 		LogLevel:        "info",
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,9 +32,6 @@ const (
 	// beside them the reconciles under way end and record, then the lease is given back.
 	engineGrace     = 3 * time.Second
 	controllerGrace = 4 * time.Second
-
-	// apiPatience is how long a hub that starts waits for its own API server.
-	apiPatience = time.Minute
 
 	// renderCache and gitCache bound what is kept in memory of renders and of the files of commits,
 	// and bundleCache of rendered bundles, in bytes. What falls out is made anew or read again.
@@ -90,11 +85,7 @@ func assemble(ctx context.Context, o Options) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{local: cfg, renders: build.NewCache(renderCache)}
-	if p.mgr, err = newManager(cfg, o); err != nil {
-		return nil, err
-	}
-	p.reader = p.mgr.GetCache()
-	uid, err := clusterUID(ctx, p.mgr.GetAPIReader())
+	uid, err := awaitAPI(ctx, cfg, o.Patience)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +100,10 @@ func assemble(ctx context.Context, o Options) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
 	}
+	if p.mgr, err = newManager(cfg, o); err != nil {
+		return nil, errors.Join(err, p.bundles.Close())
+	}
+	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders)
 	p.pool = engine.NewPool(engine.PoolOptions{
 		Hub: p.hubID, HubUID: uid, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
@@ -120,27 +115,6 @@ func assemble(ctx context.Context, o Options) (*parts, error) {
 		Count:   p.metrics.count,
 	})
 	return p, nil
-}
-
-// clusterUID returns what the hub's own cluster is known by. The API server may be starting, too.
-func clusterUID(ctx context.Context, reader client.Reader) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, apiPatience)
-	defer cancel()
-	for {
-		system := &corev1.Namespace{}
-		err := reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system)
-		switch {
-		case err == nil:
-			return string(system.UID), nil
-		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-			return "", fmt.Errorf("cannot read the namespace kube-system: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("the hub's own API server does not answer: %w", errors.Join(err, ctx.Err()))
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
 }
 
 func (p *parts) addControllers(ctx context.Context, o Options) error {
