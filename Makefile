@@ -73,7 +73,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
 test: build ## Run all tests: pure, API-server and end-to-end
 	go vet ./...
 	go test -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v '^$(MODULE)/e2e')
-	cd e2e/controlplane && go vet ./... && go test -timeout $(TEST_TIMEOUT) ./...
+	cd e2e/controlplane && go test -vet=off -timeout $(TEST_TIMEOUT) ./... # vet would read all of Kubernetes
 	$(MAKE) e2e
 
 .PHONY: e2e
