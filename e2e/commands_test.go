@@ -392,7 +392,7 @@ func sameSnapshot(ctx context.Context, c call) error {
 
 func edgePower(ctx context.Context, c call) error {
 	if len(c.args) != 2 {
-		return errors.New("wants start|stop NAME")
+		return errors.New("wants start|stop|pause|resume NAME")
 	}
 	e, err := c.edge(c.args[1])
 	if err != nil {
@@ -403,6 +403,11 @@ func edgePower(ctx context.Context, c call) error {
 		return e.Start(ctx)
 	case "stop":
 		return e.Stop()
+	case "pause":
+		c.t.Cleanup(func() { _ = e.Cluster.Resume() }) // one that goes on already does not mind
+		return e.Cluster.Pause()
+	case "resume":
+		return e.Cluster.Resume()
 	}
 	return fmt.Errorf("cannot %s an edge", c.args[0])
 }

@@ -9,10 +9,14 @@
 // A script's files whose names end in .yaml have ${VARIABLES} of the environment replaced when
 // they are applied. Besides testscript's own commands there are:
 //
-//	push [-onto COMMIT] [-branch B] [-only] FOLDER...   commit the files of folders; -only deletes all others
+//	push [-onto COMMIT] [-branch B] [-only] [-link PATH=TARGET] FOLDER...
+//	                                  commit the files of folders, $COMMIT is the result; -only deletes all others
 //	forget PATH...                    commit the deletion of paths
-//	git FAULT...                      what the Git server does: ok, stop, start, 401, hang, delete-branch B
-//	apply CLUSTER FILE...             server-side apply; CLUSTER is hub, a or b
+//	git FAULT...                      what the Git server does: ok, stop, start, 401, hang, trickle, delete-branch B
+//	serve https USER PASSWORD         one more server for the repository: $URL and the file ca.crt
+//	serve bearer TOKEN                the same with a token
+//	serve ssh                         $URL and the files identity and known_hosts
+//	apply [-refused] CLUSTER FILE...  server-side apply; CLUSTER is hub, a or b; -refused waits until it is refused
 //	await [-for D] CLUSTER OBJECT EXPECTATION...        watch until all of them hold, 30s at most
 //	stays [-for D] CLUSTER OBJECT EXPECTATION...        they hold, and go on to hold, for 2s
 //	get CLUSTER OBJECT [FIELD]        print an object, or one field of it
@@ -21,9 +25,13 @@
 //	ensure CLUSTER KIND COUNT [SELECTOR]                count objects
 //	event OBJECT REASON [REGEXP]      wait for an Event of the hub
 //	snapshot NAME / same NAME         every object of Skerry's on the edges, and that none changed since
-//	edge start|stop NAME
+//	deletepods CLUSTER NAMESPACE SELECTOR
+//	edge start|stop|pause|resume NAME a paused edge takes connections and never answers
 //	hub start|stop|kill|wipe          wipe empties the storage of a stopped hub
-//	skerry ARGS...                    the CLI; `! skerry` expects a failure, `skerry -code N` a code
+//	skerry [-code N] [-stdin FILE] ARGS...              the CLI; `! skerry` expects that it fails, or not with N
+//	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
+//	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
+//	world EDGE...                     a hub and edges of the case's own; the hub does not run yet
 //
 // OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.
 package e2e
