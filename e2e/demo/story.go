@@ -46,9 +46,11 @@ const settingsFile = "base/settings.yaml"
 func (d *demo) firstSync(ctx context.Context) error {
 	for _, e := range d.edges {
 		vars := "region=" + d.region[e.Name]
+		joining := time.Now()
 		if err := d.skerry(ctx, "cluster", "join", e.Name, "--from-kubeconfig", e.Kubeconfig, "--var", vars); err != nil {
 			return err
 		}
+		d.screen.saw(time.Since(joining), "%-8s the hub reaches it, with a ServiceAccount of its own", e.Name)
 	}
 	d.screen.command("kubectl apply -f hub.yaml    # a GitRepository and two Kustomizations: shop, and tools that depends on it")
 	started := time.Now()
