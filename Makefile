@@ -22,7 +22,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # Static binaries: they go into an image from scratch. What is true for them is true for all that
 # is compiled here, tests and linters too, so that nothing is compiled twice.
 export CGO_ENABLED := 0
-export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+export GOFLAGS := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
 
 LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 
