@@ -4,6 +4,8 @@ package main
 import (
 	"os"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // certificate authorities, for an image without files
+
 	"github.com/skerry-dev/skerry/internal/hub"
 	"github.com/skerry-dev/skerry/internal/version"
 )

@@ -262,11 +262,11 @@ func (en *entry) schedule(now time.Time) {
 // touched looks at one object that has changed on the cluster and makes a pass due where it matters.
 func (en *entry) touched(seen apply.Seen, now time.Time) {
 	en.dirty = true
-	if !en.concerns(seen) {
+	if en.running { // what the pass will have recorded is not known yet: let the next one judge
+		en.again = true
 		return
 	}
-	if en.running {
-		en.again = true
+	if !en.concerns(seen) {
 		return
 	}
 	if l := en.loops[seen.ID]; l == nil || !now.Before(l.until) {
