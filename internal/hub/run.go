@@ -63,6 +63,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	go build.Warm() // beside everything else that a start waits for
 	p, err := assemble(ctx, o)
+	if err != nil && ctx.Err() != nil {
+		return nil // told to stop before it began
+	}
 	if err != nil {
 		return err
 	}
