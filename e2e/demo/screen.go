@@ -11,7 +11,7 @@ import (
 )
 
 // width is the column at whose left durations end.
-const width = 84
+const width = 92
 
 // screen writes the story to the terminal. Lines of several edges may come at the same time.
 type screen struct {
