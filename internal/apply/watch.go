@@ -59,39 +59,39 @@ func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
 
 func (c *Client) metadataWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
 	r := c.meta.Resource(m.resource())
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			sink.Listing()
-			return r.List(ctx, owned(o))
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if o.SendInitialEvents != nil {
-				sink.Listing()
-			}
-			return r.Watch(ctx, owned(o))
-		},
-	}, c.meta, &metav1.PartialObjectMetadata{}
+	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return r.List(ctx, o) }
+	return owned(sink, list, r.Watch), c.meta, &metav1.PartialObjectMetadata{}
 }
 
 func (c *Client) fullWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
 	r := c.full.Resource(m.resource())
+	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return r.List(ctx, o) }
+	return owned(sink, list, r.Watch), c.full, &unstructured.Unstructured{}
+}
+
+// owned lists and watches what carries an owner label. A list is asked for as of now: by itself a
+// reflector takes one that is as old as the API server's cache, or as its own last event, and then
+// what was applied since would look deleted.
+func owned(
+	sink Sink,
+	list func(context.Context, metav1.ListOptions) (runtime.Object, error),
+	watchFrom func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			sink.Listing()
-			return r.List(ctx, owned(o))
+			o.LabelSelector, o.ResourceVersion, o.ResourceVersionMatch = v1alpha1.OwnerLabel, "", ""
+			return list(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if o.SendInitialEvents != nil {
+			o.LabelSelector = v1alpha1.OwnerLabel
+			if o.SendInitialEvents != nil && *o.SendInitialEvents {
 				sink.Listing()
+				o.ResourceVersion = ""
 			}
-			return r.Watch(ctx, owned(o))
+			return watchFrom(ctx, o)
 		},
-	}, c.full, &unstructured.Unstructured{}
-}
-
-func owned(o metav1.ListOptions) metav1.ListOptions {
-	o.LabelSelector = v1alpha1.OwnerLabel
-	return o
+	}
 }
 
 // store keeps nothing: it turns what the reflector brings into Seen and hands it on.
