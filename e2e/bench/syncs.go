@@ -13,7 +13,8 @@ import (
 // sample is one kind of sync over all repetitions.
 type sample struct {
 	floor, skerry []time.Duration
-	lastWrite     []float64 // seconds from the start to the last write to an edge
+	firstWrite    []float64 // seconds from the start to the first write to an edge: fetched, rendered, assigned
+	lastWrite     []float64 // seconds from the start to the last
 	requests      []float64 // to the edge that saw the most, each repetition
 }
 
@@ -84,7 +85,7 @@ func (b *bench) sync(ctx context.Context, name string, into *sample, files map[s
 		return ctx.Err()
 	case <-timer.C:
 	}
-	most, last := 0, started
+	most, first, last := 0, time.Time{}, started
 	for _, e := range b.rig.Edges {
 		seen, err := b.requests(e, started)
 		if err != nil {
@@ -92,12 +93,19 @@ func (b *bench) sync(ctx context.Context, name string, into *sample, files map[s
 		}
 		most = max(most, len(seen))
 		for _, r := range seen {
-			if r.Verb == "patch" && r.Time.After(last) {
+			if r.Verb != "patch" {
+				continue
+			}
+			if first.IsZero() || r.Time.Before(first) {
+				first = r.Time
+			}
+			if r.Time.After(last) {
 				last = r.Time
 			}
 		}
 	}
 	into.requests = append(into.requests, float64(most))
+	into.firstWrite = append(into.firstWrite, first.Sub(started).Seconds())
 	into.lastWrite = append(into.lastWrite, last.Sub(started).Seconds())
 	return nil
 }
@@ -127,6 +135,7 @@ func (s *syncs) report(r *Result) {
 			target = factor*floor + plus
 		}
 		r.add(Figure{Name: name, Unit: "s", Floor: floor, Samples: seconds(of.skerry), Target: target, Rule: rule})
+		r.add(Figure{Name: "  its first write to an edge", Unit: "s", Samples: of.firstWrite})
 		r.add(Figure{Name: "  its last write to an edge", Unit: "s", Samples: of.lastWrite})
 	}
 	timing("creation to every edge", s.create, 1.5, 1, 0, "1.5 × floor + 1 s")
