@@ -18,10 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
-	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -167,29 +165,6 @@ func awaitRefusal(ctx context.Context, kube *rig.Kube, text string) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-// writeKubeconfig writes a kubeconfig of an administrator, or one with another token:
-//
-//	kubeconfig [-token TOKEN] CLUSTER FILE
-func writeKubeconfig(_ context.Context, c call) error {
-	token, other := c.option("token")
-	if len(c.args) != 2 {
-		return errors.New("wants CLUSTER FILE")
-	}
-	kube, err := c.kube(c.args[0])
-	if err != nil {
-		return err
-	}
-	config := rest.CopyConfig(kube.Config)
-	if other {
-		config.BearerToken, config.CertData, config.KeyData = token, nil, nil
-	}
-	raw, err := controlplane.EncodeKubeconfig(config)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(c.ts.MkAbs(c.args[1]), raw, 0o600)
 }
 
 // keepUnknown replaces variables of the script and leaves others, which are the hub's to replace.
@@ -390,46 +365,6 @@ func sameSnapshot(ctx context.Context, c call) error {
 	return nil
 }
 
-func edgePower(ctx context.Context, c call) error {
-	if len(c.args) != 2 {
-		return errors.New("wants start|stop|pause|resume NAME")
-	}
-	e, err := c.edge(c.args[1])
-	if err != nil {
-		return err
-	}
-	switch c.args[0] {
-	case "start":
-		return e.Start(ctx)
-	case "stop":
-		return e.Stop()
-	case "pause":
-		c.t.Cleanup(func() { _ = e.Cluster.Resume() }) // one that goes on already does not mind
-		return e.Cluster.Pause()
-	case "resume":
-		return e.Cluster.Resume()
-	}
-	return fmt.Errorf("cannot %s an edge", c.args[0])
-}
-
-func hubPower(ctx context.Context, c call) error {
-	if len(c.args) < 1 {
-		return errors.New("wants start|stop|kill|wipe")
-	}
-	switch c.args[0] {
-	case "start":
-		return c.rig.Hub.Start(ctx, c.args[1:]...)
-	case "stop":
-		return c.rig.Hub.Stop()
-	case "kill":
-		c.rig.Hub.Kill()
-		return nil
-	case "wipe":
-		return c.rig.Hub.Wipe()
-	}
-	return fmt.Errorf("cannot %s the hub", c.args[0])
-}
-
 // runSkerry runs the CLI. Its output is the command's, for stdout and stderr to look at.
 func runSkerry(ctx context.Context, c call) error {
 	want := 0
@@ -478,22 +413,4 @@ func (c *call) folder(name string) (map[string]string, error) {
 		return err
 	})
 	return files, err
-}
-
-// deletePods deletes the Pods of a namespace that a selector picks:
-//
-//	deletepods CLUSTER NAMESPACE SELECTOR
-func deletePods(ctx context.Context, c call) error {
-	if len(c.args) != 3 {
-		return errors.New("wants CLUSTER NAMESPACE SELECTOR")
-	}
-	kube, err := c.kube(c.args[0])
-	if err != nil {
-		return err
-	}
-	pods, err := kube.Resource("pods", c.args[1])
-	if err != nil {
-		return err
-	}
-	return pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: c.args[2]})
 }
