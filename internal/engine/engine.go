@@ -265,6 +265,9 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 	if apply.Unauthorized(o.err) {
 		e.link.suspect = true
 	}
+	if s := e.link.session; s != nil && s == o.job.session {
+		s.inventories[o.job.owner] = o.inventory // an entry that comes back meets what is recorded now
+	}
 	en := e.entries[o.job.entry.Name]
 	if en == nil {
 		return
