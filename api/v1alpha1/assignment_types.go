@@ -6,9 +6,10 @@ import (
 
 // AssignmentSpec is what the hub decided for one cluster. Only the hub writes it.
 type AssignmentSpec struct {
-	// Entries holds one entry per Kustomization assigned to the cluster.
-	// +listType=map
-	// +listMapKey=name
+	// Entries holds one entry per Kustomization assigned to the cluster, each of another name. The
+	// list is atomic: who manages which field of which entry would be remembered at more cost than
+	// the entries themselves.
+	// +listType=atomic
 	// +optional
 	Entries []AssignmentEntry `json:"entries,omitempty"`
 }
@@ -26,10 +27,23 @@ type AssignmentEntry struct {
 	// +optional
 	Digest string `json:"digest,omitempty"`
 
+	// Change is the id of the change that brought the digest here.
+	// +optional
+	Change string `json:"change,omitempty"`
+
+	// AssignedAt is when the digest was assigned.
+	// +optional
+	AssignedAt *metav1.Time `json:"assignedAt,omitempty"`
+
+	// Fallback is what the cluster goes back to when the change that it was sent is undone.
+	// +optional
+	Fallback *Bundle `json:"fallback,omitempty"`
+
 	// Interval between two full verifications.
 	Interval metav1.Duration `json:"interval"`
-	// RetryInterval between two tries after a failure.
-	RetryInterval metav1.Duration `json:"retryInterval"`
+	// RetryInterval between two tries after a failure; interval when absent.
+	// +optional
+	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
 	// Timeout for the objects to become healthy.
 	Timeout metav1.Duration `json:"timeout"`
 
@@ -56,6 +70,7 @@ type AssignmentEntry struct {
 	// +optional
 	Remove bool `json:"remove,omitempty"`
 
+	// DeletionPolicy of an entry with remove; Delete when absent.
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
@@ -64,11 +79,17 @@ type AssignmentEntry struct {
 	RequestedAt string `json:"requestedAt,omitempty"`
 }
 
+// Bundle is a revision of a source as it was rendered for one cluster.
+type Bundle struct {
+	Revision string `json:"revision"`
+	// Digest of the rendered bundle: "sha256:<hex>".
+	Digest string `json:"digest"`
+}
+
 // AssignmentStatus is what the engine reports. Only the engine's side writes it.
 type AssignmentStatus struct {
 	// Entries holds one entry per entry of the spec that the engine has taken up.
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +optional
 	Entries []AssignmentEntryStatus `json:"entries,omitempty"`
 }
@@ -78,10 +99,10 @@ type AssignmentEntryStatus struct {
 	// Name of the Kustomization.
 	Name string `json:"name"`
 
-	// Revision that was attempted last.
+	// Revision that was attempted last; absent, with digest, when it is the one that was applied.
 	// +optional
 	Revision string `json:"revision,omitempty"`
-	// Digest that was attempted last.
+	// Digest that was attempted last; absent, with revision, when it is the one that was applied.
 	// +optional
 	Digest string `json:"digest,omitempty"`
 
@@ -117,6 +138,14 @@ type AssignmentEntryStatus struct {
 	// Removed says that an entry with remove has nothing left on the cluster.
 	// +optional
 	Removed bool `json:"removed,omitempty"`
+}
+
+// Attempted returns what was attempted last.
+func (s *AssignmentEntryStatus) Attempted() (revision, digest string) {
+	if s.Revision == "" && s.Digest == "" {
+		return s.AppliedRevision, s.AppliedDigest
+	}
+	return s.Revision, s.Digest
 }
 
 // Assignment is the contract between the hub's decisions and whoever applies them. There is one per

@@ -22,10 +22,38 @@ type ClusterSpec struct {
 	// +optional
 	Vars map[string]VarValue `json:"vars,omitempty"`
 
+	// VarsFrom names ConfigMaps and Secrets of this namespace whose data are vars too; a later one
+	// overrides an earlier one, and vars overrides them all. Keys that are no variable names are
+	// passed over.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	VarsFrom []SubstituteReference `json:"varsFrom,omitempty"`
+
+	// OnRemoval says what becomes of what stands on the cluster when this Cluster is deleted.
+	// +kubebuilder:default=Orphan
+	// +optional
+	OnRemoval RemovalPolicy `json:"onRemoval,omitempty"`
+
 	// Suspend leaves the cluster as it is.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// RemovalPolicy says what becomes of what stands on a cluster when its Cluster is deleted. Drain and
+// Orphan need the cluster's answer; one that does not answer is waited for for some minutes, and then
+// forgotten.
+// +kubebuilder:validation:Enum=Drain;Orphan;Forget
+type RemovalPolicy string
+
+const (
+	// RemovalDrain deletes all that was applied, and then what Skerry keeps there.
+	RemovalDrain RemovalPolicy = "Drain"
+	// RemovalOrphan leaves the objects, and takes the labels of Skerry from them and what it keeps
+	// there, so that another hub may take over.
+	RemovalOrphan RemovalPolicy = "Orphan"
+	// RemovalForget sends nothing to the cluster at all.
+	RemovalForget RemovalPolicy = "Forget"
+)
 
 // VarValue is the value of one variable.
 // +kubebuilder:validation:MaxLength=4096
@@ -69,6 +97,12 @@ type ClusterStatus struct {
 	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
 	// +optional
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+
+	// Shard that works on the cluster, "k/n", where several hubs share a fleet. It is written by the hub
+	// that takes the cluster, or gives it to another.
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]?/[1-9][0-9]?$`
+	// +optional
+	Shard string `json:"shard,omitempty"`
 }
 
 // Cluster is one edge cluster.

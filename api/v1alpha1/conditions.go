@@ -58,6 +58,16 @@ const (
 	ClustersUnreachable      = "ClustersUnreachable"
 	DependencyCycleReason    = "DependencyCycle"
 	InvalidSelectorReason    = "InvalidSelector"
+	// ClusterNotFoundReason says that spec.clusters.names names a Cluster that is not there.
+	ClusterNotFoundReason = "ClusterNotFound"
+	// InvalidRolloutReason says that spec.rollout cannot be followed: a time zone or schedule that
+	// does not exist, say.
+	InvalidRolloutReason = "InvalidRollout"
+	// RolloutHaltedReason says that a change failed on too many clusters, or was undone, and goes no
+	// further.
+	RolloutHaltedReason = "RolloutHalted"
+	// RolloutWaitingReason says that a change waits for a stage, a soak, a window or a person.
+	RolloutWaitingReason = "RolloutWaiting"
 )
 
 // Reasons of an entry of an Assignment, that come from the engine.
@@ -100,10 +110,17 @@ const (
 	InvalidKubeConfigReason = "InvalidKubeConfig"
 	// UnauthorizedReason says that the cluster does not accept the credentials.
 	UnauthorizedReason = "Unauthorized"
+	// UnexpectedAnswerReason says that what answers is no API server, or one that answers as none does:
+	// with a redirect, a web page, or more than was asked for.
+	UnexpectedAnswerReason = "UnexpectedAnswer"
 	// HubItselfReason says that the kubeconfig leads to the hub's own cluster.
 	HubItselfReason = "HubItself"
 	// DuplicateClusterReason says that another Cluster leads to the same cluster.
 	DuplicateClusterReason = "DuplicateCluster"
+	// RemovingReason says that the Cluster is deleted and what stands there is dealt with.
+	RemovingReason = "Removing"
+	// RetiringReason says that all of that is done, and the hub takes away the last of its own.
+	RetiringReason = "Retiring"
 	// AgentNotConnectedReason says that no agent has reported.
 	AgentNotConnectedReason = "AgentNotConnected"
 )

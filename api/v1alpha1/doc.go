@@ -50,8 +50,22 @@ const (
 	ReconcileRequestAnnotation = "skerry.dev/reconcile-requested-at"
 
 	// AllowPruneAnnotation on a Kustomization acknowledges, for the one revision that is its value,
-	// an empty build or a prune beyond the guard.
+	// an empty build or a prune beyond the guard; or, for the one selection that its value names
+	// ("clusters-1f2e3d4c"), that most clusters leave it.
 	AllowPruneAnnotation = "skerry.dev/allow-prune"
+
+	// RolloutPausedAnnotation with the value "true" on a Kustomization lets its rollout start no further
+	// cluster.
+	RolloutPausedAnnotation = "skerry.dev/rollout-paused"
+
+	// RolloutPromoteAnnotation on a Kustomization lets a stage of the change with the given id begin
+	// now, without soak and approval: "<id>/<stage>". "<id>/*" sends the change to every cluster,
+	// whatever fails, even when it was halted.
+	RolloutPromoteAnnotation = "skerry.dev/rollout-promote"
+
+	// RolloutUndoAnnotation on a Kustomization halts the change with the given id and sends every
+	// cluster that has it back to what it had before.
+	RolloutUndoAnnotation = "skerry.dev/rollout-undo"
 
 	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
 	// Kustomization. Its field manager is the lock that keeps two owners apart.

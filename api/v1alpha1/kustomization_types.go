@@ -36,6 +36,10 @@ type KustomizationSpec struct {
 	// +optional
 	Clusters *ClusterTargets `json:"clusters,omitempty"`
 
+	// Rollout says how a change reaches the clusters; absent, in three stages that stop by themselves.
+	// +optional
+	Rollout *Rollout `json:"rollout,omitempty"`
+
 	// Interval between two full verifications of each cluster, from 5s to 24h. Drift is corrected
 	// as it happens, whatever the interval.
 	// +kubebuilder:validation:Type=string
@@ -113,13 +117,13 @@ type KustomizationSpec struct {
 	// +optional
 	CommonMetadata *CommonMetadata `json:"commonMetadata,omitempty"`
 
-	// Patches are applied after the directory was rendered.
+	// Patches are applied after the directory was rendered, each to the clusters that it selects.
 	// +optional
-	Patches []kustomize.Patch `json:"patches,omitempty"`
+	Patches []Patch `json:"patches,omitempty"`
 
-	// Images replaces image names, tags and digests.
+	// Images replaces image names, tags and digests, each on the clusters that it selects.
 	// +optional
-	Images []kustomize.Image `json:"images,omitempty"`
+	Images []Image `json:"images,omitempty"`
 
 	// Components are directories, relative to path, of kustomize components.
 	// +optional
@@ -145,11 +149,39 @@ type SourceReference struct {
 	Name string `json:"name"`
 }
 
-// ClusterTargets selects Clusters of the same namespace.
+// ClusterTargets selects Clusters of the same namespace: those that the selector picks and those that
+// are named.
+// +kubebuilder:validation:XValidation:rule="has(self.selector) || has(self.names) && size(self.names) > 0",message="clusters needs a selector, names, or both; an empty selector picks every cluster but the hub's own"
 type ClusterTargets struct {
 	// Selector picks Clusters by label; an empty one picks every Cluster but the hub's own.
-	// +required
-	Selector metav1.LabelSelector `json:"selector"`
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+
+	// Names of Clusters.
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	Names []string `json:"names,omitempty"`
+}
+
+// Patch is a patch of kustomize, for some clusters or for all.
+type Patch struct {
+	kustomize.Patch `json:",inline"`
+
+	// ClusterSelector picks the clusters, by label, that the patch is for; absent, all.
+	// +optional
+	ClusterSelector *metav1.LabelSelector `json:"clusterSelector,omitempty"`
+}
+
+// Image is an image replacement of kustomize, for some clusters or for all.
+type Image struct {
+	kustomize.Image `json:",inline"`
+
+	// ClusterSelector picks the clusters, by label, that the replacement is for; absent, all.
+	// +optional
+	ClusterSelector *metav1.LabelSelector `json:"clusterSelector,omitempty"`
 }
 
 // CommonMetadata is added to every object.
@@ -225,6 +257,10 @@ type KustomizationStatus struct {
 	// +kubebuilder:validation:MaxItems=5
 	// +optional
 	History []HistoryEntry `json:"history,omitempty"`
+
+	// Rollout says where the rollout of the last change stands.
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
 
 	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
 	// +optional

@@ -28,11 +28,31 @@ const (
 	writeTimeout  = 3 * time.Second
 )
 
+// A status is written again only after restFactor times as long as its last write took, or restEntry
+// for each entry beyond restFree, and restMax at most. Each write carries all entries: when the API server is slow, fewer and fuller writes are what
+// makes it faster, and when it is fast, nobody notices.
+const (
+	restFactor = 4
+	restEntry  = 25 * time.Millisecond
+	restFree   = 4
+	restMax    = 3 * time.Second
+)
+
 // Options are what a Reconciler works with.
 type Options struct {
 	Hub  hubside.Hub
 	Pool engine.Pooled
 	Now  func() time.Time
+	// Share says which Clusters this process works on; nil for all.
+	Share Share
+}
+
+// Share says which Clusters this process works on, where several share a fleet.
+type Share interface {
+	// First says whether this process also sees to what belongs to no Cluster.
+	First() bool
+	// Enter begins work on a Cluster that is this process's; leave ends it.
+	Enter(key engine.Key) (leave func(), ok bool)
 }
 
 // Reconciler reconciles Assignments.
@@ -48,6 +68,8 @@ type Reconciler struct {
 type written struct {
 	uid     types.UID
 	entries []v1alpha1.AssignmentEntryStatus
+	// rest is when it may be written again.
+	rest time.Time
 }
 
 // New returns a Reconciler.
@@ -58,6 +80,14 @@ func New(o Options) *Reconciler {
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
 // block.
 func (r *Reconciler) Changed(key engine.Key) { r.bell.Ring(key) }
+
+// Lost says that this process does not work on a cluster any more: what it wrote last says nothing
+// about what the status says when it does again.
+func (r *Reconciler) Lost(key engine.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.wrote, key)
+}
 
 // Reconcile hands over one Assignment and takes the report on it.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -74,7 +104,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
 		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
-	case err != nil || !ownedBy(a, c.UID):
+	case err != nil && r.Share != nil && !r.Share.First():
+		r.release(req.NamespacedName)
+		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, r.drop(ctx, a)
+	}
+	if r.Share != nil {
+		leave, ours := r.Share.Enter(req.NamespacedName)
+		if !ours {
+			return reconcile.Result{}, nil
+		}
+		defer leave()
+	}
+	switch {
+	case !ownedBy(a, c.UID):
 		return reconcile.Result{}, r.drop(ctx, a)
 	case c.Spec.Agent != nil:
 		return reconcile.Result{}, nil // the agent reads and reports by itself
@@ -124,8 +168,13 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	if !told {
 		return reconcile.Result{}, nil
 	}
-	if wait := pause(r.last(a), entries, r.Now()); wait != 0 {
+	began := r.Now()
+	last := r.last(a)
+	if wait := pause(last.entries, entries, began); wait != 0 {
 		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
+	}
+	if wait := last.rest.Sub(began); wait > 0 && wait <= restMax { // more is a clock that was set back
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	patch, err := statusPatch(a, entries)
 	if err != nil {
@@ -136,20 +185,22 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	if err := r.Hub.Status().Patch(ctx, a.DeepCopy(), patch, client.DisableReadYourWritesConsistency); err != nil {
 		return hubside.Again(fmt.Errorf("cannot write status: %w", err))
 	}
+	ended := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wrote[key] = written{a.UID, entries}
+	rest := max(restFactor*ended.Sub(began), time.Duration(max(len(entries)-restFree, 0))*restEntry)
+	r.wrote[key] = written{a.UID, entries, ended.Add(min(rest, restMax))}
 	return reconcile.Result{}, nil
 }
 
 // last returns what the status says, by the memory of this process or else by the cache.
-func (r *Reconciler) last(a *v1alpha1.Assignment) []v1alpha1.AssignmentEntryStatus {
+func (r *Reconciler) last(a *v1alpha1.Assignment) written {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w, ok := r.wrote[client.ObjectKeyFromObject(a)]; ok && w.uid == a.UID {
-		return w.entries
+		return w
 	}
-	return a.Status.Entries
+	return written{uid: a.UID, entries: a.Status.Entries}
 }
 
 func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatus) (client.Patch, error) {

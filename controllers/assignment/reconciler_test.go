@@ -43,6 +43,7 @@ type world struct {
 	pool   *pool
 	now    time.Time
 	writes int
+	took   time.Duration // that a write takes
 	r      *Reconciler
 }
 
@@ -56,6 +57,7 @@ func start(t *testing.T, objects ...client.Object) *world {
 	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Assignment{}).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			w.writes++
+			w.now = w.now.Add(w.took)
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		}}).Build()
 	w.r = New(Options{Hub: hubside.Hub{Client: w.client}, Pool: w.pool, Now: func() time.Time { return w.now }})
@@ -133,6 +135,33 @@ func TestHandsOverAndWritesWhatIsNews(t *testing.T) {
 	w.pool.report = nil
 	if w.reconcile(); w.writes != 4 {
 		t.Errorf("an entry that is gone: %d writes", w.writes)
+	}
+}
+
+// TestSlowWritesAreFewer: what an API server under load takes long for is not asked of it at once
+// again, and is not forgotten either.
+func TestSlowWritesAreFewer(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1"))
+	w.took = 100 * time.Millisecond
+	say := func(message string) {
+		w.pool.report = []v1alpha1.AssignmentEntryStatus{{Name: "apps", Ready: metav1.ConditionUnknown, Reason: "Progressing", Message: message}}
+	}
+	say("first")
+	w.reconcile()
+	say("second")
+	if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != 400*time.Millisecond {
+		t.Fatalf("after a write of 100 ms: %d writes, again after %v; want 1, and again after 400 ms", w.writes, res.RequeueAfter)
+	}
+	say("third")
+	w.now = w.now.Add(400 * time.Millisecond)
+	w.took = time.Minute
+	w.reconcile()
+	if a, err := w.get(); err != nil || w.writes != 2 || a.Status.Entries[0].Message != "third" {
+		t.Fatalf("%d writes, and the status is %v (%v); want the second with the third report", w.writes, a.Status.Entries, err)
+	}
+	say("fourth")
+	if res := w.reconcile(); res.RequeueAfter != restMax {
+		t.Errorf("after a write of a minute again after %v, want %v", res.RequeueAfter, restMax)
 	}
 }
 

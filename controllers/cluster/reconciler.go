@@ -34,6 +34,10 @@ type Options struct {
 	// Local reaches the hub's own cluster.
 	Local *rest.Config
 	Now   func() time.Time
+	// Share says which Clusters this process works on; nil for all.
+	Share Share
+	// Patience is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
+	Patience time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
 	Connected func(engine.Key)
 	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
@@ -62,6 +66,9 @@ func New(o Options) *Reconciler {
 	if o.Connected == nil {
 		o.Connected = func(engine.Key) {}
 	}
+	if o.Patience == 0 {
+		o.Patience = patience
+	}
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
@@ -86,10 +93,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	before := &v1alpha1.Cluster{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.gone(req.NamespacedName)
-			return reconcile.Result{}, nil
+			return reconcile.Result{}, r.notThere(ctx, req.NamespacedName)
 		}
 		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
+	}
+	if ours, result, err := r.ours(ctx, req.NamespacedName, before); !ours || err != nil {
+		return result, err
+	}
+	if !before.DeletionTimestamp.IsZero() {
+		return r.remove(ctx, req.NamespacedName, before)
+	}
+	if err := r.addFinalizer(ctx, before); err != nil {
+		return hubside.Again(err)
 	}
 	facts, err := r.connect(ctx, req.NamespacedName, before)
 	if err != nil {

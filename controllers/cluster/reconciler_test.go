@@ -37,6 +37,9 @@ type pool struct {
 	connects     int
 	verified     int
 	disconnected int
+	retired      int
+	retireErr    error
+	retire       func() error
 }
 
 func (p *pool) State(engine.Key) (engine.State, bool) { return p.state, p.conn != nil }
@@ -54,6 +57,7 @@ type world struct {
 	now       time.Time
 	gets      int // of Secrets' contents
 	connected int
+	funcs     interceptor.Funcs
 	r         *Reconciler
 }
 
@@ -66,12 +70,22 @@ func start(t *testing.T, objects ...client.Object) *world {
 		}
 	}
 	w := &world{t: t, pool: &pool{}, now: time.Unix(10000, 0)}
-	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Cluster{}).
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Cluster{}, &v1alpha1.Assignment{}).
 		WithInterceptorFuncs(interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if _, whole := o.(*corev1.Secret); whole {
 				w.gets++
 			}
 			return c.Get(ctx, k, o, opts...)
+		}, Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if f := w.funcs.Patch; f != nil {
+				return f(ctx, c, o, p, opts...)
+			}
+			return c.Patch(ctx, o, p, opts...)
+		}, SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			if f := w.funcs.SubResourceUpdate; f != nil {
+				return f(ctx, c, sub, o, opts...)
+			}
+			return c.SubResource(sub).Update(ctx, o, opts...)
 		}}).Build()
 	w.r = New(Options{
 		Hub: hubside.Hub{Client: w.client}, Direct: hubside.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(100),

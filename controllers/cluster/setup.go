@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -26,8 +27,9 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
-		For(&v1alpha1.Cluster{}, builder.WithPredicates(hubside.Asked())).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubside.Asked(), handedOver()))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
 		WatchesRawSource(&r.bell).
 		WithOptions(hubside.Options(concurrency)).
 		Complete(r)
@@ -47,4 +49,14 @@ func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []recon
 		return nil
 	}
 	return hubside.RequestsFor[v1alpha1.Cluster](list.Items)
+}
+
+// ofAssignment wakes a deleted Cluster when its Assignment changes; the others need not know.
+func (r *Reconciler) ofAssignment(ctx context.Context, a client.Object) []reconcile.Request {
+	key := client.ObjectKeyFromObject(a)
+	c := &v1alpha1.Cluster{}
+	if err := r.Hub.Get(ctx, key, c, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil || c.DeletionTimestamp.IsZero() {
+		return nil // one that is gone has nothing to wait for
+	}
+	return []reconcile.Request{{NamespacedName: key}}
 }

@@ -2,6 +2,7 @@ package hubside
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -22,13 +23,17 @@ func Asked() predicate.Predicate {
 			return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 				e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
 				e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
-				annotation(e, v1alpha1.ReconcileRequestAnnotation) || annotation(e, v1alpha1.AllowPruneAnnotation)
+				slices.ContainsFunc(asking, func(name string) bool {
+					return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
+				})
 		},
 	}
 }
 
-func annotation(e event.UpdateEvent, name string) bool {
-	return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
+// asking are the annotations by which a person asks for something.
+var asking = []string{
+	v1alpha1.ReconcileRequestAnnotation, v1alpha1.AllowPruneAnnotation,
+	v1alpha1.RolloutPausedAnnotation, v1alpha1.RolloutPromoteAnnotation, v1alpha1.RolloutUndoAnnotation,
 }
 
 // Moved passes every real change, and not that a cache looks through its objects again.

@@ -24,6 +24,10 @@ const (
 	writeTimeout = 10 * time.Second
 	// writeTries is how often one is tried when others change it meanwhile.
 	writeTries = 5
+	// companyWait is how long a write waits for each other Kustomization that is at work, so that they
+	// go together; maxCompanyWait bounds it. One that is alone waits for nobody.
+	companyWait    = 10 * time.Millisecond
+	maxCompanyWait = 500 * time.Millisecond
 )
 
 // assignments writes the specs of Assignments. Many Kustomizations write one Assignment at the same
@@ -32,6 +36,8 @@ const (
 type assignments struct {
 	hub    hubside.Hub
 	direct hubside.Direct
+	// company returns how many others are about to write as well.
+	company func() int
 
 	mu     sync.Mutex
 	queues map[types.NamespacedName]*queue
@@ -55,8 +61,8 @@ type change struct {
 	entry   *v1alpha1.AssignmentEntry // nil drops it
 }
 
-func newAssignments(hub hubside.Hub, direct hubside.Direct) *assignments {
-	return &assignments{hub: hub, direct: direct, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
+func newAssignments(hub hubside.Hub, direct hubside.Direct, company func() int) *assignments {
+	return &assignments{hub: hub, direct: direct, company: company, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
 }
 
 // write returns when the change has been written, or could not be.
@@ -74,6 +80,7 @@ func (a *assignments) write(ctx context.Context, c change) error {
 	q.busy = true
 	a.mu.Unlock()
 	if lead {
+		pause(ctx, min(time.Duration(a.company())*companyWait, maxCompanyWait))
 		a.drain(context.WithoutCancel(ctx), key, q)
 	}
 	select {
@@ -81,6 +88,18 @@ func (a *assignments) write(ctx context.Context, c change) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

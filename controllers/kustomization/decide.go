@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,8 +21,13 @@ type decision struct {
 	revision  string // that was to be rendered; empty when it was not tried
 	err       error  // spoken, of the Kustomization as a whole
 	noTargets string
+	selection error // spoken: what is wrong with who is selected; those that are go on
+	guarded   bool  // nobody joins or leaves
 	targets   []*target
 	leaving   []leaver
+
+	rollout *v1alpha1.RolloutStatus // nil: as it was
+	checkAt time.Time               // when the planner is to be asked again; zero: when something changes
 
 	createHub bool
 	// silent says that there is nothing to report: a watch is about to tell more.
@@ -40,6 +44,7 @@ type target struct {
 	digest string // of the bundle; empty when there is none
 	err    error  // spoken: why there is none, for this cluster alone
 	want   *v1alpha1.AssignmentEntry
+	held   string // why it does not get what was rendered now
 }
 
 // leaver is a cluster that has an entry and is not selected.
@@ -60,6 +65,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	if d.over() {
 		return d, nil
 	}
+	d.guard(o)
 	if cycle := fleet.Cycle(o.ks, o.all); cycle != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
 		d.keep(o)
@@ -72,8 +78,10 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 		d.keep(o)
 		return d, nil
 	}
-	d.assign(o)
-	d.leaving = leavers(o, d.targets)
+	if err := r.assign(ctx, o, d); err != nil {
+		return nil, err
+	}
+	d.leaving = d.unguarded(o, leavers(o, d.targets))
 	return d, nil
 }
 
@@ -86,7 +94,7 @@ func decideTargets(o *observed) *decision {
 	if err != nil {
 		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
 	}
-	d := &decision{noTargets: selection.Message, createHub: selection.MissingHub, silent: selection.MissingHub}
+	d := &decision{noTargets: selection.Message, selection: notFound(selection.NotFound), createHub: selection.MissingHub, silent: selection.MissingHub}
 	for _, t := range selection.Targets {
 		d.targets = append(d.targets, &target{Target: t})
 	}
@@ -165,21 +173,16 @@ func (d *decision) keep(o *observed) {
 	}
 }
 
-// assign decides the entries of the targets. Where nothing could be rendered, the entry keeps its
-// revision; what else the spec says still holds.
-func (d *decision) assign(o *observed) {
-	for _, t := range d.targets {
-		have := o.assigned[t.Name]
-		switch {
-		case d.err == nil && t.err == nil && have.entry == nil && have.status != nil && have.status.Removed:
-			// What an engine said of an entry that is gone must not be taken for a word on the new one.
-			t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
-		case d.err == nil && t.err == nil:
-			t.want = entry(o.ks, d.revision, t.digest)
-		case have.entry != nil:
-			t.want = entry(o.ks, have.entry.Revision, have.entry.Digest)
-		}
+// assign decides the entries of the targets: by the rollout, or, where nothing could be rendered, at
+// the revision that they have.
+func (r *Reconciler) assign(ctx context.Context, o *observed, d *decision) error {
+	if d.err == nil && len(d.targets) > 0 {
+		return r.roll(ctx, o, d)
 	}
+	for _, t := range d.targets {
+		d.stay(o, t)
+	}
+	return nil
 }
 
 func decideSuspended(o *observed) *decision {
@@ -238,10 +241,10 @@ func leavers(o *observed, targets []*target) []leaver {
 
 // facts are what is known once the decision is carried out.
 func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
-	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, NoTargets: d.noTargets}
+	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt}
 	for _, t := range d.targets {
 		f.Targets = append(f.Targets, report.TargetFacts{
-			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Wanted: t.want,
+			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Wanted: t.want, Held: t.held,
 			Conditions: o.byName[t.Name].Status.Conditions, Reported: o.assigned[t.Name].status,
 		})
 		if d.err != nil {
@@ -262,5 +265,5 @@ func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
 
 // changed says whether an entry has to be written.
 func changed(have, want *v1alpha1.AssignmentEntry) bool {
-	return want != nil && (have == nil || !equality.Semantic.DeepEqual(have, want))
+	return want != nil && (have == nil || !sameEntry(have, want))
 }

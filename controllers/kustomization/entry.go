@@ -1,6 +1,8 @@
 package kustomization
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -11,19 +13,18 @@ import (
 func entry(ks *v1alpha1.Kustomization, revision, digest string) *v1alpha1.AssignmentEntry {
 	spec := &ks.Spec
 	return &v1alpha1.AssignmentEntry{
-		Name:           ks.Name,
-		Revision:       revision,
-		Digest:         digest,
-		Interval:       spec.Interval,
-		RetryInterval:  orDuration(spec.RetryInterval, spec.Interval),
-		Timeout:        orDuration(spec.Timeout, spec.Interval),
-		Prune:          orBool(spec.Prune, true),
-		Force:          spec.Force,
-		Wait:           orBool(spec.Wait, true),
-		DependsOn:      fleet.Dependencies(ks),
-		AllowPrune:     revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
-		DeletionPolicy: policy(ks),
-		RequestedAt:    ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
+		Name:          ks.Name,
+		Revision:      revision,
+		Digest:        digest,
+		Interval:      spec.Interval,
+		RetryInterval: spec.RetryInterval,
+		Timeout:       orDuration(spec.Timeout, spec.Interval),
+		Prune:         orBool(spec.Prune, true),
+		Force:         spec.Force,
+		Wait:          orBool(spec.Wait, true),
+		DependsOn:     fleet.Dependencies(ks),
+		AllowPrune:    revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
+		RequestedAt:   ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
 	}
 }
 
@@ -46,4 +47,19 @@ func orBool(b *bool, other bool) bool {
 		return other
 	}
 	return *b
+}
+
+// sameEntry says whether two entries are equal. A reconcile asks it for each of a thousand clusters,
+// which reflection would make its main work.
+func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
+	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
+		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
+		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
+		a.Prune == b.Prune && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
+		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
+		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt
+}
+
+func samePointer[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/report"
 )
 
 // observed is all that one reconcile read. What comes from the cache is shared and not changed.
@@ -28,6 +25,9 @@ type observed struct {
 	source   *v1alpha1.GitRepository // nil when there is none
 	from     []map[string]string     // data of substituteFrom, in order
 	missing  error                   // spoken: why from is not complete
+
+	contents map[reference]*content // looked up by this reconcile; nil for what is not there
+	earlier  map[reference]*content // by the one before it; holds them until this one is over
 }
 
 // assigned is what one Assignment holds of the Kustomization.
@@ -61,7 +61,7 @@ func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*
 	case !apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("cannot read GitRepository: %w", err)
 	}
-	return o, r.observeVariables(ctx, o)
+	return o, r.observeSubstitutes(ctx, o)
 }
 
 // shared lets a list share its objects with the cache.
@@ -117,60 +117,6 @@ func statusOf(a *v1alpha1.Assignment, name string) *v1alpha1.AssignmentEntryStat
 	}
 	return nil
 }
-
-// observeVariables reads the ConfigMaps and Secrets of substituteFrom, each once for each version.
-func (r *Reconciler) observeVariables(ctx context.Context, o *observed) error {
-	if o.ks.Spec.PostBuild == nil {
-		o.memo.variables = nil
-		return nil
-	}
-	kept := map[v1alpha1.SubstituteReference]variables{}
-	for _, ref := range o.ks.Spec.PostBuild.SubstituteFrom {
-		v, err := r.variables(ctx, o, ref)
-		switch {
-		case err == nil:
-			kept[ref] = v
-			o.from = append(o.from, v.data)
-		case !apierrors.IsNotFound(err):
-			return fmt.Errorf("cannot read %s of substituteFrom: %w", ref.Kind, err)
-		case !ref.Optional:
-			o.missing = &report.Waiting{
-				Reason: v1alpha1.SubstitutionFailedReason,
-				Err:    fmt.Errorf("there is no %s %s, which substituteFrom names", ref.Kind, ref.Name),
-			}
-		}
-	}
-	o.memo.variables = kept
-	return nil
-}
-
-func (r *Reconciler) variables(ctx context.Context, o *observed, ref v1alpha1.SubstituteReference) (variables, error) {
-	name := types.NamespacedName{Namespace: o.key.Namespace, Name: ref.Name}
-	meta := &metav1.PartialObjectMetadata{}
-	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(ref.Kind))
-	if err := r.Hub.Get(ctx, name, meta); err != nil {
-		return variables{}, err
-	}
-	if last, ok := o.memo.variables[ref]; ok && last.version == version(meta) {
-		return last, nil
-	}
-	if ref.Kind == "ConfigMap" {
-		config := &corev1.ConfigMap{}
-		err := r.Direct.Get(ctx, name, config)
-		return variables{version(config), config.Data}, err
-	}
-	secret := &corev1.Secret{}
-	if err := r.Direct.Get(ctx, name, secret); err != nil {
-		return variables{}, err
-	}
-	data := make(map[string]string, len(secret.Data))
-	for k, v := range secret.Data {
-		data[k] = string(v)
-	}
-	return variables{version(secret), data}, nil
-}
-
-func version(o metav1.Object) string { return string(o.GetUID()) + "/" + o.GetResourceVersion() }
 
 // commitOf returns the commit of a revision: the digits behind the last "sha1:".
 func commitOf(revision string) string {

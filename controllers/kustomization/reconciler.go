@@ -9,7 +9,9 @@ package kustomization
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -45,6 +47,8 @@ type Options struct {
 
 // Bundles is a store of rendered bundles by digest.
 type Bundles interface {
+	// Verify looks at what is on the disk, and forgets a bundle that is damaged or gone.
+	Verify(digest string)
 	// Put stores a bundle and returns its digest.
 	Put(*object.Bundle) (string, error)
 	// Has says whether a bundle is there, and keeps it there long enough to be assigned.
@@ -55,6 +59,9 @@ type Bundles interface {
 type Reconciler struct {
 	Options
 	assignments *assignments
+	contents    contents      // of ConfigMaps and Secrets
+	atWork      atomic.Int32  // reconciles
+	renders     chan struct{} // a place for each that may be under way: they need the processor, and memory
 
 	mu    sync.Mutex
 	memos map[types.NamespacedName]*memo
@@ -62,11 +69,16 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, assignments: newAssignments(o.Hub, o.Direct), memos: map[types.NamespacedName]*memo{}}
+	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	r.assignments = newAssignments(o.Hub, o.Direct, func() int { return int(r.atWork.Load()) - 1 })
+	return r
 }
 
 // Reconcile brings one Kustomization to its clusters and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	r.atWork.Add(1)
+	defer r.atWork.Add(-1)
+	defer r.took(req.NamespacedName, r.Now())
 	before := &v1alpha1.Kustomization{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -131,6 +143,36 @@ func (r *Reconciler) memo(key types.NamespacedName) *memo {
 		r.memos[key] = m
 	}
 	return m
+}
+
+// took notes how long a reconcile took that began at start.
+func (r *Reconciler) took(key types.NamespacedName, start time.Time) {
+	took := r.Now().Sub(start)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.memos[key]; m != nil {
+		m.took = took
+	}
+}
+
+const (
+	// restingPart is how many times as long as its last reconcile a Kustomization rests before what
+	// clusters report wakes it again, and maxRest bounds that: a thousand clusters that report one
+	// after the other must not cost a thousand roll-ups over all of them.
+	restingPart = 4
+	maxRest     = time.Second
+	// noRest is a reconcile so short that a rest would only delay the next.
+	noRest = 4 * time.Millisecond
+)
+
+func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.memos[key]
+	if m == nil || m.took < noRest {
+		return 0
+	}
+	return min(restingPart*m.took, maxRest)
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

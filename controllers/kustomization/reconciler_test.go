@@ -65,7 +65,7 @@ func TestEntryHasTheOptions(t *testing.T) {
 	}{
 		"defaults": {
 			func(*v1alpha1.Kustomization) {},
-			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: d(10 * time.Minute), Timeout: d(10 * time.Minute), Prune: true, Wait: true, DeletionPolicy: "Delete"},
+			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), Timeout: d(10 * time.Minute), Prune: true, Wait: true},
 		},
 		"everything": {
 			func(k *v1alpha1.Kustomization) {
@@ -74,14 +74,14 @@ func TestEntryHasTheOptions(t *testing.T) {
 				k.Spec.DependsOn = []meta.LocalObjectReference{{Name: "infra"}}
 				k.Annotations = map[string]string{v1alpha1.AllowPruneAnnotation: "main@sha1:1", v1alpha1.ReconcileRequestAnnotation: "now"}
 			},
-			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: retry, Timeout: timeout, Force: true, DeletionPolicy: "Orphan",
+			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: &retry, Timeout: timeout, Force: true,
 				DependsOn: []string{"infra"}, AllowPrune: true, RequestedAt: "now"},
 		},
 		"leave to prune another revision": {
 			func(k *v1alpha1.Kustomization) {
 				k.Annotations = map[string]string{v1alpha1.AllowPruneAnnotation: "main@sha1:0"}
 			},
-			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: d(10 * time.Minute), Timeout: d(10 * time.Minute), Prune: true, Wait: true, DeletionPolicy: "Delete"},
+			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), Timeout: d(10 * time.Minute), Prune: true, Wait: true},
 		},
 	}
 	for name, tt := range tests {
@@ -91,6 +91,7 @@ func TestEntryHasTheOptions(t *testing.T) {
 			w.reconcile()
 			got := w.entry("edge-1")
 			tt.want.Name, tt.want.Revision, tt.want.Digest = "apps", "main@sha1:1", got.Digest
+			tt.want.Change, tt.want.AssignedAt = w.get().Status.Rollout.ID, &metav1.Time{Time: w.now}
 			if diff := cmp.Diff(&tt.want, got); diff != "" {
 				t.Errorf("entry (-want +got):\n%s", diff)
 			}
@@ -187,7 +188,7 @@ func TestVariablesOfEachCluster(t *testing.T) {
 		cluster("edge-1"), cluster("edge-2"))
 	w.push("1", "apps/web.yaml", configMap("web", "${cluster_name} ${own} ${a} ${b}"))
 	w.reconcile()
-	expect(t, "ready", w.ready(), "False SubstitutionFailed: there is no Secret more, which substituteFrom names")
+	expect(t, "ready", w.ready(), "False SubstitutionFailed: there is no ConfigMap vars, which substituteFrom names")
 	expect(t, "revisions", w.revisions(), "")
 
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "vars"}, Data: map[string]string{"a": "A", "b": "overridden"}}
@@ -349,7 +350,7 @@ func TestDeselectedClusters(t *testing.T) {
 	w.answer("edge-1")
 	w.answer("edge-2")
 	w.edit(func(k *v1alpha1.Kustomization) {
-		k.Spec.Clusters.Selector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "x", Operator: "Exists"}}}
+		k.Spec.Clusters.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "x", Operator: "Exists"}}}
 		k.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
 	})
 	one := &v1alpha1.Cluster{}
@@ -373,7 +374,7 @@ func TestDeselectedClusters(t *testing.T) {
 	expect(t, "removed", w.revisions(), "edge-1=1")
 
 	// Selected again while the engine still says "removed" of the entry that went.
-	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Clusters.Selector = metav1.LabelSelector{} })
+	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Clusters.Selector = &metav1.LabelSelector{} })
 	w.reconcile()
 	expect(t, "while the old one is remembered", w.revisions(), "edge-1=1")
 	w.answer("edge-2") // forgotten
@@ -382,14 +383,16 @@ func TestDeselectedClusters(t *testing.T) {
 }
 
 func TestReselectedBeforeItWasRemoved(t *testing.T) {
-	none := &v1alpha1.ClusterTargets{Selector: metav1.LabelSelector{MatchLabels: map[string]string{"no": "body"}}}
+	none := &v1alpha1.ClusterTargets{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"no": "body"}}}
 	w := newWorld(t, kustomization(), cluster("edge-1"))
 	w.push("1", "apps/web.yaml", configMap("web", "one"))
 	w.reconcile()
 	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Clusters = none })
 	w.reconcile()
 	expect(t, "revisions", w.revisions(), "edge-1=1(remove)")
-	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Clusters = &v1alpha1.ClusterTargets{} })
+	w.edit(func(k *v1alpha1.Kustomization) {
+		k.Spec.Clusters = &v1alpha1.ClusterTargets{Selector: &metav1.LabelSelector{}}
+	})
 	w.reconcile()
 	expect(t, "revisions", w.revisions(), "edge-1=1")
 }

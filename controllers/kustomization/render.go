@@ -6,18 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/git"
-	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
+	"github.com/skerry-dev/skerry/internal/variant"
 )
 
 // renderTimeout bounds one render. The limits on its input bound it far below, on any machine.
@@ -25,41 +25,66 @@ const renderTimeout = time.Minute
 
 // memo is what the reconciles of one Kustomization remember for each other. One runs at a time.
 type memo struct {
-	rendered  map[string]rendered // by cluster
-	variables map[v1alpha1.SubstituteReference]variables
+	took     time.Duration       // the last reconcile
+	rendered map[string]rendered // by cluster
+	contents map[reference]*content
 }
 
 // rendered says that an input gave a bundle.
 type rendered struct {
 	input  [sha256.Size]byte
 	digest string
+	// from tells what the input was worked out from: as long as it is the same, the input is.
+	from origin
 }
 
-// variables is the content of a ConfigMap or Secret at a version.
-type variables struct {
+// origin is a version of a Cluster, and the digest of what is the same for all clusters.
+type origin struct {
+	uid     types.UID
 	version string
-	data    map[string]string
+	shared  [sha256.Size]byte
 }
 
 // render fills in the digests of the targets' bundles, all of which are in the store when it
 // returns, and the errors of those that have none. Its own error is one of all.
 func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, targets []*target) error {
+	r.distrust(o)
 	options := r.options(o)
 	base, err := digestOf(artifact.Digest, options)
 	if err != nil {
 		return err
 	}
+	shared, err := digestOf(base, o.ks.Spec.Patches, o.ks.Spec.Images)
+	if err != nil {
+		return err
+	}
 	done := make(map[string]rendered, len(targets))
 	var todo []*target
-	inputs := map[string][sha256.Size]byte{}
+	inputs := map[string]rendered{}
 	for _, t := range targets {
-		input, err := digestOf(base, t.Vars)
+		c := o.byName[t.Name]
+		from := origin{c.UID, c.ResourceVersion, shared}
+		if last, ok := o.memo.rendered[t.Name]; ok && last.from == from && len(c.Spec.VarsFrom) == 0 && r.Bundles.Has(last.digest) {
+			t.digest, done[t.Name] = last.digest, last
+			continue
+		}
+		if err := r.takeVars(ctx, o, t); err != nil {
+			return err
+		}
+		own, err := variant.For(options, o.ks, t.Target)
 		if err != nil {
 			return err
 		}
-		inputs[t.Name] = input
+		if t.err != nil {
+			continue
+		}
+		input, err := digestOf(base, own.Vars, own.Secret, own.Patches, own.Images)
+		if err != nil {
+			return err
+		}
+		inputs[t.Name] = rendered{input: input, from: from}
 		if last, ok := o.memo.rendered[t.Name]; ok && last.input == input && r.Bundles.Has(last.digest) {
-			t.digest, done[t.Name] = last.digest, last
+			t.digest, done[t.Name] = last.digest, rendered{input, last.digest, from}
 			continue
 		}
 		todo = append(todo, t)
@@ -71,11 +96,23 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 	}
 	for _, t := range todo {
 		if t.err == nil {
-			done[t.Name] = rendered{inputs[t.Name], t.digest}
+			made := inputs[t.Name]
+			made.digest = t.digest
+			done[t.Name] = made
 		}
 	}
 	o.memo.rendered = done
 	return nil
+}
+
+// distrust verifies the bundles that were not found for a cluster: whoever looked there may be a process
+// that only reads, and leaves it to this one to forget what is damaged or gone.
+func (r *Reconciler) distrust(o *observed) {
+	for _, a := range o.assigned {
+		if a.entry != nil && a.status != nil && a.status.Reason == v1alpha1.BundleNotFoundReason {
+			r.Bundles.Verify(a.entry.Digest)
+		}
+	}
 }
 
 func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options build.Options, targets []*target) error {
@@ -88,18 +125,27 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range targets {
-		group.Go(func() error { return r.renderOne(ctx, files, options, t) })
+		group.Go(func() error { return r.renderOne(ctx, files, options, o.ks, t) })
 	}
 	return group.Wait()
 }
 
 // renderOne renders for one cluster. Clusters with the same input share one render: that is the
 // build cache's affair.
-func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, options build.Options, t *target) error {
-	options.Vars = t.Vars
-	result, err := r.Build(ctx, files, options)
+func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared build.Options, ks *v1alpha1.Kustomization, t *target) error {
+	options, err := variant.For(shared, ks, t.Target)
 	if err != nil {
-		t.err = explainBuild(err)
+		return err
+	}
+	select {
+	case r.renders <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	result, err := r.Build(ctx, files, options)
+	<-r.renders
+	if err != nil {
+		t.err = variant.Explain(err)
 		if !report.Spoken(t.err) {
 			return t.err
 		}
@@ -116,30 +162,9 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, options bu
 	return nil
 }
 
-// options are those of a render, but for the variables of the cluster. The owner label is part of
-// what is rendered, so that a bundle is encoded once and applied as it is.
+// options are those of a render, but for what differs between clusters.
 func (r *Reconciler) options(o *observed) build.Options {
-	spec := &o.ks.Spec
-	options := build.Options{
-		Path:            spec.Path,
-		TargetNamespace: spec.TargetNamespace,
-		NamePrefix:      spec.NamePrefix,
-		NameSuffix:      spec.NameSuffix,
-		Patches:         spec.Patches,
-		Images:          spec.Images,
-		Components:      spec.Components,
-	}
-	labels := map[string]string{}
-	if spec.CommonMetadata != nil {
-		maps.Copy(labels, spec.CommonMetadata.Labels)
-		options.CommonMetadata.Annotations = spec.CommonMetadata.Annotations
-	}
-	labels[v1alpha1.OwnerLabel] = object.Owner{Hub: r.HubID, Namespace: o.key.Namespace, Name: o.key.Name}.Label()
-	options.CommonMetadata.Labels = labels
-	if spec.PostBuild != nil {
-		options.PostBuild = &build.PostBuild{Substitute: spec.PostBuild.Substitute, SubstituteFrom: o.from}
-	}
-	return options
+	return variant.Shared(o.ks, r.HubID, o.from)
 }
 
 // digestOf digests values that JSON can hold.
@@ -161,16 +186,4 @@ func explainTree(err error) error {
 		return fmt.Errorf("cannot read the commit: %w", err)
 	}
 	return &report.Transient{Reason: v1alpha1.FailedReason, Err: fmt.Errorf("cannot read the commit: %w", err)}
-}
-
-// explainBuild: the same input fails the same way, so that only a commit or an edit helps.
-func explainBuild(err error) error {
-	failed := new(build.Error)
-	switch {
-	case !errors.As(err, &failed):
-		return err
-	case failed.Reason == build.Timeout:
-		return &report.Transient{Reason: string(failed.Reason), Err: err}
-	}
-	return &report.Stalled{Reason: string(failed.Reason), Err: err}
 }

@@ -15,11 +15,12 @@ import (
 )
 
 // Indexes: the Assignments with an entry for a Kustomization, the Kustomizations of a source, and
-// those that substitute from an object ("Secret/name").
+// those that substitute from an object ("Secret/name"), and the Clusters that take variables from one.
 const (
 	entryIndex    = "assignment.entry"
 	sourceIndex   = "kustomization.source"
 	variableIndex = "kustomization.variables"
+	varsFromIndex = "cluster.varsFrom"
 )
 
 // SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
@@ -33,6 +34,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		{&v1alpha1.Assignment{}, entryIndex, entryNames},
 		{&v1alpha1.Kustomization{}, sourceIndex, sourceName},
 		{&v1alpha1.Kustomization{}, variableIndex, variableNames},
+		{&v1alpha1.Cluster{}, varsFromIndex, varsFromNames},
 	} {
 		if err := index.IndexField(ctx, i.of, i.name, i.by); err != nil {
 			return fmt.Errorf("cannot index by %s: %w", i.name, err)
@@ -76,8 +78,16 @@ func variableNames(o client.Object) []string {
 	if post == nil {
 		return nil
 	}
+	return objectNames(post.SubstituteFrom)
+}
+
+func varsFromNames(o client.Object) []string {
+	return objectNames(o.(*v1alpha1.Cluster).Spec.VarsFrom)
+}
+
+func objectNames(refs []v1alpha1.SubstituteReference) []string {
 	var names []string
-	for _, ref := range post.SubstituteFrom {
+	for _, ref := range refs {
 		names = append(names, ref.Kind+"/"+ref.Name)
 	}
 	return names

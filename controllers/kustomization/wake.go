@@ -51,10 +51,31 @@ func (r *Reconciler) ofSource(ctx context.Context, source client.Object) []recon
 	return hubside.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, source.GetNamespace(), client.MatchingFields{sourceIndex: source.GetName()}))
 }
 
+// ofVariables wakes those that substitute from an object, and those on a cluster that does.
 func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		return hubside.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, o.GetNamespace(), client.MatchingFields{variableIndex: kind + "/" + o.GetName()}))
+		namespace, name := o.GetNamespace(), kind+"/"+o.GetName()
+		found := r.kustomizations(ctx, namespace, client.MatchingFields{variableIndex: name})
+		if clusters := r.clustersOf(ctx, namespace, name); len(clusters) > 0 {
+			for _, ks := range r.kustomizations(ctx, namespace) {
+				if slices.ContainsFunc(clusters, func(c v1alpha1.Cluster) bool { return selects(&ks, &c) }) {
+					found = append(found, ks)
+				}
+			}
+		}
+		return hubside.RequestsFor[v1alpha1.Kustomization](found)
 	})
+}
+
+// clustersOf lists the Clusters that take variables from an object ("Secret/name").
+func (r *Reconciler) clustersOf(ctx context.Context, namespace, object string) []v1alpha1.Cluster {
+	list := &v1alpha1.ClusterList{}
+	err := r.Hub.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{varsFromIndex: object}, shared, client.DisableReadYourWritesConsistency)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot find the Clusters that an event concerns")
+		return nil
+	}
+	return list.Items
 }
 
 // ofDependencies wakes those on a circle of dependsOn when one of them closes or opens it.
@@ -97,7 +118,8 @@ func (r *Reconciler) ofCluster() handler.EventHandler {
 		all := r.kustomizations(ctx, namespace)
 		for i := range all {
 			if slices.ContainsFunc(versions, func(c *v1alpha1.Cluster) bool { return selects(&all[i], c) }) {
-				queue.Add(request(namespace, all[i].Name))
+				ks := request(namespace, all[i].Name)
+				queue.AddAfter(ks, r.rest(ks.NamespacedName))
 			}
 		}
 		a := &v1alpha1.Assignment{}
@@ -145,7 +167,8 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			for _, name := range reportedAnew(before, after) {
-				queue.Add(request(after.Namespace, name))
+				ks := request(after.Namespace, name)
+				queue.AddAfter(ks, r.rest(ks.NamespacedName))
 			}
 			if before.Generation != after.Generation && !r.assignments.ours(after) {
 				wakeAll(before, queue)

@@ -96,7 +96,7 @@ func TestASpecThatOthersWroteWakesAll(t *testing.T) {
 
 func TestClustersWakeWhoSelectsThemOrDid(t *testing.T) {
 	north := func(k *v1alpha1.Kustomization) {
-		k.Spec.Clusters.Selector = metav1.LabelSelector{MatchLabels: map[string]string{"region": "north"}}
+		k.Spec.Clusters.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"region": "north"}}
 	}
 	own := func(k *v1alpha1.Kustomization) { k.Spec.Clusters = nil }
 	w := newWorld(t, named("all"), named("north", north), named("own", own), edge1(says("assigned", "X")))

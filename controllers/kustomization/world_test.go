@@ -43,6 +43,7 @@ type world struct {
 	commits map[string]*tree.Tree // by commit; a missing one is not stored
 	reads   int                   // of commits
 	funcs   interceptor.Funcs
+	now     time.Time
 	r       *Reconciler
 }
 
@@ -54,10 +55,12 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t: t, cache: build.NewCache(1 << 20), dir: t.TempDir(), events: events.NewFakeRecorder(100), commits: map[string]*tree.Tree{}}
+	w := &world{t: t, cache: build.NewCache(1 << 20), dir: t.TempDir(), now: time.Unix(1000, 0), events: events.NewFakeRecorder(100), commits: map[string]*tree.Tree{}}
 	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.Kustomization{}, &v1alpha1.Assignment{}, &v1alpha1.Cluster{}, &v1alpha1.GitRepository{}).
 		WithIndex(&v1alpha1.Assignment{}, entryIndex, entryNames).
+		WithIndex(&v1alpha1.Cluster{}, varsFromIndex, varsFromNames).
+		WithIndex(&v1alpha1.Kustomization{}, variableIndex, variableNames).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 				if f := w.funcs.Get; f != nil {
@@ -124,7 +127,7 @@ func (w *world) restart() {
 			return w.cache.Build(ctx, t, o)
 		},
 		Bundles: store,
-		Now:     func() time.Time { return time.Unix(1000, 0) },
+		Now:     func() time.Time { return w.now },
 	})
 }
 
@@ -291,7 +294,8 @@ func kustomization(change ...func(*v1alpha1.Kustomization)) *v1alpha1.Kustomizat
 		Spec: v1alpha1.KustomizationSpec{
 			SourceRef: v1alpha1.SourceReference{Kind: "GitRepository", Name: "config"}, Path: "./apps",
 			Interval: metav1.Duration{Duration: 10 * time.Minute},
-			Clusters: &v1alpha1.ClusterTargets{},
+			Clusters: &v1alpha1.ClusterTargets{Selector: &metav1.LabelSelector{}},
+			Rollout:  &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce},
 		},
 	}
 	for _, f := range change {

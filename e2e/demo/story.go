@@ -28,6 +28,7 @@ var story = []step{
 	{"An object is deleted by hand, and created again", (*demo).remove},
 	{"An object is removed from Git, and pruned", (*demo).prune},
 	{"A commit does not render: it is named, and the edges stay as they were", (*demo).breakRender},
+	{"A commit does harm: it stops at the first edge by itself", (*demo).breakHealth},
 	{"An edge is switched off: the others go on", (*demo).switchOff},
 	{"The edge is back, and catches up", (*demo).switchOn},
 }
@@ -183,6 +184,42 @@ func (d *demo) breakRender(ctx context.Context) error {
 		return fmt.Errorf("the edges did not stay as they were:\n%s\n%s", before, after)
 	}
 	d.screen.saw(time.Since(started), "not one object of %d edges was touched", len(d.edges))
+	if err := d.clone.git(ctx, "revert", "--no-edit", "HEAD"); err != nil {
+		return err
+	}
+	if err := d.clone.git(ctx, "push", "--quiet"); err != nil {
+		return err
+	}
+	started = time.Now()
+	return d.awaitReady(ctx, started)
+}
+
+func (d *demo) breakHealth(ctx context.Context) error {
+	const file, good, bad = "base/web.yaml", "    spec:\n", "    spec:\n      nodeSelector: {disk: no-node-has-it}\n"
+	if err := d.clone.edit(file, good, bad); err != nil {
+		return err
+	}
+	started, err := d.commit(ctx, "Onto nodes that nobody has")
+	if err != nil {
+		return err
+	}
+	if _, err := d.hub.Await(ctx, shop, rig.MustExpect("Ready=False", "Ready.reason=RolloutHalted", "status.clusters.failed=1")); err != nil {
+		return err
+	}
+	d.screen.saw(time.Since(started), "the hub has halted the rollout")
+	if err := d.status(ctx, 1, "RolloutHalted"); err != nil {
+		return err
+	}
+	for _, e := range d.edges[1:] {
+		o, err := e.Kube.Get(ctx, web)
+		if err != nil {
+			return err
+		}
+		if nodes, _, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec", "nodeSelector"); len(nodes) > 0 {
+			return fmt.Errorf("%s got the commit as well", e.Name)
+		}
+	}
+	d.screen.saw(time.Since(started), "%s has the commit, and its old Pods still serve; the other edges never got it", d.edges[0].Name)
 	if err := d.clone.git(ctx, "revert", "--no-edit", "HEAD"); err != nil {
 		return err
 	}

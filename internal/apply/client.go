@@ -7,13 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
 
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
 
@@ -26,15 +25,20 @@ type Options struct {
 	// Request is called before each request goes out; nil: not.
 	Request func()
 	// Outcome is called for each request that ends: nil when the cluster answered, whatever it
-	// said, or the error that kept it from answering. nil: not.
+	// said, or the error that kept it from answering; and for each part of an answer, which in a
+	// watch may come much later. nil: not.
 	Outcome func(error)
+	// Connected is called for each connection that was made. nil: not.
+	Connected func()
+	// Fence is asked before each write, and before anything goes out; nil lets everything out.
+	Fence Fence
+	// UserAgent is what the client calls itself.
+	UserAgent string
 }
 
 // Client reaches one cluster. It is safe for concurrent use.
 type Client struct {
 	rest     rest.Interface
-	meta     metadata.Interface
-	full     dynamic.Interface
 	timeout  time.Duration
 	slots    chan struct{}
 	mappings mappings
@@ -46,12 +50,19 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1 // slots bound the work under way, which is what a small cluster minds
 	cfg.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	if o.UserAgent != "" {
+		cfg.UserAgent = o.UserAgent
+	}
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
-	transport, err := newTransport(cfg)
+	transport, err := newTransport(cfg, o)
 	if err != nil {
 		return nil, err
 	}
-	wrapped, err := rest.HTTPWrappersForConfig(cfg, &observer{next: transport, request: o.Request, outcome: o.Outcome})
+	var way http.RoundTripper = &bounds{next: transport}
+	if o.Fence != nil {
+		way = Guard(way, o.Fence)
+	}
+	wrapped, err := rest.HTTPWrappersForConfig(cfg, &observer{next: way, request: o.Request, outcome: o.Outcome})
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up credentials: %w", err)
 	}
@@ -63,12 +74,6 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	if c.rest, err = rest.UnversionedRESTClientForConfigAndClient(cfg, hc); err != nil {
 		return nil, fmt.Errorf("cannot set up client: %w", err)
 	}
-	if c.meta, err = metadata.NewForConfigAndClient(cfg, hc); err != nil {
-		return nil, fmt.Errorf("cannot set up metadata client: %w", err)
-	}
-	if c.full, err = dynamic.NewForConfigAndClient(cfg, hc); err != nil {
-		return nil, fmt.Errorf("cannot set up dynamic client: %w", err)
-	}
 	return c, nil
 }
 
@@ -77,23 +82,41 @@ func (c *Client) Close() { c.close() }
 
 // newTransport is one HTTP/2 connection to one cluster, whose pings notice within half a minute that
 // nobody answers any more, so that a watch does not sit on a dead link.
-func newTransport(cfg *rest.Config) (*http.Transport, error) {
+func newTransport(cfg *rest.Config, o Options) (*http.Transport, error) {
 	tlsConfig, err := rest.TLSConfigFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up TLS: %w", err)
 	}
 	dial := cfg.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+		// Where HTTP/2 has its pings, HTTP/1 has those of TCP.
+		alive := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
+		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: alive}).DialContext
+	}
+	if o.Fence != nil {
+		dial = GuardDial(dial, o.Fence)
+	}
+	if o.Connected != nil {
+		plain := dial
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := plain(ctx, network, address)
+			if err == nil {
+				o.Connected()
+			}
+			return conn, err
+		}
 	}
 	return &http.Transport{
 		DialContext:         dial,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 5 * time.Second,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 4,
-		IdleConnTimeout:     90 * time.Second,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
+		// A watch has its header at once; and what drips takes no longer than this.
+		ResponseHeaderTimeout:  headerTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        90 * time.Second,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}, nil
 }
 
@@ -109,10 +132,33 @@ func (o *observer) RoundTrip(r *http.Request) (*http.Response, error) {
 		o.request()
 	}
 	resp, err := o.next.RoundTrip(r)
-	if o.outcome != nil && !errors.Is(err, context.Canceled) {
+	if o.outcome == nil {
+		return resp, err
+	}
+	if !errors.Is(err, context.Canceled) {
 		o.outcome(err)
 	}
+	if err == nil {
+		resp.Body = &heard{ReadCloser: resp.Body, outcome: o.outcome}
+	}
 	return resp, err
+}
+
+// heard tells of each part of an answer, and of one that breaks off.
+type heard struct {
+	io.ReadCloser
+	outcome func(error)
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	switch {
+	case err == nil && n > 0:
+		h.outcome(nil)
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled):
+		h.outcome(err)
+	}
+	return n, err
 }
 
 // WrappedRoundTripper lets client-go find the transport below.

@@ -28,7 +28,15 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s owned by %s", strings.Join(e.Fields, ", "), strings.Join(e.Managers, ", "))
+	return fmt.Sprintf("%s owned by %s", some(e.Fields), some(e.Managers))
+}
+
+// some names three of a list.
+func some(list []string) string {
+	if len(list) <= 3 {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:3], ", "), len(list)-3)
 }
 
 // Owner says whether the object belongs to another Kustomization or hub, and names its manager.
@@ -72,7 +80,23 @@ func Unanswered(err error) bool {
 	}
 	var c *ConflictError
 	var k *KindNotFoundError
-	return !errors.As(err, &c) && !errors.As(err, &k)
+	var d *InDoubtError
+	return !errors.As(err, &c) && !errors.As(err, &k) && !errors.As(err, &d)
+}
+
+// Overloaded says whether the cluster asks to be left alone for a while.
+func Overloaded(err error) bool {
+	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err)
+}
+
+// Unexpected names what is wrong with an answer that no API server gives; "" when nothing is.
+func Unexpected(err error) string {
+	for _, e := range []error{ErrRedirect, ErrWebPage, ErrNotAPI, ErrTooLarge, ErrTooMany} {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
+	}
+	return ""
 }
 
 // Unauthorized says whether the cluster does not accept the credentials.
@@ -127,9 +151,9 @@ func Explain(err error, id object.ID) string {
 	case err == nil:
 		return ""
 	case errors.As(err, &c) && c.Owner():
-		return "is owned by " + strings.Join(c.Managers, ", ")
+		return health.Clean("is owned by " + some(c.Managers))
 	case errors.As(err, &c):
-		return "conflicts on " + c.Error()
+		return health.Clean("conflicts on " + c.Error())
 	case errors.As(err, &k):
 		return k.Error()
 	case errors.Is(err, context.DeadlineExceeded):

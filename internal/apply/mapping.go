@@ -111,7 +111,3 @@ func (m Mapping) path(namespace, name string) []string {
 	}
 	return p
 }
-
-func (m Mapping) resource() schema.GroupVersionResource {
-	return m.GVK.GroupVersion().WithResource(m.Resource)
-}

@@ -3,19 +3,25 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // asMetadata asks for the answer to a write as metadata only: what we sent need not come back.
 const asMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// retries is how often a write is repeated that the cluster is too busy for at the moment.
+const retries = 2
 
 // Applied is what the cluster says of an object that it has just taken.
 type Applied struct {
@@ -35,7 +41,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 		return Applied{}, err
 	}
 	defer done()
-	req := c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
+	req := c.rest.Patch(types.ApplyPatchType).MaxRetries(retries).AbsPath(m.path(o.Namespace, o.Name)...).
 		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(o.Body)
 	if force {
 		req = req.Param("force", "true")
@@ -47,7 +53,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 		return Applied{}, conflict(res.Error())
 	}
 	got := &metav1.PartialObjectMetadata{}
-	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" {
+	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" || !sane(string(got.UID), 128) || !sane(got.ResourceVersion, 64) {
 		return Applied{}, fmt.Errorf("the answer to an apply is not an object's metadata")
 	}
 	return Applied{
@@ -59,7 +65,8 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 }
 
 // Delete deletes the object that has the uid, and none other. It returns true when there is no such
-// object (any more): gone, or replaced by one that is not ours.
+// object (any more): gone, or replaced by one that is not ours. That the path is not served is an
+// error, KindGone: it says nothing of the object.
 func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string) (bool, error) {
 	ctx, done, err := c.slot(ctx)
 	if err != nil {
@@ -78,10 +85,15 @@ func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string
 	}
 	err = c.rest.Delete().AbsPath(m.path(id.Namespace, id.Name)...).
 		SetHeader("Content-Type", "application/json").SetHeader("Accept", asMetadata).Body(body).Do(ctx).Error()
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if absent(err) {
 		return true, nil
 	}
 	return false, err
+}
+
+// absent says whether an answer means that there is no object with the name and the uid.
+func absent(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) && !KindGone(err)
 }
 
 // Release takes the owner label off the object that has the uid and leaves the rest, so that
@@ -101,10 +113,20 @@ func (c *Client) Release(ctx context.Context, m Mapping, id object.ID, uid, mana
 	}
 	err = c.rest.Patch(types.MergePatchType).AbsPath(m.path(id.Namespace, id.Name)...).
 		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(body).Do(ctx).Error()
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if absent(err) || anotherOne(err) {
 		return nil
 	}
 	return err
+}
+
+// anotherOne says that a patch that names a uid met an object with another: to the API server it tries
+// to change the uid.
+func anotherOne(err error) bool {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || !apierrors.IsInvalid(err) || status.ErrStatus.Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 // Identity is who a cluster is.
@@ -122,13 +144,13 @@ func (c *Client) Identify(ctx context.Context, version bool) (Identity, error) {
 		return Identity{}, err
 	}
 	defer done()
-	raw, err := c.rest.Get().AbsPath("/api/v1/namespaces/kube-system").SetHeader("Accept", asMetadata).Do(ctx).Raw()
+	raw, err := c.rest.Get().MaxRetries(0).AbsPath("/api/v1/namespaces/kube-system").SetHeader("Accept", asMetadata).Do(ctx).Raw()
 	if err != nil {
 		return Identity{}, err
 	}
 	ns := &metav1.PartialObjectMetadata{}
-	if err := json.Unmarshal(raw, ns); err != nil || ns.UID == "" {
-		return Identity{}, fmt.Errorf("the answer is not the kube-system namespace")
+	if err := json.Unmarshal(raw, ns); err != nil || ns.UID == "" || !sane(string(ns.UID), 128) {
+		return Identity{}, fmt.Errorf("%w: asked for the namespace kube-system", ErrNotAPI)
 	}
 	id := Identity{UID: string(ns.UID)}
 	if !version {
@@ -142,8 +164,8 @@ func (c *Client) Identify(ctx context.Context, version bool) (Identity, error) {
 		GitVersion string `json:"gitVersion"`
 	}
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return Identity{}, fmt.Errorf("the answer is not a version")
+		return Identity{}, fmt.Errorf("%w: asked for its version", ErrNotAPI)
 	}
-	id.Version = v.GitVersion
+	id.Version = health.Clean(v.GitVersion)
 	return id, nil
 }

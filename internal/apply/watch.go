@@ -2,16 +2,19 @@ package apply
 
 import (
 	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
 	"time"
+	"unique"
 
-	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
+	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -39,122 +42,201 @@ type Sink interface {
 	Changed(Seen)
 	// Deleted is called for an object that is gone, or has lost its owner label.
 	Deleted(Seen)
+	// Failed is called when the cluster did not let itself be asked; it is asked again.
+	Failed(error)
+}
+
+const (
+	// watchFirst and watchMax bound the pause before a watch that broke off is begun anew, and
+	// watchSteady is how long one has to last for the next pause to be a short one.
+	watchFirst  = 200 * time.Millisecond
+	watchMax    = 20 * time.Second
+	watchSteady = 30 * time.Second
+	// watchShortest is how many seconds a watch lasts at least if nothing breaks it off; it is up to
+	// twice as long, so that the watches of a fleet do not come in step.
+	watchShortest = 300
+)
+
+// watcher watches one kind. It is a loop of its own and not client-go's reflector, because a fleet
+// has tens of thousands of them and what a reflector keeps for each (three goroutines, buffers, a
+// store) would outweigh everything else that the hub holds.
+type watcher struct {
+	client  *Client
+	mapping Mapping
+	sink    Sink
+	// whole says that the kind has a status, so that metadata does not say whether objects are healthy.
+	whole bool
+	// version is that of the last event; empty: everything has to be asked for.
+	version string
+	// lists says that the cluster cannot send what is there as events.
+	lists bool
 }
 
 // Watch tells the sink of all objects of a kind that carry an owner label, until ctx is done:
-// metadata only, unless the kind has a status that says whether its objects are healthy.
+// metadata only, unless the kind has a status that says whether its objects are healthy. Failures
+// show as reachability and conditions; here they are only tried again.
 func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
-	lw, client, example := c.metadataWatch(m, sink)
-	if health.HasStatus(m.GVK.GroupKind()) {
-		lw, client, example = c.fullWatch(m, sink)
-	}
-	log := logr.Discard() // failures show as reachability and conditions; the reflector's own log is noise
-	r := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), example, &store{mapping: m, sink: sink},
-		cache.ReflectorOptions{
-			Name: m.GVK.String(), TypeDescription: m.GVK.String(), Logger: &log,
-			Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: 20 * time.Second},
-		})
-	r.RunWithContext(klog.NewContext(ctx, log))
-}
-
-func (c *Client) metadataWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
-	r := c.meta.Resource(m.resource())
-	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return r.List(ctx, o) }
-	return owned(sink, list, r.Watch), c.meta, &metav1.PartialObjectMetadata{}
-}
-
-func (c *Client) fullWatch(m Mapping, sink Sink) (*cache.ListWatch, any, runtime.Object) {
-	r := c.full.Resource(m.resource())
-	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return r.List(ctx, o) }
-	return owned(sink, list, r.Watch), c.full, &unstructured.Unstructured{}
-}
-
-// owned lists and watches what carries an owner label. A list is asked for as of now: by itself a
-// reflector takes one that is as old as the API server's cache, or as its own last event, and then
-// what was applied since would look deleted.
-func owned(
-	sink Sink,
-	list func(context.Context, metav1.ListOptions) (runtime.Object, error),
-	watchFrom func(context.Context, metav1.ListOptions) (watch.Interface, error),
-) *cache.ListWatch {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			sink.Listing()
-			o.LabelSelector, o.ResourceVersion, o.ResourceVersionMatch = v1alpha1.OwnerLabel, "", ""
-			return list(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.LabelSelector = v1alpha1.OwnerLabel
-			if o.SendInitialEvents != nil && *o.SendInitialEvents {
-				sink.Listing()
-				o.ResourceVersion = ""
-			}
-			return watchFrom(ctx, o)
-		},
-	}
-}
-
-// store keeps nothing: it turns what the reflector brings into Seen and hands it on.
-type store struct {
-	mapping Mapping
-	sink    Sink
-}
-
-func (s *store) Add(obj any) error    { return s.changed(obj) }
-func (s *store) Update(obj any) error { return s.changed(obj) }
-func (s *store) Resync() error        { return nil }
-
-func (s *store) changed(obj any) error {
-	if seen, ok := s.see(obj); ok {
-		s.sink.Changed(seen)
-	}
-	return nil
-}
-
-func (s *store) Delete(obj any) error {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	if seen, ok := s.see(obj); ok {
-		s.sink.Deleted(seen)
-	}
-	return nil
-}
-
-func (s *store) Replace(list []any, _ string) error {
-	all := make([]Seen, 0, len(list))
-	for _, obj := range list {
-		if seen, ok := s.see(obj); ok {
-			all = append(all, seen)
+	w := &watcher{client: c, mapping: m, sink: sink, whole: health.HasStatus(m.GVK.GroupKind())}
+	for tries := 0; ctx.Err() == nil; tries++ {
+		steady := &atomic.Bool{}
+		timer := time.AfterFunc(watchSteady, func() { steady.Store(true) })
+		err := w.once(ctx)
+		timer.Stop()
+		if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+			w.sink.Failed(err)
+		}
+		switch {
+		case expired(err):
+			w.version = ""
+		case w.version == "" && !w.lists && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
+			w.lists, tries = true, -1
+			continue
+		case steady.Load():
+			tries = -1
+		}
+		if !sleep(ctx, watchPause(tries)) {
+			return
 		}
 	}
-	s.sink.Listed(all)
-	return nil
 }
 
-func (s *store) see(obj any) (Seen, bool) {
-	o, ok := obj.(metav1.Object)
-	if !ok {
+// once watches until the cluster ends it, which is no error, or something breaks it off.
+func (w *watcher) once(ctx context.Context) error {
+	if w.version == "" && w.lists {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
+	}
+	req := w.request().Param("watch", "true").Param("allowWatchBookmarks", "true").
+		Param("timeoutSeconds", strconv.Itoa(watchShortest+rand.IntN(watchShortest))) //nolint:gosec // not a secret
+	initial := w.version == ""
+	if initial {
+		w.sink.Listing()
+		req = req.Param("sendInitialEvents", "true").Param("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
+	} else {
+		req = req.Param("resourceVersion", w.version)
+	}
+	body, err := req.Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	events := newEvents(body, w.whole)
+	if initial {
+		if err := w.listFrom(events); err != nil {
+			return err
+		}
+	}
+	return w.follow(events)
+}
+
+// listFrom takes what is there from the events at the beginning of a watch.
+func (w *watcher) listFrom(events *events) error {
+	var all []Seen
+	for {
+		e, err := events.next()
+		switch {
+		case err != nil:
+			return err
+		case e.kind == string(watch.Bookmark) && e.Metadata.Annotations[metav1.InitialEventsAnnotationKey] == "true":
+			if v := e.Metadata.ResourceVersion; v == "" || !sane(v, 64) {
+				return errNoList
+			}
+			w.version = e.Metadata.ResourceVersion
+			w.sink.Listed(all)
+			return nil
+		case e.kind == string(watch.Added):
+			if seen, ok := w.see(e); ok {
+				all = append(all, seen)
+			}
+		}
+		if len(all) > MaxObjects {
+			return ErrTooMany
+		}
+	}
+}
+
+// follow takes changes until the watch ends.
+func (w *watcher) follow(events *events) error {
+	for {
+		e, err := events.next()
+		if err != nil {
+			return err
+		}
+		seen, ok := w.see(e)
+		switch {
+		case !ok: // a bookmark, or what no API server would show
+		case e.kind == string(watch.Added), e.kind == string(watch.Modified):
+			w.sink.Changed(seen)
+		case e.kind == string(watch.Deleted):
+			w.sink.Deleted(seen)
+		}
+		if e.Metadata.ResourceVersion != "" && sane(e.Metadata.ResourceVersion, 64) {
+			w.version = e.Metadata.ResourceVersion
+		}
+	}
+}
+
+// request asks for all objects of the kind that carry an owner label.
+func (w *watcher) request() *rest.Request {
+	accept := asMetadata
+	if w.whole {
+		accept = "application/json"
+	}
+	everywhere := w.mapping
+	everywhere.Namespaced = false
+	return w.client.rest.Get().AbsPath(everywhere.path("", "")...).MaxRetries(0).
+		SetHeader("Accept", accept).Param("labelSelector", v1alpha1.OwnerLabel)
+}
+
+// see keeps of an object what matters. Most of its strings are the same on every cluster of a fleet
+// and are kept once. It is false for what no API server would show as an object: without a name, or
+// with one that is longer than any.
+func (w *watcher) see(e *seenEvent) (Seen, bool) {
+	m := &e.Metadata
+	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
+		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
 		return Seen{}, false
 	}
-	owner := o.GetLabels()[v1alpha1.OwnerLabel]
-	manager := object.FieldManager(owner)
+	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
 	seen := Seen{
-		ID:              object.ID{Group: s.mapping.GVK.Group, Kind: s.mapping.GVK.Kind, Namespace: o.GetNamespace(), Name: o.GetName()},
+		ID:              object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)},
 		Owner:           owner,
-		UID:             string(o.GetUID()),
-		ResourceVersion: o.GetResourceVersion(),
-		Fields:          OwnedFields(o.GetManagedFields(), manager),
-		Terminating:     o.GetDeletionTimestamp() != nil,
+		UID:             e.Metadata.UID,
+		ResourceVersion: e.Metadata.ResourceVersion,
+		Fields:          one(OwnedFields(e.Metadata.ManagedFields, object.FieldManager(owner))),
+		Terminating:     e.Metadata.DeletionTimestamp != nil,
 		Health:          health.Status{Phase: health.Current},
 	}
-	switch u := obj.(type) {
-	case *unstructured.Unstructured:
+	switch {
+	case w.whole:
+		u := &unstructured.Unstructured{Object: e.content}
+		u.SetGroupVersionKind(w.mapping.GVK)
 		seen.Health = health.Of(u)
-	default:
-		if seen.Terminating {
-			seen.Health = health.Status{Phase: health.Terminating, Message: "is being deleted"}
-		}
+	case seen.Terminating:
+		seen.Health = health.Status{Phase: health.Terminating, Message: "is being deleted"}
 	}
 	return seen, true
+}
+
+func one(s string) string { return unique.Make(s).Value() }
+
+// expired says that the cluster no longer knows what came after a version.
+func expired(err error) bool { return apierrors.IsGone(err) || apierrors.IsResourceExpired(err) }
+
+// watchPause doubles from watchFirst to watchMax, and is spread to either side.
+func watchPause(tries int) time.Duration {
+	d := min(watchFirst<<min(max(tries, 0), 16), watchMax)
+	return d/2 + rand.N(d) //nolint:gosec // not a secret
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -30,6 +30,8 @@ const (
 	tempPrefix        = "tmp-"
 )
 
+var errReadOnly = errors.New("the bundle store is for reading only")
+
 // Options of a Store.
 type Options struct {
 	// CacheBytes bounds the decoded bundles kept in memory; 32 MiB when zero.
@@ -39,14 +41,19 @@ type Options struct {
 	Grace time.Duration
 	// Now is the clock.
 	Now func() time.Time
+	// ReadOnly is for a process that only reads what another one stores: it leaves the folder as it is,
+	// and finds what comes into it later.
+	ReadOnly bool
 }
 
-// Store is a folder of bundles. It is safe for concurrent use; one process uses one folder.
+// Store is a folder of bundles. It is safe for concurrent use; one process stores and collects in one
+// folder, others may read there.
 type Store struct {
 	root  *os.Root
 	now   func() time.Time
 	grace time.Duration
 	reads singleflight.Group
+	only  bool // reading
 
 	mu    sync.Mutex
 	used  map[string]time.Time // every bundle on disk, by digest, and when it was last stored or asked for
@@ -69,7 +76,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open bundle store: %w", err)
 	}
-	s := &Store{root: root, now: o.Now, grace: o.Grace, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
+	s := &Store{root: root, now: o.Now, grace: o.Grace, only: o.ReadOnly, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
+	if s.only {
+		return s, nil // what is half-written is somebody else's
+	}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot read bundle store: %w", err), root.Close())
 	}
@@ -99,8 +109,16 @@ func (s *Store) load() error {
 // Close releases the folder.
 func (s *Store) Close() error { return s.root.Close() }
 
-// Has says whether a bundle is there, and keeps it from being collected for the time of grace.
+// Has says whether a bundle is there, and keeps it from being collected for the time of grace. A store
+// that is for reading only cannot promise that.
 func (s *Store) Has(digest string) bool {
+	if s.only {
+		if !valid(digest) {
+			return false
+		}
+		_, err := s.root.Stat(name(digest))
+		return err == nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.used[digest]; !ok {
@@ -114,6 +132,9 @@ func (s *Store) Has(digest string) bool {
 // returns, the bundle has reached the disk.
 func (s *Store) Put(b *object.Bundle) (string, error) {
 	digest := b.Digest()
+	if s.only {
+		return "", fmt.Errorf("cannot store bundle %s: %w", digest, errReadOnly)
+	}
 	if s.Has(digest) {
 		return digest, nil
 	}
@@ -151,6 +172,14 @@ func (s *Store) Get(ctx context.Context, digest string) (*object.Bundle, error) 
 	}
 }
 
+// Verify looks at what is on the disk, whatever is in memory, and forgets a bundle that is damaged or gone:
+// Has says so from then on.
+func (s *Store) Verify(digest string) {
+	if valid(digest) {
+		_, _ = s.read(digest) // that draws the consequence
+	}
+}
+
 func (s *Store) read(digest string) (*object.Bundle, error) {
 	data, err := s.root.ReadFile(name(digest))
 	if err != nil {
@@ -163,6 +192,9 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 	b, err := object.DecodeBundle(data)
 	if hex.EncodeToString(sum[:]) != name(digest) || err != nil {
 		s.forget(digest)
+		if s.only {
+			return nil, fmt.Errorf("the file is damaged: %w", fs.ErrNotExist)
+		}
 		if err := s.root.Remove(name(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("cannot remove a file that is damaged: %w", err)
 		}
@@ -184,6 +216,9 @@ func (s *Store) forget(digest string) {
 // Collect removes every bundle that keep does not hold and that nobody stored or asked for within
 // the time of grace. It returns how many it removed, and the first error after trying all.
 func (s *Store) Collect(keep map[string]struct{}) (int, error) {
+	if s.only {
+		return 0, errReadOnly
+	}
 	removed := 0
 	var failed error
 	for _, digest := range s.unused(keep) {

@@ -274,3 +274,63 @@ func BenchmarkPut(b *testing.B) {
 		}
 	}
 }
+
+// TestReader: a second process sees what the first one stores later, and changes nothing.
+func TestReader(t *testing.T) {
+	dir, ctx := t.TempDir(), t.Context()
+	writer, reader := open(t, dir, Options{}), open(t, dir, Options{ReadOnly: true})
+	half := filepath.Join(dir, "tmp-7")
+	if err := os.WriteFile(half, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, Options{ReadOnly: true}) // what another process is writing stays
+	b := bundle(t, "a")
+	if _, err := reader.Get(ctx, b.Digest()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before it is stored: %v", err)
+	}
+	digest := put(t, writer, b)
+	if !reader.Has(digest) {
+		t.Error("the reader does not find what was stored after it was opened")
+	}
+	got, err := reader.Get(ctx, digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(b.Encode()), string(got.Encode())); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := reader.Put(bundle(t, "b")); err == nil {
+		t.Error("the reader stores")
+	}
+	if n, err := reader.Collect(nil); n > 0 || err == nil {
+		t.Errorf("the reader collects %d: %v", n, err)
+	}
+
+	damaged := put(t, writer, bundle(t, "c"))
+	if err := os.WriteFile(filepath.Join(dir, name(damaged)), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Get(ctx, damaged); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a damaged file: %v", err)
+	}
+	for _, file := range []string{half, filepath.Join(dir, name(digest)), filepath.Join(dir, name(damaged))} {
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("the reader has changed something: %v", err)
+		}
+	}
+	writer.Verify(digest)
+	if !writer.Has(digest) || !writer.Has(damaged) {
+		t.Error("the writer cannot know better yet")
+	}
+	writer.Verify(damaged)
+	if writer.Has(damaged) {
+		t.Error("the writer still trusts what is damaged")
+	}
+	put(t, writer, bundle(t, "c"))
+	if _, err := reader.Get(ctx, damaged); err != nil {
+		t.Errorf("after it is stored again: %v", err)
+	}
+	if reader.Has(digestPrefix + "../tmp-7") {
+		t.Error("a name that is no digest is found")
+	}
+}

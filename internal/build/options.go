@@ -21,6 +21,8 @@ type Options struct {
 	// Vars are the variables of the cluster: its vars, cluster_name and cluster_namespace. Path,
 	// PostBuild and the values of PostBuild.Substitute see them.
 	Vars map[string]string
+	// Secret names those of Vars that come from a Secret. Path cannot hold them: paths are shown.
+	Secret []string
 	// PostBuild asks for substitution of variables in the objects; nil leaves ${...} as it stands.
 	PostBuild *PostBuild
 	// TargetNamespace, NamePrefix and NameSuffix take the place of what the kustomization file says.
@@ -61,6 +63,10 @@ func (o Options) directory() (string, *Error) {
 	var failed *Error
 	p := pathVariable.ReplaceAllStringFunc(o.Path, func(ref string) string {
 		name := ref[2 : len(ref)-1]
+		if slices.Contains(o.Secret, name) && failed == nil {
+			failed = errorf(SubstitutionFailed, "path %q: variable %q comes from a Secret and cannot be part of a path", o.Path, name)
+			return ""
+		}
 		// An empty value would quietly render the directory above.
 		if o.Vars[name] == "" && failed == nil {
 			failed = errorf(SubstitutionFailed, "path %q: variable %q has no value", o.Path, name)
@@ -116,8 +122,8 @@ func (o Options) variables() (map[string]string, *Error) {
 
 // kustomizeKey is all that decides the render of a tree before substitution, as stable bytes.
 func (o Options) kustomizeKey(dir string) []byte {
-	o.Path, o.Vars, o.PostBuild = dir, nil, nil
-	key, err := json.Marshal(o)
+	o.Path, o.Vars, o.Secret, o.PostBuild = dir, nil, nil, nil
+	key, err := json.Marshal(o) //nolint:gosec // a key in memory, and Secret is not in it
 	if err != nil {
 		panic(err) // strings and maps of strings always encode
 	}

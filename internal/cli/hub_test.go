@@ -194,7 +194,7 @@ func TestHubWithoutItsOwnCluster(t *testing.T) {
 		}},
 		&v1alpha1.Kustomization{ObjectMeta: in("apps"), Spec: v1alpha1.KustomizationSpec{
 			SourceRef: v1alpha1.SourceReference{Name: "fleet"}, Path: "./apps", Interval: metav1.Duration{Duration: time.Minute},
-			Clusters:  &v1alpha1.ClusterTargets{Selector: metav1.LabelSelector{MatchLabels: map[string]string{"tier": "shop"}}},
+			Clusters:  &v1alpha1.ClusterTargets{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "shop"}}},
 			PostBuild: &v1alpha1.PostBuild{SubstituteFrom: []v1alpha1.SubstituteReference{{Kind: "ConfigMap", Name: "vars"}}},
 		}},
 	} {

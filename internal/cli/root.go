@@ -8,10 +8,12 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
+	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/install"
 	"github.com/skerry-dev/skerry/internal/cli/reconcile"
+	"github.com/skerry-dev/skerry/internal/cli/rollout"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 )
@@ -51,9 +53,11 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 	factory.Group(root)
 	root.AddCommand(
 		bootstrap.NewCmdBootstrap(f, nil),
+		build.NewCmdBuild(f, nil),
 		cluster.NewCmdCluster(f, nil),
 		install.NewCmdInstall(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
+		rollout.NewCmdRollout(f, nil),
 		status.NewCmdStatus(f, nil),
 		version.NewCmdVersion(f, nil),
 	)
@@ -64,7 +68,7 @@ func addGlobalFlags(flags *pflag.FlagSet, to *factory.Flags) {
 	flags.StringVar(&to.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub's cluster (default: KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&to.Context, "context", "", "context of that kubeconfig (default: its current one)")
 	flags.StringVarP(&to.Namespace, "namespace", "n", v1alpha1.SystemNamespace, "namespace of the objects")
-	flags.DurationVar(&to.Timeout, "timeout", 0, "give up after this long (default: 5m where something is waited for, otherwise 30s)")
+	flags.DurationVar(&to.Timeout, "timeout", 0, "give up after this long (default: 5m where clusters are waited for, otherwise 30s)")
 }
 
 // flagError names the flags that come near an unknown one.

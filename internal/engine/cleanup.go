@@ -16,13 +16,20 @@ import (
 func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 	pruned := 0
 	for _, a := range actions {
-		if p.stopping() {
-			p.out.stopped = true
+		if p.ending() {
 			break
 		}
+		if why := p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]; why != "" {
+			p.out.waiting, p.out.soon = why, true // it cannot be deleted, and must not be forgotten
+			continue
+		}
 		gone, err := p.clean(ctx, a)
+		if apply.KindGone(err) {
+			p.unserved(a.ID)
+			continue
+		}
 		if err != nil {
-			if apply.Unanswered(err) || apply.Unauthorized(err) {
+			if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
 			p.fail(a.ID, v1alpha1.PruneFailedReason, apply.Explain(err, a.ID))
@@ -62,4 +69,12 @@ func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 	}
 	gone, err := p.client.Delete(ctx, m, a.ID, a.UID)
 	return gone, err
+}
+
+// unserved notes that a kind that was found is not served any more. Whether it is gone for good, the
+// next pass finds out.
+func (p *pass) unserved(id object.ID) {
+	gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+	p.client.ForgetMapping(p.mappings[gk].GVK)
+	p.out.waiting, p.out.soon = fmt.Sprintf("%s is not served", gk), true
 }

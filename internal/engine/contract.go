@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -48,6 +49,9 @@ type PoolOptions struct {
 	Hub string
 	// HubUID is the uid of kube-system on the hub's own cluster.
 	HubUID string
+	// Elsewhere says which other Cluster leads to the cluster with a uid and is worked on by another
+	// process; nil when there is no other process.
+	Elsewhere func(key Key, uid string) (Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles Bundles
 	// OnChange is called, never concurrently for one key and without blocking long, when Report or
@@ -60,10 +64,18 @@ type PoolOptions struct {
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	Log logr.Logger
+	// Fence is asked before anything is written to a cluster; nil lets everything through.
+	Fence apply.Fence
+	// UserAgent is what the hub calls itself to its clusters.
+	UserAgent string
 	// Inflight bounds the requests under way to one cluster; 8 when zero.
 	Inflight int
 	// RequestTimeout bounds one request that is not a watch; 15s when zero.
 	RequestTimeout time.Duration
+	// PassTimeout bounds one pass over one Kustomization: what is not done by then is left to the
+	// next pass, so that a cluster which answers ever so slowly does not hold one for ever; 2m when
+	// zero.
+	PassTimeout time.Duration
 }
 
 // Connection is how to reach one cluster. A Connect with another Fingerprint or Suspend connects
@@ -113,6 +125,10 @@ type Pooled interface {
 	State(key Key) (State, bool)
 	// Verify asks for a probe and a full verification of the cluster now.
 	Verify(key Key)
+	// Retire takes away what Skerry keeps on the cluster for itself, and as the last act the account
+	// that was made for the hub. It does nothing, and returns ErrNotRemoved, unless every entry is
+	// removed, and ErrNotConnected when there is no session. After it the engine sends nothing more.
+	Retire(ctx context.Context, key Key) error
 	// Stop stops all engines at an object boundary and waits until ctx is done.
 	Stop(ctx context.Context)
 }

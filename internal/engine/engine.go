@@ -22,14 +22,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/apply"
 )
 
-// passesAtOnce bounds the passes under way on one cluster.
-const passesAtOnce = 2
-
 // Engine works on one cluster.
 type Engine struct {
-	o     PoolOptions
-	key   Key
-	admit func(uid string, local bool) error
+	o      PoolOptions
+	limits *limits
+	key    Key
+	admit  func(uid string, local bool) error
 
 	box     mailbox
 	workers sync.WaitGroup
@@ -40,7 +38,10 @@ type Engine struct {
 	link    link
 	entries map[string]*entry
 	order   []string
+	retold  bool // an entry has something to tell that was not published
 	passes  int
+	turns   uint64 // passes begun so far
+	places  places
 	news    time.Time // when the report is to be published; zero when nothing has changed
 
 	mu     sync.Mutex // guards what is published
@@ -58,10 +59,18 @@ type inbox struct {
 	assign  bool
 	verify  bool
 	suspect bool
+	// connected says that there is a new connection to the cluster.
+	connected bool
+	// granted are places for passes that were waited for.
+	granted []*ticket
+	// flooded are sessions that show more than can be kept.
+	flooded []*session
 	touched []apply.Seen
 	dialed  []dialed
 	checked []checked
 	done    []outcome
+	retire  []*retirement
+	retired []*retirement
 }
 
 // mailbox hands an inbox over to the loop.
@@ -71,8 +80,8 @@ type mailbox struct {
 	kick chan struct{}
 }
 
-func newEngine(key Key, o PoolOptions, admit func(uid string, local bool) error) *Engine {
-	return &Engine{o: o, key: key, admit: admit, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
+func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error) *Engine {
+	return &Engine{o: o, limits: l, key: key, admit: admit, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
 }
 
 // send changes the inbox and wakes the loop. It never waits for it.
@@ -102,6 +111,7 @@ func (e *Engine) count(c Counter, n int) {
 func (e *Engine) run(ctx context.Context) {
 	defer e.workers.Wait()
 	defer e.hangUp()
+	defer e.places.giveUp()
 	for {
 		now := e.o.Now()
 		e.take(now)
@@ -144,7 +154,9 @@ func (e *Engine) take(now time.Time) {
 	e.box.mu.Unlock()
 	if in.conn != nil {
 		e.hangUp()
-		e.link.conn, e.link.tries, e.link.next = in.conn, 0, now
+		e.link.conn = in.conn
+		e.link.breaker.reset(now)
+		e.link.retiring, e.link.retired = false, false
 	}
 	if in.assign {
 		e.assigned(in.entries, now)
@@ -162,14 +174,27 @@ func (e *Engine) take(now time.Time) {
 	for _, seen := range in.touched {
 		e.onTouched(seen, now)
 	}
-	e.link.suspect = e.link.suspect || in.suspect
+	e.places.came(in.granted)
+	for _, s := range in.flooded {
+		e.onFlooded(s, now)
+	}
+	for _, r := range in.retired {
+		e.onRetired(r, now)
+	}
+	for _, r := range in.retire {
+		e.retire(r)
+	}
+	e.link.suspect = e.link.suspect || in.suspect || in.connected && now.Sub(e.link.checked) > newConnection
 	if in.verify {
 		e.verify(now)
 	}
 }
 
 func (e *Engine) verify(now time.Time) {
-	e.link.suspect, e.link.next = true, now
+	e.link.suspect = true
+	if e.link.breaker.phase == open {
+		e.link.breaker.next = now
+	}
 	for _, en := range e.entries {
 		en.relist, en.due = true, now
 	}
@@ -189,8 +214,9 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 			}
 		}
 		en.assign(spec, now)
+		en.urgent = en.urgent || e.link.session != nil && en.fresh && !en.applied()
 	}
-	e.order = e.order[:0]
+	e.order, e.retold = e.order[:0], true
 	for name := range e.entries {
 		if !named[name] {
 			delete(e.entries, name)
@@ -201,38 +227,8 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 	slices.Sort(e.order)
 }
 
-// advance starts the passes that are due, and as many as may be under way.
-func (e *Engine) advance(ctx context.Context, now time.Time) {
-	s := e.link.session
-	if s == nil || e.stop.Load() || e.link.conn.Suspend {
-		return
-	}
-	for _, name := range e.order {
-		en := e.entries[name]
-		e.gate(en, now)
-		if e.passes >= passesAtOnce || !en.wants(now) {
-			continue
-		}
-		if err := en.load(ctx, e.o.Bundles); err != nil {
-			en.bundleFailed(err, now)
-			continue
-		}
-		if en.blocked != "" && !en.canStandIn() {
-			en.due = time.Time{} // what it waits for makes it due
-			continue
-		}
-		j := en.begin(now)
-		j.claimed, j.count = e.claimedByOthers(en), e.count
-		e.passes++
-		e.workers.Go(func() {
-			out := s.run(s.ctx, j)
-			e.send(func(in *inbox) { in.done = append(in.done, out) })
-		})
-	}
-}
-
-// gate says which dependency an entry waits for. What is on the cluster already does not wait again.
-func (e *Engine) gate(en *entry, now time.Time) {
+// block says which dependency an entry waits for. What is on the cluster already does not wait again.
+func (e *Engine) block(en *entry, now time.Time) {
 	blocked := ""
 	if !en.applied() && !en.spec.Remove {
 		for _, name := range en.spec.DependsOn {
@@ -260,7 +256,7 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 	}
 	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.link.session {
 		e.hangUp() // whoever wrote it knows more than we do: read it again
-		e.link.next = now.Add(redial(1))
+		e.link.breaker.failed(now)
 	}
 	if apply.Unauthorized(o.err) {
 		e.link.suspect = true

@@ -408,3 +408,33 @@ func TestWhatHappensDuringAPassIsLookedAtAfterIt(t *testing.T) {
 		t.Error("what was seen during the pass is forgotten")
 	}
 }
+
+// A Kustomization that is removed and made again under its name, in one session that began when its
+// objects were there: that they are not there any more is no drift.
+func TestMadeAgainIsNoDrift(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("base", r.namespace())
+	r.ready("base")
+	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1"))
+	r.ready("apps")
+	r.pool.Disconnect(r.key)
+	r.connect(controlplane.Shared(t).RESTConfig())
+	r.assign()
+	r.ready("apps")
+	e := r.ks["apps"]
+	e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete
+	r.ks["apps"] = e
+	r.assign()
+	r.until("apps", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+	delete(r.ks, "apps")
+	r.assign()
+	r.eventually("the entry is forgotten", func() bool {
+		list, _ := r.pool.Report(r.key)
+		return len(list) == 1
+	})
+	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1"))
+	st := r.ready("apps")
+	if e, told := r.event("DriftCorrected"); st.Drift != 0 || told {
+		t.Errorf("counted as drift: %+v, %+v", st, e)
+	}
+}

@@ -29,6 +29,8 @@ type entry struct {
 	good bundle
 
 	running bool
+	urgent  bool      // the next pass is for something new, not to verify what stands
+	turn    uint64    // when the last pass began, by the count of passes
 	again   bool      // something happened while a pass was running
 	fresh   bool      // the spec has not been through a pass yet
 	relist  bool      // ask the cluster again before the next pass
@@ -90,13 +92,16 @@ func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
 	if old.RequestedAt != spec.RequestedAt && old.Name != "" {
 		en.relist = true
 	}
-	en.fresh, en.removed, en.tries, en.due = true, false, 0, now
+	en.fresh, en.urgent, en.removed, en.tries, en.due = true, old.Name != "", false, 0, now
 	en.waiting = ""
 }
 
-// same says whether two specs ask for the same work, whatever commit it comes from.
+// same says whether two specs ask for the same work, whatever commit it comes from and whatever the
+// hub remembers with it.
 func same(a, b v1alpha1.AssignmentEntry) bool {
-	a.Revision, b.Revision = "", ""
+	for _, e := range []*v1alpha1.AssignmentEntry{&a, &b} {
+		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
+	}
 	return equality.Semantic.DeepEqual(a, b)
 }
 
@@ -110,7 +115,7 @@ func (en *entry) meet(s *session) {
 		en.good = bundle{digest: en.inv.Bundle}
 		en.appliedRevision = en.inv.Revision
 	}
-	en.due, en.fresh, en.relist, en.tries, en.dirty = time.Unix(0, 1), true, false, 0, true
+	en.due, en.fresh, en.relist, en.urgent, en.tries, en.dirty = time.Unix(0, 1), true, false, false, 0, true
 }
 
 // applied says whether the assigned bundle is on the cluster as a whole.
@@ -180,7 +185,7 @@ func (en *entry) begin(now time.Time) job {
 		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, held: en.held(now), relist: en.relist,
 		bundle: b.digest, desired: b.objects, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
-	en.running, en.again, en.relist, en.dirty, en.due = true, false, false, true, time.Time{}
+	en.running, en.again, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
 	return j
 }
 
@@ -206,21 +211,30 @@ func (en *entry) finish(o outcome, now time.Time) {
 	}
 	en.schedule(now)
 	switch {
-	case en.again || o.stopped:
+	case en.again && en.tries <= 1 || o.stopped: // what fails time and again waits for its turn
 		en.due = now
 	case o.soon:
 		en.hurries++
-		en.due = now.Add(min(20*time.Millisecond<<min(en.hurries, 8), time.Second))
+		en.due = now.Add(hurry(en.hurries))
 	default:
 		en.hurries = 0
 	}
+}
+
+// hurry returns the wait before the n-th look at what no event tells: short, for a definition is
+// served a moment after it is established, and long when that does not come.
+func hurry(n int) time.Duration {
+	if n > 30 {
+		return jitter(20 * time.Second)
+	}
+	return min(20*time.Millisecond<<min(n, 8), time.Second)
 }
 
 // settle records how a pass over the assigned bundle went.
 func (en *entry) settle(o outcome, now time.Time) {
 	en.waiting, en.failures = o.waiting, o.failures
 	en.reason, en.message = verdict(o)
-	if o.err == nil {
+	if o.err == nil && !o.overdue {
 		en.handledAt = o.job.entry.RequestedAt
 	}
 	switch {
@@ -252,11 +266,18 @@ func (en *entry) schedule(now time.Time) {
 	case en.standIn() || en.tries == 0:
 		en.due = now.Add(jitter(en.spec.Interval.Duration))
 	default:
-		en.due = now.Add(jitter(backoff(en.tries, en.spec.RetryInterval.Duration)))
+		en.due = now.Add(jitter(backoff(en.tries, en.retryInterval())))
 	}
 	if at := en.nextRelease(now); !at.IsZero() && at.Before(en.due) {
 		en.due = at
 	}
+}
+
+func (en *entry) retryInterval() time.Duration {
+	if en.spec.RetryInterval != nil {
+		return en.spec.RetryInterval.Duration
+	}
+	return en.spec.Interval.Duration
 }
 
 // touched looks at one object that has changed on the cluster and makes a pass due where it matters.
@@ -270,7 +291,7 @@ func (en *entry) touched(seen apply.Seen, now time.Time) {
 		return
 	}
 	if l := en.loops[seen.ID]; l == nil || !now.Before(l.until) {
-		en.due = now
+		en.due, en.urgent = now, true
 	}
 }
 

@@ -29,7 +29,7 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 			return err
 		}
 	}
-	if len(p.out.failures) > 0 || p.out.waiting != "" || p.out.stopped {
+	if len(p.out.failures) > 0 || p.out.waiting != "" || p.ending() {
 		return nil
 	}
 	return p.cleanUp(ctx, todo.Cleanup)
@@ -65,8 +65,7 @@ func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 		if p.held[a.ID] {
 			continue
 		}
-		if p.stopping() {
-			p.out.stopped = true
+		if p.ending() {
 			break
 		}
 		if gctx.Err() != nil {
@@ -89,13 +88,14 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		got, contested, err = p.send(ctx, m, a)
 	}
 	if err != nil {
-		if apply.Unanswered(err) || apply.Unauthorized(err) {
+		if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
 			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
 		}
 		if apply.KindGone(err) {
-			p.client.ForgetMapping(m.GVK)
+			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && p.defines(a.ID.Group) {
+		doubt := apply.KindGone(err) || p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}] != ""
+		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.defines(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true

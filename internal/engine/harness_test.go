@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -59,11 +60,16 @@ type rig struct {
 	dyn   dynamic.Interface
 	ks    map[string]v1alpha1.AssignmentEntry
 
+	// options changes those of the next pool.
+	options func(*PoolOptions)
+
 	changed chan struct{}
 	mu      sync.Mutex
 	events  []Event
 	sent    []string // "METHOD path" of each request that is not a watch or a read
 	reads   int
+	// hidden is asked for each read; true answers it with "not found".
+	hidden func(r *http.Request) bool
 	// before is called with each write before it goes out; an error keeps it from going.
 	before func(r *http.Request) error
 	// after is called when a write was answered.
@@ -86,7 +92,7 @@ func newRig(t *testing.T, hub string, cfg *rest.Config) *rig {
 
 // connect starts a new pool, as a hub that was started again would.
 func (r *rig) connect(cfg *rest.Config) {
-	r.pool = NewPool(PoolOptions{
+	o := PoolOptions{
 		Hub: r.hub, HubUID: "none", Bundles: r.shelf, Log: logr.Discard(),
 		OnChange: func(Key) {
 			select {
@@ -95,7 +101,11 @@ func (r *rig) connect(cfg *rest.Config) {
 			}
 		},
 		OnEvent: func(e Event) { r.mu.Lock(); defer r.mu.Unlock(); r.events = append(r.events, e) },
-	})
+	}
+	if r.options != nil {
+		r.options(&o)
+	}
+	r.pool = NewPool(o)
 	cfg = rest.CopyConfig(cfg)
 	cfg.WrapTransport = func(next http.RoundTripper) http.RoundTripper { return &tap{rig: r, next: next} }
 	r.pool.Connect(r.key, Connection{Config: cfg, Fingerprint: "1"})
@@ -111,7 +121,11 @@ func (p *tap) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		r.mu.Lock()
 		r.reads++
+		hidden := r.hidden
 		r.mu.Unlock()
+		if hidden != nil && hidden(req) {
+			return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("404 page not found\n")), Request: req}, nil
+		}
 		return p.next.RoundTrip(req)
 	}
 	r.mu.Lock()
@@ -173,7 +187,7 @@ func (r *rig) want(name, manifests string, change ...func(*v1alpha1.AssignmentEn
 	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 	entry := v1alpha1.AssignmentEntry{
 		Name: name, Revision: "main@sha1:" + digest[7:15], Digest: digest, Prune: true, Wait: true,
-		Interval: d(10 * time.Minute), RetryInterval: d(time.Minute), Timeout: d(time.Minute),
+		Interval: d(10 * time.Minute), RetryInterval: new(d(time.Minute)), Timeout: d(time.Minute),
 	}
 	for _, f := range change {
 		f(&entry)

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -13,28 +12,31 @@ import (
 )
 
 const (
-	// checkEvery is how often a cluster that works is asked who it is.
-	checkEvery = time.Minute
-	// redialFirst and redialMax bound the wait between two tries to reach one that does not answer.
-	redialFirst = 500 * time.Millisecond
-	redialMax   = time.Minute
+	// quietAfter is how long a cluster may say nothing until it is asked. Each watch says something
+	// about once a minute, so that one that is watched is hardly ever asked.
+	quietAfter = 90 * time.Second
+	// identifyEvery is how often it is asked who it is, however much it says.
+	identifyEvery = 10 * time.Minute
+	// newConnection is how old that answer must be for a new connection under an old session to be a
+	// reason to ask again: something else may have taken the cluster's address.
+	newConnection = 30 * time.Second
 )
 
 // noObject stands where an error is not about an object.
 var noObject = object.ID{}
 
-// link is the breaker between the engine and its cluster: closed while there is a session, open
-// while there is none and the next try is due later, half open while one try is under way.
+// link is between the engine and its cluster. Its breaker is closed while there is a session.
 type link struct {
 	conn     *Connection
+	breaker  breaker
 	session  *session
-	dialing  bool
+	dialing  bool // also while the answer to a try that is of no use any more is under way
 	checking bool
-	tries    int       // since the last answer
-	next     time.Time // dial or check due
+	checked  time.Time // when the cluster said last who it is
 	suspect  bool      // a request was not answered
 	state    State
-	since    time.Time // when the session began
+
+	retiring, retired bool // what is kept on the cluster is being taken away, or has been
 }
 
 // dialed and checked are what the goroutines that wait for the cluster come back with.
@@ -55,15 +57,16 @@ type checked struct {
 func (e *Engine) tend(ctx context.Context, now time.Time) {
 	l := &e.link
 	switch {
-	case l.conn == nil || l.dialing || l.checking:
-	case l.session == nil && !now.Before(l.next):
+	case l.conn == nil || l.dialing || l.checking || l.retiring || l.retired:
+	case l.session == nil && l.breaker.due(now):
 		l.dialing = true
+		l.breaker.try(now)
 		conn := l.conn
 		e.workers.Go(func() {
 			s, err := e.dial(ctx, *conn)
 			e.send(func(in *inbox) { in.dialed = append(in.dialed, dialed{conn, s, err}) })
 		})
-	case l.session != nil && (l.suspect || !now.Before(l.next)):
+	case l.session != nil && (l.suspect || !now.Before(e.checkAt())):
 		l.checking, l.suspect = true, false
 		s := l.session
 		e.workers.Go(func() {
@@ -71,6 +74,21 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 			e.send(func(in *inbox) { in.checked = append(in.checked, c) })
 		})
 	}
+}
+
+// checkAt returns when the cluster of the session is to be asked who it is: when it has been quiet for
+// too long, and now and then.
+func (e *Engine) checkAt() time.Time {
+	l := &e.link
+	heard := l.checked
+	if at := time.Unix(0, e.seen.Load()); at.After(heard) {
+		heard = at
+	}
+	at, latest := heard.Add(quietAfter), l.checked.Add(identifyEvery)
+	if latest.Before(at) {
+		return latest
+	}
+	return at
 }
 
 // check asks the cluster of a session whether it is there and the same.
@@ -88,17 +106,15 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 		if d.session != nil {
 			d.session.end()
 		}
-		l.next = now
 		return
 	}
 	if d.err != nil {
-		l.tries++
-		l.next = now.Add(redial(l.tries))
+		l.breaker.failed(now)
 		e.down(d.err, now)
 		return
 	}
-	l.session, l.tries, l.suspect, l.since = d.session, 0, false, now
-	l.next = now.Add(jitter(checkEvery))
+	l.breaker.answered(now)
+	l.session, l.suspect, l.checked = d.session, false, now
 	l.state = State{
 		Reachable: true, Known: true, Usable: true,
 		UID: d.session.identity.UID, Version: d.session.identity.Version, LastSeen: now,
@@ -113,22 +129,30 @@ func (e *Engine) onChecked(c checked, now time.Time) {
 	if c.session != l.session {
 		return
 	}
-	l.checking = false
-	l.next = now.Add(jitter(checkEvery))
+	l.checking, l.checked = false, now
 	switch {
 	case c.changed:
 		e.hangUp()
-		l.next = now
+		l.breaker.again(now)
 	case c.err == nil:
 		l.state.LastSeen = now
 	case apply.Unauthorized(c.err), apply.Unanswered(c.err):
 		e.hangUp()
-		l.tries = 1
-		l.next = now.Add(redial(1))
+		l.breaker.failed(now)
 		e.down(refusal(c.err), now)
 	default: // it answers, if with a refusal: the passes will tell
 		l.state.LastSeen = now
 	}
+}
+
+// onFlooded gives up a session that shows more than the hub can keep of one cluster.
+func (e *Engine) onFlooded(s *session, now time.Time) {
+	if s != e.link.session {
+		return
+	}
+	e.hangUp()
+	e.link.breaker.failed(now)
+	e.down(refusal(apply.ErrTooMany), now)
 }
 
 // down tells what is known of a cluster without a session.
@@ -162,7 +186,7 @@ func (e *Engine) hangUp() {
 	e.workers.Go(s.end)
 }
 
-// heard is told by the client how each request ended.
+// heard is told by the client how each request ended, and of all that a watch brings.
 func (e *Engine) heard(err error) {
 	if err == nil {
 		e.seen.Store(e.o.Now().UnixNano())
@@ -171,12 +195,5 @@ func (e *Engine) heard(err error) {
 	e.send(func(in *inbox) { in.suspect = true })
 }
 
-func redial(tries int) time.Duration {
-	d := redialFirst << min(tries-1, 10)
-	return jitter(min(d, redialMax))
-}
-
-// jitter spreads a wait by 10 % to either side, so that clusters do not come in step.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // not a secret
-}
+// connected is told by the client of each new connection.
+func (e *Engine) connected() { e.send(func(in *inbox) { in.connected = true }) }

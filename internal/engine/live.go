@@ -47,6 +47,13 @@ func (l *live) get(id object.ID) (sight, bool) {
 	return s, ok
 }
 
+// size returns how many objects there are.
+func (l *live) size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.objects)
+}
+
 // owned returns all objects that carry an owner's label.
 func (l *live) owned(owner string) map[object.ID]plan.Live {
 	l.mu.Lock()

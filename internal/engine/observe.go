@@ -14,13 +14,16 @@ import (
 )
 
 // observe finds out where each kind lives and waits until what was applied before is in sight. A
-// kind that the cluster does not know has no objects there; any other failure to look is no answer.
+// kind that nothing defines any more has no objects there; any other failure to look is no answer.
 func (p *pass) observe(ctx context.Context) error {
 	recorded := map[schema.GroupKind]bool{}
 	for id, r := range p.inventory.Objects {
 		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
 		recorded[gk] = true
 		if err := p.find(ctx, gk.WithVersion(r.Version)); err != nil {
+			return err
+		}
+		if err := p.findLost(ctx, gk.WithVersion(r.Version)); err != nil {
 			return err
 		}
 	}
@@ -37,6 +40,9 @@ func (p *pass) observe(ctx context.Context) error {
 		}
 	}
 	for gk := range recorded {
+		if p.doubtful[gk] != "" {
+			continue // what was seen of it last stands
+		}
 		if _, there := p.mappings[gk]; !there {
 			p.watches.stop(gk)
 			p.live.listed(gk, nil, p.live.mark())
@@ -59,16 +65,28 @@ func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
 	defer cancel()
 	err := p.watches.wait(short, gk)
 	if err != nil && ctx.Err() == nil {
-		return &blindError{gk}
+		return &blindError{gk, p.watches.failure(gk)}
 	}
 	return err
 }
 
 // blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
-type blindError struct{ gk schema.GroupKind }
+type blindError struct {
+	gk  schema.GroupKind
+	why error // nil where the cluster only did not get to the end
+}
 
 func (e *blindError) Error() string {
-	return fmt.Sprintf("the objects of kind %s cannot be listed: may these credentials list and watch them?", e.gk.Kind)
+	why := "may these credentials list and watch them?"
+	switch {
+	case apply.Unexpected(e.why) != "":
+		why = apply.Unexpected(e.why)
+	case apply.Overloaded(e.why):
+		why = overloaded
+	case e.why == nil:
+		why = "the answer does not come to an end"
+	}
+	return fmt.Sprintf("the objects of kind %s cannot be listed: %s", e.gk.Kind, why)
 }
 
 // find looks up a kind once. That the cluster has no such kind is remembered, not an error.
@@ -91,6 +109,30 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 		p.missing[gk] = true
 	}
 	return nil
+}
+
+// findLost looks closer at a kind of which something is recorded and that was not found: it is missing
+// only when it is certain that it is gone. Else what is recorded would be struck off the inventory,
+// and left behind.
+func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error {
+	gk := gvk.GroupKind()
+	if !p.missing[gk] || p.mappings[gk].Resource != "" || p.gone[gk] || p.doubtful[gk] != "" {
+		return nil
+	}
+	m, err := p.client.Lost(ctx, gvk)
+	if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+		p.gone[gk] = true
+		return nil
+	}
+	if doubt, ok := errors.AsType[*apply.InDoubtError](err); ok {
+		p.doubtful[gk] = doubt.Error()
+		return nil
+	}
+	if err == nil {
+		p.mappings[gk] = m
+		delete(p.missing, gk)
+	}
+	return err
 }
 
 // identify strikes the namespace off objects of cluster-scoped kinds: a manifest or a namespace

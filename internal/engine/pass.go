@@ -35,6 +35,8 @@ type job struct {
 	// relist asks the cluster again for what is known of it.
 	relist bool
 	count  func(Counter, int)
+	// timeout is how long the pass may begin something.
+	timeout time.Duration
 }
 
 // outcome is what a pass found and did.
@@ -55,6 +57,8 @@ type outcome struct {
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.
 	stopped bool
+	// overdue says that it ended early because it took too long.
+	overdue bool
 	// err kept the pass from going on at all.
 	err error
 }
@@ -79,20 +83,50 @@ type pass struct {
 	job
 	out      outcome
 	mappings map[schema.GroupKind]apply.Mapping
-	missing  map[schema.GroupKind]bool
+	missing  map[schema.GroupKind]bool   // not found
+	gone     map[schema.GroupKind]bool   // of those, certain to be gone
+	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
 
 	mu sync.Mutex // guards out and record while objects are applied side by side
+
+	late <-chan struct{} // closed when the time is up
+}
+
+// errOverdue says that a pass did not get to look at the cluster in its time.
+var errOverdue = errors.New("the pass took too long")
+
+// ending says whether the pass is to begin nothing more, and notes why. What was begun is still waited
+// for and recorded.
+func (p *pass) ending() bool {
+	if p.stopping() {
+		p.out.stopped = true
+		return true
+	}
+	select {
+	case <-p.late:
+		p.out.overdue = true
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}}
+	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
-	p.out.err = p.do(ctx)
+	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errOverdue)
+	defer cancel()
+	p.late = timed.Done()
+	p.out.err = p.do(ctx, timed)
 	return p.out
 }
 
-func (p *pass) do(ctx context.Context) error {
-	if err := p.observe(ctx); err != nil {
+// do looks at the cluster in time, and takes the time that it needs to record what it did.
+func (p *pass) do(ctx, timed context.Context) error {
+	if err := p.observe(timed); err != nil {
+		if ctx.Err() == nil && timed.Err() != nil {
+			return errOverdue
+		}
 		return err
 	}
 	todo := plan.Make(plan.Input{
@@ -151,7 +185,7 @@ func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished
 
 // complete says whether everything desired was applied.
 func (o *outcome) complete() bool {
-	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.job.entry.Remove
+	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.overdue && !o.job.entry.Remove
 }
 
 // transient says whether an error of a pass means that the cluster did not answer, or that the engine

@@ -11,7 +11,8 @@ import (
 
 // Pool keeps one engine per cluster, and sees to it that no two of them work on the same one.
 type Pool struct {
-	o PoolOptions
+	o      PoolOptions
+	limits *limits
 
 	mu      sync.Mutex
 	members map[Key]*member
@@ -39,7 +40,10 @@ func NewPool(o PoolOptions) *Pool {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 15 * time.Second
 	}
-	return &Pool{o: o, members: map[Key]*member{}, claims: map[string]Key{}}
+	if o.PassTimeout == 0 {
+		o.PassTimeout = 2 * time.Minute
+	}
+	return &Pool{o: o, limits: newLimits(), members: map[Key]*member{}, claims: map[string]Key{}}
 }
 
 // Connect implements Pooled.
@@ -68,7 +72,7 @@ func (p *Pool) Connect(key Key, c Connection) {
 func (p *Pool) start(key Key) *member {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // an engine lives until Disconnect or Stop, not as long as a request
 	m := &member{cancel: cancel, done: make(chan struct{})}
-	m.engine = newEngine(key, p.o, func(uid string, local bool) error { return p.admit(key, uid, local) })
+	m.engine = newEngine(key, p.o, p.limits, func(uid string, local bool) error { return p.admit(key, uid, local) })
 	p.members[key] = m
 	go func() {
 		defer close(m.done)
@@ -89,7 +93,12 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 		return &refusedError{v1alpha1.HubItselfReason, "the kubeconfig leads to the hub's own cluster, which is the Cluster named " + v1alpha1.HubCluster}
 	}
 	if by, taken := p.claims[uid]; taken && by != key {
-		return &refusedError{v1alpha1.DuplicateClusterReason, fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
+		return duplicate(by)
+	}
+	if p.o.Elsewhere != nil {
+		if by, taken := p.o.Elsewhere(key, uid); taken {
+			return duplicate(by)
+		}
 	}
 	for other, by := range p.claims {
 		if by == key && other != uid { // what was at the address is another cluster now
@@ -98,6 +107,10 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 	}
 	p.claims[uid] = key
 	return nil
+}
+
+func duplicate(by Key) error {
+	return &refusedError{v1alpha1.DuplicateClusterReason, fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
 }
 
 // Disconnect implements Pooled.

@@ -28,7 +28,8 @@ func TestAClusterThatStopsAndComesBack(t *testing.T) {
 	r.ready("apps")
 	c.StopServer()
 	begin := time.Now()
-	s := r.state("unreachable", func(s State) bool { return s.Known && !s.Reachable })
+	// The connection is lost first, and then refused.
+	s := r.state("unreachable", func(s State) bool { return s.Known && !s.Reachable && s.Message != "connection lost" })
 	if d := time.Since(begin); d > 5*time.Second || s.Message != "connection refused" || s.LastSeen.IsZero() {
 		t.Errorf("after %v: %+v", d, s)
 	}

@@ -20,10 +20,16 @@ import (
 func verdict(o outcome) (reason, message string) {
 	var blind *blindError
 	switch {
+	case o.overdue, errors.Is(o.err, errOverdue):
+		return v1alpha1.ProgressingReason, fmt.Sprintf("the cluster answers slowly: a pass was ended after %s, and the next one goes on from there", o.job.timeout)
 	case errors.As(o.err, &blind):
 		return v1alpha1.ApplyFailedReason, blind.Error()
 	case errors.Is(o.err, apply.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
+	case apply.Overloaded(o.err):
+		return v1alpha1.ProgressingReason, overloaded
+	case apply.Unexpected(o.err) != "":
+		return v1alpha1.UnexpectedAnswerReason, apply.Unexpected(o.err)
 	case apply.Unanswered(o.err):
 		return v1alpha1.UnreachableReason, "the cluster stopped answering: " + unreachableMessage(o.err)
 	case o.err != nil:
@@ -69,16 +75,21 @@ func (e *Engine) refresh(now time.Time) {
 			continue
 		}
 		en.dirty, en.recheck = false, time.Time{}
-		en.status = e.tell(en, now)
+		status := e.tell(en, now)
+		e.retold = e.retold || !sameStatus(en.status, status)
+		en.status = status
 	}
 }
 
 // tell says how an entry stands.
 func (e *Engine) tell(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 	st := v1alpha1.AssignmentEntryStatus{
-		Name: en.spec.Name, Revision: en.spec.Revision, Digest: en.spec.Digest,
+		Name:            en.spec.Name,
 		AppliedRevision: en.appliedRevision, AppliedDigest: en.good.digest,
 		Drift: en.drift, HandledAt: en.handledAt, Removed: en.removed, Objects: en.status.Objects,
+	}
+	if st.AppliedRevision != en.spec.Revision || st.AppliedDigest != en.spec.Digest {
+		st.Revision, st.Digest = en.spec.Revision, en.spec.Digest
 	}
 	if !en.verifiedAt.IsZero() {
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
@@ -148,7 +159,7 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
 	case en.blocked != "":
 		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.blocked)
-	case en.reason == v1alpha1.UnreachableReason:
+	case en.reason == v1alpha1.UnreachableReason, en.reason == v1alpha1.ProgressingReason:
 		return unknown, en.reason, en.message
 	case en.reason != "":
 		return no, en.reason, en.message
@@ -168,10 +179,9 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 }
 
 func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
-	counts := fmt.Sprintf("%d objects applied", len(en.desired.objects))
 	if sick.failed+sick.pending == 0 {
 		en.unhealthy = time.Time{}
-		return metav1.ConditionTrue, v1alpha1.SucceededReason, counts
+		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
 	}
 	if en.unhealthy.IsZero() {
 		en.unhealthy = now
@@ -179,7 +189,7 @@ func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStat
 	message := fmt.Sprintf("%d of %d objects not healthy; %s", sick.failed+sick.pending, len(en.desired.objects), sick.first)
 	switch {
 	case !en.spec.Wait:
-		return metav1.ConditionTrue, v1alpha1.SucceededReason, counts
+		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
 	case sick.failed > 0:
 		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
 	}
@@ -217,41 +227,56 @@ func (l *loop) who() string {
 }
 
 const (
-	// progressDelay and softDelay let reports that are about to change again, or that change nothing
-	// a person waits for, gather before they are written.
-	progressDelay = 100 * time.Millisecond
+	// gatherDelay, progressDelay and softDelay let reports that are about to change again, or that
+	// change nothing a person waits for, gather before they are written: each write of an Assignment
+	// costs the hub's API server more than a pass costs a cluster.
+	gatherDelay   = 250 * time.Millisecond
+	progressDelay = 400 * time.Millisecond
 	softDelay     = time.Second
-	// verifyDelay bounds how long the verification at the start of a session holds back a report.
-	verifyDelay = 3 * time.Second
+	// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
+	// fleet that returns at once it is a matter of seconds, and a report of each step would cost the
+	// hub's API server more than the fleet's return.
+	verifyDelay = 15 * time.Second
 )
 
 // publish makes news public when they are due and returns when the loop must look again by itself.
 func (e *Engine) publish(now time.Time) time.Time {
-	if !e.link.state.Known || e.verifying(now) {
+	if !e.link.state.Known {
 		return e.next(now)
 	}
-	report := make([]v1alpha1.AssignmentEntryStatus, 0, len(e.order))
-	for _, name := range e.order {
-		report = append(report, e.entries[name].status)
+	told := e.state // which only the loop writes, as it does the report
+	told.LastSeen = e.link.state.LastSeen
+	if !e.retold && e.news.IsZero() && told == e.link.state {
+		return e.next(now)
+	}
+	verifying := e.verifying(now)
+	report := e.report
+	if !verifying {
+		report = make([]v1alpha1.AssignmentEntryStatus, 0, len(e.order))
+		for _, name := range e.order {
+			report = append(report, e.entries[name].status)
+		}
 	}
 	state := e.link.state
 	e.mu.Lock()
 	delay, changed := urgency(e.report, report)
-	told := e.state
-	told.LastSeen = state.LastSeen
+	if changed && delay == 0 && e.busy(now) {
+		delay = gatherDelay
+	}
 	if told != state {
 		delay, changed = 0, true
 	}
 	e.state.LastSeen = state.LastSeen
 	switch {
 	case !changed:
-		e.news = time.Time{}
+		e.news, e.retold = time.Time{}, e.retold && verifying
 	case e.news.IsZero() || now.Add(delay).Before(e.news):
 		e.news = now.Add(delay)
 	}
 	due := changed && !now.Before(e.news)
 	if due {
-		e.report, e.told, e.state, e.news = report, true, state, time.Time{}
+		e.report, e.told, e.state, e.news = report, e.told || !verifying, state, time.Time{}
+		e.retold = e.retold && verifying
 	}
 	e.mu.Unlock()
 	if due && e.o.OnChange != nil {
@@ -260,14 +285,35 @@ func (e *Engine) publish(now time.Time) time.Time {
 	return e.next(now)
 }
 
+// sameStatus says whether two statuses are equal; a time as a pointer hides it from ==.
+func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
+	same := a.VerifiedAt.Equal(b.VerifiedAt)
+	a.VerifiedAt, b.VerifiedAt = nil, nil
+	return same && a == b
+}
+
 // verifying says whether a new session is still comparing what it found with what is assigned. For a
 // moment the last report stands: that the hub looks again is no news about the cluster.
 func (e *Engine) verifying(now time.Time) bool {
-	if e.link.session == nil || now.Sub(e.link.since) > verifyDelay {
+	if e.link.session == nil || now.Sub(e.link.breaker.since) > verifyDelay {
 		return false
 	}
 	for _, en := range e.entries {
 		if en.fresh && en.applied() && !en.spec.Suspend {
+			return true
+		}
+	}
+	return false
+}
+
+// busy says whether more is about to be told: a pass is under way or due. So a chain of dependencies
+// is told in a few steps, and its end at once.
+func (e *Engine) busy(now time.Time) bool {
+	if e.passes > 0 {
+		return true
+	}
+	for _, en := range e.entries {
+		if en.wants(now) {
 			return true
 		}
 	}
@@ -298,23 +344,27 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 
 // next returns the earliest time at which something is due.
 func (e *Engine) next(now time.Time) time.Time {
-	next := now.Add(checkEvery)
+	next := now.Add(identifyEvery)
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
 	}
 	sooner(e.news)
-	if e.link.session != nil && now.Sub(e.link.since) <= verifyDelay {
-		sooner(e.link.since.Add(verifyDelay + time.Millisecond))
+	if e.link.session != nil && now.Sub(e.link.breaker.since) <= verifyDelay {
+		sooner(e.link.breaker.since.Add(verifyDelay + time.Millisecond))
 	}
-	if e.link.conn != nil && !e.link.dialing && !e.link.checking {
-		sooner(e.link.next)
+	switch {
+	case e.link.conn == nil || e.link.dialing || e.link.checking || e.link.retiring || e.link.retired:
+	case e.link.session != nil:
+		sooner(e.checkAt())
+	default:
+		sooner(e.link.breaker.next)
 	}
 	for _, en := range e.entries {
 		sooner(en.recheck)
-		if !en.running && en.session != nil && !en.spec.Suspend && e.passes < passesAtOnce && !e.stop.Load() && !e.link.conn.Suspend {
-			sooner(en.due)
+		if !en.running && en.session != nil && !en.spec.Suspend && !e.stop.Load() && !e.link.conn.Suspend && en.due.After(now) {
+			sooner(en.due) // what is due already waits for a pass to end, or for a place
 		}
 	}
 	return next

@@ -49,7 +49,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 	client, err := apply.New(conn.Config, apply.Options{
 		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
-		Outcome: e.heard,
+		Outcome: e.heard, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
 	})
 	if err != nil {
 		cancel()
@@ -57,7 +57,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 	}
 	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive()}
 	s.store = apply.NewInventories(client, e.o.Hub)
-	s.watches = newWatches(ctx, client, s.live, e.touch)
+	s.watches = newWatches(ctx, client, s.live, e.touch, func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) })
 	if err := e.meet(ctx, s, conn); err != nil {
 		s.end()
 		return nil, err
@@ -66,25 +66,44 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 }
 
 func (e *Engine) meet(ctx context.Context, s *session, conn Connection) error {
-	short, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	var err error
-	if s.identity, err = s.client.Identify(short, true); err != nil {
+	if s.identity, err = e.probe(ctx, s); err != nil {
 		return refusal(err)
 	}
 	if err := e.admit(s.identity.UID, conn.Local); err != nil {
 		return err
 	}
+	leave, err := e.limits.openings.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if s.inventories, err = s.store.Load(ctx); err != nil {
 		return refusal(err)
 	}
 	return nil
 }
 
+// probe asks whether the cluster is there, and who it is.
+func (e *Engine) probe(ctx context.Context, s *session) (apply.Identity, error) {
+	leave, err := e.limits.probes.enter(ctx, false)
+	if err != nil {
+		return apply.Identity{}, err
+	}
+	defer leave()
+	short, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return s.client.Identify(short, true)
+}
+
 // refusal tells an answer that forbids the work from the lack of one.
 func refusal(err error) error {
 	var other *apply.OtherHubError
 	switch {
+	case apply.Unexpected(err) != "":
+		return &refusedError{v1alpha1.UnexpectedAnswerReason, apply.Unexpected(err)}
+	case apply.Overloaded(err):
+		return &refusedError{v1alpha1.FailedReason, overloaded}
 	case errors.As(err, &other):
 		return &refusedError{v1alpha1.OwnedByAnotherHubReason, fmt.Sprintf(
 			"%s; if that hub is gone for good, run this one with --hub-id=%s", other.Error(), other.Hub)}
@@ -97,6 +116,8 @@ func refusal(err error) error {
 	}
 	return err
 }
+
+const overloaded = "the cluster is overloaded and asks to be left alone for a while"
 
 // probeTimeout bounds the question whether a cluster is there.
 const probeTimeout = 5 * time.Second

@@ -31,7 +31,7 @@ func going(c *v1alpha1.Cluster) {
 }
 
 func selecting(s metav1.LabelSelector) *v1alpha1.ClusterTargets {
-	return &v1alpha1.ClusterTargets{Selector: s}
+	return &v1alpha1.ClusterTargets{Selector: &s}
 }
 
 func TestSelect(t *testing.T) {
@@ -83,14 +83,6 @@ func TestSelect(t *testing.T) {
 				t.Errorf("missing hub: %v", got.MissingHub)
 			}
 		})
-	}
-}
-
-func TestVars(t *testing.T) {
-	c := cluster("edge-1", func(c *v1alpha1.Cluster) { c.Spec.Vars = map[string]v1alpha1.VarValue{"region": "north"} })
-	want := map[string]string{"region": "north", "cluster_name": "edge-1", "cluster_namespace": "fleet"}
-	if diff := cmp.Diff(want, Vars(&c)); diff != "" {
-		t.Errorf("vars (-want +got):\n%s", diff)
 	}
 }
 

@@ -51,8 +51,8 @@ func (p *parts) cleanRepositories(ctx context.Context) error {
 	return p.git.Retain(keys)
 }
 
-// cleanBundles keeps what is assigned, what engines work on, and what stands in on a cluster while
-// something newer is refused there.
+// cleanBundles keeps what is assigned, what a change that is undone goes back to, what engines work on,
+// and what stands in on a cluster while something newer is refused there.
 func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	list := &v1alpha1.AssignmentList{}
 	if err := p.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
@@ -62,6 +62,9 @@ func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	for i := range list.Items {
 		for _, e := range list.Items[i].Spec.Entries {
 			keep[e.Digest] = struct{}{}
+			if e.Fallback != nil {
+				keep[e.Fallback.Digest] = struct{}{}
+			}
 		}
 		for _, e := range list.Items[i].Status.Entries {
 			keep[e.Digest], keep[e.AppliedDigest] = struct{}{}, struct{}{}

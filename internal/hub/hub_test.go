@@ -227,10 +227,12 @@ func TestCleaning(t *testing.T) {
 	w.says(apps, "True Succeeded", r1)
 	r2 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "two")}})
 	w.says(apps, "True Succeeded", r2)
+	r3 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "three")}})
+	w.says(apps, "True Succeeded", r3) // the second is kept to go back to
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.stored("bundles")); n != 2 {
+	if n := len(w.stored("bundles")); n != 3 {
 		t.Errorf("%d bundles", n)
 	}
 	if err := os.MkdirAll(filepath.Join(w.storage, "git", strings.Repeat("a", 40)), 0o700); err != nil {

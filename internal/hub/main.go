@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -42,17 +43,25 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// gcPercent is how much garbage, in percent of what is in use, may gather before it is collected. Most
+// of what a hub of a large fleet holds lives long, so that half of Go's default costs little time and
+// saves a quarter of the memory.
+const gcPercent = 50
+
 func run(o Options, version string, stderr io.Writer) error {
 	log, err := newLog(stderr, o.LogLevel)
 	if err != nil {
 		return err
 	}
-	o.Log = log
+	o.Log, o.Version = log, version
 	ctrllog.SetLogger(log)
 	klog.SetLogger(log.WithName("client"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.Info("starting", "version", version)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if err := Run(ctx, o); err != nil {
 		return err
 	}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -20,7 +22,7 @@ import (
 // newScheme knows what the hub deals with on its own API server.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("cannot build scheme: %w", err)
 		}
@@ -28,7 +30,7 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
+func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (manager.Manager, error) {
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, err
@@ -49,14 +51,17 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 			// A controller that reads what it has just written must not find what was there before.
 			EnableReadYourWritesConsistency: &yes,
 		}},
-		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
-		HealthProbeBindAddress:        o.HealthAddress,
-		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              "skerry-hub",
-		LeaderElectionNamespace:       o.LeaderNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &grace,
-		Controller:                    config.Controller{Logger: o.Log},
+		Metrics:                             metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:              o.HealthAddress,
+		PprofBindAddress:                    o.PprofAddress,
+		LeaderElection:                      o.LeaderElect,
+		LeaderElectionResourceLockInterface: lease,
+		LeaderElectionReleaseOnCancel:       true,
+		LeaseDuration:                       new(leaseDuration),
+		RenewDeadline:                       new(leasePatience),
+		RetryPeriod:                         new(leaseRetry),
+		GracefulShutdownTimeout:             &grace,
+		Controller:                          config.Controller{Logger: o.Log},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)

@@ -1,14 +1,28 @@
 package hub
 
 import (
+	"context"
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+	clientmetrics "k8s.io/client-go/tools/metrics"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
 )
+
+// Client-go counts the requests of every client by the address of the server. With a thousand clusters
+// these would be most of all series, and addresses of clusters that are gone would stay; what was sent
+// to clusters has a counter of its own.
+func init() { clientmetrics.RequestResult = withoutHost{clientmetrics.RequestResult} }
+
+// withoutHost counts results of requests without saying whose they are.
+type withoutHost struct{ to clientmetrics.ResultMetric }
+
+func (w withoutHost) Increment(ctx context.Context, code, method, _ string) {
+	w.to.Increment(ctx, code, method, "")
+}
 
 // metrics are the hub's own, beside those of the manager (which has the durations of reconciles by
 // kind). Labels are bounded by the number of Clusters.

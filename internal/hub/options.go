@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/shard"
 )
 
 // Options say how a hub runs.
@@ -27,11 +28,17 @@ type Options struct {
 	StoragePath string
 	// MetricsAddress and HealthAddress are "host:port", or "0" for none.
 	MetricsAddress, HealthAddress string
+	// PprofAddress is "host:port" for the profiles of the hub, of which nobody is told; "" for none.
+	PprofAddress string
 	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
+	// Shard is the part of the fleet that this hub works on, "k/n".
+	Shard string
 	// Concurrency bounds the reconciles of one kind at a time.
 	Concurrency int
+	// Version is that of the program, as the hub calls itself.
+	Version string
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
 	HubID string
 	// Patience is how long a hub that starts waits for its API server, and for the kinds of skerry.dev
@@ -50,6 +57,7 @@ func Defaults() Options {
 		MetricsAddress:  ":8080",
 		HealthAddress:   ":8081",
 		LeaderNamespace: v1alpha1.SystemNamespace,
+		Shard:           shard.Whole.String(),
 		Concurrency:     8,
 		Patience:        time.Minute,
 		LogLevel:        "info",
@@ -59,18 +67,34 @@ func Defaults() Options {
 // addFlags lets the command line set the options; what they are now is the default.
 func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "file that says how to reach the hub's own cluster (default: that of the Pod)")
-	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost")
+	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost; one for all shards")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of /metrics; 0 for none")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
+	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
 	f.StringVar(&o.HubID, "hub-id", o.HubID, "identity of the hub on its clusters (default: uid of the namespace kube-system)")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	f.StringVar(&o.PprofAddress, "pprof-bind-address", o.PprofAddress, "address of /debug/pprof")
+	_ = f.MarkHidden("pprof-bind-address") // for those who work on the hub; it fails for an unknown flag only
+}
+
+// share returns the shard; an empty one is the whole fleet.
+func (o *Options) share() (shard.Shard, error) {
+	if o.Shard == "" {
+		return shard.Whole, nil
+	}
+	return shard.Parse(o.Shard)
 }
 
 func (o *Options) check() error {
+	s, err := o.share()
 	switch {
+	case err != nil:
+		return fmt.Errorf("--shard: %w", err)
+	case s.N > 1 && !o.LeaderElect:
+		return errors.New("--shard needs --leader-elect: by their leases shards know who works on what")
 	case o.StoragePath == "":
 		return errors.New("--storage-path must not be empty")
 	case o.Concurrency < 1:
@@ -96,7 +120,6 @@ func (o *Options) config() (*rest.Config, error) {
 		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)
 	}
 	cfg.QPS = -1
-	cfg.UserAgent = "skerry-hub"
 	return cfg, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -18,12 +19,15 @@ import (
 	"github.com/skerry-dev/skerry/controllers/assignment"
 	"github.com/skerry-dev/skerry/controllers/cluster"
 	"github.com/skerry-dev/skerry/controllers/gitrepository"
+	"github.com/skerry-dev/skerry/controllers/holder"
 	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/controllers/kustomization"
+	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/artifact"
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/shard"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -32,6 +36,10 @@ const (
 	// beside them the reconciles under way end and record, then the lease is given back.
 	engineGrace     = 3 * time.Second
 	controllerGrace = 4 * time.Second
+
+	// waiting is how many times more reconciles there may be of the kinds that mostly wait for the hub's
+	// API server. Of Kustomizations, those under way at once share their writes to an Assignment.
+	waiting = 8
 
 	// renderCache and gitCache bound what is kept in memory of renders and of the files of commits,
 	// and bundleCache of rendered bundles, in bytes. What falls out is made anew or read again.
@@ -46,6 +54,7 @@ type parts struct {
 	reader  client.Reader // the manager's cache
 	local   *rest.Config
 	hubID   string
+	share   shard.Shard
 	git     *git.Store
 	bundles *artifact.Store
 	renders *build.Cache
@@ -61,8 +70,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	go build.Warm() // beside everything else that a start waits for
-	p, err := assemble(ctx, o)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p, err := assemble(ctx, end, o)
 	if err != nil && ctx.Err() != nil {
 		return nil // told to stop before it began
 	}
@@ -79,15 +89,37 @@ func Run(ctx context.Context, o Options) error {
 	if err := p.mgr.Start(ctx); err != nil {
 		return fmt.Errorf("the hub ended: %w", err)
 	}
+	if err := context.Cause(ctx); errors.Is(err, errLeaseLost) {
+		return err
+	}
 	return nil
 }
 
-func assemble(ctx context.Context, o Options) (*parts, error) {
+func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*parts, error) {
 	cfg, err := o.config()
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{local: cfg, renders: build.NewCache(renderCache)}
+	share, err := o.share()
+	if err != nil {
+		return nil, err
+	}
+	if share.K == 1 {
+		go build.Warm() // beside everything else that a start waits for
+	}
+	me := share.Identity(identity())
+	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
+	var lease resourcelock.Interface
+	var guard apply.Fence
+	if o.LeaderElect {
+		f := &fence{now: time.Now, end: func() { end(errLeaseLost) }}
+		if lease, err = newLock(cfg, o.LeaderNamespace, share.Lease(), me, f); err != nil {
+			return nil, err
+		}
+		f.guard(cfg) // all but the lease itself
+		guard = f
+	}
+	p := &parts{local: cfg, share: share, renders: build.NewCache(renderCache)}
 	uid, err := awaitAPI(ctx, cfg, o.Patience)
 	if err != nil {
 		return nil, err
@@ -95,39 +127,65 @@ func assemble(ctx context.Context, o Options) (*parts, error) {
 	if p.hubID = o.HubID; p.hubID == "" {
 		p.hubID = uid
 	}
-	p.git, err = git.OpenStore(filepath.Join(o.StoragePath, "git"), git.Options{Limits: git.Limits{Cache: gitCache}, Proxy: http.ProxyFromEnvironment})
-	if err != nil {
+	if err := p.openStorage(o.StoragePath); err != nil {
 		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
 	}
-	p.bundles, err = artifact.Open(filepath.Join(o.StoragePath, "bundles"), artifact.Options{CacheBytes: bundleCache, Now: time.Now})
-	if err != nil {
-		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
-	}
-	if p.mgr, err = newManager(cfg, o); err != nil {
+	if p.mgr, err = newManager(cfg, lease, o); err != nil {
 		return nil, errors.Join(err, p.bundles.Close())
 	}
 	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders)
 	p.pool = engine.NewPool(engine.PoolOptions{
-		Hub: p.hubID, HubUID: uid, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
+		Hub: p.hubID, HubUID: uid, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange: func(key engine.Key) {
 			p.assignments.Changed(key)
 			p.clusters.Changed(key)
 		},
-		OnEvent: p.recordEvents(ctx),
-		Count:   p.metrics.count,
+		Elsewhere: p.elsewhere(ctx),
+		OnEvent:   p.recordEvents(ctx),
+		Count:     p.metrics.count,
 	})
 	return p, nil
+}
+
+// openStorage opens the stores. Only the first shard writes there.
+func (p *parts) openStorage(dir string) (err error) {
+	decides := p.share.K == 1
+	if decides {
+		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{Limits: git.Limits{Cache: gitCache}, Proxy: http.ProxyFromEnvironment})
+		if err != nil {
+			return err
+		}
+	}
+	p.bundles, err = artifact.Open(filepath.Join(dir, "bundles"), artifact.Options{CacheBytes: bundleCache, Now: time.Now, ReadOnly: !decides})
+	return err
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
 }
 
 func (p *parts) addControllers(ctx context.Context, o Options) error {
 	hub, direct := hubside.Hub{Client: p.mgr.GetClient()}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
-	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now})
+	share := holder.New(holder.Options{
+		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: leaseDuration, Now: time.Now,
+		Moved:  func(key engine.Key) { p.clusters.Moved(key) },
+		Gained: func(key engine.Key) { p.assignments.Changed(key) },
+		Lost:   func(key engine.Key) { p.assignments.Lost(key) },
+	})
+	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now, Share: share})
 	p.clusters = cluster.New(cluster.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
+	work := errors.Join(p.indexUIDs(ctx), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, waiting*o.Concurrency))
+	if !share.First() {
+		return work
+	}
 	sources := gitrepository.New(gitrepository.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Now: time.Now,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
@@ -136,10 +194,9 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, Now: time.Now,
 	})
 	return errors.Join(
+		work,
 		sources.SetUp(ctx, p.mgr),
-		p.clusters.SetUp(ctx, p.mgr, o.Concurrency),
-		p.assignments.SetUp(p.mgr, o.Concurrency),
-		kustomizations.SetUp(ctx, p.mgr, o.Concurrency),
+		kustomizations.SetUp(ctx, p.mgr, waiting*o.Concurrency),
 	)
 }
 
@@ -160,7 +217,12 @@ func (p *parts) addRunnables(o Options) error {
 		p.mgr.AddHealthzCheck("ping", healthz.Ping),
 		p.mgr.AddReadyzCheck("caches", synced),
 		p.mgr.Add(manager.RunnableFunc(p.stopEngines)),
-		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.clean(ctx, o.Log.WithName("storage")) })),
+		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+			if p.share.K != 1 {
+				return nil
+			}
+			return p.clean(ctx, o.Log.WithName("storage"))
+		})),
 	)
 }
 

@@ -291,7 +291,7 @@ func (w *world) kustomization(name, path string, change ...func(*v1alpha1.Kustom
 		Spec: v1alpha1.KustomizationSpec{
 			SourceRef: v1alpha1.SourceReference{Name: "config"}, Path: path,
 			Interval: metav1.Duration{Duration: time.Hour}, RetryInterval: &metav1.Duration{Duration: time.Second},
-			Clusters: &v1alpha1.ClusterTargets{},
+			Clusters: &v1alpha1.ClusterTargets{Selector: &metav1.LabelSelector{}},
 		},
 	}
 	for _, f := range change {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"sync"
 
 	"github.com/skerry-dev/skerry/internal/object"
 )
@@ -94,13 +95,19 @@ func place(id object.ID, n int) int {
 	return int(h.Sum32() % uint32(n))
 }
 
+// compressors are used again and again: each takes 800 KiB, and a hub of a thousand clusters needs one
+// for each of two writes with every commit.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
+
 func pack(part shard) ([]byte, error) {
 	raw, err := json.Marshal(part)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode inventory: %w", err)
 	}
 	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
+	w := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(w)
+	w.Reset(&buf)
 	if _, err := w.Write(raw); err != nil {
 		return nil, fmt.Errorf("cannot compress inventory: %w", err)
 	}

@@ -39,6 +39,15 @@ type ClusterFacts struct {
 	Handled string
 	// Err says why there is no connection to try.
 	Err error
+	// Removal says how far the removal of a deleted Cluster is; nil for one that is not.
+	Removal *Removal
+}
+
+// Removal is what is waited for before a deleted Cluster goes.
+type Removal struct {
+	// Retiring says that only the hub's own is left.
+	Retiring bool
+	Message  string
 }
 
 // Cluster reports what is known of a cluster.
@@ -47,7 +56,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	status := *c.Status.DeepCopy()
 	status.ObservedGeneration = c.Generation
 	status.LastHandledReconcileAt = f.Handled
-	if f.Err == nil && conn.Known {
+	if f.Err == nil && conn.Known && f.Removal == nil { // which cluster it was is not to change then
 		takeOver(&status, conn)
 		status.LastSeen = lastSeen(c.Status, conn)
 	}
@@ -86,6 +95,9 @@ func lastSeen(old v1alpha1.ClusterStatus, conn Connection) *metav1.Time {
 
 func clusterConditions(f ClusterFacts) []metav1.Condition {
 	conn := f.Connection
+	if f.Removal != nil {
+		return removal(f)
+	}
 	switch p := explain(f.Err); {
 	case f.Object.Spec.Agent != nil:
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.AgentNotConnectedReason, "No agent has reported from this cluster yet")
@@ -102,6 +114,21 @@ func clusterConditions(f ClusterFacts) []metav1.Condition {
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionTrue, v1alpha1.SuspendedReason, "Suspended; the cluster is left as it is")
 	}
 	return clusterState(metav1.ConditionTrue, metav1.ConditionTrue, v1alpha1.SucceededReason, orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected"))
+}
+
+func removal(f ClusterFacts) []metav1.Condition {
+	reason, reachable := v1alpha1.RemovingReason, metav1.ConditionUnknown
+	if f.Removal.Retiring {
+		reason = v1alpha1.RetiringReason
+	}
+	if f.Err == nil && f.Connection.Known {
+		reachable = metav1.ConditionFalse
+		if f.Connection.Reachable {
+			reachable = metav1.ConditionTrue
+		}
+	}
+	message := Line(f.Removal.Message)
+	return append(clusterState(metav1.ConditionFalse, reachable, reason, message), reconciling(reason, message))
 }
 
 // notKnown leaves what was said before, as long as it was said of this spec: a hub that starts knows
@@ -139,6 +166,8 @@ func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
 	switch {
 	case is.Reason == v1alpha1.UnreachableReason:
 		events = append(events, Event{Warning: true, Reason: ClusterUnreachableEvent, Message: is.Message})
+	case is.Reason == v1alpha1.RemovingReason, is.Reason == v1alpha1.RetiringReason:
+		events = append(events, Event{Reason: v1alpha1.RemovingReason, Message: is.Message})
 	case is.Status == metav1.ConditionFalse:
 		events = append(events, Event{Warning: true, Reason: is.Reason, Message: is.Message})
 	case is.Status == metav1.ConditionTrue:

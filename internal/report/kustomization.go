@@ -22,8 +22,14 @@ type KustomizationFacts struct {
 	Revision string
 	// Err is a problem of the Kustomization as a whole. The clusters keep what they have.
 	Err error
+	// Selection is what is wrong with who is selected. Those that are go on as if nothing was.
+	Selection error
 	// NoTargets says why no cluster is selected; empty when there are some.
 	NoTargets string
+	// Rollout is what the planner says; nil when it was not asked.
+	Rollout *v1alpha1.RolloutStatus
+	// CheckAt is when it is to be asked again; zero when only a change can tell it more.
+	CheckAt time.Time
 	// Targets are the selected clusters.
 	Targets []TargetFacts
 	// Leaving are clusters that are selected no longer and still hold objects.
@@ -44,6 +50,9 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	status.Clusters = countClusters(all, f.Targets, status.LastAttemptedRevision)
 	status.Objects = countObjects(f.Targets)
 	status.Failures = failures(all, leaving)
+	if f.Rollout != nil {
+		status.Rollout = f.Rollout
+	}
 	if hubSide == nil && !ks.Spec.Suspend && settled(all) {
 		remember(&status, f.Revision, f.Now)
 	}
@@ -56,13 +65,16 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	if hubSide != nil {
 		r.Requeue = hubSide.after
 	}
+	if !f.CheckAt.IsZero() {
+		r.Requeue = max(f.CheckAt.Sub(f.Now), time.Millisecond)
+	}
 	return r
 }
 
 // settled says that every cluster that can be worked on is ready, and that there is one.
 func settled(all []verdict) bool {
 	return len(of(all, isReady)) > 0 && len(of(all, isFailed)) == 0 &&
-		!slices.ContainsFunc(of(all, isProgressing), func(v verdict) bool { return !v.idle })
+		!slices.ContainsFunc(all, func(v verdict) bool { return v.held || v.state == isProgressing && !v.idle })
 }
 
 func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Time) {
@@ -108,13 +120,18 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []verdict, hubSi
 	case len(f.Targets) == 0:
 		want = []metav1.Condition{ready(metav1.ConditionFalse, v1alpha1.NoClustersMatchedReason, Line(f.NoTargets))}
 	default:
-		want = summary(f.Revision, all)
+		want = stagedSummary(f, all)
+	}
+	if p := explain(f.Selection); p != nil && hubSide == nil { // what fails on clusters is in the failures
+		want[slices.IndexFunc(want, isReadyCondition)] = ready(metav1.ConditionFalse, p.reason, p.message)
 	}
 	if len(leaving) > 0 && !slices.ContainsFunc(want, func(c metav1.Condition) bool { return c.Type != v1alpha1.ReadyCondition }) {
 		want = append(want, reconciling(unanimous(leaving, v1alpha1.ProgressingReason), removing(leaving)))
 	}
 	return want
 }
+
+func isReadyCondition(c metav1.Condition) bool { return c.Type == v1alpha1.ReadyCondition }
 
 // summary says the worst that is known of the clusters: failed before on the way before not heard
 // from. Only when there is none of these is it ready.
@@ -215,7 +232,8 @@ func kustomizationEvents(old, now v1alpha1.KustomizationStatus, revision string,
 	case is.Status == metav1.ConditionTrue && was.Status == metav1.ConditionFalse:
 		events = append(events, Event{Reason: is.Reason, Message: is.Message})
 	}
-	worse := is.Status == metav1.ConditionFalse || is.Reason == v1alpha1.ClustersUnreachable
+	events = append(events, rolloutEvents(old.Rollout, now.Rollout)...)
+	worse := is.Status == metav1.ConditionFalse && is.Reason != v1alpha1.RolloutHaltedReason || is.Reason == v1alpha1.ClustersUnreachable
 	if worse && (is.Status != was.Status || is.Reason != was.Reason || attempted && is.Message != was.Message) {
 		events = append(events, Event{Warning: !waiting, Reason: is.Reason, Message: is.Message})
 	}

@@ -20,6 +20,8 @@ type TargetFacts struct {
 	Conditions []metav1.Condition
 	// Err says why the hub has nothing new for this cluster, while it has for others.
 	Err error
+	// Held says why the rollout keeps the cluster from the revision of the facts, if it does.
+	Held string
 	// Wanted is the entry in the cluster's Assignment; nil when there is none.
 	Wanted *v1alpha1.AssignmentEntry
 	// Reported is what the engine says of it; nil when it said nothing yet.
@@ -44,6 +46,8 @@ type verdict struct {
 	message string
 	// idle says that nothing goes on there and nothing will by itself.
 	idle bool
+	// held says that the rollout keeps it at what it has.
+	held bool
 }
 
 // judge counts a cluster. The revision is what it is to be at; empty when that is not known. hubSide
@@ -72,14 +76,19 @@ func judge(t TargetFacts, revision string, hubSide *problem) verdict {
 }
 
 func judgeEntry(v verdict, t TargetFacts, revision string, hubSide *problem) verdict {
+	if hubSide == nil && t.Held != "" && (t.Wanted == nil || t.Wanted.Revision != revision) {
+		v.held, revision = true, "" // counted by what it has
+	}
 	switch {
+	case v.held && t.Wanted == nil:
+		return v.is(isProgressing, v1alpha1.RolloutWaitingReason, t.Held)
 	case t.Wanted == nil && hubSide != nil && !hubSide.waiting:
 		return v.is(isFailed, hubSide.reason, "There is nothing to apply yet")
 	case t.Wanted == nil || t.Reported == nil:
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
 	case hubSide == nil && revision != "" && t.Wanted.Revision != revision:
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
-	case t.Reported.Revision != t.Wanted.Revision || t.Reported.Digest != t.Wanted.Digest:
+	case !attempted(t):
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
 	case t.Reported.Ready == metav1.ConditionFalse:
 		return v.is(isFailed, t.Reported.Reason, t.Reported.Message)
@@ -89,6 +98,12 @@ func judgeEntry(v verdict, t TargetFacts, revision string, hubSide *problem) ver
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
 	}
 	return v.is(isReady, t.Reported.Reason, "")
+}
+
+// attempted says whether what is reported is about what is wanted.
+func attempted(t TargetFacts) bool {
+	revision, digest := t.Reported.Attempted()
+	return revision == t.Wanted.Revision && digest == t.Wanted.Digest
 }
 
 // is completes a verdict. What an engine or a cluster said is made one line here.
@@ -150,7 +165,7 @@ const maxFailures = 10
 // from, then those that wait for something other than their own objects.
 func failures(all []verdict, leaving []verdict) []v1alpha1.ClusterFailure {
 	waiting := slices.DeleteFunc(of(all, isProgressing), func(v verdict) bool {
-		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason
+		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason || v.reason == v1alpha1.RolloutWaitingReason
 	})
 	gone := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return v.state == isProgressing && !v.idle })
 	var list []v1alpha1.ClusterFailure

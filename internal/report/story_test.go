@@ -57,6 +57,7 @@ type targetYAML struct {
 	Wanted    string
 	At        string
 	Applied   string
+	Held      string
 	Says      string
 	Objects   []int32
 	Handled   string
@@ -71,7 +72,7 @@ func (y targetYAML) facts(t *testing.T) TargetFacts {
 	if len(words) != 3 {
 		t.Fatalf("cluster: %q", y.Cluster)
 	}
-	f := TargetFacts{Cluster: y.Name, Suspended: y.Suspended, Err: y.Err.err(), Conditions: []metav1.Condition{
+	f := TargetFacts{Cluster: y.Name, Suspended: y.Suspended, Err: y.Err.err(), Held: y.Held, Conditions: []metav1.Condition{
 		{Type: "Ready", Status: metav1.ConditionStatus(words[0]), Reason: words[2], Message: y.Message},
 		{Type: "Reachable", Status: metav1.ConditionStatus(words[1]), Reason: words[2], Message: y.Message},
 	}}
@@ -161,6 +162,7 @@ func TestKustomizationStories(t *testing.T) {
 				Revision  string
 				Err       *problemYAML
 				NoTargets string
+				Rollout   *v1alpha1.RolloutStatus
 				Targets   []targetYAML
 				Leaving   []targetYAML
 			}
@@ -168,7 +170,7 @@ func TestKustomizationStories(t *testing.T) {
 			if y.Object != nil {
 				ks.ObjectMeta, ks.Spec = y.Object.ObjectMeta, y.Object.Spec
 			}
-			f := KustomizationFacts{Object: ks, Now: now, Revision: y.Revision, Err: y.Err.err(), NoTargets: y.NoTargets}
+			f := KustomizationFacts{Object: ks, Now: now, Revision: y.Revision, Err: y.Err.err(), NoTargets: y.NoTargets, Rollout: y.Rollout}
 			for _, target := range y.Targets {
 				f.Targets = append(f.Targets, target.facts(t))
 			}

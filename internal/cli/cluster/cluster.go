@@ -1,4 +1,4 @@
-// Package cluster is the command that adds edge clusters to a hub.
+// Package cluster is the command that adds edge clusters to a hub, and removes them.
 package cluster
 
 import (
@@ -13,11 +13,12 @@ import (
 func NewCmdCluster(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Add edge clusters",
+		Short: "Add and remove edge clusters",
 		Example: `  skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop
+  skerry cluster remove shop-1 --on-removal drain
   skerry status`,
 	}
 	factory.Group(cmd)
-	cmd.AddCommand(NewCmdJoin(f, runF))
+	cmd.AddCommand(NewCmdJoin(f, runF), NewCmdRemove(f, nil))
 	return cmd
 }

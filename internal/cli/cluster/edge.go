@@ -16,6 +16,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	edgeapply "github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/cli/apply"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/preflight"
@@ -23,7 +24,7 @@ import (
 )
 
 // account is what the hub is called on an edge: ServiceAccount, binding and, with "-token", Secret.
-const account = "skerry-hub"
+const account = edgeapply.AccountBinding
 
 // edge is the cluster that joins, reached with the credentials of the person who joins it.
 type edge struct {
@@ -120,34 +121,34 @@ func isLoopback(host string) bool {
 // serviceAccountToken makes the hub's account on the edge, and returns its token and the authority
 // that the edge hands out with it. The token is one that does not expire and goes with its Secret:
 // an edge may be cut off for longer than any other token lives.
+//
+// The account is owned by its binding, and the token by the account. So the hub that leaves the edge
+// deletes the binding with the last right that it has, and the edge itself clears up the rest.
 func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token, ca []byte, err error) {
+	part := map[string]string{edgeapply.PartLabel: edgeapply.PartAccount}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: account, Labels: part},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: account}},
+	}
+	if err := e.apply(ctx, s, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}, binding); err != nil {
+		return nil, nil, err
+	}
+	made := &rbacv1.ClusterRoleBinding{}
+	if err := e.client.Get(ctx, client.ObjectKey{Name: account}, made); err != nil {
+		return nil, nil, edgeError(fmt.Errorf("cannot read what was made: %w", err))
+	}
+	owned := []metav1.OwnerReference{{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding", Name: account, UID: made.UID}}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: systemNamespace, Name: account + "-token",
+			Namespace: systemNamespace, Name: account + "-token", Labels: part,
 			Annotations: map[string]string{corev1.ServiceAccountNameKey: account},
 		},
 		Type: corev1.SecretTypeServiceAccountToken,
 	}
-	objects := []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}},
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account}},
-		&rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: account},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: account}},
-		},
-		secret,
-	}
-	var manifests []*unstructured.Unstructured
-	for _, o := range objects {
-		m, err := apply.FromTyped(e.client.Scheme(), o)
-		if err != nil {
-			return nil, nil, err
-		}
-		manifests = append(manifests, m)
-	}
-	if err := apply.All(ctx, e.client, manifests, s); err != nil {
-		return nil, nil, edgeError(err)
+	user := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account, Labels: part, OwnerReferences: owned}}
+	if err := e.apply(ctx, s, user, secret); err != nil {
+		return nil, nil, err
 	}
 	err = wait.Until(ctx, e.client, []client.Object{secret}, func() (bool, error) {
 		if len(secret.Data[corev1.ServiceAccountTokenKey]) == 0 {
@@ -164,4 +165,19 @@ func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token,
 		return nil, nil, edgeError(err)
 	}
 	return secret.Data[corev1.ServiceAccountTokenKey], secret.Data[corev1.ServiceAccountRootCAKey], nil
+}
+
+func (e *edge) apply(ctx context.Context, s *factory.Step, objects ...client.Object) error {
+	var manifests []*unstructured.Unstructured
+	for _, o := range objects {
+		m, err := apply.FromTyped(e.client.Scheme(), o)
+		if err != nil {
+			return err
+		}
+		manifests = append(manifests, m)
+	}
+	if err := apply.All(ctx, e.client, manifests, s); err != nil {
+		return edgeError(err)
+	}
+	return nil
 }

@@ -41,6 +41,9 @@ func checkHub(ctx context.Context, o *Options, hub *factory.Hub, edge *edge, s *
 	for i := range clusters.Items {
 		c := &clusters.Items[i]
 		if c.Name == o.Name && c.Namespace == o.Flags.Namespace {
+			if !c.DeletionTimestamp.IsZero() {
+				return factory.Next(fmt.Errorf("the cluster %s is being removed", o.Name), "wait until it is gone: 'skerry cluster remove %s --wait'", o.Name)
+			}
 			if c.Spec.Agent != nil {
 				return factory.Next(fmt.Errorf("the cluster %s reaches the hub by an agent", o.Name), "delete that Cluster first, or join under another name")
 			}
@@ -86,7 +89,7 @@ func typedVars(vars map[string]string) map[string]v1alpha1.VarValue {
 }
 
 // join writes Secret and Cluster on the hub: first the Secret, so that the hub never sees a Cluster
-// without one.
+// without one. The Cluster then owns the Secret, which goes with it.
 func join(ctx context.Context, o *Options, hub *factory.Hub, w wanted, kubeconfig []byte, s *factory.Step) error {
 	secret, err := apply.FromTyped(hub.Scheme(), secretOf(o, kubeconfig))
 	if err != nil {
@@ -100,7 +103,36 @@ func join(ctx context.Context, o *Options, hub *factory.Hub, w wanted, kubeconfi
 	if err != nil {
 		return err
 	}
+	live := &v1alpha1.Cluster{}
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, live); err != nil {
+		return fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+	}
+	if err := ownSecret(ctx, o, hub, live.UID); err != nil {
+		return err
+	}
 	s.Donef("secret %s %s, cluster %s %s", secretName(o), result, o.Name, fate)
+	return nil
+}
+
+// ownSecret makes the Cluster the owner of its kubeconfig. It is a patch of its own, because an apply
+// that changes nothing but owners would take the object for unchanged.
+func ownSecret(ctx context.Context, o *Options, hub *factory.Hub, owner types.UID) error {
+	secret := &corev1.Secret{}
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: secretName(o)}, secret); err != nil {
+		return fmt.Errorf("cannot read secret %s: %w", secretName(o), err)
+	}
+	if len(secret.OwnerReferences) == 1 && secret.OwnerReferences[0].UID == owner {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": secret.UID, "ownerReferences": []metav1.OwnerReference{{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.ClusterKind, Name: o.Name, UID: owner,
+	}}}})
+	if err != nil {
+		return fmt.Errorf("cannot encode the change: %w", err)
+	}
+	if err := hub.Patch(ctx, secret, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
+		return fmt.Errorf("cannot make the cluster %s the owner of its secret: %w", o.Name, err)
+	}
 	return nil
 }
 

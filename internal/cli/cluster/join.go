@@ -143,6 +143,7 @@ func mayMakeAccount(ctx context.Context, edge *edge) error {
 		{Verb: "patch", Resource: "secrets", Namespace: systemNamespace},
 		{Verb: "get", Resource: "secrets", Namespace: systemNamespace},
 		{Verb: "patch", Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"},
+		{Verb: "get", Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"},
 		{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
 	})
 	if err != nil {

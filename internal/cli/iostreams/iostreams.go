@@ -6,7 +6,10 @@
 package iostreams
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +28,9 @@ type IOStreams struct {
 
 	// Colour says that Out and Err understand ANSI colours.
 	Colour bool
+	// Rows returns the height of the terminal that Out is; nil when Out is none, or its cursor cannot
+	// be moved.
+	Rows func() int
 	// readPassword reads a line without echo; nil when In is not a terminal.
 	readPassword func() ([]byte, error)
 }
@@ -35,16 +41,36 @@ func System(getenv func(string) string) *IOStreams {
 	s := &IOStreams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	tty := func(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 	s.Colour = tty(os.Stdout) && tty(os.Stderr) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+	if tty(os.Stdout) && getenv("TERM") != "dumb" {
+		s.Rows = rows
+	}
 	if tty(os.Stdin) && tty(os.Stderr) {
 		s.readPassword = func() ([]byte, error) { return term.ReadPassword(int(os.Stdin.Fd())) }
 	}
 	return s
 }
 
+// rows is the height of the terminal, of which one that does not tell has the usual one.
+func rows() int {
+	_, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || height <= 0 {
+		return 24
+	}
+	return height
+}
+
 // Test returns streams over buffers: without colours, and with nobody to ask.
 func Test() (s *IOStreams, in, out, err *bytes.Buffer) {
 	in, out, err = &bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}
 	return &IOStreams{In: in, Out: out, Err: err}, in, out, err
+}
+
+// TestTerminal is Test with somebody to ask, at a terminal of so many rows.
+func TestTerminal(height int) (s *IOStreams, in, out, err *bytes.Buffer) {
+	s, in, out, err = Test()
+	s.Rows = func() int { return height }
+	s.readPassword = func() ([]byte, error) { return in.ReadBytes('\n') }
+	return s, in, out, err
 }
 
 // CanPrompt says whether a person can be asked.
@@ -59,6 +85,36 @@ func (s *IOStreams) Password(question string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read the answer: %w", err)
 	}
 	return answer, nil
+}
+
+// Confirm asks a question that is answered with yes or no, which is the default. Call it only when
+// CanPrompt. Nobody waits for the answer once ctx ends.
+func (s *IOStreams) Confirm(ctx context.Context, question string) (bool, error) {
+	fmt.Fprintf(s.Err, "%s [y/N] ", Line(question))
+	type reply struct {
+		line string
+		err  error
+	}
+	replies := make(chan reply, 1)
+	go func() { // a read from a terminal cannot be cancelled, but it can be left
+		line, err := bufio.NewReader(s.In).ReadString('\n')
+		replies <- reply{line, err}
+	}()
+	var answer reply
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(s.Err)
+		return false, ctx.Err()
+	case answer = <-replies:
+	}
+	switch {
+	case errors.Is(answer.err, io.EOF):
+		fmt.Fprintln(s.Err)
+	case answer.err != nil:
+		return false, fmt.Errorf("cannot read the answer: %w", answer.err)
+	}
+	word := strings.ToLower(strings.TrimSpace(answer.line))
+	return word == "y" || word == "yes", nil
 }
 
 // Progressf writes one line to standard error.

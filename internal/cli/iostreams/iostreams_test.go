@@ -1,6 +1,9 @@
 package iostreams
 
 import (
+	"context"
+	"errors"
+	"io"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,5 +44,32 @@ func TestColourIsOnlyForTerminals(t *testing.T) {
 	}
 	if s.CanPrompt() {
 		t.Error("a test can be prompted")
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, " YES \n": true, "n\n": false, "\n": false, "": false, "yup\n": false, "y": true} {
+		s, in, _, log := TestTerminal(24)
+		in.WriteString(answer)
+		got, err := s.Confirm(t.Context(), "Really\x1b[2J?")
+		if err != nil || got != want {
+			t.Errorf("%q: %v, %v", answer, got, err)
+		}
+		if text := log.String(); text[:len("Really[2J? [y/N] ")] != "Really[2J? [y/N] " {
+			t.Errorf("asked %q", text)
+		}
+	}
+}
+
+// TestConfirmIsLeft: nobody has to press a key for Ctrl-C to work.
+func TestConfirmIsLeft(t *testing.T) {
+	s, _, _, _ := TestTerminal(24)
+	silent, quiet := io.Pipe()
+	defer quiet.Close()
+	s.In = silent
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if yes, err := s.Confirm(ctx, "Really?"); yes || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", yes, err)
 	}
 }

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -36,6 +37,12 @@ func problems(r Report, now time.Time) []Problem {
 	}
 	for _, k := range r.Kustomizations {
 		add(Problem{Kind: v1alpha1.KustomizationKind, Namespace: k.Namespace, Name: k.Name, State: k.State, Reason: k.Reason, Message: k.Message})
+		if k.Rollout != nil && k.Rollout.Failed && k.State == Ready {
+			add(Problem{
+				Kind: v1alpha1.KustomizationKind, Namespace: k.Namespace, Name: k.Name, State: NotReady,
+				Reason: v1alpha1.RolloutHaltedReason, Message: k.Rollout.Message,
+			})
+		}
 		for _, p := range onClusters(r, k) {
 			add(p)
 		}
@@ -85,7 +92,7 @@ func next(p Problem) string {
 	case v1alpha1.NoClustersMatchedReason:
 		return "label a Cluster so that spec.clusters.selector picks it, or change the selector"
 	case v1alpha1.EmptyBuildReason, v1alpha1.PruneLimitExceededReason:
-		if p.Cluster == "" {
+		if p.Cluster == "" && !strings.Contains(p.Message, v1alpha1.AllowPruneAnnotation) {
 			return "put the objects back in Git, or, if they are to go, annotate the Kustomization with " +
 				v1alpha1.AllowPruneAnnotation + "=<the revision>"
 		}
@@ -93,6 +100,8 @@ func next(p Problem) string {
 		if p.Kind == v1alpha1.ClusterKind {
 			return "skerry cluster join " + p.Name + " --from-kubeconfig FILE" + flag
 		}
+	case v1alpha1.RolloutHaltedReason:
+		return "push what corrects it; 'skerry rollout status " + p.Name + flag + "' shows where it stands"
 	case v1alpha1.OwnershipConflictReason:
 		return "let one Kustomization have the object: take it out of the other's path"
 	case v1alpha1.ImmutableFieldReason:

@@ -67,6 +67,22 @@ type Kustomization struct {
 	Revision  string `json:"revision,omitempty"`
 	Attempted string `json:"attempted,omitempty"`
 	Clusters  Counts `json:"clusters"`
+	// Rollout says where a change stands that is not on every cluster; nil when the last one is.
+	Rollout *Rollout `json:"rollout,omitempty"`
+}
+
+// Rollout is a change on its way, held, halted or taken back.
+type Rollout struct {
+	Revision string `json:"revision"`
+	Phase    string `json:"phase"`
+	Stage    string `json:"stage,omitempty"`
+	Message  string `json:"message,omitempty"`
+	// Updated and Ready count the clusters of all stages.
+	Updated  int32 `json:"updated"`
+	Ready    int32 `json:"ready"`
+	Clusters int32 `json:"clusters"`
+	// Failed says that the change goes no further because it did harm, or was undone.
+	Failed bool `json:"failed,omitempty"`
 }
 
 // Counts counts clusters.
@@ -109,6 +125,8 @@ type Run struct {
 	Drift int64 `json:"drift,omitempty"`
 	// Verified is when all objects were last known to stand as wanted.
 	Verified *time.Time `json:"verified,omitempty"`
+	// Assigned is when the hub sent what it wants there.
+	Assigned *time.Time `json:"assigned,omitempty"`
 }
 
 // Problem is one thing that is not ready, and what to do about it where that is known.

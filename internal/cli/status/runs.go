@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/table"
 )
 
 // runRows says which commit of each Kustomization runs on which cluster. Where that is more than a
 // glance, the clusters that are ready at one revision become one row.
-func runRows(r Report, v View) (rows [][]cell, rest string) {
-	rows = [][]cell{header("NAMESPACE", "CLUSTER", "KUSTOMIZATION", "REVISION", "WANTED", "READY", "OBJECTS", "DRIFT", "VERIFIED")}
+func runRows(r Report, v View) (rows [][]table.Cell, rest string) {
+	rows = [][]table.Cell{table.Header("NAMESPACE", "CLUSTER", "KUSTOMIZATION", "REVISION", "WANTED", "READY", "OBJECTS", "DRIFT", "VERIFIED")}
 	total := 0
 	for _, c := range r.Clusters {
 		total += len(c.Runs)
@@ -40,7 +43,7 @@ func runRows(r Report, v View) (rows [][]cell, rest string) {
 
 type runGroup struct{ namespace, kustomization, revision string }
 
-func (v View) groups(folded map[runGroup]int) [][]cell {
+func (v View) groups(folded map[runGroup]int) [][]table.Cell {
 	groups := make([]runGroup, 0, len(folded))
 	for g := range folded {
 		groups = append(groups, g)
@@ -49,32 +52,32 @@ func (v View) groups(folded map[runGroup]int) [][]cell {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.kustomization, b.kustomization),
 			strings.Compare(a.revision, b.revision))
 	})
-	var rows [][]cell
+	var rows [][]table.Cell
 	for _, g := range groups {
-		rows = append(rows, []cell{
-			v.namespace(g.namespace), plain(number(folded[g], "cluster")), plain(g.kustomization), plain(short(g.revision)),
+		rows = append(rows, []table.Cell{
+			v.namespace(g.namespace), table.Plain(number(folded[g], "cluster")), table.Plain(g.kustomization), table.Plain(factory.ShortRevision(g.revision)),
 			{}, v.state(Ready), {}, {}, {},
 		})
 	}
 	return rows
 }
 
-func (v View) run(c Cluster, run Run) []cell {
-	revision, wanted, objects, drift := short(run.Revision), "", "", cell{}
+func (v View) run(c Cluster, run Run) []table.Cell {
+	revision, wanted, objects, drift := factory.ShortRevision(run.Revision), "", "", table.Cell{}
 	if revision == "" {
 		revision = "none"
 	}
 	if run.Wanted != run.Revision {
-		wanted = short(run.Wanted)
+		wanted = factory.ShortRevision(run.Wanted)
 	}
 	if run.Total > 0 {
 		objects = fmt.Sprintf("%d/%d", run.Applied, run.Total)
 	}
 	if run.Drift > 0 {
-		drift = plain(fmt.Sprint(run.Drift))
+		drift = table.Plain(fmt.Sprint(run.Drift))
 	}
-	return []cell{
-		v.namespace(c.Namespace), plain(c.Name), plain(run.Kustomization), plain(revision), plain(wanted),
-		v.state(run.State), plain(objects), drift, plain(v.ago(run.Verified)),
+	return []table.Cell{
+		v.namespace(c.Namespace), table.Plain(c.Name), table.Plain(run.Kustomization), table.Plain(revision), table.Plain(wanted),
+		v.state(run.State), table.Plain(objects), drift, table.Plain(v.ago(run.Verified)),
 	}
 }

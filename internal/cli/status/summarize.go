@@ -95,6 +95,21 @@ func kustomizationReport(k *v1alpha1.Kustomization) Kustomization {
 		},
 	}
 	out.State, out.Reason, out.Message = stateOf(k, k.Spec.Suspend, k.Status.ObservedGeneration)
+	out.Rollout = rolloutReport(k.Status.Rollout)
+	return out
+}
+
+func rolloutReport(r *v1alpha1.RolloutStatus) *Rollout {
+	if r == nil || r.Phase == v1alpha1.RolloutCompleted {
+		return nil
+	}
+	out := &Rollout{
+		Revision: iostreams.Line(r.Revision), Phase: string(r.Phase), Stage: iostreams.Line(r.Stage), Message: iostreams.Line(r.Message),
+		Failed: r.Phase == v1alpha1.RolloutHalted || r.Phase == v1alpha1.RolloutRollingBack || r.Phase == v1alpha1.RolloutRolledBack,
+	}
+	for _, s := range r.Stages {
+		out.Clusters, out.Updated, out.Ready = out.Clusters+s.Clusters, out.Updated+s.Updated, out.Ready+s.Ready
+	}
 	return out
 }
 
@@ -178,6 +193,9 @@ func runs(a *v1alpha1.Assignment, reachable State) []Run {
 
 func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachable State) Run {
 	r := Run{Kustomization: e.Name, Wanted: iostreams.Line(e.Revision), State: Unknown}
+	if e.AssignedAt != nil {
+		r.Assigned = &e.AssignedAt.Time
+	}
 	if s != nil {
 		r.Reason, r.Message = iostreams.Line(s.Reason), iostreams.Line(s.Message)
 		r.Revision = iostreams.Line(s.AppliedRevision)
@@ -195,7 +213,7 @@ func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachab
 		r.State = Unknown
 	case s == nil:
 		r.State, r.Message = Working, "not taken up yet"
-	case s.Digest != e.Digest || s.Revision != e.Revision:
+	case !attempted(s, e):
 		// What is reported is about something else than what is wanted by now.
 		r.State, r.Reason, r.Message = Working, v1alpha1.ProgressingReason, ""
 	case s.Ready == metav1.ConditionFalse:
@@ -206,4 +224,10 @@ func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachab
 		r.State = Working
 	}
 	return r
+}
+
+// attempted says whether what is reported is about what is wanted.
+func attempted(s *v1alpha1.AssignmentEntryStatus, e *v1alpha1.AssignmentEntry) bool {
+	revision, digest := s.Attempted()
+	return revision == e.Revision && digest == e.Digest
 }

@@ -2,12 +2,13 @@ package status
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/cli/table"
 )
 
 // glance is how many rows of a table still are a glance.
@@ -35,6 +36,7 @@ func Text(r Report, v View) string {
 	}
 	v.section(&b, "SOURCES", sourceRows(r, v), "")
 	v.section(&b, "KUSTOMIZATIONS", kustomizationRows(r, v), "")
+	v.section(&b, "ROLLOUTS", rolloutRows(r, v), "")
 	rows, rest := clusterRows(r, v)
 	v.section(&b, "CLUSTERS", rows, rest)
 	rows, rest = runRows(r, v)
@@ -52,13 +54,13 @@ or apply a GitRepository and a Kustomization with kubectl.
 
 // section writes a table under its title, if it has rows besides its headings, and what the table
 // leaves out.
-func (v View) section(b *strings.Builder, title string, rows [][]cell, rest string) {
+func (v View) section(b *strings.Builder, title string, rows [][]table.Cell, rest string) {
 	if len(rows) == 1 && rest == "" {
 		return
 	}
 	b.WriteString("\n" + v.IO.Bold(title) + "\n")
 	if len(rows) > 1 {
-		table(b, rows)
+		table.Write(b, rows)
 	}
 	if rest != "" {
 		b.WriteString(rest + "\n")
@@ -95,27 +97,27 @@ func number(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-func sourceRows(r Report, v View) [][]cell {
-	rows := [][]cell{header("NAMESPACE", "NAME", "READY", "REVISION", "FETCHED", "URL")}
+func sourceRows(r Report, v View) [][]table.Cell {
+	rows := [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REVISION", "FETCHED", "URL")}
 	for _, s := range r.Sources {
-		rows = append(rows, []cell{
-			v.namespace(s.Namespace), plain(s.Name), v.state(s.State), plain(short(s.Revision)), plain(v.ago(s.Fetched)), plain(s.URL),
+		rows = append(rows, []table.Cell{
+			v.namespace(s.Namespace), table.Plain(s.Name), v.state(s.State), table.Plain(factory.ShortRevision(s.Revision)), table.Plain(v.ago(s.Fetched)), table.Plain(s.URL),
 		})
 	}
 	return rows
 }
 
-func kustomizationRows(r Report, v View) [][]cell {
-	rows := [][]cell{header("NAMESPACE", "NAME", "READY", "REVISION", "ATTEMPTED", "CLUSTERS", "FAILED", "UNREACHABLE", "SOURCE", "PATH")}
+func kustomizationRows(r Report, v View) [][]table.Cell {
+	rows := [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REVISION", "ATTEMPTED", "CLUSTERS", "FAILED", "UNREACHABLE", "SOURCE", "PATH")}
 	for _, k := range r.Kustomizations {
 		attempted := ""
 		if k.Attempted != k.Revision {
-			attempted = short(k.Attempted)
+			attempted = factory.ShortRevision(k.Attempted)
 		}
-		rows = append(rows, []cell{
-			v.namespace(k.Namespace), plain(k.Name), v.state(k.State), plain(short(k.Revision)), plain(attempted),
-			plain(fmt.Sprintf("%d/%d", k.Clusters.Ready, k.Clusters.Desired)),
-			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), plain(k.Source), plain(k.Path),
+		rows = append(rows, []table.Cell{
+			v.namespace(k.Namespace), table.Plain(k.Name), v.state(k.State), table.Plain(factory.ShortRevision(k.Revision)), table.Plain(attempted),
+			table.Plain(fmt.Sprintf("%d/%d", k.Clusters.Ready, k.Clusters.Desired)),
+			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), table.Plain(k.Source), table.Plain(k.Path),
 		})
 	}
 	return rows
@@ -123,8 +125,8 @@ func kustomizationRows(r Report, v View) [][]cell {
 
 // clusterRows returns the rows, and what they leave out: of a fleet that is more than a glance, the
 // clusters that are ready.
-func clusterRows(r Report, v View) (rows [][]cell, rest string) {
-	rows = [][]cell{header("NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION")}
+func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
+	rows = [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION")}
 	ready, left := 0, 0
 	for _, c := range r.Clusters {
 		if !v.All && len(r.Clusters) > glance && (c.State == Ready || len(rows) > glance) {
@@ -134,8 +136,8 @@ func clusterRows(r Report, v View) (rows [][]cell, rest string) {
 			}
 			continue
 		}
-		rows = append(rows, []cell{
-			v.namespace(c.Namespace), plain(c.Name), v.state(c.State), v.reachable(c.Reachable), plain(v.seen(c)), plain(c.Version),
+		rows = append(rows, []table.Cell{
+			v.namespace(c.Namespace), table.Plain(c.Name), v.state(c.State), v.reachable(c.Reachable), table.Plain(v.seen(c)), table.Plain(c.Version),
 		})
 	}
 	switch left {
@@ -157,19 +159,11 @@ func (v View) seen(c Cluster) string {
 	return v.ago(c.LastSeen)
 }
 
-func header(names ...string) []cell {
-	cells := make([]cell, len(names))
-	for i, n := range names {
-		cells[i] = plain(n)
-	}
-	return cells
-}
-
-func (v View) namespace(name string) cell {
+func (v View) namespace(name string) table.Cell {
 	if !v.Namespaces {
-		return cell{}
+		return table.Cell{}
 	}
-	return plain(name)
+	return table.Plain(name)
 }
 
 func (v View) ago(t *time.Time) string {
@@ -179,39 +173,29 @@ func (v View) ago(t *time.Time) string {
 	return age(t, v.Now) + " ago"
 }
 
-func (v View) state(s State) cell {
+func (v View) state(s State) table.Cell {
 	switch s {
 	case Ready:
-		return cell{"yes", v.IO.Green}
+		return table.Painted("yes", v.IO.Green)
 	case NotReady:
-		return cell{"no", v.IO.Red}
+		return table.Painted("no", v.IO.Red)
 	case Working, Deleting, Suspended, Unknown:
 	}
-	return cell{string(s), v.IO.Yellow}
+	return table.Painted(string(s), v.IO.Yellow)
 }
 
-func (v View) reachable(s State) cell {
+func (v View) reachable(s State) table.Cell {
 	if s == Unknown {
-		return cell{"unknown", v.IO.Yellow}
+		return table.Painted("unknown", v.IO.Yellow)
 	}
 	return v.state(s)
 }
 
-func (v View) count(n int32) cell {
+func (v View) count(n int32) table.Cell {
 	if n == 0 {
-		return cell{}
+		return table.Cell{}
 	}
-	return cell{fmt.Sprint(n), v.IO.Red}
-}
-
-// short cuts the commit of a revision: "main@sha1:1234567".
-func short(revision string) string {
-	const mark, digits = "sha1:", 7
-	at := strings.LastIndex(revision, mark)
-	if at < 0 || len(revision) < at+len(mark)+digits {
-		return revision
-	}
-	return revision[:at+len(mark)+digits]
+	return table.Painted(fmt.Sprint(n), v.IO.Red)
 }
 
 func writeProblems(b *strings.Builder, r Report, v View) {
@@ -258,12 +242,7 @@ func (v View) problem(p Problem, followed bool) string {
 		parts = append(parts, p.Reason)
 	}
 	if p.Message != "" && !followed {
-		parts = append(parts, shorten(p.Message))
+		parts = append(parts, factory.ShortRevisions(p.Message))
 	}
 	return strings.Join(parts, ": ")
 }
-
-var commit = regexp.MustCompile(`\bsha1:([0-9a-f]{7})[0-9a-f]{33}\b`)
-
-// shorten cuts the commits of revisions in a message.
-func shorten(message string) string { return commit.ReplaceAllString(message, "sha1:$1") }

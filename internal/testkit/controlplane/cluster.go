@@ -149,7 +149,7 @@ func (c *Cluster) StartServer(ctx context.Context) error {
 
 // Pause freezes the API server: connections open and requests get no answer,
 // as with a link that drops everything.
-func (c *Cluster) Pause() error { return c.server.signal(syscall.SIGSTOP) }
+func (c *Cluster) Pause() error { return c.server.pause() }
 
 // Resume undoes Pause. Requests that still wait are answered.
 func (c *Cluster) Resume() error { return c.server.signal(syscall.SIGCONT) }

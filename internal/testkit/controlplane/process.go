@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // process is a running child. It ends at the latest when this process does:
@@ -69,6 +70,34 @@ func (p *process) signal(s os.Signal) error {
 		return fmt.Errorf("cannot signal %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// pause stops the child and returns when it has really stopped: the signal is taken thread by thread,
+// and one of them might still answer.
+func (p *process) pause() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for range 1000 {
+		if p.paused() {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("%s does not stop", p.name)
+}
+
+// paused says whether every thread of the child stands still, as far as this system tells.
+func (p *process) paused() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		// "pid (name) state ...", where the name may hold anything
+		if at := bytes.LastIndex(stat, []byte(") ")); err == nil && at >= 0 && stat[at+2] != 'T' {
+			return false
+		}
+	}
+	return true
 }
 
 // tail returns the last lines of the log, which is where a program that gave

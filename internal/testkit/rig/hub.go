@@ -29,7 +29,7 @@ type HubOptions struct {
 // Hub is bin/skerry-hub as a process. It is not safe for concurrent use.
 type Hub struct {
 	options HubOptions
-	process *process
+	process *Process
 	health  string
 	metrics string
 }
@@ -93,7 +93,7 @@ func (h *Hub) Start(ctx context.Context, more ...string) error {
 		"--metrics-bind-address", h.metrics,
 	}, h.options.Args...)
 	args = append(args, more...)
-	if h.process, err = start(h.LogFile(), program, os.Environ(), args...); err != nil {
+	if h.process, err = Start(h.LogFile(), program, args...); err != nil {
 		return err
 	}
 	return h.awaitReady(ctx)
@@ -123,7 +123,7 @@ func (h *Hub) Stop() error {
 	if !h.Running() {
 		return nil
 	}
-	if err := h.process.stop(stopGrace); err != nil {
+	if err := h.process.Stop(stopGrace); err != nil {
 		return fmt.Errorf("cannot stop the hub: %w", err)
 	}
 	return nil
@@ -137,7 +137,7 @@ func (h *Hub) Kill() {
 }
 
 // Usage is what the hub's process has used.
-func (h *Hub) Usage() (Usage, error) { return usage(h.process.cmd.Process.Pid) }
+func (h *Hub) Usage() (Usage, error) { return h.process.Usage() }
 
 // PID is the process ID of the hub, which has been started.
 func (h *Hub) PID() int { return h.process.cmd.Process.Pid }

@@ -55,29 +55,29 @@ func FreeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// process is a child whose output goes to a file.
-type process struct {
+// Process is a child whose output goes to a file.
+type Process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
 	err  error // of Wait, once done is closed
 }
 
-// start runs a program whose output is appended to the file log. The child is killed by the kernel
+// Start runs a program whose output is appended to the file log. The child is killed by the kernel
 // when this process dies without having stopped it.
-func start(log, program string, env []string, args ...string) (*process, error) {
+func Start(log, program string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, env
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", filepath.Base(program), err)
 	}
-	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	p := &Process{cmd: cmd, log: log, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		p.err = cmd.Wait()
@@ -85,8 +85,11 @@ func start(log, program string, env []string, args ...string) (*process, error) 
 	return p, nil
 }
 
-// stop asks the process to end, waits for grace, and kills it then, which is an error.
-func (p *process) stop(grace time.Duration) error {
+// Done is closed once the process is gone.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop asks the process to end, waits for grace, and kills it then, which is an error.
+func (p *Process) Stop(grace time.Duration) error {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -99,20 +102,27 @@ func (p *process) stop(grace time.Duration) error {
 	}
 }
 
-func (p *process) kill() {
+func (p *Process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
+
+// Tail returns the last lines of what the process wrote.
+func (p *Process) Tail(lines int) string { return tail(p.log, lines) }
+
+// Usage is what the process has used.
+func (p *Process) Usage() (Usage, error) { return UsageOf(p.cmd.Process.Pid) }
 
 // Usage is what a process has used up to now.
 type Usage struct {
 	CPU     time.Duration // user and system
 	RSS     int64         // resident bytes
+	Anon    int64         // of those, bytes that are in no file: heap and stacks
 	PeakRSS int64         // the most that RSS ever was
 }
 
-// usage reads a process's counters from /proc, as Linux has them.
-func usage(pid int) (Usage, error) {
+// UsageOf is what a process has used, by its ID: it reads /proc, as Linux has it.
+func UsageOf(pid int) (Usage, error) {
 	var u Usage
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -142,6 +152,9 @@ func usage(pid int) (Usage, error) {
 		}
 		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
 			u.RSS = kib << 10
+		}
+		if n, _ := fmt.Sscanf(line, "RssAnon: %d kB", &kib); n == 1 {
+			u.Anon = kib << 10
 		}
 	}
 	return u, nil

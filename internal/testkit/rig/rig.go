@@ -21,6 +21,8 @@ type Options struct {
 	// HubWhole makes the hub's own cluster a whole one: with a controller manager, a scheduler and a
 	// node on paper. Otherwise it is an API server alone.
 	HubWhole bool
+	// HubAudit records every request to the hub's own cluster.
+	HubAudit bool
 	// Edges are the clusters that the hub is to look after.
 	Edges []EdgeOptions
 	// HubArgs are appended to the command line of the hub.
@@ -94,7 +96,7 @@ func New(ctx context.Context, o Options) (_ *Rig, err error) {
 
 func (r *Rig) startHubCluster(ctx context.Context, o Options) (err error) {
 	r.HubCluster, err = controlplane.Start(ctx, r.etcd, "hub", controlplane.Options{
-		ControllerManager: o.HubWhole, Scheduler: o.HubWhole, Kwok: o.HubWhole,
+		ControllerManager: o.HubWhole, Scheduler: o.HubWhole, Kwok: o.HubWhole, AuditLog: o.HubAudit,
 	})
 	if err != nil {
 		return err

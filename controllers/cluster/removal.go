@@ -1,0 +1,356 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+const (
+	// patience is how long a deleted Cluster waits for one that does not answer.
+	patience = 5 * time.Minute
+	// retireTimeout is how long a worker waits until the last of what the hub keeps on a cluster is taken
+	// away; the engine goes on without it. retireAgain is the time until the next look.
+	retireTimeout = 2 * time.Second
+	retireAgain   = time.Second
+)
+
+// removal is what is known of one deleted Cluster.
+type removal struct {
+	key     engine.Key
+	cluster *v1alpha1.Cluster
+	assign  *v1alpha1.Assignment // nil when nothing was ever assigned
+	conn    report.Connection
+	err     error // spoken: why it cannot be reached
+}
+
+// remove brings the removal of a deleted Cluster one step further. Everything that it goes by is on
+// the hub's API server or on the cluster itself, so that it may be stopped between any two steps:
+//
+//	all entries of the Assignment get `remove`; the engine deletes or releases, and reports
+//	the status says that it retires; the engine takes away inventories, the claim and the account
+//	the finalizer goes, and Cluster and Assignment with it
+func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(c, v1alpha1.Finalizer) {
+		r.gone(key)
+		return reconcile.Result{}, nil
+	}
+	m, err := r.observeRemoval(ctx, key, c)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	switch {
+	case c.Spec.Agent != nil:
+		return r.release(ctx, m, nil)
+	case c.Spec.OnRemoval == v1alpha1.RemovalForget:
+		return r.release(ctx, m, m.stays(false, "Forgotten, as spec.onRemoval says"))
+	case c.Spec.Suspend:
+		return r.release(ctx, m, m.stays(true, "Forgotten, because a suspended cluster is left as it is"))
+	}
+	if err := r.removeEntries(ctx, m); err != nil {
+		return hubside.Again(err)
+	}
+	if err := r.reach(ctx, m); err != nil {
+		return reconcile.Result{}, err
+	}
+	if !m.answers() {
+		return r.awaitAnswer(ctx, m)
+	}
+	if left := m.left(); len(left) > 0 {
+		return reconcile.Result{RequeueAfter: patience}, r.say(ctx, m, false, fmt.Sprintf("%s: waits for %s", m.policy(), few(left)))
+	}
+	return r.retire(ctx, m)
+}
+
+// addFinalizer makes sure that a Cluster does not go before what is put on its cluster is dealt with.
+func (r *Reconciler) addFinalizer(ctx context.Context, c *v1alpha1.Cluster) error {
+	if c.Spec.Agent != nil || !controllerutil.AddFinalizer(c, v1alpha1.Finalizer) {
+		return nil
+	}
+	return r.patchFinalizers(ctx, c)
+}
+
+// patchFinalizers writes the finalizers, if nobody has changed the object since it was read.
+func (r *Reconciler) patchFinalizers(ctx context.Context, c *v1alpha1.Cluster) error {
+	data, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": c.UID, "resourceVersion": c.ResourceVersion, "finalizers": c.Finalizers,
+	}})
+	if err != nil {
+		return fmt.Errorf("cannot encode finalizers: %w", err)
+	}
+	if err := r.Hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, data)); err != nil {
+		return fmt.Errorf("cannot write finalizers: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) observeRemoval(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (*removal, error) {
+	m := &removal{key: key, cluster: c}
+	a := &v1alpha1.Assignment{}
+	err := r.Hub.Get(ctx, key, a)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("cannot read Assignment: %w", err)
+	}
+	if err == nil && metav1.IsControlledBy(a, c) {
+		m.assign = a
+	}
+	return m, nil
+}
+
+// removeEntries sets `remove` on every entry of the Assignment. A Kustomization passes over clusters
+// that are being deleted; one that had not seen the deletion yet and puts an entry back wakes this
+// controller, which takes it again.
+func (r *Reconciler) removeEntries(ctx context.Context, m *removal) error {
+	if m.assign == nil {
+		return nil
+	}
+	want := m.assign.DeepCopy().Spec.Entries
+	for i := range want {
+		e := &want[i]
+		e.Remove, e.Suspend, e.DeletionPolicy = true, false, m.deletionPolicy()
+	}
+	if equality.Semantic.DeepEqual(want, m.assign.Spec.Entries) {
+		return nil
+	}
+	data, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": m.assign.UID},
+		{"op": "test", "path": "/metadata/generation", "value": m.assign.Generation},
+		{"op": "add", "path": "/spec", "value": v1alpha1.AssignmentSpec{Entries: want}},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot encode Assignment: %w", err)
+	}
+	err = r.Hub.Patch(ctx, m.assign, client.RawPatch(types.JSONPatchType, data))
+	if apierrors.IsInvalid(err) { // somebody wrote it since: its watch tells, and this is for when it does not
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), m.key.Name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write Assignment: %w", err)
+	}
+	return nil
+}
+
+// reach keeps the connection, or makes one. A Secret that went with its Cluster does no harm as long
+// as the engine has what was in it.
+func (r *Reconciler) reach(ctx context.Context, m *removal) error {
+	conn, err := r.connection(ctx, m.cluster)
+	if err != nil && !report.Spoken(err) {
+		return err
+	}
+	_, known := r.Pool.State(m.key)
+	if err == nil {
+		r.Pool.Connect(m.key, conn)
+		if !known {
+			r.Connected(m.key)
+		}
+	} else if !known {
+		m.err = err
+		return nil
+	}
+	state, _ := r.Pool.State(m.key)
+	m.conn = report.Connection(state)
+	r.mu.Lock()
+	r.told[m.key] = timeless(state)
+	r.mu.Unlock()
+	return nil
+}
+
+// answers says whether the cluster can be worked on, and is the one that it was.
+func (m *removal) answers() bool {
+	return m.err == nil && m.conn.Known && m.conn.Usable && !m.another()
+}
+
+func (m *removal) another() bool {
+	return m.cluster.Status.UID != "" && m.conn.UID != "" && m.conn.UID != m.cluster.Status.UID
+}
+
+// awaitAnswer waits for a cluster that does not answer, but not for ever, and not for one on which
+// this hub has nothing.
+func (r *Reconciler) awaitAnswer(ctx context.Context, m *removal) (reconcile.Result, error) {
+	switch {
+	case m.conn.Known && slices.Contains([]string{v1alpha1.HubItselfReason, v1alpha1.DuplicateClusterReason, v1alpha1.OwnedByAnotherHubReason}, m.conn.Reason):
+		return r.release(ctx, m, nil) // nothing was ever put there in its name
+	case m.cluster.Status.UID == "" && m.conn.UID == "" && (m.conn.Known || m.err != nil):
+		return r.release(ctx, m, nil) // it was never reached
+	case m.retiring() && m.conn.Known && m.conn.Reason == v1alpha1.UnauthorizedReason:
+		return r.release(ctx, m, m.done()) // the account was the last to go, and has gone
+	}
+	until := m.deadline(r.Patience)
+	if wait := until.Sub(r.Now()); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, r.say(ctx, m, false, fmt.Sprintf("%s: waits for the cluster, until %s: %s", m.policy(), until.UTC().Format("15:04:05 MST"), m.silence()))
+	}
+	return r.release(ctx, m, m.stays(true, fmt.Sprintf("Forgotten after %s without an answer: %s", r.Patience, m.silence())))
+}
+
+// deadline is when the wait for an answer ends: counted from the deletion, or from the last answer of
+// a cluster on which the removal went on since.
+func (m *removal) deadline(patience time.Duration) time.Time {
+	from := m.cluster.DeletionTimestamp.Time
+	if !m.conn.Reachable && m.conn.LastSeen.After(from) {
+		from = m.conn.LastSeen
+	}
+	return from.Add(patience)
+}
+
+// silence says why the cluster does not answer.
+func (m *removal) silence() string {
+	switch {
+	case m.err != nil:
+		return m.err.Error()
+	case m.another():
+		return "another cluster answers in its place"
+	case !m.conn.Known:
+		return "it is being tried"
+	}
+	return m.conn.Message
+}
+
+// left names the Kustomizations that are not removed yet.
+func (m *removal) left() []string {
+	if m.assign == nil {
+		return nil
+	}
+	removed := map[string]bool{}
+	for i := range m.assign.Status.Entries {
+		removed[m.assign.Status.Entries[i].Name] = m.assign.Status.Entries[i].Removed
+	}
+	var names []string
+	for i := range m.assign.Spec.Entries {
+		if name := m.assign.Spec.Entries[i].Name; !removed[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// retire lets the engine take away the last, once the status says so: a hub that is stopped after the
+// account has gone would otherwise wait for an answer that it cannot get any more.
+func (r *Reconciler) retire(ctx context.Context, m *removal) (reconcile.Result, error) {
+	if err := r.say(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
+		return hubside.Again(err)
+	}
+	short, cancel := context.WithTimeout(ctx, retireTimeout)
+	defer cancel()
+	err := r.Pool.Retire(short, m.key)
+	switch {
+	case err == nil:
+		return r.release(ctx, m, m.done())
+	case errors.Is(err, engine.ErrNotRemoved), errors.Is(err, engine.ErrNotConnected), short.Err() != nil:
+		return reconcile.Result{RequeueAfter: retireAgain}, nil // it has not got the news yet, or is at it
+	}
+	return reconcile.Result{RequeueAfter: retireAgain}, r.say(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
+}
+
+// say reports how far it is.
+func (r *Reconciler) say(ctx context.Context, m *removal, retiring bool, message string) error {
+	said := report.Cluster(report.ClusterFacts{
+		Object: m.cluster, Now: r.Now(), Connection: m.conn, Err: m.err,
+		Handled: m.cluster.Annotations[v1alpha1.ReconcileRequestAnnotation], Removal: &report.Removal{Retiring: retiring, Message: message},
+	})
+	if equality.Semantic.DeepEqual(m.cluster.Status, said.Status) {
+		return nil
+	}
+	after := m.cluster.DeepCopy()
+	after.Status = said.Status
+	if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+		return err
+	}
+	hubside.Record(r.Recorder, after, "Remove", said.Events)
+	m.cluster = after
+	return nil
+}
+
+// release lets the Cluster go, and everything that this process has of it.
+func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event) (reconcile.Result, error) {
+	if m.another() { // what was claimed there by mistake; that it cannot be told is no reason to wait
+		short, cancel := context.WithTimeout(ctx, retireTimeout)
+		defer cancel()
+		_ = r.Pool.Retire(short, m.key)
+	}
+	r.gone(m.key)
+	c := m.cluster.DeepCopy()
+	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
+	if err := r.patchFinalizers(ctx, c); err != nil {
+		return hubside.Again(err)
+	}
+	if said != nil {
+		hubside.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
+	}
+	return reconcile.Result{}, nil
+}
+
+func (m *removal) policy() v1alpha1.RemovalPolicy {
+	if m.cluster.Spec.OnRemoval == "" {
+		return v1alpha1.RemovalOrphan
+	}
+	return m.cluster.Spec.OnRemoval
+}
+
+func (m *removal) deletionPolicy() v1alpha1.DeletionPolicy {
+	if m.policy() == v1alpha1.RemovalDrain {
+		return v1alpha1.DeletionDelete
+	}
+	return v1alpha1.DeletionOrphan
+}
+
+func (m *removal) retiring() bool {
+	ready := meta.FindStatusCondition(m.cluster.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.RetiringReason
+}
+
+func (m *removal) done() *report.Event {
+	what := "Its objects are left there and belong to nobody"
+	if m.policy() == v1alpha1.RemovalDrain {
+		what = "Its objects are deleted"
+	}
+	return &report.Event{Reason: "Removed", Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}
+}
+
+// stays says what is left on a cluster that is forgotten.
+func (m *removal) stays(warning bool, why string) *report.Event {
+	var names []string
+	objects := 0
+	if m.assign != nil {
+		for i := range m.assign.Spec.Entries {
+			names = append(names, m.assign.Spec.Entries[i].Name)
+		}
+		for i := range m.assign.Status.Entries {
+			objects += int(m.assign.Status.Entries[i].Objects.Applied)
+		}
+	}
+	what := "the hub's inventories, claim and account"
+	if len(names) > 0 {
+		what = fmt.Sprintf("%d objects of %s, and %s", objects, few(names), what)
+	}
+	return &report.Event{Warning: warning, Reason: "Forgotten", Message: why + ". What stays there: " + what}
+}
+
+// few names Kustomizations, at most five.
+func few(names []string) string {
+	text := strings.Join(names[:min(len(names), 5)], ", ")
+	if more := len(names) - 5; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	if len(names) == 1 {
+		return "Kustomization " + text
+	}
+	return "Kustomizations " + text
+}

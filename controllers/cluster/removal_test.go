@@ -1,0 +1,302 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+func (p *pool) Retire(context.Context, engine.Key) error {
+	p.retired++
+	if p.retire != nil {
+		return p.retire()
+	}
+	return p.retireErr
+}
+
+// deleted is a Cluster that was reached once and was deleted at the world's time.
+func deleted(policy v1alpha1.RemovalPolicy) func(*v1alpha1.Cluster) {
+	return func(c *v1alpha1.Cluster) {
+		c.UID = "cluster-uid"
+		c.Finalizers = []string{v1alpha1.Finalizer}
+		c.DeletionTimestamp = &metav1.Time{Time: time.Unix(10000, 0)}
+		c.Spec.OnRemoval = policy
+		c.Status.UID = "u1"
+	}
+}
+
+func assigned(entries ...v1alpha1.AssignmentEntry) *v1alpha1.Assignment {
+	controls := true
+	a := &v1alpha1.Assignment{ObjectMeta: metav1.ObjectMeta{
+		Namespace: key.Namespace, Name: key.Name, UID: "a", Generation: 1,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "skerry.dev/v1alpha1", Kind: "Cluster", Name: key.Name, UID: "cluster-uid", Controller: &controls}},
+	}}
+	for _, e := range entries {
+		a.Spec.Entries = append(a.Spec.Entries, e)
+		a.Status.Entries = append(a.Status.Entries, v1alpha1.AssignmentEntryStatus{Name: e.Name, Objects: v1alpha1.ObjectCounts{Applied: 3}})
+	}
+	return a
+}
+
+func (w *world) assignment() *v1alpha1.Assignment {
+	w.t.Helper()
+	a := &v1alpha1.Assignment{}
+	if err := w.client.Get(w.t.Context(), key, a); err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// entries returns "apps remove Delete" for each.
+func (w *world) entries() string {
+	w.t.Helper()
+	var words []string
+	for _, e := range w.assignment().Spec.Entries {
+		word := e.Name
+		if e.Remove {
+			word += " remove " + string(e.DeletionPolicy)
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
+}
+
+// removed lets the engine report that nothing is left of some entries.
+func (w *world) removed(names ...string) {
+	w.t.Helper()
+	a := w.assignment()
+	for i := range a.Status.Entries {
+		for _, name := range names {
+			a.Status.Entries[i].Removed = a.Status.Entries[i].Removed || a.Status.Entries[i].Name == name
+		}
+	}
+	if err := w.client.Status().Update(w.t.Context(), a); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) gone() bool {
+	w.t.Helper()
+	err := w.client.Get(w.t.Context(), key, &v1alpha1.Cluster{})
+	if client.IgnoreNotFound(err) != nil {
+		w.t.Fatal(err)
+	}
+	return apierrors.IsNotFound(err)
+}
+
+func (w *world) told() string {
+	select {
+	case text := <-w.r.Recorder.(*events.FakeRecorder).Events:
+		return text
+	default:
+		return ""
+	}
+}
+
+func TestTheFinalizerComesBeforeTheConnection(t *testing.T) {
+	w := start(t, cluster(), secret("value", kubeconfig))
+	w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("clusters").GroupResource(), key.Name, nil)
+	}
+	w.reconcile()
+	if w.pool.connects > 0 {
+		t.Error("connected without a finalizer")
+	}
+	w.funcs.Patch = nil
+	w.reconcile()
+	if got := w.get().Finalizers; len(got) != 1 || got[0] != v1alpha1.Finalizer || w.pool.connects != 1 {
+		t.Errorf("finalizers %v, %d connects", got, w.pool.connects)
+	}
+}
+
+func TestRemovalStepByStep(t *testing.T) {
+	for policy, want := range map[v1alpha1.RemovalPolicy]string{"": "Orphan", v1alpha1.RemovalOrphan: "Orphan", v1alpha1.RemovalDrain: "Delete"} {
+		t.Run(string(policy), func(t *testing.T) {
+			w := start(t, cluster(deleted(policy)), secret("value", kubeconfig),
+				assigned(v1alpha1.AssignmentEntry{Name: "apps", Suspend: true}, v1alpha1.AssignmentEntry{Name: "base", Remove: true, DeletionPolicy: "Delete"}))
+			w.pool.state = well
+			w.reconcile()
+			if got := w.entries(); got != "apps remove "+want+", base remove "+want {
+				t.Errorf("entries %s", got)
+			}
+			if got := w.says("Ready"); !strings.HasSuffix(got, ": waits for Kustomizations apps, base") || !strings.HasPrefix(got, "False Removing: ") {
+				t.Errorf("ready: %s", got)
+			}
+			w.removed("base")
+			w.reconcile()
+			if got := w.says("Ready"); !strings.HasSuffix(got, ": waits for Kustomization apps") || w.pool.retired > 0 {
+				t.Errorf("ready: %s, retired %d times", got, w.pool.retired)
+			}
+
+			// A Kustomization that had not seen the deletion puts its entry back.
+			a := w.assignment()
+			a.Spec.Entries[0].Remove = false
+			if err := w.client.Update(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+			w.reconcile()
+			if got := w.entries(); got != "apps remove "+want+", base remove "+want {
+				t.Errorf("entries %s", got)
+			}
+
+			w.removed("apps")
+			w.pool.retireErr = engine.ErrNotRemoved
+			if res := w.reconcile(); res.RequeueAfter != retireAgain || w.gone() {
+				t.Errorf("again in %s", res.RequeueAfter)
+			}
+			if got := w.says("Ready"); !strings.HasPrefix(got, "False Retiring: ") {
+				t.Errorf("ready: %s", got)
+			}
+			w.pool.retireErr = nil
+			w.reconcile()
+			if !w.gone() || w.pool.disconnected != 1 {
+				t.Errorf("gone: %t, disconnected %d times", w.gone(), w.pool.disconnected)
+			}
+		})
+	}
+}
+
+func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
+	unreachable := engine.State{Known: true, Reason: "Unreachable", Message: "connection refused", UID: "u1"}
+	another := well
+	another.UID = "u2"
+	for name, state := range map[string]engine.State{
+		"unreachable":  unreachable,
+		"unauthorized": {Known: true, Reachable: true, Reason: "Unauthorized", Message: "connection refused", LastSeen: time.Unix(10299, 0)},
+		"another one":  another,
+		"being tried":  {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w.pool.state = state
+			if res := w.reconcile(); res.RequeueAfter != 5*time.Minute {
+				t.Errorf("again in %s", res.RequeueAfter)
+			}
+			if got := w.says("Ready"); !strings.HasPrefix(got, "False Removing: Drain: waits for the cluster, until 02:51:40 UTC: ") {
+				t.Errorf("ready: %s", got)
+			}
+			w.told()
+			w.now = time.Unix(10299, 0)
+			if res := w.reconcile(); res.RequeueAfter != time.Second || w.gone() {
+				t.Errorf("again in %s", res.RequeueAfter)
+			}
+			w.now = time.Unix(10300, 0)
+			w.reconcile()
+			if got := w.told(); !w.gone() || !strings.HasPrefix(got, "Warning Forgotten Forgotten after 5m0s without an answer: ") ||
+				!strings.HasSuffix(got, "What stays there: 3 objects of Kustomization apps, and the hub's inventories, claim and account") {
+				t.Errorf("gone: %t, event %s", w.gone(), got)
+			}
+		})
+	}
+	t.Run("one that has answered meanwhile", func(t *testing.T) {
+		w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig))
+		w.pool.state = unreachable
+		w.pool.state.LastSeen = time.Unix(10200, 0)
+		w.now = time.Unix(10300, 0)
+		if res := w.reconcile(); res.RequeueAfter != 200*time.Second || w.gone() {
+			t.Errorf("again in %s", res.RequeueAfter)
+		}
+	})
+	t.Run("its Secret has gone with it", func(t *testing.T) {
+		w := start(t, cluster(deleted(v1alpha1.RemovalOrphan)))
+		w.pool.state, w.pool.conn = well, &engine.Connection{}
+		w.reconcile()
+		if !w.gone() || w.pool.retired != 1 {
+			t.Errorf("gone: %t, retired %d times", w.gone(), w.pool.retired)
+		}
+	})
+}
+
+func TestWhatIsNotWaitedFor(t *testing.T) {
+	never := func(c *v1alpha1.Cluster) { c.Status.UID = "" }
+	refused := engine.State{Known: true, Reachable: true, Reason: "DuplicateCluster", UID: "u1"}
+	unreachable := engine.State{Known: true, Reason: "Unreachable"}
+	tests := map[string]struct {
+		policy v1alpha1.RemovalPolicy
+		change func(*v1alpha1.Cluster)
+		state  engine.State
+		event  string
+		sent   bool
+	}{
+		"forget": {policy: v1alpha1.RemovalForget, state: well, event: "Normal Forgotten Forgotten, as spec.onRemoval says. What stays there: 3 objects of Kustomization apps"},
+		"suspended": {
+			policy: v1alpha1.RemovalDrain, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
+			event: "Warning Forgotten Forgotten, because a suspended cluster is left as it is",
+		},
+		"an agent":             {policy: v1alpha1.RemovalDrain, change: func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }},
+		"never reached":        {policy: v1alpha1.RemovalDrain, change: never, state: unreachable, sent: true},
+		"never had a Secret":   {policy: v1alpha1.RemovalDrain, change: func(c *v1alpha1.Cluster) { never(c); c.Spec.KubeConfig.SecretRef.Name = "none" }, sent: true},
+		"somebody else has it": {policy: v1alpha1.RemovalDrain, state: refused, sent: true},
+		"the account has gone": {
+			policy: v1alpha1.RemovalDrain, state: engine.State{Known: true, Reachable: true, Reason: "Unauthorized"}, sent: true,
+			change: func(c *v1alpha1.Cluster) {
+				c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
+			},
+			event: "Normal Removed Its objects are deleted; nothing of the hub is left there but the namespace skerry-system",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			changes := []func(*v1alpha1.Cluster){deleted(tt.policy)}
+			if tt.change != nil {
+				changes = append(changes, tt.change)
+			}
+			w := start(t, cluster(changes...), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w.pool.state = tt.state
+			w.reconcile()
+			if !w.gone() {
+				t.Fatalf("it waits: %s", w.says("Ready"))
+			}
+			if got := w.told(); !strings.HasPrefix(got, tt.event) || tt.event == "" && got != "" {
+				t.Errorf("event %q", got)
+			}
+			if sent := w.entries() != "apps"; sent != tt.sent {
+				t.Errorf("entries %s", w.entries())
+			}
+			if w.pool.retired > 0 {
+				t.Error("the engine was asked to retire")
+			}
+		})
+	}
+}
+
+func TestForgetReleasesAtOnce(t *testing.T) {
+	w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	w.pool.state = engine.State{Known: true, Reason: "Unreachable", UID: "u1"}
+	w.reconcile()
+	c := w.get()
+	c.Spec.OnRemoval = v1alpha1.RemovalForget
+	if err := w.client.Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if !w.gone() {
+		t.Error("it waits")
+	}
+	if len(w.r.told)+len(w.r.requests)+len(w.r.secrets.read) > 0 {
+		t.Error(fmt.Sprint("something of it is held: ", w.r.told, w.r.requests, len(w.r.secrets.read)))
+	}
+}
+
+// TestALinkThatDropsAtTheLastStepIsNoEnd: that the account has gone shows by its refusal. Silence says
+// nothing, and is waited for.
+func TestALinkThatDropsAtTheLastStepIsNoEnd(t *testing.T) {
+	w := start(t, cluster(deleted(v1alpha1.RemovalDrain), func(c *v1alpha1.Cluster) {
+		c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
+	}), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	w.pool.state = engine.State{Known: true, Reason: v1alpha1.UnreachableReason, UID: "u1"}
+	w.reconcile()
+	if w.gone() {
+		t.Errorf("it is let go, with: %s", w.told())
+	}
+}

@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+// Share says which Clusters this process works on, where several share a fleet.
+type Share interface {
+	// Hold says whether this process works on a Cluster. Before it says no it calls letGo. Where
+	// something is waited for, it also says when to look again.
+	Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error)
+	// Gone is told of a Cluster that is not there any more.
+	Gone(ctx context.Context, key engine.Key) error
+}
+
+// Moved says that a Cluster may belong to another process now. It does not block.
+func (r *Reconciler) Moved(key engine.Key) { r.bell.Ring(key) }
+
+// ours says whether this process works on a Cluster. What it had of one that is another's is released
+// before anybody else may have it.
+func (r *Reconciler) ours(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
+	if r.Share == nil {
+		return true, reconcile.Result{}, nil
+	}
+	ours, again, err := r.Share.Hold(ctx, c, func() { r.gone(key) })
+	if err != nil {
+		result, err := hubside.Again(err)
+		return false, result, err
+	}
+	return ours, reconcile.Result{RequeueAfter: again}, nil
+}
+
+func (r *Reconciler) notThere(ctx context.Context, key engine.Key) error {
+	r.gone(key)
+	if r.Share == nil {
+		return nil
+	}
+	return r.Share.Gone(ctx, key)
+}
+
+// handedOver passes Clusters that another process holds from now on, or none.
+func handedOver() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.(*v1alpha1.Cluster).Status.Shard != e.ObjectNew.(*v1alpha1.Cluster).Status.Shard
+		},
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}

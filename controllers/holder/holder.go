@@ -1,0 +1,246 @@
+// Package holder says on which Clusters this process works, where several share a fleet, and hands
+// over those that move from one to another.
+//
+// It promises that no two processes work on one cluster: the status of a Cluster records the shard
+// that holds it, and another one takes it only when the holder has written so itself, having let go, or
+// when nobody has the holder's lease.
+package holder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/shard"
+)
+
+const (
+	// lookEvery is how often it is looked whether a lease has become free, which nothing announces.
+	lookEvery = time.Second
+	// cacheLag is about as long as a change takes to come through a watch.
+	cacheLag = 100 * time.Millisecond
+	// pageSize is how many Clusters are asked for at once.
+	pageSize = 500
+)
+
+var errOldDefinition = errors.New("the hub's own cluster knows no status.shard of a Cluster; \"skerry install --crds-only\" brings it up to date")
+
+// Options are what a Holder works with.
+type Options struct {
+	Hub    hubside.Hub
+	Direct hubside.Direct
+	// Shard is that of this process.
+	Shard shard.Shard
+	// Namespace is where the leases are, and Duration how long each lasts.
+	Namespace string
+	Duration  time.Duration
+	Now       func() time.Time
+	// Moved is told of a Cluster that was, or is to be, this shard's; it does not block.
+	Moved func(types.NamespacedName)
+	// Gained is told of a Cluster that is held from now on, Lost of one that is not any more, when
+	// nobody works on it.
+	Gained, Lost func(types.NamespacedName)
+}
+
+// Holder knows which Clusters this process holds. It is used by a process that has its lease.
+type Holder struct {
+	Options
+	leases leases
+
+	placing sync.Mutex // one at a time, so that a later result does not give way to an earlier one
+	mu      sync.Mutex
+	owners  map[string]int                    // shards by Cluster
+	held    map[types.NamespacedName]*hold    // what this process works on
+	doubted map[types.NamespacedName]struct{} // what was not this shard's when it got the lease
+	looked  bool
+}
+
+// hold counts who is at work on a Cluster.
+type hold struct{ busy sync.WaitGroup }
+
+// New returns a Holder that holds nothing yet.
+func New(o Options) *Holder {
+	return &Holder{
+		Options: o, leases: leases{direct: o.Direct, namespace: o.Namespace, duration: o.Duration, now: o.Now, seen: map[string]sighting{}},
+		owners: map[string]int{}, held: map[types.NamespacedName]*hold{}, doubted: map[types.NamespacedName]struct{}{},
+	}
+}
+
+// First says whether this process also decides for the whole fleet.
+func (h *Holder) First() bool { return h.Shard.K == 1 }
+
+// Hold says whether this process may work on a Cluster; it takes it, or gives it away, as its shard
+// says. Before it says no it calls letGo, which returns when nothing is on its way to the cluster. Where
+// something is waited for, it also says when to look again. It fails with a conflict when c is stale.
+func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error) {
+	key := client.ObjectKeyFromObject(c)
+	owner, err := h.owner(ctx, key)
+	if err != nil {
+		return false, 0, err
+	}
+	if err := h.lookOnce(ctx); err != nil {
+		return false, 0, err
+	}
+	ours, recorded := owner == h.Shard.K, c.Status.Shard == h.Shard.Record()
+	if ours && recorded {
+		sure, err := h.sure(ctx, c)
+		if err != nil {
+			return false, 0, err
+		}
+		if sure {
+			h.gain(key)
+			return true, 0, nil
+		}
+	}
+	h.lose(key, letGo)
+	switch {
+	case ours && recorded:
+		return false, cacheLag, nil
+	case ours:
+		return h.take(ctx, c)
+	case recorded && owner != 0:
+		return false, 0, h.record(ctx, c, shard.Shard{K: owner, N: h.Shard.N}.Record())
+	}
+	return false, 0, nil
+}
+
+// take takes a Cluster from a holder whose lease nobody has. A process that gets that lease looks then
+// at who holds what; so either it sees what is written here, or it is seen here after that.
+func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Duration, error) {
+	key, former := client.ObjectKeyFromObject(c), c.Status.Shard
+	free, err := h.leases.free(ctx, former, false)
+	if err != nil || !free {
+		return false, lookEvery, err
+	}
+	if err := h.record(ctx, c, h.Shard.Record()); err != nil {
+		return false, 0, err
+	}
+	if free, err = h.leases.free(ctx, former, true); err != nil || !free {
+		if undo := h.record(context.WithoutCancel(ctx), c, former); undo != nil {
+			return false, 0, undo
+		}
+		return false, lookEvery, err
+	}
+	h.mu.Lock()
+	delete(h.doubted, key)
+	h.mu.Unlock()
+	h.gain(key)
+	return true, 0, nil
+}
+
+func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string) error {
+	c.Status.Shard = holder
+	if err := hubside.Commit(ctx, h.Hub, c); err != nil {
+		return err
+	}
+	if c.Status.Shard != holder { // the definition is of a version that has no such field
+		return errOldDefinition
+	}
+	return nil
+}
+
+// lookOnce asks the API server itself who holds what, once the lease is there: the cache may be of a
+// time before, in which this shard held what another one has taken since.
+func (h *Holder) lookOnce(ctx context.Context) error {
+	h.placing.Lock()
+	defer h.placing.Unlock()
+	if h.looked {
+		return nil
+	}
+	for from := ""; ; {
+		list := &v1alpha1.ClusterList{} // a new one, so that nothing is left in it of the page before
+		if err := h.Direct.List(ctx, list, client.Limit(pageSize), client.Continue(from)); err != nil {
+			return fmt.Errorf("cannot list Clusters: %w", err)
+		}
+		h.mu.Lock()
+		for i := range list.Items {
+			if list.Items[i].Status.Shard != h.Shard.Record() {
+				h.doubted[client.ObjectKeyFromObject(&list.Items[i])] = struct{}{}
+			}
+		}
+		h.mu.Unlock()
+		if from = list.Continue; from == "" {
+			h.looked = true
+			return nil
+		}
+	}
+}
+
+// sure asks the API server for a Cluster that the cache says is this shard's, if there is doubt.
+func (h *Holder) sure(ctx context.Context, c *v1alpha1.Cluster) (bool, error) {
+	key := client.ObjectKeyFromObject(c)
+	h.mu.Lock()
+	_, doubt := h.doubted[key]
+	h.mu.Unlock()
+	if !doubt {
+		return true, nil
+	}
+	now := &v1alpha1.Cluster{}
+	if err := h.Direct.Get(ctx, key, now); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	if now.Status.Shard != h.Shard.Record() {
+		return false, nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.doubted, key)
+	return true, nil
+}
+
+// Enter begins work on a Cluster that is held; leave ends it. Nobody else holds it before that.
+func (h *Holder) Enter(key types.NamespacedName) (leave func(), ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := h.held[key]
+	if held == nil {
+		return nil, false
+	}
+	held.busy.Add(1)
+	return held.busy.Done, true
+}
+
+func (h *Holder) gain(key types.NamespacedName) {
+	h.mu.Lock()
+	_, before := h.held[key]
+	if !before {
+		h.held[key] = &hold{}
+	}
+	h.mu.Unlock()
+	if !before {
+		h.Gained(key)
+	}
+}
+
+func (h *Holder) lose(key types.NamespacedName, letGo func()) {
+	h.mu.Lock()
+	held := h.held[key]
+	delete(h.held, key)
+	h.mu.Unlock()
+	if held != nil {
+		held.busy.Wait()
+	}
+	letGo()
+	if held != nil {
+		h.Lost(key)
+	}
+}
+
+// Gone forgets a Cluster that is not there any more, which may make others move.
+func (h *Holder) Gone(ctx context.Context, key types.NamespacedName) error {
+	h.lose(key, func() {})
+	h.mu.Lock()
+	_, known := h.owners[key.String()]
+	h.mu.Unlock()
+	if !known {
+		return nil
+	}
+	return h.place(ctx)
+}

@@ -1,0 +1,307 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/shard"
+)
+
+const leaseDuration = 15 * time.Second
+
+// world is an API server on which several hubs look.
+type world struct {
+	t   *testing.T
+	api client.Client
+	now time.Time
+	// written is called after a status was written; nil for nothing.
+	written func()
+	// old makes it one that does not know the field.
+	old bool
+	log []string
+}
+
+func newWorld(t *testing.T, clusters ...string) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, coordinationv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{t: t, now: time.Unix(1000, 0)}
+	w.api = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Cluster{}).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			if w.old {
+				o.(*v1alpha1.Cluster).Status.Shard = ""
+			}
+			err := c.SubResource(sub).Update(ctx, o, opts...)
+			if f := w.written; f != nil && err == nil {
+				w.written = nil
+				f()
+			}
+			return err
+		}}).Build()
+	for _, name := range clusters {
+		w.must(w.api.Create(t.Context(), &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: name}}))
+	}
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// hub is one process.
+func (w *world) hub(k, n int) *Holder {
+	s := shard.Shard{K: k, N: n}
+	say := func(what string) func(types.NamespacedName) {
+		return func(key types.NamespacedName) { w.log = append(w.log, fmt.Sprintf("%s %s %s", s, what, key.Name)) }
+	}
+	return New(Options{
+		Hub: hubside.Hub{Client: w.api}, Direct: hubside.Direct{Reader: w.api}, Shard: s, Namespace: "leases", Duration: leaseDuration,
+		Now: func() time.Time { return w.now }, Moved: func(types.NamespacedName) {}, Gained: say("gains"), Lost: say("loses"),
+	})
+}
+
+// lease lets a process of a shard hold its lease, or nobody.
+func (w *world) lease(s shard.Shard, process string) {
+	w.t.Helper()
+	identity := ""
+	if process != "" {
+		identity = s.Identity(process)
+	}
+	key := types.NamespacedName{Namespace: "leases", Name: s.Lease()}
+	l := &coordinationv1.Lease{}
+	err := w.api.Get(w.t.Context(), key, l)
+	l.Namespace, l.Name, l.Spec.HolderIdentity = key.Namespace, key.Name, &identity
+	l.Spec.RenewTime = &metav1.MicroTime{Time: w.now}
+	if apierrors.IsNotFound(err) {
+		w.must(w.api.Create(w.t.Context(), l))
+		return
+	}
+	w.must(err)
+	w.must(w.api.Update(w.t.Context(), l))
+}
+
+func (w *world) cluster(name string) *v1alpha1.Cluster {
+	w.t.Helper()
+	c := &v1alpha1.Cluster{}
+	w.must(w.api.Get(w.t.Context(), types.NamespacedName{Namespace: "fleet", Name: name}, c))
+	return c
+}
+
+// holds lets a hub look at a Cluster.
+func (w *world) holds(h *Holder, c *v1alpha1.Cluster) bool {
+	w.t.Helper()
+	ok, _, err := h.Hold(w.t.Context(), c, func() { w.log = append(w.log, fmt.Sprintf("%s lets go of %s", h.Shard, c.Name)) })
+	w.must(err)
+	return ok
+}
+
+func (w *world) expect(what string, got, want bool, name, record string) {
+	w.t.Helper()
+	if got != want {
+		w.t.Errorf("%s: held: %v", what, got)
+	}
+	if is := w.cluster(name).Status.Shard; is != record {
+		w.t.Errorf("%s: recorded: %q, not %q", what, is, record)
+	}
+}
+
+// of returns a cluster of each of two shards, of those named edge-0000 and so on.
+func of2(names []string) (first, second string) {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = "fleet/" + name
+	}
+	placed := shard.Place(keys, 2)
+	for _, name := range names {
+		if placed["fleet/"+name] == 1 {
+			first = name
+		} else {
+			second = name
+		}
+	}
+	return first, second
+}
+
+var names = []string{"edge-0000", "edge-0001", "edge-0002", "edge-0003"}
+
+func TestTheWholeFleetIsHeldWithoutARecord(t *testing.T) {
+	w := newWorld(t, "one")
+	before := w.cluster("one").ResourceVersion
+	w.expect("whole", w.holds(w.hub(1, 1), w.cluster("one")), true, "one", "")
+	if w.cluster("one").ResourceVersion != before {
+		t.Error("something was written")
+	}
+}
+
+func TestAShardWaitsForTheLeaseOfTheHolder(t *testing.T) {
+	w := newWorld(t, names...)
+	_, mine := of2(names)
+	h := w.hub(2, 2)
+	w.lease(shard.Whole, "a")
+	w.expect("held by the whole", w.holds(h, w.cluster(mine)), false, mine, "")
+
+	w.now = w.now.Add(leaseDuration - time.Second)
+	w.lease(shard.Whole, "a") // renewed
+	w.expect("renewed", w.holds(h, w.cluster(mine)), false, mine, "")
+	w.now = w.now.Add(leaseDuration)
+	w.expect("not renewed for a moment too little", w.holds(h, w.cluster(mine)), false, mine, "")
+	w.now = w.now.Add(time.Second)
+	w.expect("expired", w.holds(h, w.cluster(mine)), true, mine, "2/2")
+
+	w.lease(shard.Whole, "")
+	other := w.hub(1, 1)
+	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	w.expect("held by the shard", w.holds(other, w.cluster(mine)), false, mine, "2/2")
+	w.now = w.now.Add(2 * time.Second)
+	w.lease(shard.Shard{K: 2, N: 2}, "")
+	w.expect("given back", w.holds(other, w.cluster(mine)), true, mine, "")
+}
+
+// TestTheFirstShardHasTheLeaseOfTheWhole, whose holder nobody takes for the whole.
+func TestTheFirstShardHasTheLeaseOfTheWhole(t *testing.T) {
+	w := newWorld(t, names...)
+	first, mine := of2(names)
+	w.lease(shard.Shard{K: 1, N: 2}, "a")
+	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(mine)), true, mine, "2/2")
+	w.expect("1/2", w.holds(w.hub(1, 2), w.cluster(first)), true, first, "1/2")
+	w.expect("of another", w.holds(w.hub(2, 2), w.cluster(first)), false, first, "1/2")
+}
+
+func TestTheHolderHandsOverWhatMoves(t *testing.T) {
+	w := newWorld(t, names...)
+	_, name := of2(names)
+	c := w.cluster(name)
+	c.Status.Shard = "1/2" // as it was before others joined
+	w.must(w.api.Status().Update(t.Context(), c))
+	w.lease(shard.Shard{K: 1, N: 2}, "a")
+	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	from, to := w.hub(1, 2), w.hub(2, 2)
+	from.gain(client.ObjectKeyFromObject(c))
+	leave, ok := from.Enter(client.ObjectKeyFromObject(c))
+	if !ok {
+		t.Fatal("not held")
+	}
+	w.expect("before", w.holds(to, w.cluster(name)), false, name, "1/2")
+	w.log = nil
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, err := from.Hold(t.Context(), w.cluster(name), func() { w.log = append(w.log, "1/2 lets go of "+name) })
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	for held := true; held; { // until it waits for us
+		from.mu.Lock()
+		held = from.held[client.ObjectKeyFromObject(c)] != nil
+		from.mu.Unlock()
+	}
+	if _, ok := from.Enter(client.ObjectKeyFromObject(c)); ok {
+		t.Error("work begins on what is being handed over")
+	}
+	if is := w.cluster(name).Status.Shard; is != "1/2" {
+		t.Errorf("handed over to %s while somebody was at work", is)
+	}
+	leave()
+	<-done
+	w.expect("after", w.holds(to, w.cluster(name)), true, name, "2/2")
+	if diff := cmp.Diff([]string{"1/2 lets go of " + name, "1/2 loses " + name, "2/2 gains " + name}, w.log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestAHolderThatComesBack while its cluster is being taken keeps it.
+func TestAHolderThatComesBack(t *testing.T) {
+	w := newWorld(t, names...)
+	_, name := of2(names)
+	w.lease(shard.Whole, "")
+	h := w.hub(2, 2)
+	w.written = func() { w.lease(shard.Whole, "a") }
+	w.expect("it came between", w.holds(h, w.cluster(name)), false, name, "")
+	if slices.Contains(w.log, "2/2 gains "+name) {
+		t.Error("it was worked on in between")
+	}
+}
+
+// TestAnOldDefinition: what cannot be written down is not held.
+func TestAnOldDefinition(t *testing.T) {
+	w := newWorld(t, names...)
+	_, name := of2(names)
+	w.old = true
+	if held, _, err := w.hub(2, 2).Hold(t.Context(), w.cluster(name), func() {}); held || !errors.Is(err, errOldDefinition) {
+		t.Errorf("held: %v, %v", held, err)
+	}
+}
+
+// TestAnOldCache: a hub that gets the lease does not trust a cache of the time before.
+func TestAnOldCache(t *testing.T) {
+	w := newWorld(t, names...)
+	_, name := of2(names)
+	old := w.cluster(name)
+	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(name)), true, name, "2/2")
+	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	whole := w.hub(1, 1)
+	w.expect("by an old cache", w.holds(whole, old), false, name, "2/2")
+	w.expect("again", w.holds(whole, old), false, name, "2/2")
+	w.lease(shard.Shard{K: 2, N: 2}, "")
+	w.now = w.now.Add(2 * time.Second)
+	w.expect("by a new one", w.holds(whole, w.cluster(name)), true, name, "")
+	w.expect("and ever after", w.holds(whole, w.cluster(name)), true, name, "")
+}
+
+// TestJoiningAndLeavingMoves tells of the Clusters that may move, and of no others.
+func TestJoiningAndLeavingMoves(t *testing.T) {
+	w := newWorld(t)
+	var told []string
+	h := w.hub(2, 2)
+	h.Moved = func(key types.NamespacedName) { told = append(told, key.String()) }
+	var keys []string
+	before := map[string]int{}
+	for i := range 20 {
+		key := types.NamespacedName{Namespace: "fleet", Name: fmt.Sprintf("edge-%04d", i)}
+		w.must(w.api.Create(t.Context(), &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}))
+		keys, told = append(keys, key.String()), nil
+		w.holds(h, w.cluster(key.Name))
+		now := shard.Place(keys, 2)
+		var want []string
+		for _, k := range keys {
+			if before[k] != now[k] && (before[k] == 2 || now[k] == 2) {
+				want = append(want, k)
+			}
+		}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("%d joined: %s", i+1, diff)
+		}
+		before = now
+	}
+	gone := w.cluster("edge-0003")
+	w.must(w.api.Delete(t.Context(), gone))
+	w.must(h.Gone(t.Context(), client.ObjectKeyFromObject(gone)))
+	if _, there := h.owners["fleet/edge-0003"]; there {
+		t.Error("it is remembered")
+	}
+}

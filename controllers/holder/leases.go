@@ -1,0 +1,81 @@
+package holder
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/shard"
+)
+
+// leases looks at those of other shards.
+type leases struct {
+	direct    hubside.Direct
+	namespace string
+	duration  time.Duration
+	now       func() time.Time
+
+	mu   sync.Mutex
+	seen map[string]sighting
+}
+
+// sighting is what was seen of a lease.
+type sighting struct {
+	asked  time.Time // when it was looked at last
+	since  time.Time // when what it says was seen first
+	exists bool
+	holder string
+	says   string // changes with each renewal
+}
+
+// free says whether nobody holds Clusters in the name of a shard, as their status records it: the lease
+// is not there, was given back, is another shard's, or was not renewed for as long as it lasts. That
+// goes by the clock of this process alone. A look that is not a second old will do, unless it must be
+// afresh.
+func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, error) {
+	of, err := shard.OfRecord(record)
+	if err != nil {
+		return false, fmt.Errorf("cannot tell who holds the Cluster: status.shard: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := of.Lease()
+	s, known := l.seen[name]
+	if !known || afresh || l.now().Sub(s.asked) >= lookEvery {
+		if s, err = l.look(ctx, name, s); err != nil {
+			return false, err
+		}
+		l.seen[name] = s
+	}
+	switch {
+	case !s.exists, s.holder == "", shard.OfIdentity(s.holder) != of:
+		return true, nil
+	}
+	return s.asked.Sub(s.since) > l.duration, nil
+}
+
+func (l *leases) look(ctx context.Context, name string, last sighting) (sighting, error) {
+	lease := &coordinationv1.Lease{}
+	now := l.now()
+	err := l.direct.Get(ctx, types.NamespacedName{Namespace: l.namespace, Name: name}, lease)
+	if apierrors.IsNotFound(err) {
+		return sighting{asked: now}, nil
+	}
+	if err != nil {
+		return last, fmt.Errorf("cannot read lease %s: %w", name, err)
+	}
+	s := sighting{asked: now, since: now, exists: true, says: lease.ResourceVersion}
+	if holder := lease.Spec.HolderIdentity; holder != nil {
+		s.holder = *holder
+	}
+	if s.says == last.says && s.holder == last.holder {
+		s.since = last.since
+	}
+	return s, nil
+}

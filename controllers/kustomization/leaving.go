@@ -1,0 +1,61 @@
+package kustomization
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// guard keeps everybody where they are when the selection looks like a mistake: those that would leave
+// keep what they have, and those that would come wait, so that they do not make it look smaller.
+func (d *decision) guard(o *observed) {
+	departure := fleet.Departure{}
+	selected := map[string]bool{}
+	for _, t := range d.targets {
+		selected[t.Name] = true
+		departure.Selected = append(departure.Selected, t.Name)
+	}
+	for name, have := range o.assigned {
+		if have.entry == nil || have.entry.Remove || o.byName[name] == nil {
+			continue
+		}
+		departure.Assigned++
+		if !selected[name] {
+			departure.Leaving = append(departure.Leaving, name)
+		}
+	}
+	refusal := departure.Guard(o.ks)
+	if refusal == "" {
+		return
+	}
+	d.guarded, d.selection = true, &report.Stalled{Reason: v1alpha1.PruneLimitExceededReason, Err: errors.New(refusal)}
+	d.targets = slices.DeleteFunc(d.targets, func(t *target) bool { return o.assigned[t.Name].entry == nil })
+}
+
+// unguarded returns the leavers that may go: all, or those that were on their way before.
+func (d *decision) unguarded(o *observed, leaving []leaver) []leaver {
+	if !d.guarded {
+		return leaving
+	}
+	return slices.DeleteFunc(leaving, func(l leaver) bool { return !o.assigned[l.cluster].entry.Remove })
+}
+
+// notFound says which names no Cluster has; nil when there are none.
+func notFound(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no Cluster %s, which spec.clusters.names names", names[0])
+	if more := len(names) - 1; more > 0 {
+		text = fmt.Sprintf("there are no Clusters %s, which spec.clusters.names names", strings.Join(names[:min(len(names), 5)], ", "))
+		if more > 4 {
+			text += fmt.Sprintf(", and %d more", more-4)
+		}
+	}
+	return &report.Waiting{Reason: v1alpha1.ClusterNotFoundReason, Err: errors.New(text)}
+}

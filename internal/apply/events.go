@@ -1,0 +1,168 @@
+package apply
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// maxEvent bounds one event of a watch, in bytes. An API server takes objects of up to 3 MiB.
+const maxEvent = 8 << 20
+
+// seenEvent is one event of a watch, or one object of a list.
+type seenEvent struct {
+	kind     string
+	Metadata struct {
+		Name              string                      `json:"name"`
+		Namespace         string                      `json:"namespace"`
+		UID               string                      `json:"uid"`
+		ResourceVersion   string                      `json:"resourceVersion"`
+		DeletionTimestamp *string                     `json:"deletionTimestamp"`
+		Labels            map[string]string           `json:"labels"`
+		Annotations       map[string]string           `json:"annotations"`
+		ManagedFields     []metav1.ManagedFieldsEntry `json:"managedFields"`
+	} `json:"metadata"`
+	content map[string]any // of the whole object, where that was asked for
+}
+
+func (e *seenEvent) read(raw []byte, whole bool) error {
+	if err := json.Unmarshal(raw, e); err != nil {
+		return fmt.Errorf("cannot read an object of a watch: %w", err)
+	}
+	if !whole {
+		return nil
+	}
+	if err := utiljson.Unmarshal(raw, &e.content); err != nil { // which keeps whole numbers whole
+		return fmt.Errorf("cannot read an object of a watch: %w", err)
+	}
+	return nil
+}
+
+// events reads the events of a watch. Between two events it holds next to nothing.
+type events struct {
+	body    *bounded
+	decoder *json.Decoder
+	whole   bool
+}
+
+func newEvents(body io.Reader, whole bool) *events {
+	return &events{body: &bounded{from: body}, whole: whole}
+}
+
+// next waits for the next event. The end of the watch is io.EOF, what the cluster says against it an
+// error as its other answers give it.
+func (e *events) next() (*seenEvent, error) {
+	if e.decoder == nil {
+		e.decoder = json.NewDecoder(e.body)
+	}
+	e.body.left = maxEvent
+	var frame struct {
+		Type   string          `json:"type"`
+		Object json.RawMessage `json:"object"`
+	}
+	if err := e.decoder.Decode(&frame); err != nil {
+		return nil, err
+	}
+	if rest, err := io.ReadAll(e.decoder.Buffered()); err == nil && len(bytes.TrimSpace(rest)) == 0 {
+		e.decoder = nil // with its buffer, which is as large as the largest event
+	}
+	if frame.Type == string(watch.Error) {
+		status := metav1.Status{}
+		if err := json.Unmarshal(frame.Object, &status); err != nil {
+			return nil, fmt.Errorf("cannot read an error of a watch: %w", err)
+		}
+		return nil, &apierrors.StatusError{ErrStatus: status}
+	}
+	seen := &seenEvent{kind: frame.Type}
+	return seen, seen.read(frame.Object, e.whole && frame.Type != string(watch.Bookmark))
+}
+
+// bounded stops what goes on for too long.
+type bounded struct {
+	from io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, ErrTooLarge
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+var errNoList = fmt.Errorf("%w: the answer is not a list", ErrNotAPI)
+
+// listPage is how many objects are asked for at a time.
+const listPage = 500
+
+// list asks for all objects of the kind, for a cluster that cannot send them as events. It asks for
+// them as of now: a list as old as the API server's cache would show what was applied since as
+// deleted.
+func (w *watcher) list(ctx context.Context) error {
+	w.sink.Listing()
+	var all []Seen
+	next := ""
+	for {
+		page, err := w.page(ctx, next)
+		if err != nil {
+			return err
+		}
+		for _, raw := range page.Items {
+			e := &seenEvent{}
+			if err := e.read(raw, w.whole); err != nil {
+				return err
+			}
+			if seen, ok := w.see(e); ok {
+				all = append(all, seen)
+			}
+		}
+		if len(all) > MaxObjects {
+			return ErrTooMany
+		}
+		if next = page.Metadata.Continue; next == "" {
+			w.version = page.Metadata.ResourceVersion
+			w.sink.Listed(all)
+			return nil
+		}
+	}
+}
+
+type page struct {
+	Kind     string            `json:"kind"`
+	Metadata metav1.ListMeta   `json:"metadata"`
+	Items    []json.RawMessage `json:"items"`
+}
+
+func (w *watcher) page(ctx context.Context, next string) (*page, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.client.timeout)
+	defer cancel()
+	req := w.request().Param("limit", fmt.Sprint(listPage))
+	if !w.whole {
+		req = req.SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+	}
+	if next != "" {
+		req = req.Param("continue", next)
+	}
+	raw, err := req.Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	p := &page{}
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("cannot read a list: %w", err)
+	}
+	if !strings.HasSuffix(p.Kind, "List") || p.Metadata.ResourceVersion == "" {
+		return nil, errNoList // anything else would pass for an empty one, and everything for deleted
+	}
+	return p, nil
+}

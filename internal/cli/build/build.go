@@ -1,0 +1,136 @@
+// Package build is the command that shows what a Kustomization renders for its clusters, by the code
+// that the hub runs.
+//
+// Collecting what goes in (from a hub, or from files), rendering it, and writing it are apart.
+package build
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+)
+
+// Options of the command.
+type Options struct {
+	*factory.Factory
+	Name              string
+	Clusters          []string
+	AllClusters       bool
+	Path              string
+	KustomizationFile string
+	ClusterFiles      []string
+	HubID             string
+	ShowSecrets       bool
+	Output            string
+}
+
+// NewCmdBuild returns the command; runF replaces what its subcommand runs, for tests.
+func NewCmdBuild(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "build",
+		Short:   "Show what is rendered",
+		Example: `  skerry build kustomization apps --cluster shop-1`,
+	}
+	factory.Group(cmd)
+	cmd.AddCommand(newCmdKustomization(f, runF))
+	return cmd
+}
+
+func newCmdKustomization(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
+	o := &Options{Factory: f}
+	if runF == nil {
+		runF = run
+	}
+	cmd := &cobra.Command{
+		Use:     "kustomization [NAME]",
+		Aliases: []string{"ks"},
+		Short:   "Show exactly what a kustomization renders for a cluster",
+		Long: `Show exactly what a kustomization renders for a cluster, by the code that the hub runs: with the
+Cluster's vars and varsFrom, substituteFrom, the patches and images that are for it, and the
+owner label.
+
+Kustomization, Clusters, ConfigMaps and Secrets are read from the hub, and the files from the
+commit that the hub has fetched; or from --path, a local checkout, to see what a change would
+do before it is pushed. With --kustomization-file and --cluster-file they are read from files,
+and no API server is asked: each may hold several documents, ConfigMaps and Secrets too.
+
+The data of Secrets, and what was taken from them, is shown as *** unless --show-secrets is
+given. A rollout may still hold a cluster at an earlier revision: 'skerry status' tells.`,
+		Example: `  # What shop-1 gets from the commit that the hub has
+  skerry build kustomization apps --cluster shop-1
+
+  # What it would get from the files in the working tree
+  skerry build kustomization apps --cluster shop-1 --path . | diff before.yaml -
+
+  # Without a hub
+  skerry build kustomization --path . --kustomization-file ks.yaml --cluster-file c.yaml --cluster a`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && o.KustomizationFile != "" {
+				return nil
+			}
+			return factory.OneName(cmd, args)
+		},
+		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.KustomizationList{} }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.Name = args[0]
+			}
+			return runF(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.Clusters, "cluster", nil, "for this cluster; can be given again (default: the only one)")
+	flags.BoolVar(&o.AllClusters, "all-clusters", false, "for every cluster that the kustomization selects")
+	flags.StringVar(&o.Path, "path", "", "local checkout to take the files from, as they are, instead of the commit")
+	flags.StringVar(&o.KustomizationFile, "kustomization-file", "", "read the Kustomization from a file instead of the hub")
+	flags.StringArrayVar(&o.ClusterFiles, "cluster-file", nil, "read Clusters from a file instead of the hub; can be given again")
+	flags.StringVar(&o.HubID, "hub-id", "", "identity of the hub in the owner label (default: the hub's; offline: none)")
+	flags.BoolVar(&o.ShowSecrets, "show-secrets", false, "show the data of Secrets")
+	factory.AddOutputFlag(cmd, &o.Output)
+	complete := f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} })
+	_ = cmd.RegisterFlagCompletionFunc("cluster", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return complete(cmd, nil, typed)
+	})
+	_ = cmd.MarkFlagDirname("path")
+	_ = cmd.MarkFlagFilename("kustomization-file", "yaml", "yml")
+	_ = cmd.MarkFlagFilename("cluster-file", "yaml", "yml")
+	return cmd
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.AllClusters && len(o.Clusters) > 0:
+		return factory.Usagef("--all-clusters and --cluster exclude each other")
+	case o.KustomizationFile == "" && len(o.ClusterFiles) > 0:
+		return factory.Usagef("--cluster-file goes with --kustomization-file")
+	case o.KustomizationFile != "" && o.Path == "":
+		return factory.Usagef("--kustomization-file goes with --path: without a hub there is no commit")
+	}
+	return nil
+}
+
+func run(ctx context.Context, o *Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	ctx, cancel := o.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	collect := online
+	if o.KustomizationFile != "" {
+		collect = offline
+	}
+	in, err := collect(ctx, o)
+	if err != nil {
+		return err
+	}
+	made, err := render(ctx, o, in)
+	if err != nil {
+		return err
+	}
+	return in.write(o, made)
+}

@@ -1,0 +1,148 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/fleet"
+)
+
+// objects are what files hold.
+type objects struct {
+	namespace      string
+	kustomizations []v1alpha1.Kustomization
+	clusters       []v1alpha1.Cluster
+	contents       map[string]fleet.Content // by "Kind/namespace/name"
+}
+
+// offline reads everything from files.
+func offline(_ context.Context, o *Options) (*input, error) {
+	all := &objects{namespace: o.Flags.Namespace, contents: map[string]fleet.Content{}}
+	for _, name := range append([]string{o.KustomizationFile}, o.ClusterFiles...) {
+		if err := all.read(o, name); err != nil {
+			return nil, err
+		}
+	}
+	ks, err := all.kustomization(o)
+	if err != nil {
+		return nil, err
+	}
+	in := &input{ks: ks, clusters: all.clusters, hubID: o.HubID}
+	in.lookup = func(kind, name string) (*fleet.Content, error) {
+		if found, ok := all.contents[kind+"/"+ks.Namespace+"/"+name]; ok {
+			return &found, nil
+		}
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if in.files, err = checkout(o.Path); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+func (all *objects) kustomization(o *Options) (*v1alpha1.Kustomization, error) {
+	var names []string
+	for i := range all.kustomizations {
+		ks := &all.kustomizations[i]
+		if ks.Name == o.Name || o.Name == "" && len(all.kustomizations) == 1 {
+			return ks, nil
+		}
+		names = append(names, ks.Name)
+	}
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("there is no Kustomization of skerry.dev in %s", o.KustomizationFile)
+	case o.Name == "":
+		return nil, factory.Usagef("%s holds several Kustomizations: name one of %s", o.KustomizationFile, few(names))
+	}
+	return nil, fmt.Errorf("there is no Kustomization %s in %s, but %s", o.Name, o.KustomizationFile, few(names))
+}
+
+// read takes in the documents of one file. Those of other kinds are passed over.
+func (all *objects) read(o *Options, name string) error {
+	data, err := o.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	docs := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for n := 1; ; n++ {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = all.take(doc)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read %s, document %d: %w", name, n, err)
+		}
+	}
+}
+
+func (all *objects) take(doc []byte) error {
+	var what metav1.TypeMeta
+	if err := yaml.Unmarshal(doc, &what); err != nil {
+		return err
+	}
+	ours, core := v1alpha1.GroupVersion.String(), corev1.SchemeGroupVersion.String()
+	switch what {
+	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.KustomizationKind}:
+		ks := v1alpha1.Kustomization{}
+		if err := all.strict(doc, &ks); err != nil {
+			return err
+		}
+		all.kustomizations = append(all.kustomizations, ks)
+	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.ClusterKind}:
+		c := v1alpha1.Cluster{}
+		if err := all.strict(doc, &c); err != nil {
+			return err
+		}
+		all.clusters = append(all.clusters, c)
+	case metav1.TypeMeta{APIVersion: core, Kind: "ConfigMap"}:
+		config := corev1.ConfigMap{}
+		if err := all.strict(doc, &config); err != nil {
+			return err
+		}
+		all.contents["ConfigMap/"+config.Namespace+"/"+config.Name] = fleet.Content{Data: config.Data}
+	case metav1.TypeMeta{APIVersion: core, Kind: "Secret"}:
+		secret := corev1.Secret{}
+		if err := all.strict(doc, &secret); err != nil {
+			return errors.New("it is no valid Secret") // what is wrong might quote a value
+		}
+		all.contents["Secret/"+secret.Namespace+"/"+secret.Name] = contentOf(&secret)
+	}
+	return nil
+}
+
+// strict decodes a document and refuses fields that there are not, as the API server would.
+func (all *objects) strict(doc []byte, into metav1.Object) error {
+	if err := yaml.UnmarshalStrict(doc, into); err != nil {
+		return err
+	}
+	if into.GetNamespace() == "" {
+		into.SetNamespace(all.namespace)
+	}
+	return nil
+}
+
+// contentOf is the data of a Secret, as the API server would keep it.
+func contentOf(secret *corev1.Secret) fleet.Content {
+	data := make(map[string]string, len(secret.Data)+len(secret.StringData))
+	for k, v := range secret.Data {
+		data[k] = string(v)
+	}
+	maps.Copy(data, secret.StringData)
+	return fleet.Content{Data: data, Secret: true}
+}

@@ -1,0 +1,198 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/components"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+// online reads everything from the hub, and the files from --path or from Git.
+func online(ctx context.Context, o *Options) (*input, error) {
+	hub, err := o.Hub()
+	if err != nil {
+		return nil, err
+	}
+	ks := &v1alpha1.Kustomization{}
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, ks); err != nil {
+		return nil, noKustomization(ctx, o, hub, err)
+	}
+	clusters := &v1alpha1.ClusterList{}
+	if err := hub.List(ctx, clusters, client.InNamespace(ks.Namespace)); err != nil {
+		return nil, fmt.Errorf("cannot list Clusters: %w", err)
+	}
+	in := &input{ks: ks, clusters: clusters.Items, hubID: o.HubID}
+	if in.hubID == "" {
+		if in.hubID, err = hubID(ctx, hub); err != nil {
+			return nil, err
+		}
+	}
+	if in.assigned, err = assigned(ctx, hub, ks); err != nil {
+		return nil, err
+	}
+	in.lookup = lookup(ctx, hub, ks.Namespace)
+	if o.Path != "" {
+		in.files, err = checkout(o.Path)
+	} else {
+		in.files, err = fetch(ctx, o, hub, ks)
+	}
+	return in, err
+}
+
+// assigned reads what each cluster is assigned; who may not see that is not told.
+func assigned(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization) (map[string]v1alpha1.Bundle, error) {
+	list := &v1alpha1.AssignmentList{}
+	if err := hub.List(ctx, list, client.InNamespace(ks.Namespace)); apierrors.IsForbidden(err) {
+		return nil, nil //nolint:nilnil // nothing is known
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot list Assignments: %w", err)
+	}
+	found := map[string]v1alpha1.Bundle{}
+	for i := range list.Items {
+		for _, e := range list.Items[i].Spec.Entries {
+			if e.Name == ks.Name && e.Digest != "" && !e.Remove {
+				found[list.Items[i].Name] = v1alpha1.Bundle{Revision: e.Revision, Digest: e.Digest}
+			}
+		}
+	}
+	return found, nil
+}
+
+func noKustomization(ctx context.Context, o *Options, hub *factory.Hub, err error) error {
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("cannot read Kustomization %s: %w", o.Name, err)
+	}
+	missing := fmt.Errorf("there is no kustomization %s in namespace %s", o.Name, o.Flags.Namespace)
+	names, err := factory.Names(ctx, hub, &v1alpha1.KustomizationList{}, o.Flags.Namespace)
+	if near := factory.Nearest(o.Name, names); err == nil && len(near) > 0 {
+		return factory.Next(missing, "did you mean %s?", near[0])
+	}
+	return missing
+}
+
+// hubID is what the hub calls itself: what its Deployment says, or else the uid of its cluster.
+func hubID(ctx context.Context, hub *factory.Hub) (string, error) {
+	d := &unstructured.Unstructured{}
+	d.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "skerry-hub"}, d); err == nil {
+		if id := components.HubID([]*unstructured.Unstructured{d}); id != "" {
+			return id, nil
+		}
+	}
+	ns := &corev1.Namespace{}
+	if err := hub.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, ns); err != nil {
+		return "", factory.Next(fmt.Errorf("cannot read the namespace kube-system, whose uid is the hub's identity: %w", err), "name it with --hub-id")
+	}
+	return string(ns.UID), nil
+}
+
+// lookup reads ConfigMaps and Secrets, each once.
+func lookup(ctx context.Context, hub *factory.Hub, namespace string) func(kind, name string) (*fleet.Content, error) {
+	known := map[string]*fleet.Content{}
+	return func(kind, name string) (*fleet.Content, error) {
+		if found, ok := known[kind+"/"+name]; ok {
+			return found, nil
+		}
+		found, err := content(ctx, hub, kind, client.ObjectKey{Namespace: namespace, Name: name})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("cannot read %s %s: %w", kind, name, err)
+		}
+		known[kind+"/"+name] = found
+		return found, nil
+	}
+}
+
+func content(ctx context.Context, hub *factory.Hub, kind string, key client.ObjectKey) (*fleet.Content, error) {
+	if kind == "ConfigMap" {
+		config := &corev1.ConfigMap{}
+		if err := hub.Get(ctx, key, config); err != nil {
+			return nil, err
+		}
+		return &fleet.Content{Data: config.Data}, nil
+	}
+	secret := &corev1.Secret{}
+	if err := hub.Get(ctx, key, secret); err != nil {
+		return nil, err
+	}
+	found := contentOf(secret)
+	return &found, nil
+}
+
+// fetch brings the commit that the hub has, with the hub's credentials for it, into a folder that goes
+// again.
+func fetch(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kustomization) (*tree.Tree, error) {
+	source := &v1alpha1.GitRepository{}
+	name := ks.Spec.SourceRef.Name
+	err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: name}, source)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("there is no GitRepository %s", name)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read GitRepository %s: %w", name, err)
+	case source.Status.Artifact == nil:
+		return nil, fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
+	}
+	req := git.Request{Key: name, URL: source.Spec.URL, Reference: referenceOf(source), Timeout: o.Timeout(git.DefaultTimeout)}
+	var data map[string][]byte
+	if ref := source.Spec.SecretRef; ref != nil {
+		secret := &corev1.Secret{}
+		if err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: ref.Name}, secret); err != nil {
+			return nil, factory.Next(fmt.Errorf("cannot read the credentials of the GitRepository %s: %w", name, err), "take the files from a checkout, with --path")
+		}
+		data = secret.Data
+	}
+	if req.Auth, err = git.ParseAuth(source.Spec.URL, data); err != nil {
+		return nil, fmt.Errorf("GitRepository %s: %w", name, err)
+	}
+	return download(ctx, o, req, source.Status.Artifact.Revision)
+}
+
+// referenceOf is the commit of the artifact, looked for where the hub has found it.
+func referenceOf(source *v1alpha1.GitRepository) git.Reference {
+	at, commit, _ := strings.Cut(source.Status.Artifact.Revision, "sha1:")
+	ref := git.Reference{Commit: commit}
+	if spec := source.Spec.Reference; spec == nil || spec.Tag == "" {
+		ref.Branch = strings.TrimSuffix(at, "@")
+	}
+	if ref.Branch == "HEAD" {
+		ref.Branch = ""
+	}
+	return ref
+}
+
+func download(ctx context.Context, o *Options, req git.Request, revision string) (*tree.Tree, error) {
+	dir, err := os.MkdirTemp("", "skerry-build-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a folder for the commit: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	store, err := git.OpenStore(dir, git.Options{Proxy: http.ProxyFromEnvironment})
+	if err != nil {
+		return nil, err
+	}
+	commit, err := store.Follow(ctx, req)
+	if err != nil {
+		return nil, factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", revision, err)), "take the files from a checkout, with --path")
+	}
+	files, _, err := store.Tree(ctx, req.Key, commit.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", revision, err)
+	}
+	o.IO.Progressf("revision %s", revision)
+	return files, nil
+}

@@ -1,0 +1,159 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/tree"
+	"github.com/skerry-dev/skerry/internal/variant"
+)
+
+// input is all that a render goes by.
+type input struct {
+	ks       *v1alpha1.Kustomization
+	clusters []v1alpha1.Cluster
+	lookup   variant.Lookup
+	files    *tree.Tree
+	hubID    string
+	// assigned is what each cluster is assigned by the hub, where that is known.
+	assigned map[string]v1alpha1.Bundle
+	// secrets are the contents of Secrets that were looked up.
+	secrets []fleet.Content
+}
+
+// rendered is what clusters get that get the same.
+type rendered struct {
+	clusters []string
+	result   *build.Result
+	err      error // why they get nothing
+}
+
+// render renders for the clusters that are asked for. A cluster that cannot be rendered for does not
+// keep the others from it.
+func render(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
+	targets, err := choose(o, in)
+	if err != nil {
+		return nil, err
+	}
+	from, err := variant.Substitutes(in.ks, in.remember)
+	if err != nil {
+		return nil, err
+	}
+	shared, cache := variant.Shared(in.ks, in.hubID, from), build.NewCache(64<<20)
+	var all []*rendered
+	same := map[string]*rendered{}
+	for _, t := range targets {
+		made, err := one(ctx, in, cache, shared, t)
+		key := ""
+		if err != nil {
+			key = "error: " + err.Error()
+		} else {
+			key = made.Digest
+		}
+		if same[key] == nil {
+			same[key] = &rendered{result: made, err: err}
+			all = append(all, same[key])
+		}
+		same[key].clusters = append(same[key].clusters, t.Name)
+	}
+	return all, ctx.Err()
+}
+
+func one(ctx context.Context, in *input, cache *build.Cache, shared build.Options, t fleet.Target) (*build.Result, error) {
+	for i := range in.clusters {
+		if in.clusters[i].Name != t.Name {
+			continue
+		}
+		if err := variant.Take(&t, &in.clusters[i], in.remember); err != nil {
+			return nil, err
+		}
+	}
+	options, err := variant.For(shared, in.ks, t)
+	if err != nil {
+		return nil, err
+	}
+	made, err := cache.Build(ctx, in.files, options)
+	if err != nil {
+		return nil, variant.Explain(err)
+	}
+	return made, nil
+}
+
+// remember looks up, and keeps what it was that must not be shown.
+func (in *input) remember(kind, name string) (*fleet.Content, error) {
+	found, err := in.lookup(kind, name)
+	if found != nil && found.Secret {
+		in.secrets = append(in.secrets, *found)
+	}
+	return found, err
+}
+
+// choose returns the clusters to render for.
+func choose(o *Options, in *input) ([]fleet.Target, error) {
+	selection, err := fleet.Select(in.ks, in.clusters)
+	if err != nil {
+		return nil, err
+	}
+	if selection.MissingHub { // the hub makes that Cluster when it is wanted
+		in.clusters = append(in.clusters, v1alpha1.Cluster{})
+		hub := &in.clusters[len(in.clusters)-1]
+		hub.Namespace, hub.Name = in.ks.Namespace, v1alpha1.HubCluster
+		if selection, err = fleet.Select(in.ks, in.clusters); err != nil {
+			return nil, err
+		}
+	}
+	var names []string
+	byName := map[string]fleet.Target{}
+	for _, t := range selection.Targets {
+		names = append(names, t.Name)
+		byName[t.Name] = t
+	}
+	for _, name := range selection.NotFound {
+		o.IO.Progressf("there is no Cluster %s, which spec.clusters.names names", name)
+	}
+	switch {
+	case len(names) == 0:
+		return nil, errors.New(selection.Message)
+	case o.AllClusters || len(o.Clusters) == 0 && len(names) == 1:
+		return selection.Targets, nil
+	case len(o.Clusters) == 0:
+		return nil, factory.Next(factory.Usagef("%s is for %d clusters: choose one with --cluster, or --all-clusters", in.ks.Name, len(names)),
+			"it is for %s", few(names))
+	}
+	var chosen []fleet.Target
+	for _, name := range o.Clusters {
+		t, ok := byName[name]
+		if !ok {
+			return nil, notSelected(in, name, names)
+		}
+		chosen = append(chosen, t)
+	}
+	return chosen, nil
+}
+
+func notSelected(in *input, name string, names []string) error {
+	for i := range in.clusters {
+		if in.clusters[i].Name == name && in.clusters[i].DeletionTimestamp.IsZero() {
+			return factory.Next(fmt.Errorf("the kustomization %s does not select the cluster %s", in.ks.Name, name), "it is for %s", few(names))
+		}
+	}
+	err := fmt.Errorf("there is no cluster %s in namespace %s", name, in.ks.Namespace)
+	if near := factory.Nearest(name, names); len(near) > 0 {
+		return factory.Next(err, "did you mean %s?", near[0])
+	}
+	return err
+}
+
+func few(names []string) string {
+	text := strings.Join(names[:min(len(names), 10)], ", ")
+	if more := len(names) - 10; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

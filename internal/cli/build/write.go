@@ -1,0 +1,171 @@
+package build
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+const hidden = "***"
+
+// minHidden is the length in bytes from which a value of a Secret is looked for in other objects;
+// shorter ones stand in any text.
+const minHidden = 4
+
+// write prints what was rendered, and at the end the errors.
+func (in *input) write(o *Options, all []*rendered) error {
+	shown := in.values(o)
+	var list []any
+	var out strings.Builder
+	var failed []*rendered
+	for _, r := range all {
+		if r.err != nil {
+			failed = append(failed, r)
+			continue
+		}
+		if len(all) > 1 {
+			fmt.Fprintf(&out, "# %s\n", strings.Join(r.clusters, ", "))
+		}
+		in.compare(o, r)
+		if len(r.result.Bundle.Objects) == 0 {
+			o.IO.Progressf("%s: nothing is rendered from %s", few(r.clusters), r.result.Path)
+		}
+		for i := range r.result.Bundle.Objects {
+			object, err := decode(r.result.Bundle.Objects[i].Body, shown)
+			if err != nil {
+				return err
+			}
+			list = append(list, object)
+			doc, err := yaml.Marshal(object)
+			if err != nil {
+				return fmt.Errorf("cannot encode as yaml: %w", err)
+			}
+			fmt.Fprintf(&out, "---\n%s", doc)
+		}
+	}
+	if err := show(o, list, out.String()); err != nil {
+		return err
+	}
+	return tell(o, failed)
+}
+
+// compare says whether it is what the hub has assigned: a rollout may hold a cluster at what it has.
+func (in *input) compare(o *Options, r *rendered) {
+	same := map[string][]string{}
+	for _, cluster := range r.clusters {
+		if has, ok := in.assigned[cluster]; ok && has.Digest == r.result.Digest {
+			same[has.Revision] = append(same[has.Revision], cluster)
+		} else if ok {
+			o.IO.Progressf("%s is assigned something else: revision %s", cluster, has.Revision)
+		}
+	}
+	for _, revision := range slices.Sorted(maps.Keys(same)) {
+		o.IO.Progressf("%s: as assigned, revision %s", few(same[revision]), revision)
+	}
+}
+
+func show(o *Options, list []any, text string) error {
+	if o.Output == "json" {
+		if list == nil {
+			list = []any{}
+		}
+		return factory.Print(o.IO.Out, "json", map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
+	}
+	if _, err := o.IO.Out.Write([]byte(text)); err != nil {
+		return fmt.Errorf("cannot write: %w", err)
+	}
+	return nil
+}
+
+// tell says which clusters cannot be rendered for and why, in the words of the conditions.
+func tell(o *Options, failed []*rendered) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	for _, r := range failed {
+		o.IO.Progressf("%s %s: %s: %s", o.IO.Red("✗"), few(r.clusters), reason(r.err), report.Line(r.err.Error()))
+	}
+	return factory.ErrSilent
+}
+
+func reason(err error) string {
+	if stalled, ok := errors.AsType[*report.Stalled](err); ok {
+		return stalled.Reason
+	}
+	if waiting, ok := errors.AsType[*report.Waiting](err); ok {
+		return waiting.Reason
+	}
+	if transient, ok := errors.AsType[*report.Transient](err); ok {
+		return transient.Reason
+	}
+	return "error"
+}
+
+// values are those of Secrets that must not be shown, the longest first, as one may be part of another;
+// nil when everything may be.
+func (in *input) values(o *Options) []string {
+	if o.ShowSecrets {
+		return nil
+	}
+	values := []string{}
+	for _, secret := range in.secrets {
+		for _, value := range secret.Data {
+			for _, form := range []string{value, strings.ReplaceAll(value, "\n", "")} {
+				if len(form) >= minHidden {
+					values = append(values, form)
+				}
+			}
+		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+	return slices.Compact(values)
+}
+
+// decode returns an object as it is shown; secret is nil when everything may be.
+func decode(body []byte, secret []string) (map[string]any, error) {
+	var object map[string]any
+	if err := json.Unmarshal(body, &object); err != nil {
+		return nil, fmt.Errorf("cannot decode what was rendered: %w", err)
+	}
+	if secret == nil {
+		return object, nil
+	}
+	if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
+		for _, field := range []string{"data", "stringData"} {
+			data, _ := object[field].(map[string]any)
+			for k := range data {
+				data[k] = hidden
+			}
+		}
+	}
+	return hide(object, secret).(map[string]any), nil
+}
+
+// hide replaces the values in every string of an object.
+func hide(value any, secret []string) any {
+	switch v := value.(type) {
+	case string:
+		for _, s := range secret {
+			v = strings.ReplaceAll(v, s, hidden)
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = hide(v[i], secret)
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = hide(v[k], secret)
+		}
+	}
+	return value
+}

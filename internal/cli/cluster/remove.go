@@ -1,0 +1,256 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/diagnose"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/wait"
+)
+
+// RemoveOptions of the command.
+type RemoveOptions struct {
+	*factory.Factory
+	Name      string
+	OnRemoval string
+	Wait      bool
+	Yes       bool
+}
+
+// NewCmdRemove returns the command; runF replaces what it runs, for tests.
+func NewCmdRemove(f *factory.Factory, runF func(context.Context, *RemoveOptions) error) *cobra.Command {
+	o := &RemoveOptions{Factory: f}
+	if runF == nil {
+		runF = runRemove
+	}
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove an edge cluster from the hub",
+		Long: `Remove an edge cluster from the hub. What becomes of what stands there is said by
+--on-removal, or else by spec.onRemoval of the Cluster:
+
+  drain    every object that was applied is deleted, and then what the hub keeps there
+  orphan   the objects stay and belong to nobody; what the hub keeps there goes
+  forget   nothing is sent to the cluster
+
+Drain and orphan need the cluster's answer. One that does not answer is waited for for five
+minutes and then forgotten, with an event that names what stays there. To forget one at once
+that is being removed already, run this with --on-removal forget.
+
+The credentials that 'skerry cluster join' made go too: the Secret here, and the account there.`,
+		Example: `  skerry cluster remove shop-1
+  skerry cluster remove shop-1 --on-removal drain --wait
+  skerry cluster remove shop-2 --on-removal forget`,
+		Args:              factory.OneName,
+		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name = args[0]
+			return runF(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.OnRemoval, "on-removal", "", "drain, orphan or forget (default: what the Cluster says)")
+	flags.BoolVar(&o.Wait, "wait", false, "wait until the Cluster is gone")
+	flags.BoolVarP(&o.Yes, "yes", "y", false, "do not ask before objects are deleted")
+	_ = cmd.RegisterFlagCompletionFunc("on-removal", cobra.FixedCompletions([]string{"drain", "orphan", "forget"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// removalPolicies are the words of --on-removal.
+var removalPolicies = map[string]v1alpha1.RemovalPolicy{
+	"drain": v1alpha1.RemovalDrain, "orphan": v1alpha1.RemovalOrphan, "forget": v1alpha1.RemovalForget,
+}
+
+func runRemove(ctx context.Context, o *RemoveOptions) error {
+	asked, known := removalPolicies[strings.ToLower(o.OnRemoval)]
+	if o.OnRemoval != "" && !known {
+		return factory.Usagef("--on-removal must be drain, orphan or forget")
+	}
+	if o.Name == v1alpha1.HubCluster {
+		return factory.Next(factory.Usagef("the cluster %s is the hub's own, and is made again when something is to run there", o.Name),
+			"delete what is not to run there any more")
+	}
+	ctx, cancel := o.WithTimeout(ctx, 6*time.Minute)
+	defer cancel()
+	hub, err := o.Hub()
+	if err != nil {
+		return err
+	}
+	c, err := findCluster(ctx, o, hub)
+	if err != nil {
+		return err
+	}
+	policy := c.Spec.OnRemoval
+	if known {
+		policy = asked
+	}
+	if policy == "" {
+		policy = v1alpha1.RemovalOrphan
+	}
+	if err := announce(ctx, o, hub, c, policy); err != nil {
+		return err
+	}
+	steps := o.Steps()
+	if err := steps.Do("hub", func(s *factory.Step) error { return deleteCluster(ctx, hub, c, policy, s) }); err != nil {
+		return err
+	}
+	if !o.Wait {
+		return nil
+	}
+	return steps.Do("cluster "+o.Name, func(s *factory.Step) error { return waitForRemoval(ctx, hub, c, s) })
+}
+
+func findCluster(ctx context.Context, o *RemoveOptions, hub *factory.Hub) (*v1alpha1.Cluster, error) {
+	c := &v1alpha1.Cluster{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, c)
+	if apierrors.IsNotFound(err) {
+		missing := fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
+		names, err := factory.Names(ctx, hub, &v1alpha1.ClusterList{}, o.Flags.Namespace)
+		if near := factory.Nearest(o.Name, names); err == nil && len(near) > 0 {
+			return nil, factory.Next(missing, "did you mean %s?", near[0])
+		}
+		return nil, missing
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+	}
+	if owner := c.Labels[v1alpha1.OwnerLabel]; owner != "" && c.DeletionTimestamp.IsZero() {
+		return nil, factory.Next(fmt.Errorf("the cluster %s is kept from Git by %s, which would make it again", o.Name, owner),
+			"set spec.onRemoval there if need be, and then delete it in Git")
+	}
+	return c, nil
+}
+
+// announce says what is about to happen, and asks before objects are deleted.
+func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.RemovalPolicy) error {
+	a := &v1alpha1.Assignment{}
+	if err := hub.Get(ctx, client.ObjectKeyFromObject(c), a); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot read what is assigned to %s: %w", c.Name, err)
+	}
+	for _, line := range summary(c, a, policy) {
+		o.IO.Progressf("%s", line)
+	}
+	if policy != v1alpha1.RemovalDrain || o.Yes || !o.IO.CanPrompt() || !c.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	yes, err := o.IO.Confirm(ctx, "Delete all of it?")
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}
+
+// summary says what becomes of what stands on a cluster.
+func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.RemovalPolicy) []string {
+	objects := int32(0)
+	for i := range a.Status.Entries {
+		objects += a.Status.Entries[i].Objects.Applied
+	}
+	what := fmt.Sprintf("%d objects of %d kustomizations", objects, len(a.Spec.Entries))
+	fate := map[v1alpha1.RemovalPolicy]string{
+		v1alpha1.RemovalDrain:  "are deleted there, then the hub's inventories, claim and account",
+		v1alpha1.RemovalOrphan: "stay there and belong to nobody; the hub's inventories, claim and account are deleted",
+		v1alpha1.RemovalForget: "stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
+	}[policy]
+	lines := []string{fmt.Sprintf("cluster %s: %s: %s %s", c.Name, strings.ToLower(string(policy)), what, fate)}
+	if reach := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReachableCondition); policy != v1alpha1.RemovalForget && (reach == nil || reach.Status != metav1.ConditionTrue) {
+		lines = append(lines, "it does not answer: it is waited for for five minutes, and then forgotten")
+	}
+	return lines
+}
+
+// deleteCluster says what is to become of what stands there, and then deletes the Cluster.
+func deleteCluster(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.RemovalPolicy, s *factory.Step) error {
+	if c.Spec.OnRemoval != policy {
+		body, err := json.Marshal(map[string]any{"spec": map[string]any{"onRemoval": policy}})
+		if err != nil {
+			return fmt.Errorf("cannot encode the change: %w", err)
+		}
+		if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
+			return fmt.Errorf("cannot set onRemoval of cluster %s: %w", c.Name, err)
+		}
+	}
+	if !c.DeletionTimestamp.IsZero() {
+		s.Donef("%s is being removed already, now with %s", c.Name, strings.ToLower(string(policy)))
+		return nil
+	}
+	if err := hub.Delete(ctx, c, client.Preconditions{UID: &c.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete cluster %s: %w", c.Name, err)
+	}
+	s.Donef("cluster %s is being removed", c.Name)
+	return nil
+}
+
+// waitForRemoval waits until the Cluster is gone, and sees to it that its credentials are: a hub
+// without a garbage collector keeps what nobody deletes.
+func waitForRemoval(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, s *factory.Step) error {
+	stand, uid := "the hub has not looked at it", c.UID
+	live := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name}}
+	err := wait.Until(ctx, hub, []client.Object{live}, func() (bool, error) {
+		if live.UID != uid {
+			return true, nil
+		}
+		if ready := apimeta.FindStatusCondition(live.Status.Conditions, v1alpha1.ReadyCondition); ready != nil &&
+			(ready.Reason == v1alpha1.RemovingReason || ready.Reason == v1alpha1.RetiringReason) {
+			stand = ready.Message
+			s.Notef("%s", stand)
+		}
+		return false, nil
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return factory.Next(fmt.Errorf("the cluster %s is not gone yet: %s", c.Name, stand),
+			"the hub goes on; to leave what stands there as it is, 'skerry cluster remove %s --on-removal forget'; %s", c.Name, diagnose.Hub(late, hub))
+	}
+	if err != nil {
+		return err
+	}
+	if err := deleteCredentials(ctx, hub, c); err != nil {
+		return err
+	}
+	s.Donef("gone")
+	return nil
+}
+
+// deleteCredentials deletes the Secret that the Cluster owned. One that the hub's cluster has deleted
+// already, or that belongs to somebody else, is left.
+func deleteCredentials(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster) error {
+	if c.Spec.KubeConfig == nil {
+		return nil
+	}
+	secret := &corev1.Secret{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.KubeConfig.SecretRef.Name}, secret)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the cluster's credentials: %w", err)
+	}
+	for _, owner := range secret.OwnerReferences {
+		if owner.UID == c.UID && len(secret.OwnerReferences) == 1 {
+			if err := hub.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("cannot delete the cluster's credentials: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fleet"
+)
+
+// Play is a rollout to be played: what the production planner would do with a change that every
+// cluster gets other objects from.
+type Play struct {
+	// Name of the Kustomization.
+	Name string
+	Spec *v1alpha1.Rollout
+	// Members as they are: what they have is verified.
+	Members []fleet.Member
+	Start   time.Time
+	// HealthAfter is how long a cluster takes to be healthy, FailedAfter until one of Fails is known
+	// to have failed, ApproveAfter until a person lets a stage begin.
+	HealthAfter, FailedAfter, ApproveAfter time.Duration
+	// Fails names the clusters that never become healthy.
+	Fails map[string]bool
+}
+
+// Limits of a play. A window that never opens would go on for ever.
+const (
+	maxSteps = 100_000
+	maxTime  = 366 * 24 * time.Hour
+)
+
+// The change that is played, and the one before it.
+const (
+	playedID = "simulated"
+	beforeID = "before"
+)
+
+// EventKind says what an Event tells.
+type EventKind string
+
+// Kinds of events.
+const (
+	EventStarted  EventKind = "Started"  // the change was sent to clusters
+	EventDeferred EventKind = "Deferred" // clusters get the change when they are back
+	EventReady    EventKind = "Ready"    // clusters became healthy with it
+	EventFailed   EventKind = "Failed"   // clusters failed with it
+	EventReturned EventKind = "Returned" // clusters were sent back
+	EventBack     EventKind = "Back"     // clusters are healthy again with what they had before
+	EventApproved EventKind = "Approved" // a person let a stage begin
+	EventPhase    EventKind = "Phase"    // the rollout as a whole
+)
+
+// Event is something that happens in a play.
+type Event struct {
+	At    time.Time `json:"at"`
+	Kind  EventKind `json:"kind"`
+	Stage string    `json:"stage,omitempty"`
+	// Clusters that it happens to, sorted.
+	Clusters []string `json:"clusters,omitempty"`
+	// Phase and Message are those of the rollout.
+	Phase   v1alpha1.RolloutPhase `json:"phase,omitempty"`
+	Message string                `json:"message,omitempty"`
+}
+
+// Played is how a play went.
+type Played struct {
+	Events []Event
+	// Last is what the planner said last, and Ended when that was.
+	Last  fleet.Plan
+	Ended time.Time
+	// Endless says that the play was cut off.
+	Endless bool
+}
+
+// stagehand plays: it is the clusters, the clock and the person.
+type stagehand struct {
+	play    Play
+	now     time.Time
+	rollout fleet.Rollout
+	at      map[string]int // index of a cluster in rollout.Clusters
+	stageOf map[string]int // by cluster; stages holds their names
+	stages  []string
+	due     map[string]time.Time // when a cluster is healthy or has failed
+	approve time.Time            // when a person speaks
+	asked   string               // the stage that the person was asked for
+	played  Played
+}
+
+// Run plays a rollout to its end, in time that passes only here. The error says that the spec cannot
+// be followed, or that ctx ended.
+func Run(ctx context.Context, p Play) (Played, error) {
+	stages, err := fleet.Stages(p.Spec, p.Members)
+	if err != nil {
+		return Played{}, err
+	}
+	h := newStagehand(p, stages)
+	for range maxSteps {
+		if err := h.settle(ctx); err != nil {
+			return Played{}, err
+		}
+		next := h.next()
+		if next.IsZero() {
+			return h.played, nil
+		}
+		if next.Sub(p.Start) > maxTime {
+			break
+		}
+		h.now = next
+		h.pass()
+	}
+	h.played.Endless = true
+	return h.played, nil
+}
+
+func newStagehand(p Play, stages []fleet.Stage) *stagehand {
+	h := &stagehand{
+		play: p, now: p.Start.UTC().Truncate(time.Second), at: map[string]int{}, stageOf: map[string]int{},
+		due: map[string]time.Time{}, stages: []string{""}, // where there are none
+		rollout: fleet.Rollout{
+			Name: p.Name, Spec: p.Spec, Change: v1alpha1.RolloutChange{ID: playedID, Revision: "the next change"}, Clusters: slices.Clone(p.Members),
+			Status: &v1alpha1.RolloutStatus{
+				RolloutChange: v1alpha1.RolloutChange{ID: beforeID, Revision: "the change before"}, Phase: v1alpha1.RolloutCompleted,
+				Verified: &v1alpha1.RolloutChange{ID: beforeID, Revision: "the change before"},
+			},
+		},
+	}
+	for i := range h.rollout.Clusters {
+		h.at[h.rollout.Clusters[i].Name] = i
+	}
+	for _, s := range stages {
+		for _, name := range s.Clusters {
+			h.stageOf[name] = len(h.stages)
+		}
+		h.stages = append(h.stages, s.Name)
+	}
+	return h
+}
+
+// settle asks the planner, and does what it says, until it says nothing new.
+func (h *stagehand) settle(ctx context.Context) error {
+	for range maxSteps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		plan, err := fleet.Next(h.now, h.rollout)
+		if err != nil {
+			return err
+		}
+		h.tell(plan)
+		status := plan.Status
+		h.rollout.Status, h.played.Last, h.played.Ended = &status, plan, h.now
+		if len(plan.Start)+len(plan.Return)+len(plan.CatchUp) == 0 {
+			h.consult()
+			return nil
+		}
+		h.send(plan.Start, EventStarted)
+		h.send(plan.Return, EventReturned)
+		if len(plan.CatchUp) > 0 {
+			return fmt.Errorf("the planner takes %s for new", plan.CatchUp[0])
+		}
+	}
+	return fmt.Errorf("the planner does not settle at %s", stamp(h.now))
+}
+
+// tell records a phase, when it or what it waits for is another. What is only on its way is told by
+// its clusters.
+func (h *stagehand) tell(plan fleet.Plan) {
+	was, is := h.rollout.Status, plan.Status
+	if was.ID == is.ID && was.Phase == is.Phase && (was.Message == is.Message || is.Phase == v1alpha1.RolloutProgressing) {
+		return
+	}
+	if is.Phase == v1alpha1.RolloutProgressing {
+		return
+	}
+	h.record(Event{Kind: EventPhase, Stage: is.Stage, Phase: is.Phase, Message: is.Message})
+}
+
+func (h *stagehand) record(e Event) {
+	e.At = h.now
+	h.played.Events = append(h.played.Events, e)
+}
+
+// byStage records an event for the clusters of each stage, in the order of the stages.
+func (h *stagehand) byStage(kind EventKind, clusters []string) {
+	of := make([][]string, len(h.stages))
+	for _, name := range clusters {
+		of[h.stageOf[name]] = append(of[h.stageOf[name]], name)
+	}
+	for i, names := range of {
+		if len(names) > 0 {
+			slices.Sort(names)
+			h.record(Event{Kind: kind, Stage: h.stages[i], Clusters: names})
+		}
+	}
+}
+
+// send gives clusters the change, or what they had before. What cannot be reached gets it some day
+// after the play.
+func (h *stagehand) send(names []string, kind EventKind) {
+	var sent, deferred []string
+	for _, name := range names {
+		m := &h.rollout.Clusters[h.at[name]]
+		m.Since, m.Message = h.now, ""
+		m.Position, m.Returns = fleet.AtTarget, true
+		took := h.play.HealthAfter
+		if kind == EventReturned {
+			m.Position, m.Returns = fleet.Other, false
+		} else if h.play.Fails[name] {
+			took = h.play.FailedAfter
+		}
+		if m.Applied = !absent(*m); !m.Applied {
+			deferred = append(deferred, name)
+			continue
+		}
+		m.Health = fleet.Progressing
+		h.due[name] = h.now.Add(took)
+		sent = append(sent, name)
+	}
+	h.byStage(kind, sent)
+	if kind == EventStarted {
+		kind = EventDeferred
+	}
+	h.byStage(kind, deferred)
+}
+
+func absent(m fleet.Member) bool { return m.Health == fleet.Unreachable || m.Health == fleet.Suspended }
+
+// next is when something happens next; zero when nothing does.
+func (h *stagehand) next() time.Time {
+	next := h.played.Last.CheckAgainAt
+	if !next.After(h.now) {
+		next = time.Time{}
+	}
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	earlier(h.approve)
+	for _, t := range h.due {
+		earlier(t)
+	}
+	if !next.IsZero() && !next.After(h.now) { // what takes no time happens all the same
+		return h.now
+	}
+	return next
+}
+
+// pass lets happen what is due.
+func (h *stagehand) pass() {
+	var ready, back, failed []string
+	for name, t := range h.due {
+		if t.After(h.now) {
+			continue
+		}
+		delete(h.due, name)
+		m := &h.rollout.Clusters[h.at[name]]
+		switch {
+		case m.Position != fleet.AtTarget:
+			m.Health, back = fleet.Healthy, append(back, name)
+		case h.play.Fails[name]:
+			m.Health, m.Message, failed = fleet.Failed, "made to fail", append(failed, name)
+		default:
+			m.Health, ready = fleet.Healthy, append(ready, name)
+		}
+	}
+	h.byStage(EventFailed, failed)
+	h.byStage(EventReady, ready)
+	h.byStage(EventBack, back)
+	if !h.approve.IsZero() && !h.approve.After(h.now) {
+		h.approve = time.Time{}
+		h.rollout.Promote = playedID + "/" + h.asked
+		h.record(Event{Kind: EventApproved, Stage: h.asked})
+	}
+}
+
+// consult lets a person be asked, once for each stage.
+func (h *stagehand) consult() {
+	if h.rollout.Status.Phase != v1alpha1.RolloutAwaitingApproval {
+		return
+	}
+	if stage := waitingStage(h.rollout.Status); stage != "" && stage != h.asked {
+		h.asked, h.approve = stage, h.now.Add(h.play.ApproveAfter)
+	}
+}

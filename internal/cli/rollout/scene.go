@@ -1,0 +1,185 @@
+package rollout
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/fleet"
+)
+
+// scene returns the Kustomization and the Clusters to play with, each from a file or from the hub.
+func (o *Options) scene(ctx context.Context) (*v1alpha1.Kustomization, []v1alpha1.Cluster, error) {
+	ctx, cancel := o.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	ks, err := o.kustomization(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	clusters, err := o.clusters(ctx, ks.Namespace)
+	return ks, clusters, err
+}
+
+func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, error) {
+	if o.Simulate.File == "" {
+		_, ks, err := load(ctx, o)
+		return ks, err
+	}
+	docs, err := o.documents(o.Simulate.File, v1alpha1.KustomizationKind)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, doc := range docs {
+		ks := &v1alpha1.Kustomization{}
+		if err := yaml.Unmarshal(doc, ks); err != nil {
+			return nil, fmt.Errorf("cannot read a Kustomization in %s: %w", o.Simulate.File, err)
+		}
+		if names = append(names, ks.Name); ks.Name != o.Name {
+			continue
+		}
+		// What is misspelt would be played as if it were absent.
+		if err := yaml.UnmarshalStrict(doc, ks); err != nil {
+			return nil, fmt.Errorf("cannot read Kustomization %s in %s: %w", ks.Name, o.Simulate.File, err)
+		}
+		if ks.Namespace == "" {
+			ks.Namespace = o.Flags.Namespace
+		}
+		return ks, nil
+	}
+	err = fmt.Errorf("there is no Kustomization %q in %s", o.Name, o.Simulate.File)
+	if len(names) > 0 {
+		err = factory.Next(err, "there are %s", strings.Join(names, ", "))
+	}
+	return nil, err
+}
+
+func (o *Options) clusters(ctx context.Context, namespace string) ([]v1alpha1.Cluster, error) {
+	var list v1alpha1.ClusterList
+	if o.Simulate.ClustersFile == "" {
+		hub, err := o.Hub()
+		if err != nil {
+			return nil, err
+		}
+		if err := hub.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("cannot list the clusters: %w", err)
+		}
+		return list.Items, nil
+	}
+	docs, err := o.documents(o.Simulate.ClustersFile, v1alpha1.ClusterKind)
+	if err != nil {
+		return nil, err
+	}
+	for _, doc := range docs {
+		c := v1alpha1.Cluster{}
+		if err := yaml.Unmarshal(doc, &c); err != nil {
+			return nil, fmt.Errorf("cannot read a Cluster in %s: %w", o.Simulate.ClustersFile, err)
+		}
+		if c.Namespace == "" {
+			c.Namespace = namespace
+		}
+		list.Items = append(list.Items, c)
+	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("there is no Cluster in %s", o.Simulate.ClustersFile)
+	}
+	return list.Items, nil
+}
+
+// documents returns the objects of ours of one kind in a file, those in a List too. Others are passed
+// over.
+func (o *Options) documents(file, kind string) ([][]byte, error) {
+	data, err := o.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the file: %w", err)
+	}
+	var out [][]byte
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for {
+		doc, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", file, err)
+		}
+		asJSON, err := yaml.YAMLToJSON(doc)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", file, err)
+		}
+		if out, err = appendKind(out, asJSON, kind); err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", file, err)
+		}
+	}
+}
+
+func appendKind(out [][]byte, doc []byte, kind string) ([][]byte, error) {
+	var head struct {
+		APIVersion string            `json:"apiVersion"`
+		Kind       string            `json:"kind"`
+		Items      []json.RawMessage `json:"items"`
+	}
+	if string(doc) == "null" {
+		return out, nil
+	}
+	if err := json.Unmarshal(doc, &head); err != nil {
+		return nil, err
+	}
+	if head.Kind == kind && strings.HasPrefix(head.APIVersion, v1alpha1.Group+"/") {
+		return append(out, doc), nil
+	}
+	if head.Kind == "List" || head.Kind == kind+"List" {
+		for _, item := range head.Items {
+			var err error
+			if out, err = appendKind(out, item, kind); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// members are the selected clusters as the planner sees them before the change: all at what was
+// verified last. A Cluster that nobody has looked at, as in a file, counts as one that is there.
+func members(selected fleet.Selection, namespace string, clusters []v1alpha1.Cluster, start time.Time) []fleet.Member {
+	byName := map[string]*v1alpha1.Cluster{}
+	for i := range clusters {
+		if clusters[i].Namespace == namespace {
+			byName[clusters[i].Name] = &clusters[i]
+		}
+	}
+	all := make([]fleet.Member, 0, len(selected.Targets))
+	for _, t := range selected.Targets {
+		m := fleet.Member{Name: t.Name, Labels: t.Labels, Position: fleet.Other, Applied: true, Since: start.Add(-24 * time.Hour)}
+		conditions := byName[t.Name].Status.Conditions
+		usable := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
+		switch {
+		case t.Suspended:
+			m.Health, m.Message = fleet.Suspended, "the cluster is suspended"
+		case meta.IsStatusConditionFalse(conditions, v1alpha1.ReachableCondition),
+			meta.IsStatusConditionFalse(conditions, v1alpha1.ReadyCondition),
+			usable != nil && usable.Reason == v1alpha1.AgentNotConnectedReason:
+			m.Health = fleet.Unreachable
+			if usable != nil {
+				m.Message = usable.Message
+			}
+		}
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b fleet.Member) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}

@@ -1,0 +1,63 @@
+package rollout
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Sequences that every terminal of the last decades knows.
+const (
+	wrapOff = "\x1b[?7l" // a line that is too long is cut off and does not become two
+	wrapOn  = "\x1b[?7h"
+	upBy    = "\x1b[%dF" // to the beginning of the line so many above
+	erase   = "\x1b[J"   // from here to the end of the screen
+)
+
+// screen shows reports: in place on a terminal, elsewhere as a line for each that says something
+// new. It leaves nothing behind that would have to be undone when it is interrupted.
+type screen struct {
+	o     *Options
+	last  string
+	lines int // drawn in place
+}
+
+func newScreen(o *Options) *screen { return &screen{o: o} }
+
+func (s *screen) show(r Report) error {
+	text, out := "", ""
+	if s.o.IO.Rows != nil {
+		text = fit(Text(r, s.o.IO), s.o.IO.Rows())
+		out = s.redraw(text)
+	} else {
+		text = Line(r)
+		out = s.o.Now().UTC().Format("15:04:05") + " " + text + "\n"
+	}
+	if text == s.last {
+		return nil
+	}
+	s.last, s.lines = text, strings.Count(text, "\n")
+	if _, err := io.WriteString(s.o.IO.Out, out); err != nil {
+		return fmt.Errorf("cannot write: %w", err)
+	}
+	return nil
+}
+
+// redraw is one write, so that an interruption finds the terminal as it was or as it is to be.
+func (s *screen) redraw(text string) string {
+	var b strings.Builder
+	if s.lines > 0 {
+		fmt.Fprintf(&b, upBy+erase, s.lines)
+	}
+	b.WriteString(wrapOff + text + wrapOn)
+	return b.String()
+}
+
+// fit cuts a text to a screen: lines that have scrolled away could not be drawn over.
+func fit(text string, rows int) string {
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
+	if rows < 3 || len(lines) < rows {
+		return text
+	}
+	return strings.Join(lines[:rows-2], "") + fmt.Sprintf("… %d lines more: the window is too low\n", len(lines)-rows+2)
+}

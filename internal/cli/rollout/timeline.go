@@ -1,0 +1,171 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/cli/table"
+)
+
+// What still is a glance: names in a row, and steps of one stage in a row.
+const (
+	glanceNames = 6
+	glanceSteps = 8
+)
+
+// simulationText writes a simulation for a person. It is pure.
+func simulationText(s Simulation, all bool, io *iostreams.IOStreams) string {
+	var b strings.Builder
+	away := ""
+	if len(s.Absent) > 0 {
+		away = fmt.Sprintf(" (%d of them absent)", len(s.Absent))
+	}
+	fmt.Fprintf(&b, "Simulation of the next change of %s on %s%s, from %s. Nothing is touched.\n",
+		io.Bold(s.Name), countOf(int32(s.Clusters)), away, stamp(s.Start))
+	for _, line := range s.Assumed {
+		b.WriteString("  assumed: " + line + "\n")
+	}
+	if s.Clusters == 0 {
+		b.WriteString("\nNo cluster matches, so nothing happens.\n")
+		return b.String()
+	}
+	b.WriteString("\n" + io.Bold("STAGES") + "\n")
+	if len(s.Stages) == 0 {
+		b.WriteString("none: every cluster gets the change at once\n")
+	} else {
+		table.Write(&b, simulatedStageRows(s, all))
+	}
+	if len(s.Absent) > 0 {
+		b.WriteString("\n" + io.Bold("ABSENT") + ": nothing waits for them\n")
+		table.Write(&b, absentRows(s, all))
+	}
+	b.WriteString("\n" + io.Bold("TIME LINE") + "\n")
+	if len(s.Events) == 0 {
+		b.WriteString("nothing happens\n")
+	} else {
+		table.Write(&b, eventRows(s, all, io))
+	}
+	b.WriteString("\n" + ending(s, io) + "\n")
+	return b.String()
+}
+
+func simulatedStageRows(s Simulation, all bool) [][]table.Cell {
+	rows := [][]table.Cell{table.Header("STAGE", "CLUSTERS", "SIZE", "AT ONCE", "MAY FAIL", "SOAK", "BEGINS", "WHICH")}
+	for _, stage := range s.Stages {
+		begins := ""
+		if stage.Approval == string(v1alpha1.ApprovalManual) {
+			begins = "by approval"
+		}
+		rows = append(rows, []table.Cell{
+			table.Plain(stage.Name), table.Plain(fmt.Sprint(len(stage.Clusters))), table.Plain(stage.Size),
+			table.Plain(stage.MaxConcurrent), table.Plain(stage.MaxFailures), table.Plain(stage.Soak), table.Plain(begins),
+			table.Plain(names(stage.Clusters, all)),
+		})
+	}
+	return rows
+}
+
+func absentRows(s Simulation, all bool) [][]table.Cell {
+	rows := [][]table.Cell{table.Header("CLUSTER", "WHY")}
+	for i, a := range s.Absent {
+		if !all && i >= glanceSteps {
+			rows = append(rows, []table.Cell{table.Plain(fmt.Sprintf("… %d more", len(s.Absent)-i)), {}})
+			break
+		}
+		rows = append(rows, []table.Cell{table.Plain(a.Cluster), table.Plain(a.Reason)})
+	}
+	return rows
+}
+
+func names(list []string, all bool) string {
+	if !all && len(list) > glanceNames {
+		return fmt.Sprintf("%s, … %d more", strings.Join(list[:glanceNames-1], ", "), len(list)-glanceNames+1)
+	}
+	return strings.Join(list, ", ")
+}
+
+// eventRows are the events, and of a stage that goes in many small steps its first and last ones.
+func eventRows(s Simulation, all bool, io *iostreams.IOStreams) [][]table.Cell {
+	rows := [][]table.Cell{table.Header("AT", "AFTER", "STAGE", "WHAT")}
+	var last time.Time
+	for i := 0; i < len(s.Events); {
+		n := steps(s.Events[i:])
+		for j, e := range s.Events[i : i+n] {
+			if left := n - glanceSteps; !all && left > 1 && j >= glanceSteps/2 && j < n-glanceSteps/2 {
+				if j == glanceSteps/2 {
+					rows = append(rows, []table.Cell{{}, {}, table.Plain(e.Stage), table.Plain(fmt.Sprintf("… %d steps more (--all shows them)", left))})
+				}
+				continue
+			}
+			at := table.Cell{}
+			if !e.At.Equal(last) {
+				at, last = table.Plain(stamp(e.At)), e.At
+			}
+			rows = append(rows, []table.Cell{at, table.Plain(spell(e.At.Sub(s.Start))), table.Plain(e.Stage), what(e, all, io)})
+		}
+		i += n
+	}
+	return rows
+}
+
+// steps is how many events at the beginning only say that clusters of one stage come and go.
+func steps(events []Event) int {
+	n := 0
+	for _, e := range events {
+		if e.Kind != EventStarted && e.Kind != EventReady || e.Stage != events[0].Stage {
+			break
+		}
+		n++
+	}
+	return max(n, 1)
+}
+
+func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
+	who := fmt.Sprintf(" %d: %s", len(e.Clusters), names(e.Clusters, all))
+	switch e.Kind {
+	case EventStarted:
+		return table.Plain("sent to" + who)
+	case EventDeferred:
+		return table.Plain("kept for when they are back," + who)
+	case EventReady:
+		return table.Painted("ready"+who, io.Green)
+	case EventFailed:
+		return table.Painted("failed"+who, io.Red)
+	case EventReturned:
+		return table.Painted("sent back"+who, io.Yellow)
+	case EventBack:
+		return table.Plain("back" + who)
+	case EventApproved:
+		return table.Plain("approved")
+	case EventPhase:
+	}
+	return table.Painted(said(e.Phase, e.Message), func(text string) string {
+		word := phase(e.Phase, &iostreams.IOStreams{})
+		return phase(e.Phase, io) + strings.TrimPrefix(text, word)
+	})
+}
+
+func ending(s Simulation, io *iostreams.IOStreams) string {
+	took := spell(s.Ended.Sub(s.Start))
+	have := fmt.Sprintf("%d of %d clusters have the change", s.WithChange, s.Clusters)
+	if s.Deferred > 0 {
+		have += fmt.Sprintf(", %d get it when they are back", s.Deferred)
+	}
+	if s.WithoutChange > 0 {
+		have += fmt.Sprintf(", %d keep what they had", s.WithoutChange)
+	}
+	switch {
+	case s.Endless:
+		return fmt.Sprintf("%s within a year: %s; %s.", io.Red("Not ended"), s.Message, have)
+	case s.Phase == v1alpha1.RolloutCompleted:
+		return fmt.Sprintf("%s after %s: %s.", io.Green("Completed"), took, have)
+	case s.Phase == v1alpha1.RolloutHalted:
+		return fmt.Sprintf("%s after %s: %s.", io.Red("Halted"), took, have)
+	case s.Phase == v1alpha1.RolloutRolledBack:
+		return fmt.Sprintf("%s after %s: %s.", io.Red("Rolled back"), took, have)
+	}
+	return fmt.Sprintf("%s: %s; %s.", io.Red("Stays so"), said(s.Phase, s.Message), have)
+}

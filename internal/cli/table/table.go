@@ -1,0 +1,61 @@
+// Package table writes rows in aligned columns. Whatever stands in a cell is made one line that
+// cannot steer a terminal.
+package table
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+)
+
+// Cell is a text and how to paint it.
+type Cell struct {
+	Text  string
+	Paint func(string) string
+}
+
+// Plain is a text as it is.
+func Plain(text string) Cell { return Cell{Text: text} }
+
+// Painted is a text in a colour.
+func Painted(text string, paint func(string) string) Cell { return Cell{Text: text, Paint: paint} }
+
+// Header is a row of plain cells.
+func Header(names ...string) []Cell {
+	cells := make([]Cell, len(names))
+	for i, n := range names {
+		cells[i] = Plain(n)
+	}
+	return cells
+}
+
+// Write writes rows with aligned columns, two spaces apart. A column that is empty in every row but
+// the first, which holds the headings, is left out.
+func Write(b *strings.Builder, rows [][]Cell) {
+	widths := make([]int, len(rows[0]))
+	for i, row := range rows {
+		for j := range row {
+			row[j].Text = iostreams.Line(row[j].Text)
+			if i > 0 && row[j].Text != "" {
+				widths[j] = max(widths[j], utf8.RuneCountInString(row[j].Text), utf8.RuneCountInString(rows[0][j].Text))
+			}
+		}
+	}
+	for _, row := range rows {
+		line, gap := "", 0
+		for j, c := range row {
+			if widths[j] == 0 {
+				continue
+			}
+			line += strings.Repeat(" ", gap)
+			if c.Text != "" && c.Paint != nil {
+				line += c.Paint(c.Text)
+			} else {
+				line += c.Text
+			}
+			gap = widths[j] - utf8.RuneCountInString(c.Text) + 2
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}

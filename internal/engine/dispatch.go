@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+// passesAtOnce bounds the passes under way on one cluster.
+const passesAtOnce = 2
+
+// places are those among the passes of all clusters that one engine has or waits for.
+type places struct {
+	waiting [2][]*ticket // by lane
+	granted []*ticket
+}
+
+// came takes up places that were waited for.
+func (p *places) came(granted []*ticket) {
+	for _, t := range granted {
+		for l := range p.waiting {
+			p.waiting[l] = slices.DeleteFunc(p.waiting[l], func(w *ticket) bool { return w == t })
+		}
+	}
+	p.granted = append(p.granted, granted...)
+}
+
+// giveBack leaves the places that nothing needs any more; what is waited for is waited for on.
+func (p *places) giveBack() {
+	for _, t := range p.granted {
+		t.leave()
+	}
+	p.granted = nil
+}
+
+// giveUp leaves all.
+func (p *places) giveUp() {
+	p.giveBack()
+	for l := range p.waiting {
+		for _, t := range p.waiting[l] {
+			t.leave()
+		}
+		p.waiting[l] = nil
+	}
+}
+
+// advance starts the passes that are due, as many as may be under way: on this cluster, and on all of
+// them together. Who has waited longest since its last turn comes first, so that an entry which is
+// always due keeps no other from its own.
+func (e *Engine) advance(ctx context.Context, now time.Time) {
+	if e.link.session == nil || e.stop.Load() || e.link.conn.Suspend || e.link.retiring {
+		e.places.giveUp()
+		return
+	}
+	due := e.due(now)
+	missing := [2]int{}
+	for _, en := range due {
+		if e.passes+missing[0]+missing[1] >= passesAtOnce {
+			break
+		}
+		if !e.prepare(ctx, en, now) {
+			continue
+		}
+		if t := e.place(en.urgent, missing); t != nil {
+			e.start(en, t, now)
+		} else {
+			missing[lane(en.urgent)]++
+		}
+	}
+	e.places.giveBack()
+}
+
+// due returns the entries of which a pass is due, in the order of their turns.
+func (e *Engine) due(now time.Time) []*entry {
+	var due []*entry
+	for _, name := range e.order {
+		en := e.entries[name]
+		e.block(en, now)
+		if en.wants(now) {
+			due = append(due, en)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b *entry) int { return cmp.Compare(a.turn, b.turn) })
+	return due
+}
+
+// prepare says whether an entry has all that its pass needs.
+func (e *Engine) prepare(ctx context.Context, en *entry, now time.Time) bool {
+	if err := en.load(ctx, e.o.Bundles); err != nil {
+		en.bundleFailed(err, now)
+		return false
+	}
+	if en.blocked != "" && !en.canStandIn() {
+		en.due = time.Time{} // what it waits for makes it due
+		return false
+	}
+	return true
+}
+
+// place returns one, or asks for one unless enough are asked for: as many as are missing already, and
+// this one.
+func (e *Engine) place(urgent bool, missing [2]int) *ticket {
+	p, l := &e.places, lane(urgent)
+	if n := len(p.granted); n > 0 {
+		t := p.granted[n-1]
+		p.granted = p.granted[:n-1]
+		return t
+	}
+	if len(p.waiting[l]) > missing[l] {
+		return nil
+	}
+	t, in := e.limits.passes.ask(urgent, func(t *ticket) {
+		e.send(func(in *inbox) { in.granted = append(in.granted, t) })
+	})
+	if in {
+		return t
+	}
+	p.waiting[l] = append(p.waiting[l], t)
+	return nil
+}
+
+// start begins a pass.
+func (e *Engine) start(en *entry, t *ticket, now time.Time) {
+	j := en.begin(now)
+	j.claimed, j.count, j.timeout = e.claimedByOthers(en), e.count, e.o.PassTimeout
+	e.passes++
+	e.turns++
+	en.turn = e.turns
+	s := e.link.session
+	e.workers.Go(func() {
+		defer t.leave()
+		out := s.run(s.ctx, j)
+		e.send(func(in *inbox) { in.done = append(in.done, out) })
+	})
+}

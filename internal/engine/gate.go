@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// limits are what the engines of a pool share, so that the hub's memory and cores are enough however
+// many clusters have work at once.
+type limits struct {
+	// probes are tries to reach a cluster that begin. They are apart from everything that a cluster
+	// which answers needs: each may wait for one that is switched off.
+	probes *gate
+	// openings are sessions that read what is recorded on the cluster.
+	openings *gate
+	// passes are passes that begin.
+	passes *gate
+}
+
+func newLimits() *limits {
+	cores := runtime.GOMAXPROCS(0)
+	return &limits{
+		probes:   newGate(8*cores, 50*time.Millisecond),
+		openings: newGate(2*cores, 100*time.Millisecond),
+		passes:   newGate(4*cores, 50*time.Millisecond),
+	}
+}
+
+// gate lets so many in at once, in the order in which they came. What is urgent goes before what is
+// not, which still gets every fourth place.
+//
+// With a lease, a place is free again after that time whether its holder is done or not: work on a
+// cluster that is near ends sooner, and work on one that is far or slow waits for answers, and takes
+// neither memory nor a core worth a place.
+type gate struct {
+	lease time.Duration
+
+	mu     sync.Mutex
+	free   int
+	lanes  [2][]*ticket // waiting: urgent, and not
+	streak int          // urgent ones let in since one that was not
+}
+
+// bulkEvery is how many places in a row urgent work may take from work that is not.
+const bulkEvery = 3
+
+// ticket is a place, or the wait for one.
+type ticket struct {
+	gate  *gate
+	ready func(*ticket) // called when the place is there, if that was not at once
+	in    bool
+	left  bool
+	timer *time.Timer
+}
+
+func newGate(places int, lease time.Duration) *gate { return &gate{free: places, lease: lease} }
+
+func lane(urgent bool) int {
+	if urgent {
+		return 0
+	}
+	return 1
+}
+
+// ask returns a ticket and whether the place is there already. If not, ready is called once when it
+// is; it must not block.
+func (g *gate) ask(urgent bool, ready func(*ticket)) (*ticket, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := &ticket{gate: g, ready: ready}
+	if g.free > 0 { // then nobody waits
+		g.admit(t)
+		return t, true
+	}
+	g.lanes[lane(urgent)] = append(g.lanes[lane(urgent)], t)
+	return t, false
+}
+
+// enter waits for a place and returns what leaves it again.
+func (g *gate) enter(ctx context.Context, urgent bool) (leave func(), err error) {
+	came := make(chan struct{})
+	t, in := g.ask(urgent, func(*ticket) { close(came) })
+	if in {
+		return t.leave, nil
+	}
+	select {
+	case <-came:
+		return t.leave, nil
+	case <-ctx.Done():
+		t.leave()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// leave gives the place back, or stops waiting for it. More than once is as good as once.
+func (t *ticket) leave() {
+	g := t.gate
+	g.mu.Lock()
+	if t.left {
+		g.mu.Unlock()
+		return
+	}
+	t.left = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	var next *ticket
+	if t.in {
+		g.free++
+		next = g.next()
+	}
+	g.mu.Unlock()
+	if next != nil {
+		next.ready(next)
+	}
+}
+
+// admit gives a place away. The caller holds the lock.
+func (g *gate) admit(t *ticket) {
+	g.free--
+	t.in = true
+	if g.lease > 0 {
+		t.timer = time.AfterFunc(g.lease, t.leave)
+	}
+}
+
+// next lets in who is next, if anybody waits. The caller holds the lock.
+func (g *gate) next() *ticket {
+	first, second := 0, 1
+	if g.streak >= bulkEvery {
+		first, second = second, first
+	}
+	for _, l := range []int{first, second} {
+		for len(g.lanes[l]) > 0 {
+			t := g.lanes[l][0]
+			g.lanes[l][0] = nil
+			g.lanes[l] = g.lanes[l][1:]
+			if t.left {
+				continue
+			}
+			if g.streak++; l == 1 {
+				g.streak = 0
+			}
+			g.admit(t)
+			return t
+		}
+	}
+	return nil
+}

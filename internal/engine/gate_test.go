@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTheGateLetsInSoManyAndInOrder(t *testing.T) {
+	g := newGate(2, 0)
+	var came []int
+	var tickets []*ticket
+	for i := range 6 {
+		tk, in := g.ask(true, func(*ticket) { came = append(came, i) })
+		if in != (i < 2) {
+			t.Errorf("%d is in: %v", i, in)
+		}
+		tickets = append(tickets, tk)
+	}
+	tickets[3].leave() // gave up waiting
+	tickets[0].leave()
+	tickets[0].leave() // twice is once
+	tickets[1].leave()
+	tickets[2].leave()
+	if want := []int{2, 4, 5}; !slices.Equal(came, want) {
+		t.Errorf("came in order %v; want %v", came, want)
+	}
+}
+
+// Commits go before what a thousand clusters verify, and yet those get on.
+func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
+	g := newGate(1, 0)
+	var order strings.Builder
+	queue := []*ticket{}
+	let := func(what string) func(*ticket) {
+		return func(tk *ticket) { order.WriteString(what); queue = append(queue, tk) }
+	}
+	first, _ := g.ask(false, nil)
+	for range 8 {
+		g.ask(false, let("b"))
+	}
+	for range 8 {
+		g.ask(true, let("U"))
+	}
+	first.leave()
+	for len(queue) > 0 {
+		next := queue[0]
+		queue = queue[1:]
+		next.leave()
+	}
+	if got, want := order.String(), "UUUbUUUbUUbbbbbb"; got != want {
+		t.Errorf("let in %s; want %s", got, want)
+	}
+}
+
+// Who stays longer than its lease keeps nobody out.
+func TestALeaseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, time.Second)
+		if _, in := g.ask(true, nil); !in {
+			t.Fatal("not in")
+		}
+		begin := time.Now()
+		leave, err := g.enter(t.Context(), false)
+		if err != nil || time.Since(begin) != time.Second {
+			t.Fatalf("in after %v, %v", time.Since(begin), err)
+		}
+		leave()
+		if _, in := g.ask(false, nil); !in {
+			t.Error("the place was not given back")
+		}
+	})
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	g := newGate(1, 0)
+	held, _ := g.ask(true, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.enter(ctx, true); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	held.leave()
+	if _, in := g.ask(true, nil); !in {
+		t.Error("who gave up took the place")
+	}
+}
+
+func TestTheGateKeepsItsNumber(t *testing.T) {
+	g := newGate(3, 0)
+	var mu sync.Mutex
+	inside, most := 0, 0
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			leave, err := g.enter(t.Context(), i%2 == 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			inside++
+			most = max(most, inside)
+			mu.Unlock()
+			mu.Lock()
+			inside--
+			mu.Unlock()
+			leave()
+		})
+	}
+	wg.Wait()
+	if most > 3 || g.free != 3 {
+		t.Errorf("%d at once, %d free in the end", most, g.free)
+	}
+}

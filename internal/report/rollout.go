@@ -1,0 +1,58 @@
+package report
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// stagedSummary says what the rollout has to say, and else how the clusters are.
+func stagedSummary(f KustomizationFacts, all []verdict) []metav1.Condition {
+	if f.Rollout == nil {
+		return summary(f.Revision, all)
+	}
+	message := Line(f.Rollout.Message)
+	switch f.Rollout.Phase {
+	case v1alpha1.RolloutHalted, v1alpha1.RolloutRolledBack:
+		return []metav1.Condition{
+			ready(metav1.ConditionFalse, v1alpha1.RolloutHaltedReason, message),
+			v1alpha1.Condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.RolloutHaltedReason, message),
+		}
+	case v1alpha1.RolloutRollingBack:
+		return []metav1.Condition{ready(metav1.ConditionFalse, v1alpha1.RolloutHaltedReason, message), reconciling(v1alpha1.RolloutHaltedReason, message)}
+	default:
+	}
+	held := slices.ContainsFunc(all, func(v verdict) bool { return v.held && v.state != isUnreachable })
+	if !held {
+		return summary(f.Revision, all)
+	}
+	waits := reconciling(v1alpha1.RolloutWaitingReason, message)
+	if failed := of(all, isFailed); len(failed) > 0 {
+		return []metav1.Condition{ready(metav1.ConditionFalse, unanimous(failed, v1alpha1.FailedReason), first(failed, len(all), "failed")), waits}
+	}
+	return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.RolloutWaitingReason, message), waits}
+}
+
+// rolloutEvents tells what a rollout came to: another phase or another stage. That one has no stages,
+// or has gone through all of them, shows in what the Kustomization itself says.
+func rolloutEvents(old, now *v1alpha1.RolloutStatus) []Event {
+	if now == nil || len(now.Stages) == 0 {
+		return nil
+	}
+	if old == nil {
+		old = &v1alpha1.RolloutStatus{}
+	}
+	if old.ID == now.ID && old.Phase == now.Phase && old.Stage == now.Stage {
+		return nil
+	}
+	switch now.Phase {
+	case v1alpha1.RolloutHalted, v1alpha1.RolloutRollingBack, v1alpha1.RolloutRolledBack:
+		return []Event{{Warning: true, Reason: v1alpha1.RolloutHaltedReason, Message: Line(now.Message)}}
+	case v1alpha1.RolloutCompleted:
+		return nil
+	default:
+		return []Event{{Reason: "Rollout" + string(now.Phase), Message: Line(now.Message)}}
+	}
+}

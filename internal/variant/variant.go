@@ -1,0 +1,68 @@
+// Package variant says what is rendered of a Kustomization for each of its clusters, and how a render
+// that failed is told. The hub and `skerry build` both ask it, so that what a person is shown is what a
+// cluster gets.
+package variant
+
+import (
+	"errors"
+	"maps"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// Shared returns the options of a render, but for what differs between clusters; from is the data of
+// substituteFrom, in order. The owner label is part of what is rendered, so that a bundle is encoded
+// once and applied as it is.
+func Shared(ks *v1alpha1.Kustomization, hubID string, from []map[string]string) build.Options {
+	spec := &ks.Spec
+	options := build.Options{
+		Path:            spec.Path,
+		TargetNamespace: spec.TargetNamespace,
+		NamePrefix:      spec.NamePrefix,
+		NameSuffix:      spec.NameSuffix,
+		Components:      spec.Components,
+	}
+	labels := map[string]string{}
+	if spec.CommonMetadata != nil {
+		maps.Copy(labels, spec.CommonMetadata.Labels)
+		options.CommonMetadata.Annotations = spec.CommonMetadata.Annotations
+	}
+	labels[v1alpha1.OwnerLabel] = object.Owner{Hub: hubID, Namespace: ks.Namespace, Name: ks.Name}.Label()
+	options.CommonMetadata.Labels = labels
+	if spec.PostBuild != nil {
+		options.PostBuild = &build.PostBuild{Substitute: spec.PostBuild.Substitute, SubstituteFrom: from}
+	}
+	return options
+}
+
+// For returns the options for one cluster. The error is a *report.Stalled: a selector of a patch or of
+// an image cannot be read, which concerns every cluster alike.
+func For(shared build.Options, ks *v1alpha1.Kustomization, t fleet.Target) (build.Options, error) {
+	patches, err := fleet.Patches(ks, t.Labels)
+	if err != nil {
+		return build.Options{}, &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}
+	}
+	images, err := fleet.Images(ks, t.Labels)
+	if err != nil {
+		return build.Options{}, &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}
+	}
+	shared.Vars, shared.Secret, shared.Patches, shared.Images = t.Vars, t.Secret, patches, images
+	return shared, nil
+}
+
+// Explain makes what a condition says of an error of build. The same input fails the same way, so that
+// only a commit or an edit helps; unless it was not done in time.
+func Explain(err error) error {
+	failed := new(build.Error)
+	switch {
+	case !errors.As(err, &failed):
+		return err
+	case failed.Reason == build.Timeout:
+		return &report.Transient{Reason: string(failed.Reason), Err: err}
+	}
+	return &report.Stalled{Reason: string(failed.Reason), Err: err}
+}
