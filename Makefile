@@ -41,7 +41,7 @@ TEST_TIMEOUT ?= 10m
 E2E_TIMEOUT  ?= 20m
 # RUN=<regexp> picks cases of the end-to-end tests.
 RUN ?= .
-# Flags of the benchmark, for example BENCH_FLAGS="--workloads 2x5 --repetitions 1".
+# Flags of a benchmark, for example BENCH_FLAGS="--workloads 2x5 --repetitions 1".
 BENCH_FLAGS ?=
 
 .PHONY: help
@@ -81,6 +81,10 @@ e2e: build ## Run the end-to-end tests: real binaries, API servers and Git serve
 .PHONY: bench
 bench: build ## Measure against the floor and compare with the targets (BENCH_FLAGS=...)
 	go run ./e2e/bench $(BENCH_FLAGS)
+
+.PHONY: bench-fleet
+bench-fleet: build ## Measure the hub with 1,000 simulated edges, in about 25 minutes (BENCH_FLAGS="--quick", "--only 3,5")
+	go run ./e2e/benchfleet $(BENCH_FLAGS)
 
 .PHONY: demo
 demo: build ## Show the whole way on three edge clusters; stays up until Ctrl-C (ONCE=1: exits)

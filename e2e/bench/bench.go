@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/e2e/bench/figures"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
@@ -23,7 +24,7 @@ type bench struct {
 	options options
 	rig     *rig.Rig
 	apps    int
-	result  *Result
+	result  *figures.Table
 
 	repo *gitserver.Repo
 	url  string
@@ -57,7 +58,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.result.add(Figure{
+	b.result.Add(figures.Figure{
 		Name: "peak memory of the hub", Unit: "MiB", Target: 150, Rule: "150 MiB",
 		Samples: []float64{float64(usage.PeakRSS) / (1 << 20)},
 	})
@@ -131,6 +132,7 @@ spec:
   clusters: {selector: {matchLabels: {bench: "yes"}}}
   interval: 10m
   timeout: 5m
+  rollout: {strategy: AllAtOnce} # as the floor does, and Flux
 ` + more
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/skerry-dev/skerry/e2e/bench/workload"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -30,7 +31,7 @@ func TestFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	since := time.Now()
-	if _, err := floor(ctx, r.Edges, objects("floor", b.apps, "1")); err != nil {
+	if _, err := floor(ctx, r.Edges, workload.Objects("floor", b.apps, "1")); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range r.Edges {
@@ -62,17 +63,6 @@ func TestParseWorkloads(t *testing.T) {
 	for _, bad := range []string{"4", "x", "0x5", "4x1", "4xfour"} {
 		if _, err := parseWorkloads(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
-		}
-	}
-}
-
-func TestMedian(t *testing.T) {
-	for _, tt := range []struct {
-		in   []float64
-		want float64
-	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
-		if got := median(tt.in); got != tt.want {
-			t.Errorf("median(%v) = %v, want %v", tt.in, got, tt.want)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/skerry-dev/skerry/e2e/bench/figures"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -62,31 +63,27 @@ func run(ctx context.Context, o options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var results []Result
+	var results []figures.Table
 	missed := 0
 	for _, size := range sizes {
 		result, err := measure(ctx, o, size[0], size[1])
 		if err != nil {
 			return missed, fmt.Errorf("%d edges, %d apps: %w", size[0], size[1], err)
 		}
-		if err := result.print(os.Stdout); err != nil {
+		if err := result.Print(os.Stdout); err != nil {
 			return missed, err
 		}
 		results = append(results, *result)
-		for _, f := range result.Figures {
-			if !f.OK {
-				missed++
-			}
-		}
+		missed += result.Missed()
 	}
 	if o.json != "" {
-		return missed, writeJSON(o.json, results)
+		return missed, figures.WriteJSON(o.json, results)
 	}
 	return missed, nil
 }
 
 // measure starts what one workload needs, measures and stops it again.
-func measure(ctx context.Context, o options, edges, apps int) (_ *Result, err error) {
+func measure(ctx context.Context, o options, edges, apps int) (_ *figures.Table, err error) {
 	dir, err := os.MkdirTemp("", "skerry-bench-")
 	if err != nil {
 		return nil, err
@@ -110,8 +107,8 @@ func measure(ctx context.Context, o options, edges, apps int) (_ *Result, err er
 			err = cerr
 		}
 	}()
-	b := &bench{options: o, rig: r, apps: apps, result: &Result{
-		Edges: edges, Apps: apps, Objects: apps * 4, Repetitions: o.repetitions,
+	b := &bench{options: o, rig: r, apps: apps, result: &figures.Table{
+		Title: fmt.Sprintf("%d edges, %d apps of 4 objects: %d objects per edge; medians of %d", edges, apps, apps*4, o.repetitions),
 	}}
 	if err := b.run(ctx); err != nil {
 		return nil, fmt.Errorf("%w\nthe end of the hub's log:\n%s", err, r.Hub.LogTail(30))

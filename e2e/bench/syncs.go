@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skerry-dev/skerry/e2e/bench/figures"
+	"github.com/skerry-dev/skerry/e2e/bench/workload"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
@@ -35,11 +37,11 @@ func (b *bench) repetition(ctx context.Context, name string, s *syncs) error {
 	}
 	for _, step := range []struct {
 		sample  *sample
-		objects []object
+		objects []workload.Object
 	}{
-		{&s.create, objects(floorNS, b.apps, "1")},
-		{&s.all, objects(floorNS, b.apps, "2")},
-		{&s.one, app(floorNS, appName(0), "3")},
+		{&s.create, workload.Objects(floorNS, b.apps, "1")},
+		{&s.all, workload.Objects(floorNS, b.apps, "2")},
+		{&s.one, workload.App(floorNS, workload.AppName(0), "3")},
 	} {
 		took, err := floor(ctx, b.rig.Edges, step.objects)
 		if err != nil {
@@ -48,16 +50,16 @@ func (b *bench) repetition(ctx context.Context, name string, s *syncs) error {
 		step.sample.floor = append(step.sample.floor, took)
 	}
 
-	if err := b.sync(ctx, name, &s.create, folder(name, name, b.apps, "1"), func(ctx context.Context) error {
+	if err := b.sync(ctx, name, &s.create, workload.Folder(name, name, b.apps, "1"), func(ctx context.Context) error {
 		return b.rig.HubKube.Apply(ctx, gitRepository(name, b.url)+kustomization(name, name, "./"+name, "  wait: false\n"))
 	}); err != nil {
 		return fmt.Errorf("creation: %w", err)
 	}
 	announce := func(ctx context.Context) error { return b.announce(ctx, name) }
-	if err := b.sync(ctx, name, &s.all, folder(name, name, b.apps, "2"), announce); err != nil {
+	if err := b.sync(ctx, name, &s.all, workload.Folder(name, name, b.apps, "2"), announce); err != nil {
 		return fmt.Errorf("full change: %w", err)
 	}
-	one := map[string]string{name + "/" + appName(0) + ".yaml": appFile(name, appName(0), "3")}
+	one := map[string]string{name + "/" + workload.AppName(0) + ".yaml": workload.AppFile(name, workload.AppName(0), "3")}
 	if err := b.sync(ctx, name, &s.one, one, announce); err != nil {
 		return fmt.Errorf("change of one app: %w", err)
 	}
@@ -127,23 +129,23 @@ func (b *bench) requests(e *rig.Edge, since time.Time) ([]controlplane.Request, 
 }
 
 // report turns samples into figures with the targets.
-func (s *syncs) report(r *Result) {
+func (s *syncs) report(r *figures.Table) {
 	timing := func(name string, of sample, factor, plus, fixed float64, rule string) {
-		floor := median(seconds(of.floor))
+		floor := figures.Median(figures.Seconds(of.floor))
 		target := fixed
 		if target == 0 {
 			target = factor*floor + plus
 		}
-		r.add(Figure{Name: name, Unit: "s", Floor: floor, Samples: seconds(of.skerry), Target: target, Rule: rule})
-		r.add(Figure{Name: "  its first write to an edge", Unit: "s", Samples: of.firstWrite})
-		r.add(Figure{Name: "  its last write to an edge", Unit: "s", Samples: of.lastWrite})
+		r.Add(figures.Figure{Name: name, Unit: "s", Floor: floor, Samples: figures.Seconds(of.skerry), Target: target, Rule: rule})
+		r.Add(figures.Figure{Name: "  its first write to an edge", Unit: "s", Samples: of.firstWrite})
+		r.Add(figures.Figure{Name: "  its last write to an edge", Unit: "s", Samples: of.lastWrite})
 	}
 	timing("creation to every edge", s.create, 1.5, 1, 0, "1.5 × floor + 1 s")
 	timing("commit that changes every object", s.all, 1.3, 0.5, 0, "1.3 × floor + 0.5 s")
 	timing("commit that changes one app", s.one, 0, 0, 0.6, "0.6 s")
 	n := float64(s.objects)
 	requests := func(name string, of sample, target float64, rule string) {
-		r.add(Figure{Name: name, Unit: "", Samples: of.requests, Target: target, Rule: rule})
+		r.Add(figures.Figure{Name: name, Unit: "", Samples: of.requests, Target: target, Rule: rule})
 	}
 	requests("requests to an edge, creation", s.create, 1.2*n, "1.2 per object")
 	requests("requests to an edge, every object", s.all, 1.2*n, "1.2 per object")
