@@ -29,11 +29,11 @@ const (
 )
 
 // A status is written again only after restFactor times as long as its last write took, or restEntry
-// for each entry beyond restFree, and restMax at most. Each write carries all entries: when the API server is slow, fewer and fuller writes are what
-// makes it faster, and when it is fast, nobody notices.
+// for each entry beyond restFree, and restMax at most. Each write carries all entries: when the API
+// server is slow, fewer and fuller writes are what makes it faster, and when it is fast, nobody notices.
 const (
 	restFactor = 4
-	restEntry  = 25 * time.Millisecond
+	restEntry  = 5 * time.Millisecond
 	restFree   = 4
 	restMax    = 3 * time.Second
 )

@@ -3,6 +3,7 @@ package kustomization
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,34 +25,36 @@ const (
 	writeTimeout = 10 * time.Second
 	// writeTries is how often one is tried when others change it meanwhile.
 	writeTries = 5
-	// companyWait is how long a write waits for each other Kustomization that is at work, so that they
-	// go together; maxCompanyWait bounds it. One that is alone waits for nobody.
-	companyWait    = 10 * time.Millisecond
-	maxCompanyWait = 500 * time.Millisecond
+	// writers is how many Assignments are written at a time. Few are enough to keep an API server
+	// busy; what waits for one gathers.
+	writers = 16
+	// An Assignment is written again only after restEntry for each entry beyond restFree, and restMax at
+	// most: each write carries all entries, so that of long ones a few that say much are to be made.
+	restEntry = 20 * time.Millisecond
+	restFree  = 4
+	restMax   = time.Second
 )
 
-// assignments writes the specs of Assignments. Many Kustomizations write one Assignment at the same
-// time; what has gathered while a write is under way goes with the next one, so that the number of
-// writes follows the server's speed and not the number of Kustomizations.
+// assignments writes the specs of Assignments. Many Kustomizations write to one at the same time; what
+// gathers for it while it waits for a writer goes with one write, so that the number of writes follows
+// the server's speed and not the number of Kustomizations.
 type assignments struct {
 	hub    hubside.Hub
 	direct hubside.Direct
-	// company returns how many others are about to write as well.
-	company func() int
 
-	mu     sync.Mutex
-	queues map[types.NamespacedName]*queue
-	wrote  map[types.NamespacedName]int64 // generation that we wrote last
+	mu      sync.Mutex
+	queues  map[types.NamespacedName]*queue
+	line    []types.NamespacedName // of queues that wait for a writer, in the order in which they came
+	writing int
+	wrote   map[types.NamespacedName]int64 // generation that we wrote last
 }
 
-type queue struct {
-	pending []*pending
-	busy    bool
-}
+// queue is what is to be written to one Assignment. It waits in the line, has a writer, or rests.
+type queue struct{ pending []*pending }
 
 type pending struct {
 	change
-	done chan error
+	done chan<- error
 }
 
 // change is what one Kustomization wants in the Assignment of a cluster.
@@ -61,111 +64,146 @@ type change struct {
 	entry   *v1alpha1.AssignmentEntry // nil drops it
 }
 
-func newAssignments(hub hubside.Hub, direct hubside.Direct, company func() int) *assignments {
-	return &assignments{hub: hub, direct: direct, company: company, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
+func newAssignments(hub hubside.Hub, direct hubside.Direct) *assignments {
+	return &assignments{hub: hub, direct: direct, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
 }
 
-// write returns when the change has been written, or could not be.
-func (a *assignments) write(ctx context.Context, c change) error {
-	key := client.ObjectKeyFromObject(c.cluster)
-	p := &pending{change: c, done: make(chan error, 1)}
+// write returns when all changes have been written, or could not be. One that fails does not keep the
+// others.
+func (a *assignments) write(ctx context.Context, changes ...change) error {
+	done := make(chan error, len(changes)) // whoever gave up waiting holds up no writer
+	a.enqueue(changes, done)               //nolint:contextcheck // a writer works for many reconciles
+	var failed []error
+	for range changes {
+		select {
+		case err := <-done:
+			failed = append(failed, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (a *assignments) enqueue(changes []change, done chan<- error) {
 	a.mu.Lock()
-	q := a.queues[key]
-	if q == nil {
-		q = &queue{}
-		a.queues[key] = q
+	defer a.mu.Unlock()
+	for _, c := range changes {
+		key := client.ObjectKeyFromObject(c.cluster)
+		q := a.queues[key]
+		if q == nil {
+			q = &queue{}
+			a.queues[key] = q
+			a.line = append(a.line, key)
+		}
+		q.pending = append(q.pending, &pending{c, done})
 	}
-	q.pending = append(q.pending, p)
-	lead := !q.busy
-	q.busy = true
-	a.mu.Unlock()
-	if lead {
-		pause(ctx, min(time.Duration(a.company())*companyWait, maxCompanyWait))
-		a.drain(context.WithoutCancel(ctx), key, q)
-	}
-	select {
-	case err := <-p.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	a.staff()
+}
+
+// staff sees to it that there is a writer for everybody in the line, as far as there may be. The
+// caller holds the lock.
+func (a *assignments) staff() {
+	for range min(len(a.line), writers-a.writing) {
+		a.writing++
+		go a.work()
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// drain writes until nothing is pending. Whoever came first does it for those who come meanwhile.
-func (a *assignments) drain(ctx context.Context, key types.NamespacedName, q *queue) {
+// work writes until nobody waits for a writer.
+func (a *assignments) work() {
+	ctx := context.Background() //nolint:forbidigo // see write; each try has its time
 	for {
-		a.mu.Lock()
-		batch := q.pending
-		q.pending = nil
-		if len(batch) == 0 {
-			q.busy = false
-			delete(a.queues, key)
-			a.mu.Unlock()
+		key, batch := a.next()
+		if batch == nil {
 			return
 		}
-		a.mu.Unlock()
-		err := a.commit(ctx, key, batch)
+		entries, err := a.commit(ctx, key, batch)
 		for _, p := range batch {
 			p.done <- err
 		}
+		rest := min(time.Duration(max(entries-restFree, 0))*restEntry, restMax)
+		if rest == 0 {
+			a.rested(key)
+		} else {
+			time.AfterFunc(rest, func() { a.rested(key) })
+		}
 	}
 }
 
-func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) error {
+// next takes all that has gathered for the Assignment that has waited longest; nil when none waits.
+func (a *assignments) next() (types.NamespacedName, []*pending) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.line) == 0 {
+		a.writing--
+		return types.NamespacedName{}, nil
+	}
+	key := a.line[0]
+	a.line = a.line[1:]
+	q := a.queues[key]
+	batch := q.pending
+	q.pending = nil
+	return key, batch
+}
+
+// rested has what came meanwhile wait for its turn.
+func (a *assignments) rested(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queues[key].pending) == 0 {
+		delete(a.queues, key)
+		return
+	}
+	a.line = append(a.line, key)
+	a.staff()
+}
+
+// commit writes a batch, and returns how many entries there are now.
+func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) (entries int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var read client.Reader = a.hub
-	var err error
 	for range writeTries {
 		var again bool
-		if again, err = a.try(ctx, read, key, batch); !again {
-			return err
+		if entries, again, err = a.try(ctx, read, key, batch); !again {
+			break
 		}
 		read = a.direct // the cache was behind
 	}
-	return err
+	return entries, err
 }
 
 // try reads the Assignment, applies the batch and writes it, if nobody else wrote its spec between.
-func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (again bool, err error) {
+func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (entries int, again bool, err error) {
 	have := &v1alpha1.Assignment{}
 	owner := batch[len(batch)-1].cluster
 	err = read.Get(ctx, key, have)
 	if apierrors.IsNotFound(err) {
-		return a.create(ctx, owner, apply(nil, batch))
+		want := apply(nil, batch)
+		again, err = a.create(ctx, owner, want)
+		return len(want), again, err
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot read Assignment: %w", err)
+		return 0, false, fmt.Errorf("cannot read Assignment: %w", err)
 	}
 	if !metav1.IsControlledBy(have, owner) {
-		return false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
+		return 0, false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
 	}
 	want := apply(have.Spec.Entries, batch)
 	if equality.Semantic.DeepEqual(want, have.Spec.Entries) {
-		return false, nil
+		return 0, false, nil
 	}
 	patch, err := specPatch(have, want)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if err := a.hub.Patch(ctx, have, patch); err != nil {
 		again := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
-		return again, fmt.Errorf("cannot write Assignment: %w", err)
+		return 0, again, fmt.Errorf("cannot write Assignment: %w", err)
 	}
 	a.note(key, have.Generation)
-	return false, nil
+	return len(want), false, nil
 }
 
 // specPatch replaces the spec, provided that its generation is still the one that was read. Writes

@@ -2,7 +2,6 @@ package kustomization
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,13 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
-
-// writesAtOnce bounds how many Assignments one reconcile writes at a time.
-const writesAtOnce = 16
 
 // execute writes what was decided.
 func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) error {
@@ -40,22 +34,7 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) erro
 			changes = append(changes, change{cluster: o.byName[l.cluster], name: o.key.Name, entry: l.want})
 		}
 	}
-	return r.write(ctx, changes)
-}
-
-// write writes to many Assignments. One that fails does not keep the others.
-func (r *Reconciler) write(ctx context.Context, changes []change) error {
-	failed := make([]error, len(changes))
-	var group errgroup.Group
-	group.SetLimit(writesAtOnce)
-	for i, c := range changes {
-		group.Go(func() error {
-			failed[i] = r.assignments.write(ctx, c)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return errors.Join(failed...)
+	return r.assignments.write(ctx, changes...)
 }
 
 // addFinalizer makes sure that the Kustomization does not go before its entries do.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -60,7 +59,6 @@ type Reconciler struct {
 	Options
 	assignments *assignments
 	contents    contents      // of ConfigMaps and Secrets
-	atWork      atomic.Int32  // reconciles
 	renders     chan struct{} // a place for each that may be under way: they need the processor, and memory
 
 	mu    sync.Mutex
@@ -70,14 +68,12 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	r.assignments = newAssignments(o.Hub, o.Direct, func() int { return int(r.atWork.Load()) - 1 })
+	r.assignments = newAssignments(o.Hub, o.Direct)
 	return r
 }
 
 // Reconcile brings one Kustomization to its clusters and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	r.atWork.Add(1)
-	defer r.atWork.Add(-1)
 	defer r.took(req.NamespacedName, r.Now())
 	before := &v1alpha1.Kustomization{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
@@ -113,9 +109,16 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		return reconcile.Result{}, r.release(ctx, after)
 	}
 	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+		if wait := o.memo.pace(before, after, len(d.targets), r.Now()); wait > 0 && d.retry == nil {
+			if said.Requeue > 0 {
+				wait = min(wait, said.Requeue)
+			}
+			return reconcile.Result{RequeueAfter: wait}, nil
+		}
 		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
 			return hubside.Again(err)
 		}
+		o.memo.wrote = r.Now()
 	}
 	hubside.Record(r.Recorder, after, "Reconcile", said.Events)
 	if d.retry != nil {
@@ -143,36 +146,6 @@ func (r *Reconciler) memo(key types.NamespacedName) *memo {
 		r.memos[key] = m
 	}
 	return m
-}
-
-// took notes how long a reconcile took that began at start.
-func (r *Reconciler) took(key types.NamespacedName, start time.Time) {
-	took := r.Now().Sub(start)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if m := r.memos[key]; m != nil {
-		m.took = took
-	}
-}
-
-const (
-	// restingPart is how many times as long as its last reconcile a Kustomization rests before what
-	// clusters report wakes it again, and maxRest bounds that: a thousand clusters that report one
-	// after the other must not cost a thousand roll-ups over all of them.
-	restingPart = 4
-	maxRest     = time.Second
-	// noRest is a reconcile so short that a rest would only delay the next.
-	noRest = 4 * time.Millisecond
-)
-
-func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m := r.memos[key]
-	if m == nil || m.took < noRest {
-		return 0
-	}
-	return min(restingPart*m.took, maxRest)
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -474,43 +475,59 @@ func TestAnAssignmentThatCannotBeWrittenDoesNotKeepTheOthers(t *testing.T) {
 }
 
 func TestManyWriteOneAssignment(t *testing.T) {
-	const n = 40
-	w := newWorld(t, cluster("edge-1"))
-	var mu sync.Mutex
-	patches := 0
-	w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
-		mu.Lock()
-		patches++
-		mu.Unlock()
-		return nil
-	}
-	edge := cluster("edge-1")
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			name := fmt.Sprintf("ks-%02d", i)
-			err := w.r.assignments.write(t.Context(), change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name, Revision: "r"}})
+	synctest.Test(t, func(t *testing.T) {
+		const n = 40
+		w := newWorld(t, cluster("edge-1"))
+		var mu sync.Mutex
+		patches := 0
+		w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			mu.Lock()
+			patches++
+			mu.Unlock()
+			return nil
+		}
+		edge := cluster("edge-1")
+		write := func(name, revision string) {
+			err := w.r.assignments.write(t.Context(), change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name, Revision: revision}})
 			if err != nil {
 				t.Error(err)
 			}
-		})
-	}
-	wg.Wait()
-	a := w.assignment("edge-1")
-	if len(a.Spec.Entries) != n {
-		t.Errorf("%d entries", len(a.Spec.Entries))
-	}
-	for i, e := range a.Spec.Entries {
-		if e.Name != fmt.Sprintf("ks-%02d", i) {
-			t.Fatalf("entry %d is %s", i, e.Name)
 		}
-	}
-	if patches >= n {
-		t.Errorf("%d writes for %d entries", patches, n)
-	}
-	if len(w.r.assignments.queues) > 0 {
-		t.Error("a queue is left")
-	}
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { write(fmt.Sprintf("ks-%02d", i), "r") })
+		}
+		wg.Wait()
+		a := w.assignment("edge-1")
+		if len(a.Spec.Entries) != n {
+			t.Errorf("%d entries", len(a.Spec.Entries))
+		}
+		for i, e := range a.Spec.Entries {
+			if e.Name != fmt.Sprintf("ks-%02d", i) {
+				t.Fatalf("entry %d is %s", i, e.Name)
+			}
+		}
+		if patches >= n {
+			t.Errorf("%d writes for %d entries", patches, n)
+		}
+
+		rest := (n - restFree) * restEntry
+		time.Sleep(rest)
+		start := time.Now()
+		write("ks-00", "r2")
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("one that is alone waits for %s", waited)
+		}
+		write("ks-01", "r2")
+		if waited := time.Since(start); waited != rest {
+			t.Errorf("the next write comes after %s, want %s", waited, rest)
+		}
+		time.Sleep(rest)
+		synctest.Wait()
+		if len(w.r.assignments.queues) > 0 || w.r.assignments.writing > 0 {
+			t.Error("a queue is left, or a writer")
+		}
+	})
 }
 
 func TestAStaleReadDoesNotLoseWhatOthersWrote(t *testing.T) {

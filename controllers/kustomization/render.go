@@ -26,6 +26,7 @@ const renderTimeout = time.Minute
 // memo is what the reconciles of one Kustomization remember for each other. One runs at a time.
 type memo struct {
 	took     time.Duration       // the last reconcile
+	wrote    time.Time           // the last status
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
 }

@@ -38,7 +38,7 @@ func (o *options) addFlags(f *flag.FlagSet) {
 	f.StringVar(&o.json, "json", o.json, "also write the results to this file")
 	f.BoolVar(&o.keep, "keep", o.keep, "keep the logs of everything that ran")
 	f.StringVar(&o.hubArgs, "hub-args", o.hubArgs, "more arguments for the hub, separated by spaces")
-	f.StringVar(&o.pprof, "pprof", o.pprof, "folder that gets profiles of the hub under each measure")
+	f.StringVar(&o.pprof, "pprof", o.pprof, "folder that gets profiles of the hub and of its API server under each measure")
 }
 
 // wanted returns the measures to take by their numbers, and checks the options.

@@ -68,9 +68,12 @@ func inWorld(ctx context.Context, o options, simulator string, edges int, table 
 	}
 	for _, m := range todo {
 		o.progress("%d: %s", m.number, m.name)
-		stop := w.profile(ctx, m.number)
+		stop, err := w.profile(ctx, m.number)
+		if err != nil {
+			return err
+		}
 		before := w.machine()
-		err := m.take(w, ctx)
+		err = m.take(w, ctx)
 		o.progress("%d: %s", m.number, w.machine().since(before))
 		stop()
 		if err == nil {
@@ -102,7 +105,7 @@ func (w *world) setUp(ctx context.Context, simulator string, edges int) (err err
 		args = append(args, "--pprof-bind-address", address)
 		w.pprofURL = "http://" + address + "/debug/pprof/"
 	}
-	if w.rig, err = rig.New(ctx, rig.Options{Dir: w.dir, HubArgs: args}); err != nil {
+	if w.rig, err = rig.New(ctx, rig.Options{Dir: w.dir, HubArgs: args, HubProfile: w.pprof != ""}); err != nil {
 		return err
 	}
 	if w.sim, err = startSim(ctx, simulator, filepath.Join(w.dir, "edges"), edges); err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -229,8 +228,11 @@ func (l *loop) who() string {
 const (
 	// gatherDelay, progressDelay and softDelay let reports that are about to change again, or that
 	// change nothing a person waits for, gather before they are written: each write of an Assignment
-	// costs the hub's API server more than a pass costs a cluster.
+	// costs the hub's API server more than a pass costs a cluster, and the more so the more entries it
+	// has. gatherEach is for each pass that is still to come, up to gatherMax in all.
 	gatherDelay   = 250 * time.Millisecond
+	gatherEach    = 60 * time.Millisecond
+	gatherMax     = 3 * time.Second
 	progressDelay = 400 * time.Millisecond
 	softDelay     = time.Second
 	// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
@@ -260,8 +262,8 @@ func (e *Engine) publish(now time.Time) time.Time {
 	state := e.link.state
 	e.mu.Lock()
 	delay, changed := urgency(e.report, report)
-	if changed && delay == 0 && e.busy(now) {
-		delay = gatherDelay
+	if n := e.afoot(now); changed && n > 0 {
+		delay = max(delay, min(gatherDelay+time.Duration(n)*gatherEach, gatherMax))
 	}
 	if told != state {
 		delay, changed = 0, true
@@ -306,23 +308,21 @@ func (e *Engine) verifying(now time.Time) bool {
 	return false
 }
 
-// busy says whether more is about to be told: a pass is under way or due. So a chain of dependencies
-// is told in a few steps, and its end at once.
-func (e *Engine) busy(now time.Time) bool {
-	if e.passes > 0 {
-		return true
-	}
+// afoot counts the passes that are under way or due, each of which is about to tell more. So a chain
+// of dependencies is told in a few steps, and its end at once.
+func (e *Engine) afoot(now time.Time) int {
+	n := e.passes
 	for _, en := range e.entries {
 		if en.wants(now) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // urgency says whether two reports differ, and how long that may wait.
 func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
-	if equality.Semantic.DeepEqual(before, after) {
+	if slices.EqualFunc(before, after, sameStatus) {
 		return 0, false
 	}
 	if len(before) != len(after) {

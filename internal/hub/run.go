@@ -37,9 +37,11 @@ const (
 	engineGrace     = 3 * time.Second
 	controllerGrace = 4 * time.Second
 
-	// waiting is how many times more reconciles there may be of the kinds that mostly wait for the hub's
-	// API server. Of Kustomizations, those under way at once share their writes to an Assignment.
-	waiting = 8
+	// waiting is how many times more reconciles of Kustomizations there may be: those under way at once
+	// share their writes to an Assignment. And reporting, of Assignments: enough to keep the hub's API
+	// server busy; with more, reports would wait there, where nothing newer can join them.
+	waiting   = 8
+	reporting = 2
 
 	// renderCache and gitCache bound what is kept in memory of renders and of the files of commits,
 	// and bundleCache of rendered bundles, in bytes. What falls out is made anew or read again.
@@ -182,7 +184,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
-	work := errors.Join(p.indexUIDs(ctx), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, waiting*o.Concurrency))
+	work := errors.Join(p.indexUIDs(ctx), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, reporting*o.Concurrency))
 	if !share.First() {
 		return work
 	}

@@ -67,7 +67,7 @@ func (c *Cluster) launchServer() (*process, error) {
 		"--allow-privileged",
 		// Nobody reaches this server by the Service kubernetes.
 		"--endpoint-reconciler-type", "none",
-		"--profiling=false",
+		"--profiling=" + strconv.FormatBool(c.options.Profile),
 	}
 	if !c.options.ControllerManager {
 		// It would refuse every Pod, waiting for a ServiceAccount that only the

@@ -33,6 +33,8 @@ type Options struct {
 	Kwok bool
 	// AuditLog records every request, for Requests.
 	AuditLog bool
+	// Profile lets the API server be profiled, under /debug/pprof/.
+	Profile bool
 	// Log, if set, gets a line about each program that is up.
 	Log io.Writer
 }

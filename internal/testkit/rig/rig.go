@@ -23,6 +23,8 @@ type Options struct {
 	HubWhole bool
 	// HubAudit records every request to the hub's own cluster.
 	HubAudit bool
+	// HubProfile lets the API server of the hub's own cluster be profiled.
+	HubProfile bool
 	// Edges are the clusters that the hub is to look after.
 	Edges []EdgeOptions
 	// HubArgs are appended to the command line of the hub.
@@ -96,7 +98,7 @@ func New(ctx context.Context, o Options) (_ *Rig, err error) {
 
 func (r *Rig) startHubCluster(ctx context.Context, o Options) (err error) {
 	r.HubCluster, err = controlplane.Start(ctx, r.etcd, "hub", controlplane.Options{
-		ControllerManager: o.HubWhole, Scheduler: o.HubWhole, Kwok: o.HubWhole, AuditLog: o.HubAudit,
+		ControllerManager: o.HubWhole, Scheduler: o.HubWhole, Kwok: o.HubWhole, AuditLog: o.HubAudit, Profile: o.HubProfile,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,53 @@
+package kustomization
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+func TestOnlyCountsWaitToBeWritten(t *testing.T) {
+	status := func() *v1alpha1.Kustomization {
+		return &v1alpha1.Kustomization{Status: v1alpha1.KustomizationStatus{
+			Clusters:   v1alpha1.ClusterCounts{Desired: 24, Ready: 3, Progressing: 21},
+			Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ProgressingReason, Message: "3 of 24"}},
+			Rollout:    &v1alpha1.RolloutStatus{Stage: "rest", Message: "3/24", Stages: []v1alpha1.RolloutStageStatus{{Name: "rest", Clusters: 24, Ready: 3}}},
+		}}
+	}
+	const rest = 20 * progressEach // 24 clusters, of which 4 are free
+	tests := map[string]struct {
+		clusters int
+		since    time.Duration // the last write
+		change   func(*v1alpha1.KustomizationStatus)
+		want     time.Duration
+	}{
+		"counts": {24, rest / 4, func(s *v1alpha1.KustomizationStatus) {
+			s.Clusters.Ready, s.Objects.Ready, s.Conditions[0].Message, s.Rollout.Message, s.Rollout.Stages[0].Ready = 4, 9, "4 of 24", "4/24", 4
+		}, rest * 3 / 4},
+		"counts, rested":       {24, rest, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"counts of a few":      {4, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"counts of very many":  {5000, time.Second, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, progressMax - time.Second},
+		"never written":        {24, 1000 * time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"a clock set back":     {24, -time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"a failure":            {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Failed = 1 }, 0},
+		"ready":                {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Status = metav1.ConditionTrue }, 0},
+		"another reason":       {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Reason = v1alpha1.RolloutHaltedReason }, 0},
+		"another stage":        {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stage = "more" }, 0},
+		"a stage that is done": {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stages[0].Done = true }, 0},
+		"a revision":           {24, 0, func(s *v1alpha1.KustomizationStatus) { s.LastAppliedRevision = "r" }, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			before, after := status(), status()
+			tt.change(&after.Status)
+			now := time.Unix(10_000_000, 0)
+			m := &memo{wrote: now.Add(-tt.since)}
+			if got := m.pace(before, after, tt.clusters, now); got != tt.want {
+				t.Errorf("waits %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
