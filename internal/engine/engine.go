@@ -38,6 +38,7 @@ type Engine struct {
 	link    link
 	entries map[string]*entry
 	order   []string
+	handed  bool // what is assigned was handed over, be it nothing
 	retold  bool // an entry has something to tell that was not published
 	passes  int
 	turns   uint64 // passes begun so far
@@ -216,7 +217,7 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 		en.assign(spec, now)
 		en.urgent = en.urgent || e.link.session != nil && en.fresh && !en.applied()
 	}
-	e.order, e.retold = e.order[:0], true
+	e.order, e.handed, e.retold = e.order[:0], true, true
 	for name := range e.entries {
 		if !named[name] {
 			delete(e.entries, name)

@@ -135,3 +135,18 @@ spec:
 		t.Errorf("watching health made writes: %v", w)
 	}
 }
+
+// A hub that starts may reach a cluster before it has read what is assigned to it: it must not report
+// that nothing is, for what was reported last still holds.
+func TestAnEngineThatWasHandedNothingReportsNothing(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.state("reachable", func(s State) bool { return s.Reachable })
+	if list, told := r.pool.Report(r.key); told {
+		t.Errorf("it reports %v", list)
+	}
+	r.pool.Assign(r.key, nil)
+	r.eventually("it reports that nothing is assigned", func() bool {
+		list, told := r.pool.Report(r.key)
+		return told && len(list) == 0
+	})
+}

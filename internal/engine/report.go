@@ -262,6 +262,7 @@ func (e *Engine) publish(now time.Time) time.Time {
 	state := e.link.state
 	e.mu.Lock()
 	delay, changed := urgency(e.report, report)
+	changed = changed || !verifying && !e.told // that nothing is assigned
 	if n := e.afoot(now); changed && n > 0 {
 		delay = max(delay, min(gatherDelay+time.Duration(n)*gatherEach, gatherMax))
 	}
@@ -294,9 +295,13 @@ func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
 	return same && a == b
 }
 
-// verifying says whether a new session is still comparing what it found with what is assigned. For a
-// moment the last report stands: that the hub looks again is no news about the cluster.
+// verifying says whether a new session is still comparing what it found with what is assigned, or was
+// not told yet what that is. For a moment the last report stands: that the hub looks again is no news
+// about the cluster.
 func (e *Engine) verifying(now time.Time) bool {
+	if !e.handed {
+		return true
+	}
 	if e.link.session == nil || now.Sub(e.link.breaker.since) > verifyDelay {
 		return false
 	}
