@@ -28,14 +28,12 @@ const (
 	writeTimeout  = 3 * time.Second
 )
 
-// A status is written again only after restFactor times as long as its last write took, or restEntry
-// for each entry beyond restFree, and restMax at most. Each write carries all entries: when the API
-// server is slow, fewer and fuller writes are what makes it faster, and when it is fast, nobody notices.
+// A status is written again only after restFactor times as long as its last write took, and restMax
+// at most. Each write carries all entries: when the API server is slow, fewer and fuller writes are
+// what makes it faster, and when it is fast, nobody notices.
 const (
 	restFactor = 4
-	restEntry  = 5 * time.Millisecond
-	restFree   = 4
-	restMax    = 3 * time.Second
+	restMax    = 2 * time.Second
 )
 
 // Options are what a Reconciler works with.
@@ -188,8 +186,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	ended := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rest := max(restFactor*ended.Sub(began), time.Duration(max(len(entries)-restFree, 0))*restEntry)
-	r.wrote[key] = written{a.UID, entries, ended.Add(min(rest, restMax))}
+	r.wrote[key] = written{a.UID, entries, ended.Add(min(restFactor*ended.Sub(began), restMax))}
 	return reconcile.Result{}, nil
 }
 

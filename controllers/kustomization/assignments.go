@@ -28,11 +28,10 @@ const (
 	// writers is how many Assignments are written at a time. Few are enough to keep an API server
 	// busy; what waits for one gathers.
 	writers = 16
-	// An Assignment is written again only after restEntry for each entry beyond restFree, and restMax at
-	// most: each write carries all entries, so that of long ones a few that say much are to be made.
-	restEntry = 20 * time.Millisecond
-	restFree  = 4
-	restMax   = time.Second
+	// An Assignment is written again only after restFactor times as long as its last write took, and
+	// restMax at most: when the API server is slow, fewer and fuller writes are what makes it faster.
+	restFactor = 4
+	restMax    = 500 * time.Millisecond
 )
 
 // assignments writes the specs of Assignments. Many Kustomizations write to one at the same time; what
@@ -41,6 +40,7 @@ const (
 type assignments struct {
 	hub    hubside.Hub
 	direct hubside.Direct
+	now    func() time.Time
 
 	mu      sync.Mutex
 	queues  map[types.NamespacedName]*queue
@@ -64,8 +64,8 @@ type change struct {
 	entry   *v1alpha1.AssignmentEntry // nil drops it
 }
 
-func newAssignments(hub hubside.Hub, direct hubside.Direct) *assignments {
-	return &assignments{hub: hub, direct: direct, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
+func newAssignments(hub hubside.Hub, direct hubside.Direct, now func() time.Time) *assignments {
+	return &assignments{hub: hub, direct: direct, now: now, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
 }
 
 // write returns when all changes have been written, or could not be. One that fails does not keep the
@@ -118,16 +118,12 @@ func (a *assignments) work() {
 		if batch == nil {
 			return
 		}
-		entries, err := a.commit(ctx, key, batch)
+		began := a.now()
+		err := a.commit(ctx, key, batch)
 		for _, p := range batch {
 			p.done <- err
 		}
-		rest := min(time.Duration(max(entries-restFree, 0))*restEntry, restMax)
-		if rest == 0 {
-			a.rested(key)
-		} else {
-			time.AfterFunc(rest, func() { a.rested(key) })
-		}
+		time.AfterFunc(min(restFactor*a.now().Sub(began), restMax), func() { a.rested(key) })
 	}
 }
 
@@ -159,51 +155,49 @@ func (a *assignments) rested(key types.NamespacedName) {
 	a.staff()
 }
 
-// commit writes a batch, and returns how many entries there are now.
-func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) (entries int, err error) {
+func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var read client.Reader = a.hub
+	var err error
 	for range writeTries {
 		var again bool
-		if entries, again, err = a.try(ctx, read, key, batch); !again {
+		if again, err = a.try(ctx, read, key, batch); !again {
 			break
 		}
 		read = a.direct // the cache was behind
 	}
-	return entries, err
+	return err
 }
 
 // try reads the Assignment, applies the batch and writes it, if nobody else wrote its spec between.
-func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (entries int, again bool, err error) {
+func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (again bool, err error) {
 	have := &v1alpha1.Assignment{}
 	owner := batch[len(batch)-1].cluster
 	err = read.Get(ctx, key, have)
 	if apierrors.IsNotFound(err) {
-		want := apply(nil, batch)
-		again, err = a.create(ctx, owner, want)
-		return len(want), again, err
+		return a.create(ctx, owner, apply(nil, batch))
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("cannot read Assignment: %w", err)
+		return false, fmt.Errorf("cannot read Assignment: %w", err)
 	}
 	if !metav1.IsControlledBy(have, owner) {
-		return 0, false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
+		return false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
 	}
 	want := apply(have.Spec.Entries, batch)
 	if equality.Semantic.DeepEqual(want, have.Spec.Entries) {
-		return 0, false, nil
+		return false, nil
 	}
 	patch, err := specPatch(have, want)
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
 	if err := a.hub.Patch(ctx, have, patch); err != nil {
 		again := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
-		return 0, again, fmt.Errorf("cannot write Assignment: %w", err)
+		return again, fmt.Errorf("cannot write Assignment: %w", err)
 	}
 	a.note(key, have.Generation)
-	return len(want), false, nil
+	return false, nil
 }
 
 // specPatch replaces the spec, provided that its generation is still the one that was read. Writes

@@ -68,7 +68,7 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	r.assignments = newAssignments(o.Hub, o.Direct)
+	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
 }
 

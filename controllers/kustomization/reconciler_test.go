@@ -476,14 +476,16 @@ func TestAnAssignmentThatCannotBeWrittenDoesNotKeepTheOthers(t *testing.T) {
 
 func TestManyWriteOneAssignment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 40
+		const n, aWrite = 40, 20 * time.Millisecond
 		w := newWorld(t, cluster("edge-1"))
+		w.r.assignments.now = time.Now // of the bubble
 		var mu sync.Mutex
 		patches := 0
 		w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
 			mu.Lock()
 			patches++
 			mu.Unlock()
+			time.Sleep(aWrite)
 			return nil
 		}
 		edge := cluster("edge-1")
@@ -511,18 +513,17 @@ func TestManyWriteOneAssignment(t *testing.T) {
 			t.Errorf("%d writes for %d entries", patches, n)
 		}
 
-		rest := (n - restFree) * restEntry
-		time.Sleep(rest)
+		time.Sleep(restFactor * aWrite)
 		start := time.Now()
 		write("ks-00", "r2")
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("one that is alone waits for %s", waited)
+		if took := time.Since(start); took != aWrite {
+			t.Errorf("one that is alone is written after %s", took)
 		}
 		write("ks-01", "r2")
-		if waited := time.Since(start); waited != rest {
-			t.Errorf("the next write comes after %s, want %s", waited, rest)
+		if took := time.Since(start); took != (1+restFactor+1)*aWrite {
+			t.Errorf("the next is written after %s", took)
 		}
-		time.Sleep(rest)
+		time.Sleep(restFactor * aWrite)
 		synctest.Wait()
 		if len(w.r.assignments.queues) > 0 || w.r.assignments.writing > 0 {
 			t.Error("a queue is left, or a writer")

@@ -231,8 +231,8 @@ const (
 	// costs the hub's API server more than a pass costs a cluster, and the more so the more entries it
 	// has. gatherEach is for each pass that is still to come, up to gatherMax in all.
 	gatherDelay   = 250 * time.Millisecond
-	gatherEach    = 60 * time.Millisecond
-	gatherMax     = 3 * time.Second
+	gatherEach    = 40 * time.Millisecond
+	gatherMax     = 2500 * time.Millisecond
 	progressDelay = 400 * time.Millisecond
 	softDelay     = time.Second
 	// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
