@@ -3,56 +3,33 @@ package build
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/skerry-dev/skerry/internal/testkit/golden"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
-
-var update = flag.Bool("update", false, "write what is built into the golden files")
 
 // TestGolden builds each testdata/*.txtar. A file holds the tree; options.yaml, the Options, if any;
 // links, "path -> target" a line, for what txtar cannot hold; and want.yaml, the objects in the order
 // of the bundle, or want-error, the reason and the error.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			repo, o, want := readCase(t, archive)
-			got := outcome(Build(t.Context(), repo, o))
-			if *update {
-				writeCase(t, file, archive, got)
-				return
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, archive *txtar.Archive) map[string]string {
+		t.Parallel()
+		repo, o := readCase(t, archive)
+		name, text := outcome(Build(t.Context(), repo, o))
+		return map[string]string{"want.yaml": "", "want-error": "", name: text}
+	})
 }
 
-// readCase returns the tree, the options and the wanted outcome of a golden file.
-func readCase(t *testing.T, archive *txtar.Archive) (*tree.Tree, Options, txtar.File) {
+// readCase returns the tree and the options of a golden file.
+func readCase(t *testing.T, archive *txtar.Archive) (*tree.Tree, Options) {
 	t.Helper()
 	var o Options
-	var want txtar.File
 	files := map[string]tree.File{}
 	for _, f := range archive.Files {
 		switch f.Name {
@@ -66,7 +43,6 @@ func readCase(t *testing.T, archive *txtar.Archive) (*tree.Tree, Options, txtar.
 				files[from] = tree.File{Data: []byte(to), Link: true}
 			}
 		case "want.yaml", "want-error":
-			want = f
 		default:
 			files[f.Name] = tree.File{Data: f.Data}
 		}
@@ -75,17 +51,17 @@ func readCase(t *testing.T, archive *txtar.Archive) (*tree.Tree, Options, txtar.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return repo, o, want
+	return repo, o
 }
 
 // outcome renders what Build returned as the file that a golden file should hold.
-func outcome(r *Result, err error) txtar.File {
+func outcome(r *Result, err error) (name, text string) {
 	var failed *Error
 	switch {
 	case errors.As(err, &failed):
-		return txtar.File{Name: "want-error", Data: fmt.Appendf(nil, "%s\n%s\n", failed.Reason, failed)}
+		return "want-error", fmt.Sprintf("%s\n%s\n", failed.Reason, failed)
 	case err != nil:
-		return txtar.File{Name: "want-error", Data: fmt.Appendf(nil, "untyped\n%s\n", err)}
+		return "want-error", fmt.Sprintf("untyped\n%s\n", err)
 	}
 	var b bytes.Buffer
 	for i, o := range r.Bundle.Objects {
@@ -101,14 +77,5 @@ func outcome(r *Result, err error) txtar.File {
 	if len(r.Bundle.Objects) == 0 {
 		b.WriteString("# no objects\n")
 	}
-	return txtar.File{Name: "want.yaml", Data: b.Bytes()}
-}
-
-func writeCase(t *testing.T, file string, archive *txtar.Archive, got txtar.File) {
-	t.Helper()
-	archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return strings.HasPrefix(f.Name, "want") })
-	archive.Files = append(archive.Files, got)
-	if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return "want.yaml", b.String()
 }

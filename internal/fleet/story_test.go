@@ -2,64 +2,37 @@ package fleet
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
+	"github.com/rogpeppe/go-internal/txtar"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
-
-var update = flag.Bool("update", false, "write what the planner says into the golden files")
 
 // TestStories tells each file of testdata/rollout. A file has the sections spec, clusters (a name and
 // labels in each line), script (an event in each line) and log.
 func TestStories(t *testing.T) {
-	files, err := filepath.Glob("testdata/rollout/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			ar, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Run(t, "testdata/rollout/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
+		got := tell(t, ar, func([]Member) {})
+		for seed := range uint64(10) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			shuffled := tell(t, ar, func(m []Member) {
+				r.Shuffle(len(m), func(i, j int) { m[i], m[j] = m[j], m[i] })
+			})
+			if diff := gocmp.Diff(got, shuffled); diff != "" {
+				t.Fatalf("clusters in another order, seed %d:\n%s", seed, diff)
 			}
-			got := tell(t, ar, func([]Member) {})
-			for seed := range uint64(10) {
-				r := rand.New(rand.NewPCG(seed, 0))
-				shuffled := tell(t, ar, func(m []Member) {
-					r.Shuffle(len(m), func(i, j int) { m[i], m[j] = m[j], m[i] })
-				})
-				if diff := gocmp.Diff(got, shuffled); diff != "" {
-					t.Fatalf("clusters in another order, seed %d:\n%s", seed, diff)
-				}
-			}
-			i := slices.IndexFunc(ar.Files, func(f txtar.File) bool { return f.Name == "log" })
-			if i < 0 {
-				ar.Files = append(ar.Files, txtar.File{Name: "log"})
-				i = len(ar.Files) - 1
-			}
-			if *update {
-				ar.Files[i].Data = []byte(got)
-				if err := os.WriteFile(file, txtar.Format(ar), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := gocmp.Diff(string(ar.Files[i].Data), got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
+		}
+		return map[string]string{"log": got}
+	})
 }
 
 // story is a world that writes down what happens.

@@ -3,59 +3,32 @@ package plan
 import (
 	"bufio"
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
-
-var update = flag.Bool("update", false, "write what the planner says into the golden files")
 
 // TestGolden plans each file of testdata. A file has the sections options, desired (ID and digest),
 // recorded (ID, digest, uid and fields), live (ID, uid, fields), claimed (ID) and plan.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			ar, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
+		in := parse(t, ar)
+		got := story(Make(in))
+		for range 20 { // maps must not show
+			if again := story(Make(in)); again != got {
+				t.Fatalf("the same input gives another plan:\n%s", cmp.Diff(got, again))
 			}
-			in := parse(t, ar)
-			got := story(Make(in))
-			for range 20 { // maps must not show
-				if again := story(Make(in)); again != got {
-					t.Fatalf("the same input gives another plan:\n%s", cmp.Diff(got, again))
-				}
-			}
-			i := slices.IndexFunc(ar.Files, func(f txtar.File) bool { return f.Name == "plan" })
-			if i < 0 {
-				ar.Files = append(ar.Files, txtar.File{Name: "plan"})
-				i = len(ar.Files) - 1
-			}
-			if *update {
-				ar.Files[i].Data = []byte(got)
-				if err := os.WriteFile(file, txtar.Format(ar), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(string(ar.Files[i].Data), got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
+		}
+		return map[string]string{"plan": got}
+	})
 }
 
 func story(p *Plan) string {

@@ -2,9 +2,7 @@ package report
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,9 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // A story is a txtar file: "object.yaml", then one file of facts for each step, then "story", which
 // is golden. Each step starts from the status that the one before reported; a minute lies between.
@@ -103,38 +100,16 @@ func decode(t *testing.T, f txtar.File, into any) {
 
 // tell runs the stories of a folder; next takes one step and returns its text.
 func tell(t *testing.T, folder string, start func(t *testing.T, object txtar.File) func(t *testing.T, step txtar.File, now time.Time) string) {
-	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txtar"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, path := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
+	golden.Run(t, filepath.Join("testdata", folder, "*.txtar"), func(t *testing.T, archive *txtar.Archive) map[string]string {
+		step := start(t, archive.Files[0])
+		var story strings.Builder
+		for i, f := range archive.Files[1:] {
+			if f.Name != "story" {
+				fmt.Fprintf(&story, "== %s\n%s", f.Name, step(t, f, time.Date(2026, 1, 1, 0, i, 0, 999, time.UTC)))
 			}
-			last := len(archive.Files) - 1
-			if archive.Files[last].Name != "story" {
-				archive.Files = append(archive.Files, txtar.File{Name: "story"})
-				last++
-			}
-			step := start(t, archive.Files[0])
-			var story strings.Builder
-			for i, f := range archive.Files[1:last] {
-				now := time.Date(2026, 1, 1, 0, i, 0, 999, time.UTC)
-				fmt.Fprintf(&story, "== %s\n%s", f.Name, step(t, f, now))
-			}
-			if *update {
-				archive.Files[last].Data = []byte(story.String())
-				if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(string(archive.Files[last].Data), story.String()); diff != "" {
-				t.Errorf("story (-want +got):\n%s", diff)
-			}
-		})
-	}
+		}
+		return map[string]string{"story": story.String()}
+	})
 }
 
 func writeConditions(b *strings.Builder, list []metav1.Condition) {

@@ -4,18 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,9 +23,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // noon is what the clock shows in every story.
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -39,45 +35,10 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // comes to after an annotation, or after each time that something is shown. Other files may be named
 // by the command line. What came of it follows: stdout, stderr, error, annotations.
 func TestStories(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := newStage(t, archive)
-			got := s.play(t)
-			if *update {
-				rewrite(t, file, archive, got)
-				return
-			}
-			for _, name := range outputs {
-				if diff := cmp.Diff(s.files[name], got[name]); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", name, diff)
-				}
-			}
-		})
-	}
-}
-
-var outputs = []string{"stdout", "stderr", "error", "annotations"}
-
-func rewrite(t *testing.T, file string, archive *txtar.Archive, got map[string]string) {
-	t.Helper()
-	archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return slices.Contains(outputs, f.Name) })
-	for _, name := range outputs {
-		if got[name] != "" {
-			archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(got[name])})
-		}
-	}
-	if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, a *txtar.Archive) map[string]string {
+		t.Parallel()
+		return newStage(t, a).play(t)
+	})
 }
 
 // house is a hub that follows a script.
@@ -164,7 +125,7 @@ func (h *house) play(t *testing.T) map[string]string {
 	if strings.Contains(h.comment, "timeout") {
 		f.Flags.Timeout = 100 * time.Millisecond
 	}
-	got := map[string]string{}
+	got := map[string]string{"error": ""}
 	if err := h.run(t, f); err != nil {
 		got["error"] = err.Error() + "\n"
 		if _, ok := errors.AsType[*factory.UsageError](err); ok {
@@ -177,11 +138,6 @@ func (h *house) play(t *testing.T) map[string]string {
 	got["stdout"] = strings.ReplaceAll(out.String(), "\x1b", "␛")
 	got["stderr"] = strings.ReplaceAll(log.String(), "\x1b", "␛")
 	got["annotations"] = h.annotations(t)
-	for name, text := range got {
-		if text != "" && !strings.HasSuffix(text, "\n") {
-			got[name] = text + "\n" // as a file of an archive ends
-		}
-	}
 	return got
 }
 
