@@ -76,7 +76,6 @@ func (h *hub) connect(name string, kubeconfig []byte) {
 }
 
 func (h *hub) connectConfig(name string, cfg *rest.Config, fingerprint string) {
-	target.Harden(cfg)
 	h.pool.Connect(key(name), engine.Connection{Config: cfg, Fingerprint: fingerprint})
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // What no API server answers. Who answers in its place may, and so may one in bad hands.
@@ -132,16 +133,8 @@ func (f *flow) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sane says whether a string is no longer than it can be and holds nothing but printable ASCII, as
-// every name, label, uid and version of Kubernetes does.
+// sane says whether a string is no longer than it can be and holds nothing but what can be printed, as
+// every name, label, uid and version of Kubernetes does. Names of RBAC may have letters of any script.
 func sane(s string, limit int) bool {
-	if len(s) > limit {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
