@@ -225,21 +225,10 @@ func (l *loop) who() string {
 	return " by " + l.by
 }
 
-const (
-	// gatherDelay, progressDelay and softDelay let reports that are about to change again, or that
-	// change nothing a person waits for, gather before they are written: each write of an Assignment
-	// costs the hub's API server more than a pass costs a cluster, and the more so the more entries it
-	// has. gatherEach is for each pass that is still to come, up to gatherMax in all.
-	gatherDelay   = 250 * time.Millisecond
-	gatherEach    = 40 * time.Millisecond
-	gatherMax     = 2500 * time.Millisecond
-	progressDelay = 400 * time.Millisecond
-	softDelay     = time.Second
-	// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
-	// fleet that returns at once it is a matter of seconds, and a report of each step would cost the
-	// hub's API server more than the fleet's return.
-	verifyDelay = 15 * time.Second
-)
+// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
+// fleet that returns at once it is a matter of seconds, and a report of each step would cost the
+// hub's API server more than the fleet's return.
+const verifyDelay = 15 * time.Second
 
 // publish makes news public when they are due and returns when the loop must look again by itself.
 func (e *Engine) publish(now time.Time) time.Time {
@@ -261,11 +250,8 @@ func (e *Engine) publish(now time.Time) time.Time {
 	}
 	state := e.link.state
 	e.mu.Lock()
-	delay, changed := urgency(e.report, report)
+	delay, changed := pace(e.report, report, e.afoot(now))
 	changed = changed || !verifying && !e.told // that nothing is assigned
-	if n := e.afoot(now); changed && n > 0 {
-		delay = max(delay, min(gatherDelay+time.Duration(n)*gatherEach, gatherMax))
-	}
 	if told != state {
 		delay, changed = 0, true
 	}
@@ -286,13 +272,6 @@ func (e *Engine) publish(now time.Time) time.Time {
 		e.o.OnChange(e.key)
 	}
 	return e.next(now)
-}
-
-// sameStatus says whether two statuses are equal; a time as a pointer hides it from ==.
-func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
-	same := a.VerifiedAt.Equal(b.VerifiedAt)
-	a.VerifiedAt, b.VerifiedAt = nil, nil
-	return same && a == b
 }
 
 // verifying says whether a new session is still comparing what it found with what is assigned, or was
@@ -323,28 +302,6 @@ func (e *Engine) afoot(now time.Time) int {
 		}
 	}
 	return n
-}
-
-// urgency says whether two reports differ, and how long that may wait.
-func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
-	if slices.EqualFunc(before, after, sameStatus) {
-		return 0, false
-	}
-	if len(before) != len(after) {
-		return 0, true
-	}
-	delay := softDelay
-	for i := range after {
-		a, b := before[i], after[i]
-		switch {
-		case a.Name != b.Name, a.Ready != b.Ready && b.Ready != metav1.ConditionUnknown, a.Removed != b.Removed,
-			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision:
-			return 0, true
-		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision:
-			delay = min(delay, progressDelay)
-		}
-	}
-	return delay, true
 }
 
 // next returns the earliest time at which something is due.

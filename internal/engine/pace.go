@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+const (
+	// gatherDelay, progressDelay and softDelay let reports that are about to change again, or that
+	// change nothing a person waits for, gather before they are written: each write of an Assignment
+	// costs the hub's API server more than a pass costs a cluster, and the more so the more entries it
+	// has. gatherEach is for each pass that is still to come, up to gatherMax in all.
+	gatherDelay   = 250 * time.Millisecond
+	gatherEach    = 80 * time.Millisecond
+	gatherMax     = 4 * time.Second
+	progressDelay = 400 * time.Millisecond
+	softDelay     = time.Second
+)
+
+// pace says whether two reports differ, and how long that may wait to be told while so many passes are
+// afoot.
+func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Duration, bool) {
+	delay, changed := urgency(before, after)
+	switch {
+	case !changed || afoot == 0:
+		return delay, changed
+	case failing(after) > failing(before): // a rollout may have to stop
+		return max(delay, gatherDelay), true
+	}
+	return max(delay, min(gatherDelay+time.Duration(afoot)*gatherEach, gatherMax)), true
+}
+
+// urgency says whether two reports differ, and how long that may wait.
+func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
+	if slices.EqualFunc(before, after, sameStatus) {
+		return 0, false
+	}
+	if len(before) != len(after) {
+		return 0, true
+	}
+	delay := softDelay
+	for i := range after {
+		a, b := before[i], after[i]
+		switch {
+		case a.Name != b.Name, a.Ready != b.Ready && b.Ready != metav1.ConditionUnknown, a.Removed != b.Removed,
+			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision:
+			return 0, true
+		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision:
+			delay = min(delay, progressDelay)
+		}
+	}
+	return delay, true
+}
+
+// failing counts the entries that are not ready, and do not only wait to be.
+func failing(report []v1alpha1.AssignmentEntryStatus) int {
+	n := 0
+	for i := range report {
+		if report[i].Ready == metav1.ConditionFalse {
+			n++
+		}
+	}
+	return n
+}
+
+// sameStatus says whether two statuses are equal; a time as a pointer hides it from ==.
+func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
+	same := a.VerifiedAt.Equal(b.VerifiedAt)
+	a.VerifiedAt, b.VerifiedAt = nil, nil
+	return same && a == b
+}
