@@ -163,7 +163,7 @@ func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batc
 	for range writeTries {
 		var again bool
 		if again, err = a.try(ctx, read, key, batch); !again {
-			break
+			return err
 		}
 		read = a.direct // the cache was behind
 	}
