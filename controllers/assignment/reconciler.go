@@ -28,11 +28,12 @@ const (
 	writeTimeout  = 3 * time.Second
 )
 
-// A status is written again only after restFactor times as long as its last write took, and restMax
-// at most. Each write carries all entries: when the API server is slow, fewer and fuller writes are
-// what makes it faster, and when it is fast, nobody notices.
+// A status is written again only after restFactor times as long as its last write took, one time if it
+// is short, and restMax at most. Each write carries all entries: when the API server is slow, fewer and
+// fuller writes are what makes it faster, and when it is fast, nobody notices.
 const (
 	restFactor = 4
+	restShort  = 16 // entries
 	restMax    = 2 * time.Second
 )
 
@@ -186,7 +187,11 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	ended := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wrote[key] = written{a.UID, entries, ended.Add(min(restFactor*ended.Sub(began), restMax))}
+	rest := ended.Sub(began)
+	if len(entries) > restShort {
+		rest *= restFactor
+	}
+	r.wrote[key] = written{a.UID, entries, ended.Add(min(rest, restMax))}
 	return reconcile.Result{}, nil
 }
 

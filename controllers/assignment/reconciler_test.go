@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -141,27 +142,36 @@ func TestHandsOverAndWritesWhatIsNews(t *testing.T) {
 // TestSlowWritesAreFewer: what an API server under load takes long for is not asked of it at once
 // again, and is not forgotten either.
 func TestSlowWritesAreFewer(t *testing.T) {
-	w := start(t, assignment("u1"), cluster("u1"))
-	w.took = 100 * time.Millisecond
-	say := func(message string) {
-		w.pool.report = []v1alpha1.AssignmentEntryStatus{{Name: "apps", Ready: metav1.ConditionUnknown, Reason: "Progressing", Message: message}}
-	}
-	say("first")
-	w.reconcile()
-	say("second")
-	if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != 400*time.Millisecond {
-		t.Fatalf("after a write of 100 ms: %d writes, again after %v; want 1, and again after 400 ms", w.writes, res.RequeueAfter)
-	}
-	say("third")
-	w.now = w.now.Add(400 * time.Millisecond)
-	w.took = time.Minute
-	w.reconcile()
-	if a, err := w.get(); err != nil || w.writes != 2 || a.Status.Entries[0].Message != "third" {
-		t.Fatalf("%d writes, and the status is %v (%v); want the second with the third report", w.writes, a.Status.Entries, err)
-	}
-	say("fourth")
-	if res := w.reconcile(); res.RequeueAfter != restMax {
-		t.Errorf("after a write of a minute again after %v, want %v", res.RequeueAfter, restMax)
+	for entries, rest := range map[int]time.Duration{1: 100 * time.Millisecond, restShort: 100 * time.Millisecond, restShort + 1: 400 * time.Millisecond} {
+		t.Run(fmt.Sprintf("%d entries", entries), func(t *testing.T) {
+			w := start(t, assignment("u1"), cluster("u1"))
+			w.took = 100 * time.Millisecond
+			say := func(message string) {
+				w.pool.report = nil
+				for i := range entries {
+					w.pool.report = append(w.pool.report, v1alpha1.AssignmentEntryStatus{
+						Name: fmt.Sprintf("app-%d", i), Ready: metav1.ConditionUnknown, Reason: "Progressing", Message: message,
+					})
+				}
+			}
+			say("first")
+			w.reconcile()
+			say("second")
+			if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != rest {
+				t.Fatalf("after a write of 100 ms: %d writes, again after %v; want 1, and again after %v", w.writes, res.RequeueAfter, rest)
+			}
+			say("third")
+			w.now = w.now.Add(rest)
+			w.took = time.Minute
+			w.reconcile()
+			if a, err := w.get(); err != nil || w.writes != 2 || a.Status.Entries[0].Message != "third" {
+				t.Fatalf("%d writes, and the status is %v (%v); want the second with the third report", w.writes, a.Status.Entries, err)
+			}
+			say("fourth")
+			if res := w.reconcile(); res.RequeueAfter != restMax {
+				t.Errorf("after a write of a minute again after %v, want %v", res.RequeueAfter, restMax)
+			}
+		})
 	}
 }
 

@@ -31,7 +31,7 @@ func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Durat
 	case failing(after) > failing(before): // a rollout may have to stop
 		return max(delay, gatherDelay), true
 	}
-	return max(delay, min(gatherDelay+time.Duration(afoot)*gatherEach, gatherMax)), true
+	return max(delay, gatherDelay, min(time.Duration(afoot)*gatherEach, gatherMax)), true
 }
 
 // urgency says whether two reports differ, and how long that may wait.

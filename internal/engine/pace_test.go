@@ -43,7 +43,7 @@ func TestPace(t *testing.T) {
 			}
 		})
 	}
-	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 1); got != gatherDelay+gatherEach {
-		t.Errorf("with one pass afoot it waits %s", got)
+	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 10); got != 10*gatherEach {
+		t.Errorf("with ten passes afoot it waits %s", got)
 	}
 }
