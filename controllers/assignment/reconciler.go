@@ -33,7 +33,7 @@ const (
 // fuller writes are what makes it faster, and when it is fast, nobody notices.
 const (
 	restFactor = 4
-	restShort  = 16 // entries
+	restShort  = 32 // entries
 	restMax    = 2 * time.Second
 )
 

@@ -37,9 +37,9 @@ func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
 	return min(restingPart*m.took, maxRest)
 }
 
-// took notes how long a reconcile took that began at start.
-func (r *Reconciler) took(key types.NamespacedName, start time.Time) {
-	took := r.Now().Sub(start)
+// took notes how long a reconcile took, without the wait for its writes to Assignments: they rest by
+// themselves, and cost others nothing.
+func (r *Reconciler) took(key types.NamespacedName, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m := r.memos[key]; m != nil {

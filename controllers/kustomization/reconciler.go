@@ -74,7 +74,8 @@ func New(o Options) *Reconciler {
 
 // Reconcile brings one Kustomization to its clusters and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	defer r.took(req.NamespacedName, r.Now())
+	start, waited := r.Now(), time.Duration(0)
+	defer func() { r.took(req.NamespacedName, r.Now().Sub(start)-waited) }()
 	before := &v1alpha1.Kustomization{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -90,7 +91,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := r.execute(ctx, o, d); err != nil {
+	writing := r.Now()
+	err = r.execute(ctx, o, d)
+	waited = r.Now().Sub(writing)
+	if err != nil {
 		return hubside.Again(err)
 	}
 	if d.silent {
