@@ -13,14 +13,13 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/target"
+	"github.com/skerry-dev/skerry/internal/testkit/manifests"
 )
 
 type statusOfEntry = v1alpha1.AssignmentEntryStatus
@@ -79,14 +78,14 @@ func (h *hub) connectConfig(name string, cfg *rest.Config, fingerprint string) {
 	h.pool.Connect(key(name), engine.Connection{Config: cfg, Fingerprint: fingerprint})
 }
 
-// bundle puts manifests on the shelf, for all clusters.
-func (h *hub) bundle(manifests string) string {
+// bundle puts the objects of a YAML text on the shelf, for all clusters.
+func (h *hub) bundle(text string) string {
 	h.t.Helper()
-	b := bundleOf(h.t, object.Owner{Hub: "test-hub", Namespace: "fleet", Name: "apps"}, manifests)
+	b := manifests.Bundle(h.t, object.Owner{Hub: "test-hub", Namespace: "fleet", Name: "apps"}, text)
 	digest := b.Digest()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.bundles[digest] = &b
+	h.bundles[digest] = b
 	return digest
 }
 
@@ -124,34 +123,6 @@ func (h *hub) ready(name, digest string) v1alpha1.AssignmentEntryStatus {
 	return h.until(name, "ready", func(s v1alpha1.AssignmentEntryStatus) bool {
 		return s.Ready == metav1.ConditionTrue && s.AppliedDigest == digest
 	})
-}
-
-func bundleOf(t testing.TB, owner object.Owner, manifests string) object.Bundle {
-	t.Helper()
-	var objects []object.Object
-	for doc := range strings.SplitSeq(manifests, "\n---\n") {
-		m := map[string]any{}
-		if err := yaml.Unmarshal([]byte(doc), &m); err != nil {
-			t.Fatal(err)
-		}
-		u := &unstructured.Unstructured{Object: m}
-		labels := u.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[v1alpha1.OwnerLabel] = owner.Label()
-		u.SetLabels(labels)
-		o, err := object.FromMap(u.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects = append(objects, o)
-	}
-	b, err := object.NewBundle(objects)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // apps is a namespace, n ConfigMaps with a value and a Deployment without replicas.

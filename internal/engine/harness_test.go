@@ -14,16 +14,15 @@ import (
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+	"github.com/skerry-dev/skerry/internal/testkit/manifests"
 )
 
 const (
@@ -177,12 +176,12 @@ func (r *rig) event(reason string) (Event, bool) {
 }
 
 // want assigns a Kustomization with the objects of a YAML text.
-func (r *rig) want(name, manifests string, change ...func(*v1alpha1.AssignmentEntry)) string {
+func (r *rig) want(name, text string, change ...func(*v1alpha1.AssignmentEntry)) string {
 	r.t.Helper()
-	b := bundleOf(r.t, object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}, manifests)
+	b := manifests.Bundle(r.t, object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}, text)
 	digest := b.Digest()
 	r.shelf.mu.Lock()
-	r.shelf.bundles[digest] = &b
+	r.shelf.bundles[digest] = b
 	r.shelf.mu.Unlock()
 	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 	entry := v1alpha1.AssignmentEntry{
@@ -253,37 +252,6 @@ func (r *rig) eventually(what string, is func() bool) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-func bundleOf(t *testing.T, owner object.Owner, manifests string) object.Bundle {
-	t.Helper()
-	var objects []object.Object
-	for doc := range strings.SplitSeq(manifests, "\n---\n") {
-		m := map[string]any{}
-		if err := yaml.Unmarshal([]byte(doc), &m); err != nil {
-			t.Fatal(err)
-		}
-		if len(m) == 0 {
-			continue
-		}
-		u := &unstructured.Unstructured{Object: m}
-		labels := u.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[v1alpha1.OwnerLabel] = owner.Label()
-		u.SetLabels(labels)
-		o, err := object.FromMap(u.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects = append(objects, o)
-	}
-	b, err := object.NewBundle(objects)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func (r *rig) namespace() string {

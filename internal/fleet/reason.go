@@ -179,7 +179,7 @@ func (t *turn) complaint(failed []*member, where string, may int) string {
 	for _, m := range failed[:min(len(failed), maxNames)] {
 		what := said(m.Name, m)
 		if m.Health != Failed && !m.Unrenderable {
-			what = said(m.Name+" is not healthy after "+short(t.deadline), m)
+			what = said(m.Name+" is not healthy after "+Short(t.deadline), m)
 		}
 		each = append(each, what)
 	}
@@ -194,8 +194,8 @@ func (t *turn) complaint(failed []*member, where string, may int) string {
 	return text
 }
 
-// short writes a duration without what is zero at its end.
-func short(d time.Duration) string {
+// Short writes a duration without what is zero at its end: "1h", and not "1h0m0s".
+func Short(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

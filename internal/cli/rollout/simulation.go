@@ -114,9 +114,9 @@ func ends(events []Event) (with, deferred int) {
 
 // assumptions are what a play takes for given and the real thing may do otherwise.
 func assumptions(ks *v1alpha1.Kustomization, selected fleet.Selection, p Play, chosen []string) []string {
-	list := []string{fmt.Sprintf("a cluster is healthy %s after it got the change", spell(p.HealthAfter))}
+	list := []string{fmt.Sprintf("a cluster is healthy %s after it got the change", fleet.Short(p.HealthAfter))}
 	if len(p.Fails) > 0 {
-		line := fmt.Sprintf("one that fails is given up after %s", spell(p.FailedAfter))
+		line := fmt.Sprintf("one that fails is given up after %s", fleet.Short(p.FailedAfter))
 		if len(chosen) > 0 {
 			line += "; to fail: " + strings.Join(chosen, ", ")
 		}
@@ -141,7 +141,7 @@ func approves(after time.Duration) string {
 	if after == 0 {
 		return "a person approves each stage at once"
 	}
-	return fmt.Sprintf("a person approves each stage %s after being asked", spell(after))
+	return fmt.Sprintf("a person approves each stage %s after being asked", fleet.Short(after))
 }
 
 func stagesOf(r *v1alpha1.Rollout) []v1alpha1.RolloutStage {
@@ -163,24 +163,12 @@ func simulatedStage(stage fleet.Stage) SimulatedStage {
 		s.MaxConcurrent = amount(stage.MaxConcurrent)
 	}
 	if d := stage.Spec.Soak; d != nil && d.Duration > 0 {
-		s.Soak = spell(d.Duration)
+		s.Soak = fleet.Short(d.Duration)
 	}
 	return s
 }
 
 func amount(a fleet.Amount) string { return orElse(a.Rounding, fmt.Sprint(a.Clusters)) }
-
-// spell is a duration without the units that are zero: "1h", and not "1h0m0s".
-func spell(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
 
 // mayFail says what may fail before onFailure holds.
 func mayFail(stage fleet.Stage) string {

@@ -8,6 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
+	"github.com/skerry-dev/skerry/internal/fleet"
 )
 
 // What still is a glance: names in a row, and steps of one stage in a row.
@@ -104,7 +105,7 @@ func eventRows(s Simulation, all bool, io *iostreams.IOStreams) [][]table.Cell {
 			if !e.At.Equal(last) {
 				at, last = table.Plain(stamp(e.At)), e.At
 			}
-			rows = append(rows, []table.Cell{at, table.Plain(spell(e.At.Sub(s.Start))), table.Plain(e.Stage), what(e, all, io)})
+			rows = append(rows, []table.Cell{at, table.Plain(fleet.Short(e.At.Sub(s.Start))), table.Plain(e.Stage), what(e, all, io)})
 		}
 		i += n
 	}
@@ -149,7 +150,7 @@ func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
 }
 
 func ending(s Simulation, io *iostreams.IOStreams) string {
-	took := spell(s.Ended.Sub(s.Start))
+	took := fleet.Short(s.Ended.Sub(s.Start))
 	have := fmt.Sprintf("%d of %d clusters have the change", s.WithChange, s.Clusters)
 	if s.Deferred > 0 {
 		have += fmt.Sprintf(", %d get it when they are back", s.Deferred)
