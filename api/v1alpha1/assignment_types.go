@@ -153,7 +153,8 @@ func (s *AssignmentEntryStatus) Attempted() (revision, digest string) {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=asg,categories=skerry
+// +kubebuilder:resource:shortName=skasg,categories=skerry
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
 // +kubebuilder:printcolumn:name="Entries",type=string,JSONPath=`.spec.entries[*].name`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.entries[*].ready`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -29,30 +29,32 @@ type ClusterSpec struct {
 	// +optional
 	VarsFrom []SubstituteReference `json:"varsFrom,omitempty"`
 
-	// OnRemoval says what becomes of what stands on the cluster when this Cluster is deleted.
+	// DeletionPolicy decides what happens to the objects that the hub applied to the cluster when this
+	// Cluster is deleted.
 	// +kubebuilder:default=Orphan
 	// +optional
-	OnRemoval RemovalPolicy `json:"onRemoval,omitempty"`
+	DeletionPolicy ClusterDeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// Suspend leaves the cluster as it is.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
 
-// RemovalPolicy says what becomes of what stands on a cluster when its Cluster is deleted. Drain and
-// Orphan need the cluster's answer; one that does not answer is waited for for some minutes, and then
-// forgotten.
-// +kubebuilder:validation:Enum=Drain;Orphan;Forget
-type RemovalPolicy string
+// ClusterDeletionPolicy decides what happens to the objects that the hub applied to a cluster when its
+// Cluster is deleted. Delete and Orphan need the cluster to answer; the hub waits some minutes for one
+// that does not, and then lets the Cluster go with an event that names what stays there.
+// +kubebuilder:validation:Enum=Delete;Orphan;Abandon
+type ClusterDeletionPolicy string
 
 const (
-	// RemovalDrain deletes all that was applied, and then what Skerry keeps there.
-	RemovalDrain RemovalPolicy = "Drain"
-	// RemovalOrphan leaves the objects, and takes the labels of Skerry from them and what it keeps
-	// there, so that another hub may take over.
-	RemovalOrphan RemovalPolicy = "Orphan"
-	// RemovalForget sends nothing to the cluster at all.
-	RemovalForget RemovalPolicy = "Forget"
+	// ClusterDeletionDelete deletes every object that was applied, and then the inventories, the claim
+	// and the account of the hub.
+	ClusterDeletionDelete ClusterDeletionPolicy = "Delete"
+	// ClusterDeletionOrphan leaves the objects, takes the owner labels off them, and deletes the
+	// inventories, the claim and the account of the hub, so that another hub may adopt the objects.
+	ClusterDeletionOrphan ClusterDeletionPolicy = "Orphan"
+	// ClusterDeletionAbandon sends no request to the cluster at all.
+	ClusterDeletionAbandon ClusterDeletionPolicy = "Abandon"
 )
 
 // VarValue is the value of one variable.
@@ -109,7 +111,8 @@ type ClusterStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=cl,categories=skerry
+// +kubebuilder:resource:shortName=skcl,categories=skerry
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`

@@ -306,7 +306,8 @@ type HistoryEntry struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=ks,categories=skerry
+// +kubebuilder:resource:shortName=skks,categories=skerry
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Clusters",type=integer,JSONPath=`.status.clusters.desired`
 // +kubebuilder:printcolumn:name="OK",type=integer,JSONPath=`.status.clusters.ready`

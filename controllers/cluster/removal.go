@@ -60,8 +60,8 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	switch {
 	case c.Spec.Agent != nil:
 		return r.release(ctx, m, nil)
-	case c.Spec.OnRemoval == v1alpha1.RemovalForget:
-		return r.release(ctx, m, m.stays(false, "Forgotten, as spec.onRemoval says"))
+	case c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionAbandon:
+		return r.release(ctx, m, m.stays(false, "Abandoned, as spec.deletionPolicy says"))
 	case c.Spec.Suspend:
 		return r.release(ctx, m, m.stays(true, "Forgotten, because a suspended cluster is left as it is"))
 	}
@@ -297,15 +297,15 @@ func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event
 	return reconcile.Result{}, nil
 }
 
-func (m *removal) policy() v1alpha1.RemovalPolicy {
-	if m.cluster.Spec.OnRemoval == "" {
-		return v1alpha1.RemovalOrphan
+func (m *removal) policy() v1alpha1.ClusterDeletionPolicy {
+	if m.cluster.Spec.DeletionPolicy == "" {
+		return v1alpha1.ClusterDeletionOrphan
 	}
-	return m.cluster.Spec.OnRemoval
+	return m.cluster.Spec.DeletionPolicy
 }
 
 func (m *removal) deletionPolicy() v1alpha1.DeletionPolicy {
-	if m.policy() == v1alpha1.RemovalDrain {
+	if m.policy() == v1alpha1.ClusterDeletionDelete {
 		return v1alpha1.DeletionDelete
 	}
 	return v1alpha1.DeletionOrphan
@@ -318,7 +318,7 @@ func (m *removal) retiring() bool {
 
 func (m *removal) done() *report.Event {
 	what := "Its objects are left there and belong to nobody"
-	if m.policy() == v1alpha1.RemovalDrain {
+	if m.policy() == v1alpha1.ClusterDeletionDelete {
 		what = "Its objects are deleted"
 	}
 	return &report.Event{Reason: "Removed", Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}

@@ -25,12 +25,12 @@ func (p *pool) Retire(context.Context, engine.Key) error {
 }
 
 // deleted is a Cluster that was reached once and was deleted at the world's time.
-func deleted(policy v1alpha1.RemovalPolicy) func(*v1alpha1.Cluster) {
+func deleted(policy v1alpha1.ClusterDeletionPolicy) func(*v1alpha1.Cluster) {
 	return func(c *v1alpha1.Cluster) {
 		c.UID = "cluster-uid"
 		c.Finalizers = []string{v1alpha1.Finalizer}
 		c.DeletionTimestamp = &metav1.Time{Time: time.Unix(10000, 0)}
-		c.Spec.OnRemoval = policy
+		c.Spec.DeletionPolicy = policy
 		c.Status.UID = "u1"
 	}
 }
@@ -120,7 +120,7 @@ func TestTheFinalizerComesBeforeTheConnection(t *testing.T) {
 }
 
 func TestRemovalStepByStep(t *testing.T) {
-	for policy, want := range map[v1alpha1.RemovalPolicy]string{"": "Orphan", v1alpha1.RemovalOrphan: "Orphan", v1alpha1.RemovalDrain: "Delete"} {
+	for policy, want := range map[v1alpha1.ClusterDeletionPolicy]string{"": "Orphan", v1alpha1.ClusterDeletionOrphan: "Orphan", v1alpha1.ClusterDeletionDelete: "Delete"} {
 		t.Run(string(policy), func(t *testing.T) {
 			w := start(t, cluster(deleted(policy)), secret("value", kubeconfig),
 				assigned(v1alpha1.AssignmentEntry{Name: "apps", Suspend: true}, v1alpha1.AssignmentEntry{Name: "base", Remove: true, DeletionPolicy: "Delete"}))
@@ -177,12 +177,12 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		"being tried":  {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 			w.pool.state = state
 			if res := w.reconcile(); res.RequeueAfter != 5*time.Minute {
 				t.Errorf("again in %s", res.RequeueAfter)
 			}
-			if got := w.says("Ready"); !strings.HasPrefix(got, "False Removing: Drain: waits for the cluster, until 02:51:40 UTC: ") {
+			if got := w.says("Ready"); !strings.HasPrefix(got, "False Removing: Delete: waits for the cluster, until 02:51:40 UTC: ") {
 				t.Errorf("ready: %s", got)
 			}
 			w.told()
@@ -199,7 +199,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		})
 	}
 	t.Run("one that has answered meanwhile", func(t *testing.T) {
-		w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig))
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig))
 		w.pool.state = unreachable
 		w.pool.state.LastSeen = time.Unix(10200, 0)
 		w.now = time.Unix(10300, 0)
@@ -208,7 +208,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		}
 	})
 	t.Run("its Secret has gone with it", func(t *testing.T) {
-		w := start(t, cluster(deleted(v1alpha1.RemovalOrphan)))
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionOrphan)))
 		w.pool.state, w.pool.conn = well, &engine.Connection{}
 		w.reconcile()
 		if !w.gone() || w.pool.retired != 1 {
@@ -222,23 +222,23 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 	refused := engine.State{Known: true, Reachable: true, Reason: "DuplicateCluster", UID: "u1"}
 	unreachable := engine.State{Known: true, Reason: "Unreachable"}
 	tests := map[string]struct {
-		policy v1alpha1.RemovalPolicy
+		policy v1alpha1.ClusterDeletionPolicy
 		change func(*v1alpha1.Cluster)
 		state  engine.State
 		event  string
 		sent   bool
 	}{
-		"forget": {policy: v1alpha1.RemovalForget, state: well, event: "Normal Forgotten Forgotten, as spec.onRemoval says. What stays there: 3 objects of Kustomization apps"},
+		"forget": {policy: v1alpha1.ClusterDeletionAbandon, state: well, event: "Normal Forgotten Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps"},
 		"suspended": {
-			policy: v1alpha1.RemovalDrain, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
+			policy: v1alpha1.ClusterDeletionDelete, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
 			event: "Warning Forgotten Forgotten, because a suspended cluster is left as it is",
 		},
-		"an agent":             {policy: v1alpha1.RemovalDrain, change: func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }},
-		"never reached":        {policy: v1alpha1.RemovalDrain, change: never, state: unreachable, sent: true},
-		"never had a Secret":   {policy: v1alpha1.RemovalDrain, change: func(c *v1alpha1.Cluster) { never(c); c.Spec.KubeConfig.SecretRef.Name = "none" }, sent: true},
-		"somebody else has it": {policy: v1alpha1.RemovalDrain, state: refused, sent: true},
+		"an agent":             {policy: v1alpha1.ClusterDeletionDelete, change: func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }},
+		"never reached":        {policy: v1alpha1.ClusterDeletionDelete, change: never, state: unreachable, sent: true},
+		"never had a Secret":   {policy: v1alpha1.ClusterDeletionDelete, change: func(c *v1alpha1.Cluster) { never(c); c.Spec.KubeConfig.SecretRef.Name = "none" }, sent: true},
+		"somebody else has it": {policy: v1alpha1.ClusterDeletionDelete, state: refused, sent: true},
 		"the account has gone": {
-			policy: v1alpha1.RemovalDrain, state: engine.State{Known: true, Reachable: true, Reason: "Unauthorized"}, sent: true,
+			policy: v1alpha1.ClusterDeletionDelete, state: engine.State{Known: true, Reachable: true, Reason: "Unauthorized"}, sent: true,
 			change: func(c *v1alpha1.Cluster) {
 				c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
 			},
@@ -271,11 +271,11 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 }
 
 func TestForgetReleasesAtOnce(t *testing.T) {
-	w := start(t, cluster(deleted(v1alpha1.RemovalDrain)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = engine.State{Known: true, Reason: "Unreachable", UID: "u1"}
 	w.reconcile()
 	c := w.get()
-	c.Spec.OnRemoval = v1alpha1.RemovalForget
+	c.Spec.DeletionPolicy = v1alpha1.ClusterDeletionAbandon
 	if err := w.client.Update(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestForgetReleasesAtOnce(t *testing.T) {
 // TestALinkThatDropsAtTheLastStepIsNoEnd: that the account has gone shows by its refusal. Silence says
 // nothing, and is waited for.
 func TestALinkThatDropsAtTheLastStepIsNoEnd(t *testing.T) {
-	w := start(t, cluster(deleted(v1alpha1.RemovalDrain), func(c *v1alpha1.Cluster) {
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), func(c *v1alpha1.Cluster) {
 		c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
 	}), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = engine.State{Known: true, Reason: v1alpha1.UnreachableReason, UID: "u1"}

@@ -24,7 +24,7 @@ func TestCommandLineMistakes(t *testing.T) {
 		"bad duration":          {"status --timeout soon", []string{`invalid argument "soon" for "--timeout" flag`}},
 		"missing name":          {"cluster join", []string{"skerry cluster join needs a name"}},
 		"two to remove":         {"cluster remove a b", []string{`skerry cluster remove takes one name, and there is also "b"`}},
-		"remove in what way":    {"cluster remove a --on-removal explode", []string{"--on-removal must be drain, orphan or forget"}},
+		"remove in what way":    {"cluster remove a --deletion-policy explode", []string{"--deletion-policy must be delete, orphan or abandon"}},
 		"remove the hub":        {"cluster remove hub", []string{"the cluster hub is the hub's own"}},
 		"two names":             {"reconcile source a b", []string{`skerry reconcile source takes one name, and there is also "b"`}},
 		"another namespace":     {"install -n team", []string{"the hub lives in the namespace skerry-system, so -n team cannot be followed"}},

@@ -15,7 +15,7 @@ func NewCmdCluster(f *factory.Factory, runF func(context.Context, *Options) erro
 		Use:   "cluster",
 		Short: "Add and remove edge clusters",
 		Example: `  skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop
-  skerry cluster remove shop-1 --on-removal drain
+  skerry cluster remove shop-1 --deletion-policy delete
   skerry status`,
 	}
 	factory.Group(cmd)

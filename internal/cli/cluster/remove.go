@@ -26,10 +26,10 @@ import (
 // RemoveOptions of the command.
 type RemoveOptions struct {
 	*factory.Factory
-	Name      string
-	OnRemoval string
-	Wait      bool
-	Yes       bool
+	Name           string
+	DeletionPolicy string
+	Wait           bool
+	Yes            bool
 }
 
 // NewCmdRemove returns the command; runF replaces what it runs, for tests.
@@ -42,20 +42,20 @@ func NewCmdRemove(f *factory.Factory, runF func(context.Context, *RemoveOptions)
 		Use:   "remove NAME",
 		Short: "Remove an edge cluster from the hub",
 		Long: `Remove an edge cluster from the hub. What becomes of what stands there is said by
---on-removal, or else by spec.onRemoval of the Cluster:
+--deletion-policy, or else by spec.deletionPolicy of the Cluster:
 
-  drain    every object that was applied is deleted, and then what the hub keeps there
+  delete   every object that was applied is deleted, and then what the hub keeps there
   orphan   the objects stay and belong to nobody; what the hub keeps there goes
-  forget   nothing is sent to the cluster
+  abandon  nothing is sent to the cluster
 
-Drain and orphan need the cluster's answer. One that does not answer is waited for for five
-minutes and then forgotten, with an event that names what stays there. To forget one at once
-that is being removed already, run this with --on-removal forget.
+Delete and orphan need the cluster's answer. One that does not answer is waited for for five
+minutes and then forgotten, with an event that names what stays there. To abandon one at once
+that is being removed already, run this with --deletion-policy abandon.
 
 The credentials that 'skerry cluster join' made go too: the Secret here, and the account there.`,
 		Example: `  skerry cluster remove shop-1
-  skerry cluster remove shop-1 --on-removal drain --wait
-  skerry cluster remove shop-2 --on-removal forget`,
+  skerry cluster remove shop-1 --deletion-policy delete --wait
+  skerry cluster remove shop-2 --deletion-policy abandon`,
 		Args:              factory.OneName,
 		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -64,22 +64,22 @@ The credentials that 'skerry cluster join' made go too: the Secret here, and the
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.OnRemoval, "on-removal", "", "drain, orphan or forget (default: what the Cluster says)")
+	flags.StringVar(&o.DeletionPolicy, "deletion-policy", "", "delete, orphan or abandon (default: what the Cluster says)")
 	flags.BoolVar(&o.Wait, "wait", false, "wait until the Cluster is gone")
 	flags.BoolVarP(&o.Yes, "yes", "y", false, "do not ask before objects are deleted")
-	_ = cmd.RegisterFlagCompletionFunc("on-removal", cobra.FixedCompletions([]string{"drain", "orphan", "forget"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("deletion-policy", cobra.FixedCompletions([]string{"delete", "orphan", "abandon"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// removalPolicies are the words of --on-removal.
-var removalPolicies = map[string]v1alpha1.RemovalPolicy{
-	"drain": v1alpha1.RemovalDrain, "orphan": v1alpha1.RemovalOrphan, "forget": v1alpha1.RemovalForget,
+// deletionPolicies are the words of --deletion-policy.
+var deletionPolicies = map[string]v1alpha1.ClusterDeletionPolicy{
+	"delete": v1alpha1.ClusterDeletionDelete, "orphan": v1alpha1.ClusterDeletionOrphan, "abandon": v1alpha1.ClusterDeletionAbandon,
 }
 
 func runRemove(ctx context.Context, o *RemoveOptions) error {
-	asked, known := removalPolicies[strings.ToLower(o.OnRemoval)]
-	if o.OnRemoval != "" && !known {
-		return factory.Usagef("--on-removal must be drain, orphan or forget")
+	asked, known := deletionPolicies[strings.ToLower(o.DeletionPolicy)]
+	if o.DeletionPolicy != "" && !known {
+		return factory.Usagef("--deletion-policy must be delete, orphan or abandon")
 	}
 	if o.Name == v1alpha1.HubCluster {
 		return factory.Next(factory.Usagef("the cluster %s is the hub's own, and is made again when something is to run there", o.Name),
@@ -95,12 +95,12 @@ func runRemove(ctx context.Context, o *RemoveOptions) error {
 	if err != nil {
 		return err
 	}
-	policy := c.Spec.OnRemoval
+	policy := c.Spec.DeletionPolicy
 	if known {
 		policy = asked
 	}
 	if policy == "" {
-		policy = v1alpha1.RemovalOrphan
+		policy = v1alpha1.ClusterDeletionOrphan
 	}
 	if err := announce(ctx, o, hub, c, policy); err != nil {
 		return err
@@ -131,13 +131,13 @@ func findCluster(ctx context.Context, o *RemoveOptions, hub *factory.Hub) (*v1al
 	}
 	if owner := c.Labels[v1alpha1.OwnerLabel]; owner != "" && c.DeletionTimestamp.IsZero() {
 		return nil, factory.Next(fmt.Errorf("the cluster %s is kept from Git by %s, which would make it again", o.Name, owner),
-			"set spec.onRemoval there if need be, and then delete it in Git")
+			"set spec.deletionPolicy there if need be, and then delete it in Git")
 	}
 	return c, nil
 }
 
 // announce says what is about to happen, and asks before objects are deleted.
-func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.RemovalPolicy) error {
+func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.ClusterDeletionPolicy) error {
 	a := &v1alpha1.Assignment{}
 	if err := hub.Get(ctx, client.ObjectKeyFromObject(c), a); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot read what is assigned to %s: %w", c.Name, err)
@@ -145,7 +145,7 @@ func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alph
 	for _, line := range summary(c, a, policy) {
 		o.IO.Progressf("%s", line)
 	}
-	if policy != v1alpha1.RemovalDrain || o.Yes || !o.IO.CanPrompt() || !c.DeletionTimestamp.IsZero() {
+	if policy != v1alpha1.ClusterDeletionDelete || o.Yes || !o.IO.CanPrompt() || !c.DeletionTimestamp.IsZero() {
 		return nil
 	}
 	yes, err := o.IO.Confirm(ctx, "Delete all of it?")
@@ -159,33 +159,33 @@ func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alph
 }
 
 // summary says what becomes of what stands on a cluster.
-func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.RemovalPolicy) []string {
+func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.ClusterDeletionPolicy) []string {
 	objects := int32(0)
 	for i := range a.Status.Entries {
 		objects += a.Status.Entries[i].Objects.Applied
 	}
 	what := fmt.Sprintf("%d objects of %d kustomizations", objects, len(a.Spec.Entries))
-	fate := map[v1alpha1.RemovalPolicy]string{
-		v1alpha1.RemovalDrain:  "are deleted there, then the hub's inventories, claim and account",
-		v1alpha1.RemovalOrphan: "stay there and belong to nobody; the hub's inventories, claim and account are deleted",
-		v1alpha1.RemovalForget: "stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
+	fate := map[v1alpha1.ClusterDeletionPolicy]string{
+		v1alpha1.ClusterDeletionDelete:  "are deleted there, then the hub's inventories, claim and account",
+		v1alpha1.ClusterDeletionOrphan:  "stay there and belong to nobody; the hub's inventories, claim and account are deleted",
+		v1alpha1.ClusterDeletionAbandon: "stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
 	}[policy]
 	lines := []string{fmt.Sprintf("cluster %s: %s: %s %s", c.Name, strings.ToLower(string(policy)), what, fate)}
-	if reach := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReachableCondition); policy != v1alpha1.RemovalForget && (reach == nil || reach.Status != metav1.ConditionTrue) {
+	if reach := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReachableCondition); policy != v1alpha1.ClusterDeletionAbandon && (reach == nil || reach.Status != metav1.ConditionTrue) {
 		lines = append(lines, "it does not answer: it is waited for for five minutes, and then forgotten")
 	}
 	return lines
 }
 
 // deleteCluster says what is to become of what stands there, and then deletes the Cluster.
-func deleteCluster(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.RemovalPolicy, s *factory.Step) error {
-	if c.Spec.OnRemoval != policy {
-		body, err := json.Marshal(map[string]any{"spec": map[string]any{"onRemoval": policy}})
+func deleteCluster(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.ClusterDeletionPolicy, s *factory.Step) error {
+	if c.Spec.DeletionPolicy != policy {
+		body, err := json.Marshal(map[string]any{"spec": map[string]any{"deletionPolicy": policy}})
 		if err != nil {
 			return fmt.Errorf("cannot encode the change: %w", err)
 		}
 		if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
-			return fmt.Errorf("cannot set onRemoval of cluster %s: %w", c.Name, err)
+			return fmt.Errorf("cannot set deletionPolicy of cluster %s: %w", c.Name, err)
 		}
 	}
 	if !c.DeletionTimestamp.IsZero() {
@@ -219,7 +219,7 @@ func waitForRemoval(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, 
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return factory.Next(fmt.Errorf("the cluster %s is not gone yet: %s", c.Name, stand),
-			"the hub goes on; to leave what stands there as it is, 'skerry cluster remove %s --on-removal forget'; %s", c.Name, diagnose.Hub(late, hub))
+			"the hub goes on; to leave what stands there as it is, 'skerry cluster remove %s --deletion-policy abandon'; %s", c.Name, diagnose.Hub(late, hub))
 	}
 	if err != nil {
 		return err

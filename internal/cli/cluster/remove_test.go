@@ -19,20 +19,20 @@ func TestSummaryOfARemoval(t *testing.T) {
 			{Name: "apps", Objects: v1alpha1.ObjectCounts{Applied: 3}}, {Name: "base", Objects: v1alpha1.ObjectCounts{Applied: 4}},
 		}},
 	}
-	for policy, want := range map[v1alpha1.RemovalPolicy]string{
-		v1alpha1.RemovalDrain:  "cluster shop-1: drain: 7 objects of 2 kustomizations are deleted there, then the hub's inventories, claim and account",
-		v1alpha1.RemovalOrphan: "cluster shop-1: orphan: 7 objects of 2 kustomizations stay there and belong to nobody; the hub's inventories, claim and account are deleted",
-		v1alpha1.RemovalForget: "cluster shop-1: forget: 7 objects of 2 kustomizations stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
+	for policy, want := range map[v1alpha1.ClusterDeletionPolicy]string{
+		v1alpha1.ClusterDeletionDelete:  "cluster shop-1: delete: 7 objects of 2 kustomizations are deleted there, then the hub's inventories, claim and account",
+		v1alpha1.ClusterDeletionOrphan:  "cluster shop-1: orphan: 7 objects of 2 kustomizations stay there and belong to nobody; the hub's inventories, claim and account are deleted",
+		v1alpha1.ClusterDeletionAbandon: "cluster shop-1: abandon: 7 objects of 2 kustomizations stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
 	} {
 		if diff := cmp.Diff(want, strings.Join(summary(c, a, policy), "\n")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", policy, diff)
 		}
 	}
 	c.Status.Conditions = nil
-	if got := summary(c, a, v1alpha1.RemovalDrain); len(got) != 2 || got[1] != "it does not answer: it is waited for for five minutes, and then forgotten" {
+	if got := summary(c, a, v1alpha1.ClusterDeletionDelete); len(got) != 2 || got[1] != "it does not answer: it is waited for for five minutes, and then forgotten" {
 		t.Errorf("unreachable: %q", got)
 	}
-	if got := summary(c, a, v1alpha1.RemovalForget); len(got) != 1 {
+	if got := summary(c, a, v1alpha1.ClusterDeletionAbandon); len(got) != 1 {
 		t.Errorf("unreachable and forgotten: %q", got)
 	}
 }

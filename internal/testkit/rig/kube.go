@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,9 +72,14 @@ func (k *Kube) Resource(kind, namespace string) (dynamic.ResourceInterface, erro
 	return k.Dynamic.Resource(gvr), nil
 }
 
+// aliases are short forms for tests only. The CRDs' own short names differ from these, because Flux
+// has taken "ks" and "gitrepo" on the same cluster.
+var aliases = map[string]string{"ks": "kustomizations.skerry.dev", "gitrepo": "gitrepositories.skerry.dev"}
+
 func (k *Kube) resolve(kind string) (schema.GroupVersionResource, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	kind = cmp.Or(aliases[kind], kind)
 	partial := schema.ParseGroupResource(kind).WithVersion("")
 	gvr, err := k.mapper.ResourceFor(partial)
 	if meta.IsNoMatchError(err) {
