@@ -6,6 +6,7 @@
 # benchmarks is pinned in e2e/controlplane/go.mod.
 CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION  := v2.15.0
+GOVULNCHECK_VERSION    := v1.1.4
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +16,7 @@ MAKEFLAGS += --no-print-directory
 BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOVULNCHECK    := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
 
 MODULE  := github.com/skerry-dev/skerry
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -39,6 +41,8 @@ CONTROLPLANE_SOURCES := $(shell find e2e/controlplane -name '*.go' -not -name '*
 # Limits of one `go test`; a hang shows as a stack trace and not as a cut-off job.
 TEST_TIMEOUT ?= 10m
 E2E_TIMEOUT  ?= 20m
+# How long each target of `make fuzz` runs.
+FUZZ_TIME ?= 20s
 # RUN=<regexp> picks cases of the end-to-end tests.
 RUN ?= .
 # Flags of a benchmark, for example BENCH_FLAGS="--workloads 2x5 --repetitions 1".
@@ -73,6 +77,22 @@ lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
 test: build ## Run all tests: pure, API-server and end-to-end
 	go test -vet=off -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v '^$(MODULE)/e2e')
 	$(MAKE) e2e
+
+.PHONY: unit
+unit: ## Run the tests that need no API server, in under a minute once compiled
+	go test -vet=off -short -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZ_TIME
+	@for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$package"/*_test.go); do \
+			echo "$$package $$target"; go test -vet=off -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) "./$$package"; \
+		done; \
+	done
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## Look up known vulnerabilities that the code can reach (asks the Go vulnerability database)
+	$(GOVULNCHECK) ./...
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: real binaries, API servers and Git servers (RUN=<regexp> picks)
@@ -127,6 +147,10 @@ $(CONTROLLER_GEN):
 $(GOLANGCI_LINT):
 	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION): the first time takes some minutes"
 	$(call install-tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION),$@)
+
+$(GOVULNCHECK):
+	@echo "building govulncheck $(GOVULNCHECK_VERSION)"
+	$(call install-tool,golang.org/x/vuln/cmd/govulncheck,$(GOVULNCHECK_VERSION),$@)
 
 # install-tool builds package $(1) at version $(2) as file $(3). `go install` names the file after
 # the package, so it goes through a folder of its own.

@@ -28,7 +28,8 @@ var suite struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(controlplane.Main(m, controlplane.Options{})) }
 //
-// It runs the tests, stops what they started and removes the files. The options
+// It runs the tests, stops what they started and removes the files. With -short,
+// tests that ask for a cluster are skipped. The options
 // are those of the Shared cluster. Nothing is started before a test asks.
 func Main(m *testing.M, o Options) int {
 	dir, err := os.MkdirTemp("", "skerry-controlplane-")
@@ -88,6 +89,9 @@ func start(t testing.TB, etcd *Etcd, name string, o Options) (*Cluster, error) {
 
 func sharedEtcd(t testing.TB) *Etcd {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs an API server, and -short asks for tests that need none")
+	}
 	suite.Lock()
 	defer suite.Unlock()
 	if suite.dir == "" {
