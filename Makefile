@@ -6,7 +6,7 @@
 # benchmarks is pinned in e2e/controlplane/go.mod.
 CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION  := v2.15.0
-GOVULNCHECK_VERSION    := v1.1.4
+GOVULNCHECK_VERSION    := v1.9.0
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
