@@ -139,7 +139,7 @@ func secret(key, kubeconfig string) *corev1.Secret {
 	}
 }
 
-const kubeconfig = `
+const testKubeconfig = `
 current-context: a
 contexts: [{name: a, context: {cluster: a, user: a}}]
 clusters: [{name: a, cluster: {server: "https://edge-1:6443"}}]
@@ -148,7 +148,7 @@ users: [{name: a, user: {token: t}}]`
 var well = engine.State{Reachable: true, Known: true, Usable: true, UID: "u1", Version: "v1.36.3", LastSeen: time.Unix(9999, 0)}
 
 func TestConnects(t *testing.T) {
-	w := start(t, cluster(), secret("value", kubeconfig))
+	w := start(t, cluster(), secret("value", testKubeconfig))
 	w.reconcile()
 	if got := w.says("Ready"); got != "Unknown Progressing: The cluster is being tried for the first time" {
 		t.Errorf("ready: %s", got)
@@ -182,7 +182,7 @@ func TestSecrets(t *testing.T) {
 	if got := w.says("Ready"); got != "False SecretNotFound: there is no Secret edge-1" {
 		t.Errorf("ready: %s", got)
 	}
-	s := secret("other", kubeconfig)
+	s := secret("other", testKubeconfig)
 	if err := w.client.Create(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestSecrets(t *testing.T) {
 	if w.pool.connects > 0 {
 		t.Error("connected without a kubeconfig")
 	}
-	s.Data = map[string][]byte{"value.yaml": []byte(kubeconfig)}
+	s.Data = map[string][]byte{"value.yaml": []byte(testKubeconfig)}
 	if err := w.client.Update(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("ready: %s", got)
 	}
 	first := w.pool.conn.Fingerprint
-	s.Data = map[string][]byte{"value": []byte(kubeconfig[:len(kubeconfig)-len("{token: t}}]")] + "{token: u}}]")}
+	s.Data = map[string][]byte{"value": []byte(testKubeconfig[:len(testKubeconfig)-len("{token: t}}]")] + "{token: u}}]")}
 	if err := w.client.Update(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestSecrets(t *testing.T) {
 
 func TestNoValueOfAKubeconfigIsSaid(t *testing.T) {
 	token := base64.StdEncoding.EncodeToString([]byte("s3cr3t"))
-	for _, bad := range []string{"{" + token, "[" + token + "]", kubeconfig + "\ntoken: [" + token} {
+	for _, bad := range []string{"{" + token, "[" + token + "]", testKubeconfig + "\ntoken: [" + token} {
 		w := start(t, cluster(), secret("value", bad))
 		w.reconcile()
 		if got := w.says("Ready"); len(got) < 24 || got[:24] != "False InvalidKubeConfig:" || strings.Contains(got, token) {
@@ -276,7 +276,7 @@ func TestRequest(t *testing.T) {
 		c.Annotations = map[string]string{v1alpha1.ReconcileRequestAnnotation: "now"}
 	}
 	t.Run("handled by the next answer", func(t *testing.T) {
-		w := start(t, cluster(asking), secret("value", kubeconfig))
+		w := start(t, cluster(asking), secret("value", testKubeconfig))
 		w.pool.state = well
 		if res := w.reconcile(); res.RequeueAfter != lookEvery || w.pool.verified != 1 {
 			t.Errorf("again in %s, %d probes", res.RequeueAfter, w.pool.verified)
@@ -290,7 +290,7 @@ func TestRequest(t *testing.T) {
 		}
 	})
 	t.Run("handled in time though nobody answers", func(t *testing.T) {
-		w := start(t, cluster(asking), secret("value", kubeconfig))
+		w := start(t, cluster(asking), secret("value", testKubeconfig))
 		w.pool.state = engine.State{Known: true, Reason: "Unreachable", Message: "connection refused"}
 		w.reconcile()
 		w.now = w.now.Add(answerWithin)
@@ -307,7 +307,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestOnlyNewsOfTheConnectionWake(t *testing.T) {
-	w := start(t, cluster(), secret("value", kubeconfig))
+	w := start(t, cluster(), secret("value", testKubeconfig))
 	w.pool.state = well
 	w.reconcile()
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
@@ -326,7 +326,7 @@ func TestOnlyNewsOfTheConnectionWake(t *testing.T) {
 }
 
 func TestStatusIsWrittenWhenItSaysSomethingNew(t *testing.T) {
-	w := start(t, cluster(), secret("value", kubeconfig))
+	w := start(t, cluster(), secret("value", testKubeconfig))
 	w.pool.state = well
 	w.reconcile()
 	before := w.get().ResourceVersion

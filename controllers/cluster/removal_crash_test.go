@@ -72,7 +72,7 @@ func TestRemovalIsKilledAtEachWrite(t *testing.T) {
 }
 
 func killAt(t *testing.T, n int, after, late bool) {
-	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig),
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig),
 		assigned(v1alpha1.AssignmentEntry{Name: "apps"}, v1alpha1.AssignmentEntry{Name: "base"}))
 	e := &edge{t: t, w: w, late: late}
 	w.pool.state = well

@@ -104,7 +104,7 @@ func (w *world) told() string {
 }
 
 func TestTheFinalizerComesBeforeTheConnection(t *testing.T) {
-	w := start(t, cluster(), secret("value", kubeconfig))
+	w := start(t, cluster(), secret("value", testKubeconfig))
 	w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
 		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("clusters").GroupResource(), key.Name, nil)
 	}
@@ -122,7 +122,7 @@ func TestTheFinalizerComesBeforeTheConnection(t *testing.T) {
 func TestRemovalStepByStep(t *testing.T) {
 	for policy, want := range map[v1alpha1.ClusterDeletionPolicy]string{"": "Orphan", v1alpha1.ClusterDeletionOrphan: "Orphan", v1alpha1.ClusterDeletionDelete: "Delete"} {
 		t.Run(string(policy), func(t *testing.T) {
-			w := start(t, cluster(deleted(policy)), secret("value", kubeconfig),
+			w := start(t, cluster(deleted(policy)), secret("value", testKubeconfig),
 				assigned(v1alpha1.AssignmentEntry{Name: "apps", Suspend: true}, v1alpha1.AssignmentEntry{Name: "base", Remove: true, DeletionPolicy: "Delete"}))
 			w.pool.state = well
 			w.reconcile()
@@ -177,7 +177,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		"being tried":  {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 			w.pool.state = state
 			if res := w.reconcile(); res.RequeueAfter != 5*time.Minute {
 				t.Errorf("again in %s", res.RequeueAfter)
@@ -199,7 +199,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		})
 	}
 	t.Run("one that has answered meanwhile", func(t *testing.T) {
-		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig))
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig))
 		w.pool.state = unreachable
 		w.pool.state.LastSeen = time.Unix(10200, 0)
 		w.now = time.Unix(10300, 0)
@@ -251,7 +251,7 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 			if tt.change != nil {
 				changes = append(changes, tt.change)
 			}
-			w := start(t, cluster(changes...), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w := start(t, cluster(changes...), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 			w.pool.state = tt.state
 			w.reconcile()
 			if !w.gone() {
@@ -271,7 +271,7 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 }
 
 func TestForgetReleasesAtOnce(t *testing.T) {
-	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = engine.State{Known: true, Reason: "Unreachable", UID: "u1"}
 	w.reconcile()
 	c := w.get()
@@ -293,7 +293,7 @@ func TestForgetReleasesAtOnce(t *testing.T) {
 func TestALinkThatDropsAtTheLastStepIsNoEnd(t *testing.T) {
 	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), func(c *v1alpha1.Cluster) {
 		c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
-	}), secret("value", kubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	}), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = engine.State{Known: true, Reason: v1alpha1.UnreachableReason, UID: "u1"}
 	w.reconcile()
 	if w.gone() {

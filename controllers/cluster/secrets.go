@@ -15,8 +15,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/report"
-	"github.com/skerry-dev/skerry/internal/target"
 )
 
 // defaultKeys are where a kubeconfig is looked for in a Secret when no key is named.
@@ -89,7 +89,7 @@ func (s secrets) parse(ctx context.Context, name types.NamespacedName, key strin
 	p := parsed{secret: name, key: key, version: version(secret)}
 	data, err := pick(secret, key)
 	if err == nil {
-		p.config, p.fingerprint, err = target.ParseKubeconfig(data)
+		p.config, p.fingerprint, err = kubeconfig.Parse(data)
 	}
 	if err != nil {
 		p.err = &report.Stalled{Reason: v1alpha1.InvalidKubeConfigReason, Err: err}

@@ -17,8 +17,8 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/object"
-	"github.com/skerry-dev/skerry/internal/target"
 	"github.com/skerry-dev/skerry/internal/testkit/manifests"
 )
 
@@ -65,9 +65,9 @@ func (h *hub) Get(_ context.Context, digest string) (*object.Bundle, error) {
 
 func key(name string) engine.Key { return engine.Key{Namespace: "fleet", Name: name} }
 
-func (h *hub) connect(name string, kubeconfig []byte) {
+func (h *hub) connect(name string, data []byte) {
 	h.t.Helper()
-	cfg, fingerprint, err := target.ParseKubeconfig(kubeconfig)
+	cfg, fingerprint, err := kubeconfig.Parse(data)
 	if err != nil {
 		h.t.Fatal(err)
 	}

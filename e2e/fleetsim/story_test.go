@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/target"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -258,7 +258,7 @@ func send(t testing.TB, c *http.Client, host string, s step) (int, []byte) {
 
 func edgeConfig(t testing.TB, e *Edge) *rest.Config {
 	t.Helper()
-	cfg, _, err := target.ParseKubeconfig(e.Kubeconfig())
+	cfg, _, err := kubeconfig.Parse(e.Kubeconfig())
 	if err != nil {
 		t.Fatal(err)
 	}

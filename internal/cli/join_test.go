@@ -17,7 +17,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/target"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -58,7 +58,7 @@ func storedKubeconfig(t *testing.T, hub client.Client, name string) *rest.Config
 	if err := hub.Get(t.Context(), client.ObjectKey{Namespace: "skerry-system", Name: name + "-kubeconfig"}, secret); err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := target.ParseKubeconfig(secret.Data["value"])
+	cfg, _, err := kubeconfig.Parse(secret.Data["value"])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
-	"github.com/skerry-dev/skerry/internal/target"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 )
 
 func TestParse(t *testing.T) {
@@ -146,7 +146,7 @@ func TestTokenKubeconfigIsTheLeast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := target.ParseKubeconfig(data)
+	cfg, _, err := kubeconfig.Parse(data)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/preflight"
-	"github.com/skerry-dev/skerry/internal/target"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 )
 
 // tokenKubeconfig is the least that reaches the edge: its address, its authority and a token.
@@ -28,7 +28,7 @@ func (e *edge) tokenKubeconfig(ctx context.Context, token, handedOut []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	if cfg, _, err := target.ParseKubeconfig(data); err == nil {
+	if cfg, _, err := kubeconfig.Parse(data); err == nil {
 		if _, err := preflight.Version(ctx, cfg); err == nil {
 			return data, nil
 		}
@@ -83,7 +83,7 @@ func (e *edge) kubeconfig(user *clientcmdapi.AuthInfo, authority []byte) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the hub's kubeconfig: %w", err)
 	}
-	if _, _, err := target.ParseKubeconfig(data); err != nil {
+	if _, _, err := kubeconfig.Parse(data); err != nil {
 		return nil, fmt.Errorf("the hub would not accept this cluster: %w", err)
 	}
 	return data, nil

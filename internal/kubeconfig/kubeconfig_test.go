@@ -1,4 +1,4 @@
-package target
+package kubeconfig
 
 import (
 	"crypto/ecdsa"
@@ -101,7 +101,7 @@ func TestParseKubeconfig(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cfg, print, err := ParseKubeconfig([]byte(tt.in))
+			cfg, print, err := Parse([]byte(tt.in))
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -129,7 +129,7 @@ func TestParseKubeconfig(t *testing.T) {
 
 func TestParseKubeconfigKeepsWhatCounts(t *testing.T) {
 	cert, key := pair(t)
-	cfg, _, err := ParseKubeconfig([]byte(config(
+	cfg, _, err := Parse([]byte(config(
 		fmt.Sprintf(`{server: "https://e:1/path", certificate-authority-data: %s, tls-server-name: x, disable-compression: true}`, cert),
 		fmt.Sprintf(`{client-certificate-data: %s, client-key-data: %s, token: t}`, cert, key))))
 	if err != nil {
@@ -149,7 +149,7 @@ func TestParseKubeconfigKeepsWhatCounts(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	parse := func(cluster, user string) string {
 		t.Helper()
-		_, print, err := ParseKubeconfig([]byte(config(cluster, user)))
+		_, print, err := Parse([]byte(config(cluster, user)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func FuzzParseKubeconfig(f *testing.F) {
 	f.Add([]byte(config(goodCluster, goodUser)))
 	f.Add([]byte(laughs()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, _, err := ParseKubeconfig(data)
+		cfg, _, err := Parse(data)
 		if err != nil {
 			return
 		}

@@ -1,4 +1,4 @@
-package target
+package kubeconfig
 
 import (
 	"crypto/sha256"
@@ -21,10 +21,10 @@ const MaxKubeconfigSize = 256 << 10
 
 const notAllowed = "is not allowed"
 
-// ParseKubeconfig reads the cluster and user that current-context leads to. Everything must be
+// Parse reads the cluster and user that current-context leads to. Everything must be
 // inline: data, not paths. The fingerprint is a hex digest that changes with the address or the
 // credentials; it does not reveal them. Every error is a *FieldError.
-func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
+func Parse(data []byte) (*rest.Config, string, error) {
 	file, err := decode(data)
 	if err != nil {
 		return nil, "", err
