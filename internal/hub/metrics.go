@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientmetrics "k8s.io/client-go/tools/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/skerry-dev/skerry/internal/build"
@@ -32,7 +33,7 @@ type metrics struct {
 	registered []prometheus.Collector
 }
 
-func newMetrics(renders *build.Cache) *metrics {
+func newMetrics(renders *build.Cache, objects client.Reader) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "skerry", Name: name, Help: help})
 	}
@@ -52,6 +53,7 @@ func newMetrics(renders *build.Cache) *metrics {
 		},
 	}
 	all := []prometheus.Collector{
+		collector{objects},
 		m.clusters,
 		ofRenders("renders_total", "Directories rendered with kustomize.", func(s build.Stats) uint64 { return s.Renders }),
 		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s build.Stats) uint64 { return s.Hits }),

@@ -136,7 +136,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		return nil, errors.Join(err, p.bundles.Close())
 	}
 	p.reader = p.mgr.GetCache()
-	p.metrics = newMetrics(p.renders)
+	p.metrics = newMetrics(p.renders, p.reader)
 	p.pool = engine.NewPool(engine.PoolOptions{
 		Hub: p.hubID, HubUID: uid, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange: func(key engine.Key) {

@@ -78,3 +78,20 @@ func put(a *txtar.Archive, name, text string) {
 		a.Files[i].Data = []byte(text)
 	}
 }
+
+// File compares a text with a file that is generated into the repository.
+func File(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is not as generated; go test -update writes it (-want +got):\n%s", path, diff)
+	}
+}
