@@ -3,7 +3,6 @@
 package health
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,11 +43,24 @@ func (p Phase) String() string {
 	return "unknown"
 }
 
+// Outcome is how a Job ended.
+type Outcome string
+
+// Outcomes.
+const (
+	Completed Outcome = "Complete"
+	Aborted   Outcome = "Failed"
+)
+
 // Status is the health of one object.
 type Status struct {
 	Phase Phase
 	// Message is one line, without control characters, at most messageLimit bytes.
 	Message string
+	// Class names the StorageClass that a claim waits for, where that is all that it waits for.
+	Class string
+	// Finished is the outcome of a Job that Kubernetes removes some time after its end.
+	Finished Outcome
 }
 
 const messageLimit = 200
@@ -86,15 +98,39 @@ func HasStatus(gk schema.GroupKind) bool { return !statusless[gk] }
 
 // Of returns the health of an object.
 func Of(u *unstructured.Unstructured) Status {
-	if u.GetDeletionTimestamp() != nil {
-		return Status{Phase: Terminating, Message: "is being deleted"}
+	s := guarded(u)
+	if u.GetDeletionTimestamp() == nil {
+		return s
 	}
-	if statusless[u.GroupVersionKind().GroupKind()] {
+	deleting := Deleting(u.GetFinalizers())
+	deleting.Finished = s.Finished
+	return deleting
+}
+
+// guarded keeps a panic to the one object that caused it: libraries that read objects assert types, and
+// a cluster may show what no API server would store.
+func guarded(u *unstructured.Unstructured) (s Status) {
+	defer func() {
+		if r := recover(); r != nil {
+			s = progress("its status cannot be read: %v", r)
+		}
+	}()
+	return of(u)
+}
+
+func of(u *unstructured.Unstructured) Status {
+	gk := u.GroupVersionKind().GroupKind()
+	if statusless[gk] {
 		return Status{Phase: Current}
+	}
+	if rule := rules[gk]; rule != nil {
+		if s, ok := rule(u); ok {
+			return s
+		}
 	}
 	res, err := status.Compute(u)
 	if err != nil {
-		return Status{Phase: InProgress, Message: Clean(fmt.Sprintf("status cannot be read: %v", err))}
+		return progress("its status cannot be read: %v", err)
 	}
 	switch res.Status {
 	case status.CurrentStatus:

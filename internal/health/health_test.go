@@ -43,26 +43,31 @@ status: {observedGeneration: 2, conditions: [{type: Ready, status: "True"}]}`, S
 		{"a definition waits to be established", `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: x}`, Status{Phase: InProgress, Message: "Install in progress"}},
+metadata: {name: x}`, Status{Phase: InProgress, Message: "is not established yet"}},
 		{"what is being deleted is terminating", `
 apiVersion: v1
 kind: ConfigMap
 metadata: {deletionTimestamp: "2026-01-01T00:00:00Z"}`, Status{Phase: Terminating, Message: "is being deleted"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			data, err := yaml.YAMLToJSON([]byte(tc.object))
-			if err != nil {
-				t.Fatal(err)
-			}
-			u := &unstructured.Unstructured{}
-			if err := u.UnmarshalJSON(data); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, Of(u)); diff != "" {
+			if diff := cmp.Diff(tc.want, Of(parse(t, tc.object))); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
+}
+
+func parse(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(data); err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func TestClean(t *testing.T) {
