@@ -23,7 +23,7 @@ func explain(c *closure, err error) *Error {
 	}
 	message := oneLine(err.Error())
 	if m := registeredTwice.FindStringSubmatch(message); m != nil {
-		return c.twice(parseKustomizeID(m[1]))
+		return c.twice(&object.DuplicateError{ID: parseKustomizeID(m[1])})
 	}
 	if strings.Contains(message, "namespace transformation produces ID conflict") {
 		return c.collision()
@@ -243,8 +243,9 @@ func parseKustomizeID(s string) object.ID {
 }
 
 // twice returns the error of an object that is there twice.
-func (c *closure) twice(id object.ID) *Error {
-	err := errorf(DuplicateObject, "%s is there twice", id)
+func (c *closure) twice(e *object.DuplicateError) *Error {
+	id := e.ID
+	err := errorf(DuplicateObject, "%s", e)
 	places := c.find(id.Kind, id.Name)
 	if len(places) > 0 {
 		last := places[len(places)-1]
@@ -252,6 +253,9 @@ func (c *closure) twice(id object.ID) *Error {
 	}
 	if len(places) > 1 {
 		err.Message = fmt.Sprintf("%s is also in %s line %d", id, places[0].path, places[0].line)
+		if e.Namespaces {
+			err.Message += ": the kind has no namespaces, so metadata.namespace does not make two objects of it"
+		}
 	}
 	return err
 }

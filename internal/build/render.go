@@ -77,7 +77,10 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 	// Once here and not for each set of variables; and here it is known where the objects come from.
 	bundle, err := object.NewBundle(r.objects)
 	if twice, ok := errors.AsType[*object.DuplicateError](err); ok {
-		return nil, c.twice(twice.ID)
+		return nil, c.twice(twice)
+	}
+	if err != nil {
+		return nil, errorf(InvalidObject, "%s", err)
 	}
 	r.objects = bundle.Objects
 	return r, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -64,14 +66,31 @@ type bundle struct {
 	digest  string
 	objects []object.Object
 	index   map[object.ID]*object.Object
+	// bare holds the IDs of custom resources that name a namespace, without it.
+	bare map[object.ID]bool
 }
 
 func newBundle(digest string, objects []object.Object) bundle {
 	b := bundle{digest: digest, objects: objects, index: make(map[object.ID]*object.Object, len(objects))}
 	for i := range objects {
-		b.index[objects[i].ID] = &objects[i]
+		id := objects[i].ID
+		b.index[id] = &objects[i]
+		if id.Namespace == "" || !strings.Contains(id.Group, ".") {
+			continue
+		}
+		if b.bare == nil {
+			b.bare = map[object.ID]bool{}
+		}
+		id.Namespace = ""
+		b.bare[id] = true
 	}
 	return b
+}
+
+// desires says whether an object of the cluster is in the bundle. An object without a namespace is of a
+// kind that has none, so that a namespace in a bundle which no pass has settled yet means nothing.
+func (b bundle) desires(id object.ID) bool {
+	return b.index[id] != nil || id.Namespace == "" && b.bare[id]
 }
 
 func newEntry(hub string, key Key, name string) *entry {
@@ -162,7 +181,7 @@ func (en *entry) wants(now time.Time) bool {
 // standIn says whether the good bundle must stand in for the assigned one: that one waits for a
 // dependency, or the guard has refused it and nobody has lifted that since.
 func (en *entry) standIn() bool {
-	return en.blocked != "" || !en.fresh && (en.reason == v1alpha1.EmptyBuildReason || en.reason == v1alpha1.PruneLimitExceededReason)
+	return en.blocked != "" || !en.fresh && (en.reason == v1alpha1.EmptyBuildReason || en.reason == v1alpha1.PruneLimitExceededReason || en.reason == v1alpha1.DuplicateObjectReason)
 }
 
 // canStandIn says whether there is a good bundle other than the assigned one.
@@ -315,18 +334,13 @@ func (en *entry) concerns(seen apply.Seen) bool {
 
 // claimedByOthers says of an object whether another entry on the cluster desires it.
 func (e *Engine) claimedByOthers(en *entry) func(object.ID) bool {
-	var others []map[object.ID]*object.Object
+	var others []bundle
 	for _, name := range e.order {
 		if other := e.entries[name]; other != en && !other.spec.Remove {
-			others = append(others, other.desired.index)
+			others = append(others, other.desired)
 		}
 	}
 	return func(id object.ID) bool {
-		for _, index := range others {
-			if index[id] != nil {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(others, func(b bundle) bool { return b.desires(id) })
 	}
 }

@@ -114,9 +114,12 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 }
 
 // mapping returns where an object lives. A kind that was unknown when the pass began may have come
-// with the stage before.
+// with the stage before. Of one whose scope was unknown then, the next pass settles the ID first.
 func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, error) {
 	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
+	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && !(known && m.Namespaced) {
+		return apply.Mapping{}, &apply.KindNotFoundError{GVK: gvk}
+	}
 	m, err := p.client.Mapping(ctx, gvk)
 	if err == nil {
 		p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
 )
 
 // observe finds out where each kind lives and waits until what was applied before is in sight. A
@@ -52,8 +53,7 @@ func (p *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
-	p.out.desired = p.identify(p.desired)
-	return nil
+	return p.settle()
 }
 
 // sightTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
@@ -135,22 +135,35 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 	return err
 }
 
-// identify strikes the namespace off objects of cluster-scoped kinds: a manifest or a namespace
-// override may name one, the cluster does not keep it.
-func (p *pass) identify(desired []object.Object) []object.Object {
-	var out []object.Object
-	for i, o := range desired {
-		m, ok := p.mappings[schema.GroupKind{Group: o.Group, Kind: o.Kind}]
-		if !ok || m.Namespaced || o.Namespace == "" {
-			continue
-		}
-		if out == nil {
-			out = slices.Clone(desired)
-		}
-		out[i].Namespace = ""
+// settle brings what is desired and what is recorded under the IDs that the cluster gives. What is
+// recorded under another one, by an earlier version, is recorded under the right one as well; the plan
+// forgets the wrong one, of which there is no object.
+func (p *pass) settle() error {
+	scopes := p.scopes()
+	desired, unsettled, err := object.Bundle{Objects: p.desired}.Settle(scopes)
+	if twice, ok := errors.AsType[*object.DuplicateError](err); ok {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateObjectReason, Message: twice.Error()}
+		return nil
 	}
-	if out == nil {
-		return desired
+	if err != nil {
+		return err
 	}
-	return out
+	p.out.desired, p.unsettled = desired.Objects, unsettled
+	p.inventory, p.moved = p.inventory.Settle(scopes)
+	return nil
+}
+
+// scopes asks the cluster first, for that is where requests go, and then the bundle.
+func (p *pass) scopes() object.Scopes {
+	defined := object.BundleScopes(p.desired)
+	return func(group, kind string) object.Scope {
+		m, ok := p.mappings[schema.GroupKind{Group: group, Kind: kind}]
+		switch {
+		case !ok:
+			return defined(group, kind)
+		case m.Namespaced:
+			return object.ScopeNamespaced
+		}
+		return object.ScopeCluster
+	}
 }

@@ -86,6 +86,10 @@ type pass struct {
 	missing  map[schema.GroupKind]bool   // not found
 	gone     map[schema.GroupKind]bool   // of those, certain to be gone
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
+	// unsettled objects are neither recorded nor applied: their ID may change once their kind is known.
+	unsettled map[object.ID]bool
+	// moved says that the inventory has IDs which are not recorded on the cluster yet.
+	moved bool
 
 	mu sync.Mutex // guards out and record while objects are applied side by side
 
@@ -129,6 +133,9 @@ func (p *pass) do(ctx, timed context.Context) error {
 		}
 		return err
 	}
+	if p.out.refusal.Reason != "" {
+		return nil
+	}
 	todo := plan.Make(plan.Input{
 		Desired: p.out.desired, Recorded: p.inventory, Live: p.live.owned(p.owner), Claimed: p.claimed,
 		Options: plan.Options{
@@ -153,11 +160,13 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	var applying []object.Object
 	for _, stage := range todo.Stages {
 		for _, a := range stage {
-			applying = append(applying, a.Object)
+			if !p.unsettled[a.ID] {
+				applying = append(applying, a.Object)
+			}
 		}
 	}
 	ahead, changed := p.inventory.Ahead(applying)
-	if !changed {
+	if !changed && !p.moved {
 		return nil
 	}
 	if err := p.store.Save(ctx, ahead); err != nil {

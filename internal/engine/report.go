@@ -36,6 +36,8 @@ func verdict(o outcome) (reason, message string) {
 	case o.refusal.Reason == v1alpha1.EmptyBuildReason, o.refusal.Reason == v1alpha1.PruneLimitExceededReason:
 		return o.refusal.Reason, fmt.Sprintf("%s; if that is meant, annotate the Kustomization with %s=%s",
 			o.refusal.Message, v1alpha1.AllowPruneAnnotation, o.job.entry.Revision)
+	case o.refusal.Reason != "":
+		return o.refusal.Reason, o.refusal.Message
 	case len(o.failures) > 0:
 		return failed(o)
 	}

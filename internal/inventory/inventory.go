@@ -71,6 +71,25 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 	return ahead, ahead != inv
 }
 
+// Settle returns the inventory with every object under the ID that the cluster gives it, beside the one
+// under which it was recorded, and whether that adds any. Both stay until a plan has seen that there is
+// no object under the old one: shards are written one after the other, and an object that moved from one
+// to another must be in either of them at any time.
+func (inv *Inventory) Settle(scopes object.Scopes) (*Inventory, bool) {
+	settled := inv
+	for id, record := range inv.Objects {
+		is, _ := scopes.Settle(id)
+		if _, known := settled.Objects[is]; known {
+			continue
+		}
+		if settled == inv {
+			settled = inv.Clone()
+		}
+		settled.Objects[is] = record
+	}
+	return settled, settled != inv
+}
+
 // Equal says whether two inventories record the same.
 func (inv *Inventory) Equal(other *Inventory) bool {
 	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle &&

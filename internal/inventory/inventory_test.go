@@ -151,3 +151,19 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestSettleKeepsBothIDs(t *testing.T) {
+	old := object.ID{Group: "example.com", Kind: "Widget", Namespace: "a", Name: "w"}
+	settled := object.ID{Group: "example.com", Kind: "Widget", Name: "w"}
+	scopes := object.Scopes(func(string, string) object.Scope { return object.ScopeCluster })
+	inv := New("apps")
+	inv.Objects[old] = Record{UID: "1", Digest: "d"}
+	got, moved := inv.Settle(scopes)
+	if !moved || got.Objects[old].UID != "1" || got.Objects[settled].UID != "1" || len(inv.Objects) != 1 {
+		t.Errorf("got %v, %v from %v", got.Objects, moved, inv.Objects)
+	}
+	got.Objects[settled] = Record{UID: "2"}
+	if again, moved := got.Settle(scopes); moved || again.Objects[settled].UID != "2" {
+		t.Errorf("once more: %v, %v", again.Objects, moved)
+	}
+}

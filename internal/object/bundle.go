@@ -13,21 +13,74 @@ import (
 type Bundle struct{ Objects []Object }
 
 // DuplicateError says that two objects of one bundle have the same ID.
-type DuplicateError struct{ ID ID }
+type DuplicateError struct {
+	ID ID
+	// Namespaces says that they name different namespaces, and their kind has none.
+	Namespaces bool
+}
 
-func (e *DuplicateError) Error() string { return fmt.Sprintf("%s is there twice", e.ID) }
+func (e *DuplicateError) Error() string {
+	if e.Namespaces {
+		return fmt.Sprintf("%s is there twice: the kind has no namespaces, so metadata.namespace does not make two objects of it", e.ID)
+	}
+	return fmt.Sprintf("%s is there twice", e.ID)
+}
 
-// NewBundle returns the bundle of the objects, sorted by Order. It returns a *DuplicateError when an
-// ID is there twice.
+// NewBundle returns the bundle of the objects, sorted by Order. An object whose kind is known to have no
+// namespace, by being Kubernetes' own or by a definition among the objects, loses its namespace. It
+// returns a *DuplicateError when an ID is there twice.
 func NewBundle(objects []Object) (Bundle, error) {
 	b := Bundle{Objects: slices.Clone(objects)}
+	scopes := BundleScopes(objects)
+	stripped := map[ID]bool{}
+	for i, o := range b.Objects {
+		if o.Namespace == "" || scopes(o.Group, o.Kind) != ScopeCluster {
+			continue
+		}
+		o, err := o.withoutNamespace()
+		if err != nil {
+			return Bundle{}, err
+		}
+		b.Objects[i], stripped[o.ID] = o, true
+	}
 	slices.SortFunc(b.Objects, func(x, y Object) int { return Order(x.ID, y.ID) })
+	return b, b.duplicate(stripped)
+}
+
+// Settle returns the objects with the IDs under which the cluster keeps them, and those whose ID is not
+// certain: of an unknown kind, or without the namespace that their kind asks for. Bodies stay as they
+// are. It returns a *DuplicateError when two objects are the same to the cluster.
+func (b Bundle) Settle(scopes Scopes) (Bundle, map[ID]bool, error) {
+	out := b
+	open, stripped := map[ID]bool{}, map[ID]bool{}
+	for i, o := range b.Objects {
+		id, certain := scopes.Settle(o.ID)
+		if !certain {
+			open[id] = true
+		}
+		if id == o.ID {
+			continue
+		}
+		if len(stripped) == 0 {
+			out.Objects = slices.Clone(b.Objects)
+		}
+		out.Objects[i].ID, stripped[id] = id, true
+	}
+	if len(stripped) == 0 {
+		return b, open, nil
+	}
+	slices.SortFunc(out.Objects, func(x, y Object) int { return Order(x.ID, y.ID) })
+	return out, open, out.duplicate(stripped)
+}
+
+// duplicate returns a *DuplicateError when an ID of the sorted objects is there twice.
+func (b Bundle) duplicate(stripped map[ID]bool) error {
 	for i := 1; i < len(b.Objects); i++ {
-		if b.Objects[i-1].ID == b.Objects[i].ID {
-			return Bundle{}, &DuplicateError{ID: b.Objects[i].ID}
+		if id := b.Objects[i].ID; b.Objects[i-1].ID == id {
+			return &DuplicateError{ID: id, Namespaces: stripped[id]}
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // Size is the length of what Encode returns, in bytes.
