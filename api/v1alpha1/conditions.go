@@ -22,6 +22,9 @@ const (
 	ProgressingReason = "Progressing"
 	SuspendedReason   = "Suspended"
 	FailedReason      = "Failed"
+	// TornDownReason says that a Kustomization or Cluster went with its namespace, its kind or the hub:
+	// what it has on clusters stays there, and is taken up again by one of its name.
+	TornDownReason = "TornDown"
 )
 
 // Reasons of a GitRepository.

@@ -36,6 +36,8 @@ type Options struct {
 	Now   func() time.Time
 	// Share says which Clusters this process works on; nil for all.
 	Share Share
+	// TearDown tells a Cluster that goes with the hub from one that is removed.
+	TearDown hubside.TearDown
 	// Patience is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
 	Patience time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
@@ -65,6 +67,9 @@ type request struct {
 func New(o Options) *Reconciler {
 	if o.Connected == nil {
 		o.Connected = func(engine.Key) {}
+	}
+	if o.TearDown == nil {
+		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
 	}
 	if o.Patience == 0 {
 		o.Patience = patience

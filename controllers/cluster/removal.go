@@ -53,6 +53,14 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		r.gone(key)
 		return reconcile.Result{}, nil
 	}
+	why, err := r.TearDown(ctx, hubside.Subject{Namespace: c.Namespace, Plural: "clusters", Created: c.CreationTimestamp.Time})
+	if err != nil {
+		hubside.Record(r.Recorder, c, "Remove", []report.Event{hubside.InDoubt(err)})
+		return reconcile.Result{}, err
+	}
+	if why != "" {
+		return r.letGo(ctx, key, c, why)
+	}
 	m, err := r.observeRemoval(ctx, key, c)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -78,6 +86,19 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		return reconcile.Result{RequeueAfter: patience}, r.say(ctx, m, false, fmt.Sprintf("%s: waits for %s", m.policy(), few(left)))
 	}
 	return r.retire(ctx, m)
+}
+
+// letGo releases a Cluster that goes with its namespace, its kind or the hub. Nothing is sent to the
+// cluster: objects, inventories and the claim stay for the hub that is set up next.
+func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Cluster, why string) (reconcile.Result, error) {
+	r.gone(key)
+	after := c.DeepCopy()
+	controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
+	if err := r.patchFinalizers(ctx, after); err != nil {
+		return hubside.Again(err)
+	}
+	hubside.Record(r.Recorder, c, "Remove", []report.Event{hubside.TornDown(why)})
+	return reconcile.Result{}, nil
 }
 
 // addFinalizer makes sure that a Cluster does not go before what is put on its cluster is dealt with.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/report"
@@ -32,8 +33,10 @@ type decision struct {
 	createHub bool
 	// silent says that there is nothing to report: a watch is about to tell more.
 	silent bool
-	// released says that nothing of it is left anywhere.
+	// released says that nothing of it is left anywhere, or that what is left is left on purpose.
 	released bool
+	// tornDown says why the deletion is no decision about the clusters; "" when it is one.
+	tornDown string
 	// retry asks for another try after the report.
 	retry error
 }
@@ -57,7 +60,7 @@ type leaver struct {
 func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error) {
 	switch {
 	case !o.ks.DeletionTimestamp.IsZero():
-		return decideDeletion(o), nil
+		return r.decideDeletion(ctx, o)
 	case o.ks.Spec.Suspend:
 		return decideSuspended(o), nil
 	}
@@ -198,9 +201,22 @@ func decideSuspended(o *observed) *decision {
 }
 
 // decideDeletion takes the Kustomization from every cluster. One that is suspended leaves its
-// objects where they are, as in Flux.
-func decideDeletion(o *observed) *decision {
-	d := &decision{leaving: leavers(o, nil)}
+// objects where they are, as in Flux; one that goes with its namespace, its kind or the hub leaves
+// everything as it is, its entries included.
+func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision, error) {
+	d := &decision{leaving: leavers(o, nil), released: true}
+	if len(d.leaving) == 0 {
+		return d, nil
+	}
+	var err error
+	if d.tornDown, err = r.TearDown(ctx, subject(o.key.Namespace, o.ks.CreationTimestamp.Time)); err != nil {
+		hubside.Record(r.Recorder, o.ks, "Reconcile", []report.Event{hubside.InDoubt(err)})
+		return nil, err
+	}
+	if d.tornDown != "" {
+		d.leaving = nil
+		return d, nil
+	}
 	if o.ks.Spec.Suspend {
 		for i := range d.leaving {
 			if want := d.leaving[i].want; want != nil {
@@ -208,11 +224,14 @@ func decideDeletion(o *observed) *decision {
 			}
 		}
 	}
-	d.released = true
 	for _, l := range d.leaving {
 		d.released = d.released && l.want == nil
 	}
-	return d
+	return d, nil
+}
+
+func subject(namespace string, created time.Time) hubside.Subject {
+	return hubside.Subject{Namespace: namespace, Plural: "kustomizations", Created: created}
 }
 
 // leavers are the clusters with an entry that are not among the targets. A Cluster that is gone takes

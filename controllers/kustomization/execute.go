@@ -3,14 +3,18 @@ package kustomization
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/report"
 )
 
 // execute writes what was decided.
@@ -77,7 +81,9 @@ func (r *Reconciler) createHub(ctx context.Context, namespace string) error {
 }
 
 // sweep takes away the entries of a Kustomization that is gone. That happens when its finalizer was
-// removed by hand, which says that its objects are to be left alone.
+// removed by hand, which says that its objects are to be left alone. Entries that are left of one that
+// went with its namespace, its kind or the hub stay, so that the clusters are kept as they are until a
+// Kustomization of the name is back, or the Cluster is removed.
 func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error {
 	r.forget(key)
 	o := &observed{key: key, ks: &v1alpha1.Kustomization{}}
@@ -85,5 +91,48 @@ func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error 
 		return err
 	}
 	o.ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
-	return r.execute(ctx, o, &decision{leaving: leavers(o, nil)})
+	leaving := leavers(o, nil)
+	if len(leaving) == 0 {
+		return nil
+	}
+	why, err := r.TearDown(ctx, subject(key.Namespace, oldest(o)))
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		r.leave(ctx, o, leaving, why)
+		return nil
+	}
+	return r.execute(ctx, o, &decision{leaving: leaving})
+}
+
+// oldest returns when the first of the entries was assigned; the zero time when one does not say so.
+func oldest(o *observed) time.Time {
+	var first time.Time
+	for _, have := range o.assigned {
+		switch {
+		case have.entry == nil:
+		case have.entry.AssignedAt == nil:
+			return time.Time{}
+		case first.IsZero() || have.entry.AssignedAt.Time.Before(first):
+			first = have.entry.AssignedAt.Time
+		}
+	}
+	return first
+}
+
+// leave tells once of entries that stay without their Kustomization.
+func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []leaver, why string) {
+	r.mu.Lock()
+	_, told := r.left[o.key]
+	r.left[o.key] = struct{}{}
+	r.mu.Unlock()
+	if told {
+		return
+	}
+	log.FromContext(ctx).Info("entries of a Kustomization that is gone are left as they are", "why", why)
+	for _, l := range leaving {
+		hubside.Record(r.Recorder, o.byName[l.cluster], "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.TornDownReason, Message: fmt.Sprintf(
+			"The Kustomization %s is gone, and %s: what it has on this cluster is kept until a Kustomization of the name is back or the Cluster is removed", o.key.Name, why)}})
+	}
 }

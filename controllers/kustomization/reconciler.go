@@ -8,6 +8,7 @@ package kustomization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -41,7 +42,10 @@ type Options struct {
 	Build func(context.Context, *tree.Tree, build.Options) (*build.Result, error)
 	// Bundles keeps what was rendered.
 	Bundles Bundles
-	Now     func() time.Time
+	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
+	// nothing is ever torn down.
+	TearDown hubside.TearDown
+	Now      func() time.Time
 }
 
 // Bundles is a store of rendered bundles by digest.
@@ -63,11 +67,15 @@ type Reconciler struct {
 
 	mu    sync.Mutex
 	memos map[types.NamespacedName]*memo
+	left  map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and told of
 }
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if o.TearDown == nil {
+		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
+	}
+	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
 }
@@ -84,10 +92,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, fmt.Errorf("cannot read Kustomization: %w", err)
 	}
 	o, err := r.observe(ctx, before)
+	if errors.Is(err, errTornDown) {
+		return reconcile.Result{}, nil // it is about to go, and changes nothing on its way
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	d, err := r.decide(ctx, o)
+	if errors.Is(err, errTornDown) {
+		return reconcile.Result{}, nil
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -109,6 +123,9 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 	said := report.Kustomization(d.facts(o, r.Now()))
 	after := before.DeepCopy()
 	after.Status = said.Status
+	if d.tornDown != "" {
+		hubside.Record(r.Recorder, after, "Reconcile", []report.Event{hubside.TornDown(d.tornDown)})
+	}
 	if d.released {
 		return reconcile.Result{}, r.release(ctx, after)
 	}
@@ -149,6 +166,7 @@ func (r *Reconciler) memo(key types.NamespacedName) *memo {
 		m = &memo{}
 		r.memos[key] = m
 	}
+	delete(r.left, key)
 	return m
 }
 

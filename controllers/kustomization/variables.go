@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"weak"
@@ -75,8 +76,30 @@ func (r *Reconciler) content(ctx context.Context, o *observed, ref reference) (*
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("cannot read %s %s: %w", ref.kind, ref.name.Name, err)
 	}
+	if found == nil {
+		if err := r.missed(ctx, o, ref); err != nil {
+			return nil, err
+		}
+	}
 	o.contents[ref] = found
 	return found, nil
+}
+
+// errTornDown says that the namespace goes, and with it what a render needs.
+var errTornDown = errors.New("the namespace or the hub is being torn down")
+
+// missed looks why an object is not there, when that is news. A namespace that is deleted loses its
+// Secrets and ConfigMaps before its Kustomizations, and a render without those that are optional would
+// change what stands on clusters.
+func (r *Reconciler) missed(ctx context.Context, o *observed, ref reference) error {
+	if before, looked := o.earlier[ref]; looked && before == nil {
+		return nil
+	}
+	why, err := r.TearDown(ctx, subject(o.key.Namespace, o.ks.CreationTimestamp.Time))
+	if err == nil && why != "" {
+		err = errTornDown
+	}
+	return err
 }
 
 // look asks the cache for the version, and the API server for what it has not seen.

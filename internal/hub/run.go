@@ -173,6 +173,7 @@ func orElse(text, other string) string {
 func (p *parts) addControllers(ctx context.Context, o Options) error {
 	hub, direct := hubside.Hub{Client: p.mgr.GetClient()}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
+	tearDown := hubside.NewTearDown(direct, o.LeaderNamespace)
 	share := holder.New(holder.Options{
 		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: leaseDuration, Now: time.Now,
 		Moved:  func(key engine.Key) { p.clusters.Moved(key) },
@@ -181,7 +182,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	})
 	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now, Share: share})
 	p.clusters = cluster.New(cluster.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share,
+		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
 	work := errors.Join(p.indexUIDs(ctx), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, reporting*o.Concurrency))
@@ -193,7 +194,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

@@ -55,7 +55,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, cluster: controlplane.New(t, "hub", controlplane.Options{}), storage: t.TempDir()}
+	return newWorldOn(t, controlplane.Options{})
+}
+
+// newWorldOn is a world whose hub's own cluster is as much of one as the options say.
+func newWorldOn(t *testing.T, o controlplane.Options) *world {
+	t.Helper()
+	w := &world{t: t, cluster: controlplane.New(t, "hub", o), storage: t.TempDir()}
 	w.client = newClient(t, w.cluster)
 	installCRDs(t, w.client)
 	for _, name := range []string{namespace, v1alpha1.SystemNamespace} {
