@@ -18,10 +18,14 @@ const (
 
 // Reasons of every kind.
 const (
-	SucceededReason   = "Succeeded"
+	// SucceededReason says that everything that was asked for holds.
+	SucceededReason = "Succeeded"
+	// ProgressingReason says that the work towards the newest spec or revision goes on.
 	ProgressingReason = "Progressing"
-	SuspendedReason   = "Suspended"
-	FailedReason      = "Failed"
+	// SuspendedReason says that spec.suspend is set, on the object or on its Cluster.
+	SuspendedReason = "Suspended"
+	// FailedReason says that the work failed; the message names the cause.
+	FailedReason = "Failed"
 	// TornDownReason says that a Kustomization or Cluster went with its namespace, its kind or the hub:
 	// what it has on clusters stays there, and is taken up again by one of its name.
 	TornDownReason = "TornDown"
@@ -29,38 +33,66 @@ const (
 
 // Reasons of a GitRepository.
 const (
+	// AuthenticationFailedReason says that the Git server refused the credentials.
 	AuthenticationFailedReason = "AuthenticationFailed"
-	HostKeyRefusedReason       = "HostKeyRefused"
-	RepositoryNotFoundReason   = "RepositoryNotFound"
-	ReferenceNotFoundReason    = "ReferenceNotFound"
-	EmptyRepositoryReason      = "EmptyRepository"
-	UnreachableReason          = "Unreachable"
-	TimeoutReason              = "Timeout"
-	TooLargeReason             = "TooLarge"
-	InvalidURLReason           = "InvalidURL"
-	SecretNotFoundReason       = "SecretNotFound"
-	InvalidSecretReason        = "InvalidSecret"
-	FetchFailedReason          = "FetchFailed"
+	// HostKeyRefusedReason says that the SSH server showed a key that known_hosts does not have.
+	HostKeyRefusedReason = "HostKeyRefused"
+	// RepositoryNotFoundReason says that the Git server has no such repository, or hides it from these credentials.
+	RepositoryNotFoundReason = "RepositoryNotFound"
+	// ReferenceNotFoundReason says that the repository has no such branch, tag or commit.
+	ReferenceNotFoundReason = "ReferenceNotFound"
+	// EmptyRepositoryReason says that the repository has no commit.
+	EmptyRepositoryReason = "EmptyRepository"
+	// UnreachableReason says that the Git server, or the cluster, does not answer.
+	UnreachableReason = "Unreachable"
+	// TimeoutReason says that the fetch took longer than spec.timeout.
+	TimeoutReason = "Timeout"
+	// TooLargeReason says that the repository is beyond a limit of the hub.
+	TooLargeReason = "TooLarge"
+	// InvalidURLReason says that spec.url is not one that can be fetched from.
+	InvalidURLReason = "InvalidURL"
+	// SecretNotFoundReason says that the Secret that the spec names is not there.
+	SecretNotFoundReason = "SecretNotFound"
+	// InvalidSecretReason says that the Secret lacks a key, or has one that cannot be used.
+	InvalidSecretReason = "InvalidSecret"
+	// FetchFailedReason says that the fetch failed for a reason that has no name of its own.
+	FetchFailedReason = "FetchFailed"
 )
 
 // Reasons of a Kustomization that come from the hub's side: source, selection, render.
 const (
-	SourceNotFoundReason     = "SourceNotFound"
-	SourceNotReadyReason     = "SourceNotReady"
-	NoClustersMatchedReason  = "NoClustersMatched"
-	PathNotFoundReason       = "PathNotFound"
-	RemoteReferenceReason    = "RemoteReference"
-	PathOutsideRootReason    = "PathOutsideRoot"
-	PluginRefusedReason      = "PluginRefused"
-	InvalidYAMLReason        = "InvalidYAML"
-	YAMLBombReason           = "YAMLBomb"
-	BuildFailedReason        = "BuildFailed"
+	// SourceNotFoundReason says that spec.sourceRef names a GitRepository that is not there.
+	SourceNotFoundReason = "SourceNotFound"
+	// SourceNotReadyReason says that the GitRepository has fetched nothing yet.
+	SourceNotReadyReason = "SourceNotReady"
+	// NoClustersMatchedReason says that spec.clusters selects no Cluster.
+	NoClustersMatchedReason = "NoClustersMatched"
+	// PathNotFoundReason says that spec.path is not in the commit.
+	PathNotFoundReason = "PathNotFound"
+	// RemoteReferenceReason says that a kustomization refers to something outside of the repository.
+	RemoteReferenceReason = "RemoteReference"
+	// PathOutsideRootReason says that a path leads out of the repository.
+	PathOutsideRootReason = "PathOutsideRoot"
+	// PluginRefusedReason says that a kustomization asks for a plugin, a function or Helm, which would run a program.
+	PluginRefusedReason = "PluginRefused"
+	// InvalidYAMLReason says that a file is not YAML.
+	InvalidYAMLReason = "InvalidYAML"
+	// YAMLBombReason says that a file expands beyond the limits.
+	YAMLBombReason = "YAMLBomb"
+	// BuildFailedReason says that kustomize refused the input.
+	BuildFailedReason = "BuildFailed"
+	// SubstitutionFailedReason says that a variable is not set, or cannot stand where it is used.
 	SubstitutionFailedReason = "SubstitutionFailed"
-	DuplicateObjectReason    = "DuplicateObject"
-	InvalidObjectReason      = "InvalidObject"
-	ClustersUnreachable      = "ClustersUnreachable"
-	DependencyCycleReason    = "DependencyCycle"
-	InvalidSelectorReason    = "InvalidSelector"
+	// DuplicateObjectReason says that two manifests describe one object.
+	DuplicateObjectReason = "DuplicateObject"
+	// InvalidObjectReason says that a manifest is no object that can be applied.
+	InvalidObjectReason = "InvalidObject"
+	// ClustersUnreachable says that clusters of the Kustomization do not answer.
+	ClustersUnreachable = "ClustersUnreachable"
+	// DependencyCycleReason says that spec.dependsOn leads in a circle.
+	DependencyCycleReason = "DependencyCycle"
+	// InvalidSelectorReason says that spec.clusters.selector cannot be read.
+	InvalidSelectorReason = "InvalidSelector"
 	// ClusterNotFoundReason says that spec.clusters.names names a Cluster that is not there.
 	ClusterNotFoundReason = "ClusterNotFound"
 	// InvalidRolloutReason says that spec.rollout cannot be followed: a time zone or schedule that
