@@ -4,7 +4,9 @@
 #
 #   make build && buildah build --timestamp 0 -t skerry-hub .
 FROM scratch
-COPY --chmod=0555 bin/skerry-hub /skerry-hub
+# BINARY is another one where the image is not for the machine that builds it (make release).
+ARG BINARY=bin/skerry-hub
+COPY --chmod=0555 ${BINARY} /skerry-hub
 USER 65532:65532
 # Writes below /data (a cache of repositories and bundles) and /tmp alone, where the Deployment in
 # config/ mounts volumes; everything else may be read-only.

@@ -7,6 +7,7 @@
 CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION  := v2.15.0
 GOVULNCHECK_VERSION    := v1.9.0
+CYCLONEDX_VERSION      := v1.10.0
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,6 +18,7 @@ BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK    := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
+CYCLONEDX      := $(BIN)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
 
 MODULE  := github.com/skerry-dev/skerry
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -140,6 +142,39 @@ image: build ## Build the hub's container image with buildah, podman or docker
 	if [[ $$engine == *docker ]]; then reproducible=; else reproducible="--timestamp 0"; fi; \
 	"$$engine" build $$reproducible -t skerry-hub:$(VERSION) .
 
+# A release: the hub for the machines that hubs run on, the CLI for those that people sit at, and
+# images of the hub. DIST is emptied first; the same commit and VERSION give the same bytes.
+DIST          ?= dist
+HUB_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm
+CLI_PLATFORMS ?= $(HUB_PLATFORMS) darwin/amd64 darwin/arm64 windows/amd64
+# Images are built where buildah is installed.
+IMAGE_PLATFORMS ?= linux/amd64 linux/arm64
+
+.PHONY: release
+release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and checksums into dist/
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@for platform in $(CLI_PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/}; suffix=$${os}_$$arch; if [[ $$os == windows ]]; then suffix+=.exe; fi; \
+		echo "skerry $$platform"; \
+		GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry_$(VERSION)_$$suffix ./cmd/skerry; \
+		if [[ " $(HUB_PLATFORMS) " == *" $$platform "* ]]; then \
+			echo "skerry-hub $$platform"; \
+			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-hub_$(VERSION)_$$suffix ./cmd/skerry-hub; \
+		fi; \
+	done
+	@for platform in $(if $(shell command -v buildah),$(IMAGE_PLATFORMS)); do \
+		arch=$${platform#*/}; echo "image $$platform"; \
+		buildah build --quiet --platform $$platform --timestamp 0 --build-arg BINARY=$(DIST)/skerry-hub_$(VERSION)_linux_$$arch \
+			-t skerry-hub:$(VERSION)-$$arch . >/dev/null; \
+		buildah push --quiet skerry-hub:$(VERSION)-$$arch oci:$(DIST)/image:$(VERSION); \
+		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/image -cf $(DIST)/skerry-hub_$(VERSION)_linux_$$arch.oci.tar .; \
+		rm -r $(DIST)/image; \
+	done
+	@cd $(DIST) && for binary in $$(ls | grep -v '\.oci\.tar$$'); do \
+		$(CYCLONEDX) bin -json -noserial -notimestamp -output $$binary.sbom.json $$binary 2>/dev/null; \
+	done
+	@cd $(DIST) && sha256sum * > SHA256SUMS && wc -l < SHA256SUMS | xargs -I{} echo "{} files in $(DIST)"
+
 $(CONTROLLER_GEN):
 	@echo "building controller-gen $(CONTROLLER_GEN_VERSION): it writes deep copies and CRDs"
 	$(call install-tool,sigs.k8s.io/controller-tools/cmd/controller-gen,$(CONTROLLER_GEN_VERSION),$@)
@@ -151,6 +186,10 @@ $(GOLANGCI_LINT):
 $(GOVULNCHECK):
 	@echo "building govulncheck $(GOVULNCHECK_VERSION)"
 	$(call install-tool,golang.org/x/vuln/cmd/govulncheck,$(GOVULNCHECK_VERSION),$@)
+
+$(CYCLONEDX):
+	@echo "building cyclonedx-gomod $(CYCLONEDX_VERSION): it lists what a binary is made of"
+	$(call install-tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod,$(CYCLONEDX_VERSION),$@)
 
 # install-tool builds package $(1) at version $(2) as file $(3). `go install` names the file after
 # the package, so it goes through a folder of its own.
