@@ -85,6 +85,9 @@ const (
 	SubstitutionFailedReason = "SubstitutionFailed"
 	// DuplicateObjectReason says that two manifests describe one object.
 	DuplicateObjectReason = "DuplicateObject"
+	// ReservedObjectReason refuses an object that Skerry keeps for itself: an Assignment, an inventory,
+	// the claim or the lease of a hub.
+	ReservedObjectReason = "ReservedObject"
 	// InvalidObjectReason says that a manifest is no object that can be applied.
 	InvalidObjectReason = "InvalidObject"
 	// ClustersUnreachable says that clusters of the Kustomization do not answer.

@@ -71,6 +71,14 @@ const (
 	// Kustomization. Its field manager is the lock that keeps two owners apart.
 	OwnerLabel = "skerry.dev/owner"
 
+	// PartLabel is on what Skerry keeps on a cluster for itself; its value says what it is.
+	PartLabel = "skerry.dev/part"
+
+	// ClaimName is the ConfigMap that says which hub works on a cluster, and InventoryPrefix begins the
+	// names of those that say what it has there. Both are in SystemNamespace.
+	ClaimName       = "skerry-hub"
+	InventoryPrefix = "skerry-inventory-"
+
 	// Finalizer keeps a Kustomization or Cluster until what it left on clusters is dealt with.
 	Finalizer = "skerry.dev/finalizer"
 

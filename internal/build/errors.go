@@ -30,6 +30,8 @@ const (
 	TooLarge Reason = "TooLarge"
 	// InvalidObject: a manifest without apiVersion, kind or name, or one that JSON cannot hold.
 	InvalidObject Reason = "InvalidObject"
+	// ReservedObject: an object that Skerry keeps for itself.
+	ReservedObject Reason = "ReservedObject"
 	// DuplicateObject: the same object twice.
 	DuplicateObject Reason = "DuplicateObject"
 	// SubstitutionFailed: a variable without a value where it needs one, or an expression that is none.

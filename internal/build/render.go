@@ -12,7 +12,9 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
 )
 
 // maxCopied bounds what "copy" operations of one JSON patch may add to an object, in bytes: each may
@@ -112,9 +114,15 @@ func runKustomize(c *closure) (made resmap.ResMap, err error) {
 func finish(m map[string]any, common CommonMetadata) (object.Object, *Error) {
 	setMetadata(m, "labels", common.Labels)
 	setMetadata(m, "annotations", common.Annotations)
+	meta, _ := m["metadata"].(map[string]any)
+	labels, _ := meta["labels"].(map[string]any)
+	_, part := labels[v1alpha1.PartLabel]
 	o, err := object.FromMap(m)
 	if err != nil {
 		return object.Object{}, errorf(InvalidObject, "%s", err)
+	}
+	if why := plan.Reserved(o.ID, part); why != "" {
+		return object.Object{}, errorf(ReservedObject, "%s %s", o.ID, why)
 	}
 	return o, nil
 }

@@ -178,10 +178,15 @@ func (en *entry) wants(now time.Time) bool {
 	return !en.running && en.session != nil && !en.spec.Suspend && !en.due.IsZero() && !now.Before(en.due)
 }
 
+// refusals are the reasons for which nothing of a bundle is applied.
+var refusals = []string{
+	v1alpha1.EmptyBuildReason, v1alpha1.PruneLimitExceededReason, v1alpha1.DuplicateObjectReason, v1alpha1.ReservedObjectReason,
+}
+
 // standIn says whether the good bundle must stand in for the assigned one: that one waits for a
 // dependency, or the guard has refused it and nobody has lifted that since.
 func (en *entry) standIn() bool {
-	return en.blocked != "" || !en.fresh && (en.reason == v1alpha1.EmptyBuildReason || en.reason == v1alpha1.PruneLimitExceededReason || en.reason == v1alpha1.DuplicateObjectReason)
+	return en.blocked != "" || !en.fresh && slices.Contains(refusals, en.reason)
 }
 
 // canStandIn says whether there is a good bundle other than the assigned one.

@@ -148,6 +148,12 @@ func (p *pass) settle() error {
 	if err != nil {
 		return err
 	}
+	for _, o := range desired.Objects { // a bundle of an earlier version may hold one
+		if why := plan.Reserved(o.ID, false); why != "" {
+			p.out.refusal = plan.Refusal{Reason: v1alpha1.ReservedObjectReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
+			return nil
+		}
+	}
 	p.out.desired, p.unsettled = desired.Objects, unsettled
 	p.inventory, p.moved = p.inventory.Settle(scopes)
 	return nil

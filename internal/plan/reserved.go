@@ -1,0 +1,34 @@
+package plan
+
+import (
+	"strings"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Reserved says why an object cannot be part of a bundle, or "": what Skerry keeps for itself, on the hub
+// and on every cluster. A ConfigMap with the name of another Kustomization's inventory would replace the
+// record of what that one has applied; one with the name of the claim would lock the hub out. The part
+// label, by which Skerry finds its own, makes any object reserved.
+func Reserved(id object.ID, partLabel bool) string {
+	system := id.Namespace == v1alpha1.SystemNamespace
+	switch {
+	case partLabel:
+		return "has the label " + v1alpha1.PartLabel + ", which is only for what Skerry keeps for itself"
+	case id.Group == v1alpha1.Group && id.Kind == v1alpha1.AssignmentKind:
+		return "is written by the hub alone"
+	case system && id.Group == "" && id.Kind == "ConfigMap" && id.Name == v1alpha1.ClaimName:
+		return "is the claim by which a hub works on a cluster"
+	case system && id.Group == "" && id.Kind == "ConfigMap" && strings.HasPrefix(id.Name, v1alpha1.InventoryPrefix):
+		return "is an inventory, which the hub alone writes"
+	case system && id.Group == "coordination.k8s.io" && id.Kind == "Lease" && leaseOfHub(id.Name):
+		return "is the lease by which one hub works at a time"
+	}
+	return ""
+}
+
+// leaseOfHub says whether a name is "skerry-hub", or "skerry-hub-1-of-2" of a shard.
+func leaseOfHub(name string) bool {
+	return name == v1alpha1.ClaimName || strings.HasPrefix(name, v1alpha1.ClaimName+"-")
+}
