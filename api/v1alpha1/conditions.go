@@ -142,6 +142,18 @@ const (
 	InventoryFailedReason = "InventoryFailed"
 )
 
+// Reasons of events that the engine sends for a Kustomization.
+const (
+	// AdoptedReason tells that an object was there and is managed from now on.
+	AdoptedReason = "Adopted"
+	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.
+	DriftCorrectedReason = "DriftCorrected"
+	// PrunedReason tells that objects were deleted.
+	PrunedReason = "Pruned"
+	// ReleasedReason tells that an object left Git, and stays on the cluster without an owner.
+	ReleasedReason = "Released"
+)
+
 // Reasons of a Cluster.
 const (
 	// InvalidKubeConfigReason says that the kubeconfig is garbage, or has a field that is refused.

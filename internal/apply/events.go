@@ -26,6 +26,7 @@ type seenEvent struct {
 		UID               string                      `json:"uid"`
 		ResourceVersion   string                      `json:"resourceVersion"`
 		DeletionTimestamp *string                     `json:"deletionTimestamp"`
+		Finalizers        []string                    `json:"finalizers"`
 		Labels            map[string]string           `json:"labels"`
 		Annotations       map[string]string           `json:"annotations"`
 		ManagedFields     []metav1.ManagedFieldsEntry `json:"managedFields"`

@@ -29,6 +29,8 @@ type Applied struct {
 	ResourceVersion string
 	// Fields is the digest of the fields that the manager owns.
 	Fields string
+	// Keep says why the object must not be deleted; "" when it may be.
+	Keep object.Keep
 	// Created is false when the object was there.
 	Created bool
 }
@@ -60,6 +62,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 		UID:             string(got.UID),
 		ResourceVersion: got.ResourceVersion,
 		Fields:          OwnedFields(got.ManagedFields, manager),
+		Keep:            object.KeepOf(o.ID, got.Labels, got.Annotations),
 		Created:         code == http.StatusCreated,
 	}, nil
 }

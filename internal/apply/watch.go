@@ -29,6 +29,7 @@ type Seen struct {
 	ResourceVersion string
 	Fields          string
 	Terminating     bool
+	Keep            object.Keep
 	Health          health.Status
 }
 
@@ -208,13 +209,14 @@ func (w *watcher) see(e *seenEvent) (Seen, bool) {
 		Terminating:     e.Metadata.DeletionTimestamp != nil,
 		Health:          health.Status{Phase: health.Current},
 	}
+	seen.Keep = object.KeepOf(seen.ID, m.Labels, m.Annotations)
 	switch {
 	case w.whole:
 		u := &unstructured.Unstructured{Object: e.content}
 		u.SetGroupVersionKind(w.mapping.GVK)
 		seen.Health = health.Of(u)
 	case seen.Terminating:
-		seen.Health = health.Status{Phase: health.Terminating, Message: "is being deleted"}
+		seen.Health = health.Deleting(m.Finalizers)
 	}
 	return seen, true
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -10,11 +12,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // cleanUp deletes and releases, one after the other: what is deleted first may take others with it.
 func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
-	pruned := 0
+	pruned := map[object.ID]string{}
 	for _, a := range actions {
 		if p.ending() {
 			break
@@ -35,19 +38,43 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 			p.fail(a.ID, v1alpha1.PruneFailedReason, apply.Explain(err, a.ID))
 			continue
 		}
-		if a.Verb == plan.Delete {
-			pruned++
+		switch a.Verb {
+		case plan.Delete:
+			pruned[a.ID] = a.UID
+		case plan.Release:
+			p.tellRelease(a)
+		default:
 		}
 		if gone {
 			delete(p.out.inventory.Objects, a.ID)
 		}
 		p.out.cleaned = true
 	}
-	if pruned > 0 {
-		p.count(Pruned, pruned)
-		p.event(false, "Pruned", fmt.Sprintf("%d objects deleted", pruned))
+	if len(pruned) > 0 {
+		p.count(Pruned, len(pruned))
+		first := slices.MinFunc(slices.Collect(maps.Keys(pruned)), object.Order)
+		p.eventAbout(p.object(first, pruned[first]), v1alpha1.PrunedReason, text.Count(len(pruned), "object")+" deleted")
 	}
 	return nil
+}
+
+// tellRelease tells why an object that left Git is still on the cluster. That another Kustomization has
+// it, or that nothing is deleted at all, was asked for and is no news.
+func (p *pass) tellRelease(a plan.Action) {
+	message := fmt.Sprintf("%s has left Git and stays on the cluster, unmanaged: %s", a.ID, a.Why)
+	if p.entry.Remove {
+		message = fmt.Sprintf("%s stays on the cluster, unmanaged: %s", a.ID, a.Why)
+	}
+	switch a.Why {
+	case plan.Kept, plan.BuiltIn, plan.InUse:
+		p.eventAbout(p.object(a.ID, a.UID), v1alpha1.ReleasedReason, message)
+	default:
+	}
+}
+
+func (p *pass) object(id object.ID, uid string) Object {
+	gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+	return Object{ID: id, Version: p.mappings[gk].GVK.GroupVersion().String(), UID: uid}
 }
 
 // clean carries out one action and says whether the object is off the inventory at once. One that is

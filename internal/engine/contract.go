@@ -30,6 +30,16 @@ type Event struct {
 	Warning       bool
 	Reason        string
 	Message       string // one line, no values of Secrets, stripped of control characters
+	// Object is what on the cluster the event is about; the zero value where it is about all.
+	Object Object
+}
+
+// Object names one object on a cluster, as it was at one time.
+type Object struct {
+	ID              object.ID
+	Version         string // of the API, "v1"
+	UID             string
+	ResourceVersion string
 }
 
 // Counter is what an engine counts.

@@ -249,7 +249,7 @@ func (e *Engine) block(en *entry, now time.Time) {
 }
 
 func (e *Engine) onDone(o outcome, now time.Time) {
-	for _, ev := range o.events {
+	for _, ev := range summarize(o.events) {
 		ev.Cluster = e.key
 		if e.o.OnEvent != nil {
 			e.o.OnEvent(ev)

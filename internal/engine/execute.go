@@ -108,7 +108,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 	p.count(Applied, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields}
+	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields, PruneDisabled: a.Object.PruneDisabled}
 	p.tell(a, got, contested)
 	return nil
 }
@@ -167,7 +167,7 @@ func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictE
 		if contested != nil {
 			message += ": took over " + contested.Error()
 		}
-		p.event(false, "Adopted", message)
+		p.eventAbout(about(a, got), v1alpha1.AdoptedReason, message)
 	case plan.Missing, plan.Recreated, plan.Drifted:
 		c := correction{id: a.ID}
 		if contested != nil {
@@ -179,13 +179,19 @@ func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictE
 		if contested != nil {
 			message += ": " + contested.Error()
 		}
-		p.event(false, "DriftCorrected", message)
+		p.eventAbout(about(a, got), v1alpha1.DriftCorrectedReason, message)
 	default: // what a commit changed is no news
 	}
 }
 
 var described = map[plan.Why]string{plan.Missing: "deleted", plan.Recreated: "created anew by somebody else", plan.Drifted: "changed"}
 
-func (p *pass) event(warning bool, reason, message string) {
-	p.out.events = append(p.out.events, Event{Kustomization: p.entry.Name, Warning: warning, Reason: reason, Message: health.Clean(message)})
+func about(a plan.Action, got apply.Applied) Object {
+	return Object{ID: a.ID, Version: a.Object.APIVersion(), UID: got.UID, ResourceVersion: got.ResourceVersion}
+}
+
+// eventAbout notes what is to be told of one object. The caller holds p.mu while objects are applied
+// side by side.
+func (p *pass) eventAbout(o Object, reason, message string) {
+	p.out.events = append(p.out.events, Event{Kustomization: p.entry.Name, Reason: reason, Message: health.Clean(message), Object: o})
 }

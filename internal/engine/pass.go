@@ -137,7 +137,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 		return nil
 	}
 	todo := plan.Make(plan.Input{
-		Desired: p.out.desired, Recorded: p.inventory, Live: p.live.owned(p.owner), Claimed: p.claimed,
+		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Claimed: p.claimed,
 		Options: plan.Options{
 			Prune: p.entry.Prune, AllowPrune: p.entry.AllowPrune,
 			Remove: p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
@@ -168,6 +168,9 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	ahead, changed := p.inventory.Ahead(applying)
 	if !changed && !p.moved {
 		return nil
+	}
+	if changed {
+		ahead.Accepted = p.bundle
 	}
 	if err := p.store.Save(ctx, ahead); err != nil {
 		return fmt.Errorf("cannot record what is about to be applied: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -23,12 +24,25 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 		ks := &v1alpha1.Kustomization{}
 		key := types.NamespacedName{Namespace: e.Cluster.Namespace, Name: e.Kustomization}
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
-			recorder.Eventf(ks, nil, kind, e.Reason, "Apply", "%s", hubside.Note(e.Cluster.Name+": "+e.Message))
+			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubside.Note(e.Cluster.Name+": "+e.Message))
 			return
 		}
 		c := &v1alpha1.Cluster{}
 		if p.mgr.GetCache().Get(ctx, e.Cluster, c) == nil {
 			recorder.Eventf(c, nil, kind, e.Reason, "Apply", "%s", hubside.Note(e.Message))
 		}
+	}
+}
+
+// related returns the object on the edge that an event is about. The recorder takes events of one reason
+// about one Kustomization for repetitions of the first, whatever they say, unless they differ in what
+// they are related to: of three corrections within seconds, only one would be told.
+func related(o engine.Object) runtime.Object {
+	if o.ID.Name == "" {
+		return nil
+	}
+	return &corev1.ObjectReference{
+		APIVersion: o.Version, Kind: o.ID.Kind, Namespace: o.ID.Namespace, Name: o.ID.Name,
+		UID: types.UID(o.UID), ResourceVersion: o.ResourceVersion,
 	}
 }

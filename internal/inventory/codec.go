@@ -32,6 +32,7 @@ type shard struct {
 	Owner    string  `json:"owner"`
 	Revision string  `json:"revision,omitempty"`
 	Bundle   string  `json:"bundle,omitempty"`
+	Accepted string  `json:"accepted,omitempty"`
 	Objects  []entry `json:"objects"`
 }
 
@@ -66,7 +67,7 @@ func Encode(inv *Inventory, limit int) ([][]byte, error) {
 func encode(inv *Inventory, n, limit int) ([][]byte, bool, error) {
 	parts := make([]shard, n)
 	for i := range parts {
-		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Objects: []entry{}}
+		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Accepted: inv.Accepted, Objects: []entry{}}
 	}
 	for _, id := range inv.IDs() {
 		i := place(id, n)
@@ -131,9 +132,13 @@ func Decode(owner string, shards [][]byte) (*Inventory, error) {
 			return nil, fmt.Errorf("cannot read shard %d of inventory %q: it is of another owner: %w", i, owner, ErrCorrupt)
 		}
 		if i == 0 {
-			inv.Revision, inv.Bundle = part.Revision, part.Bundle
-		} else if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
+			inv.Revision, inv.Bundle, inv.Accepted = part.Revision, part.Bundle, part.Accepted
+		}
+		if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
 			inv.Revision, inv.Bundle = "", ""
+		}
+		if inv.Accepted != part.Accepted {
+			inv.Accepted = ""
 		}
 		for _, e := range part.Objects {
 			id := object.ID{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
@@ -141,7 +146,7 @@ func Decode(owner string, shards [][]byte) (*Inventory, error) {
 				return nil, fmt.Errorf("cannot read shard %d of inventory %q: an object has no kind or name: %w", i, owner, ErrCorrupt)
 			}
 			if known, twice := inv.Objects[id]; twice && known != e.Record {
-				e.Record = Record{Version: e.Version}
+				e.Record = Record{Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled}
 			}
 			inv.Objects[id] = e.Record
 		}

@@ -23,6 +23,12 @@ type Record struct {
 	// Fields is the digest of the fields that our manager owned after that apply. As long as the
 	// cluster shows the same, nobody has changed any of them.
 	Fields string `json:"f,omitempty"`
+	// PruneDisabled says that the manifest asked that the object is never deleted. It is kept here for
+	// the time when the manifest is gone.
+	PruneDisabled bool `json:"p,omitempty"`
+	// Finished is how a Job ended that Kubernetes removes some time after its end, so that its absence
+	// is no drift; empty while that is not known.
+	Finished string `json:"e,omitempty"`
 }
 
 // Inventory holds the objects of one owner on one cluster.
@@ -31,6 +37,9 @@ type Inventory struct {
 	Owner string
 	// Revision and Bundle are the last that were applied as a whole.
 	Revision, Bundle string
+	// Accepted is the bundle that was written ahead last: what it prunes has passed the guard. Its
+	// retries are not judged again, by numbers that its own applies have changed.
+	Accepted string
 	// Objects by identity.
 	Objects map[object.ID]Record
 }
@@ -54,7 +63,8 @@ func (inv *Inventory) IDs() []object.ID {
 
 // Ahead returns the inventory to write before the objects are applied: the union of what may exist
 // and what is about to, with what is about to change unconfirmed, so that a crash between the change
-// and its record cannot pass for the state before. The second result is false when that is what is
+// and its record cannot pass for the state before. What must not be deleted stays marked, be it so
+// before the change or after it. The second result is false when that is what is
 // recorded already and nothing needs writing.
 func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 	ahead := inv
@@ -66,7 +76,7 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 		if ahead == inv {
 			ahead = inv.Clone()
 		}
-		ahead.Objects[o.ID] = Record{Version: o.Version}
+		ahead.Objects[o.ID] = Record{Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled}
 	}
 	return ahead, ahead != inv
 }
@@ -92,6 +102,6 @@ func (inv *Inventory) Settle(scopes object.Scopes) (*Inventory, bool) {
 
 // Equal says whether two inventories record the same.
 func (inv *Inventory) Equal(other *Inventory) bool {
-	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle &&
+	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle && inv.Accepted == other.Accepted &&
 		maps.Equal(inv.Objects, other.Objects)
 }

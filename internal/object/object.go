@@ -21,6 +21,11 @@ type Object struct {
 	Digest string
 	// Body is compact JSON with sorted keys, ready to be sent as a server-side apply.
 	Body []byte
+	// PruneDisabled says that the manifest asks that the object is never deleted.
+	PruneDisabled bool
+	// RemovedWhenFinished says that the object goes by itself some time after its work is done: a Job
+	// with ttlSecondsAfterFinished.
+	RemovedWhenFinished bool
 }
 
 // APIVersion returns "group/version", or "version" for the core group.
@@ -48,6 +53,9 @@ func FromMap(m map[string]any) (Object, error) {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
 	o.Body, o.Digest = body, digest(body)
+	labels, annotations := field(m, "metadata", "labels"), field(m, "metadata", "annotations")
+	o.PruneDisabled = PruneDisabled(stringValues(labels), stringValues(annotations))
+	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any { return field(m, "spec")["ttlSecondsAfterFinished"] })
 	return o, nil
 }
 
@@ -210,6 +218,12 @@ func fromBody(body []byte) (Object, error) {
 		return Object{}, err
 	}
 	o.Body, o.Digest = body, digest(body)
+	o.PruneDisabled = pruneDisabled(meta["labels"], meta["annotations"])
+	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any {
+		var spec map[string]any
+		_ = json.Unmarshal(top["spec"], &spec) // what is no object has no fields
+		return spec["ttlSecondsAfterFinished"]
+	})
 	return o, nil
 }
 

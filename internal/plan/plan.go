@@ -8,9 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Live is what the cluster shows of an object that carries our owner label.
@@ -20,6 +24,8 @@ type Live struct {
 	Fields string
 	// Terminating objects have been deleted and wait for their finalizers.
 	Terminating bool
+	// Keep says why the object must not be deleted, by its metadata on the cluster; "" when it may be.
+	Keep object.Keep
 }
 
 // Options of the Kustomization that decide.
@@ -40,6 +46,8 @@ type Input struct {
 	Desired []object.Object
 	// Recorded is the inventory; what it names may exist.
 	Recorded *inventory.Inventory
+	// Bundle is the digest of what is desired.
+	Bundle string
 	// Live objects that carry our owner label, of every kind that Desired and Recorded name.
 	Live map[object.ID]Live
 	// Claimed says whether another Kustomization on the same cluster desires the object; nil: none.
@@ -79,6 +87,9 @@ const (
 	Moved       Why = "desired by another kustomization"
 	NoPrune     Why = "prune is off"
 	Orphaned    Why = "deletion policy is Orphan"
+	Kept        Why = "prune is disabled for it"
+	BuiltIn     Why = "it belongs to the cluster"
+	InUse       Why = "it holds objects that stay"
 	Terminating Why = "terminating"
 	Gone        Why = "not on the cluster"
 )
@@ -126,6 +137,7 @@ func Make(in Input) *Plan {
 	if refusal, no := guard(in, cleanup); no {
 		return &Plan{Refusal: refusal}
 	}
+	releaseUsed(in, cleanup)
 	p := &Plan{Cleanup: cleanup}
 	stages := map[int][]Action{}
 	for _, o := range in.Desired {
@@ -175,6 +187,7 @@ func cleanups(in Input) []Action {
 			out = append(out, cleanup(in, id))
 		}
 	}
+	releaseAround(out)
 	// What was applied last goes first: workloads before the configuration, the namespace and the
 	// definition that they need.
 	slices.SortStableFunc(out, func(a, b Action) int { return object.Order(b.ID, a.ID) })
@@ -192,6 +205,10 @@ func cleanup(in Input, id object.ID) Action {
 		a.Verb, a.Why = Await, Terminating
 	case claimed:
 		a.Verb, a.Why = Release, Moved
+	case keep(in, id) == object.KeepBuiltIn:
+		a.Verb, a.Why = Release, BuiltIn
+	case keep(in, id) == object.KeepAsked:
+		a.Verb, a.Why = Release, Kept
 	case in.Options.Remove && in.Options.Orphan:
 		a.Verb, a.Why = Release, Orphaned
 	case in.Options.Remove:
@@ -204,42 +221,157 @@ func cleanup(in Input, id object.ID) Action {
 	return a
 }
 
+// keep says why an object must not be deleted: for what its manifest asked, or for what the cluster
+// shows of it, be it that somebody else asked for it there.
+func keep(in Input, id object.ID) object.Keep {
+	switch {
+	case in.Live[id].Keep != "":
+		return in.Live[id].Keep
+	case in.Recorded.Objects[id].PruneDisabled:
+		return object.KeepAsked
+	}
+	return object.KeepOf(id, nil, nil)
+}
+
+// releaseAround releases the Namespaces and definitions that would take with them an object that prune
+// is disabled for: the API server deletes all that is in a Namespace, and all that a definition defines.
+//
+// Of `Namespace web` and `claim web/data` with the annotation skerry.dev/prune=disabled, both dropped by
+// one commit, the claim is released, and so the Namespace is too.
+func releaseAround(cleanup []Action) {
+	namespaces, groups := map[string]bool{}, map[string]bool{}
+	for _, a := range cleanup {
+		if a.Why == Kept {
+			namespaces[a.ID.Namespace], groups[a.ID.Group] = true, true
+		}
+	}
+	release(cleanup, func(id object.ID) bool {
+		_, group, _ := strings.Cut(id.Name, ".")
+		return isNamespace(id) && namespaces[id.Name] || isDefinition(id) && groups[group]
+	})
+}
+
+// releaseUsed releases the Namespaces and definitions of objects that are desired still. The guard has
+// looked before: that the last of them leaves Git is a mistake more often than not.
+func releaseUsed(in Input, cleanup []Action) {
+	namespaces, definitions := map[string]bool{}, map[string]bool{}
+	for _, o := range in.Desired {
+		namespaces[o.Namespace], definitions[definitionOf(o.ID)] = true, true
+	}
+	release(cleanup, func(id object.ID) bool {
+		return isNamespace(id) && namespaces[id.Name] || isDefinition(id) && definitions[id.Name]
+	})
+}
+
+func release(cleanup []Action, which func(object.ID) bool) {
+	for i, a := range cleanup {
+		if a.Verb == Delete && which(a.ID) {
+			cleanup[i].Verb, cleanup[i].Why = Release, InUse
+		}
+	}
+}
+
+func isNamespace(id object.ID) bool { return id.Group == "" && id.Kind == "Namespace" }
+
+func isDefinition(id object.ID) bool {
+	return id.Group == "apiextensions.k8s.io" && id.Kind == "CustomResourceDefinition"
+}
+
+// definitionOf returns the name that the definition of an object has by the rules of English, which is
+// what nearly all definitions follow.
+func definitionOf(id object.ID) string {
+	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: id.Group, Kind: id.Kind})
+	return plural.Resource + "." + id.Group
+}
+
+// irreplaceable kinds lose what they hold when they are deleted, whatever comes under another name.
+func irreplaceable(id object.ID) bool {
+	return isNamespace(id) || isDefinition(id) || id.Group == "" && (id.Kind == "PersistentVolumeClaim" || id.Kind == "PersistentVolume")
+}
+
+// place is where one object can take the place of another.
+type place struct{ group, kind, namespace string }
+
+// losses returns which of the objects to delete are lost. One that is replaced by a new one of its kind
+// in its namespace is not: it has another name, as generators and people give them.
+//
+// A Deployment and two generated ConfigMaps, whose contents a commit changes: two of three objects are
+// deleted, two new ones come, nothing is lost. Three generated ConfigMaps of which a commit keeps one
+// under a new name: three are deleted, one comes, two are lost.
+func losses(in Input, cleanup []Action) []object.ID {
+	fresh, named := map[place]int{}, map[object.ID]int{}
+	for _, o := range in.Desired {
+		if _, recorded := in.Recorded.Objects[o.ID]; !recorded {
+			fresh[place{o.Group, o.Kind, o.Namespace}]++
+			named[unhashed(o.ID)]++
+		}
+	}
+	var rest, lost []object.ID
+	for _, a := range cleanup {
+		at := place{a.ID.Group, a.ID.Kind, a.ID.Namespace}
+		switch {
+		case a.Verb != Delete:
+		case irreplaceable(a.ID):
+			lost = append(lost, a.ID)
+		case named[unhashed(a.ID)] > 0: // first those that are replaced under the same name but for its end
+			named[unhashed(a.ID)]--
+			fresh[at]--
+		default:
+			rest = append(rest, a.ID)
+		}
+	}
+	for _, id := range rest {
+		if at := (place{id.Group, id.Kind, id.Namespace}); fresh[at] > 0 {
+			fresh[at]--
+		} else {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
+
+// unhashed returns the identity without what a generator appends to the name: "settings-7h2k" was made
+// as "settings".
+func unhashed(id object.ID) object.ID {
+	if at := strings.LastIndexByte(id.Name, '-'); at > 0 {
+		id.Name = id.Name[:at]
+	}
+	return id
+}
+
 // guard refuses what looks like a mistake: an empty build, a build without most of the objects, or
-// without any of the kinds that take others with them.
+// without any of the kinds that take others with them. What must not be deleted anyway does not count.
 func guard(in Input, cleanup []Action) (Refusal, bool) {
-	if in.Options.Remove || in.Options.AllowPrune {
+	if in.Options.Remove || in.Options.AllowPrune || in.Bundle != "" && in.Recorded.Accepted == in.Bundle {
 		return Refusal{}, false
 	}
 	live := 0
-	keepers := map[string]int{}
+	takers := map[string]int{}
 	for id := range in.Recorded.Objects {
-		if l, ok := in.Live[id]; ok && !l.Terminating {
+		if l, ok := in.Live[id]; ok && !l.Terminating && keep(in, id) == "" {
 			live++
-			keepers[id.Kind]++
+			takers[id.Kind]++
 		}
 	}
-	var doomed []object.ID
+	lost := losses(in, cleanup)
 	deleted := map[string]int{}
-	for _, a := range cleanup {
-		if a.Verb == Delete {
-			doomed = append(doomed, a.ID)
-			deleted[a.ID.Kind]++
-		}
+	for _, id := range lost {
+		deleted[id.Kind]++
 	}
 	if len(in.Desired) == 0 {
-		return Refusal{v1alpha1.EmptyBuildReason, fmt.Sprintf("the build has no objects and would delete %d", len(doomed))}, true
+		return Refusal{v1alpha1.EmptyBuildReason, "the build has no objects and would delete " + text.Count(len(lost), "object")}, true
 	}
-	if len(doomed) == 0 {
+	if len(lost) == 0 {
 		return Refusal{}, false
 	}
 	for _, kind := range []string{"Namespace", "CustomResourceDefinition"} {
-		if n := deleted[kind]; n > 0 && n == keepers[kind] {
-			return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete every %s (%s)", kind, list(doomed, kind))}, true
+		if n := deleted[kind]; n > 0 && n == takers[kind] {
+			return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete every %s (%s)", kind, list(lost, kind))}, true
 		}
 	}
-	// One object out of one is a rename, as a generator does with each change.
-	if n := len(doomed); n > 1 && 2*n > live {
-		return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete %d of %d objects (%s)", n, live, list(doomed, ""))}, true
+	// One object out of one has been replaced by something of another kind.
+	if n := len(lost); n > 1 && 2*n > live {
+		return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete %d of %s (%s)", n, text.Count(live, "object"), list(lost, ""))}, true
 	}
 	return Refusal{}, false
 }

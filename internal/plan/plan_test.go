@@ -17,7 +17,8 @@ import (
 )
 
 // TestGolden plans each file of testdata. A file has the sections options, desired (ID and digest),
-// recorded (ID, digest, uid and fields), live (ID, uid, fields), claimed (ID) and plan.
+// recorded (ID, digest, uid and fields), live (ID, uid, fields), claimed (ID) and plan. Words behind
+// those set what is rare: terminating, builtin, kept, ttl, unfinished, finished=OUTCOME.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
 		in := parse(t, ar)
@@ -61,25 +62,50 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 	for _, f := range ar.Files {
 		lines := bufio.NewScanner(bytes.NewReader(f.Data))
 		for lines.Scan() {
-			w := append(strings.Fields(lines.Text()), "", "", "", "")
-			if f.Name == "plan" || w[0] == "" {
+			w := strings.Fields(lines.Text())
+			if f.Name == "plan" || len(w) == 0 {
 				continue
 			}
 			if f.Name == "options" {
-				option(t, &in.Options, w[0])
+				option(t, &in, w[0])
 				continue
 			}
 			id, err := object.ParseID(w[0])
 			if err != nil {
 				t.Fatal(err)
 			}
+			words := w[1:]
+			has := func(word string) bool {
+				at := slices.Index(words, word)
+				if at >= 0 {
+					words = slices.Delete(words, at, at+1)
+				}
+				return at >= 0
+			}
 			switch f.Name {
 			case "desired":
-				in.Desired = append(in.Desired, object.Object{ID: id, Version: "v1", Digest: w[1]})
+				o := object.Object{ID: id, Version: "v1", PruneDisabled: has("kept"), RemovedWhenFinished: has("ttl")}
+				o.Digest = nth(words, 0)
+				in.Desired = append(in.Desired, o)
 			case "recorded":
-				in.Recorded.Objects[id] = inventory.Record{Version: "v1", Digest: w[1], UID: w[2], Fields: w[3]}
+				r := inventory.Record{Version: "v1", PruneDisabled: has("kept")}
+				for _, outcome := range []string{"Complete", "Failed"} {
+					if has("finished=" + outcome) {
+						r.Finished = outcome
+					}
+				}
+				r.Digest, r.UID, r.Fields = nth(words, 0), nth(words, 1), nth(words, 2)
+				in.Recorded.Objects[id] = r
 			case "live":
-				in.Live[id] = Live{UID: w[1], Fields: w[2], Terminating: w[3] == "terminating"}
+				l := Live{Terminating: has("terminating")}
+				if has("kept") {
+					l.Keep = object.KeepAsked
+				}
+				if has("builtin") {
+					l.Keep = object.KeepBuiltIn
+				}
+				l.UID, l.Fields = nth(words, 0), nth(words, 1)
+				in.Live[id] = l
 			case "claimed":
 				claimed[id] = true
 			default:
@@ -91,9 +117,19 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 	return in
 }
 
-func option(t *testing.T, o *Options, name string) {
+func nth(words []string, n int) string {
+	if n < len(words) {
+		return words[n]
+	}
+	return ""
+}
+
+func option(t *testing.T, in *Input, name string) {
 	t.Helper()
+	o := &in.Options
 	switch name {
+	case "accepted": // the guard has let this bundle pass before
+		in.Bundle, in.Recorded.Accepted = "b", "b"
 	case "prune":
 		o.Prune = true
 	case "allowPrune":

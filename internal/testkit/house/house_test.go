@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 var (
-	core        = []string{"internal/object", "internal/build", "internal/tree", "internal/inventory", "internal/plan", "internal/fleet", "internal/health", "internal/report", "internal/variant", "internal/shard"}
+	core        = []string{"internal/object", "internal/build", "internal/tree", "internal/inventory", "internal/plan", "internal/fleet", "internal/health", "internal/report", "internal/variant", "internal/shard", "internal/text"}
 	adapters    = []string{"internal/git", "internal/artifact", "internal/apply", "internal/kubeconfig"}
 	composition = []string{"internal/hub", "internal/cli", "internal/agent"}
 )

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+// told returns the messages of all events of a reason.
+func (r *rig) told(reason string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, e := range r.events {
+		if e.Reason == reason {
+			out = append(out, e.Message)
+		}
+	}
+	return out
+}
+
+func (r *rig) tells(reason, part string) bool {
+	return slices.ContainsFunc(r.told(reason), func(m string) bool { return strings.Contains(m, part) })
+}
+
+func (r *rig) annotated(name, annotation string) string {
+	return fmt.Sprintf("\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: %s, annotations: {%s}}\ndata: {key: one}\n", name, r.key.Namespace, annotation)
+}
+
+func (r *rig) leave(name string) {
+	r.t.Helper()
+	e := r.ks[name]
+	e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete
+	r.ks[name] = e
+	r.assign()
+	r.until(name, "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+}
+
+func TestWhatMustNotBePrunedIsReleased(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	base := r.namespace() + r.configMap("a", "one") + r.configMap("b", "one") + r.configMap("c", "one")
+	r.want("apps", base+r.annotated("in-git", "kustomize.toolkit.fluxcd.io/prune: disabled")+r.configMap("on-the-cluster", "one"))
+	r.ready("apps")
+	patch := `{"metadata":{"annotations":{"argocd.argoproj.io/sync-options":"Delete=false"}}}`
+	if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(t.Context(), "on-the-cluster", types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "their-operator"}); err != nil {
+		t.Fatal(err)
+	}
+	// It holds across a restart, after which only the inventory and the cluster know of it.
+	r.pool.Disconnect(r.key)
+	r.connect(controlplane.Shared(t).RESTConfig())
+	r.want("apps", base)
+	r.ready("apps")
+	for _, name := range []string{"in-git", "on-the-cluster"} {
+		r.eventually(name+" is off the inventory", func() bool { return !r.inventoried("apps", name) })
+		cm, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || cm.Labels[v1alpha1.OwnerLabel] != "" || cm.DeletionTimestamp != nil {
+			t.Errorf("%s is not left without an owner: %v %v", name, err, cm)
+		}
+		r.eventually("the release is told", func() bool { return r.tells(v1alpha1.ReleasedReason, name) })
+	}
+
+	// When the Kustomization goes, so do the others. The Namespace holds one that stays, and stays with it.
+	r.want("apps", base+r.annotated("in-git", "skerry.dev/prune: disabled"))
+	r.ready("apps")
+	r.leave("apps")
+	if r.value("in-git") != "one" || r.value("a") != "error: NotFound" {
+		t.Errorf("in-git is %q, a is %q", r.value("in-git"), r.value("a"))
+	}
+	ns, err := r.kube.CoreV1().Namespaces().Get(t.Context(), r.key.Namespace, metav1.GetOptions{})
+	if err != nil || ns.DeletionTimestamp != nil {
+		t.Errorf("the Namespace goes, and all that is in it: %v", err)
+	}
+}
+
+func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	own := "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: kube-public, labels: {team: island}}\n---\n" +
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: view, labels: {team: island}}\n---\n" +
+		"apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: system-node-critical, labels: {team: island}}\nvalue: 2000001000\n"
+	r.want("base", r.namespace()) // which nothing finalizes here
+	r.ready("base")
+	r.want("apps", r.configMap("a", "one")+own)
+	r.ready("apps")
+	r.want("apps", r.configMap("a", "one"))
+	r.ready("apps")
+	r.eventually("the releases are told", func() bool { return len(r.told(v1alpha1.ReleasedReason)) == 3 })
+
+	r.want("apps", r.configMap("a", "one")+own)
+	r.ready("apps")
+	r.leave("apps")
+	for what, err := range map[string]error{
+		"the Namespace":     second(r.kube.CoreV1().Namespaces().Get(t.Context(), "kube-public", metav1.GetOptions{})),
+		"the role":          second(r.kube.RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})),
+		"the PriorityClass": second(r.kube.SchedulingV1().PriorityClasses().Get(t.Context(), "system-node-critical", metav1.GetOptions{})),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// All generated names change, and the first try gets only half of the way. What the guard has accepted
+// it does not refuse by the numbers that the first try left.
+func TestChangedGeneratedNamesRollOut(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("base", r.namespace())
+	r.ready("base")
+	generated := func(suffix string) string {
+		return r.configMap("a-"+suffix, "one") + r.configMap("b-"+suffix, "one") + r.configMap("c-"+suffix, "one")
+	}
+	lost := r.configMap("lost-1", "one") + r.configMap("lost-2", "one") + r.configMap("lost-3", "one")
+	shrink := func(e *v1alpha1.AssignmentEntry) { e.RetryInterval = &metav1.Duration{Duration: 1} }
+	r.want("apps", generated("1")+lost)
+	r.ready("apps")
+
+	r.mu.Lock()
+	failed := false
+	r.before = func(req *http.Request) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if req.Method == http.MethodPatch && strings.HasSuffix(req.URL.Path, "/c-2") && !failed {
+			failed = true
+			return fmt.Errorf("the link drops")
+		}
+		return nil
+	}
+	r.mu.Unlock()
+	r.want("apps", generated("2"), shrink)
+	r.ready("apps")
+	r.eventually("the old ones are gone", func() bool {
+		return r.value("a-1") == "error: NotFound" && r.value("c-1") == "error: NotFound" && r.value("lost-1") == "error: NotFound"
+	})
+	if !failed || r.value("a-2") != "one" {
+		t.Errorf("failed %v, a-2 is %q", failed, r.value("a-2"))
+	}
+}
