@@ -193,7 +193,8 @@ type CommonMetadata struct {
 }
 
 // PostBuild substitutes ${variables} in what was rendered. Variables of the Cluster come first,
-// substituteFrom overrides them in its order, substitute overrides all.
+// substituteFrom overrides them in its order, substitute overrides all. A variable without a value and
+// without a default is refused. When both fields are empty, nothing is substituted.
 type PostBuild struct {
 	// Substitute holds variables and their values.
 	// +optional

@@ -18,7 +18,9 @@ func allAtOnce(ks *v1alpha1.Kustomization) {
 	ks.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
 }
 
-func substituting(ks *v1alpha1.Kustomization) { ks.Spec.PostBuild = &v1alpha1.PostBuild{} }
+func substituting(ks *v1alpha1.Kustomization) {
+	ks.Spec.PostBuild = &v1alpha1.PostBuild{Substitute: map[string]string{"fleet": "shops"}}
+}
 
 func varsFrom(refs ...string) func(*v1alpha1.Cluster) {
 	return func(c *v1alpha1.Cluster) {

@@ -8,6 +8,7 @@ package build
 
 import (
 	"context"
+	"errors"
 
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -34,30 +35,72 @@ func Build(ctx context.Context, t *tree.Tree, o Options) (*Result, error) {
 func assemble(r *rendered, o Options, vars map[string]string) (*Result, *Error) {
 	objects := make([]object.Object, len(r.objects), len(r.objects)+len(r.templates))
 	copy(objects, r.objects)
-	var parts []part
-	if vars != nil {
-		p, err := r.compile()
-		if err != nil {
-			return nil, err
-		}
-		parts = p.parts
-	}
-	for i, t := range r.templates {
-		var made object.Object
-		var err *Error
-		if parts == nil {
-			made, err = t.plain(o.CommonMetadata)
-		} else {
-			made, err = parts[i].run(vars, o.PostBuild.Strict, o.CommonMetadata)
-		}
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, made)
-	}
-	bundle, err := object.NewBundle(objects)
+	made, err := r.fill(o, vars)
 	if err != nil {
-		return nil, errorf(DuplicateObject, "%s", err)
+		return nil, err
+	}
+	bundle, failed := object.NewBundle(append(objects, made...))
+	if twice, ok := errors.AsType[*object.DuplicateError](failed); ok {
+		return nil, r.same(twice.ID, made, vars != nil)
 	}
 	return &Result{Bundle: bundle, Digest: bundle.Digest()}, nil
+}
+
+// fill returns the objects of the templates, in order.
+func (r *rendered) fill(o Options, vars map[string]string) ([]object.Object, *Error) {
+	objects := make([]object.Object, len(r.templates))
+	var err *Error
+	if vars == nil {
+		for i, t := range r.templates {
+			if objects[i], err = t.plain(o.CommonMetadata); err != nil {
+				return nil, err
+			}
+		}
+		return objects, nil
+	}
+	p, err := r.compile()
+	if err != nil {
+		return nil, err
+	}
+	if err := missingVariables(p.parts, vars); err != nil {
+		return nil, err
+	}
+	total := 0.0
+	for i := range p.parts {
+		size, err := p.parts[i].size(vars)
+		if err != nil {
+			return nil, err
+		}
+		if total += size; total > maxBytes {
+			return nil, errorf(TooLarge, "variables make the objects more than %d bytes", maxBytes)
+		}
+	}
+	for i := range p.parts {
+		if objects[i], err = p.parts[i].run(vars, o.CommonMetadata); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
+// same returns the error of two objects of one ID. Where variables made them so, it names them as their
+// manifests do: the ID may have a value in it.
+func (r *rendered) same(id object.ID, made []object.Object, substituted bool) *Error {
+	if !substituted {
+		return errorf(DuplicateObject, "%s is there twice", id)
+	}
+	var last template
+	var names []string
+	for i := range made {
+		if made[i].ID == id {
+			last = r.templates[i]
+			names = append(names, last.String())
+		}
+	}
+	if len(names) == 1 {
+		names = append(names, "another object")
+	}
+	err := errorf(DuplicateObject, "variables make %s and %s the same object", names[0], names[1])
+	err.kind, err.name = last.kind, last.name
+	return err
 }

@@ -68,14 +68,16 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	key, failed = variableKey(r, o, vars, key)
+	key, failed = variableKey(r, vars, key)
 	if failed != nil {
+		failed.locate(t, o, dir)
 		return nil, failed
 	}
 	made, _, err := c.do(ctx, key, func() (any, int64, *Error) {
 		c.count(&c.stats.Substitutions)
 		made, err := assemble(r, o, vars)
 		if err != nil {
+			err.locate(t, o, dir)
 			return nil, 0, err
 		}
 		made.Path = dir
@@ -136,13 +138,13 @@ func (r *rendered) size() int64 {
 		n += int64(len(o.Body)) + 200
 	}
 	for _, t := range r.templates {
-		n += 6 * int64(len(t.raw)) // the text, and it parsed twice
+		n += 8 * int64(len(t.raw)) // the text, and it parsed
 	}
 	return n
 }
 
 // variableKey names a result: the render, and the values of those variables that it refers to.
-func variableKey(r *rendered, o Options, vars map[string]string, key string) (string, *Error) {
+func variableKey(r *rendered, vars map[string]string, key string) (string, *Error) {
 	if vars == nil {
 		return hash("plain", []byte(key)), nil
 	}
@@ -150,7 +152,7 @@ func variableKey(r *rendered, o Options, vars map[string]string, key string) (st
 	if err != nil {
 		return "", err
 	}
-	fields := [][]byte{[]byte(key), fmt.Append(nil, o.PostBuild.Strict)}
+	fields := [][]byte{[]byte(key)}
 	for _, name := range p.names {
 		value, ok := vars[name]
 		fields = append(fields, fmt.Appendf(nil, "%s=%t", name, ok), []byte(value))

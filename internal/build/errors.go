@@ -51,6 +51,9 @@ type Error struct {
 	// Line in that file, from 1, or 0 where it is not known.
 	Line    int
 	Message string
+
+	// The object at fault, as its manifest names it; its file is looked for by them.
+	kind, name string
 }
 
 // Error returns "apps/web.yaml: line 7: message", without the parts that are not known.

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 // explain turns kustomize's error into one that names the file and line, is one short line, is the
@@ -33,8 +34,12 @@ func explain(c *closure, err error) *Error {
 	return out
 }
 
-// maxMessage is how many bytes of kustomize's message are shown.
-const maxMessage = 300
+// maxMessage is how many bytes of kustomize's message are shown. Its last words say what is wrong, and
+// its first ones where: a longer message loses its middle.
+const (
+	maxMessage = 900
+	maxStart   = 200
+)
 
 var registeredTwice = regexp.MustCompile(`already registered id: ([^\s']+)`)
 
@@ -70,7 +75,8 @@ func tidy(message string) string {
 		message = r.from.ReplaceAllString(message, r.to)
 	}
 	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+		start, end := message[:maxStart], message[len(message)-(maxMessage-maxStart):]
+		message = strings.ToValidUTF8(start, "") + " … " + strings.ToValidUTF8(end, "")
 	}
 	return strings.TrimSpace(message)
 }
@@ -133,6 +139,8 @@ func missing(root *yaml.Node) string {
 		return "apiVersion is missing"
 	case kind == "":
 		return "kind is missing"
+	case name == "" && scalar(resolveNode(lookup(root, "metadata")), "generateName") != "":
+		return kind + ": metadata.generateName is not supported: an object whose name the cluster makes up would be created anew by each commit; give it a metadata.name"
 	case name == "" && !strings.HasSuffix(kind, "List"):
 		return kind + ": metadata.name is missing"
 	}
@@ -222,6 +230,21 @@ func (c *closure) locate(err *Error, kind, name string) *Error {
 		err.Path, err.Line = places[0].path, places[0].line
 	}
 	return err
+}
+
+// locate adds file and line where the object at fault is known. It reads the tree again, which only a
+// failure pays for.
+func (e *Error) locate(t *tree.Tree, o Options, dir string) {
+	if e.kind == "" || e.Path != "" {
+		return
+	}
+	c, err := collect(t, o, dir)
+	if err != nil {
+		return
+	}
+	if places := c.find(e.kind, e.name); len(places) == 1 {
+		e.Path, e.Line = places[0].path, places[0].line
+	}
 }
 
 // kustomizeID is kustomize's "Kind.version.group/name.namespace".

@@ -68,7 +68,11 @@ func outcome(r *Result, err error) (name, text string) {
 		if i > 0 {
 			b.WriteString("---\n")
 		}
-		text, err := yaml.JSONToYAML(o.Body)
+		var text []byte
+		value, err := decodeJSON(o.Body)
+		if err == nil {
+			text, err = MarshalYAML(value)
+		}
 		if err != nil {
 			text = []byte(err.Error())
 		}

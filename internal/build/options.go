@@ -38,14 +38,12 @@ type Options struct {
 
 // PostBuild says which variables are substituted once the objects are built. A variable named in
 // several places has the value of Substitute, else of the last SubstituteFrom that names it, else of
-// Options.Vars. Newlines are taken out of values. A variable without a value is empty.
+// Options.Vars. A variable that has neither value nor default is an error.
 type PostBuild struct {
 	// Substitute maps names to values, in which ${name} stands for a variable of Options.Vars.
 	Substitute map[string]string
 	// SubstituteFrom holds the data of ConfigMaps and Secrets, in the order in which they are named.
 	SubstituteFrom []map[string]string
-	// Strict makes a variable that has neither value nor default an error.
-	Strict bool
 }
 
 // CommonMetadata is labels and annotations that all objects of a render get.
@@ -88,7 +86,7 @@ func (o Options) directory() (string, *Error) {
 	return p, nil
 }
 
-// variables returns the variables to substitute, or nil where there is nothing to do.
+// variables returns the variables to substitute, or nil where nothing is.
 func (o Options) variables() (map[string]string, *Error) {
 	if o.PostBuild == nil {
 		return nil, nil
@@ -112,10 +110,6 @@ func (o Options) variables() (map[string]string, *Error) {
 		if !variableName.MatchString(name) {
 			return nil, errorf(SubstitutionFailed, "variable name %q is not letters, digits and underscores", name)
 		}
-		vars[name] = strings.ReplaceAll(vars[name], "\n", "")
-	}
-	if len(vars) == 0 {
-		return nil, nil
 	}
 	return vars, nil
 }

@@ -2,7 +2,6 @@ package build
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -182,10 +181,4 @@ func fieldLine(data []byte, field string, i int, sub string) int {
 		return nil
 	})
 	return line
-}
-
-// describe names an object in a message by what its manifest says: "Deployment/web".
-func describe(m map[string]any) string {
-	meta, _ := m["metadata"].(map[string]any)
-	return oneLine(fmt.Sprintf("%v/%v", m["kind"], meta["name"]))
 }

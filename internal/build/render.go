@@ -37,15 +37,16 @@ func Warm() { warm() }
 // rendered is what kustomize made of a closure, before substitution. It is the same for all clusters
 // that differ in variables alone. It must not be changed.
 type rendered struct {
-	objects   []object.Object // those without a "$", complete
+	objects   []object.Object // those without a "${", complete
 	templates []template      // those that substitution may change
 	compile   func() (*program, *Error)
 }
 
 // template is one object as JSON, as kustomize made it.
 type template struct {
-	name string // to name it in an error
-	raw  []byte
+	kind, name string // as its manifest says
+	raw        []byte
+	types      []byte // a fieldType for each string with variables
 }
 
 // render runs kustomize on a closure.
@@ -54,16 +55,22 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 	if err != nil {
 		return nil, explain(c, err)
 	}
+	from := c.origins()
 	r := &rendered{objects: make([]object.Object, 0, made.Size())}
 	r.compile = sync.OnceValues(func() (*program, *Error) { return compile(r.templates) })
 	for _, res := range made.Resources() {
-		m, err := toMap(res.YNode())
+		root := res.YNode()
+		err := from.restoreNumbers(root, "")
+		var m map[string]any
+		if err == nil {
+			m, err = toMap(root)
+		}
 		if err != nil {
 			err.Message = fmt.Sprintf("%s/%s: %s", res.GetKind(), res.GetName(), err.Message)
 			return nil, c.locate(err, res.GetKind(), res.GetName())
 		}
-		if hasDollar(m) && !isDisabled(m) {
-			t, err := newTemplate(m)
+		if hasVariable(m) && !isDisabled(m) {
+			t, err := newTemplate(m, root, from)
 			if err != nil {
 				return nil, err
 			}

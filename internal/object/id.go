@@ -63,15 +63,16 @@ func (id ID) Compare(other ID) int {
 // validate holds IDs to what can stand in an API path and on a terminal. The API server decides what
 // a good name is; this only keeps out what would address something else.
 func (id ID) validate() error {
+	problem := "cannot stand in a path"
 	switch {
 	case !isWord(id.Kind):
-		return fmt.Errorf("kind %q is not a word", id.Kind)
+		return &FieldError{Field: "kind", Value: id.Kind, Problem: "is not a word"}
 	case id.Group != "" && !isSegment(id.Group):
-		return fmt.Errorf("group %q cannot stand in a path", id.Group)
+		return &FieldError{Field: "group", Value: id.Group, Problem: problem}
 	case id.Namespace != "" && !isSegment(id.Namespace):
-		return fmt.Errorf("namespace %q cannot stand in a path", id.Namespace)
+		return &FieldError{Field: "namespace", Value: id.Namespace, Problem: problem}
 	case !isSegment(id.Name):
-		return fmt.Errorf("name %q cannot stand in a path", id.Name)
+		return &FieldError{Field: "name", Value: id.Name, Problem: problem}
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestLifetimeSurvivesTheBundle(t *testing.T) {
 	for text, want := range map[string]Object{
 		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"},"stringData":{"/prune":"disabled"}}`:                                                    {},
 		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","annotations":{"kustomize.toolkit.fluxcd.io/prune":"disabled"}}}`:                        {PruneDisabled: true},
-		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","labels":{"skerry.dev/prune":"disabled","n":1}}}`:                                        {PruneDisabled: true},
+		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","labels":{"skerry.dev/prune":"disabled","n":"1"}}}`:                                      {PruneDisabled: true},
 		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","annotations":{"argocd.argoproj.io/sync-options":"Prune=false"}}}`:                       {PruneDisabled: true},
 		`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"x"},"spec":{"ttlSecondsAfterFinished":0}}`:                                               {RemovedWhenFinished: true},
 		`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"x"},"spec":{}}`:                                                                          {},

@@ -45,6 +45,9 @@ func FromMap(m map[string]any) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
+	if err := checkStrings(o.ID, m); err != nil {
+		return Object{}, err
+	}
 	if err := normalize(o.ID, m); err != nil {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
@@ -72,17 +75,29 @@ func identify(m map[string]any) (Object, error) {
 	meta, _ := m["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
 	namespace, _ := meta["namespace"].(string)
+	id := ID{Kind: kind, Namespace: namespace, Name: name}
 	switch {
 	case apiVersion == "":
-		return o, errors.New("apiVersion is missing")
+		return o, &FieldError{Field: "apiVersion", Problem: absentOr(m["apiVersion"])}
 	case kind == "":
-		return o, errors.New("kind is missing")
+		return o, &FieldError{Field: "kind", Problem: absentOr(m["kind"])}
+	case name == "" && isAbsent(meta["name"]) && !isAbsent(meta["generateName"]):
+		return o, &FieldError{ID: id, Field: "metadata.generateName", Problem: "is not supported: an object whose name the cluster makes up would be created anew by each commit; give it a metadata.name"}
 	case name == "":
-		return o, fmt.Errorf("%s: metadata.name is missing", kind)
-	case meta["namespace"] != nil && namespace == "" && meta["namespace"] != "":
-		return o, fmt.Errorf("%s/%s: metadata.namespace is not a string", kind, name)
+		return o, &FieldError{ID: id, Field: "metadata.name", Problem: absentOr(meta["name"])}
+	case namespace == "" && !isAbsent(meta["namespace"]):
+		return o, &FieldError{ID: id, Field: "metadata.namespace", Problem: notAString(meta["namespace"])}
 	}
-	return newObject(apiVersion, ID{Kind: kind, Namespace: namespace, Name: name})
+	return newObject(apiVersion, id)
+}
+
+func isAbsent(v any) bool { return v == nil || v == "" }
+
+func absentOr(v any) string {
+	if isAbsent(v) {
+		return "is missing"
+	}
+	return notAString(v)
 }
 
 func newObject(apiVersion string, id ID) (Object, error) {
@@ -90,11 +105,11 @@ func newObject(apiVersion string, id ID) (Object, error) {
 	if group, version, ok := strings.Cut(apiVersion, "/"); ok {
 		o.Group, o.Version = group, version
 		if group == "" {
-			return Object{}, fmt.Errorf("%s/%s: apiVersion %q has no group", id.Kind, id.Name, apiVersion)
+			return Object{}, &FieldError{ID: id, Field: "apiVersion", Value: apiVersion, Problem: "has no group"}
 		}
 	}
 	if !isWord(o.Version) {
-		return Object{}, fmt.Errorf("%s/%s: apiVersion %q is not group/version", id.Kind, id.Name, apiVersion)
+		return Object{}, &FieldError{ID: id, Field: "apiVersion", Value: apiVersion, Problem: "is not group/version"}
 	}
 	return o, o.validate()
 }

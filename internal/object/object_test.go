@@ -63,14 +63,14 @@ func TestFromMap(t *testing.T) {
 		},
 		{name: "no apiVersion", in: `{"kind":"X","metadata":{"name":"x"}}`, err: "apiVersion is missing"},
 		{name: "no kind", in: `{"apiVersion":"v1","metadata":{"name":"x"}}`, err: "kind is missing"},
-		{name: "no name", in: `{"apiVersion":"v1","kind":"X","metadata":{"generateName":"x-"}}`, err: "X: metadata.name is missing"},
+		{name: "no name", in: `{"apiVersion":"v1","kind":"X","metadata":{"generateName":"x-"}}`, err: "X: metadata.generateName is not supported: an object whose name the cluster makes up would be created anew by each commit; give it a metadata.name"},
 		{name: "name that leaves its path", in: `{"apiVersion":"v1","kind":"X","metadata":{"name":"a/../b"}}`, err: `name "a/../b" cannot stand in a path`},
 		{name: "odd apiVersion", in: `{"apiVersion":"a/b/c","kind":"X","metadata":{"name":"x"}}`, err: `X/x: apiVersion "a/b/c" is not group/version`},
-		{name: "number as namespace", in: `{"apiVersion":"v1","kind":"X","metadata":{"name":"x","namespace":1}}`, err: "X/x: metadata.namespace is not a string"},
+		{name: "number as namespace", in: `{"apiVersion":"v1","kind":"X","metadata":{"name":"x","namespace":1}}`, err: "X/x: metadata.namespace is not a string but a number: quote it"},
 		{
 			name: "an error does not hold the secret",
 			in:   `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"},"stringData":{"pin":1234}}`,
-			err:  `Secret/x: stringData["pin"] is not a string`,
+			err:  `Secret/x: stringData[pin] is not a string but a number: quote it`,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

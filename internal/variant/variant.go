@@ -33,10 +33,19 @@ func Shared(ks *v1alpha1.Kustomization, hubID string, from []map[string]string) 
 	}
 	labels[v1alpha1.OwnerLabel] = object.Owner{Hub: hubID, Namespace: ks.Namespace, Name: ks.Name}.Label()
 	options.CommonMetadata.Labels = labels
-	if spec.PostBuild != nil {
+	if isSubstituted(ks) {
 		options.PostBuild = &build.PostBuild{Substitute: spec.PostBuild.Substitute, SubstituteFrom: from}
 	}
 	return options
+}
+
+// isSubstituted reports whether a Kustomization asks for variables to be substituted. An empty postBuild
+// does not, as in Flux, and neither do the variables of a Cluster by themselves. A substituteFrom does,
+// even while all that it names is optional and absent: otherwise an object that comes or goes would
+// decide whether ${cluster_name} is text.
+func isSubstituted(ks *v1alpha1.Kustomization) bool {
+	p := ks.Spec.PostBuild
+	return p != nil && len(p.Substitute)+len(p.SubstituteFrom) > 0
 }
 
 // For returns the options for one cluster. The error is a *report.Stalled: a selector of a patch or of

@@ -78,6 +78,26 @@ func TestOnlyWhatDiffersDiffers(t *testing.T) {
 	}
 }
 
+// TestEmptyPostBuildSubstitutesNothing: only what names variables does, whether or not they are there.
+func TestEmptyPostBuildSubstitutesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		postBuild *v1alpha1.PostBuild
+		want      bool
+	}{
+		"none":             {nil, false},
+		"empty":            {&v1alpha1.PostBuild{}, false},
+		"empty substitute": {&v1alpha1.PostBuild{Substitute: map[string]string{}}, false},
+		"substitute":       {&v1alpha1.PostBuild{Substitute: map[string]string{"a": ""}}, true},
+		"substituteFrom":   {&v1alpha1.PostBuild{SubstituteFrom: []v1alpha1.SubstituteReference{{Kind: "Secret", Name: "x", Optional: true}}}, true},
+	} {
+		ks := kustomization()
+		ks.Spec.PostBuild = c.postBuild
+		if o := Shared(ks, "hub-1", nil); (o.PostBuild != nil) != c.want {
+			t.Errorf("%s: PostBuild = %v", name, o.PostBuild)
+		}
+	}
+}
+
 func TestSubstitutes(t *testing.T) {
 	objects := shelf{"ConfigMap/first": {Data: map[string]string{"a": "1"}}, "Secret/last": {Data: map[string]string{"a": "2"}, Secret: true}}
 	got, err := Substitutes(kustomization(), objects.look)

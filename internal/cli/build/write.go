@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
+	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/report"
 )
@@ -45,9 +45,9 @@ func (in *input) write(o *Options, all []*rendered) error {
 				return err
 			}
 			list = append(list, object)
-			doc, err := yaml.Marshal(object)
+			doc, err := build.MarshalYAML(object)
 			if err != nil {
-				return fmt.Errorf("cannot encode as yaml: %w", err)
+				return err
 			}
 			fmt.Fprintf(&out, "---\n%s", doc)
 		}
@@ -55,7 +55,7 @@ func (in *input) write(o *Options, all []*rendered) error {
 	if err := show(o, list, out.String()); err != nil {
 		return err
 	}
-	return tell(o, failed)
+	return in.tell(o, failed)
 }
 
 // compare says whether it is what the hub has assigned: a rollout may hold a cluster at what it has.
@@ -86,13 +86,18 @@ func show(o *Options, list []any, text string) error {
 	return nil
 }
 
-// tell says which clusters cannot be rendered for and why, in the words of the conditions.
-func tell(o *Options, failed []*rendered) error {
+// tell says which clusters cannot be rendered for and why, in the words of the conditions. One that
+// spec.clusters does not name is the hub's own, and there is no other to tell it from.
+func (in *input) tell(o *Options, failed []*rendered) error {
 	if len(failed) == 0 {
 		return nil
 	}
 	for _, r := range failed {
-		o.IO.Progressf("%s %s: %s: %s", o.IO.Red("✗"), few(r.clusters), reason(r.err), report.Line(r.err.Error()))
+		which := few(r.clusters) + ": "
+		if in.ks.Spec.Clusters == nil {
+			which = ""
+		}
+		o.IO.Progressf("%s %s%s: %s", o.IO.Red("✗"), which, reason(r.err), report.Line(r.err.Error()))
 	}
 	return factory.ErrSilent
 }
@@ -133,7 +138,9 @@ func (in *input) values(o *Options) []string {
 // decode returns an object as it is shown; secret is nil when everything may be.
 func decode(body []byte, secret []string) (map[string]any, error) {
 	var object map[string]any
-	if err := json.Unmarshal(body, &object); err != nil {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber() // a float64 would round an integer above 2^53
+	if err := d.Decode(&object); err != nil {
 		return nil, fmt.Errorf("cannot decode what was rendered: %w", err)
 	}
 	if secret == nil {
