@@ -41,7 +41,7 @@ func NewCmdRollout(f *factory.Factory, runF run) *cobra.Command {
 		Short: "Show and steer how a change reaches the clusters",
 		Long: `A change, which is a commit or an edit of the kustomization, reaches the clusters in stages and
 stops by itself when it does harm. These commands show where it stands, let a stage begin,
-hold it, take it back, and play it beforehand.`,
+hold it, undo it, and simulate it beforehand.`,
 		Example: `  # Watch a change on its way; exits with 0 when it is on every cluster, and with 1 when it halts
   skerry rollout status apps --watch
 

@@ -29,8 +29,8 @@ func newCmdSimulate(f *factory.Factory, runF run) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := verb(o, runF, runSimulate, &cobra.Command{
 		Use:   "simulate NAME",
-		Short: "Play the next change against the fleet, without touching anything",
-		Long: `Play how the next change would reach the clusters as they are now: their labels, and which of
+		Short: "Scenario the next change against the fleet, without touching anything",
+		Long: `Scenario how the next change would reach the clusters as they are now: their labels, and which of
 them are unreachable or suspended. The planner is the one that the hub runs; time is not real.
 Nothing is written anywhere.
 
@@ -69,7 +69,7 @@ func runSimulate(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	ks, clusters, err := o.scene(ctx)
+	ks, clusters, err := o.inputs(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,20 +77,20 @@ func runSimulate(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	play := Play{
+	scenario := Scenario{
 		Name: o.again(), Spec: ks.Spec.Rollout, Members: members(selected, ks.Namespace, clusters, start),
 		Start: start, HealthAfter: o.Simulate.HealthAfter,
 		FailedAfter: failedAfter(ks), ApproveAfter: o.Simulate.ApproveAfter,
 	}
 	var chosen []string
-	if play.Fails, chosen, err = choose(o.Simulate.Fail, play.Members); err != nil {
+	if scenario.Fails, chosen, err = choose(o.Simulate.Fail, scenario.Members); err != nil {
 		return err
 	}
-	played, err := Run(ctx, play)
+	outcome, err := Run(ctx, scenario)
 	if err != nil {
 		return fmt.Errorf("cannot simulate the rollout of %s: %w", ks.Name, err)
 	}
-	result, err := simulation(ks, selected, play, played, chosen)
+	result, err := simulation(ks, selected, scenario, outcome, chosen)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fleet"
 )
 
-// Simulation is a play, and what was played. Its texts are clean for a terminal.
+// Simulation is a scenario and its outcome. Its texts are clean for a terminal.
 type Simulation struct {
 	Namespace string           `json:"namespace"`
 	Name      string           `json:"name"`
@@ -55,7 +55,7 @@ type SimulatedStage struct {
 	Approval      string `json:"approval,omitempty"`
 }
 
-func simulation(ks *v1alpha1.Kustomization, selected fleet.Selection, p Play, played Played, chosen []string) (Simulation, error) {
+func simulation(ks *v1alpha1.Kustomization, selected fleet.Selection, p Scenario, outcome Outcome, chosen []string) (Simulation, error) {
 	stages, err := fleet.Stages(p.Spec, p.Members)
 	if err != nil {
 		return Simulation{}, err
@@ -63,8 +63,8 @@ func simulation(ks *v1alpha1.Kustomization, selected fleet.Selection, p Play, pl
 	s := Simulation{
 		Namespace: iostreams.Line(ks.Namespace), Name: iostreams.Line(ks.Name), Strategy: string(v1alpha1.RolloutStaged), OnFailure: string(v1alpha1.FailureHalt),
 		Clusters: len(p.Members), Absent: []Absent{}, Failing: []string{}, Stages: []SimulatedStage{},
-		Start: p.Start, Events: []Event{}, Phase: played.Last.Status.Phase, Message: iostreams.Line(played.Last.Status.Message),
-		Ended: played.Ended, Endless: played.Endless,
+		Start: p.Start, Events: []Event{}, Phase: outcome.Last.Status.Phase, Message: iostreams.Line(outcome.Last.Status.Message),
+		Ended: outcome.Ended, Endless: outcome.Endless,
 	}
 	if r := p.Spec; r != nil {
 		s.Strategy, s.OnFailure = orElse(string(r.Strategy), s.Strategy), orElse(string(r.OnFailure), s.OnFailure)
@@ -82,11 +82,11 @@ func simulation(ks *v1alpha1.Kustomization, selected fleet.Selection, p Play, pl
 		s.Stages = append(s.Stages, simulatedStage(stage))
 	}
 	s.Assumed = assumptions(ks, selected, p, chosen)
-	for _, e := range played.Events {
+	for _, e := range outcome.Events {
 		e.Message = iostreams.Line(e.Message)
 		s.Events = append(s.Events, e)
 	}
-	s.WithChange, s.Deferred = ends(played.Events)
+	s.WithChange, s.Deferred = ends(outcome.Events)
 	s.WithoutChange = s.Clusters - s.WithChange - s.Deferred
 	return s, nil
 }
@@ -112,8 +112,8 @@ func ends(events []Event) (with, deferred int) {
 	return with, deferred
 }
 
-// assumptions are what a play takes for given and the real thing may do otherwise.
-func assumptions(ks *v1alpha1.Kustomization, selected fleet.Selection, p Play, chosen []string) []string {
+// assumptions are what the simulation takes for given, and a real rollout may do otherwise.
+func assumptions(ks *v1alpha1.Kustomization, selected fleet.Selection, p Scenario, chosen []string) []string {
 	list := []string{fmt.Sprintf("a cluster is healthy %s after it got the change", fleet.Short(p.HealthAfter))}
 	if len(p.Fails) > 0 {
 		line := fmt.Sprintf("one that fails is given up after %s", fleet.Short(p.FailedAfter))

@@ -22,8 +22,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/fleet"
 )
 
-// scene returns the Kustomization and the Clusters to play with, each from a file or from the hub.
-func (o *Options) scene(ctx context.Context) (*v1alpha1.Kustomization, []v1alpha1.Cluster, error) {
+// inputs returns the Kustomization and the Clusters of a simulation, each from a file or from the hub.
+func (o *Options) inputs(ctx context.Context) (*v1alpha1.Kustomization, []v1alpha1.Cluster, error) {
 	ctx, cancel := o.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	ks, err := o.kustomization(ctx)
@@ -52,7 +52,7 @@ func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, e
 		if names = append(names, ks.Name); ks.Name != o.Name {
 			continue
 		}
-		// What is misspelt would be played as if it were absent.
+		// A misspelt field would be simulated as if it were absent.
 		if err := yaml.UnmarshalStrict(doc, ks); err != nil {
 			return nil, fmt.Errorf("cannot read Kustomization %s in %s: %w", ks.Name, o.Simulate.File, err)
 		}

@@ -37,12 +37,12 @@ func inBatches(size string) *v1alpha1.Rollout {
 // cluster is sent the change once.
 func TestRunHoldsTheBudget(t *testing.T) {
 	members := fleetOf(1000)
-	played, err := Run(t.Context(), Play{Spec: inBatches("2%"), Members: members, Start: noon, HealthAfter: time.Minute})
+	outcome, err := Run(t.Context(), Scenario{Spec: inBatches("2%"), Members: members, Start: noon, HealthAfter: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	flying, sent := map[string]bool{}, map[string]int{}
-	for _, e := range played.Events {
+	for _, e := range outcome.Events {
 		for _, name := range e.Clusters {
 			if e.Kind == EventStarted {
 				flying[name] = true
@@ -56,8 +56,8 @@ func TestRunHoldsTheBudget(t *testing.T) {
 			t.Fatalf("%d on their way at %s", len(flying), e.At)
 		}
 	}
-	if len(sent) != len(members) || played.Last.Status.Phase != v1alpha1.RolloutCompleted {
-		t.Errorf("%d clusters, %s: %s", len(sent), played.Last.Status.Phase, played.Last.Status.Message)
+	if len(sent) != len(members) || outcome.Last.Status.Phase != v1alpha1.RolloutCompleted {
+		t.Errorf("%d clusters, %s: %s", len(sent), outcome.Last.Status.Phase, outcome.Last.Status.Message)
 	}
 	for name, n := range sent {
 		if n != 1 {
@@ -74,12 +74,12 @@ func TestRunTwiceIsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	play := Play{Spec: inBatches("10%"), Members: fleetOf(200), Start: noon, HealthAfter: time.Minute, FailedAfter: time.Hour, Fails: fails}
-	one, err := Run(t.Context(), play)
+	scenario := Scenario{Spec: inBatches("10%"), Members: fleetOf(200), Start: noon, HealthAfter: time.Minute, FailedAfter: time.Hour, Fails: fails}
+	one, err := Run(t.Context(), scenario)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := Run(t.Context(), play)
+	two, err := Run(t.Context(), scenario)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,16 +89,16 @@ func TestRunTwiceIsTheSame(t *testing.T) {
 }
 
 func TestRunWhereHealthTakesNoTime(t *testing.T) {
-	played, err := Run(t.Context(), Play{Members: fleetOf(40), Start: noon})
-	if err != nil || played.Last.Status.Phase != v1alpha1.RolloutCompleted || !played.Ended.Equal(noon) {
-		t.Errorf("%s at %s, %v", played.Last.Status.Phase, played.Ended, err)
+	outcome, err := Run(t.Context(), Scenario{Members: fleetOf(40), Start: noon})
+	if err != nil || outcome.Last.Status.Phase != v1alpha1.RolloutCompleted || !outcome.Ended.Equal(noon) {
+		t.Errorf("%s at %s, %v", outcome.Last.Status.Phase, outcome.Ended, err)
 	}
 }
 
 func TestRunIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Run(ctx, Play{Members: fleetOf(3), Start: noon}); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, Scenario{Members: fleetOf(3), Start: noon}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -172,7 +172,7 @@ func TestFitLeavesTheCursorItsWay(t *testing.T) {
 func BenchmarkRun(b *testing.B) {
 	members := fleetOf(10_000)
 	for b.Loop() {
-		if _, err := Run(b.Context(), Play{Spec: inBatches("1%"), Members: members, Start: noon, HealthAfter: time.Minute}); err != nil {
+		if _, err := Run(b.Context(), Scenario{Spec: inBatches("1%"), Members: members, Start: noon, HealthAfter: time.Minute}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/fleet"
 )
 
-// Play is a rollout to be played: what the production planner would do with a change that every
+// Scenario is a rollout to be simulated: what the hub's planner would do with a change that every
 // cluster gets other objects from.
-type Play struct {
+type Scenario struct {
 	// Name of the Kustomization.
 	Name string
 	Spec *v1alpha1.Rollout
@@ -26,19 +26,19 @@ type Play struct {
 	Fails map[string]bool
 }
 
-// Limits of a play. A window that never opens would go on for ever.
+// Limits of a simulation. A window that never opens would go on for ever.
 const (
 	maxSteps = 100_000
 	maxTime  = 366 * 24 * time.Hour
 )
 
-// The change that is played, and the one before it.
+// The change that is simulated, and the one before it.
 const (
-	playedID = "simulated"
-	beforeID = "before"
+	simulatedID = "simulated"
+	beforeID    = "before"
 )
 
-// EventKind says what an Event tells.
+// EventKind is the kind of an Event.
 type EventKind string
 
 // Kinds of events.
@@ -53,7 +53,7 @@ const (
 	EventPhase    EventKind = "Phase"    // the rollout as a whole
 )
 
-// Event is something that happens in a play.
+// Event is one step of a simulated rollout.
 type Event struct {
 	At    time.Time `json:"at"`
 	Kind  EventKind `json:"kind"`
@@ -65,62 +65,62 @@ type Event struct {
 	Message string                `json:"message,omitempty"`
 }
 
-// Played is how a play went.
-type Played struct {
+// Outcome is how a simulated rollout went.
+type Outcome struct {
 	Events []Event
 	// Last is what the planner said last, and Ended when that was.
 	Last  fleet.Plan
 	Ended time.Time
-	// Endless says that the play was cut off.
+	// Endless says that the simulation was cut off at maxTime.
 	Endless bool
 }
 
-// stagehand plays: it is the clusters, the clock and the person.
-type stagehand struct {
-	play    Play
-	now     time.Time
-	rollout fleet.Rollout
-	at      map[string]int // index of a cluster in rollout.Clusters
-	stageOf map[string]int // by cluster; stages holds their names
-	stages  []string
-	due     map[string]time.Time // when a cluster is healthy or has failed
-	approve time.Time            // when a person speaks
-	asked   string               // the stage that the person was asked for
-	played  Played
+// simulator stands in for the clusters, the clock and the person who approves stages.
+type simulator struct {
+	scenario Scenario
+	now      time.Time
+	rollout  fleet.Rollout
+	at       map[string]int // index of a cluster in rollout.Clusters
+	stageOf  map[string]int // by cluster; stages holds their names
+	stages   []string
+	due      map[string]time.Time // when a cluster is healthy or has failed
+	approve  time.Time            // when the person approves
+	asked    string               // the stage whose approval was requested last
+	outcome  Outcome
 }
 
-// Run plays a rollout to its end, in time that passes only here. The error says that the spec cannot
+// Run simulates a rollout to its end, on a clock of its own. The error says that the spec cannot
 // be followed, or that ctx ended.
-func Run(ctx context.Context, p Play) (Played, error) {
+func Run(ctx context.Context, p Scenario) (Outcome, error) {
 	stages, err := fleet.Stages(p.Spec, p.Members)
 	if err != nil {
-		return Played{}, err
+		return Outcome{}, err
 	}
-	h := newStagehand(p, stages)
+	h := newSimulator(p, stages)
 	for range maxSteps {
 		if err := h.settle(ctx); err != nil {
-			return Played{}, err
+			return Outcome{}, err
 		}
 		next := h.next()
 		if next.IsZero() {
-			return h.played, nil
+			return h.outcome, nil
 		}
 		if next.Sub(p.Start) > maxTime {
 			break
 		}
 		h.now = next
-		h.pass()
+		h.advance()
 	}
-	h.played.Endless = true
-	return h.played, nil
+	h.outcome.Endless = true
+	return h.outcome, nil
 }
 
-func newStagehand(p Play, stages []fleet.Stage) *stagehand {
-	h := &stagehand{
-		play: p, now: p.Start.UTC().Truncate(time.Second), at: map[string]int{}, stageOf: map[string]int{},
+func newSimulator(p Scenario, stages []fleet.Stage) *simulator {
+	h := &simulator{
+		scenario: p, now: p.Start.UTC().Truncate(time.Second), at: map[string]int{}, stageOf: map[string]int{},
 		due: map[string]time.Time{}, stages: []string{""}, // where there are none
 		rollout: fleet.Rollout{
-			Name: p.Name, Spec: p.Spec, Change: v1alpha1.RolloutChange{ID: playedID, Revision: "the next change"}, Clusters: slices.Clone(p.Members),
+			Name: p.Name, Spec: p.Spec, Change: v1alpha1.RolloutChange{ID: simulatedID, Revision: "the next change"}, Clusters: slices.Clone(p.Members),
 			Status: &v1alpha1.RolloutStatus{
 				RolloutChange: v1alpha1.RolloutChange{ID: beforeID, Revision: "the change before"}, Phase: v1alpha1.RolloutCompleted,
 				Verified: &v1alpha1.RolloutChange{ID: beforeID, Revision: "the change before"},
@@ -139,8 +139,8 @@ func newStagehand(p Play, stages []fleet.Stage) *stagehand {
 	return h
 }
 
-// settle asks the planner, and does what it says, until it says nothing new.
-func (h *stagehand) settle(ctx context.Context) error {
+// settle runs the planner and carries out its plan, until the plan has no step left.
+func (h *simulator) settle(ctx context.Context) error {
 	for range maxSteps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -149,11 +149,11 @@ func (h *stagehand) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h.tell(plan)
+		h.recordPhase(plan)
 		status := plan.Status
-		h.rollout.Status, h.played.Last, h.played.Ended = &status, plan, h.now
+		h.rollout.Status, h.outcome.Last, h.outcome.Ended = &status, plan, h.now
 		if len(plan.Start)+len(plan.Return)+len(plan.CatchUp) == 0 {
-			h.consult()
+			h.requestApproval()
 			return nil
 		}
 		h.send(plan.Start, EventStarted)
@@ -165,9 +165,9 @@ func (h *stagehand) settle(ctx context.Context) error {
 	return fmt.Errorf("the planner does not settle at %s", stamp(h.now))
 }
 
-// tell records a phase, when it or what it waits for is another. What is only on its way is told by
-// its clusters.
-func (h *stagehand) tell(plan fleet.Plan) {
+// recordPhase records a phase when it, or what it waits for, has changed. The progress within a phase
+// shows in the events of its clusters.
+func (h *simulator) recordPhase(plan fleet.Plan) {
 	was, is := h.rollout.Status, plan.Status
 	if was.ID == is.ID && was.Phase == is.Phase && (was.Message == is.Message || is.Phase == v1alpha1.RolloutProgressing) {
 		return
@@ -178,13 +178,13 @@ func (h *stagehand) tell(plan fleet.Plan) {
 	h.record(Event{Kind: EventPhase, Stage: is.Stage, Phase: is.Phase, Message: is.Message})
 }
 
-func (h *stagehand) record(e Event) {
+func (h *simulator) record(e Event) {
 	e.At = h.now
-	h.played.Events = append(h.played.Events, e)
+	h.outcome.Events = append(h.outcome.Events, e)
 }
 
 // byStage records an event for the clusters of each stage, in the order of the stages.
-func (h *stagehand) byStage(kind EventKind, clusters []string) {
+func (h *simulator) byStage(kind EventKind, clusters []string) {
 	of := make([][]string, len(h.stages))
 	for _, name := range clusters {
 		of[h.stageOf[name]] = append(of[h.stageOf[name]], name)
@@ -197,19 +197,19 @@ func (h *stagehand) byStage(kind EventKind, clusters []string) {
 	}
 }
 
-// send gives clusters the change, or what they had before. What cannot be reached gets it some day
-// after the play.
-func (h *stagehand) send(names []string, kind EventKind) {
+// send gives clusters the change, or what they had before. A cluster that cannot be reached gets it
+// after the end of the simulation.
+func (h *simulator) send(names []string, kind EventKind) {
 	var sent, deferred []string
 	for _, name := range names {
 		m := &h.rollout.Clusters[h.at[name]]
 		m.Since, m.Message = h.now, ""
 		m.Position, m.Returns = fleet.AtTarget, true
-		took := h.play.HealthAfter
+		took := h.scenario.HealthAfter
 		if kind == EventReturned {
 			m.Position, m.Returns = fleet.Other, false
-		} else if h.play.Fails[name] {
-			took = h.play.FailedAfter
+		} else if h.scenario.Fails[name] {
+			took = h.scenario.FailedAfter
 		}
 		if m.Applied = !absent(*m); !m.Applied {
 			deferred = append(deferred, name)
@@ -229,8 +229,8 @@ func (h *stagehand) send(names []string, kind EventKind) {
 func absent(m fleet.Member) bool { return m.Health == fleet.Unreachable || m.Health == fleet.Suspended }
 
 // next is when something happens next; zero when nothing does.
-func (h *stagehand) next() time.Time {
-	next := h.played.Last.CheckAgainAt
+func (h *simulator) next() time.Time {
+	next := h.outcome.Last.CheckAgainAt
 	if !next.After(h.now) {
 		next = time.Time{}
 	}
@@ -249,8 +249,8 @@ func (h *stagehand) next() time.Time {
 	return next
 }
 
-// pass lets happen what is due.
-func (h *stagehand) pass() {
+// advance carries out what is due at the new time.
+func (h *simulator) advance() {
 	var ready, back, failed []string
 	for name, t := range h.due {
 		if t.After(h.now) {
@@ -261,7 +261,7 @@ func (h *stagehand) pass() {
 		switch {
 		case m.Position != fleet.AtTarget:
 			m.Health, back = fleet.Healthy, append(back, name)
-		case h.play.Fails[name]:
+		case h.scenario.Fails[name]:
 			m.Health, m.Message, failed = fleet.Failed, "made to fail", append(failed, name)
 		default:
 			m.Health, ready = fleet.Healthy, append(ready, name)
@@ -272,17 +272,17 @@ func (h *stagehand) pass() {
 	h.byStage(EventBack, back)
 	if !h.approve.IsZero() && !h.approve.After(h.now) {
 		h.approve = time.Time{}
-		h.rollout.Promote = playedID + "/" + h.asked
+		h.rollout.Promote = simulatedID + "/" + h.asked
 		h.record(Event{Kind: EventApproved, Stage: h.asked})
 	}
 }
 
-// consult lets a person be asked, once for each stage.
-func (h *stagehand) consult() {
+// requestApproval schedules the approval of a stage, once for each.
+func (h *simulator) requestApproval() {
 	if h.rollout.Status.Phase != v1alpha1.RolloutAwaitingApproval {
 		return
 	}
 	if stage := waitingStage(h.rollout.Status); stage != "" && stage != h.asked {
-		h.asked, h.approve = stage, h.now.Add(h.play.ApproveAfter)
+		h.asked, h.approve = stage, h.now.Add(h.scenario.ApproveAfter)
 	}
 }
