@@ -26,6 +26,9 @@ const (
 	SuspendedReason = "Suspended"
 	// FailedReason says that the work failed; the message names the cause.
 	FailedReason = "Failed"
+	// InternalErrorReason says that a panic of the hub was recovered: what it concerned is tried again
+	// with growing pauses, everything else goes on, and the hub's log has the details.
+	InternalErrorReason = "InternalError"
 	// TornDownReason says that a Kustomization or Cluster went with its namespace, its kind or the hub:
 	// what it has on clusters stays there, and is taken up again by one of its name.
 	TornDownReason = "TornDown"

@@ -32,7 +32,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
 		WatchesRawSource(&r.bell).
 		WithOptions(hubside.Options(concurrency)).
-		Complete(r)
+		Complete(hubside.Guarded[v1alpha1.Cluster](r.Hub, r))
 }
 
 func secretName(o client.Object) []string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -59,6 +60,9 @@ var reasons = []struct {
 // explain turns an error of the Git store into one that conditions speak of. An error of no kind is
 // that of a context: the hub stops.
 func explain(err error) error {
+	if p, ok := errors.AsType[*recovery.Panic](err); ok {
+		return &report.Transient{Reason: v1alpha1.InternalErrorReason, Err: p}
+	}
 	for _, r := range reasons {
 		switch {
 		case !errors.Is(err, r.kind):

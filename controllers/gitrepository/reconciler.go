@@ -7,6 +7,7 @@ package gitrepository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,11 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -99,7 +102,14 @@ func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (
 	if err != nil {
 		return git.Commit{}, err
 	}
-	commit, err := r.Follow(ctx, request(repo, auth))
+	var commit git.Commit
+	err = recovery.Run(func() (err error) {
+		commit, err = r.Follow(ctx, request(repo, auth))
+		return err
+	})
+	if p, ok := errors.AsType[*recovery.Panic](err); ok {
+		log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
+	}
 	if err != nil {
 		return git.Commit{}, explain(err)
 	}

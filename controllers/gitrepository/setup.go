@@ -34,7 +34,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.Asked())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
 		WithOptions(hubside.Options(looks)).
-		Complete(r)
+		Complete(hubside.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }
 
 func secretName(o client.Object) []string {

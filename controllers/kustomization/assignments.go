@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 const (
@@ -119,7 +120,7 @@ func (a *assignments) work() {
 			return
 		}
 		began := a.now()
-		err := a.commit(ctx, key, batch)
+		err := recovery.Run(func() error { return a.commit(ctx, key, batch) })
 		for _, p := range batch {
 			p.done <- err
 		}

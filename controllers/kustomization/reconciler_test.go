@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 func expect(t *testing.T, what, got, want string) {
@@ -582,4 +584,27 @@ func TestAnAssignmentOfAnEarlierClusterIsNotTouched(t *testing.T) {
 		t.Error("no error")
 	}
 	expect(t, "revisions", w.revisions(), "edge-1=1")
+}
+
+func TestARenderThatPanicsIsNamedAndHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) { ks.Spec.Path = "./${cluster_name}" }), cluster("edge-1"), cluster("edge-2"))
+	w.push("1", "edge-1/cm.yaml", configMap("one", "x"), "edge-2/cm.yaml", configMap("two", "x"))
+	whole := w.r.Build
+	w.r.Build = func(ctx context.Context, t *tree.Tree, o build.Options) (*build.Result, error) {
+		if o.Vars["cluster_name"] == "edge-1" {
+			panic("swordfish")
+		}
+		return whole(ctx, t, o)
+	}
+	for range 4 { // more often than there are places for renders
+		if _, err := w.try(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.revisions(); got != "edge-2=1" {
+		t.Errorf("revisions %s", got)
+	}
+	if got := fmt.Sprint(w.get().Status.Failures); !strings.Contains(got, "edge-1 InternalError an error of the hub itself, in kustomization.") || strings.Contains(got, "swordfish") {
+		t.Errorf("failures %s", got)
+	}
 }

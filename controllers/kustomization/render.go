@@ -11,10 +11,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
 	"github.com/skerry-dev/skerry/internal/variant"
@@ -126,7 +128,14 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range targets {
-		group.Go(func() error { return r.renderOne(ctx, files, options, o.ks, t) })
+		group.Go(func() error {
+			err := recovery.Run(func() error { return r.renderOne(ctx, files, options, o.ks, t) })
+			if p, ok := errors.AsType[*recovery.Panic](err); ok {
+				log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
+				t.err, err = &report.Transient{Reason: v1alpha1.InternalErrorReason, Err: p}, nil
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }
@@ -143,8 +152,10 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	result, err := r.Build(ctx, files, options)
-	<-r.renders
+	result, err := func() (*build.Result, error) {
+		defer func() { <-r.renders }() // after a panic as well
+		return r.Build(ctx, files, options)
+	}()
 	if err != nil {
 		t.err = variant.Explain(err)
 		if !report.Spoken(t.err) {

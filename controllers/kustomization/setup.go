@@ -51,7 +51,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
 		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
 		WithOptions(hubside.Options(concurrency)).
-		Complete(r)
+		Complete(hubside.Guarded[v1alpha1.Kustomization](r.Hub, r))
 }
 
 // entryNames also finds what was only reported: that must be known before an entry is made anew.

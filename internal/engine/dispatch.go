@@ -87,7 +87,7 @@ func (e *Engine) due(now time.Time) []*entry {
 
 // prepare says whether an entry has all that its pass needs.
 func (e *Engine) prepare(ctx context.Context, en *entry, now time.Time) bool {
-	if err := en.load(ctx, e.o.Bundles); err != nil {
+	if err := e.guard("bundle", func() error { return en.load(ctx, e.o.Bundles) }); err != nil {
 		en.bundleFailed(err, now)
 		return false
 	}
@@ -131,6 +131,7 @@ func (e *Engine) start(en *entry, t *ticket, now time.Time) {
 	e.workers.Go(func() {
 		defer t.leave()
 		out := s.run(s.ctx, j)
+		e.noted("pass", out.err)
 		e.send(func(in *inbox) { in.done = append(in.done, out) })
 	})
 }

@@ -66,6 +66,8 @@ type inbox struct {
 	granted []*ticket
 	// flooded are sessions that show more than can be kept.
 	flooded []*session
+	// crashed are sessions of which something has panicked.
+	crashed []crash
 	touched []apply.Seen
 	dialed  []dialed
 	checked []checked
@@ -108,11 +110,17 @@ func (e *Engine) count(c Counter, n int) {
 	}
 }
 
-// run is the loop. It returns when ctx is done and all that it started has ended.
-func (e *Engine) run(ctx context.Context) {
+// run is the loop. It returns when ctx is done, or with the panic that ended it, and all that it
+// started has ended.
+func (e *Engine) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer e.workers.Wait()
-	defer e.hangUp()
-	defer e.places.giveUp()
+	defer cancel()
+	defer func() { _ = e.guard("end", func() error { e.places.giveUp(); e.hangUp(); return nil }) }()
+	return e.guard("loop", func() error { e.loop(ctx); return nil })
+}
+
+func (e *Engine) loop(ctx context.Context) {
 	for {
 		now := e.o.Now()
 		e.take(now)
@@ -137,9 +145,12 @@ func (e *Engine) run(ctx context.Context) {
 func (e *Engine) resting() <-chan struct{} { return e.rest }
 
 func (e *Engine) settle() {
-	if !e.stop.Load() || e.passes > 0 {
-		return
+	if e.stop.Load() && e.passes == 0 {
+		e.restNow()
 	}
+}
+
+func (e *Engine) restNow() {
 	select {
 	case <-e.rest:
 	default:
@@ -178,6 +189,9 @@ func (e *Engine) take(now time.Time) {
 	e.places.came(in.granted)
 	for _, s := range in.flooded {
 		e.onFlooded(s, now)
+	}
+	for _, c := range in.crashed {
+		e.onCrashed(c, now)
 	}
 	for _, r := range in.retired {
 		e.onRetired(r, now)

@@ -168,8 +168,11 @@ func (en *entry) bundleFailed(err error, now time.Time) {
 	en.tries++
 	en.due, en.dirty = now.Add(backoff(en.tries, 10*time.Second)), true
 	en.reason, en.message = v1alpha1.BundleNotFoundReason, "the rendered bundle cannot be read: "+health.Clean(err.Error())
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		en.message = "the rendered bundle is not in the store yet"
+	case isPanic(err):
+		en.reason = v1alpha1.InternalErrorReason
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
@@ -71,7 +72,7 @@ func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 		if gctx.Err() != nil {
 			break
 		}
-		g.Go(func() error { return p.apply(gctx, a) })
+		g.Go(func() error { return recovery.Run(func() error { return p.apply(gctx, a) }) })
 	}
 	return g.Wait()
 }

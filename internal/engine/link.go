@@ -63,14 +63,24 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 		l.breaker.try(now)
 		conn := l.conn
 		e.workers.Go(func() {
-			s, err := e.dial(ctx, *conn)
+			var s *session
+			err := e.guard("dial", func() (err error) {
+				s, err = e.dial(ctx, *conn)
+				return err
+			})
+			if isPanic(err) {
+				err = refusal(err)
+			}
 			e.send(func(in *inbox) { in.dialed = append(in.dialed, dialed{conn, s, err}) })
 		})
 	case l.session != nil && (l.suspect || !now.Before(e.checkAt())):
 		l.checking, l.suspect = true, false
 		s := l.session
 		e.workers.Go(func() {
-			c := s.check(s.ctx)
+			c := checked{session: s}
+			if err := e.guard("check", func() error { c = s.check(s.ctx); return nil }); err != nil {
+				c.err = err
+			}
 			e.send(func(in *inbox) { in.checked = append(in.checked, c) })
 		})
 	}
@@ -136,7 +146,7 @@ func (e *Engine) onChecked(c checked, now time.Time) {
 		l.breaker.again(now)
 	case c.err == nil:
 		l.state.LastSeen = now
-	case apply.Unauthorized(c.err), apply.Unanswered(c.err):
+	case apply.Unauthorized(c.err), apply.Unanswered(c.err), isPanic(c.err):
 		e.hangUp()
 		l.breaker.failed(now)
 		e.down(refusal(c.err), now)
@@ -153,6 +163,16 @@ func (e *Engine) onFlooded(s *session, now time.Time) {
 	e.hangUp()
 	e.link.breaker.failed(now)
 	e.down(refusal(apply.ErrTooMany), now)
+}
+
+// onCrashed gives up a session of which something has panicked: what it has learnt may be half of it.
+func (e *Engine) onCrashed(c crash, now time.Time) {
+	if c.session != e.link.session {
+		return
+	}
+	e.hangUp()
+	e.link.breaker.failed(now)
+	e.down(refusal(c.err), now)
 }
 
 // down tells what is known of a cluster without a session.
@@ -183,7 +203,9 @@ func (e *Engine) hangUp() {
 	for _, en := range e.entries {
 		en.session, en.dirty = nil, true
 	}
-	e.workers.Go(s.end)
+	e.workers.Go(func() {
+		_ = e.guard("end of a session", func() error { s.end(); return nil })
+	})
 }
 
 // heard is told by the client how each request ended, and of all that a watch brings.

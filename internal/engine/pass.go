@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // job is all that one pass over one entry works from. It is a snapshot: the pass shares nothing with
@@ -121,7 +122,7 @@ func (s *session) run(ctx context.Context, j job) outcome {
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errOverdue)
 	defer cancel()
 	p.late = timed.Done()
-	p.out.err = p.do(ctx, timed)
+	p.out.err = recovery.Run(func() error { return p.do(ctx, timed) })
 	return p.out
 }
 
@@ -152,7 +153,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	}
 	recorded := p.out.inventory
 	p.out.inventory = recorded.Clone()
-	err := p.execute(ctx, todo)
+	err := recovery.Run(func() error { return p.execute(ctx, todo) }) // what was done before a panic is recorded
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }
 

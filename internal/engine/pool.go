@@ -21,10 +21,14 @@ type Pool struct {
 }
 
 type member struct {
-	engine *Engine
+	engine *Engine // guarded by the pool's mutex: one that panics is replaced
 	conn   Connection
-	cancel context.CancelFunc
-	done   chan struct{}
+	// told says that conn was handed over, and assigned that entries were.
+	told     bool
+	assigned bool
+	entries  []v1alpha1.AssignmentEntry
+	cancel   context.CancelFunc
+	done     chan struct{}
 }
 
 var _ Pooled = (*Pool)(nil)
@@ -65,20 +69,24 @@ func (p *Pool) Connect(key Key, c Connection) {
 	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local:
 		return
 	}
-	m.conn = c
+	m.conn, m.told = c, true
 	m.engine.send(func(in *inbox) { in.conn = &c })
 }
 
 func (p *Pool) start(key Key) *member {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // an engine lives until Disconnect or Stop, not as long as a request
 	m := &member{cancel: cancel, done: make(chan struct{})}
-	m.engine = newEngine(key, p.o, p.limits, func(uid string, local bool) error { return p.admit(key, uid, local) })
+	m.engine = p.engineOf(key)
 	p.members[key] = m
 	go func() {
 		defer close(m.done)
-		m.engine.run(ctx)
+		p.keep(ctx, key, m)
 	}()
 	return m
+}
+
+func (p *Pool) engineOf(key Key) *Engine {
+	return newEngine(key, p.o, p.limits, func(uid string, local bool) error { return p.admit(key, uid, local) })
 }
 
 // admit lets an engine work on the cluster with a uid: not on the hub's own by mistake, and not on one
@@ -141,6 +149,7 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 	if m == nil {
 		m = p.start(key)
 	}
+	m.entries, m.assigned = entries, true
 	m.engine.send(func(in *inbox) { in.entries, in.assign = entries, true })
 }
 
@@ -191,18 +200,18 @@ func (p *Pool) engine(key Key) *Engine {
 func (p *Pool) Stop(ctx context.Context) {
 	p.mu.Lock()
 	p.stopped = true
-	members := make([]*member, 0, len(p.members))
+	members, engines := make([]*member, 0, len(p.members)), make([]*Engine, 0, len(p.members))
 	for _, m := range p.members {
-		members = append(members, m)
+		members, engines = append(members, m), append(engines, m.engine)
 	}
 	p.mu.Unlock()
-	for _, m := range members {
-		m.engine.stop.Store(true)
-		m.engine.send(func(*inbox) {})
+	for _, e := range engines {
+		e.stop.Store(true)
+		e.send(func(*inbox) {})
 	}
-	for _, m := range members {
+	for _, e := range engines {
 		select {
-		case <-m.engine.resting():
+		case <-e.resting():
 		case <-ctx.Done():
 		}
 	}

@@ -13,12 +13,16 @@ import (
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // verdict names the reason why a pass did not go well; "" when it did or only has to wait.
 func verdict(o outcome) (reason, message string) {
 	var blind *blindError
+	var crash *recovery.Panic
 	switch {
+	case errors.As(o.err, &crash):
+		return v1alpha1.InternalErrorReason, crash.Error()
 	case o.overdue, errors.Is(o.err, errOverdue):
 		return v1alpha1.ProgressingReason, fmt.Sprintf("the cluster answers slowly: a pass was ended after %s, and the next one goes on from there", o.job.timeout)
 	case errors.As(o.err, &blind):

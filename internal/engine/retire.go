@@ -53,7 +53,7 @@ func (e *Engine) retire(r *retirement) {
 	l.retiring = true
 	s, revoke := l.session, !l.conn.Local
 	e.workers.Go(func() {
-		r.err = s.store.Retire(s.ctx, revoke)
+		r.err = e.guard("retire", func() error { return s.store.Retire(s.ctx, revoke) })
 		e.send(func(in *inbox) { in.retired = append(in.retired, r) })
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // session is one connection to one cluster and all that is known of the cluster through it. It ends
@@ -58,7 +59,11 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive()}
 	s.store = apply.NewInventories(client, e.o.Hub)
 	s.watches = newWatches(ctx, client, s.live, e.touch, func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) })
-	if err := e.meet(ctx, s, conn); err != nil {
+	s.watches.crashed = func(err error) {
+		e.noted("watch", err)
+		e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
+	}
+	if err := recovery.Run(func() error { return e.meet(ctx, s, conn) }); err != nil {
 		s.end()
 		return nil, err
 	}
@@ -99,7 +104,10 @@ func (e *Engine) probe(ctx context.Context, s *session) (apply.Identity, error) 
 // refusal tells an answer that forbids the work from the lack of one.
 func refusal(err error) error {
 	var other *apply.OtherHubError
+	var panicked *recovery.Panic
 	switch {
+	case errors.As(err, &panicked):
+		return &refusedError{v1alpha1.InternalErrorReason, panicked.Error()}
 	case apply.Unexpected(err) != "":
 		return &refusedError{v1alpha1.UnexpectedAnswerReason, apply.Unexpected(err)}
 	case apply.Overloaded(err):

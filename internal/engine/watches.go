@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // watches keeps one watch per kind of a cluster and feeds what they see into live.
@@ -20,6 +21,8 @@ type watches struct {
 	touch func(...apply.Seen)
 	// flooded is told that the cluster shows more than can be kept.
 	flooded func()
+	// crashed is told of a watch that has panicked.
+	crashed func(error)
 
 	mu      sync.Mutex
 	running map[schema.GroupKind]*watcher
@@ -69,7 +72,12 @@ func (w *watches) relist(m apply.Mapping) {
 func (w *watches) start(m apply.Mapping) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
 	x := &watcher{of: w, gk: m.GVK.GroupKind(), cancel: cancel, synced: make(chan struct{}), over: make(chan struct{})}
-	w.wg.Go(func() { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}) })
+	w.wg.Go(func() {
+		err := recovery.Run(func() error { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}); return nil })
+		if err != nil && w.crashed != nil {
+			w.crashed(err)
+		}
+	})
 	return x
 }
 

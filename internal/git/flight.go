@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // flights shares one fetch among all who ask for the same thing at the same time.
@@ -43,7 +45,10 @@ func (f *flights) do(ctx context.Context, key flightKey, fn func(context.Context
 		}
 		f.running[key] = fl
 		go func() {
-			fl.commit, fl.err = fn(running)
+			fl.err = recovery.Run(func() (err error) {
+				fl.commit, err = fn(running)
+				return err
+			})
 			cancel()
 			f.leave(key, fl)
 			close(fl.done)

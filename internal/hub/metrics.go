@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // Client-go counts the requests of every client by the address of the server. With a thousand clusters
@@ -52,7 +53,11 @@ func newMetrics(renders *build.Cache, objects client.Reader) *metrics {
 			engine.Requests:       counter("cluster_requests_total", "Requests to clusters."),
 		},
 	}
+	panics := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "skerry", Name: "recovered_panics_total", Help: "Panics that were recovered; each is an error of the program, and the log has its stack.",
+	}, func() float64 { return float64(recovery.Total()) })
 	all := []prometheus.Collector{
+		panics,
 		collector{objects},
 		m.clusters,
 		ofRenders("renders_total", "Directories rendered with kustomize.", func(s build.Stats) uint64 { return s.Renders }),

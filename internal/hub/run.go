@@ -27,6 +27,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/shard"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -107,7 +108,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		return nil, err
 	}
 	if share.K == 1 {
-		go build.Warm() // beside everything else that a start waits for
+		go func() { _ = recovery.Run(func() error { build.Warm(); return nil }) }() // beside everything else that a start waits for
 	}
 	me := share.Identity(identity())
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
