@@ -80,6 +80,13 @@ const (
 	PluginRefusedReason = "PluginRefused"
 	// InvalidYAMLReason says that a file is not YAML.
 	InvalidYAMLReason = "InvalidYAML"
+	// InvalidKustomizationReason says that a kustomization file is none, or has a field that kustomize does
+	// not know.
+	InvalidKustomizationReason = "InvalidKustomization"
+	// SchemaRefusedReason says that a kustomization brings a schema of its own (openapi).
+	SchemaRefusedReason = "SchemaRefused"
+	// LFSPointerReason says that a file is a pointer of Git LFS, whose content is not in the repository.
+	LFSPointerReason = "LFSPointer"
 	// YAMLBombReason says that a file expands beyond the limits.
 	YAMLBombReason = "YAMLBomb"
 	// BuildFailedReason says that kustomize refused the input.

@@ -146,6 +146,9 @@ func (w *walker) addFile(p string) ([]byte, *Error) {
 	if err != nil {
 		return nil, errorf(PathOutsideRoot, "%q cannot be read: it is a symbolic link that leaves the repository or never ends", p)
 	}
+	if err := refusePointer(data); err != nil {
+		return nil, err.in(p)
+	}
 	w.closure.files[rooted(p)] = data
 	return data, nil
 }

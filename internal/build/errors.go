@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // Reason says in one word why a render failed. Reasons are stable: people and programs match them.
@@ -11,35 +13,37 @@ type Reason string
 
 const (
 	// PathNotFound: the path, or a file that a kustomization names, is not there or of the wrong sort.
-	PathNotFound Reason = "PathNotFound"
+	PathNotFound Reason = v1alpha1.PathNotFoundReason
 	// PathOutsideRoot: a reference is absolute, climbs out of the repository, or a link leads out of it.
-	PathOutsideRoot Reason = "PathOutsideRoot"
+	PathOutsideRoot Reason = v1alpha1.PathOutsideRootReason
 	// RemoteReference: a reference that kustomize would fetch over the network.
-	RemoteReference Reason = "RemoteReference"
+	RemoteReference Reason = v1alpha1.RemoteReferenceReason
 	// PluginRefused: a generator or transformer that would run a program, a container or helm.
-	PluginRefused Reason = "PluginRefused"
+	PluginRefused Reason = v1alpha1.PluginRefusedReason
 	// SchemaRefused: an openapi field, which would change the schema of every other build.
-	SchemaRefused Reason = "SchemaRefused"
+	SchemaRefused Reason = v1alpha1.SchemaRefusedReason
 	// InvalidKustomization: a kustomization file that kustomize cannot read.
-	InvalidKustomization Reason = "InvalidKustomization"
+	InvalidKustomization Reason = v1alpha1.InvalidKustomizationReason
 	// InvalidYAML: a file that does not parse.
-	InvalidYAML Reason = "InvalidYAML"
+	InvalidYAML Reason = v1alpha1.InvalidYAMLReason
+	// LFSPointer: a file whose content Git LFS keeps elsewhere.
+	LFSPointer Reason = v1alpha1.LFSPointerReason
 	// YAMLBomb: a file that contains itself, or grows or nests beyond what anybody writes by hand.
-	YAMLBomb Reason = "YAMLBomb"
+	YAMLBomb Reason = v1alpha1.YAMLBombReason
 	// TooLarge: more files, objects or bytes than one render takes.
-	TooLarge Reason = "TooLarge"
+	TooLarge Reason = v1alpha1.TooLargeReason
 	// InvalidObject: a manifest without apiVersion, kind or name, or one that JSON cannot hold.
-	InvalidObject Reason = "InvalidObject"
+	InvalidObject Reason = v1alpha1.InvalidObjectReason
 	// ReservedObject: an object that Skerry keeps for itself.
-	ReservedObject Reason = "ReservedObject"
+	ReservedObject Reason = v1alpha1.ReservedObjectReason
 	// DuplicateObject: the same object twice.
-	DuplicateObject Reason = "DuplicateObject"
+	DuplicateObject Reason = v1alpha1.DuplicateObjectReason
 	// SubstitutionFailed: a variable without a value where it needs one, or an expression that is none.
-	SubstitutionFailed Reason = "SubstitutionFailed"
+	SubstitutionFailed Reason = v1alpha1.SubstitutionFailedReason
 	// BuildFailed: kustomize refused; the message is what it said.
-	BuildFailed Reason = "BuildFailed"
+	BuildFailed Reason = v1alpha1.BuildFailedReason
 	// Timeout: the render was not done when the caller's deadline passed.
-	Timeout Reason = "Timeout"
+	Timeout Reason = v1alpha1.TimeoutReason
 )
 
 // Error says why a render failed. The same failure is the same Error: the message is one line, holds

@@ -117,13 +117,33 @@ func (c *closure) inspect() *Error {
 			if c.roles[p] != roleResources || root == nil || root.Tag == "!!null" {
 				return nil
 			}
-			if message := missing(root); message != "" {
-				return &Error{Reason: InvalidObject, Line: before + root.Line, Message: message}
+			if err := incomplete(root, before, 0); err != nil {
+				return err
 			}
 			return sameKey(root, before)
 		})
 		if err != nil {
 			return err.in(p[1:])
+		}
+	}
+	return nil
+}
+
+// incomplete returns the error of a document, or of an item of a list, that lacks something.
+func incomplete(root *yaml.Node, before, depth int) *Error {
+	if message := missing(root); message != "" {
+		return &Error{Reason: InvalidObject, Line: before + root.Line, Message: message}
+	}
+	items := resolveNode(lookup(root, "items"))
+	if items == nil || !strings.HasSuffix(scalar(root, "kind"), "List") || depth > maxDepth {
+		return nil
+	}
+	for _, item := range items.Content {
+		if item = resolveNode(item); scalar(item, "apiVersion") == "" || scalar(item, "kind") == "" {
+			continue // a list of something else: any kind may end in "List"
+		}
+		if err := incomplete(item, before, depth+1); err != nil {
+			return err
 		}
 	}
 	return nil

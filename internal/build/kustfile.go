@@ -6,8 +6,11 @@ import (
 	"regexp"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
+	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // kustFile is one kustomization file, read and decoded.
@@ -92,6 +95,9 @@ func (w *walker) read(f *kustFile, name string) *Error {
 	if err != nil {
 		return errorf(PathNotFound, "cannot be read").in(f.path)
 	}
+	if err := refusePointer(data); err != nil {
+		return err.in(f.path)
+	}
 	f.data = data
 	var failed *Error
 	if f.weight, failed = scan(data, false); failed != nil {
@@ -111,6 +117,9 @@ func (w *walker) read(f *kustFile, name string) *Error {
 	f.k.FixKustomization()
 	f.plain = isPlain(f.k)
 	if wrong := f.k.EnforceFields(); len(wrong) > 0 {
+		if err := customResource(data); err != nil {
+			return err.in(f.path)
+		}
 		return errorf(InvalidKustomization, "%s", strings.Join(wrong, "; ")).in(f.path)
 	}
 	return nil
@@ -138,19 +147,69 @@ func isPlain(k types.Kustomization) bool {
 	return isEmpty(k)
 }
 
+// customResource returns the error of an object of another API that has the name of a kustomization
+// file, such as a Kustomization of Flux or of Skerry; nil when it is none.
+func customResource(data []byte) (failed *Error) {
+	_ = eachDocument(data, func(doc *yaml.Node, before int) *Error {
+		root := resolveNode(doc)
+		version, kind := oneLine(scalar(root, "apiVersion")), oneLine(scalar(root, "kind"))
+		group, _, _ := strings.Cut(version, "/")
+		if failed != nil || version == "" || kind == "" || group == "kustomize.config.k8s.io" {
+			return nil
+		}
+		failed = errorf(InvalidKustomization, "is a custom resource, %s of %s, and not a file of kustomize: give it another name, and list it under resources", kind, version)
+		failed.Line = before + root.Line
+		return nil
+	})
+	return failed
+}
+
+// notString matches what encoding/json has to complain of; the name of the Go type is left out.
+var notString = regexp.MustCompile(`cannot unmarshal (number|bool) into Go struct field \w+\.(\S+) of type string`)
+
 var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 
-// unreadable explains why kustomize cannot read a kustomization file.
+// unreadable explains why kustomize cannot read a kustomization file. It names every unknown field.
 func unreadable(data []byte, err error) *Error {
 	if _, err := scan(data, true); err != nil {
 		return err
 	}
+	if failed := customResource(data); failed != nil {
+		return failed
+	}
 	message := strings.TrimPrefix(oneLine(err.Error()), "invalid Kustomization: ")
+	if m := notString.FindStringSubmatch(message); m != nil {
+		out := errorf(InvalidKustomization, "%s is not a string but a %s: quote it", m[2], m[1])
+		top, _, _ := strings.Cut(m[2], ".")
+		out.Line = fieldLine(data, top, -1, "")
+		return out
+	}
 	out := errorf(InvalidKustomization, "%s", strings.TrimPrefix(message, "json: "))
 	if m := unknownField.FindStringSubmatch(message); m != nil {
 		out.Line = fieldLine(data, m[1], -1, "")
+		if all := unknownFields(data); len(all) > 1 {
+			out.Message = strings.Join(all, ", ")
+		}
 	}
 	return out
+}
+
+func unknownFields(data []byte) []string {
+	asJSON, err := sigsyaml.YAMLToJSON(data)
+	if err != nil {
+		return nil
+	}
+	unknown, err := kjson.UnmarshalStrict(asJSON, &types.Kustomization{})
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, err := range unknown {
+		if unknownField.MatchString(err.Error()) {
+			all = append(all, oneLine(err.Error()))
+		}
+	}
+	return all
 }
 
 // isEmpty says whether kustomize would refuse the kustomization as empty.
