@@ -1,10 +1,9 @@
 package apply
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -39,6 +38,18 @@ func some(list []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:3], ", "), len(list)-3)
 }
 
+// By names the managers and the fields: "kubectl-edit (.data.key)".
+func (e *ConflictError) By() string { return fmt.Sprintf("%s (%s)", some(e.Managers), some(e.Fields)) }
+
+// And joins two conflicts about one object, either of which may be nil.
+func (e *ConflictError) And(other *ConflictError) *ConflictError {
+	if e == nil || other == nil {
+		return cmp.Or(e, other)
+	}
+	both := &ConflictError{Fields: slices.Concat(e.Fields, other.Fields), Managers: slices.Concat(e.Managers, other.Managers)}
+	return both.sorted()
+}
+
 // Owner says whether the object belongs to another Kustomization or hub, and names its manager.
 func (e *ConflictError) Owner() bool { return slices.Contains(e.Fields, ownerField) }
 
@@ -53,20 +64,27 @@ func conflict(err error) error {
 		if cause.Type != metav1.CauseTypeFieldManagerConflict {
 			continue
 		}
-		c.Fields = append(c.Fields, health.Clean(cause.Field))
+		c.Fields = append(c.Fields, "."+health.Clean(content{}.path(cause.Field)))
 		if _, rest, ok := strings.Cut(cause.Message, `"`); ok {
 			name, _, _ := strings.Cut(rest, `"`)
-			c.Managers = append(c.Managers, health.Clean(name))
+			c.Managers = append(c.Managers, cleanName(name))
 		}
 	}
 	if len(c.Fields) == 0 {
 		return err
 	}
-	slices.Sort(c.Fields)
-	slices.Sort(c.Managers)
-	c.Fields, c.Managers = slices.Compact(c.Fields), slices.Compact(c.Managers)
-	return c
+	return c.sorted()
 }
+
+func (e *ConflictError) sorted() *ConflictError {
+	slices.Sort(e.Fields)
+	slices.Sort(e.Managers)
+	e.Fields, e.Managers = slices.Compact(e.Fields), slices.Compact(e.Managers)
+	return e
+}
+
+// cleanName makes the name of a field manager fit for a message: an edge may send anything.
+func cleanName(manager string) string { return health.Clean(manager) }
 
 // Unanswered says whether an error means that the cluster did not answer at all, rather than that it
 // said no.
@@ -102,12 +120,6 @@ func Unexpected(err error) string {
 // Unauthorized says whether the cluster does not accept the credentials.
 func Unauthorized(err error) bool { return apierrors.IsUnauthorized(err) }
 
-// Immutable says whether a change was refused because a field must not change.
-func Immutable(err error) bool {
-	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "immutable") ||
-		apierrors.IsForbidden(err) && strings.Contains(err.Error(), "updates to statefulset spec")
-}
-
 // NamespaceMissing says whether an object was refused because its namespace does not exist.
 func NamespaceMissing(err error, id object.ID) bool {
 	var status apierrors.APIStatus
@@ -140,66 +152,4 @@ func Reason(err error, id object.ID) string {
 		return v1alpha1.ImmutableFieldReason
 	}
 	return v1alpha1.ApplyFailedReason
-}
-
-// Explain says in one line why an object was refused: paths and rules, never a value. What the API
-// server wrote in its own words can hold values of the object, so for a Secret none of them is kept.
-func Explain(err error, id object.ID) string {
-	var c *ConflictError
-	var k *KindNotFoundError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &c) && c.Owner():
-		return health.Clean("is owned by " + some(c.Managers))
-	case errors.As(err, &c):
-		return health.Clean("conflicts on " + c.Error())
-	case errors.As(err, &k):
-		return k.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the cluster did not answer in time"
-	case NamespaceMissing(err, id):
-		return fmt.Sprintf("namespace %q does not exist", id.Namespace)
-	}
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return health.Clean(err.Error())
-	}
-	s := status.Status()
-	if fields := invalidFields(s, id); fields != "" {
-		return fields
-	}
-	if id.Kind == "Secret" {
-		return fmt.Sprintf("refused: %s (%d)", s.Reason, s.Code)
-	}
-	if s.Code == http.StatusUnprocessableEntity {
-		return "refused as invalid"
-	}
-	return health.Clean(s.Message)
-}
-
-// invalidFields says which fields are invalid and by which rule. The API server's message quotes the
-// value between the type of the error and the rule, so what stands there is cut out.
-func invalidFields(s metav1.Status, id object.ID) string {
-	if s.Reason != metav1.StatusReasonInvalid || s.Details == nil {
-		return ""
-	}
-	var out []string
-	for _, cause := range s.Details.Causes {
-		text := cause.Field
-		rule := cause.Message
-		if i := strings.LastIndex(rule, ": "); i >= 0 {
-			rule = rule[i+2:]
-		}
-		if id.Kind != "Secret" && cause.Type != metav1.CauseTypeFieldValueNotSupported && rule != "" && !strings.ContainsAny(rule, `"{`) {
-			text += ": " + rule
-		}
-		if !slices.Contains(out, text) {
-			out = append(out, text)
-		}
-	}
-	if len(out) > 3 {
-		out = append(out[:3], fmt.Sprintf("and %d more", len(out)-3))
-	}
-	return health.Clean(strings.Join(out, "; "))
 }

@@ -43,11 +43,11 @@ func TestReasonAndExplain(t *testing.T) {
 		id           object.ID
 		reason, want string
 	}{
-		{"a value of a Secret", invalid("Secret", field.Invalid(field.NewPath("data", "key"), hidden, "must be "+hidden)), secret, v1alpha1.ApplyFailedReason, "data.key"},
+		{"a value of a Secret", invalid("Secret", field.Invalid(field.NewPath("data", "key"), hidden, "must be "+hidden)), secret, v1alpha1.ApplyFailedReason, "data.key: is not valid"},
 		{"a field out of range", invalid("Deployment", field.Invalid(field.NewPath("spec", "replicas"), -1, "must be greater than or equal to 0")), web, v1alpha1.ApplyFailedReason, "spec.replicas: must be greater than or equal to 0"},
 		{"a value beside the rule", invalid("Deployment", field.Invalid(field.NewPath("spec", "env"), hidden, "must be a name")), web, v1alpha1.ApplyFailedReason, "spec.env: must be a name"},
-		{"an immutable field", invalid("Deployment", field.Invalid(field.NewPath("spec", "selector"), hidden, "field is immutable")), web, v1alpha1.ImmutableFieldReason, "spec.selector: field is immutable"},
-		{"a value that is not supported", invalid("Deployment", field.NotSupported(field.NewPath("spec", "type"), hidden, []string{"a", "b"})), web, v1alpha1.ApplyFailedReason, "spec.type"},
+		{"an immutable field", invalid("Deployment", field.Invalid(field.NewPath("spec", "selector"), hidden, "field is immutable")), web, v1alpha1.ImmutableFieldReason, "spec.selector: is immutable"},
+		{"a value that is not supported", invalid("Deployment", field.NotSupported(field.NewPath("spec", "type"), hidden, []string{"a", "b"})), web, v1alpha1.ApplyFailedReason, `spec.type: is not one of "a", "b"`},
 		{"an admission that quotes a Secret", apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "x", fmt.Errorf("denied: %s", hidden)), secret, v1alpha1.ApplyFailedReason, "refused: Forbidden (403)"},
 		{"a missing namespace", namespace, web, v1alpha1.NamespaceNotFoundReason, `namespace "web" does not exist`},
 		{"another owner", conflict(conflictOf(".metadata.labels.skerry.dev/owner", ".data.key")), web, v1alpha1.OwnershipConflictReason, "is owned by kubectl-edit"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,12 +28,33 @@ const retries = 2
 type Applied struct {
 	UID             string
 	ResourceVersion string
-	// Fields is the digest of the fields that the manager owns.
-	Fields string
+	// Fields is what its managed fields say.
+	Fields Fields
+	// Policy is what its metadata asks for.
+	Policy object.Policy
 	// Keep says why the object must not be deleted; "" when it may be.
 	Keep object.Keep
 	// Created is false when the object was there.
 	Created bool
+	// Managed are its managed fields.
+	Managed []metav1.ManagedFieldsEntry
+}
+
+// applied reads the answer to a write, which is the object's metadata.
+func applied(raw []byte, id object.ID, manager string) (Applied, error) {
+	got := &metav1.PartialObjectMetadata{}
+	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" || !sane(string(got.UID), 128) || !sane(got.ResourceVersion, 64) {
+		return Applied{}, fmt.Errorf("the answer is not an object's metadata")
+	}
+	policy, _ := object.PolicyOf(got.Labels, got.Annotations)
+	return Applied{
+		UID:             string(got.UID),
+		ResourceVersion: got.ResourceVersion,
+		Fields:          ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge),
+		Policy:          policy,
+		Keep:            object.KeepOf(id, got.Labels, got.Annotations),
+		Managed:         got.ManagedFields,
+	}, nil
 }
 
 // Apply sends one server-side apply. Without force, a field that somebody else owns makes it a
@@ -54,18 +76,102 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 	if err != nil {
 		return Applied{}, conflict(res.Error())
 	}
-	got := &metav1.PartialObjectMetadata{}
-	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" || !sane(string(got.UID), 128) || !sane(got.ResourceVersion, 64) {
-		return Applied{}, fmt.Errorf("the answer to an apply is not an object's metadata")
-	}
-	return Applied{
-		UID:             string(got.UID),
-		ResourceVersion: got.ResourceVersion,
-		Fields:          OwnedFields(got.ManagedFields, manager),
-		Keep:            object.KeepOf(o.ID, got.Labels, got.Annotations),
-		Created:         code == http.StatusCreated,
-	}, nil
+	got, err := applied(raw, o.ID, manager)
+	got.Created = code == http.StatusCreated
+	return got, err
 }
+
+// Found is an object as it stands on the cluster, its metadata only.
+type Found struct {
+	Applied
+	// Owner is the value of its owner label.
+	Owner string
+}
+
+// Find reads the metadata of an object; nil when there is none.
+func (c *Client) Find(ctx context.Context, m Mapping, id object.ID, manager string) (*Found, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res := c.rest.Get().AbsPath(m.path(id.Namespace, id.Name)...).SetHeader("Accept", asMetadata).Do(ctx)
+	raw, err := res.Raw()
+	if err != nil {
+		err = res.Error() // which has read the answer
+	}
+	if apierrors.IsNotFound(err) && !KindGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	got, err := applied(raw, id, manager)
+	if err != nil {
+		return nil, err
+	}
+	f := &Found{Applied: got}
+	var labeled struct {
+		Metadata struct{ Labels map[string]string }
+	}
+	if err := json.Unmarshal(raw, &labeled); err != nil {
+		return nil, fmt.Errorf("the answer is not an object's metadata")
+	}
+	f.Owner = labeled.Metadata.Labels[v1alpha1.OwnerLabel]
+	return f, nil
+}
+
+// SetManaged writes the managed fields of an object that has not changed since a version. It is false
+// when it has: then nothing is written.
+func (c *Client) SetManaged(ctx context.Context, m Mapping, id object.ID, version string, managed []metav1.ManagedFieldsEntry, manager string) (Applied, bool, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return Applied{}, false, err
+	}
+	defer done()
+	// The API server answers a resourceVersion that is not the object's with a conflict.
+	body, err := json.Marshal([]map[string]any{
+		{"op": "replace", "path": "/metadata/managedFields", "value": managed},
+		{"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+	})
+	if err != nil {
+		return Applied{}, false, fmt.Errorf("cannot encode managed fields: %w", err)
+	}
+	res := c.rest.Patch(types.JSONPatchType).AbsPath(m.path(id.Namespace, id.Name)...).
+		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(body).Do(ctx)
+	raw, err := res.Raw()
+	if err != nil {
+		err = res.Error() // which has read the answer
+	}
+	if absent(err) {
+		return Applied{}, false, nil
+	}
+	if err != nil {
+		return Applied{}, false, err
+	}
+	got, err := applied(raw, id, manager)
+	return got, err == nil, err
+}
+
+// Creatable asks the API server whether it would take the object if it were created now, without
+// creating it. That an object of the name exists already is no refusal, nor is what that object holds
+// itself: a node port, an address, its share of a quota.
+func (c *Client) Creatable(ctx context.Context, m Mapping, o object.Object, manager string) error {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = c.rest.Post().AbsPath(m.path(o.Namespace, "")...).Param("fieldManager", manager).Param("dryRun", metav1.DryRunAll).
+		SetHeader("Content-Type", "application/json").SetHeader("Accept", asMetadata).Body(o.Body).Do(ctx).Error()
+	if apierrors.IsAlreadyExists(err) || err != nil && held.MatchString(err.Error()) {
+		return nil
+	}
+	return err
+}
+
+// held matches a refusal on account of what an object of the same name holds itself.
+var held = regexp.MustCompile(`already allocated|exceeded quota`)
 
 // Delete deletes the object that has the uid, and none other. It returns true when there is no such
 // object (any more): gone, or replaced by one that is not ours. That the path is not served is an

@@ -27,7 +27,8 @@ type Seen struct {
 	Owner           string
 	UID             string
 	ResourceVersion string
-	Fields          string
+	Fields          Fields
+	Policy          object.Policy
 	Terminating     bool
 	Keep            object.Keep
 	Health          health.Status
@@ -200,12 +201,16 @@ func (w *watcher) see(e *seenEvent) (Seen, bool) {
 		return Seen{}, false
 	}
 	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
+	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
+	fields := ReadFields(e.Metadata.ManagedFields, object.FieldManager(owner), policy.Mode == object.Merge)
+	fields.Digest = one(fields.Digest)
 	seen := Seen{
 		ID:              object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)},
 		Owner:           owner,
 		UID:             e.Metadata.UID,
 		ResourceVersion: e.Metadata.ResourceVersion,
-		Fields:          one(OwnedFields(e.Metadata.ManagedFields, object.FieldManager(owner))),
+		Fields:          fields,
+		Policy:          policy,
 		Terminating:     e.Metadata.DeletionTimestamp != nil,
 		Health:          health.Status{Phase: health.Current},
 	}

@@ -38,6 +38,7 @@ type entry struct {
 	relist  bool      // ask the cluster again before the next pass
 	due     time.Time // of the next pass; zero for none
 	tries   int       // failed passes in a row
+	final   bool      // the last pass was refused what only a change of the input helps against
 	hurries int       // passes in a row that waited for what no event tells
 
 	appliedRevision string
@@ -261,6 +262,7 @@ func hurry(n int) time.Duration {
 func (en *entry) settle(o outcome, now time.Time) {
 	en.waiting, en.failures = o.waiting, o.failures
 	en.reason, en.message = verdict(o)
+	en.final = o.final()
 	if o.err == nil && !o.overdue {
 		en.handledAt = o.job.entry.RequestedAt
 	}
@@ -290,7 +292,7 @@ func (en *entry) schedule(now time.Time) {
 	case en.removed:
 		en.due = time.Time{}
 		return
-	case en.standIn() || en.tries == 0:
+	case en.standIn() || en.tries == 0 || en.final:
 		en.due = now.Add(jitter(en.spec.Interval.Duration))
 	default:
 		en.due = now.Add(jitter(backoff(en.tries, en.retryInterval())))
@@ -337,7 +339,11 @@ func (en *entry) concerns(seen apply.Seen) bool {
 	if en.kept().index[seen.ID] == nil {
 		return recorded && !there
 	}
-	return record.Digest != "" && (!there || s.UID != record.UID || s.Fields != record.Fields)
+	if record.Digest == "" {
+		// Of what was refused, only that it is gone makes a difference: it can be created then.
+		return !there && slices.ContainsFunc(en.failures, func(f failure) bool { return f.id == seen.ID })
+	}
+	return !there || s.UID != record.UID || s.Fields.Digest != record.Fields
 }
 
 // claimedByOthers says of an object whether another entry on the cluster desires it.

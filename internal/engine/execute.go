@@ -83,10 +83,9 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		p.fail(a.ID, v1alpha1.InvalidObjectReason, "has no namespace: set metadata.namespace, or targetNamespace of the Kustomization")
 		return nil
 	}
-	var got apply.Applied
-	var contested *apply.ConflictError
+	var got sent
 	if err == nil {
-		got, contested, err = p.send(ctx, m, a)
+		got, err = p.send(ctx, m, a)
 	}
 	if err != nil {
 		if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
@@ -102,16 +101,32 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
 			return nil
 		}
-		p.fail(a.ID, apply.Reason(err, a.ID), apply.Explain(err, a.ID))
+		p.refused(a, err)
 		return nil
 	}
-	p.live.applied(a.ID, p.owner, got)
+	if got.left {
+		return nil
+	}
+	p.live.applied(a.ID, p.owner, got.Applied)
 	p.count(Applied, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields, PruneDisabled: a.Object.PruneDisabled}
-	p.tell(a, got, contested)
+	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields.Digest, PruneDisabled: a.Object.PruneDisabled}
+	p.tell(a, got)
 	return nil
+}
+
+// refused notes an object that the cluster refused, and what helps.
+func (p *pass) refused(a plan.Action, err error) {
+	f := failure{id: a.ID, reason: apply.Reason(err, a.ID), message: apply.ExplainApply(err, a.Object), final: apply.Final(err, a.ID)}
+	if kept, ok := errors.AsType[*keptError](err); ok {
+		f.message, f.final = apply.ExplainApply(kept.refused, a.Object)+"; "+kept.why, false
+	} else if f.reason == v1alpha1.ImmutableFieldReason {
+		f.message += "; set force on the Kustomization, or annotate the object with skerry.dev/force: enabled, to delete it and create it anew"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.failures = append(p.out.failures, f)
 }
 
 // mapping returns where an object lives. A kind that was unknown when the pass began may have come
@@ -128,59 +143,36 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, err
 	return m, err
 }
 
-// send applies an object, without force first: the owner label is the lock, and a conflict on it
-// means that the object is somebody else's. Conflicts on other fields are drift and are overridden.
-func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (apply.Applied, *apply.ConflictError, error) {
-	manager := object.FieldManager(p.owner)
-	got, err := p.client.Apply(ctx, m, a.Object, manager, false)
-	var contested *apply.ConflictError
-	if errors.As(err, &contested) && !contested.Owner() {
-		got, err = p.client.Apply(ctx, m, a.Object, manager, true)
-	}
-	if !p.entry.Force || !apply.Immutable(err) {
-		return got, contested, err
-	}
-	s, ok := p.live.get(a.ID)
-	if !ok || s.Owner != p.owner {
-		return got, contested, err
-	}
-	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
-		return got, contested, err
-	}
-	got, err = p.client.Apply(ctx, m, a.Object, manager, false)
-	return got, contested, err
-}
-
 func (p *pass) fail(id object.ID, reason, message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.failures = append(p.out.failures, failure{id, reason, message})
+	p.out.failures = append(p.out.failures, failure{id: id, reason: reason, message: message})
 }
 
 // tell says what is worth telling of an apply that went well.
-func (p *pass) tell(a plan.Action, got apply.Applied, contested *apply.ConflictError) {
+func (p *pass) tell(a plan.Action, got sent) {
 	switch a.Why {
 	case plan.New:
 		if got.Created {
 			return
 		}
 		message := fmt.Sprintf("%s was there and is managed from now on", a.ID)
-		if contested != nil {
-			message += ": took over " + contested.Error()
+		if got.contested != nil {
+			message += ": took over " + got.contested.Error()
 		}
-		p.eventAbout(about(a, got), v1alpha1.AdoptedReason, message)
+		p.eventAbout(about(a, got.Applied), v1alpha1.AdoptedReason, message)
 	case plan.Missing, plan.Recreated, plan.Drifted:
 		c := correction{id: a.ID}
-		if contested != nil {
-			c.by = strings.Join(contested.Managers, ", ")
+		if got.contested != nil {
+			c.by = got.contested.By()
 		}
 		p.out.drifted = append(p.out.drifted, c)
 		p.count(DriftCorrected, 1)
 		message := fmt.Sprintf("%s was %s and is put back", a.ID, described[a.Why])
-		if contested != nil {
-			message += ": " + contested.Error()
+		if got.contested != nil {
+			message += ": " + got.contested.Error()
 		}
-		p.eventAbout(about(a, got), v1alpha1.DriftCorrectedReason, message)
+		p.eventAbout(about(a, got.Applied), v1alpha1.DriftCorrectedReason, message)
 	default: // what a commit changed is no news
 	}
 }

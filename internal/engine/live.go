@@ -61,7 +61,7 @@ func (l *live) owned(owner string) map[object.ID]plan.Live {
 	out := map[object.ID]plan.Live{}
 	for id, s := range l.objects {
 		if s.Owner == owner {
-			out[id] = plan.Live{UID: s.UID, Fields: s.Fields, Terminating: s.Terminating, Keep: s.Keep}
+			out[id] = plan.Live{UID: s.UID, Fields: s.Fields.Digest, Terminating: s.Terminating, Keep: s.Keep, Ignored: s.Policy.Mode == object.Ignore}
 		}
 	}
 	return out
@@ -88,7 +88,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 		l.objects[id] = old
 		return
 	}
-	s.Seen = apply.Seen{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Keep: a.Keep}
+	s.Seen = apply.Seen{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
 	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 		s.Health = health.Status{Phase: health.Current}
 	}

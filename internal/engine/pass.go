@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +76,8 @@ type failure struct {
 	id      object.ID
 	reason  string
 	message string
+	// final says that only a change of the object helps.
+	final bool
 }
 
 // pass brings one entry of one cluster closer to what is desired: observe, plan, write ahead, apply
@@ -194,6 +197,24 @@ func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished
 		return nil
 	}
 	return p.store.Save(ctx, inv)
+}
+
+// final returns whether trying again is of no use: everything that was tried is done but for objects
+// that would be refused again.
+func (o *outcome) final() bool {
+	return o.err == nil && o.waiting == "" && !o.stopped && !o.overdue && len(o.failures) > 0 &&
+		!slices.ContainsFunc(o.failures, func(f failure) bool { return !f.final })
+}
+
+// applied counts the objects that stand as desired.
+func (o *outcome) applied() int {
+	n := 0
+	for i := range o.desired {
+		if o.inventory.Objects[o.desired[i].ID].Digest == o.desired[i].Digest {
+			n++
+		}
+	}
+	return n
 }
 
 // complete says whether everything desired was applied.

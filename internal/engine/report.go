@@ -69,7 +69,7 @@ func failed(o outcome) (string, string) {
 		return reason, fmt.Sprintf("%d objects could not be deleted: %s", len(list), strings.Join(lines, "; "))
 	}
 	total := len(o.desired)
-	return reason, fmt.Sprintf("%d of %d objects applied; %s", total-len(list), total, strings.Join(lines, "; "))
+	return reason, fmt.Sprintf("%d of %d objects applied; %s", o.applied(), total, strings.Join(lines, "; "))
 }
 
 // refresh tells the status of the entries of which something has changed.
@@ -122,7 +122,14 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 		o := &en.desired.objects[i]
 		record := en.inv.Objects[o.ID]
 		l, there := en.session.live.get(o.ID)
-		if record.Digest != o.Digest || !there || l.UID != record.UID || l.Owner != en.owner {
+		there = there && l.Owner == en.owner
+		switch {
+		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.fresh:
+			st.Objects.Total-- // nothing is to be done about it
+			continue
+		case there && (o.Policy.Mode == object.IfNotPresent || l.Policy.Mode == object.Ignore):
+			// It counts as it stands.
+		case record.Digest != o.Digest || !there || l.UID != record.UID:
 			continue
 		}
 		st.Objects.Applied++

@@ -19,10 +19,12 @@ const (
 
 // PruneDisabled says whether the labels and annotations of an object ask that it is never deleted.
 //
+// One that asks not to be reconciled is not deleted either, as in Flux.
+//
 // Argo CD tells pruning (Prune) from the removal of the whole (Delete), and can ask a person (confirm).
 // Each of them keeps the object here: who wrote one of them has data to lose.
 func PruneDisabled(labels, annotations map[string]string) bool {
-	for _, key := range []string{PruneKey, fluxPruneKey} {
+	for _, key := range append([]string{PruneKey, fluxPruneKey}, reconcileKeys[:]...) {
 		if strings.EqualFold(labels[key], disabled) || strings.EqualFold(annotations[key], disabled) {
 			return true
 		}
@@ -37,7 +39,7 @@ func PruneDisabled(labels, annotations map[string]string) bool {
 }
 
 // markers occur in the metadata of every object that PruneDisabled is true of.
-var markers = [][]byte{[]byte("/prune"), []byte("/sync-options")}
+var markers = [][]byte{[]byte("/prune"), []byte("/reconcile"), []byte("/sync-options")}
 
 // pruneDisabled reads metadata as it stands in a body. Most objects have none of the keys, and are not
 // decoded for it.

@@ -26,6 +26,8 @@ type Object struct {
 	// RemovedWhenFinished says that the object goes by itself some time after its work is done: a Job
 	// with ttlSecondsAfterFinished.
 	RemovedWhenFinished bool
+	// Policy is what the object's own annotations ask for.
+	Policy Policy
 }
 
 // APIVersion returns "group/version", or "version" for the core group.
@@ -56,9 +58,12 @@ func FromMap(m map[string]any) (Object, error) {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
 	o.Body, o.Digest = body, digest(body)
-	labels, annotations := field(m, "metadata", "labels"), field(m, "metadata", "annotations")
-	o.PruneDisabled = PruneDisabled(stringValues(labels), stringValues(annotations))
+	labels, annotations := stringValues(field(m, "metadata", "labels")), stringValues(field(m, "metadata", "annotations"))
+	o.PruneDisabled = PruneDisabled(labels, annotations)
 	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any { return field(m, "spec")["ttlSecondsAfterFinished"] })
+	if o.Policy, err = PolicyOf(labels, annotations); err != nil {
+		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
+	}
 	return o, nil
 }
 
@@ -239,6 +244,7 @@ func fromBody(body []byte) (Object, error) {
 		_ = json.Unmarshal(top["spec"], &spec) // what is no object has no fields
 		return spec["ttlSecondsAfterFinished"]
 	})
+	o.Policy = policy(meta["labels"], meta["annotations"]) // FromMap has refused what is wrong
 	return o, nil
 }
 

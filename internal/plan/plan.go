@@ -26,6 +26,8 @@ type Live struct {
 	Terminating bool
 	// Keep says why the object must not be deleted, by its metadata on the cluster; "" when it may be.
 	Keep object.Keep
+	// Ignored objects carry an annotation on the cluster that asks to leave them alone.
+	Ignored bool
 }
 
 // Options of the Kustomization that decide.
@@ -160,6 +162,8 @@ func Make(in Input) *Plan {
 // Judge says why an object must be applied, or "" when it stands as desired.
 func Judge(o object.Object, record inventory.Record, recorded bool, live Live, isLive bool) Why {
 	switch {
+	case o.Policy.Mode == object.Ignore, isLive && live.Ignored, isLive && o.Policy.Mode == object.IfNotPresent:
+		return ""
 	case !recorded:
 		return New
 	case record.Digest == "":

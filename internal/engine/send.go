@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
+)
+
+// sent is the outcome of sending one object.
+type sent struct {
+	apply.Applied
+	// contested names the fields that others had, and that are ours now.
+	contested *apply.ConflictError
+	// left says that the object is there, is not ours, and was left as it is.
+	left bool
+}
+
+// send applies an object: one request where nobody else owns fields of it.
+//
+// The owner label is the lock: the apply is without force first, and a conflict on the label means that
+// the object is another owner's. Conflicts on other fields are drift and are overridden. What people
+// and deployment tools own beside us is taken over (apply.Takeover), which costs a patch of the managed
+// fields, once for an object, and another apply where we own more then than Git names.
+func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, error) {
+	t := takeover{pass: p, mapping: m, action: a, manager: object.FieldManager(p.owner)}
+	s, ours := p.live.get(a.ID)
+	ours = ours && s.Owner == p.owner
+	if a.Object.Policy.Mode == object.IfNotPresent && !ours {
+		if left, err := t.occupied(ctx); left || err != nil {
+			return sent{left: left}, err
+		}
+	}
+	var contested *apply.ConflictError
+	tried := false
+	if ours && t.needed(s.Fields) {
+		var err error
+		if contested, err = t.first(ctx); err != nil {
+			return sent{}, err
+		}
+		tried = true
+	}
+	got, err := t.apply(ctx, contested)
+	if apierrors.IsInvalid(err) && !tried && !apply.Immutable(err) {
+		// Two entries of a list, one of them written by hand, may be one too many.
+		if contested, err2 := t.first(ctx); err2 == nil && contested != nil {
+			got, err = t.apply(ctx, contested)
+		}
+	}
+	if err == nil {
+		got, err = t.after(ctx, got)
+	}
+	if apply.Immutable(err) && (p.entry.Force || a.Object.Policy.Force) {
+		return p.recreate(ctx, m, a, err)
+	}
+	return got, err
+}
+
+// takeover sends one object beside other owners of its fields.
+type takeover struct {
+	*pass
+	mapping apply.Mapping
+	action  plan.Action
+	manager string
+}
+
+func (t *takeover) keep() bool { return t.action.Object.Policy.Mode == object.Merge }
+
+// needed returns whether managed fields have to be patched before the object is applied: where an
+// entry of a list was added or renamed, an apply alone would put ours beside it, and a Deployment would
+// roll out both.
+func (t *takeover) needed(f apply.Fields) bool {
+	return f.Entries && !t.keep() || f.Replicas && !namesReplicas(t.action.Object)
+}
+
+// namesReplicas returns whether an object may name a number of replicas.
+func namesReplicas(o object.Object) bool { return bytes.Contains(o.Body, []byte(`"replicas":`)) }
+
+func (t *takeover) of(adopting bool) apply.Takeover {
+	return apply.Takeover{
+		Manager: t.manager, APIVersion: t.action.Object.APIVersion(), Adopting: adopting,
+		Keep: t.keep(), YieldReplicas: !namesReplicas(t.action.Object),
+	}
+}
+
+// occupied returns whether there is an object of the name that is not ours.
+func (t *takeover) occupied(ctx context.Context) (bool, error) {
+	found, err := t.client.Find(ctx, t.mapping, t.action.ID, t.manager)
+	return found != nil && found.Owner != t.owner, err
+}
+
+// first patches the managed fields of an object before it is applied. The patch is bound to the version
+// of the object that carried no other owner's label; an object that changes meanwhile is left to the
+// apply, and to the next pass.
+func (t *takeover) first(ctx context.Context) (*apply.ConflictError, error) {
+	found, err := t.client.Find(ctx, t.mapping, t.action.ID, t.manager)
+	if err != nil || found == nil || found.Owner != "" && found.Owner != t.owner {
+		return nil, err
+	}
+	taken := t.of(false).Of(found.Managed)
+	if taken.Managed == nil {
+		return nil, nil
+	}
+	_, _, err = t.client.SetManaged(ctx, t.mapping, t.action.ID, found.ResourceVersion, taken.Managed, t.manager)
+	return taken.Contested, err
+}
+
+// apply sends the object: without force, and with force when another manager owns fields of it.
+func (t *takeover) apply(ctx context.Context, contested *apply.ConflictError) (sent, error) {
+	got, err := t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, false)
+	var c *apply.ConflictError
+	if errors.As(err, &c) && !c.Owner() {
+		contested = contested.And(c)
+		got, err = t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, true)
+	}
+	return sent{Applied: got, contested: contested}, err
+}
+
+// after takes over what the answer to an apply shows of other owners. When that does not succeed
+// because the object has changed, the digest of its fields is not recorded, so that the next look
+// finds drift.
+func (t *takeover) after(ctx context.Context, got sent) (sent, error) {
+	adopting := t.action.Why == plan.New || t.action.Why == plan.Unconfirmed
+	if got.Created || !adopting && !got.Fields.Foreign {
+		return got, nil
+	}
+	taken := t.of(adopting).Of(got.Managed)
+	if taken.Managed == nil {
+		return got, nil
+	}
+	now, ok, err := t.client.SetManaged(ctx, t.mapping, t.action.ID, got.ResourceVersion, taken.Managed, t.manager)
+	switch {
+	case err != nil:
+		return got, err
+	case !ok:
+		got.Fields.Digest = ""
+		return got, nil
+	}
+	got.contested = got.contested.And(taken.Contested)
+	got.Applied = now
+	if !taken.Grown {
+		return got, nil
+	}
+	return t.apply(ctx, got.contested)
+}
+
+// keptError says why an object whose immutable field changes was not deleted although force is set.
+type keptError struct {
+	refused error
+	why     string
+}
+
+func (e *keptError) Error() string { return e.why }
+
+func (e *keptError) Unwrap() error { return e.refused }
+
+// recreate deletes an object of ours and creates it anew, because it was refused on account of an
+// immutable field. What would take others or data along is not deleted, and neither is what could not
+// be created again.
+func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, refused error) (sent, error) {
+	s, ok := p.live.get(a.ID)
+	if !ok || s.Owner != p.owner {
+		return sent{}, refused
+	}
+	if why := keeps(a.Object); why != "" {
+		return sent{}, &keptError{refused, why}
+	}
+	manager := object.FieldManager(p.owner)
+	if err := p.client.Creatable(ctx, m, a.Object, manager); err != nil {
+		if apply.Unanswered(err) || apply.Overloaded(err) {
+			return sent{}, err
+		}
+		return sent{}, &keptError{refused, "it is not deleted, because it would not be created again: " + apply.ExplainApply(err, a.Object)}
+	}
+	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
+		return sent{}, err
+	}
+	t := takeover{pass: p, mapping: m, action: a, manager: manager}
+	got, err := t.apply(ctx, nil)
+	if apply.Immutable(err) {
+		return sent{}, &keptError{refused, "it is deleted to be created anew, and waits for its finalizers"}
+	}
+	return got, err
+}
+
+// keeps says why an object must not be deleted in order to create it anew; "" when it may.
+func keeps(o object.Object) string {
+	id := o.ID
+	switch {
+	case id.Group == "" && id.Kind == "Namespace":
+		return "a Namespace is never deleted for it: that would delete everything in it"
+	case id.Group == "apiextensions.k8s.io" && id.Kind == "CustomResourceDefinition":
+		return "a CustomResourceDefinition is never deleted for it: that would delete every object of its kind"
+	case o.Policy.Force:
+		return "" // asked for on the object itself
+	case id.Group == "" && (id.Kind == "PersistentVolumeClaim" || id.Kind == "PersistentVolume"):
+		return fmt.Sprintf("a %s holds data: annotate it with skerry.dev/force: enabled to delete it and create it anew", id.Kind)
+	case id.Group == "apps" && id.Kind == "StatefulSet" && bytes.Contains(o.Body, []byte(`"whenDeleted":"Delete"`)):
+		return "its claims would be deleted with it (persistentVolumeClaimRetentionPolicy): annotate it with skerry.dev/force: enabled to delete it and create it anew"
+	}
+	return ""
+}
