@@ -138,6 +138,8 @@ const (
 	KindNotFoundReason = "KindNotFound"
 	// PruneFailedReason says that the cluster refused a deletion.
 	PruneFailedReason = "PruneFailed"
+	// DeletionPendingReason says that an object was deleted and is not gone: its finalizers hold it.
+	DeletionPendingReason = "DeletionPending"
 	// HealthCheckFailedReason says that an object failed, or was not healthy within timeout.
 	HealthCheckFailedReason = "HealthCheckFailed"
 	// WaitingForHealthReason says that objects are applied and on their way.

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -247,7 +246,7 @@ func (e *Engine) block(en *entry, now time.Time) {
 	blocked := ""
 	if !en.applied() && !en.spec.Remove {
 		for _, name := range en.spec.DependsOn {
-			if dep := e.entries[name]; dep == nil || dep.fresh || dep.status.Ready != metav1.ConditionTrue {
+			if dep := e.entries[name]; dep == nil || dep.fresh || !dep.objectsReady {
 				blocked = name
 				break
 			}
@@ -262,12 +261,16 @@ func (e *Engine) block(en *entry, now time.Time) {
 	}
 }
 
+func (e *Engine) emit(ev Event) {
+	ev.Cluster = e.key
+	if e.o.OnEvent != nil {
+		e.o.OnEvent(ev)
+	}
+}
+
 func (e *Engine) onDone(o outcome, now time.Time) {
 	for _, ev := range summarize(o.events) {
-		ev.Cluster = e.key
-		if e.o.OnEvent != nil {
-			e.o.OnEvent(ev)
-		}
+		e.emit(ev)
 	}
 	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.link.session {
 		e.hangUp() // whoever wrote it knows more than we do: read it again

@@ -160,26 +160,6 @@ func TestDriftIsPutBack(t *testing.T) {
 	}
 }
 
-func TestPrune(t *testing.T) {
-	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	r.want("apps", many(r, 5, "one"))
-	r.ready("apps")
-	patch := `{"metadata":{"finalizers":["example.com/hold"]}}`
-	if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(t.Context(), "cm-4", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.want("apps", many(r, 3, "one"))
-	r.ready("apps")
-	r.eventually("cm-3 is gone", func() bool { return r.value("cm-3") == "error: NotFound" })
-	if !r.inventoried("apps", "cm-4") {
-		t.Error("an object whose finalizer holds it must stay on the inventory")
-	}
-	if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(t.Context(), "cm-4", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.eventually("the inventory shrinks", func() bool { return !r.inventoried("apps", "cm-4") && !r.inventoried("apps", "cm-3") })
-}
-
 func TestTheGuardKeepsTheLastGoodState(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	good := r.want("apps", many(r, 5, "one"))

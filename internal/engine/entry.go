@@ -60,6 +60,11 @@ type entry struct {
 	recheck   time.Time // when it must be told anew without cause; zero for never
 	unhealthy time.Time // since when; zero when healthy
 	status    v1alpha1.AssignmentEntryStatus
+
+	objectsReady  bool      // whether what depends on the entry may go on, whatever it still deletes
+	deleting      deletions // what it still deletes
+	deletingSince time.Time // since when an object that was deleted is not gone; zero when none is
+	toldDeletion  bool      // an event has told of it
 }
 
 // bundle is a set of objects under the digest of what was rendered.

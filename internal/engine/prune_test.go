@@ -6,11 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -80,6 +85,34 @@ func TestWhatMustNotBePrunedIsReleased(t *testing.T) {
 	}
 }
 
+func TestAnObjectThatHangsOnAFinalizerIsNamed(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("apps", many(r, 5, "one"))
+	r.ready("apps")
+	finalizers := func(json string) {
+		patch := fmt.Sprintf(`{"metadata":{"finalizers":%s}}`, json)
+		if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(t.Context(), "cm-4", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finalizers(`["example.com/hold"]`)
+	r.want("apps", many(r, 3, "one"))
+	// What depends on it has nothing to do with it.
+	r.want("next", r.configMap("next", "one"), func(e *v1alpha1.AssignmentEntry) { e.DependsOn = []string{"apps"} })
+	r.ready("next")
+	const named = "/cm-4 is being deleted and waits for its finalizers: example.com/hold"
+	r.until("apps", "naming the finalizer", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.Ready == metav1.ConditionUnknown && s.Reason == v1alpha1.DeletionPendingReason && strings.Contains(s.Message, named)
+	})
+	r.eventually("an event names it", func() bool { return r.tells(v1alpha1.DeletionPendingReason, named) })
+	if r.value("cm-3") != "error: NotFound" || !r.inventoried("apps", "cm-4") {
+		t.Errorf("cm-3 is %q, and cm-4 must stay on the inventory", r.value("cm-3"))
+	}
+	finalizers("null")
+	r.ready("apps")
+	r.eventually("the inventory shrinks", func() bool { return !r.inventoried("apps", "cm-4") && !r.inventoried("apps", "cm-3") })
+}
+
 func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	own := "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: kube-public, labels: {team: island}}\n---\n" +
@@ -104,6 +137,50 @@ func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestDeletionsHaveALimitInTime(t *testing.T) {
+	start := time.Unix(1000, 0)
+	id := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "old"}
+	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, "apps")
+	en.session = &session{live: newLive()}
+	en.inv = inventory.New(en.owner)
+	en.inv.Objects[id] = inventory.Record{Version: "v1"}
+	en.session.live.changed(apply.Seen{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
+	en.spec.Wait, en.spec.Timeout.Duration = true, time.Minute
+	en.deleting = en.pendingDeletions()
+	const message = "waits for deletions: ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
+	for _, step := range []struct {
+		after   time.Duration
+		wait    bool
+		status  metav1.ConditionStatus
+		reason  string
+		message string
+		event   bool
+	}{
+		{0, true, metav1.ConditionUnknown, v1alpha1.ProgressingReason, "deleting what is wanted no longer", false},
+		{time.Second, false, metav1.ConditionTrue, v1alpha1.SucceededReason, "", false},
+		{2 * time.Second, true, metav1.ConditionUnknown, v1alpha1.DeletionPendingReason, message, true},
+		{59 * time.Second, true, metav1.ConditionUnknown, v1alpha1.DeletionPendingReason, message, false},
+		{59 * time.Second, false, metav1.ConditionTrue, v1alpha1.SucceededReason, "", false},
+		{time.Minute, true, metav1.ConditionFalse, v1alpha1.DeletionPendingReason, message, false},
+		{time.Hour, false, metav1.ConditionFalse, v1alpha1.DeletionPendingReason, message, false},
+	} {
+		now := start.Add(step.after)
+		en.spec.Wait, en.recheck = step.wait, time.Time{}
+		status, reason, text := en.judgeDeletions(now)
+		_, event := en.deletionEvent(now)
+		if status != step.status || reason != step.reason || text != step.message || event != step.event {
+			t.Errorf("after %s, wait %v: %s %s %q, event %v", step.after, step.wait, status, reason, text, event)
+		}
+		if status != metav1.ConditionFalse && !en.recheck.After(now) {
+			t.Errorf("after %s: no other look is due", step.after)
+		}
+	}
+	en.deleting = deletions{}
+	if status, _, _ := en.judgeDeletions(start.Add(time.Hour)); status != metav1.ConditionTrue || !en.deletingSince.IsZero() {
+		t.Errorf("%s once it is gone", status)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // verdict names the reason why a pass did not go well; "" when it did or only has to wait.
@@ -66,10 +67,10 @@ func failed(o outcome) (string, string) {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	if reason == v1alpha1.PruneFailedReason {
-		return reason, fmt.Sprintf("%d objects could not be deleted: %s", len(list), strings.Join(lines, "; "))
+		return reason, fmt.Sprintf("%s could not be deleted: %s", text.Count(len(list), "object"), strings.Join(lines, "; "))
 	}
 	total := len(o.desired)
-	return reason, fmt.Sprintf("%d of %d objects applied; %s", o.applied(), total, strings.Join(lines, "; "))
+	return reason, fmt.Sprintf("%d of %s applied; %s", o.applied(), text.Count(total, "object"), strings.Join(lines, "; "))
 }
 
 // refresh tells the status of the entries of which something has changed.
@@ -81,6 +82,9 @@ func (e *Engine) refresh(now time.Time) {
 		}
 		en.dirty, en.recheck = false, time.Time{}
 		status := e.tell(en, now)
+		if event, ok := en.deletionEvent(now); ok {
+			e.emit(event)
+		}
 		e.retold = e.retold || !sameStatus(en.status, status)
 		en.status = status
 	}
@@ -101,6 +105,7 @@ func (e *Engine) tell(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 		st.VerifiedAt = &t
 	}
 	sick := en.examine(&st)
+	en.objectsReady, en.deleting = false, en.pendingDeletions()
 	st.Ready, st.Reason, st.Message = e.judge(en, sick, now)
 	return st
 }
@@ -178,7 +183,7 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 	case en.spec.Remove && en.fresh:
 		return unknown, v1alpha1.ProgressingReason, "removing its objects"
 	case en.spec.Remove:
-		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for %d objects to be gone", len(en.inv.Objects))
+		return en.judgeRemoval(now)
 	case en.fresh:
 		return unknown, v1alpha1.ProgressingReason, "applying"
 	case en.waiting != "":
@@ -187,7 +192,19 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 	if id, l := en.worstLoop(); l != nil {
 		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, l.who())
 	}
-	return en.judgeHealth(sick, now)
+	if status, reason, message := en.judgeHealth(sick, now); status != metav1.ConditionTrue {
+		return status, reason, message
+	}
+	en.objectsReady = true
+	return en.judgeDeletions(now)
+}
+
+func (en *entry) judgeRemoval(now time.Time) (metav1.ConditionStatus, string, string) {
+	status, reason, message := en.judgeDeletions(now)
+	if status == metav1.ConditionTrue { // the inventory goes next
+		return metav1.ConditionUnknown, v1alpha1.ProgressingReason, "waits for " + text.Count(len(en.inv.Objects), "object") + " to be gone"
+	}
+	return status, reason, message
 }
 
 func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
@@ -198,7 +215,7 @@ func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStat
 	if en.unhealthy.IsZero() {
 		en.unhealthy = now
 	}
-	message := fmt.Sprintf("%d of %d objects not healthy; %s", sick.failed+sick.pending, len(en.desired.objects), sick.first)
+	message := fmt.Sprintf("%d of %s not healthy; %s", sick.failed+sick.pending, text.Count(len(en.desired.objects), "object"), sick.first)
 	switch {
 	case !en.spec.Wait:
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
@@ -212,7 +229,7 @@ func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStat
 func (en *entry) late(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
 	deadline := since.Add(en.spec.Timeout.Duration)
 	if now.Before(deadline) {
-		en.recheck = deadline
+		en.lookAgain(deadline)
 		return metav1.ConditionUnknown, v1alpha1.WaitingForHealthReason, message
 	}
 	return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
