@@ -98,6 +98,9 @@ const (
 	// ReservedObjectReason refuses an object that Skerry keeps for itself: an Assignment, an inventory,
 	// the claim or the lease of a hub.
 	ReservedObjectReason = "ReservedObject"
+	// NotPermittedReason refuses an object by which a Kustomization outside the hub's namespace would
+	// change the hub, or another namespace's Kustomizations, on the hub's own cluster.
+	NotPermittedReason = "NotPermitted"
 	// InvalidObjectReason says that a manifest is no object that can be applied.
 	InvalidObjectReason = "InvalidObject"
 	// ClustersUnreachable says that clusters of the Kustomization do not answer.

@@ -35,6 +35,8 @@ type Options struct {
 	Recorder hubside.Recorder
 	// HubID is the identity of the hub in owner labels.
 	HubID string
+	// HubNamespace is the namespace that the hub is installed in.
+	HubNamespace string
 	// Tree reads the files of a commit (40 hexadecimal digits) that was fetched for the source of a
 	// name. An error that wraps git.ErrNotStored says that it has to be fetched again.
 	Tree func(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error)

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/plan"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -129,7 +130,7 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range targets {
 		group.Go(func() error {
-			err := recovery.Run(func() error { return r.renderOne(ctx, files, options, o.ks, t) })
+			err := recovery.Run(func() error { return r.renderOne(ctx, files, options, o, t) })
 			if p, ok := errors.AsType[*recovery.Panic](err); ok {
 				log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
 				t.err, err = &report.Transient{Reason: v1alpha1.InternalErrorReason, Err: p}, nil
@@ -142,8 +143,8 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 
 // renderOne renders for one cluster. Clusters with the same input share one render: that is the
 // build cache's affair.
-func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared build.Options, ks *v1alpha1.Kustomization, t *target) error {
-	options, err := variant.For(shared, ks, t.Target)
+func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared build.Options, o *observed, t *target) error {
+	options, err := variant.For(shared, o.ks, t.Target)
 	if err != nil {
 		return err
 	}
@@ -163,6 +164,9 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 		}
 		return nil
 	}
+	if t.err = r.permitted(o.byName[t.Name], result); t.err != nil {
+		return nil
+	}
 	if r.Bundles.Has(result.Digest) {
 		t.digest = result.Digest
 		return nil
@@ -170,6 +174,22 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	t.digest, err = r.Bundles.Put(&result.Bundle)
 	if err != nil {
 		return &report.Transient{Reason: v1alpha1.FailedReason, Err: err}
+	}
+	return nil
+}
+
+// permitted refuses a bundle for the hub's own cluster that its Kustomization may not have there. The
+// engine refuses it as well; here it is told before anything is assigned.
+func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *build.Result) error {
+	if c.Spec.KubeConfig != nil || c.Spec.Agent != nil {
+		return nil
+	}
+	tenancy := plan.Tenancy{Namespace: c.Namespace, Hub: r.HubNamespace}
+	for i := range result.Bundle.Objects {
+		id := result.Bundle.Objects[i].ID
+		if why := tenancy.Refuses(id); why != "" {
+			return &report.Stalled{Reason: v1alpha1.NotPermittedReason, Err: fmt.Errorf("%s %s", id, why)}
+		}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ const (
 type PoolOptions struct {
 	// Hub is the identity of the hub, in owner labels and on every cluster.
 	Hub string
+	// HubNamespace is the namespace that the hub is installed in, on its own cluster.
+	HubNamespace string
 	// HubUID is the uid of kube-system on the hub's own cluster.
 	HubUID string
 	// Elsewhere says which other Cluster leads to the cluster with a uid and is worked on by another

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/plan"
 )
 
 // passesAtOnce bounds the passes under way on one cluster.
@@ -124,6 +126,9 @@ func (e *Engine) place(urgent bool, missing [2]int) *ticket {
 func (e *Engine) start(en *entry, t *ticket, now time.Time) {
 	j := en.begin(now)
 	j.claimed, j.count, j.timeout = e.claimedByOthers(en), e.count, e.o.PassTimeout
+	if e.link.conn.Local {
+		j.tenancy = &plan.Tenancy{Namespace: e.key.Namespace, Hub: e.o.HubNamespace}
+	}
 	e.passes++
 	e.turns++
 	en.turn = e.turns

@@ -105,9 +105,14 @@ func (r *rig) connect(cfg *rest.Config) {
 		r.options(&o)
 	}
 	r.pool = NewPool(o)
+	r.pool.Connect(r.key, Connection{Config: r.tapped(cfg), Fingerprint: "1"})
+}
+
+// tapped lets the rig see the requests of a config.
+func (r *rig) tapped(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.WrapTransport = func(next http.RoundTripper) http.RoundTripper { return &tap{rig: r, next: next} }
-	r.pool.Connect(r.key, Connection{Config: cfg, Fingerprint: "1"})
+	return cfg
 }
 
 type tap struct {

@@ -148,7 +148,14 @@ func (p *pass) settle() error {
 	if err != nil {
 		return err
 	}
-	for _, o := range desired.Objects { // a bundle of an earlier version may hold one
+	for _, o := range desired.Objects {
+		if p.tenancy != nil { // here, because no one who can write an Assignment or a bundle gets past it
+			if why := p.tenancy.Refuses(o.ID); why != "" {
+				p.out.refusal = plan.Refusal{Reason: v1alpha1.NotPermittedReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
+				return nil
+			}
+		}
+		// A bundle of an earlier version may hold one.
 		if why := plan.Reserved(o.ID, false); why != "" {
 			p.out.refusal = plan.Refusal{Reason: v1alpha1.ReservedObjectReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
 			return nil

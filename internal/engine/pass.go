@@ -32,6 +32,8 @@ type job struct {
 	whole     bool
 	inventory *inventory.Inventory
 	claimed   func(object.ID) bool
+	// tenancy bounds what may be applied to the hub's own cluster; nil on every other.
+	tenancy *plan.Tenancy
 	// held objects are left alone: somebody keeps changing them back.
 	held map[object.ID]bool
 	// relist asks the cluster again for what is known of it.

@@ -139,7 +139,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders, p.reader)
 	p.pool = engine.NewPool(engine.PoolOptions{
-		Hub: p.hubID, HubUID: uid, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
+		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange: func(key engine.Key) {
 			p.assignments.Changed(key)
 			p.clusters.Changed(key)
@@ -195,7 +195,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

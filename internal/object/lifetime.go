@@ -116,6 +116,8 @@ func builtIn(id ID, labels map[string]string) bool {
 		return id.Name == "default" // its Pods would lose their tokens
 	case id.Group == "" && id.Kind == "ConfigMap":
 		return id.Name == "kube-root-ca.crt"
+	case id.Group == "apiextensions.k8s.io" && id.Kind == "CustomResourceDefinition":
+		return strings.HasSuffix(id.Name, ".skerry.dev") // every Kustomization of the hub would go with it
 	}
 	for key, value := range bootstrapped {
 		if labels[key] == value {

@@ -30,6 +30,8 @@ func TestKeepOf(t *testing.T) {
 		{name: "a role that the control plane makes", id: role, labels: map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"}, want: KeepBuiltIn},
 		{name: "a role that only has such a name", id: role},
 		{name: "the account that Pods use", id: ID{Kind: "ServiceAccount", Namespace: "web", Name: "default"}, want: KeepBuiltIn},
+		{name: "a definition of Skerry", id: ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "clusters.skerry.dev"}, want: KeepBuiltIn},
+		{name: "another definition", id: ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "widgets.example.com"}},
 	} {
 		if got := KeepOf(tc.id, tc.labels, tc.annotations); got != tc.want {
 			t.Errorf("%s: %q; want %q", tc.name, got, tc.want)
