@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/kubernetes/scheme"
@@ -34,6 +35,11 @@ type Options struct {
 	Fence Fence
 	// UserAgent is what the client calls itself.
 	UserAgent string
+	// NoWatchList says that the API server is known not to send what is there as the initial events of
+	// a watch: it is listed instead.
+	NoWatchList bool
+	// OnNoWatchList is called when that turns out. nil: not.
+	OnNoWatchList func()
 }
 
 // Client reaches one cluster. It is safe for concurrent use.
@@ -43,6 +49,18 @@ type Client struct {
 	slots    chan struct{}
 	mappings mappings
 	close    func()
+
+	noWatchList   atomic.Bool
+	onNoWatchList func()
+	// firstSilence and laterSilence bound the silence of a watch.
+	firstSilence, laterSilence time.Duration
+}
+
+// listsFromNowOn remembers that initial events failed where a list did not.
+func (c *Client) listsFromNowOn() {
+	if !c.noWatchList.Swap(true) && c.onNoWatchList != nil {
+		c.onNoWatchList()
+	}
 }
 
 // New returns a client that keeps its own connections; Close ends them.
@@ -70,7 +88,11 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 		Transport:     wrapped,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c := &Client{timeout: o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections}
+	c := &Client{
+		timeout: o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
+		onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
+	}
+	c.noWatchList.Store(o.NoWatchList)
 	if c.rest, err = rest.UnversionedRESTClientForConfigAndClient(cfg, hc); err != nil {
 		return nil, fmt.Errorf("cannot set up client: %w", err)
 	}

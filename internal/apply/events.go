@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // maxEvent bounds one event of a watch, in bytes. An API server takes objects of up to 3 MiB.
@@ -52,6 +54,7 @@ type events struct {
 	body    *bounded
 	decoder *json.Decoder
 	whole   bool
+	heard   func() // called after each event; nil: not
 }
 
 func newEvents(body io.Reader, whole bool) *events {
@@ -82,6 +85,9 @@ func (e *events) next() (*seenEvent, error) {
 		}
 		return nil, &apierrors.StatusError{ErrStatus: status}
 	}
+	if e.heard != nil {
+		e.heard()
+	}
 	seen := &seenEvent{kind: frame.Type}
 	return seen, seen.read(frame.Object, e.whole && frame.Type != string(watch.Bookmark))
 }
@@ -106,33 +112,57 @@ var errNoList = fmt.Errorf("%w: the answer is not a list", ErrNotAPI)
 // listPage is how many objects are asked for at a time.
 const listPage = 500
 
+// maxPages bounds the pages of one list: an API server fills each but the last, so that twice as many as
+// MaxObjects take are more than any that means well needs.
+const maxPages = 2 * MaxObjects / listPage
+
 // list asks for all objects of the kind, for a cluster that cannot send them as events. It asks for
 // them as of now: a list as old as the API server's cache would show what was applied since as
 // deleted.
 func (w *watcher) list(ctx context.Context) error {
 	w.sink.Listing()
 	var all []Seen
-	next := ""
-	for {
+	version := ""
+	err := w.pages(ctx, func(p *page, e *seenEvent) {
+		version = p.Metadata.ResourceVersion
+		if e == nil {
+			return
+		}
+		if seen, ok := w.see(e); ok {
+			all = append(all, seen)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	w.listed(all, version)
+	return nil
+}
+
+// pages reads a list page by page and calls the function for each object, and once for a page that has
+// none.
+func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error {
+	next, objects := "", 0
+	for n := 1; ; n++ {
 		page, err := w.page(ctx, next)
 		if err != nil {
 			return err
 		}
-		for _, raw := range page.Items {
+		if len(page.Items) == 0 {
+			take(page, nil)
+		}
+		for i, raw := range page.Items {
 			e := &seenEvent{}
 			if err := e.read(raw, w.whole); err != nil {
 				return err
 			}
-			if seen, ok := w.see(e); ok {
-				all = append(all, seen)
-			}
+			take(page, e)
+			page.Items[i] = nil
 		}
-		if len(all) > MaxObjects {
+		if objects += len(page.Items); objects > MaxObjects || n > maxPages {
 			return ErrTooMany
 		}
 		if next = page.Metadata.Continue; next == "" {
-			w.version = page.Metadata.ResourceVersion
-			w.sink.Listed(all)
 			return nil
 		}
 	}
@@ -154,7 +184,7 @@ func (w *watcher) page(ctx context.Context, next string) (*page, error) {
 	if next != "" {
 		req = req.Param("continue", next)
 	}
-	raw, err := req.Do(ctx).Raw()
+	raw, err := rawOf(req.Do(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -166,4 +196,29 @@ func (w *watcher) page(ctx context.Context, next string) (*page, error) {
 		return nil, errNoList // anything else would pass for an empty one, and everything for deleted
 	}
 	return p, nil
+}
+
+// Version is one object as a list of metadata shows it.
+type Version struct {
+	ID              object.ID
+	UID             string
+	ResourceVersion string
+}
+
+// Versions lists what there is of a kind with an owner label, as of now, and returns the resource
+// version of the list. It is how the cluster is asked whether a watch has told everything.
+func (c *Client) Versions(ctx context.Context, m Mapping) ([]Version, string, error) {
+	w := &watcher{client: c, mapping: m}
+	var all []Version
+	version := ""
+	err := w.pages(ctx, func(p *page, e *seenEvent) {
+		version = p.Metadata.ResourceVersion
+		if e == nil {
+			return
+		}
+		if seen, ok := w.see(e); ok {
+			all = append(all, Version{ID: seen.ID, UID: seen.UID, ResourceVersion: seen.ResourceVersion})
+		}
+	})
+	return all, version, err
 }

@@ -42,8 +42,11 @@ type Inventories struct {
 	client *Client
 	hub    string
 
-	mu     sync.Mutex
-	shards map[string]map[string]string // owner → name → resourceVersion
+	mu       sync.Mutex
+	shards   map[string]map[string]string // owner → name → resourceVersion
+	writing  int                          // writes under way
+	written  uint64                       // writes begun or ended so far
+	revision Revision                     // the highest that the cluster has shown
 }
 
 // NewInventories returns the inventories that a hub keeps on the cluster of the client.
@@ -127,6 +130,7 @@ func (s *Inventories) deleteExcept(ctx context.Context, owner string, keep []str
 	}
 	s.mu.Unlock()
 	slices.Sort(names)
+	defer s.begin()()
 	for _, name := range names {
 		err := s.do(ctx, func(ctx context.Context) error {
 			return s.client.rest.Delete().AbsPath(configMaps, name).Do(ctx).Error()
@@ -142,6 +146,7 @@ func (s *Inventories) deleteExcept(ctx context.Context, owner string, keep []str
 }
 
 func (s *Inventories) write(ctx context.Context, owner, name string, data []byte) error {
+	defer s.begin()()
 	s.mu.Lock()
 	version := s.shards[owner][name]
 	s.mu.Unlock()
@@ -158,6 +163,7 @@ func (s *Inventories) write(ctx context.Context, owner, name string, data []byte
 		s.shards[owner] = map[string]string{}
 	}
 	s.shards[owner][name] = written
+	s.revision.Saw(written)
 	return nil
 }
 
@@ -215,6 +221,7 @@ func (s *Inventories) list(ctx context.Context) ([]corev1.ConfigMap, error) {
 		if list.Kind != "ConfigMapList" {
 			return fmt.Errorf("the answer is a %q, not a list of ConfigMaps", list.Kind)
 		}
+		s.revision.Saw(list.ResourceVersion)
 		return nil
 	})
 	return list.Items, err

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 )
 
 // InDoubtError says that a kind is not served, and that it is not certain that it is gone: its
@@ -151,6 +152,15 @@ func (c *Client) names(ctx context.Context, path string) ([]metav1.PartialObject
 	}
 }
 
+// rawOf returns the body of an answer, or the error in the API server's own words, which Raw does not read.
+func rawOf(res rest.Result) ([]byte, error) {
+	raw, err := res.Raw()
+	if err != nil {
+		return nil, res.Error()
+	}
+	return raw, nil
+}
+
 // read sends one GET and decodes the answer.
 func (c *Client) read(ctx context.Context, path, accept string, params map[string]string, into any) error {
 	ctx, done, err := c.slot(ctx)
@@ -162,7 +172,7 @@ func (c *Client) read(ctx context.Context, path, accept string, params map[strin
 	for name, value := range params {
 		req = req.Param(name, value)
 	}
-	raw, err := req.Do(ctx).Raw()
+	raw, err := rawOf(req.Do(ctx))
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (c *Client) resources(ctx context.Context, gv schema.GroupVersion) (*metav1
 		return nil, err
 	}
 	defer done()
-	raw, err := c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	raw, err := rawOf(c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json").Do(ctx))
 	if err != nil {
 		return nil, err
 	}
