@@ -32,6 +32,8 @@ type Engine struct {
 	workers sync.WaitGroup
 	stop    atomic.Bool  // finish the object at hand, then rest
 	seen    atomic.Int64 // last answer, in nanoseconds since 1970
+	// noWatchList says that the API server cannot send what is there as the initial events of a watch.
+	noWatchList atomic.Bool
 
 	// What follows belongs to the loop.
 	link    link
@@ -61,6 +63,10 @@ type inbox struct {
 	suspect bool
 	// connected says that there is a new connection to the cluster.
 	connected bool
+	// ended says that a watch ended before its time.
+	ended bool
+	// unserved are kinds that are not served any more in the version in which they are watched.
+	unserved []schema.GroupKind
 	// granted are places for passes that were waited for.
 	granted []*ticket
 	// flooded are sessions that show more than can be kept.
@@ -198,6 +204,10 @@ func (e *Engine) take(now time.Time) {
 	for _, r := range in.retire {
 		e.retire(r)
 	}
+	e.link.ended = e.link.ended || in.ended && e.link.session != nil
+	for _, gk := range in.unserved {
+		e.onUnserved(gk, now)
+	}
 	e.link.suspect = e.link.suspect || in.suspect || in.connected && now.Sub(e.link.checked) > newConnection
 	if in.verify {
 		e.verify(now)
@@ -276,6 +286,10 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 		e.hangUp() // whoever wrote it knows more than we do: read it again
 		e.link.breaker.failed(now)
 	}
+	if errors.Is(o.err, errChanged) && o.job.session == e.link.session {
+		e.hangUp()
+		e.link.breaker.failed(now)
+	}
 	if apply.Unauthorized(o.err) {
 		e.link.suspect = true
 	}
@@ -317,6 +331,22 @@ func (e *Engine) trim() {
 		}
 	}
 	e.link.session.watches.keep(used)
+}
+
+// onUnserved makes a pass due where something of the kind is recorded: it finds the version in which the
+// kind is served now, and watches that one.
+func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
+	for _, en := range e.entries {
+		if en.session == nil {
+			continue
+		}
+		for id := range en.inv.Objects {
+			if id.Group == gk.Group && id.Kind == gk.Kind {
+				en.again, en.due = true, now
+				break
+			}
+		}
+	}
 }
 
 func (e *Engine) onTouched(seen apply.Seen, now time.Time) {

@@ -23,6 +23,7 @@ type entry struct {
 	owner   string
 	session *session
 	inv     *inventory.Inventory
+	phase   float64 // of the cluster, which spreads the verifications of a fleet
 
 	// desired is the assigned bundle, once loaded, with the identities that the cluster gives.
 	desired bundle
@@ -37,6 +38,7 @@ type entry struct {
 	fresh   bool      // the spec has not been through a pass yet
 	relist  bool      // ask the cluster again before the next pass
 	due     time.Time // of the next pass; zero for none
+	verify  time.Time // when the cluster is to be asked next whether its watches have told everything
 	tries   int       // failed passes in a row
 	final   bool      // the last pass was refused what only a change of the input helps against
 	hurries int       // passes in a row that waited for what no event tells
@@ -101,7 +103,7 @@ func (b bundle) desires(id object.ID) bool {
 
 func newEntry(hub string, key Key, name string) *entry {
 	owner := object.Owner{Hub: hub, Namespace: key.Namespace, Name: name}.Label()
-	return &entry{owner: owner, loops: map[object.ID]*loop{}}
+	return &entry{owner: owner, phase: phaseOf(key), loops: map[object.ID]*loop{}}
 }
 
 // assign takes a new spec. One that asks for other work makes a pass due.
@@ -140,6 +142,7 @@ func (en *entry) meet(s *session) {
 		en.good = bundle{digest: en.inv.Bundle}
 		en.appliedRevision = en.inv.Revision
 	}
+	en.verify = time.Time{}
 	en.due, en.fresh, en.relist, en.urgent, en.tries, en.dirty = time.Unix(0, 1), true, false, false, 0, true
 }
 
@@ -217,6 +220,7 @@ func (en *entry) begin(now time.Time) job {
 	b := en.kept()
 	j := job{
 		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, held: en.held(now), relist: en.relist,
+		verify: !en.verify.IsZero() && !now.Before(en.verify),
 		bundle: b.digest, desired: b.objects, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
 	en.running, en.again, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
@@ -230,6 +234,9 @@ func (en *entry) finish(o outcome, now time.Time) {
 		return
 	}
 	en.inv = o.inventory
+	if o.err == nil && (o.job.verify || en.verify.IsZero()) {
+		en.verify = nextVerification(now, en.spec.Interval.Duration, en.phase)
+	}
 	en.drift += int64(len(o.drifted))
 	en.count(o.drifted, now)
 	switch {
@@ -288,7 +295,10 @@ func (en *entry) settle(o outcome, now time.Time) {
 			en.appliedAt, en.unhealthy = now, now
 		}
 		en.good, en.appliedRevision = en.desired, en.spec.Revision
-		en.tries, en.verifiedAt = 0, now
+		en.tries = 0
+		if o.verified.After(en.verifiedAt) {
+			en.verifiedAt = o.verified
+		}
 	}
 }
 
@@ -300,6 +310,9 @@ func (en *entry) schedule(now time.Time) {
 		return
 	case en.standIn() || en.tries == 0 || en.final:
 		en.due = now.Add(jitter(en.spec.Interval.Duration))
+		if en.verify.After(now) {
+			en.due = en.verify
+		}
 	default:
 		en.due = now.Add(jitter(backoff(en.tries, en.retryInterval())))
 	}

@@ -21,6 +21,7 @@ import (
 
 func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 	for _, stage := range todo.Stages {
+		p.nextStage()
 		if object.Stage(stage[0].ID) != object.StageDefinitions {
 			if p.out.waiting = p.unestablished(); p.out.waiting != "" {
 				return nil
@@ -138,7 +139,7 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, err
 	}
 	m, err := p.client.Mapping(ctx, gvk)
 	if err == nil {
-		p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
+		p.follow(ctx, m)
 	}
 	return m, err
 }

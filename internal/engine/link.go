@@ -17,6 +17,8 @@ const (
 	quietAfter = 90 * time.Second
 	// identifyEvery is how often it is asked who it is, however much it says.
 	identifyEvery = 10 * time.Minute
+	// endedWatch is how old it is at least before the end of a watch makes the hub ask again.
+	endedWatch = 10 * time.Second
 	// newConnection is how old that answer must be for a new connection under an old session to be a
 	// reason to ask again: something else may have taken the cluster's address.
 	newConnection = 30 * time.Second
@@ -34,6 +36,7 @@ type link struct {
 	checking bool
 	checked  time.Time // when the cluster said last who it is
 	suspect  bool      // a request was not answered
+	ended    bool      // a watch ended before its time since the cluster was checked
 	state    State
 
 	retiring, retired bool // what is kept on the cluster is being taken away, or has been
@@ -50,6 +53,8 @@ type checked struct {
 	session *session
 	err     error
 	changed bool // it is another cluster now
+	// restored says that its store was restored from a backup, or that somebody else wrote inventories.
+	restored bool
 }
 
 // tend keeps the connection: dials when there is none, asks when in doubt, and hangs up on a cluster
@@ -74,7 +79,7 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 			e.send(func(in *inbox) { in.dialed = append(in.dialed, dialed{conn, s, err}) })
 		})
 	case l.session != nil && (l.suspect || !now.Before(e.checkAt())):
-		l.checking, l.suspect = true, false
+		l.checking, l.suspect, l.ended = true, false, false
 		s := l.session
 		e.workers.Go(func() {
 			c := checked{session: s}
@@ -95,18 +100,26 @@ func (e *Engine) checkAt() time.Time {
 		heard = at
 	}
 	at, latest := heard.Add(quietAfter), l.checked.Add(identifyEvery)
+	if l.ended {
+		latest = l.checked.Add(endedWatch)
+	}
 	if latest.Before(at) {
 		return latest
 	}
 	return at
 }
 
-// check asks the cluster of a session whether it is there and the same.
+// check asks the cluster of a session whether it is there and the same: the same cluster, and not an
+// earlier state of it.
 func (s *session) check(ctx context.Context) checked {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	id, err := s.client.Identify(ctx, false)
-	return checked{session: s, err: err, changed: err == nil && id.UID != s.identity.UID}
+	if err != nil || id.UID != s.identity.UID {
+		return checked{session: s, err: err, changed: err == nil}
+	}
+	restored, err := s.store.Restored(ctx)
+	return checked{session: s, err: err, restored: restored}
 }
 
 func (e *Engine) onDialed(d dialed, now time.Time) {
@@ -124,7 +137,10 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 		return
 	}
 	l.breaker.answered(now)
-	l.session, l.suspect, l.checked = d.session, false, now
+	l.session, l.suspect, l.ended, l.checked = d.session, false, false, now
+	if l.state.Version != d.session.identity.Version { // which may be able to do what an earlier one was not
+		e.noWatchList.Store(false)
+	}
 	l.state = State{
 		Reachable: true, Known: true, Usable: true,
 		UID: d.session.identity.UID, Version: d.session.identity.Version, LastSeen: now,
@@ -144,6 +160,10 @@ func (e *Engine) onChecked(c checked, now time.Time) {
 	case c.changed:
 		e.hangUp()
 		l.breaker.again(now)
+	case c.restored:
+		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key)
+		e.hangUp()
+		l.breaker.failed(now)
 	case c.err == nil:
 		l.state.LastSeen = now
 	case apply.Unauthorized(c.err), apply.Unanswered(c.err), isPanic(c.err):
@@ -199,7 +219,7 @@ func (e *Engine) hangUp() {
 		return
 	}
 	s := l.session
-	l.session, l.checking, l.suspect = nil, false, false
+	l.session, l.checking, l.suspect, l.ended = nil, false, false, false
 	for _, en := range e.entries {
 		en.session, en.dirty = nil, true
 	}

@@ -150,3 +150,26 @@ func (l *live) listed(gk schema.GroupKind, all []apply.Seen, since uint64) []app
 	}
 	return news
 }
+
+// differs says whether a list of the objects of a kind, as of a version, shows another state than is
+// known: one that is there and not known, one that is not there any more, one at another version. What
+// was seen after the list was made is no difference.
+func (l *live) differs(gk schema.GroupKind, all []apply.Version, at string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asOf := version(at)
+	there := make(map[object.ID]bool, len(all))
+	for _, v := range all {
+		there[v.ID] = true
+		old, known := l.objects[v.ID]
+		if !known || old.version <= asOf && (old.UID != v.UID || old.ResourceVersion != v.ResourceVersion) {
+			return true
+		}
+	}
+	for id, old := range l.objects {
+		if id.Group == gk.Group && id.Kind == gk.Kind && !there[id] && old.version <= asOf {
+			return true
+		}
+	}
+	return false
+}

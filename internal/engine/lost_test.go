@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -21,7 +22,13 @@ var definitionsResource = schema.GroupVersionResource{Group: "apiextensions.k8s.
 // things is a rig on which a Kustomization "apps" has a ConfigMap and a Thing of v1, whose definition
 // comes from elsewhere.
 func things(t *testing.T) (*rig, string) {
-	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	t.Helper()
+	return thingsAt(t, controlplane.Shared(t).RESTConfig())
+}
+
+func thingsAt(t *testing.T, edge *rest.Config) (*rig, string) {
+	t.Helper()
+	r := newRig(t, testHub, edge)
 	group := r.key.Namespace + ".example.com"
 	r.want("definitions", r.namespace()+fmt.Sprintf(`
 ---

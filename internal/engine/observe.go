@@ -37,9 +37,10 @@ func (p *pass) observe(ctx context.Context) error {
 		if p.relist && recorded[gk] {
 			p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
 		} else {
-			p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
+			p.follow(ctx, m)
 		}
 	}
+	verify := map[schema.GroupKind]bool{}
 	for gk := range recorded {
 		if p.doubtful[gk] != "" {
 			continue // what was seen of it last stands
@@ -52,8 +53,50 @@ func (p *pass) observe(ctx context.Context) error {
 		if err := p.sight(ctx, gk); err != nil {
 			return err
 		}
+		verify[gk] = p.verify
+	}
+	if p.verify && !p.relist {
+		if err := p.verifyWatches(ctx, verify); err != nil {
+			return err
+		}
 	}
 	return p.settle()
+}
+
+// first says whether a version that is watched beside another one has not been looked up in this stage
+// of the pass.
+func (p *pass) first(gvk schema.GroupVersionKind) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.followed[gvk] {
+		return false
+	}
+	if p.followed == nil {
+		p.followed = map[schema.GroupVersionKind]bool{}
+	}
+	p.followed[gvk] = true
+	return true
+}
+
+// nextStage forgets what was looked up in vain: the definitions of the stage before may have changed it.
+func (p *pass) nextStage() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.followed = nil
+}
+
+// follow watches a kind where a mapping says that its objects live. Two Kustomizations may use two
+// versions of one kind: a watch in another version stays as long as that version is served, for it
+// shows the same objects.
+func (p *pass) follow(ctx context.Context, m apply.Mapping) {
+	if x, other := p.watches.other(m); other && !x.gone.Load() && p.first(x.mapping.GVK) {
+		p.client.ForgetMapping(x.mapping.GVK)
+		_, err := p.client.Mapping(ctx, x.mapping.GVK)
+		if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+			x.gone.Store(true)
+		}
+	}
+	p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
 }
 
 // sightTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a

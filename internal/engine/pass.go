@@ -38,6 +38,8 @@ type job struct {
 	held map[object.ID]bool
 	// relist asks the cluster again for what is known of it.
 	relist bool
+	// verify asks the cluster whether its watches have told everything.
+	verify bool
 	count  func(Counter, int)
 	// timeout is how long the pass may begin something.
 	timeout time.Duration
@@ -57,6 +59,8 @@ type outcome struct {
 	soon    bool
 	events  []Event
 	drifted []correction
+	// verified is up to when the cluster is known to have told everything of the kinds of the entry.
+	verified time.Time
 	// cleaned says that something was released or deleted, so that others may have it now.
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.
@@ -97,7 +101,8 @@ type pass struct {
 	// moved says that the inventory has IDs which are not recorded on the cluster yet.
 	moved bool
 
-	mu sync.Mutex // guards out and record while objects are applied side by side
+	mu       sync.Mutex // guards out, record and followed while objects are applied side by side
+	followed map[schema.GroupVersionKind]bool
 
 	late <-chan struct{} // closed when the time is up
 }
@@ -133,6 +138,8 @@ func (s *session) run(ctx context.Context, j job) outcome {
 
 // do looks at the cluster in time, and takes the time that it needs to record what it did.
 func (p *pass) do(ctx, timed context.Context) error {
+	begun := p.now()
+	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
 	if err := p.observe(timed); err != nil {
 		if ctx.Err() == nil && timed.Err() != nil {
 			return errOverdue

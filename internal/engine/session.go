@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -25,6 +27,7 @@ type session struct {
 	inventories map[string]*inventory.Inventory
 	slots       chan struct{}
 	stop        *atomic.Bool
+	now         func() time.Time
 	cancel      context.CancelFunc
 	ctx         context.Context //nolint:containedctx // ends when the session does
 }
@@ -51,18 +54,25 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
 		Outcome: e.heard, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
+		NoWatchList: e.noWatchList.Load(), OnNoWatchList: func() { e.noWatchList.Store(true) },
 	})
 	if err != nil {
 		cancel()
 		return nil, &refusedError{v1alpha1.InvalidKubeConfigReason, err.Error()}
 	}
-	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive()}
+	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), now: e.o.Now}
 	s.store = apply.NewInventories(client, e.o.Hub)
-	s.watches = newWatches(ctx, client, s.live, e.touch, func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) })
-	s.watches.crashed = func(err error) {
-		e.noted("watch", err)
-		e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
-	}
+	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
+		touch:     e.touch,
+		flooded:   func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) },
+		backwards: func() { e.send(func(in *inbox) { in.suspect = true }) },
+		ended:     func() { e.send(func(in *inbox) { in.ended = true }) },
+		unserved:  func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
+		crashed: func(err error) {
+			e.noted("watch", err)
+			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
+		},
+	})
 	if err := recovery.Run(func() error { return e.meet(ctx, s, conn) }); err != nil {
 		s.end()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -17,48 +18,83 @@ type watches struct {
 	ctx    context.Context //nolint:containedctx // of the session, which owns the watches
 	client *apply.Client
 	live   *live
-	// touch is told of each object that changed.
-	touch func(...apply.Seen)
-	// flooded is told that the cluster shows more than can be kept.
-	flooded func()
-	// crashed is told of a watch that has panicked.
-	crashed func(error)
+	now    func() time.Time
+	// revision is the highest resource version of the core group.
+	revision *apply.Revision
+	watchEvents
 
 	mu      sync.Mutex
 	running map[schema.GroupKind]*watcher
 	wg      sync.WaitGroup
 }
 
+// watchEvents are the functions by which watches reach the engine. None of them blocks.
+type watchEvents struct {
+	// touch is called for each object that changed.
+	touch func(...apply.Seen)
+	// flooded is called when the cluster shows more than can be kept.
+	flooded func()
+	// backwards is called when resource versions are lower than before, and ended when a watch ended
+	// before its time: either may mean that another cluster answers, or an older state of this one.
+	backwards, ended func()
+	// unserved is called when a kind that was listed is not served any more in the version watched.
+	unserved func(schema.GroupKind)
+	// crashed is called when a watch has panicked.
+	crashed func(error)
+}
+
 type watcher struct {
-	of     *watches
-	gk     schema.GroupKind
-	cancel context.CancelFunc
-	since  uint64
-	synced chan struct{}
-	over   chan struct{} // closed when it is not the one that is running any more
-	once   sync.Once
-	err    atomic.Pointer[error] // why it could not be listed last
+	of      *watches
+	mapping apply.Mapping
+	gk      schema.GroupKind
+	cancel  context.CancelFunc
+	since   uint64
+	synced  chan struct{}
+	over    chan struct{} // closed when it is not the one that is running any more
+	once    sync.Once
+	err     atomic.Pointer[error] // why the last list or watch failed
+	gone    atomic.Bool           // the version is not served any more
+
+	asking   sync.Mutex   // held while the cluster is asked whether the watch has told everything
+	asked    atomic.Int64 // when the list under way was asked for, in nanoseconds since 1970
+	answered atomic.Int64 // up to when the cluster is known to have told everything; zero: never
 }
 
-func newWatches(ctx context.Context, c *apply.Client, l *live, touch func(...apply.Seen), flooded func()) *watches {
-	return &watches{ctx: ctx, client: c, live: l, touch: touch, flooded: flooded, running: map[schema.GroupKind]*watcher{}}
+func newWatches(ctx context.Context, c *apply.Client, l *live, revision *apply.Revision, now func() time.Time, events watchEvents) *watches {
+	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[schema.GroupKind]*watcher{}}
 }
 
-// ensure watches a kind from now on.
+// ensure watches a kind from now on. A watch that runs in another version of the API stays, unless the
+// API server does not serve that version any more.
 func (w *watches) ensure(m apply.Mapping) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	gk := m.GVK.GroupKind()
-	if w.running[gk] == nil {
+	switch x := w.running[gk]; {
+	case x == nil:
 		w.running[gk] = w.start(m)
+	case x.mapping != m && x.gone.Load():
+		w.replace(gk, m)
 	}
+}
+
+// other returns in which other version of the API than the mapping's a kind is watched, if it is.
+func (w *watches) other(m apply.Mapping) (*watcher, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.running[m.GVK.GroupKind()]
+	return x, x != nil && x.mapping != m
 }
 
 // relist watches a kind anew, so that what is known of it was asked for after this call.
 func (w *watches) relist(m apply.Mapping) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	gk := m.GVK.GroupKind()
+	w.replace(m.GVK.GroupKind(), m)
+}
+
+// replace starts a watch in place of the one that is running. The caller holds the lock.
+func (w *watches) replace(gk schema.GroupKind, m apply.Mapping) {
 	old := w.running[gk]
 	if old != nil {
 		old.cancel()
@@ -71,7 +107,7 @@ func (w *watches) relist(m apply.Mapping) {
 
 func (w *watches) start(m apply.Mapping) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
-	x := &watcher{of: w, gk: m.GVK.GroupKind(), cancel: cancel, synced: make(chan struct{}), over: make(chan struct{})}
+	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, synced: make(chan struct{}), over: make(chan struct{})}
 	w.wg.Go(func() {
 		err := recovery.Run(func() error { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}); return nil })
 		if err != nil && w.crashed != nil {
@@ -117,6 +153,45 @@ func (w *watches) failure(gk schema.GroupKind) error {
 	return nil
 }
 
+// answered returns up to when the cluster is known to have told everything of a kind, be it by a list or
+// by what came on its watch, bookmarks included; false when it is not watched or was never listed.
+func (w *watches) answered(gk schema.GroupKind) (time.Time, bool) {
+	w.mu.Lock()
+	x := w.running[gk]
+	w.mu.Unlock()
+	if x == nil || x.answered.Load() == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, x.answered.Load()), true
+}
+
+// complete asks the cluster for the versions of all objects of a kind and says whether they are those
+// that are known, unless that was known at the time given or later. A watch that has not told of a
+// difference is stuck.
+func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.Time) (bool, error) {
+	w.mu.Lock()
+	x := w.running[gk]
+	w.mu.Unlock()
+	if x == nil {
+		return true, nil
+	}
+	x.asking.Lock()
+	defer x.asking.Unlock()
+	if at, ok := w.answered(gk); ok && !at.Before(since) {
+		return true, nil
+	}
+	begun := w.now().UnixNano()
+	all, version, err := w.client.Versions(ctx, x.mapping)
+	if err != nil {
+		return false, err
+	}
+	if w.live.differs(gk, all, version) {
+		return false, nil
+	}
+	x.answered.Store(max(x.answered.Load(), begun))
+	return true, nil
+}
+
 // wait returns when a kind has been listed once, or with the context's error. A watcher that is
 // replaced meanwhile, by another pass that lists the kind anew, will never have: its successor counts.
 func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
@@ -143,15 +218,30 @@ type sink struct {
 	ctx context.Context //nolint:containedctx // of the run
 }
 
-func (s *sink) Listing() { s.since = s.of.live.mark() }
+func (s *sink) Listing() {
+	s.since = s.of.live.mark()
+	s.asked.Store(s.of.now().UnixNano())
+}
 
 func (s *sink) Listed(all []apply.Seen) {
 	if s.ctx.Err() != nil {
 		return
 	}
 	s.of.touch(s.of.live.listed(s.gk, all, s.since)...)
+	s.answered.Store(s.asked.Load())
+	s.err.Store(nil)
 	s.once.Do(func() { close(s.synced) })
 	s.weigh()
+}
+
+func (s *sink) Heard(version string) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.answered.Store(s.of.now().UnixNano())
+	if s.gk.Group == "" && s.gk.Kind != "Event" { // which may have a store of their own
+		s.of.revision.Saw(version)
+	}
 }
 
 // weigh gives up on a cluster that shows ever more.
@@ -162,9 +252,20 @@ func (s *sink) weigh() {
 }
 
 func (s *sink) Failed(err error) {
+	if s.ctx.Err() != nil {
+		return
+	}
 	s.err.Store(&err)
-	if errors.Is(err, apply.ErrTooMany) && s.ctx.Err() == nil {
+	switch {
+	case errors.Is(err, apply.ErrTooMany):
 		s.of.flooded()
+	case errors.Is(err, apply.ErrBackwards):
+		s.of.backwards()
+	case errors.Is(err, apply.ErrBrokenOff):
+		s.of.ended()
+	case apply.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
+		s.of.client.ForgetMapping(s.mapping.GVK)
+		s.of.unserved(s.gk)
 	}
 }
 
