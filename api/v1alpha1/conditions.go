@@ -165,6 +165,8 @@ const (
 	DriftCorrectedReason = "DriftCorrected"
 	// PrunedReason tells that objects were deleted.
 	PrunedReason = "Pruned"
+	// JobRemovedReason tells that a Job is gone and counts as ended, though its end was not seen.
+	JobRemovedReason = "JobRemoved"
 	// ReleasedReason tells that an object left Git, and stays on the cluster without an owner.
 	ReleasedReason = "Released"
 )

@@ -362,7 +362,13 @@ func (en *entry) concerns(seen apply.Seen) bool {
 		// Of what was refused, only that it is gone makes a difference: it can be created then.
 		return !there && slices.ContainsFunc(en.failures, func(f failure) bool { return f.id == seen.ID })
 	}
-	return !there || s.UID != record.UID || s.Fields.Digest != record.Fields
+	if !there {
+		return record.Finished == ""
+	}
+	if s.UID == record.UID && s.Health.Finished != "" && record.Finished == "" {
+		return true // a Job has ended, which the inventory is to know before it is removed
+	}
+	return s.UID != record.UID || s.Fields.Digest != record.Fields
 }
 
 // claimedByOthers says of an object whether another entry on the cluster desires it.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 
@@ -19,6 +20,8 @@ type live struct {
 	objects map[object.ID]sight
 	// applies numbers our own applies, so that a list that began before one cannot undo its result.
 	applies uint64
+	// ended holds the Jobs that a watch has seen go, and how they had ended then; "" when they had not.
+	ended map[object.ID]health.Outcome
 }
 
 type sight struct {
@@ -27,7 +30,9 @@ type sight struct {
 	applied uint64 // number of our apply that brought it, 0 for a watch
 }
 
-func newLive() *live { return &live{objects: map[object.ID]sight{}} }
+func newLive() *live {
+	return &live{objects: map[object.ID]sight{}, ended: map[object.ID]health.Outcome{}}
+}
 
 // version reads a resourceVersion, which the API server promises to be an ordered number. Of one
 // that is not, every sight is younger than the one before.
@@ -93,6 +98,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 		s.Health = health.Status{Phase: health.Current}
 	}
 	l.objects[id] = s
+	delete(l.ended, id)
 }
 
 // changed takes a watch's sight and says whether it was news.
@@ -107,6 +113,7 @@ func (l *live) changed(seen apply.Seen) bool {
 		s.applied = old.applied
 	}
 	l.objects[seen.ID] = s
+	delete(l.ended, seen.ID)
 	return true
 }
 
@@ -119,7 +126,23 @@ func (l *live) deleted(seen apply.Seen) bool {
 		return false
 	}
 	delete(l.objects, seen.ID)
+	if isJob(seen.ID) && len(l.ended) < maxEnded {
+		l.ended[seen.ID] = seen.Health.Finished
+	}
 	return true
+}
+
+// maxEnded bounds the Jobs that are remembered after they have gone. One that is not is judged as one that
+// no watch has seen go.
+const maxEnded = 10_000
+
+func isJob(id object.ID) bool { return id.Group == "batch" && id.Kind == "Job" }
+
+// endedJobs returns the Jobs that were seen to go and did not come back.
+func (l *live) endedJobs() map[object.ID]health.Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.ended)
 }
 
 // listed takes all objects of a kind, as they were not before the apply with the given number. It
@@ -137,6 +160,7 @@ func (l *live) listed(gk schema.GroupKind, all []apply.Seen, since uint64) []app
 		}
 		// Outside of that, a list is the truth, also when its versions are lower than before: the
 		// cluster's store may have been restored from a backup.
+		delete(l.ended, seen.ID)
 		l.objects[seen.ID] = sight{Seen: seen, version: version(seen.ResourceVersion), applied: old.applied}
 		if !known || old.Seen != seen {
 			news = append(news, seen)

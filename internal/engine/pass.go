@@ -150,7 +150,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 		return nil
 	}
 	todo := plan.Make(plan.Input{
-		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Claimed: p.claimed,
+		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Ended: p.live.endedJobs(), Claimed: p.claimed,
 		Options: plan.Options{
 			Prune: p.entry.Prune, AllowPrune: p.entry.AllowPrune,
 			Remove: p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
@@ -165,6 +165,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	}
 	recorded := p.out.inventory
 	p.out.inventory = recorded.Clone()
+	p.recordFinished(todo)
 	err := recovery.Run(func() error { return p.execute(ctx, todo) }) // what was done before a panic is recorded
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }

@@ -134,8 +134,13 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 			continue
 		case there && (o.Policy.Mode == object.IfNotPresent || l.Policy.Mode == object.Ignore):
 			// It counts as it stands.
+		case !there && ended(record, o):
+			l.Health = endedHealth(health.Outcome(record.Finished))
 		case record.Digest != o.Digest || !there || l.UID != record.UID:
 			continue
+		}
+		if l.Terminating && l.Health.Finished != "" { // its TTL removes it
+			l.Health = endedHealth(l.Health.Finished)
 		}
 		st.Objects.Applied++
 		switch l.Health.Phase {

@@ -50,6 +50,8 @@ type Outcome string
 const (
 	Completed Outcome = "Complete"
 	Aborted   Outcome = "Failed"
+	// Unseen is the outcome of a Job that was there, and is gone without having been seen to end.
+	Unseen Outcome = "Unseen"
 )
 
 // Status is the health of one object.

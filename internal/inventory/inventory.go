@@ -26,8 +26,8 @@ type Record struct {
 	// PruneDisabled says that the manifest asked that the object is never deleted. It is kept here for
 	// the time when the manifest is gone.
 	PruneDisabled bool `json:"p,omitempty"`
-	// Finished is how a Job ended that Kubernetes removes some time after its end, so that its absence
-	// is no drift; empty while that is not known.
+	// Finished is how a Job ended that Kubernetes removes some time after its end (a health.Outcome), so
+	// that its absence is no drift; empty while that is not known.
 	Finished string `json:"e,omitempty"`
 }
 

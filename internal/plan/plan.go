@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/text"
@@ -52,6 +53,8 @@ type Input struct {
 	Bundle string
 	// Live objects that carry our owner label, of every kind that Desired and Recorded name.
 	Live map[object.ID]Live
+	// Ended holds the Jobs that were seen to go, and how they had ended then; "" when they had not.
+	Ended map[object.ID]health.Outcome
 	// Claimed says whether another Kustomization on the same cluster desires the object; nil: none.
 	Claimed func(object.ID) bool
 	Options Options
@@ -119,6 +122,8 @@ type Plan struct {
 	Cleanup []Action
 	// Unchanged counts the objects that stand as desired.
 	Unchanged int
+	// Finished holds the desired Jobs that are gone because they had ended, and how.
+	Finished map[object.ID]health.Outcome
 }
 
 // Refusal names a reason of the API, and says what would have happened.
@@ -140,12 +145,17 @@ func Make(in Input) *Plan {
 		return &Plan{Refusal: refusal}
 	}
 	releaseUsed(in, cleanup)
-	p := &Plan{Cleanup: cleanup}
+	p := &Plan{Cleanup: cleanup, Finished: map[object.ID]health.Outcome{}}
 	stages := map[int][]Action{}
 	for _, o := range in.Desired {
 		record, recorded := in.Recorded.Objects[o.ID]
 		live, isLive := in.Live[o.ID]
 		why := Judge(o, record, recorded, live, isLive)
+		if why == Missing {
+			if outcome := finished(in, o, record); outcome != "" {
+				p.Finished[o.ID], why = outcome, ""
+			}
+		}
 		if why == "" {
 			p.Unchanged++
 			continue
@@ -176,6 +186,28 @@ func Judge(o object.Object, record inventory.Record, recorded bool, live Live, i
 		return Recreated
 	case record.Fields != live.Fields:
 		return Drifted
+	}
+	return ""
+}
+
+// finished says how a Job ended that is not there any more; "" where its absence is drift. Kubernetes
+// removes a Job with ttlSecondsAfterFinished some time after its end, and to apply it again would run it
+// again, until Git changes it.
+//
+//	the inventory says that it ended          that is how it ended, whoever removed it
+//	it was seen to go after its end           likewise
+//	it was seen to go before its end          drift: it is applied again
+//	it was not seen to go, and has a TTL      its TTL has removed it while no watch was open
+//	it was not seen to go, and has no TTL     drift
+func finished(in Input, o object.Object, record inventory.Record) health.Outcome {
+	if record.Finished != "" {
+		return health.Outcome(record.Finished)
+	}
+	if outcome, seen := in.Ended[o.ID]; seen {
+		return outcome
+	}
+	if o.RemovedWhenFinished {
+		return health.Unseen
 	}
 	return ""
 }

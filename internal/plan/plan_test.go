@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -11,13 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
 
 // TestGolden plans each file of testdata. A file has the sections options, desired (ID and digest),
-// recorded (ID, digest, uid and fields), live (ID, uid, fields), claimed (ID) and plan. Words behind
+// recorded (ID, digest, uid and fields), live (ID, uid, fields), ended (ID and outcome), claimed (ID) and plan. Words behind
 // those set what is rare: terminating, builtin, kept, ttl, unfinished, finished=OUTCOME.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
@@ -49,6 +51,9 @@ func story(p *Plan) string {
 			uid = " if uid is " + a.UID
 		}
 		fmt.Fprintf(&b, "then: %s%s\n", a, uid)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(p.Finished), object.ID.Compare) {
+		fmt.Fprintf(&b, "ended: %s (%s)\n", id, p.Finished[id])
 	}
 	fmt.Fprintf(&b, "unchanged: %d\n", p.Unchanged)
 	return b.String()
@@ -106,6 +111,11 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 				}
 				l.UID, l.Fields = nth(words, 0), nth(words, 1)
 				in.Live[id] = l
+			case "ended": // seen to go, and how it had ended
+				if in.Ended == nil {
+					in.Ended = map[object.ID]health.Outcome{}
+				}
+				in.Ended[id] = health.Outcome(nth(words, 0))
 			case "claimed":
 				claimed[id] = true
 			default:
