@@ -15,6 +15,7 @@ type GitRepositorySpec struct {
 	URL string `json:"url"`
 
 	// Reference to follow; the branch that the server's HEAD names when absent.
+	// +nullable
 	// +optional
 	Reference *GitRepositoryRef `json:"ref,omitempty"`
 
@@ -38,8 +39,16 @@ type GitRepositorySpec struct {
 	// SecretRef names a Secret of the same namespace with the credentials. For http(s): username and
 	// password, or bearerToken, and optionally ca.crt. For ssh: identity and known_hosts, and
 	// password where the identity has one.
+	// +nullable
 	// +optional
 	SecretRef *meta.LocalObjectReference `json:"secretRef,omitempty"`
+
+	// Ignore holds patterns in the format of .gitignore, for files of the repository that are not
+	// rendered, as if they were not there. They come after those of .sourceignore files.
+	// +kubebuilder:validation:MaxLength=65536
+	// +nullable
+	// +optional
+	Ignore *string `json:"ignore,omitempty"`
 
 	// Suspend stops looking at the repository; what was fetched stays in use.
 	// +optional

@@ -33,10 +33,12 @@ type KustomizationSpec struct {
 	Path string `json:"path,omitempty"`
 
 	// Clusters says which Clusters of this namespace get the objects; absent, the hub's own.
+	// +nullable
 	// +optional
 	Clusters *ClusterTargets `json:"clusters,omitempty"`
 
 	// Rollout says how a change reaches the clusters; absent, in three stages that stop by themselves.
+	// +nullable
 	// +optional
 	Rollout *Rollout `json:"rollout,omitempty"`
 
@@ -54,6 +56,7 @@ type KustomizationSpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="retryInterval must lie between 1s and 24h"
+	// +nullable
 	// +optional
 	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
 
@@ -63,6 +66,7 @@ type KustomizationSpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="timeout must lie between 1s and 24h"
+	// +nullable
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
@@ -89,6 +93,7 @@ type KustomizationSpec struct {
 	// DependsOn names Kustomizations of this namespace that must be ready first, on the same
 	// cluster.
 	// +kubebuilder:validation:MaxItems=64
+	// +nullable
 	// +optional
 	DependsOn []meta.LocalObjectReference `json:"dependsOn,omitempty"`
 
@@ -114,22 +119,31 @@ type KustomizationSpec struct {
 	NameSuffix string `json:"nameSuffix,omitempty"`
 
 	// CommonMetadata is added to every object.
+	// +nullable
 	// +optional
 	CommonMetadata *CommonMetadata `json:"commonMetadata,omitempty"`
 
 	// Patches are applied after the directory was rendered, each to the clusters that it selects.
+	// +kubebuilder:validation:MaxItems=256
+	// +nullable
 	// +optional
 	Patches []Patch `json:"patches,omitempty"`
 
 	// Images replaces image names, tags and digests, each on the clusters that it selects.
+	// +kubebuilder:validation:MaxItems=256
+	// +nullable
 	// +optional
 	Images []Image `json:"images,omitempty"`
 
 	// Components are directories, relative to path, of kustomize components.
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +nullable
 	// +optional
 	Components []string `json:"components,omitempty"`
 
 	// PostBuild substitutes variables in what was rendered.
+	// +nullable
 	// +optional
 	PostBuild *PostBuild `json:"postBuild,omitempty"`
 }
@@ -167,10 +181,12 @@ type ClusterTargets struct {
 }
 
 // Patch is a patch of kustomize, for some clusters or for all.
+// +kubebuilder:validation:XValidation:rule="size(self.patch) <= 262144",message="patch must have at most 262144 characters; put a larger one into the repository"
 type Patch struct {
 	kustomize.Patch `json:",inline"`
 
 	// ClusterSelector picks the clusters, by label, that the patch is for; absent, all.
+	// +nullable
 	// +optional
 	ClusterSelector *metav1.LabelSelector `json:"clusterSelector,omitempty"`
 }
@@ -197,11 +213,13 @@ type CommonMetadata struct {
 // without a default is refused. When both fields are empty, nothing is substituted.
 type PostBuild struct {
 	// Substitute holds variables and their values.
+	// +nullable
 	// +optional
 	Substitute map[string]string `json:"substitute,omitempty"`
 
 	// SubstituteFrom names ConfigMaps and Secrets of this namespace whose data are variables.
 	// +kubebuilder:validation:MaxItems=32
+	// +nullable
 	// +optional
 	SubstituteFrom []SubstituteReference `json:"substituteFrom,omitempty"`
 }

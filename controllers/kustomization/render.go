@@ -196,7 +196,11 @@ func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *build.Result) error 
 
 // options are those of a render, but for what differs between clusters.
 func (r *Reconciler) options(o *observed) build.Options {
-	return variant.Shared(o.ks, r.HubID, o.from)
+	options := variant.Shared(o.ks, r.HubID, o.from)
+	if o.source != nil && o.source.Spec.Ignore != nil {
+		options.Ignore = *o.source.Spec.Ignore
+	}
+	return options
 }
 
 // digestOf digests values that JSON can hold.

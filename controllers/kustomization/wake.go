@@ -36,12 +36,14 @@ func (r *Reconciler) kustomizations(ctx context.Context, namespace string, by ..
 	return list.Items
 }
 
-// sourceNews passes what matters of a source: what it has fetched, and whether it can.
+// sourceNews passes what matters of a source: what it has fetched, what of that is ignored, and whether
+// it can fetch.
 func sourceNews() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.GitRepository), e.ObjectNew.(*v1alpha1.GitRepository)
 			return !equality.Semantic.DeepEqual(before.Status.Artifact, after.Status.Artifact) ||
+				!equality.Semantic.DeepEqual(before.Spec.Ignore, after.Spec.Ignore) ||
 				meta.IsStatusConditionFalse(before.Status.Conditions, v1alpha1.ReadyCondition) != meta.IsStatusConditionFalse(after.Status.Conditions, v1alpha1.ReadyCondition)
 		},
 	}

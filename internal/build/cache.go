@@ -100,7 +100,9 @@ func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string)
 			return nil, 0, err
 		}
 		found = fresh
-		common := o.kustomizeKey("")
+		rest := o
+		rest.Ignore = "" // it has decided what is in the closure, and nothing else
+		common := rest.kustomizeKey("")
 		return hash("render", []byte(dir), []byte(fresh.key()), common), 0, nil
 	})
 	if err != nil {

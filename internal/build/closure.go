@@ -64,7 +64,7 @@ func collect(t *tree.Tree, o Options, dir string) (*closure, *Error) {
 
 // walker finds a closure.
 type walker struct {
-	tree    *tree.Tree
+	tree    *view
 	options Options
 	exact   bool
 	top     string
@@ -88,7 +88,7 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 		return nil, errorf(PathNotFound, "path %q does not exist", dir)
 	}
 	w := &walker{
-		tree: t, options: o, exact: exact, top: top,
+		tree: newView(t, o.Ignore), options: o, exact: exact, top: top,
 		closure: &closure{
 			root:       rooted(top),
 			fileSystem: fileSystem{files: map[string][]byte{}, dirs: map[string]string{}},
@@ -141,7 +141,7 @@ func (w *walker) directory(dir string) (weight, *Error) {
 func (w *walker) addFile(p string) ([]byte, *Error) {
 	data, err := w.tree.ReadFile(p)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errorf(PathNotFound, "%q does not exist", p)
+		return nil, errorf(PathNotFound, "%q does not exist%s", p, w.tree.leavesOut(p))
 	}
 	if err != nil {
 		return nil, errorf(PathOutsideRoot, "%q cannot be read: it is a symbolic link that leaves the repository or never ends", p)

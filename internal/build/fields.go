@@ -95,7 +95,7 @@ func (s *summer) path(field string, i int, sub, ref string) (string, bool) {
 	}
 	p, err := clean(s.f.dir, ref)
 	if err == nil {
-		_, err = follow(s.w.tree, p)
+		_, err = follow(s.w.tree.Tree, p)
 	}
 	if err != nil {
 		s.add(weight{}, err, field, i, sub)
@@ -161,7 +161,7 @@ func (s *summer) directory(field string, i int, p string) string {
 	if s.err != nil {
 		return ""
 	}
-	resolved, err := follow(s.w.tree, p)
+	resolved, err := follow(s.w.tree.Tree, p)
 	var part weight
 	if err == nil {
 		s.w.closure.dirs[rooted(p)] = rooted(resolved)

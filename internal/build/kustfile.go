@@ -40,12 +40,15 @@ func (w *walker) load(dir string) (*kustFile, *Error) {
 			return nil, err
 		}
 	case dir != w.top:
-		return nil, errorf(PathNotFound, "directory %q has no kustomization.yaml", dir)
+		return nil, errorf(PathNotFound, "directory %q has no kustomization.yaml%s", dir, w.tree.leavesOut(path.Join(dir, konfig.DefaultKustomizationFileName())))
 	default:
 		f.path = path.Join(dir, konfig.DefaultKustomizationFileName())
 		w.closure.made = rooted(f.path)
 		if f.k.Resources, err = w.manifests(dir, "."); err != nil {
 			return nil, err
+		}
+		if len(f.k.Resources) == 0 && w.tree.isEmpty(dir) {
+			return nil, errorf(PathNotFound, "path %q does not exist: a .sourceignore, or spec.ignore of the GitRepository, leaves out all of it", dir)
 		}
 	}
 	f.components = len(f.k.Components)
@@ -74,7 +77,7 @@ func (w *walker) serve(f *kustFile) (err *Error) {
 func (w *walker) find(dir string) (string, *Error) {
 	var found []string
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		p, err := follow(w.tree, path.Join(dir, name))
+		p, err := follow(w.tree.Tree, path.Join(dir, name))
 		if err != nil {
 			return "", err
 		}

@@ -2,19 +2,10 @@ package build
 
 import (
 	"path"
-	"slices"
 )
 
-// notManifests are the files and directories that Flux leaves out of every artifact, and that a path
-// without a kustomization must not render either.
-var notManifests = []string{
-	".git", ".github", ".circleci", ".travis.yml", ".gitlab-ci.yml", "appveyor.yml", ".drone.yml",
-	"cloudbuild.yaml", "codeship-services.yml", "codeship-steps.yml",
-	".goreleaser.yml", ".sops.yaml", ".flux.yaml",
-}
-
-// manifests lists what a directory without a kustomization file renders: all YAML files below it,
-// and the directories that have one of their own. The paths begin with "./", relative to top.
+// manifests lists what a directory without a kustomization file renders: all YAML files below it that
+// are not left out, and the directories that have one of their own. The paths begin with "./", relative to top.
 func (w *walker) manifests(top, below string) ([]string, *Error) {
 	names, err := w.tree.ReadDir(path.Join(top, below))
 	if err != nil {
@@ -22,9 +13,6 @@ func (w *walker) manifests(top, below string) ([]string, *Error) {
 	}
 	var found []string
 	for _, name := range names {
-		if slices.Contains(notManifests, name) {
-			continue
-		}
 		more, err := w.manifest(top, path.Join(below, name))
 		if err != nil {
 			return nil, err
@@ -38,7 +26,10 @@ func (w *walker) manifests(top, below string) ([]string, *Error) {
 func (w *walker) manifest(top, name string) ([]string, *Error) {
 	p := path.Join(top, name)
 	isYAML := path.Ext(p) == ".yaml" || path.Ext(p) == ".yml"
-	resolved, err := follow(w.tree, p)
+	if isYAML && !w.tree.Tree.IsDir(p) && !w.tree.isManifest(p) {
+		return nil, nil
+	}
+	resolved, err := follow(w.tree.Tree, p)
 	switch {
 	case isYAML && err != nil:
 		return nil, err
@@ -51,7 +42,7 @@ func (w *walker) manifest(top, name string) ([]string, *Error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case own != "":
+	case own != "" && w.tree.isManifest(path.Join(p, own)):
 		return []string{"./" + name}, nil
 	}
 	return w.manifests(top, name)

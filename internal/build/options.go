@@ -18,6 +18,9 @@ type Options struct {
 	// Path of the directory, relative to the root of the tree; empty is the root. It may hold ${name}
 	// for any of Vars, each of which must have a value.
 	Path string
+	// Ignore holds patterns in the format of .gitignore, for files that are treated as absent. They come
+	// after those of the tree's own .sourceignore files.
+	Ignore string `json:",omitempty"`
 	// Vars are the variables of the cluster: its vars, cluster_name and cluster_namespace. Path,
 	// PostBuild and the values of PostBuild.Substitute see them.
 	Vars map[string]string

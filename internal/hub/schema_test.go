@@ -152,6 +152,14 @@ func tryCreate(t *testing.T, c client.Client, kind, name string, spec map[string
 	return c.Create(t.Context(), o, client.DryRunAll)
 }
 
+func repeated(v any, n int) []any {
+	list := make([]any, n)
+	for i := range list {
+		list[i] = v
+	}
+	return list
+}
+
 func TestSchema(t *testing.T) {
 	c := schemaServer(t)
 	secret := map[string]any{"kubeConfig": map[string]any{"secretRef": map[string]any{"name": "a"}}}
@@ -161,22 +169,35 @@ func TestSchema(t *testing.T) {
 		change     map[string]any
 		refused    string // part of the message; empty when accepted
 	}{
-		"https":                        {kind: "GitRepository", change: map[string]any{"url": "https://git.example/a/b.git"}},
-		"ssh":                          {kind: "GitRepository", change: map[string]any{"url": "ssh://git@git.example/a"}},
-		"file":                         {kind: "GitRepository", change: map[string]any{"url": "file:///etc"}, refused: "spec.url"},
-		"git protocol":                 {kind: "GitRepository", change: map[string]any{"url": "git://git.example/a"}, refused: "spec.url"},
-		"an option":                    {kind: "GitRepository", change: map[string]any{"url": "--upload-pack=x"}, refused: "spec.url"},
-		"credentials in the URL":       {kind: "GitRepository", change: map[string]any{"url": "https://a:b@git.example/a"}, refused: "credentials belong into secretRef"},
-		"a space":                      {kind: "GitRepository", change: map[string]any{"url": "https://git.example/a b"}, refused: "spec.url"},
-		"a commit":                     {kind: "GitRepository", change: map[string]any{"ref": map[string]any{"commit": strings.Repeat("a", 40)}}},
-		"half a commit":                {kind: "GitRepository", change: map[string]any{"ref": map[string]any{"commit": "abc"}}, refused: "spec.ref.commit"},
-		"a path":                       {kind: "Kustomization", change: map[string]any{"path": "./overlays/${region}"}},
-		"an absolute path":             {kind: "Kustomization", change: map[string]any{"path": "/etc"}, refused: "path must be relative"},
-		"a path that climbs":           {kind: "Kustomization", change: map[string]any{"path": "a/../../b"}, refused: "path must be relative"},
-		"dots in a name":               {kind: "Kustomization", change: map[string]any{"path": "a..b/c"}},
-		"another kind of source":       {kind: "Kustomization", change: map[string]any{"sourceRef": map[string]any{"kind": "Bucket", "name": "a"}}, refused: "spec.sourceRef.kind"},
-		"another policy":               {kind: "Kustomization", change: map[string]any{"deletionPolicy": "Keep"}, refused: "spec.deletionPolicy"},
-		"substitute from anything":     {kind: "Kustomization", change: map[string]any{"postBuild": map[string]any{"substituteFrom": []any{map[string]any{"kind": "Pod", "name": "a"}}}}, refused: "kind"},
+		"https":                    {kind: "GitRepository", change: map[string]any{"url": "https://git.example/a/b.git"}},
+		"ssh":                      {kind: "GitRepository", change: map[string]any{"url": "ssh://git@git.example/a"}},
+		"file":                     {kind: "GitRepository", change: map[string]any{"url": "file:///etc"}, refused: "spec.url"},
+		"git protocol":             {kind: "GitRepository", change: map[string]any{"url": "git://git.example/a"}, refused: "spec.url"},
+		"an option":                {kind: "GitRepository", change: map[string]any{"url": "--upload-pack=x"}, refused: "spec.url"},
+		"credentials in the URL":   {kind: "GitRepository", change: map[string]any{"url": "https://a:b@git.example/a"}, refused: "credentials belong into secretRef"},
+		"a space":                  {kind: "GitRepository", change: map[string]any{"url": "https://git.example/a b"}, refused: "spec.url"},
+		"a commit":                 {kind: "GitRepository", change: map[string]any{"ref": map[string]any{"commit": strings.Repeat("a", 40)}}},
+		"half a commit":            {kind: "GitRepository", change: map[string]any{"ref": map[string]any{"commit": "abc"}}, refused: "spec.ref.commit"},
+		"a path":                   {kind: "Kustomization", change: map[string]any{"path": "./overlays/${region}"}},
+		"an absolute path":         {kind: "Kustomization", change: map[string]any{"path": "/etc"}, refused: "path must be relative"},
+		"a path that climbs":       {kind: "Kustomization", change: map[string]any{"path": "a/../../b"}, refused: "path must be relative"},
+		"dots in a name":           {kind: "Kustomization", change: map[string]any{"path": "a..b/c"}},
+		"another kind of source":   {kind: "Kustomization", change: map[string]any{"sourceRef": map[string]any{"kind": "Bucket", "name": "a"}}, refused: "spec.sourceRef.kind"},
+		"another policy":           {kind: "Kustomization", change: map[string]any{"deletionPolicy": "Keep"}, refused: "spec.deletionPolicy"},
+		"substitute from anything": {kind: "Kustomization", change: map[string]any{"postBuild": map[string]any{"substituteFrom": []any{map[string]any{"kind": "Pod", "name": "a"}}}}, refused: "kind"},
+		"null for every default of Kustomization": {kind: "Kustomization", change: map[string]any{
+			"timeout": nil, "retryInterval": nil, "clusters": nil, "rollout": nil, "dependsOn": nil, "commonMetadata": nil, "patches": nil, "images": nil,
+			"components": nil, "postBuild": nil, "path": nil, "prune": nil, "wait": nil, "deletionPolicy": nil,
+		}},
+		"null within postBuild":                   {kind: "Kustomization", change: map[string]any{"postBuild": map[string]any{"substitute": nil, "substituteFrom": nil}}},
+		"null for every default of GitRepository": {kind: "GitRepository", change: map[string]any{"timeout": nil, "ref": nil, "secretRef": nil, "ignore": nil}},
+		"ignore":                       {kind: "GitRepository", change: map[string]any{"ignore": "/*\n!/deploy\n"}},
+		"ignore without end":           {kind: "GitRepository", change: map[string]any{"ignore": strings.Repeat("a", 1<<17)}, refused: "spec.ignore"},
+		"many components":              {kind: "Kustomization", change: map[string]any{"components": repeated("../c", 129)}, refused: "spec.components"},
+		"a long component":             {kind: "Kustomization", change: map[string]any{"components": repeated(strings.Repeat("c", 1025), 1)}, refused: "spec.components"},
+		"many patches":                 {kind: "Kustomization", change: map[string]any{"patches": repeated(map[string]any{"patch": "a"}, 257)}, refused: "spec.patches"},
+		"a long patch":                 {kind: "Kustomization", change: map[string]any{"patches": repeated(map[string]any{"patch": strings.Repeat("a", 1<<18+1)}, 1)}, refused: "262144"},
+		"many images":                  {kind: "Kustomization", change: map[string]any{"images": repeated(map[string]any{"name": "a"}, 257)}, refused: "spec.images"},
 		"an edge with a kubeconfig":    {kind: "Cluster", name: "edge-1", change: secret},
 		"an edge with an agent":        {kind: "Cluster", name: "edge-1", change: agent},
 		"an edge with neither":         {kind: "Cluster", name: "edge-1", change: map[string]any{}, refused: "the Cluster named hub has neither"},

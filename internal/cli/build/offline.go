@@ -26,12 +26,13 @@ type objects struct {
 	namespace      string
 	kustomizations []v1alpha1.Kustomization
 	clusters       []v1alpha1.Cluster
+	ignores        map[string]string        // of GitRepositories, by "namespace/name"
 	contents       map[string]fleet.Content // by "Kind/namespace/name"
 }
 
 // offline reads everything from files.
 func offline(_ context.Context, o *Options) (*input, error) {
-	all := &objects{namespace: o.Flags.Namespace, contents: map[string]fleet.Content{}}
+	all := &objects{namespace: o.Flags.Namespace, ignores: map[string]string{}, contents: map[string]fleet.Content{}}
 	for _, name := range append([]string{o.KustomizationFile}, o.ClusterFiles...) {
 		if err := all.read(o, name); err != nil {
 			return nil, err
@@ -41,7 +42,7 @@ func offline(_ context.Context, o *Options) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &input{ks: ks, clusters: all.clusters, hubID: o.HubID}
+	in := &input{ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[ks.Namespace+"/"+ks.Spec.SourceRef.Name]}
 	in.lookup = func(kind, name string) (*fleet.Content, error) {
 		if found, ok := all.contents[kind+"/"+ks.Namespace+"/"+name]; ok {
 			return &found, nil
@@ -112,6 +113,14 @@ func (all *objects) take(doc []byte) error {
 			return err
 		}
 		all.clusters = append(all.clusters, c)
+	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.GitRepositoryKind}:
+		source := v1alpha1.GitRepository{}
+		if err := all.strict(doc, &source); err != nil {
+			return err
+		}
+		if source.Spec.Ignore != nil {
+			all.ignores[source.Namespace+"/"+source.Name] = *source.Spec.Ignore
+		}
 	case metav1.TypeMeta{APIVersion: core, Kind: "ConfigMap"}:
 		config := corev1.ConfigMap{}
 		if err := all.strict(doc, &config); err != nil {

@@ -46,12 +46,33 @@ func online(ctx context.Context, o *Options) (*input, error) {
 		return nil, err
 	}
 	in.lookup = lookup(ctx, hub, ks.Namespace)
+	source, err := sourceOf(ctx, hub, ks)
+	if err != nil && o.Path == "" {
+		return nil, err
+	}
+	if source != nil && source.Spec.Ignore != nil {
+		in.ignore = *source.Spec.Ignore
+	}
 	if o.Path != "" {
 		in.files, err = checkout(o.Path)
 	} else {
-		in.files, err = fetch(ctx, o, hub, ks)
+		in.files, err = fetch(ctx, o, hub, source)
 	}
 	return in, err
+}
+
+// sourceOf reads the GitRepository of a Kustomization.
+func sourceOf(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization) (*v1alpha1.GitRepository, error) {
+	source := &v1alpha1.GitRepository{}
+	name := ks.Spec.SourceRef.Name
+	err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: name}, source)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("there is no GitRepository %s", name)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read GitRepository %s: %w", name, err)
+	}
+	return source, nil
 }
 
 // assigned reads what each cluster is assigned; who may not see that is not told.
@@ -135,27 +156,21 @@ func content(ctx context.Context, hub *factory.Hub, kind string, key client.Obje
 
 // fetch brings the commit that the hub has, with the hub's credentials for it, into a folder that goes
 // again.
-func fetch(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kustomization) (*tree.Tree, error) {
-	source := &v1alpha1.GitRepository{}
-	name := ks.Spec.SourceRef.Name
-	err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: name}, source)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no GitRepository %s", name)
-	case err != nil:
-		return nil, fmt.Errorf("cannot read GitRepository %s: %w", name, err)
-	case source.Status.Artifact == nil:
+func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.GitRepository) (*tree.Tree, error) {
+	name := source.Name
+	if source.Status.Artifact == nil {
 		return nil, fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
 	}
 	req := git.Request{Key: name, URL: source.Spec.URL, Reference: referenceOf(source), Timeout: o.Timeout(git.DefaultTimeout)}
 	var data map[string][]byte
 	if ref := source.Spec.SecretRef; ref != nil {
 		secret := &corev1.Secret{}
-		if err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: ref.Name}, secret); err != nil {
+		if err := hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: ref.Name}, secret); err != nil {
 			return nil, factory.Next(fmt.Errorf("cannot read the credentials of the GitRepository %s: %w", name, err), "take the files from a checkout, with --path")
 		}
 		data = secret.Data
 	}
+	var err error
 	if req.Auth, err = git.ParseAuth(source.Spec.URL, data); err != nil {
 		return nil, fmt.Errorf("GitRepository %s: %w", name, err)
 	}

@@ -20,6 +20,7 @@ type input struct {
 	clusters []v1alpha1.Cluster
 	lookup   variant.Lookup
 	files    *tree.Tree
+	ignore   string // of the GitRepository
 	hubID    string
 	// assigned is what each cluster is assigned by the hub, where that is known.
 	assigned map[string]v1alpha1.Bundle
@@ -46,6 +47,7 @@ func render(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
 		return nil, err
 	}
 	shared, cache := variant.Shared(in.ks, in.hubID, from), build.NewCache(64<<20)
+	shared.Ignore = in.ignore
 	var all []*rendered
 	same := map[string]*rendered{}
 	for _, t := range targets {
