@@ -79,6 +79,7 @@ type inbox struct {
 	done    []outcome
 	retire  []*retirement
 	retired []*retirement
+	classes []classAnswer
 }
 
 // mailbox hands an inbox over to the loop.
@@ -133,6 +134,7 @@ func (e *Engine) loop(ctx context.Context) {
 		e.refresh(now)
 		e.advance(ctx, now)
 		e.refresh(now)
+		e.askClasses(now)
 		e.settle()
 		timer := time.NewTimer(max(e.publish(now).Sub(now), time.Millisecond))
 		select {
@@ -197,6 +199,9 @@ func (e *Engine) take(now time.Time) {
 	}
 	for _, c := range in.crashed {
 		e.onCrashed(c, now)
+	}
+	for _, a := range in.classes {
+		e.onClass(a, now)
 	}
 	for _, r := range in.retired {
 		e.onRetired(r, now)

@@ -142,6 +142,7 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 		if l.Terminating && l.Health.Finished != "" { // its TTL removes it
 			l.Health = endedHealth(l.Health.Finished)
 		}
+		l.Health = en.claimHealth(l.Health)
 		st.Objects.Applied++
 		switch l.Health.Phase {
 		case health.Current:

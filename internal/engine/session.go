@@ -26,6 +26,7 @@ type session struct {
 	watches     *watches
 	inventories map[string]*inventory.Inventory
 	slots       chan struct{}
+	classes     map[string]*storageClass // by name; only the loop touches it
 	stop        *atomic.Bool
 	now         func() time.Time
 	cancel      context.CancelFunc
@@ -60,7 +61,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 		cancel()
 		return nil, &refusedError{v1alpha1.InvalidKubeConfigReason, err.Error()}
 	}
-	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), now: e.o.Now}
+	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), classes: map[string]*storageClass{}, now: e.o.Now}
 	s.store = apply.NewInventories(client, e.o.Hub)
 	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
 		touch:     e.touch,
