@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -112,22 +111,8 @@ func parseSSH(secret map[string][]byte) (Auth, error) {
 	if a.signer, err = parseIdentity(secret["identity"], line(secret["password"])); err != nil {
 		return Auth{}, err
 	}
-	return a, checkKnownHosts(a.knownHosts)
-}
-
-// checkKnownHosts reads every line, so that a broken one is told now and not taken for an unknown
-// host later.
-func checkKnownHosts(rest []byte) error {
-	for n := 1; ; n++ {
-		_, _, _, _, next, err := ssh.ParseKnownHosts(rest)
-		switch {
-		case errors.Is(err, io.EOF) && n > 1:
-			return nil
-		case err != nil:
-			return fail(ErrInvalidSecret, "key known_hosts cannot be read at entry %d", n)
-		}
-		rest = next
-	}
+	_, _, err = readableLines(a.knownHosts)
+	return a, err
 }
 
 func parseIdentity(pem []byte, passphrase string) (ssh.Signer, error) {

@@ -45,6 +45,8 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrFetchFailed: anything else: a refused redirect, an answer that is not Git's, a malformed pack.
 	ErrFetchFailed = errors.New("fetch failed")
+	// ErrObjectFormat: the repository names its objects otherwise than by SHA-1.
+	ErrObjectFormat = errors.New("object format not supported")
 	// ErrStoreFailed: the disk below the store is full, read-only or broken.
 	ErrStoreFailed = errors.New("store failed")
 	// ErrNotStored: the commit asked for is not in the store.
@@ -94,7 +96,7 @@ func named(err error) bool {
 	for _, kind := range []error{
 		ErrInvalidURL, ErrInvalidSecret, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
 		ErrEmptyRepository, ErrReferenceNotFound, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
-		ErrStoreFailed, ErrNotStored,
+		ErrObjectFormat, ErrStoreFailed, ErrNotStored,
 	} {
 		if errors.Is(err, kind) {
 			return true

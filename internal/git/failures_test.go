@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
@@ -313,12 +315,49 @@ func gitIn(t *testing.T, dir, stdin string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func TestSHA256RepositoryIsRefused(t *testing.T) {
-	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+func TestMessageNamesAnObjectFormatThatIsNotSupported(t *testing.T) {
+	w := newSSHWorld(t)
 	gitOut(t, "", "init", "--quiet", "--bare", "--object-format=sha256", filepath.Join(filepath.Dir(w.repo.Dir()), "new.git"))
 	repo := must(w.host.Repo("new"))(t)
 	must(repo.Commit("main", write("f", "1")))(t)
-	req := w.request(git.Reference{Branch: "main"})
-	req.URL = w.http.URL(repo)
-	w.fails(git.ErrFetchFailed, req)
+	for _, req := range []git.Request{w.world.request(git.Reference{Branch: "main"}), w.request(git.Reference{Branch: "main"})} {
+		req.URL = strings.Replace(req.URL, "config.git", "new.git", 1)
+		if got := w.fails(git.ErrObjectFormat, req); !strings.Contains(got, `"sha256"`) {
+			t.Errorf("message is %q", got)
+		}
+	}
+}
+
+// TestServerThatWantsMultiACK follows a branch on a server that answers as Azure DevOps does, and on
+// one that answers clones only.
+func TestServerThatWantsMultiACK(t *testing.T) {
+	for name, fault := range map[string]gitserver.Fault{"multi_ack": gitserver.NeedsMultiACK, "only clones": gitserver.OnlyClones} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+			w.http.SetFault(fault)
+			w.commit("main", manyFiles(100))
+			known := w.branch("main", "").Revision
+			for i := range 25 {
+				hash := w.commit("main", write("f", fmt.Sprint(i)))
+				got := w.branch("main", known)
+				if got.Hash != hash || got.ForcePushed {
+					t.Fatalf("got %+v, want %s", got, hash)
+				}
+				known = got.Revision
+			}
+			// A merge and a forced push negotiate more than one commit.
+			side := w.commit("side", gitserver.Change{Onto: known[len("main@sha1:"):] + "~3", Write: map[string]string{"g": "1"}})
+			w.commit("main", gitserver.Change{Merge: []string{side}, Write: map[string]string{"f": "merged"}})
+			known = w.branch("main", known).Revision
+			hash := w.commit("main", gitserver.Change{Onto: side, Write: map[string]string{"f": "forced"}})
+			got := w.branch("main", known)
+			if got.Hash != hash || !got.ForcePushed {
+				t.Errorf("after a forced push: %+v", got)
+			}
+			if diff := cmp.Diff(w.files(hash), treeFiles(t, w.tree(hash))); diff != "" {
+				t.Errorf("files (-server +tree):\n%s", diff)
+			}
+			w.fsck()
+		})
+	}
 }

@@ -276,6 +276,7 @@ func TestTellsTheServerWhatItHas(t *testing.T) {
 		if diff := cmp.Diff([]string{had[19]}, ends); diff != "" {
 			t.Fatalf("ends of history (-want +got):\n%s", diff)
 		}
+		had = []string{had[0], had[1], had[2], had[3], had[5], had[8], had[13]}
 		slices.Sort(had)
 		if diff := cmp.Diff(had, haves); diff != "" {
 			t.Fatalf("commits at hand (-want +got):\n%s", diff)

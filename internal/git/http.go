@@ -56,6 +56,11 @@ func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
 	return &httpSession{s, g, base}, nil
 }
 
+func (g *guard) offers() *advertisement { return &g.listing }
+
+// repeatable: each request is one of its own.
+func (s *httpSession) repeatable() bool { return true }
+
 func (s *httpSession) Close() error {
 	err := s.UploadPackSession.Close()
 	s.base.CloseIdleConnections()
@@ -69,6 +74,7 @@ type guard struct {
 	base     http.RoundTripper
 	endpoint endpoint
 	limits   Limits
+	listing  advertisement
 }
 
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -88,10 +94,10 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body = readCloser{io.LimitReader(body, errPage), body}
 	case req.Method == http.MethodGet:
 		what := "the list of references exceeds the limit of " + size(g.limits.References)
-		res.Body = drained{&bounded{body, g.limits.References, what, &g.witness}, body}
+		res.Body = drained{&bounded{body, g.limits.References, what, &g.witness, &g.listing}, body}
 	default:
 		what := "the fetch exceeds the limit of " + size(g.limits.Pack)
-		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.witness}, body}
+		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.witness, nil}, body}
 	}
 	return res, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,6 +22,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -153,6 +156,9 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 	if refs.Capabilities.Supports(capability.NoProgress) {
 		_ = req.Capabilities.Set(capability.NoProgress)
 	}
+	if c := s.offers().acknowledgement(); c != "" {
+		_ = req.Capabilities.Set(c)
+	}
 	req.Wants = []plumbing.Hash{t.want}
 	anew := overgrown(before)
 	switch {
@@ -167,7 +173,13 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 			return nil, err
 		}
 	}
-	if err := r.receive(ctx, s, req, sto, anew); err != nil {
+	err = r.receive(ctx, s, req, sto, anew)
+	if err != nil && !anew && len(req.Haves) > 0 && s.repeatable() && refused(ctx, s.cause(err)) {
+		// Some servers answer nothing but a clone. What is there stays until that has come.
+		req.Haves, req.Shallows, anew = nil, nil, true
+		err = r.receive(ctx, s, req, sto, anew)
+	}
+	if err != nil {
 		if !t.advertised && !named(err) && errors.Is(s.cause(err), err) && ctx.Err() == nil {
 			// Neither the connection nor the pack: the server has no such commit.
 			return nil, fail(ErrReferenceNotFound, "the server does not give commit %s", t.hash)
@@ -182,6 +194,20 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 		return nil, err
 	}
 	return before, nil
+}
+
+// refused says that the server did not take a request, or that its answer to it cannot be read: neither
+// the connection, nor the credentials, nor the load of the server is to blame.
+func refused(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || named(err) || networkReason(err) != "" || isTimeout(err) {
+		return false
+	}
+	if answer := new(githttp.Err); errors.As(unexpected(err), &answer) {
+		code := answer.StatusCode()
+		return code == http.StatusBadRequest || code == http.StatusUnprocessableEntity || code == http.StatusInternalServerError
+	}
+	return !errors.Is(err, transport.ErrAuthenticationRequired) && !errors.Is(err, transport.ErrAuthorizationFailed) &&
+		!errors.Is(err, transport.ErrRepositoryNotFound) && !errors.Is(err, errDamaged)
 }
 
 // givesAny says that the server gives commits that no reference names.
@@ -222,8 +248,18 @@ func have(sto *filesystem.Storage, req *packp.UploadPackRequest) error {
 		return nil // the server cannot be told of missing parents, so it had better send everything
 	}
 	req.Shallows = slices.DeleteFunc(shallow, func(h plumbing.Hash) bool { return sto.HasEncodedObject(h) != nil })
-	req.Haves = ancestors(sto, ref.Hash(), req.Shallows, 2*history)
+	req.Haves = sparse(ancestors(sto, ref.Hash(), req.Shallows, 2*history))
 	return nil
+}
+
+// sparse keeps of the commits, the nearest first, ever fewer the farther back they are (0, 1, 2, 3, 5, 8,
+// 13, 21, 34): a server that knows one knows all behind it, and acknowledges each one that it is told.
+func sparse(commits []plumbing.Hash) []plumbing.Hash {
+	var kept []plumbing.Hash
+	for i, next := 0, 1; i < len(commits); i, next = next, max(i+next, next+1) {
+		kept = append(kept, commits[i])
+	}
+	return kept
 }
 
 // receive asks, and keeps the answer: first what it says of missing parents, then the pack, so that a

@@ -20,6 +20,10 @@ type session interface {
 	Close() error
 	// cause is the error that is behind err, which may have become text on its way up.
 	cause(err error) error
+	// offers is what the server advertised, once the references are listed.
+	offers() *advertisement
+	// repeatable says that the session takes another request after one that was refused.
+	repeatable() bool
 }
 
 // Options of a Store. The zero value has the default limits and no proxy.
@@ -98,6 +102,8 @@ type bounded struct {
 	left    int64
 	what    string
 	witness *witness
+	// listing, if it is set, keeps the beginning of what is read.
+	listing *advertisement
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
@@ -109,6 +115,9 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.Reader.Read(p)
 	b.left -= int64(n)
+	if b.listing != nil {
+		b.listing.keep(p[:n])
+	}
 	if b.left < 0 {
 		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
 	}

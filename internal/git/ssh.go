@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -24,6 +22,7 @@ type sshSession struct {
 	witness
 	endpoint endpoint
 	limits   Limits
+	listing  advertisement
 
 	client  *ssh.Client
 	session *ssh.Session
@@ -36,15 +35,13 @@ type sshSession struct {
 // openSSH connects, checks the host key, logs in and starts the command. It keeps no file in dir.
 func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) (session, error) {
 	addr := net.JoinHostPort(e.host, cmp.Or(e.port, "22"))
-	db, err := readKnownHosts(auth.knownHosts, dir)
+	known, err := ReadKnownHosts(auth.knownHosts, dir)
 	if err != nil {
 		return nil, err
 	}
-	// The server must be asked for a kind of key that known_hosts has, or it may show another of its
-	// keys, which would look like a stranger's.
-	algorithms := db.HostKeyAlgorithms(addr)
-	if len(algorithms) == 0 {
-		return nil, fail(ErrHostKeyRefused, "known_hosts has no key for %s", e.hostPort())
+	algorithms, err := known.Algorithms(addr)
+	if err != nil {
+		return nil, err
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -52,7 +49,7 @@ func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) 
 	}
 	s := &sshSession{endpoint: e, limits: o.Limits}
 	s.release = context.AfterFunc(ctx, func() { _ = conn.Close() })
-	if err := s.login(conn, addr, auth, db, algorithms); err != nil {
+	if err := s.login(conn, addr, auth, known, algorithms); err != nil {
 		s.release()
 		_ = conn.Close()
 		return nil, err
@@ -64,27 +61,9 @@ func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) 
 	return s, nil
 }
 
-// readKnownHosts goes through a file, since the library reads nothing else.
-func readKnownHosts(content []byte, dir string) (*knownhosts.HostKeyDB, error) {
-	f, err := os.CreateTemp(dir, "known_hosts-")
-	if err != nil {
-		return nil, disk("keep known_hosts", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, disk("keep known_hosts", err)
-	}
-	db, err := knownhosts.NewDB(f.Name())
-	if err != nil {
-		return nil, fail(ErrInvalidSecret, "key known_hosts cannot be read")
-	}
-	return db, nil
-}
-
-func (s *sshSession) login(conn net.Conn, addr string, auth Auth, db *knownhosts.HostKeyDB, algorithms []string) error {
+func (s *sshSession) login(conn net.Conn, addr string, auth Auth, known *KnownHosts, algorithms []string) error {
 	trusted, refused := false, false
-	check := db.HostKeyCallback()
+	check := known.Callback()
 	config := &ssh.ClientConfig{
 		User:              s.endpoint.user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(auth.signer)},
@@ -104,7 +83,7 @@ func (s *sshSession) login(conn net.Conn, addr string, auth Auth, db *knownhosts
 	negotiation := new(ssh.AlgorithmNegotiationError)
 	switch {
 	case refused, errors.As(err, &negotiation) && strings.Contains(negotiation.What, "host key"):
-		return fail(ErrHostKeyRefused, "the key of %s is not the one in known_hosts", s.endpoint.hostPort())
+		return fail(ErrHostKeyRefused, "the key of %s is not the one in known_hosts%s", s.endpoint.hostPort(), known.remark())
 	case trusted && networkReason(err) == "" && !isTimeout(err):
 		return fail(ErrAuthenticationFailed, "%s does not accept the identity", s.endpoint)
 	case networkReason(err) == "" && !isTimeout(err):
@@ -124,9 +103,14 @@ func (s *sshSession) start() (err error) {
 	if err != nil {
 		return err
 	}
-	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.witness}
+	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.witness, &s.listing}
 	return s.session.Start("git-upload-pack " + shellQuote(s.endpoint.path))
 }
+
+func (s *sshSession) offers() *advertisement { return &s.listing }
+
+// repeatable: the command on the server ends with its first answer.
+func (s *sshSession) repeatable() bool { return false }
 
 func (s *sshSession) AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error) {
 	refs := packp.NewAdvRefs()
@@ -159,6 +143,7 @@ func (s *sshSession) refusal(err error) error {
 
 func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
 	s.asked = true
+	s.stdout.listing = nil
 	s.stdout.left, s.stdout.what = s.limits.Pack, "the fetch exceeds the limit of "+size(s.limits.Pack)
 	if err := req.UploadRequest.Encode(s.stdin); err != nil {
 		return nil, err

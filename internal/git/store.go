@@ -171,6 +171,9 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	}
 	defer conversation.Close()
 	refs, err := conversation.AdvertisedReferencesContext(ctx)
+	if failed := conversation.offers().checkFormat(); failed != nil {
+		return Commit{}, failed
+	}
 	if err != nil {
 		return Commit{}, conversation.cause(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
@@ -17,7 +16,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
@@ -30,7 +28,7 @@ import (
 type sshServer struct {
 	user, address, path string
 	signer              ssh.Signer
-	known               *knownhosts.HostKeyDB
+	known               *git.KnownHosts
 }
 
 func newSSH(u *url.URL, secret map[string][]byte) (*sshServer, error) {
@@ -44,26 +42,8 @@ func newSSH(u *url.URL, secret map[string][]byte) (*sshServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the private key cannot be read", git.ErrInvalidSecret)
 	}
-	s.known, err = readKnownHosts(secret["known_hosts"])
+	s.known, err = git.ReadKnownHosts(secret["known_hosts"], "")
 	return s, err
-}
-
-// readKnownHosts goes through a file, since the library reads nothing else.
-func readKnownHosts(content []byte) (*knownhosts.HostKeyDB, error) {
-	f, err := os.CreateTemp("", "known_hosts-")
-	if err != nil {
-		return nil, fmt.Errorf("cannot keep known_hosts: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("cannot keep known_hosts: %w", err)
-	}
-	db, err := knownhosts.NewDB(f.Name())
-	if err != nil {
-		return nil, fmt.Errorf("%w: known_hosts cannot be read", git.ErrInvalidSecret)
-	}
-	return db, nil
 }
 
 func (s *sshServer) upload(ctx context.Context) (uploader, error) {
@@ -111,13 +91,11 @@ func ignoreClosed(err error) error {
 }
 
 func (s *sshServer) login(conn net.Conn) (*ssh.Client, error) {
-	// The server must be asked for a kind of key that known_hosts has, or it may show another of its
-	// keys, which would look like a stranger's.
-	algorithms := s.known.HostKeyAlgorithms(s.address)
-	if len(algorithms) == 0 {
-		return nil, fmt.Errorf("%w: known_hosts has no key for %s", git.ErrHostKeyRefused, s.address)
+	algorithms, err := s.known.Algorithms(s.address)
+	if err != nil {
+		return nil, err
 	}
-	check, checked := s.known.HostKeyCallback(), error(nil)
+	check, checked := s.known.Callback(), error(nil)
 	c, channels, requests, err := ssh.NewClientConn(conn, s.address, &ssh.ClientConfig{
 		User: s.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(s.signer)}, HostKeyAlgorithms: algorithms,
 		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {

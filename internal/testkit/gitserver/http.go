@@ -91,6 +91,33 @@ func Redirect(to string) Fault {
 	}
 }
 
+// NeedsMultiACK answers no fetch that does not ask for multi_ack or multi_ack_detailed, as Azure DevOps
+// and AWS CodeCommit do.
+func NeedsMultiACK(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	refuseFetch(w, r, next, func(body []byte) bool { return !bytes.Contains(body, []byte("multi_ack")) })
+}
+
+// OnlyClones answers no fetch of a client that has commits already.
+func OnlyClones(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	refuseFetch(w, r, next, func(body []byte) bool { return bytes.Contains(body, []byte("have ")) })
+}
+
+// refuseFetch answers "400 Bad Request" to the fetches that match, and the others as usual.
+func refuseFetch(w http.ResponseWriter, r *http.Request, next http.Handler, match func(body []byte) bool) {
+	if kindOf(r) != "fetch" {
+		next.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil || match(body) {
+		http.Error(w, "", http.StatusBadRequest)
+		return
+	}
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	next.ServeHTTP(w, r)
+}
+
 // Only applies a fault to requests of one method and answers the others.
 func Only(method string, fault Fault) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
