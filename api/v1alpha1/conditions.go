@@ -58,6 +58,10 @@ const (
 	SecretNotFoundReason = "SecretNotFound"
 	// InvalidSecretReason says that the Secret lacks a key, or has one that cannot be used.
 	InvalidSecretReason = "InvalidSecret"
+	// UnsupportedObjectFormatReason says that the repository names its objects otherwise than by SHA-1.
+	UnsupportedObjectFormatReason = "UnsupportedObjectFormat"
+	// StorageFailedReason says that the hub's own storage is full, read-only or broken; of a Kustomization as well.
+	StorageFailedReason = "StorageFailed"
 	// FetchFailedReason says that the fetch failed for a reason that has no name of its own.
 	FetchFailedReason = "FetchFailed"
 )

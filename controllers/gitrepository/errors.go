@@ -54,7 +54,8 @@ var reasons = []struct {
 	{git.ErrTimeout, v1alpha1.TimeoutReason, false},
 	{git.ErrTooLarge, v1alpha1.TooLargeReason, false},
 	{git.ErrFetchFailed, v1alpha1.FetchFailedReason, false},
-	{git.ErrStoreFailed, v1alpha1.FailedReason, false},
+	{git.ErrObjectFormat, v1alpha1.UnsupportedObjectFormatReason, false},
+	{git.ErrStoreFailed, v1alpha1.StorageFailedReason, false},
 }
 
 // explain turns an error of the Git store into one that conditions speak of. An error of no kind is

@@ -217,7 +217,8 @@ func TestReasons(t *testing.T) {
 		{git.ErrTimeout, "Timeout", false},
 		{git.ErrTooLarge, "TooLarge", false},
 		{git.ErrFetchFailed, "FetchFailed", false},
-		{git.ErrStoreFailed, "Failed", false},
+		{git.ErrStoreFailed, "StorageFailed", false},
+		{git.ErrObjectFormat, "UnsupportedObjectFormat", false},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			w := &world{t: t, objects: []client.Object{repository()}}

@@ -173,7 +173,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	}
 	t.digest, err = r.Bundles.Put(&result.Bundle)
 	if err != nil {
-		return &report.Transient{Reason: v1alpha1.FailedReason, Err: err}
+		return &report.Transient{Reason: v1alpha1.StorageFailedReason, Err: err}
 	}
 	return nil
 }
@@ -218,6 +218,8 @@ func explainTree(err error) error {
 		return err
 	case errors.Is(err, git.ErrTooLarge):
 		return &report.Stalled{Reason: v1alpha1.TooLargeReason, Err: err}
+	case errors.Is(err, git.ErrStoreFailed):
+		return &report.Transient{Reason: v1alpha1.StorageFailedReason, Err: err}
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("cannot read the commit: %w", err)
 	}

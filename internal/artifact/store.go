@@ -16,11 +16,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/ownfiles"
 )
 
 const (
@@ -49,13 +51,17 @@ type Options struct {
 // Store is a folder of bundles. It is safe for concurrent use; one process stores and collects in one
 // folder, others may read there.
 type Store struct {
-	root  *os.Root
+	dir   string
 	now   func() time.Time
 	grace time.Duration
 	reads singleflight.Group
 	only  bool // reading
 
+	// opening is held while the folder is looked for anew.
+	opening sync.Mutex
+
 	mu    sync.Mutex
+	root  *os.Root             // the folder as it was when it was opened
 	used  map[string]time.Time // every bundle on disk, by digest, and when it was last stored or asked for
 	cache *cache
 	temps int
@@ -69,45 +75,87 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot create bundle store: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
+	s := &Store{dir: dir, now: o.Now, grace: o.Grace, only: o.ReadOnly, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
+	root, used, err := s.openFolder()
 	if err != nil {
-		return nil, fmt.Errorf("cannot open bundle store: %w", err)
+		return nil, err
 	}
-	s := &Store{root: root, now: o.Now, grace: o.Grace, only: o.ReadOnly, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
-	if s.only {
-		return s, nil // what is half-written is somebody else's
-	}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot read bundle store: %w", err), root.Close())
-	}
+	s.root, s.used = root, used
 	return s, nil
 }
 
-func (s *Store) load() error {
-	entries, err := fs.ReadDir(s.root.FS(), ".")
+// openFolder opens the folder, which it creates, and lists the bundles in it.
+func (s *Store) openFolder() (*os.Root, map[string]time.Time, error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("cannot create bundle store: %w", err)
+	}
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot open bundle store: %w", err)
+	}
+	used := map[string]time.Time{}
+	if s.only {
+		return root, used, nil // another process writes there: what is half-written is its own
+	}
+	if err := ownfiles.Restrict(s.dir); err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	if err := load(root, s.now(), used); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("cannot read bundle store: %w", err), root.Close())
+	}
+	return root, used, nil
+}
+
+// load lists the bundles of a folder, and removes what was never written to its end.
+func load(root *os.Root, now time.Time, used map[string]time.Time) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return err
 	}
-	now := s.now()
 	for _, e := range entries {
 		digest := digestPrefix + e.Name()
 		switch {
 		case strings.HasPrefix(e.Name(), tempPrefix):
-			if err := s.root.Remove(e.Name()); err != nil {
+			if err := root.Remove(e.Name()); err != nil {
 				return err
 			}
 		case valid(digest) && e.Type().IsRegular():
-			s.used[digest] = now
+			used[digest] = now
 		}
 	}
 	return nil
 }
 
+// folder returns the folder at the Store's path. Where that is another one than before, because it was
+// removed, moved away or mounted over, it is opened and made if need be, and what it lacks is forgotten,
+// so that it is stored again.
+func (s *Store) folder() (*os.Root, error) {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	s.mu.Lock()
+	root := s.root
+	s.mu.Unlock()
+	if opened, err := root.Stat("."); err == nil {
+		if there, err := os.Stat(s.dir); err == nil && os.SameFile(opened, there) {
+			return root, nil
+		}
+	}
+	fresh, used, err := s.openFolder()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.root, s.used = fresh, used
+	return fresh, root.Close()
+}
+
 // Close releases the folder.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.root.Close()
+}
 
 // Has says whether a bundle is there, and keeps it from being collected for the time of grace. A store
 // that is for reading only cannot promise that.
@@ -116,7 +164,10 @@ func (s *Store) Has(digest string) bool {
 		if !valid(digest) {
 			return false
 		}
-		_, err := s.root.Stat(name(digest))
+		root, err := s.folder()
+		if err == nil {
+			_, err = root.Stat(name(digest))
+		}
 		return err == nil
 	}
 	s.mu.Lock()
@@ -135,17 +186,43 @@ func (s *Store) Put(b *object.Bundle) (string, error) {
 	if s.only {
 		return "", fmt.Errorf("cannot store bundle %s: %w", digest, errReadOnly)
 	}
-	if s.Has(digest) {
+	root, err := s.folder()
+	if err == nil && s.Has(digest) {
 		return digest, nil
 	}
-	if err := s.write(name(digest), b.Encode()); err != nil {
-		return "", fmt.Errorf("cannot store bundle %s: %w", digest, err)
+	if err == nil {
+		err = s.write(root, name(digest), b.Encode())
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot store bundle %s: %w%s", digest, nameless(err), remedy(err, s.dir))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used[digest] = s.now()
 	s.cache.add(digest, b)
 	return digest, nil
+}
+
+// nameless leaves out the name of the file, which is another at each attempt: the same failure is told in
+// the same words.
+func nameless(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return err
+}
+
+// remedy says what helps when a bundle cannot be stored.
+func remedy(err error, dir string) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return ": free space below --storage-path, or give it a larger volume"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Sprintf(": make %s writable for the hub", dir)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return fmt.Sprintf(": remove what is in the place of the folder %s", dir)
+	}
+	return fmt.Sprintf(": check that %s is a folder in which the hub can make files", dir)
 }
 
 // Get returns a bundle, which nobody may change. The error wraps fs.ErrNotExist when the bundle is
@@ -181,7 +258,11 @@ func (s *Store) Verify(digest string) {
 }
 
 func (s *Store) read(digest string) (*object.Bundle, error) {
-	data, err := s.root.ReadFile(name(digest))
+	root, err := s.folder()
+	if err != nil {
+		return nil, err
+	}
+	data, err := root.ReadFile(name(digest))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			s.forget(digest)
@@ -195,7 +276,7 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 		if s.only {
 			return nil, fmt.Errorf("the file is damaged: %w", fs.ErrNotExist)
 		}
-		if err := s.root.Remove(name(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := root.Remove(name(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("cannot remove a file that is damaged: %w", err)
 		}
 		return nil, fmt.Errorf("the file was damaged and is removed: %w", fs.ErrNotExist)
@@ -219,6 +300,10 @@ func (s *Store) Collect(keep map[string]struct{}) (int, error) {
 	if s.only {
 		return 0, errReadOnly
 	}
+	root, err := s.folder()
+	if err != nil {
+		return 0, err
+	}
 	removed := 0
 	var failed error
 	for _, digest := range s.unused(keep) {
@@ -228,7 +313,7 @@ func (s *Store) Collect(keep map[string]struct{}) (int, error) {
 			s.mu.Unlock()
 			continue
 		}
-		err := s.root.Remove(name(digest))
+		err := root.Remove(name(digest))
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			delete(s.used, digest)
 			s.cache.remove(digest)

@@ -334,3 +334,77 @@ func TestReader(t *testing.T) {
 		t.Error("a name that is no digest is found")
 	}
 }
+
+// TestFolderThatGoesIsMadeAgain: what was in it is forgotten, so that it is rendered and stored again.
+func TestFolderThatGoesIsMadeAgain(t *testing.T) {
+	for what, take := range map[string]func(dir string) error{
+		"removed":            os.RemoveAll,
+		"its parent removed": func(dir string) error { return os.RemoveAll(filepath.Dir(dir)) },
+		"moved away":         func(dir string) error { return os.Rename(dir, dir+".old") },
+		"made anew": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o755))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "storage", "bundles")
+			s := open(t, dir, Options{CacheBytes: 1})
+			reader := open(t, dir, Options{ReadOnly: true, CacheBytes: 1})
+			first := put(t, s, bundle(t, "first"))
+			if err := take(dir); err != nil {
+				t.Fatal(err)
+			}
+			second := put(t, s, bundle(t, "second"))
+			if s.Has(first) || !s.Has(second) {
+				t.Errorf("has the lost one: %t, the new one: %t", s.Has(first), s.Has(second))
+			}
+			put(t, s, bundle(t, "first"))
+			for _, digest := range []string{first, second} {
+				if _, err := s.Get(t.Context(), digest); err != nil {
+					t.Error(err)
+				}
+				if _, err := reader.Get(t.Context(), digest); err != nil {
+					t.Errorf("reader: %v", err)
+				}
+			}
+			info, err := os.Stat(dir)
+			if err != nil || (info.Mode().Perm() != 0o700) {
+				t.Errorf("folder: %v, %v", info, err)
+			}
+		})
+	}
+	t.Run("cannot be made for a while", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "bundles")
+		s := open(t, dir, Options{CacheBytes: 1})
+		if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.Put(bundle(t, "a"))
+		if err == nil || !strings.Contains(err.Error(), "remove what is in the place of the folder "+dir) {
+			t.Errorf("got %v", err)
+		}
+		if _, again := s.Put(bundle(t, "a")); err != nil && again != nil && again.Error() != err.Error() {
+			t.Errorf("the message is not stable: %v, %v", err, again)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Get(t.Context(), put(t, s, bundle(t, "a"))); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOpenTakesRightsOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	digest := put(t, open(t, dir, Options{}), bundle(t, "a"))
+	file := filepath.Join(dir, name(digest))
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(file, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, Options{})
+	for path, want := range map[string]fs.FileMode{dir: 0o700, file: 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}

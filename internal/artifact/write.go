@@ -7,23 +7,23 @@ import (
 )
 
 // write makes a whole file appear at once: a name shows only when its content is on disk.
-func (s *Store) write(name string, data []byte) error {
+func (s *Store) write(root *os.Root, name string, data []byte) error {
 	s.mu.Lock()
 	s.temps++
 	temp := tempPrefix + strconv.Itoa(s.temps)
 	s.mu.Unlock()
-	err := s.writeSynced(temp, data)
+	err := writeSynced(root, temp, data)
 	if err == nil {
-		err = s.root.Rename(temp, name)
+		err = root.Rename(temp, name)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreMissing(s.root.Remove(temp)))
+		return errors.Join(err, ignoreMissing(root.Remove(temp)))
 	}
-	return s.syncFolder()
+	return syncFolder(root)
 }
 
-func (s *Store) writeSynced(name string, data []byte) error {
-	f, err := s.root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+func writeSynced(root *os.Root, name string, data []byte) error {
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func (s *Store) writeSynced(name string, data []byte) error {
 }
 
 // syncFolder makes the new name itself survive a power cut.
-func (s *Store) syncFolder() error {
-	f, err := s.root.Open(".")
+func syncFolder(root *os.Root) error {
+	f, err := root.Open(".")
 	if err != nil {
 		return err
 	}

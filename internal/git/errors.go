@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -47,8 +49,8 @@ var (
 	ErrFetchFailed = errors.New("fetch failed")
 	// ErrObjectFormat: the repository names its objects otherwise than by SHA-1.
 	ErrObjectFormat = errors.New("object format not supported")
-	// ErrStoreFailed: the disk below the store is full, read-only or broken.
-	ErrStoreFailed = errors.New("store failed")
+	// ErrStoreFailed: the disk below the store is full, read-only or broken, or the process has no file left to open.
+	ErrStoreFailed = errors.New("the hub's storage failed")
 	// ErrNotStored: the commit asked for is not in the store.
 	ErrNotStored = errors.New("commit is not in the store")
 )
@@ -71,9 +73,35 @@ func disk(doing string, err error) error {
 		return err
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return fail(ErrStoreFailed, "cannot %s: %s", doing, errno.Error())
+		return fail(ErrStoreFailed, "cannot %s: %s%s", doing, errno.Error(), remedies[errno])
 	}
 	return fail(ErrStoreFailed, "cannot %s", doing)
+}
+
+// remedies are errors of the hub's own machine, and what helps. None of them is ever the server's
+// doing, however it came up.
+var remedies = map[syscall.Errno]string{
+	syscall.ENOSPC: ": free space below --storage-path, or give it a larger volume",
+	syscall.EDQUOT: ": free space below --storage-path, or raise the quota",
+	syscall.EROFS:  ": make --storage-path writable for the hub",
+	syscall.EACCES: ": make --storage-path writable for the hub",
+	syscall.EPERM:  ": make --storage-path writable for the hub",
+	syscall.EIO:    ": check the volume of --storage-path",
+	syscall.EFBIG:  ": raise the limit on the size of a file",
+	syscall.EMFILE: ": raise the limit of open files",
+	syscall.ENFILE: ": raise the limit of open files",
+}
+
+// local says that an error is one of the hub's own machine: of a file, or for want of a descriptor.
+func local(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		errno, ok := errors.AsType[syscall.Errno](err)
+		return ok && (errno == syscall.EMFILE || errno == syscall.ENFILE)
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, link := errors.AsType[*os.LinkError](err)
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return path || link || ok && remedies[errno] != ""
 }
 
 // oneLine makes text that somebody else wrote safe for a terminal and a condition.
@@ -112,6 +140,8 @@ func explain(ctx context.Context, e endpoint, timeout time.Duration, err error) 
 		return fmt.Errorf("cannot fetch %s: %w", e, context.Canceled)
 	case named(err):
 		return err
+	case local(unexpected(err)):
+		return disk("fetch "+e.String(), unexpected(err))
 	case ctx.Err() != nil, isTimeout(err):
 		return fail(ErrTimeout, "%s gave no complete answer within %s", e, timeout)
 	case errors.Is(err, transport.ErrAuthenticationRequired):

@@ -45,7 +45,13 @@ func TestExplainIsStable(t *testing.T) {
 		{fmt.Errorf("x: %w", io.EOF), "unreachable: ssh://git@git.example:2222/r: the server closed the connection"},
 		{errors.New("at offset 4711"), "fetch failed: ssh://git@git.example:2222/r does not answer as a Git server does"},
 		{errDamaged, "fetch failed: what ssh://git@git.example:2222/r sent lacks parts of the commit"},
-		{disk("keep a pack", &os.PathError{Op: "write", Path: "/tmp/tmp_pack_123", Err: syscall.ENOSPC}), "store failed: cannot keep a pack: no space left on device"},
+		{disk("keep a pack", &os.PathError{Op: "write", Path: "/tmp/tmp_pack_123", Err: syscall.ENOSPC}), "the hub's storage failed: cannot keep a pack: no space left on device: free space below --storage-path, or give it a larger volume"},
+		// What is wrong with the hub's own machine is never told as the server's, wherever it comes up.
+		{plumbing.NewUnexpectedError(&os.PathError{Op: "write", Path: "/tmp/x1", Err: syscall.EDQUOT}), "the hub's storage failed: cannot fetch ssh://git@git.example:2222/r: disk quota exceeded: free space below --storage-path, or raise the quota"},
+		{fmt.Errorf("cannot encode: %w", syscall.ENOSPC), "the hub's storage failed: cannot fetch ssh://git@git.example:2222/r: no space left on device: free space below --storage-path, or give it a larger volume"},
+		{&os.LinkError{Op: "rename", Old: "a", New: "b", Err: syscall.EROFS}, "the hub's storage failed: cannot fetch ssh://git@git.example:2222/r: read-only file system: make --storage-path writable for the hub"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}, "the hub's storage failed: cannot fetch ssh://git@git.example:2222/r: too many open files: raise the limit of open files"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EACCES)}, "unreachable: ssh://git@git.example:2222/r: permission denied"},
 		{fail(ErrTooLarge, "x"), "too large: x"},
 	} {
 		if got := explain(t.Context(), e, 5*time.Second, c.err); got.Error() != c.want {

@@ -96,6 +96,9 @@ func (p packs) merge(ctx context.Context, sto storer.EncodedObjectStorer, found 
 	defer os.Remove(f.Name())
 	defer f.Close()
 	if _, err := packfile.NewEncoder(toDisk{f}, sto, false).Encode(hashes, 0); err != nil {
+		if named(err) {
+			return nil, err // of the disk: what is there is whole
+		}
 		return nil, fmt.Errorf("%w: cannot merge packs: %w", errDamaged, err)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -50,11 +50,12 @@ func (p packs) add(ctx context.Context, from io.Reader) (err error) {
 	return p.keep(f, index)
 }
 
-// toDisk tells what is wrong with the disk from what is wrong with the server.
-type toDisk struct{ *os.File }
+// toDisk tells what is wrong with the disk from what is wrong with the server. The file is not embedded:
+// its ReadFrom would be used in place of Write, and both would look the same.
+type toDisk struct{ file *os.File }
 
 func (d toDisk) Write(b []byte) (int, error) {
-	n, err := d.File.Write(b)
+	n, err := d.file.Write(b)
 	return n, disk("keep a pack", err)
 }
 

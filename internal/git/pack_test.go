@@ -155,3 +155,16 @@ func FuzzPack(f *testing.F) {
 		}
 	})
 }
+
+// TestFullDiskIsNotTheServersFault copies as a fetch does: io.Copy prefers a ReadFrom to a Write.
+func TestFullDiskIsNotTheServersFault(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full on this machine")
+	}
+	defer f.Close()
+	_, err = io.Copy(toDisk{f}, strings.NewReader("PACK"))
+	if !errors.Is(err, ErrStoreFailed) {
+		t.Errorf("got %v, want %v", err, ErrStoreFailed)
+	}
+}

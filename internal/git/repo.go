@@ -111,10 +111,31 @@ func (r *repo) remove() error {
 // open opens the object database as it is now; packs that come later are not seen through it.
 func (r *repo) open() *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(
-		indexBuffer{osfs.New(r.dir, osfs.WithBoundOS())}, cache.NewObjectLRU(deltaCache),
+		indexBuffer{private{osfs.New(r.dir, osfs.WithBoundOS())}}, cache.NewObjectLRU(deltaCache),
 		// Not ExclusiveAccess: with it, HasEncodedObject of go-git 5.19 finds nothing that is packed.
 		filesystem.Options{KeepDescriptors: true},
 	)
+}
+
+// private gives no other user of the machine any right to what go-git writes, whatever the umask is.
+type private struct{ billy.Filesystem }
+
+func (fs private) Create(name string) (billy.File, error) {
+	return fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+}
+
+func (fs private) OpenFile(name string, flag int, perm os.FileMode) (billy.File, error) {
+	if flag&os.O_CREATE != 0 {
+		// Or the file system makes the folder, for everybody to read.
+		if err := fs.MkdirAll(path.Dir(filepath.ToSlash(name)), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return fs.Filesystem.OpenFile(name, flag, perm&0o600)
+}
+
+func (fs private) MkdirAll(name string, _ os.FileMode) error {
+	return fs.Filesystem.MkdirAll(name, 0o700)
 }
 
 // indexBuffer buffers the reading of pack indexes, which go-git reads four bytes at a time.

@@ -20,6 +20,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
+	"github.com/skerry-dev/skerry/internal/ownfiles"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -87,6 +88,9 @@ func OpenStore(dir string, options Options) (*Store, error) {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
 	}
 	if err := os.MkdirAll(s.scratch(), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open the store: %w", err)
+	}
+	if err := ownfiles.Restrict(dir); err != nil {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
 	}
 	// A process that died left the packs it was receiving.
@@ -194,6 +198,9 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 
 func (s *Store) open(ctx context.Context, e endpoint, auth Auth) (session, error) {
 	if e.scheme == "ssh" {
+		if err := os.MkdirAll(s.scratch(), 0o700); err != nil { // the folder may have gone since the start
+			return nil, disk("make a folder", err)
+		}
 		return openSSH(ctx, e, auth, s.options, s.scratch())
 	}
 	return openHTTP(e, auth, s.options)

@@ -1,9 +1,11 @@
 package git_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -192,4 +194,42 @@ func TestForgetAndRetain(t *testing.T) {
 	if dirs := must(filepath.Glob(filepath.Join(w.dir, "*", "HEAD")))(t); len(dirs) != 1 {
 		t.Errorf("%d repositories left, want 1", len(dirs))
 	}
+}
+
+// TestNobodyElseReadsTheStore looks at all that a fetch, a merge of packs and a restart leave there.
+func TestNobodyElseReadsTheStore(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	check := func(when string) {
+		t.Helper()
+		err := filepath.WalkDir(w.dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %s has mode %v", when, strings.TrimPrefix(name, w.dir), info.Mode())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer syscall.Umask(syscall.Umask(0))
+	known := ""
+	for i := range 20 {
+		w.commit("main", write("f", strings.Repeat("x", i)))
+		known = w.branch("main", known).Revision
+	}
+	check("after fetches")
+	for _, pattern := range []string{"*", "*/*", "*/refs/*"} {
+		for _, name := range must(filepath.Glob(filepath.Join(w.dir, pattern)))(t) {
+			if err := os.Chmod(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.reopen()
+	check("after a restart")
+	w.branch("main", known)
 }
