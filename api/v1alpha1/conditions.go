@@ -167,6 +167,9 @@ const (
 	AdoptedReason = "Adopted"
 	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.
 	DriftCorrectedReason = "DriftCorrected"
+	// ReplicasIgnoredReason tells that spec.replicas of an object is not applied, because an autoscaler
+	// of the same bundle sets it.
+	ReplicasIgnoredReason = "ReplicasIgnored"
 	// PrunedReason tells that objects were deleted.
 	PrunedReason = "Pruned"
 	// JobRemovedReason tells that a Job is gone and counts as ended, though its end was not seen.

@@ -76,6 +76,16 @@ type bundle struct {
 	index   map[object.ID]*object.Object
 	// bare holds the IDs of custom resources that name a namespace, without it.
 	bare map[object.ID]bool
+	// autoscaled names the objects whose spec.replicas was left out, with the autoscaler that sets it.
+	autoscaled map[object.ID]object.ID
+}
+
+// loadBundle makes a bundle of objects as they were rendered.
+func loadBundle(digest string, objects []object.Object) bundle {
+	objects, autoscaled := object.WithoutReplicas(objects)
+	b := newBundle(digest, objects)
+	b.autoscaled = autoscaled
+	return b
 }
 
 func newBundle(digest string, objects []object.Object) bundle {
@@ -159,7 +169,7 @@ func (en *entry) load(ctx context.Context, bundles Bundles) error {
 	}
 	if en.good.digest != "" && en.good.objects == nil && en.good.digest != en.spec.Digest {
 		if b, err := bundles.Get(ctx, en.good.digest); err == nil {
-			en.good = newBundle(en.good.digest, b.Objects)
+			en.good = loadBundle(en.good.digest, b.Objects)
 		}
 	}
 	if en.spec.Digest == en.desired.digest && en.desired.digest != "" {
@@ -169,7 +179,7 @@ func (en *entry) load(ctx context.Context, bundles Bundles) error {
 	if err != nil {
 		return err
 	}
-	en.desired = newBundle(en.spec.Digest, b.Objects)
+	en.desired = loadBundle(en.spec.Digest, b.Objects)
 	return nil
 }
 
@@ -221,7 +231,7 @@ func (en *entry) begin(now time.Time) job {
 	j := job{
 		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, held: en.held(now), relist: en.relist,
 		verify: !en.verify.IsZero() && !now.Before(en.verify),
-		bundle: b.digest, desired: b.objects, whole: en.spec.Remove || b.digest == en.spec.Digest,
+		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
 	en.running, en.again, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
 	return j
@@ -245,7 +255,9 @@ func (en *entry) finish(o outcome, now time.Time) {
 		return
 	case o.job.whole:
 		if o.job.bundle == en.desired.digest && o.err == nil {
+			autoscaled := en.desired.autoscaled
 			en.desired = newBundle(en.desired.digest, o.desired)
+			en.desired.autoscaled = autoscaled
 		}
 		en.fresh = false
 		en.settle(o, now)

@@ -152,6 +152,9 @@ func (p *pass) fail(id object.ID, reason, message string) {
 
 // tell says what is worth telling of an apply that went well.
 func (p *pass) tell(a plan.Action, got sent) {
+	if by, ok := p.autoscaled[a.ID]; ok && a.Why != plan.Drifted {
+		p.eventAbout(about(a, got.Applied), v1alpha1.ReplicasIgnoredReason, fmt.Sprintf("spec.replicas of %s is not applied: %s sets it", a.ID, by))
+	}
 	switch a.Why {
 	case plan.New:
 		if got.Created {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -319,6 +320,35 @@ func TestReplicasThatLeaveGitStay(t *testing.T) {
 	}
 }
 
+// TestAnAutoscalerOfTheBundleOwnsReplicas applies a workload with an autoscaler, and then takes the
+// autoscaler out of Git.
+func TestAnAutoscalerOfTheBundleOwnsReplicas(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	web := r.namespace() + r.deployment("web", "  replicas: 2\n"+fmt.Sprintf(podOf, `{name: web, image: "example.com/web:1"}`))
+	hpa := fmt.Sprintf("\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web, namespace: %s}\nspec: {maxReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}\n", r.key.Namespace)
+	r.want("apps", web, patiently)
+	r.ready("apps")
+	r.want("apps", web+hpa, patiently)
+	r.ready("apps")
+	if got := r.field("Deployment", "web", "spec.replicas"); got != "2" {
+		t.Errorf("%s replicas when the autoscaler came; want the 2 that ran", got)
+	}
+	if e, ok := r.event(v1alpha1.ReplicasIgnoredReason); !ok || !strings.Contains(e.Message, "HorizontalPodAutoscaler.autoscaling/"+r.key.Namespace+"/web") {
+		t.Errorf("event: %+v", e)
+	}
+	r.as("kube-controller-manager").patch("Deployment", "web", types.MergePatchType, `{"spec":{"replicas":7}}`, "scale")
+	r.want("apps", strings.ReplaceAll(web, "web:1", "web:2")+hpa, patiently)
+	r.ready("apps")
+	if got := r.field("Deployment", "web", "spec.replicas"); got != "7" {
+		t.Errorf("%s replicas; want the 7 of the autoscaler", got)
+	}
+	r.want("apps", strings.ReplaceAll(web, "web:1", "web:2"), patiently, func(e *v1alpha1.AssignmentEntry) { e.AllowPrune = true })
+	r.ready("apps")
+	if got := r.field("Deployment", "web", "spec.replicas"); got != "2" {
+		t.Errorf("%s replicas without the autoscaler; want the 2 of Git", got)
+	}
+}
+
 // TestAFormerOwnerLeavesNoFields moves an object from one Kustomization to another: what the former
 // owner applied goes when the new one drops it.
 func TestAFormerOwnerLeavesNoFields(t *testing.T) {
@@ -415,5 +445,108 @@ func TestRecreateDeletesNothingThatWouldBeRefused(t *testing.T) {
 	r.ready("apps")
 	if got := r.field("Job", "job", "metadata.uid"); got == uid {
 		t.Error("the Job was not created anew")
+	}
+}
+
+// TestRefusalsThatTimeDoesNotMend holds that what only a change of the object helps against is not
+// tried again at retryInterval, that what is tried again writes no inventory, and that what was not
+// tried does not count as applied.
+func TestRefusalsThatTimeDoesNotMend(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	soon := func(e *v1alpha1.AssignmentEntry) { e.RetryInterval = &metav1.Duration{Duration: time.Second} }
+	port := func(n string) string {
+		return fmt.Sprintf("\n---\napiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: %s}\nspec: {ports: [{port: %s}]}\n", r.key.Namespace, n)
+	}
+	r.want("final", r.namespace()+port("99999"), soon)
+	r.failed("final", v1alpha1.ApplyFailedReason)
+	lost := "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: lost, namespace: nowhere-" + r.key.Namespace + "}\n"
+	r.want("passing", lost+r.configMap("also", "1"), soon)
+	st := r.failed("passing", v1alpha1.NamespaceNotFoundReason)
+	if !strings.HasPrefix(st.Message, "1 of 2 objects applied") {
+		t.Errorf("message: %s", st.Message)
+	}
+	r.writes()
+	var tried, recorded, again int
+	r.eventually("what may pass is tried three times more", func() bool {
+		for _, w := range r.writes() {
+			switch {
+			case strings.HasSuffix(w, "/services/bad"):
+				tried++
+			case strings.Contains(w, "skerry-inventory"):
+				recorded++
+			case strings.HasSuffix(w, "/configmaps/lost"):
+				again++
+			}
+		}
+		return again >= 3
+	})
+	if tried > 0 || recorded > 0 {
+		t.Errorf("%d tries of what is refused for good, %d writes of inventories", tried, recorded)
+	}
+	r.want("final", r.namespace()+port("80"), soon)
+	r.ready("final")
+}
+
+// TestARefusedObjectIsCreatedWhenItIsGone deletes by hand what could not be changed.
+func TestARefusedObjectIsCreatedWhenItIsGone(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	fixed := func(value string) string {
+		return r.namespace() + strings.Replace(r.configMap("fixed", value), "\ndata:", "\nimmutable: true\ndata:", 1)
+	}
+	r.want("apps", fixed("1"))
+	r.ready("apps")
+	r.want("apps", fixed("2"))
+	r.failed("apps", v1alpha1.ImmutableFieldReason)
+	r.delete("fixed")
+	r.ready("apps")
+	if got := r.value("fixed"); got != "2" {
+		t.Errorf("fixed is %s", got)
+	}
+}
+
+// TestNoMessageShowsAValue puts a value where it does not belong, in many ways, and looks for it in
+// everything that the engine says.
+func TestNoMessageShowsAValue(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	const canary = "s3cr3t"
+	pod := func(container, rest string) string {
+		return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: %s}\nspec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: a, %s}]%s}}}", r.key.Namespace, container, rest)
+	}
+	in := ", namespace: " + r.key.Namespace
+	for i, doc := range []string{
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a" + in + "}\ndata: {\"s3cr3t !\": x}",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a" + in + ", labels: {a: \"s3cr3t !\"}}",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a" + in + ", finalizers: [\"s3cr3t !\"]}",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a" + in + "}\ns3cr3t: x\nimmutable: s3cr3t",
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: a" + in + "}\ntype: kubernetes.io/tls\nstringData: {tls.crt: s3cr3t, tls.key: s3cr3t}",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a" + in + "}\nspec: {type: s3cr3t, ports: [{port: s3cr3t}]}",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a" + in + "}\nspec: {externalName: \"s3cr3t !\", type: ExternalName}",
+		"apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a" + in + "}\nspec: {schedule: \"* s3cr3t * * *\", timeZone: s3cr3t, jobTemplate: {spec: {template: {spec: {restartPolicy: s3cr3t, containers: [{name: a, image: b}]}}}}}",
+		"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a" + in + "}\nspec: {rules: [{host: \"s3cr3t !\", http: {paths: [{path: s3cr3t, pathType: s3cr3t, backend: {service: {name: \"s3cr3t !\", port: {name: \"s3cr3t !\"}}}}]}}]}",
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: a" + in + "}\nroleRef: {kind: s3cr3t, name: s3cr3t, apiGroup: s3cr3t}\nsubjects: [{kind: s3cr3t, name: s3cr3t}]",
+		pod("imagePullPolicy: s3cr3t", ""), pod("s3cr3t: 1", ""), pod("ports: [{containerPort: s3cr3t}]", ""),
+		pod("resources: {limits: {cpu: s3cr3t}}", ""), pod("env: [{name: A, value: {s3cr3t: s3cr3t}}]", ""), pod("env: [{name: \"s3cr3t=\"}]", ""),
+		pod("volumeMounts: [{name: s3cr3t, mountPath: a}]", ""), pod("command: s3cr3t", ""), pod("terminationMessagePolicy: s3cr3t", ""),
+		pod("livenessProbe: {httpGet: {port: \"s3cr3t !\", scheme: s3cr3t}}", ""), pod("tty: s3cr3t", ""),
+		pod("tty: false", ", hostNetwork: s3cr3t"), pod("tty: false", ", volumes: [{name: a, emptyDir: {sizeLimit: s3cr3t}}]"),
+		pod("tty: false", ", affinity: s3cr3t"), pod("tty: false", ", tolerations: [{operator: s3cr3t, effect: s3cr3t}]"), pod("tty: false", ", terminationGracePeriodSeconds: s3cr3t"),
+	} {
+		name := fmt.Sprintf("k%d", i)
+		r.want(name, r.namespace()+"\n---\n"+doc)
+		st := r.until(name, "refused", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionFalse })
+		if strings.Contains(st.Message, canary) && !strings.Contains(doc, canary+": ") {
+			t.Errorf("%s\n%s", doc, st.Message)
+		}
+		if !strings.Contains(st.Message, ".") && !strings.Contains(st.Message, "immutable") {
+			t.Errorf("no field is named: %s\n%s", doc, st.Message)
+		}
+		delete(r.ks, name)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if strings.Contains(e.Message, canary) {
+			t.Errorf("event: %s", e.Message)
+		}
 	}
 }

@@ -28,6 +28,8 @@ type job struct {
 	// bundle is the digest of desired.
 	bundle  string
 	desired []object.Object
+	// autoscaled names the objects whose spec.replicas is left to an autoscaler, with that autoscaler.
+	autoscaled map[object.ID]object.ID
 	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,11 @@ func checkStrings(id ID, m map[string]any) error {
 			if err := checkMap(id, name, m[name]); err != nil {
 				return err
 			}
+			if name == "binaryData" || name == "data" && id.Kind == "Secret" {
+				if err := checkBase64(id, name, m[name]); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	if id.Group == "" && id.Kind == "Service" {
@@ -96,6 +102,18 @@ func checkStrings(id ID, m map[string]any) error {
 	}
 	if selector := field(spec, "selector"); selector["matchLabels"] != nil {
 		return checkMap(id, "spec.selector.matchLabels", selector["matchLabels"])
+	}
+	return nil
+}
+
+// checkBase64 refuses what the API server cannot decode: its message names no key.
+func checkBase64(id ID, at string, v any) error {
+	values, _ := v.(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		text, _ := values[key].(string)
+		if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+			return &FieldError{ID: id, Field: at + "[" + key + "]", Problem: "is not base64: encode it, or use stringData"}
+		}
 	}
 	return nil
 }

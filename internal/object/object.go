@@ -138,6 +138,7 @@ func normalize(id ID, m map[string]any) error {
 			delete(meta, field)
 		}
 	}
+	yield(id, m)
 	switch {
 	case id.Group == "" && id.Kind == "Secret":
 		return mergeStringData(m)
@@ -145,10 +146,12 @@ func normalize(id ID, m map[string]any) error {
 		setProtocols(field(m, "spec"))
 	}
 	if pod := podSpec(id, m); pod != nil {
-		containers, _ := pod["containers"].([]any)
-		for _, c := range containers {
-			c, _ := c.(map[string]any)
-			setProtocols(c)
+		for _, list := range []string{"containers", "initContainers"} {
+			containers, _ := pod[list].([]any)
+			for _, c := range containers {
+				c, _ := c.(map[string]any)
+				setProtocols(c)
+			}
 		}
 	}
 	return nil
