@@ -74,7 +74,8 @@ func resizes(rule, shown string) bool {
 
 // Final returns whether only a change of the object helps: trying the same again would be refused in
 // the same way. What depends on something else in the cluster (a policy, a quota, an address that is
-// taken, the schema of a custom resource) is not final.
+// taken, an entry that another manager has put into a list, the schema of a custom resource) is not
+// final.
 func Final(err error, id object.ID) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -92,7 +93,7 @@ func Final(err error, id object.ID) bool {
 		return false
 	case s.Reason == metav1.StatusReasonInvalid && s.Details != nil && len(s.Details.Causes) > 0:
 		return !slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool {
-			return c.Field == "" || c.Type == metav1.CauseTypeFieldValueNotFound || strings.Contains(c.Message, "allocat")
+			return c.Field == "" || c.Type == metav1.CauseTypeFieldValueNotFound || c.Type == metav1.CauseTypeFieldValueDuplicate || strings.Contains(c.Message, "allocat")
 		})
 	}
 	_, typed := typeErrors(s.Message)

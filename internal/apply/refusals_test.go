@@ -248,3 +248,18 @@ func TestRefusalsCoverKinds(t *testing.T) {
 		t.Errorf("only %d kinds are covered", n)
 	}
 }
+
+// TestFinalRefusals holds which of the recorded refusals are tried again at retryInterval: those that
+// something else in the cluster may have caused.
+func TestFinalRefusals(t *testing.T) {
+	for _, r := range refusals(t) {
+		passing := strings.HasPrefix(r.name(), "refused-custom-resource-")
+		switch r.name() {
+		case "refused-by-policy", "refused-namespace-missing", "refused-service-duplicate-port", "refused-volume-missing":
+			passing = true
+		}
+		if got := Final(r.answer(t), r.after(t).ID); got == passing {
+			t.Errorf("%s: final is %v", r.name(), got)
+		}
+	}
+}
