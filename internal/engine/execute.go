@@ -168,7 +168,7 @@ func (p *pass) tell(a plan.Action, got sent) {
 	case plan.Missing, plan.Recreated, plan.Drifted:
 		c := correction{id: a.ID}
 		if got.contested != nil {
-			c.by = got.contested.By()
+			c.by, c.interactive = got.contested.By(), interactive(got.contested.Managers)
 		}
 		p.out.drifted = append(p.out.drifted, c)
 		p.count(DriftCorrected, 1)

@@ -77,6 +77,8 @@ type outcome struct {
 type correction struct {
 	id object.ID
 	by string
+	// interactive says that it was a person, by the name of the field manager.
+	interactive bool
 }
 
 // failure is one object that the cluster refused.
