@@ -146,6 +146,30 @@ func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string)
 	return nil
 }
 
+// Taken returns a Cluster that this process holds and that another shard has taken, or "". It is asked
+// after a lease that had expired was renewed: whoever took a Cluster meanwhile has either written so by
+// now, or sees the renewal and undoes it.
+func (h *Holder) Taken(ctx context.Context, direct hubside.Direct) (string, error) {
+	for from := ""; ; {
+		list := &v1alpha1.ClusterList{}
+		if err := direct.List(ctx, list, client.Limit(pageSize), client.Continue(from)); err != nil {
+			return "", fmt.Errorf("cannot list Clusters: %w", err)
+		}
+		h.mu.Lock()
+		for i := range list.Items {
+			key := client.ObjectKeyFromObject(&list.Items[i])
+			if h.held[key] != nil && list.Items[i].Status.Shard != h.Shard.Record() {
+				h.mu.Unlock()
+				return key.String(), nil
+			}
+		}
+		h.mu.Unlock()
+		if from = list.Continue; from == "" {
+			return "", nil
+		}
+	}
+}
+
 // lookOnce asks the API server itself who holds what, once the lease is there: the cache may be of a
 // time before, in which this shard held what another one has taken since.
 func (h *Holder) lookOnce(ctx context.Context) error {

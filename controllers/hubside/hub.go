@@ -17,7 +17,12 @@ import (
 )
 
 // Hub reads the hub's API server from the cache, and sees its own writes there; it writes straight.
-type Hub struct{ client.Client }
+type Hub struct {
+	client.Client
+	// Await returns when the API server is not known to be away, so that a reconcile does not begin what
+	// it cannot record; nil for no wait.
+	Await func(context.Context) error
+}
 
 // Direct reads the hub's API server itself. Secrets and ConfigMaps are read so: their contents are
 // not to fill the hub's memory.

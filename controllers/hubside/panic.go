@@ -29,6 +29,19 @@ func Guarded[T any, P interface {
 				panic(value)
 			}
 		}()
+		return Awaiting(hub, r).Reconcile(ctx, req)
+	})
+}
+
+// Awaiting returns a Reconciler that does not begin while the hub's API server is away: what fails then
+// would be tried again with pauses that have grown until it is back.
+func Awaiting(hub Hub, r reconcile.Reconciler) reconcile.Reconciler {
+	return reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+		if hub.Await != nil {
+			if err := hub.Await(ctx); err != nil {
+				return reconcile.Result{}, err
+			}
+		}
 		return r.Reconcile(ctx, req)
 	})
 }

@@ -24,7 +24,7 @@ func TestAReconcileThatPanicsIsToldOfOnItsObject(t *testing.T) {
 	ks := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 3}}
 	ks.Status.LastAppliedRevision = "main@sha1:1"
 	ks.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Succeeded"}, {Type: "Stalled", Status: "False", Reason: "x"}}
-	hub := Hub{fake.NewClientBuilder().WithScheme(scheme).WithObjects(ks).WithStatusSubresource(ks).Build()}
+	hub := Hub{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(ks).WithStatusSubresource(ks).Build()}
 	r := Guarded[v1alpha1.Kustomization](hub, reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) { panic("swordfish") }))
 	func() {
 		defer func() {

@@ -63,7 +63,7 @@ func start(ctx context.Context, t *testing.T) *world {
 	w.must(err)
 	w.commit("1")
 	w.skerry(ctx, "install", "--crds-only")
-	w.must(r.Hub.Start(ctx, "--leader-elect"))
+	w.must(r.Hub.Start(ctx, "--leader-elect", lease))
 	w.skerry(ctx, "cluster", "join", "edge-1", "--from-kubeconfig", r.Edges[0].Kubeconfig, "--use-credentials", "--label", "edge=yes")
 	w.must(r.HubKube.Apply(ctx, fmt.Sprintf(`apiVersion: skerry.dev/v1alpha1
 kind: GitRepository
@@ -83,6 +83,9 @@ spec:
 `, namespace, server.URL(w.repo))))
 	return w
 }
+
+// lease is short, so that the test waits less.
+const lease = "--leader-election-lease-duration=15s"
 
 // objects is how many ConfigMaps a commit has: enough for a process to be stopped among them.
 const objects = 120
@@ -169,7 +172,7 @@ func TestAPausedLeaderWritesNothing(t *testing.T) {
 	a := w.leader(ctx, "")
 	one := w.commit("2")
 	w.ready(ctx, one)
-	w.must(other.Start(ctx, "--leader-elect"))
+	w.must(other.Start(ctx, "--leader-elect", lease))
 
 	begin := time.Now()
 	two := w.commit("3")
@@ -213,7 +216,7 @@ func TestAPausedLeaderWritesNothing(t *testing.T) {
 	w.ready(ctx, four)
 
 	// A hub that is told to stop gives the lease back, so that nobody waits for its end.
-	w.must(first.Start(ctx, "--leader-elect"))
+	w.must(first.Start(ctx, "--leader-elect", lease))
 	asked := time.Now()
 	w.must(other.Stop())
 	c := w.leader(ctx, b)

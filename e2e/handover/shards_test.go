@@ -38,7 +38,7 @@ func TestAFleetIsDividedWhileItsHubHangs(t *testing.T) {
 	for k := 1; k <= 2; k++ {
 		h := rig.NewHub(rig.HubOptions{Kubeconfig: w.rig.HubKubeconfig, Dir: t.TempDir()})
 		t.Cleanup(h.Kill)
-		w.must(h.Start(ctx, "--leader-elect", "--storage-path", whole.Storage(), "--shard", shard.Shard{K: k, N: 2}.String()))
+		w.must(h.Start(ctx, "--leader-elect", lease, "--storage-path", whole.Storage(), "--shard", shard.Shard{K: k, N: 2}.String()))
 	}
 	w.holder(ctx, shard.Shard{K: 2, N: 2}.Lease(), "nobody") // which alone gives it nothing
 	began := time.Now()

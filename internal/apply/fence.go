@@ -12,8 +12,8 @@ import (
 type Fence interface {
 	// Leading is nil while this process may write.
 	Leading() error
-	// Lost is nil unless this process might write once and may no longer: then it has nothing more to
-	// say to anybody.
+	// Lost is nil unless this process might write once and may not now: then it has nothing to say to
+	// anybody, until it may again.
 	Lost() error
 }
 

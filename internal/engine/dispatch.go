@@ -51,7 +51,7 @@ func (p *places) giveUp() {
 // them together. Who has waited longest since its last turn comes first, so that an entry which is
 // always due keeps no other from its own.
 func (e *Engine) advance(ctx context.Context, now time.Time) {
-	if e.link.session == nil || e.stop.Load() || e.link.conn.Suspend || e.link.retiring {
+	if e.link.session == nil || e.stop.Load() || e.link.conn.Suspend || e.link.retiring || e.fenced() {
 		e.places.giveUp()
 		return
 	}

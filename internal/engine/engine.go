@@ -60,6 +60,8 @@ type inbox struct {
 	entries []v1alpha1.AssignmentEntry
 	assign  bool
 	verify  bool
+	// resume says that the fence was closed and is open again.
+	resume  bool
 	suspect bool
 	// connected says that there is a new connection to the cluster.
 	connected bool
@@ -176,6 +178,10 @@ func (e *Engine) take(now time.Time) {
 		e.link.conn = in.conn
 		e.link.breaker.reset(now)
 		e.link.retiring, e.link.retired = false, false
+	}
+	if in.resume {
+		e.hangUp()
+		e.link.breaker.reset(now)
 	}
 	if in.assign {
 		e.assigned(in.entries, now)

@@ -62,6 +62,7 @@ type checked struct {
 func (e *Engine) tend(ctx context.Context, now time.Time) {
 	l := &e.link
 	switch {
+	case e.fenced(): // no failure would be the cluster's
 	case l.conn == nil || l.dialing || l.checking || l.retiring || l.retired:
 	case l.session == nil && l.breaker.due(now):
 		l.dialing = true
@@ -90,6 +91,9 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 		})
 	}
 }
+
+// fenced says whether this process may not act at present.
+func (e *Engine) fenced() bool { return e.o.Fence != nil && e.o.Fence.Lost() != nil }
 
 // checkAt returns when the cluster of the session is to be asked who it is: when it has been quiet for
 // too long, and now and then.

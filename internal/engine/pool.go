@@ -179,6 +179,16 @@ func (p *Pool) State(key Key) (State, bool) {
 	return s, true
 }
 
+// Resume connects every cluster anew, after a fence that was closed for a while has opened. What was
+// tried meanwhile failed for no fault of the clusters, so none of it counts.
+func (p *Pool) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		m.engine.send(func(in *inbox) { in.resume = true })
+	}
+}
+
 // Verify implements Pooled.
 func (p *Pool) Verify(key Key) {
 	if e := p.engine(key); e != nil {

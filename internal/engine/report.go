@@ -353,6 +353,7 @@ func (e *Engine) next(now time.Time) time.Time {
 		sooner(e.link.breaker.since.Add(verifyDelay + time.Millisecond))
 	}
 	switch {
+	case e.fenced(): // the end of that is told
 	case e.link.conn == nil || e.link.dialing || e.link.checking || e.link.retiring || e.link.retired:
 	case e.link.session != nil:
 		sooner(e.checkAt())

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -18,30 +19,51 @@ import (
 )
 
 const (
-	// leaseDuration is how long a lease keeps others away; a leader that could not renew it for
-	// leasePatience stops, and so does its fence, which leaves what is on its way then some time to
-	// arrive before anybody else begins.
-	leaseDuration = 15 * time.Second
-	leasePatience = 10 * time.Second
-	leaseRetry    = 2 * time.Second
+	// leaseMargin is how much earlier than the lease a leader that cannot renew it stops writing: what it
+	// has sent by then has that long to arrive before another hub begins.
+	leaseMargin = 5 * time.Second
+	leaseRetry  = 2 * time.Second
+	// leaseRequest bounds one request for the lease, twice.
+	leaseRequest = 10 * time.Second
+	// neverGiveUp is what leader election is told instead of the lease's duration. A leader whose lease
+	// has run out does not end: its fence lets nothing through, and when its API server is back and the
+	// lease is still its own, it goes on from what it has in memory.
+	neverGiveUp = 1000 * time.Hour
+	// confirmTimeout bounds the look at who holds which Cluster before a leader goes on.
+	confirmTimeout = 10 * time.Second
 )
 
 var (
-	errNotLeading = errors.New("this hub does not hold the lease")
-	errLeaseLost  = errors.New("this hub held the lease and could not renew it in time")
+	errNotLeading   = errors.New("this hub does not hold the lease")
+	errLeaseExpired = errors.New("this hub could not renew its lease in time, and writes nothing until it can")
+	errLeaseLost    = errors.New("another hub may have held the lease since this one renewed it")
 )
 
 // fence holds back everything that a hub would write while it does not hold the lease. It goes by the
 // time at which the last renewal was sent, on two clocks: the monotonic one counts while the process
 // is stopped, the one on the wall while the whole machine is. What either says to be too long, is.
+//
+// A lease that has expired is not lost. When it is renewed and nobody else can have held it, because
+// the record was not written to since, or names this process with the same count of transitions, and no
+// Cluster was taken over meanwhile, the fence opens again. In every other case it stays closed for good
+// and the process ends.
 type fence struct {
 	now func() time.Time
-	// end is called once it is lost, from a goroutine that waits for nobody.
+	// patience is how long a renewal lasts.
+	patience time.Duration
+	// end is called once the lease is lost, from a goroutine that waits for nobody.
 	end func()
+	// confirm says whether what this process holds is still its own; nil: it holds nothing else. An
+	// error that wraps errLeaseLost says that it is not.
+	confirm func(context.Context) error
+	// resumed is called when the fence has opened again; nil for nobody.
+	resumed func()
 
-	mu      sync.Mutex
-	renewed time.Time // zero before the first time
-	lost    bool      // for good: who loses the lease ends
+	mu         sync.Mutex
+	renewed    time.Time // zero before the first time
+	expired    bool      // since renewed
+	lost       bool      // for good
+	confirming bool
 }
 
 // Leading implements apply.Fence.
@@ -65,24 +87,79 @@ func (f *fence) Lost() error {
 }
 
 func (f *fence) check() error {
-	now := f.now()
-	f.lost = f.lost || now.Sub(f.renewed) > leasePatience || now.Round(0).Sub(f.renewed.Round(0)) > leasePatience
-	if !f.lost {
-		return nil
+	f.expired = f.expired || f.tooOld(f.renewed)
+	switch {
+	case f.lost:
+		return errLeaseLost
+	case f.expired:
+		return errLeaseExpired
 	}
+	return nil
+}
+
+func (f *fence) tooOld(renewed time.Time) bool {
+	now := f.now()
+	return now.Sub(renewed) > f.patience || now.Round(0).Sub(renewed.Round(0)) > f.patience
+}
+
+// lose closes the fence for good.
+func (f *fence) lose() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = true
 	if f.end != nil {
 		go f.end()
 		f.end = nil
 	}
-	return errLeaseLost
 }
 
-// renew notes a renewal that was sent at a time and has been confirmed since.
+// led says whether this process has held the lease, and whether that ended since.
+func (f *fence) led() (led, expired bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.renewed.IsZero(), !f.renewed.IsZero() && f.check() != nil
+}
+
+// renew notes a renewal that was sent at a time and has been confirmed since, of a lease that nobody
+// else can have held.
 func (f *fence) renew(sent time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.renewed.IsZero() || f.check() == nil {
+	switch {
+	case f.renewed.IsZero() || f.check() == nil:
 		f.renewed = sent
+	case f.lost || f.tooOld(sent):
+	case f.confirm == nil:
+		f.open(sent)
+	case !f.confirming:
+		f.confirming = true
+		go f.confirmAndOpen(sent)
+	}
+}
+
+// confirmAndOpen opens an expired fence when what this process holds is still its own. The renewal came
+// first: whoever takes a Cluster from a process whose lease has expired looks at the lease once more
+// afterwards, so that one of the two sees the other.
+func (f *fence) confirmAndOpen(sent time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
+	defer cancel()
+	err := f.confirm(ctx)
+	if errors.Is(err, errLeaseLost) {
+		f.lose()
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.confirming = false
+	if err == nil && !f.lost && !f.tooOld(sent) { // else the next renewal tries again
+		f.open(sent)
+	}
+}
+
+func (f *fence) open(sent time.Time) {
+	f.renewed, f.expired = sent, false
+	if f.resumed != nil {
+		go f.resumed()
 	}
 }
 
@@ -96,50 +173,83 @@ func (f *fence) guard(cfg *rest.Config) {
 	cfg.Dial = apply.GuardDial(plain, f)
 }
 
-// lock is the lease, as leader election sees it; the fence hears of each renewal.
+// lock is the lease, as leader election sees it; the fence hears of each renewal, and of everything that
+// speaks of another holder. Leader election calls it from one goroutine.
 type lock struct {
 	resourcelock.Interface
-	fence *fence
+	fence    *fence
+	duration time.Duration
+	// transitions is the count of changes of the holder when this process became it.
+	transitions int
 }
 
-func newLock(cfg *rest.Config, namespace, name, identity string, f *fence) (resourcelock.Interface, error) {
+func newLock(cfg *rest.Config, namespace, name, identity string, duration time.Duration, f *fence) (resourcelock.Interface, error) {
 	l, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, name,
-		resourcelock.ResourceLockConfig{Identity: identity}, cfg, leasePatience)
+		resourcelock.ResourceLockConfig{Identity: identity}, cfg, leaseRequest)
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up the lease: %w", err)
 	}
-	return &lock{l, f}, nil
+	return &lock{Interface: l, fence: f, duration: duration}, nil
+}
+
+// Get implements resourcelock.Interface. A process that has led loses the lease when its record shows
+// that somebody else has, or had.
+func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r, raw, err := l.Interface.Get(ctx)
+	led, expired := l.fence.led()
+	switch {
+	case !led:
+	case err == nil && (r.HolderIdentity != l.Identity() || r.LeaderTransitions != l.transitions) && (expired || r.HolderIdentity != ""),
+		expired && apierrors.IsNotFound(err):
+		l.fence.lose()
+	}
+	return r, raw, err //nolint:wrapcheck // leader election looks at it
 }
 
 // Create implements resourcelock.Interface.
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return l.write(r, func() error { return l.Interface.Create(ctx, r) })
+	if led, expired := l.fence.led(); led && expired {
+		l.fence.lose() // it was deleted, and nothing tells what happened since
+		return errLeaseLost
+	}
+	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Create(ctx, r) })
 }
 
-// Update implements resourcelock.Interface.
+// Update implements resourcelock.Interface. It fails when anybody has written the record since this
+// process read or wrote it.
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return l.write(r, func() error { return l.Interface.Update(ctx, r) })
+	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Update(ctx, r) })
 }
 
-func (l *lock) write(r resourcelock.LeaderElectionRecord, send func() error) error {
-	if err := l.fence.Lost(); err != nil {
+func (l *lock) write(r resourcelock.LeaderElectionRecord, send func(resourcelock.LeaderElectionRecord) error) error {
+	if err := l.fence.Lost(); errors.Is(err, errLeaseLost) {
 		return err // somebody else may have it
 	}
+	ours := r.HolderIdentity == l.Identity()
+	if ours {
+		r.LeaseDurationSeconds = int(l.duration / time.Second)
+	}
 	sent := l.fence.now()
-	if err := send(); err != nil {
+	if err := send(r); err != nil {
 		return err
 	}
-	if r.HolderIdentity == l.Identity() {
+	if ours {
+		l.transitions = r.LeaderTransitions
 		l.fence.renew(sent)
 	}
 	return nil
 }
 
-// identity names this process among all that want the lease.
+// identity names this process among all that want the lease. The first process of a container has a
+// name that its successor in the same Pod has as well, which need not wait for the lease to run out:
+// the kubelet starts it when the one before has ended.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
+	}
+	if pod := os.Getenv("POD_UID"); pod != "" && os.Getpid() == 1 {
+		return host + "_" + pod
 	}
 	return host + "_" + string(uuid.NewUUID())
 }

@@ -3,20 +3,29 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
+const (
+	leaseDuration = 15 * time.Second
+	leasePatience = leaseDuration - leaseMargin
+)
+
 func TestTheFenceGoesByTheLease(t *testing.T) {
 	now := time.Now()
-	f := &fence{now: func() time.Time { return now }}
+	f := &fence{now: func() time.Time { return now }, patience: leasePatience}
 	if f.Leading() == nil || f.Lost() != nil {
 		t.Fatal("before the lease: no writes, but reads")
 	}
@@ -27,46 +36,145 @@ func TestTheFenceGoesByTheLease(t *testing.T) {
 	}
 	f.renew(now)
 	now = now.Add(leasePatience + time.Millisecond)
-	if !errors.Is(f.Leading(), errLeaseLost) || !errors.Is(f.Lost(), errLeaseLost) {
+	if !errors.Is(f.Leading(), errLeaseExpired) || !errors.Is(f.Lost(), errLeaseExpired) {
 		t.Fatal("when it has not been renewed")
 	}
-	f.renew(now)
+	f.renew(now.Add(-leasePatience - time.Second))
 	if f.Leading() == nil {
+		t.Error("a renewal that was confirmed too late counts")
+	}
+	f.renew(now)
+	if f.Leading() != nil || f.Lost() != nil {
+		t.Error("a lease that nobody else can have held does not come back")
+	}
+	f.lose()
+	f.renew(now)
+	if !errors.Is(f.Leading(), errLeaseLost) {
 		t.Error("what was lost comes back")
+	}
+}
+
+// A lease that had expired is not enough: another process may have taken Clusters meanwhile.
+func TestTheFenceOpensWhenWhatIsHeldIsConfirmed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		confirmed error
+		leading   error
+		ended     bool
+	}{
+		"all is as it was":          {nil, nil, false},
+		"a Cluster was taken":       {fmt.Errorf("%w: edge-1", errLeaseLost), errLeaseLost, true},
+		"that cannot be told (yet)": {errors.New("no answer"), errLeaseExpired, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				resumed, ended := false, false
+				f := &fence{
+					now: time.Now, patience: leasePatience, end: func() { ended = true }, resumed: func() { resumed = true },
+					confirm: func(context.Context) error { return tt.confirmed },
+				}
+				f.renew(time.Now())
+				time.Sleep(leaseDuration)
+				f.renew(time.Now())
+				synctest.Wait()
+				if got := f.Leading(); !errors.Is(got, tt.leading) || ended != tt.ended || resumed != (tt.leading == nil) {
+					t.Errorf("leading: %v, ended %v, resumed %v", got, ended, resumed)
+				}
+			})
+		})
 	}
 }
 
 // A machine that is stopped as a whole may stop its monotonic clock, too.
 func TestTheFenceGoesByTheClockOnTheWall(t *testing.T) {
 	now := time.Now()
-	f := &fence{now: func() time.Time { return now }}
+	f := &fence{now: func() time.Time { return now }, patience: leasePatience}
 	f.renew(now.Round(0).Add(-time.Minute)) // without its monotonic reading
 	if f.Leading() == nil {
 		t.Error("a minute on the wall is too long")
 	}
 }
 
-// seats is a lease that always goes well.
-type seats struct{ resourcelock.Interface }
+// seat is a lease that always goes well.
+type seat struct {
+	resourcelock.Interface
+	record  resourcelock.LeaderElectionRecord
+	missing bool
+}
 
-func (seats) Identity() string { return "me" }
-func (seats) Update(context.Context, resourcelock.LeaderElectionRecord) error {
+func (*seat) Identity() string { return "me" }
+func (s *seat) Update(_ context.Context, r resourcelock.LeaderElectionRecord) error {
+	s.record = r
 	return nil
+}
+func (s *seat) Create(_ context.Context, r resourcelock.LeaderElectionRecord) error {
+	s.record, s.missing = r, false
+	return nil
+}
+func (s *seat) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	if s.missing {
+		return nil, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "leases"}, "skerry-hub")
+	}
+	return &s.record, nil, nil
+}
+
+func ours(transitions int) resourcelock.LeaderElectionRecord {
+	return resourcelock.LeaderElectionRecord{HolderIdentity: "me", LeaderTransitions: transitions, LeaseDurationSeconds: int(neverGiveUp.Seconds())}
 }
 
 func TestOnlyOurOwnRenewalCounts(t *testing.T) {
-	now := time.Now()
-	f := &fence{now: func() time.Time { return now }}
-	l := &lock{seats{}, f}
-	if err := l.Update(t.Context(), resourcelock.LeaderElectionRecord{}); err != nil || f.Leading() == nil {
+	f := &fence{now: time.Now, patience: leasePatience}
+	s := &seat{}
+	l := &lock{Interface: s, fence: f, duration: leaseDuration}
+	if err := l.Update(t.Context(), resourcelock.LeaderElectionRecord{LeaseDurationSeconds: 1}); err != nil || f.Leading() == nil || s.record.LeaseDurationSeconds != 1 {
 		t.Error("giving the lease back is no renewal")
 	}
-	if err := l.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "me"}); err != nil || f.Leading() != nil {
+	if err := l.Update(t.Context(), ours(3)); err != nil || f.Leading() != nil {
 		t.Error("ours is")
 	}
-	now = now.Add(leaseDuration)
-	if err := l.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "me"}); !errors.Is(err, errLeaseLost) {
-		t.Errorf("a renewal that comes too late: %v", err)
+	if s.record.LeaseDurationSeconds != 15 {
+		t.Errorf("others see a lease of %d s", s.record.LeaseDurationSeconds)
+	}
+}
+
+// TestAnExpiredLeaseIsLostWhenAnybodyElseMayHaveHeldIt goes through what leader election finds when its
+// API server is back.
+func TestAnExpiredLeaseIsLostWhenAnybodyElseMayHaveHeldIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		find func(*seat)
+		then func(context.Context, *lock) error // after the look
+		want error
+	}{
+		"nobody has written to it":                {func(*seat) {}, func(ctx context.Context, l *lock) error { return l.Update(ctx, ours(3)) }, nil},
+		"another one holds it":                    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "other", 4 }, nil, errLeaseLost},
+		"another one held it and we took it back": {func(s *seat) { s.record.LeaderTransitions = 5 }, nil, errLeaseLost},
+		"another one held it and gave it back":    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "", 4 }, nil, errLeaseLost},
+		"it was deleted":                          {func(s *seat) { s.missing = true }, func(ctx context.Context, l *lock) error { _ = l.Create(ctx, ours(0)); return nil }, errLeaseLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			f := &fence{now: func() time.Time { return now }, patience: leasePatience}
+			s := &seat{}
+			l := &lock{Interface: s, fence: f, duration: leaseDuration}
+			if err := l.Update(t.Context(), ours(3)); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(time.Hour)
+			tt.find(s)
+			_, _, _ = l.Get(t.Context())
+			if tt.then != nil {
+				if err := tt.then(t.Context(), l); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := f.Leading(); !errors.Is(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+			if tt.want != nil {
+				if err := l.Update(t.Context(), ours(3)); !errors.Is(err, errLeaseLost) {
+					t.Errorf("it is written to again: %v", err)
+				}
+			}
+		})
 	}
 }
 
@@ -81,7 +189,7 @@ func TestNothingPassesTheFence(t *testing.T) {
 	var now atomic.Pointer[time.Time]
 	begin := time.Now()
 	now.Store(&begin)
-	f := &fence{now: func() time.Time { return *now.Load() }}
+	f := &fence{now: func() time.Time { return *now.Load() }, patience: leasePatience}
 	cfg := &rest.Config{Host: server.URL}
 	f.guard(cfg)
 	client, err := rest.HTTPClientFor(cfg)
@@ -114,7 +222,7 @@ func TestNothingPassesTheFence(t *testing.T) {
 	late := begin.Add(leaseDuration)
 	now.Store(&late)
 	for _, method := range []string{http.MethodPatch, http.MethodGet} {
-		if err := send(method); !errors.Is(err, errLeaseLost) {
+		if err := send(method); !errors.Is(err, errLeaseExpired) {
 			t.Errorf("%s after the lease: %v", method, err)
 		}
 	}

@@ -48,6 +48,11 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 // saves a quarter of the memory.
 const gcPercent = 50
 
+// pings are how soon a connection to the hub's own API server that brings nothing is asked for a sign of
+// life, and how long that may take, in seconds: client-go's 30 and 15 are how long the loss of packets
+// would go unnoticed. Connections to edges have limits of their own.
+var pings = map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "10", "HTTP2_PING_TIMEOUT_SECONDS": "5"}
+
 func run(o Options, version string, stderr io.Writer) error {
 	log, err := newLog(stderr, o.LogLevel)
 	if err != nil {
@@ -59,6 +64,11 @@ func run(o Options, version string, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.Info("starting", "version", version)
+	for name, value := range pings {
+		if os.Getenv(name) == "" {
+			_ = os.Setenv(name, value) // client-go has no other way to set them
+		}
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

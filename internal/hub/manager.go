@@ -57,8 +57,8 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 		LeaderElection:                      o.LeaderElect,
 		LeaderElectionResourceLockInterface: lease,
 		LeaderElectionReleaseOnCancel:       true,
-		LeaseDuration:                       new(leaseDuration),
-		RenewDeadline:                       new(leasePatience),
+		LeaseDuration:                       new(neverGiveUp + time.Hour), // the lock writes the real one
+		RenewDeadline:                       new(neverGiveUp),
 		RetryPeriod:                         new(leaseRetry),
 		GracefulShutdownTimeout:             &grace,
 		Controller:                          config.Controller{Logger: o.Log},

@@ -33,6 +33,9 @@ type Options struct {
 	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
+	// LeaseDuration is how long a lease keeps other hubs away. A leader goes on for that long, less
+	// leaseMargin, without its API server; when it is killed, another one waits as long.
+	LeaseDuration time.Duration
 	// Shard is the part of the fleet that this hub works on, "k/n".
 	Shard string
 	// Concurrency bounds the reconciles of one kind at a time.
@@ -57,6 +60,7 @@ func Defaults() Options {
 		MetricsAddress:  ":8080",
 		HealthAddress:   ":8081",
 		LeaderNamespace: v1alpha1.SystemNamespace,
+		LeaseDuration:   45 * time.Second,
 		Shard:           shard.Whole.String(),
 		Concurrency:     8,
 		Patience:        time.Minute,
@@ -72,6 +76,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
+	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
 	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
 	f.StringVar(&o.HubID, "hub-id", o.HubID, "identity of the hub on its clusters (default: uid of the namespace kube-system)")
@@ -95,6 +100,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("--shard: %w", err)
 	case s.N > 1 && !o.LeaderElect:
 		return errors.New("--shard needs --leader-elect: by their leases shards know who works on what")
+	case o.LeaderElect && o.LeaseDuration < 2*leaseMargin:
+		return fmt.Errorf("--leader-election-lease-duration must be at least %s", 2*leaseMargin)
 	case o.StoragePath == "":
 		return errors.New("--storage-path must not be empty")
 	case o.Concurrency < 1:

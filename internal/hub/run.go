@@ -63,9 +63,12 @@ type parts struct {
 	renders *build.Cache
 	pool    *engine.Pool
 	metrics *metrics
+	outage  *outage
+	fence   *fence // nil without leader election
 
 	clusters    *cluster.Reconciler
 	assignments *assignment.Reconciler
+	holder      *holder.Holder
 }
 
 // Run runs a hub until ctx is done, and then stops it at an object boundary.
@@ -114,15 +117,19 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
 	var lease resourcelock.Interface
 	var guard apply.Fence
+	plain := rest.CopyConfig(cfg)
+	out := &outage{now: time.Now, done: ctx.Done()}
+	cfg.Wrap(out.wrap)
+	p := &parts{local: cfg, share: share, renders: build.NewCache(renderCache), outage: out}
 	if o.LeaderElect {
-		f := &fence{now: time.Now, end: func() { end(errLeaseLost) }}
-		if lease, err = newLock(cfg, o.LeaderNamespace, share.Lease(), me, f); err != nil {
+		f := &fence{now: time.Now, patience: o.LeaseDuration - leaseMargin, end: func() { end(errLeaseLost) }}
+		if lease, err = newLock(plain, o.LeaderNamespace, share.Lease(), me, o.LeaseDuration, f); err != nil {
 			return nil, err
 		}
 		f.guard(cfg) // all but the lease itself
-		guard = f
+		f.confirm, f.resumed = p.confirmer(plain), func() { p.pool.Resume() }
+		guard, p.fence = f, f
 	}
-	p := &parts{local: cfg, share: share, renders: build.NewCache(renderCache)}
 	uid, err := awaitAPI(ctx, cfg, o.Patience)
 	if err != nil {
 		return nil, err
@@ -172,15 +179,16 @@ func orElse(text, other string) string {
 }
 
 func (p *parts) addControllers(ctx context.Context, o Options) error {
-	hub, direct := hubside.Hub{Client: p.mgr.GetClient()}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
+	hub, direct := hubside.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
 	tearDown := hubside.NewTearDown(direct, o.LeaderNamespace)
 	share := holder.New(holder.Options{
-		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: leaseDuration, Now: time.Now,
+		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: o.LeaseDuration, Now: time.Now,
 		Moved:  func(key engine.Key) { p.clusters.Moved(key) },
 		Gained: func(key engine.Key) { p.assignments.Changed(key) },
 		Lost:   func(key engine.Key) { p.assignments.Lost(key) },
 	})
+	p.holder = share
 	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now, Share: share})
 	p.clusters = cluster.New(cluster.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,

@@ -267,12 +267,22 @@ func (w *world) create(objects ...client.Object) {
 // push commits and asks the source to look.
 func (w *world) push(change gitserver.Change) string {
 	w.t.Helper()
+	commit := w.commit(change)
+	w.request(sourceNamed())
+	return "main@sha1:" + commit
+}
+
+func sourceNamed() *v1alpha1.GitRepository {
+	return &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "config"}}
+}
+
+func (w *world) commit(change gitserver.Change) string {
+	w.t.Helper()
 	commit, err := w.repo.Commit("main", change)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.request(&v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "config"}})
-	return "main@sha1:" + commit
+	return commit
 }
 
 func (w *world) request(o client.Object) {
