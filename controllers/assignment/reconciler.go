@@ -4,8 +4,10 @@ package assignment
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +63,14 @@ type Reconciler struct {
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
+	sent  map[types.NamespacedName][]digest // of the last statuses that were written: each comes back through the watch
 }
+
+// digest stands for the entries of a status.
+type digest = [sha256.Size]byte
+
+// remembered is how many writes of one status may be on their way through the watch at once.
+const remembered = 4
 
 // written is the status that was written last, which the cache may not show yet.
 type written struct {
@@ -73,7 +82,7 @@ type written struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}}
+	return &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
 }
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
@@ -86,6 +95,36 @@ func (r *Reconciler) Lost(key engine.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.wrote, key)
+}
+
+// foreign says whether a status is none that this process wrote, and forgets what it wrote last: that
+// the status says so does not hold any more.
+func (r *Reconciler) foreign(a *v1alpha1.Assignment) bool {
+	key, of := client.ObjectKeyFromObject(a), digestOf(a.Status.Entries)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.sent[key], of) {
+		return false
+	}
+	delete(r.wrote, key)
+	return true
+}
+
+func (r *Reconciler) note(key types.NamespacedName, entries []v1alpha1.AssignmentEntryStatus) {
+	of := digestOf(entries)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if list := r.sent[key]; !slices.Contains(list, of) {
+		r.sent[key] = append(list[max(0, len(list)-remembered+1):], of)
+	}
+}
+
+func digestOf(entries []v1alpha1.AssignmentEntryStatus) digest {
+	data, err := json.Marshal(entries)
+	if err != nil || len(entries) == 0 { // these are strings and numbers
+		return digest{}
+	}
+	return sha256.Sum256(data)
 }
 
 // Reconcile hands over one Assignment and takes the report on it.
@@ -153,6 +192,7 @@ func (r *Reconciler) drop(ctx context.Context, a *v1alpha1.Assignment) error {
 func (r *Reconciler) release(key engine.Key) {
 	r.mu.Lock()
 	delete(r.wrote, key)
+	delete(r.sent, key)
 	r.mu.Unlock()
 	if _, there := r.Pool.State(key); there {
 		r.Pool.Assign(key, nil)
@@ -179,11 +219,14 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	r.note(key, entries) // the watch may be sooner than the answer
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	if err := r.Hub.Status().Patch(ctx, a.DeepCopy(), patch, client.DisableReadYourWritesConsistency); err != nil {
+	now := a.DeepCopy()
+	if err := r.Hub.Status().Patch(ctx, now, patch, client.DisableReadYourWritesConsistency); err != nil {
 		return hubside.Again(fmt.Errorf("cannot write status: %w", err))
 	}
+	r.note(key, now.Status.Entries) // as the API server keeps it
 	ended := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -221,3 +221,31 @@ func TestAgentsLookAfterThemselves(t *testing.T) {
 		t.Errorf("assigned %v, %d writes", w.pool.assigned, w.writes)
 	}
 }
+
+func TestAReportThatAnotherHasWipedIsWrittenAgain(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1"))
+	w.pool.report = status("True", 9000)
+	w.reconcile()
+	a, err := w.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.r.foreign(a) {
+		t.Error("what was written here is foreign")
+	}
+	w.reconcile()
+	if w.writes != 1 {
+		t.Errorf("%d writes", w.writes)
+	}
+	a.Status.Entries = nil
+	if err := w.client.Status().Update(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if !w.r.foreign(a) {
+		t.Error("nobody notices")
+	}
+	w.reconcile()
+	if a, err = w.get(); err != nil || len(a.Status.Entries) != 1 || w.writes != 2 {
+		t.Errorf("%v, %+v, %d writes", err, a.Status, w.writes)
+	}
+}

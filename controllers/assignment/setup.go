@@ -1,11 +1,17 @@
 package assignment
 
 import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/controllers/hubside"
@@ -18,9 +24,23 @@ func (r *Reconciler) SetUp(mgr manager.Manager, concurrency int) error {
 		For(&v1alpha1.Assignment{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		// A Cluster and its Assignment have one name.
 		Watches(&v1alpha1.Cluster{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(comesAndGoes())).
+		Watches(&v1alpha1.Assignment{}, r.foreignStatus()).
 		WatchesRawSource(&r.bell).
 		WithOptions(hubside.Options(concurrency)).
-		Complete(r)
+		Complete(hubside.Awaiting(r.Hub, r))
+}
+
+// foreignStatus wakes the controller when another has written the status of an Assignment, a restore that
+// wiped it for example. What an engine reports is written again.
+func (r *Reconciler) foreignStatus() handler.EventHandler {
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
+			if !equality.Semantic.DeepEqual(before.Status, after.Status) && r.foreign(after) {
+				queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(after)}, hubside.RebuildAfter)
+			}
+		},
+	}
 }
 
 // comesAndGoes passes Clusters that appear, disappear, or change who applies.

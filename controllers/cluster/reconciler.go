@@ -49,8 +49,9 @@ type Options struct {
 // Reconciler reconciles Clusters.
 type Reconciler struct {
 	Options
-	bell    hubside.Bell
-	secrets secrets
+	bell     hubside.Bell
+	secrets  secrets
+	statuses *hubside.Statuses[v1alpha1.Cluster, *v1alpha1.Cluster]
 
 	mu       sync.Mutex
 	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
@@ -77,7 +78,8 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	return &Reconciler{Options: o, told: map[engine.Key]engine.State{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	statuses := hubside.NewStatuses(func(c *v1alpha1.Cluster) any { return &c.Status })
+	return &Reconciler{Options: o, statuses: statuses, told: map[engine.Key]engine.State{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
 }
 
 // Changed says that what the engine knows of a cluster has changed. It does not block, and wakes
@@ -111,20 +113,33 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.addFinalizer(ctx, before); err != nil {
 		return hubside.Again(err)
 	}
-	facts, err := r.connect(ctx, req.NamespacedName, before)
+	facts, err := r.connect(ctx, req.NamespacedName, r.known(before))
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	said := report.Cluster(facts)
 	after := before.DeepCopy()
 	after.Status = said.Status
-	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
-		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
-			return hubside.Again(err)
-		}
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		r.statuses.Stands(before)
+	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
+		return hubside.Again(err)
 	}
 	hubside.Record(r.Recorder, after, "Connect", said.Events)
 	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
+}
+
+// known is a Cluster with the status that the hub wrote last, where another has written one since. Who
+// holds it is written by others as well.
+func (r *Reconciler) known(c *v1alpha1.Cluster) *v1alpha1.Cluster {
+	last, foreign := r.statuses.Foreign(c)
+	if !foreign {
+		return c
+	}
+	whole := c.DeepCopy()
+	whole.Status = *last.Status.DeepCopy()
+	whole.Status.Shard = c.Status.Shard
+	return whole
 }
 
 // connect brings the engine to what the Cluster says and collects the facts. It fails only with
@@ -219,6 +234,7 @@ func (r *Reconciler) disconnect(key engine.Key) {
 func (r *Reconciler) gone(key engine.Key) {
 	r.disconnect(key)
 	r.secrets.forget(key)
+	r.statuses.Forget(key)
 	r.Reachable(key, false, false)
 }
 

@@ -61,6 +61,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	if why != "" {
 		return r.letGo(ctx, key, c, why)
 	}
+	c.Status = r.known(c).Status // of a removal that is under way, the status says how far it is
 	m, err := r.observeRemoval(ctx, key, c)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -291,7 +292,7 @@ func (r *Reconciler) say(ctx context.Context, m *removal, retiring bool, message
 	}
 	after := m.cluster.DeepCopy()
 	after.Status = said.Status
-	if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+	if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
 		return err
 	}
 	hubside.Record(r.Recorder, after, "Remove", said.Events)

@@ -30,6 +30,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubside.Asked(), handedOver()))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
 		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
+		Watches(&v1alpha1.Cluster{}, r.statuses.Handler()).
 		WatchesRawSource(&r.bell).
 		WithOptions(hubside.Options(concurrency)).
 		Complete(hubside.Guarded[v1alpha1.Cluster](r.Hub, r))

@@ -41,6 +41,7 @@ type Options struct {
 // Reconciler reconciles GitRepositories.
 type Reconciler struct {
 	Options
+	statuses *hubside.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
 
 	mu       sync.Mutex
 	failures map[types.NamespacedName]int // looks in a row that failed
@@ -48,7 +49,8 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, failures: map[types.NamespacedName]int{}}
+	statuses := hubside.NewStatuses(func(g *v1alpha1.GitRepository) any { return &g.Status })
+	return &Reconciler{Options: o, statuses: statuses, failures: map[types.NamespacedName]int{}}
 }
 
 // Key is the name under which the Git store keeps what was fetched for a GitRepository.
@@ -63,17 +65,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 		return reconcile.Result{}, fmt.Errorf("cannot read GitRepository: %w", err)
 	}
-	facts, err := r.look(ctx, before)
+	known := before
+	if last, foreign := r.statuses.Foreign(before); foreign { // what was fetched is there, whoever wiped the status
+		known = before.DeepCopy()
+		known.Status = *last.Status.DeepCopy()
+	}
+	facts, err := r.look(ctx, known)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	found := report.Source(facts)
 	after := before.DeepCopy()
 	after.Status = found.Status
-	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
-		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
-			return hubside.Again(err)
-		}
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		r.statuses.Stands(before)
+	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
+		return hubside.Again(err)
 	}
 	hubside.Record(r.Recorder, after, "Fetch", found.Events)
 	return reconcile.Result{RequeueAfter: found.Requeue}, nil
@@ -166,6 +173,7 @@ func (r *Reconciler) forget(key types.NamespacedName) error {
 	r.mu.Lock()
 	delete(r.failures, key)
 	r.mu.Unlock()
+	r.statuses.Forget(key)
 	if err := r.Forget(Key(key)); err != nil {
 		return fmt.Errorf("cannot remove what was fetched: %w", err)
 	}

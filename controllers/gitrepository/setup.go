@@ -33,6 +33,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		Named("gitrepository").
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.Asked())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
 		WithOptions(hubside.Options(looks)).
 		Complete(hubside.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }

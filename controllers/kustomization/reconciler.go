@@ -64,6 +64,7 @@ type Bundles interface {
 type Reconciler struct {
 	Options
 	assignments *assignments
+	statuses    *hubside.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents      // of ConfigMaps and Secrets
 	renders     chan struct{} // a place for each that may be under way: they need the processor, and memory
 
@@ -78,6 +79,7 @@ func New(o Options) *Reconciler {
 		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	r.statuses = hubside.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
 }
@@ -93,7 +95,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 		return reconcile.Result{}, fmt.Errorf("cannot read Kustomization: %w", err)
 	}
-	o, err := r.observe(ctx, before)
+	known := before
+	if last, foreign := r.statuses.Foreign(before); foreign { // with the rollout as it stands, and what was halted
+		known = before.DeepCopy()
+		known.Status = *last.Status.DeepCopy()
+	}
+	o, err := r.observe(ctx, known)
 	if errors.Is(err, errTornDown) {
 		return reconcile.Result{}, nil // it is about to go, and changes nothing on its way
 	}
@@ -123,7 +130,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 // has left every cluster.
 func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization, o *observed, d *decision) (reconcile.Result, error) {
 	said := report.Kustomization(d.facts(o, r.Now()))
-	after := before.DeepCopy()
+	after := o.ks.DeepCopy()
 	after.Status = said.Status
 	if d.tornDown != "" {
 		hubside.Record(r.Recorder, after, "Reconcile", []report.Event{hubside.TornDown(d.tornDown)})
@@ -131,14 +138,16 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 	if d.released {
 		return reconcile.Result{}, r.release(ctx, after)
 	}
-	if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		r.statuses.Stands(after)
+	} else {
 		if wait := o.memo.pace(before, after, len(d.targets), r.Now()); wait > 0 && d.retry == nil {
 			if said.Requeue > 0 {
 				wait = min(wait, said.Requeue)
 			}
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
-		if err := hubside.Commit(ctx, r.Hub, after); err != nil {
+		if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
 			return hubside.Again(err)
 		}
 		o.memo.wrote = r.Now()
@@ -176,4 +185,5 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.memos, key)
+	r.statuses.Forget(key)
 }

@@ -45,6 +45,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Named("kustomization").
 		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubside.Asked())).
 		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
+		Watches(&v1alpha1.Kustomization{}, r.statuses.Handler()).
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceNews())).
 		Watches(&v1alpha1.Cluster{}, r.ofCluster()).
 		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).

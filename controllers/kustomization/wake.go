@@ -3,6 +3,7 @@ package kustomization
 import (
 	"context"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -42,6 +43,9 @@ func sourceNews() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.GitRepository), e.ObjectNew.(*v1alpha1.GitRepository)
+			if before.Status.Artifact != nil && after.Status.Artifact == nil {
+				return false // only a wiped status has lost it, and its controller writes it again
+			}
 			return !equality.Semantic.DeepEqual(before.Status.Artifact, after.Status.Artifact) ||
 				!equality.Semantic.DeepEqual(before.Spec.Ignore, after.Spec.Ignore) ||
 				meta.IsStatusConditionFalse(before.Status.Conditions, v1alpha1.ReadyCondition) != meta.IsStatusConditionFalse(after.Status.Conditions, v1alpha1.ReadyCondition)
@@ -169,8 +173,11 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			for _, name := range reportedAnew(before, after) {
-				ks := request(after.Namespace, name)
-				queue.AddAfter(ks, r.rest(ks.NamespacedName))
+				ks, rest := request(after.Namespace, name), time.Duration(0)
+				if statusOf(after, name) == nil && entryOf(after, name) != nil {
+					rest = afterWipe
+				}
+				queue.AddAfter(ks, max(rest, r.rest(ks.NamespacedName)))
 			}
 			if before.Generation != after.Generation && !r.assignments.ours(after) {
 				wakeAll(before, queue)
@@ -184,6 +191,10 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 		},
 	}
 }
+
+// afterWipe is the time until the Kustomization is told of an entry whose report was wiped: before that
+// the engine's side has written it again, and nobody is to take a cluster for one that does not report.
+const afterWipe = 5 * hubside.RebuildAfter
 
 // reportedAnew returns the names of the entries of which the two versions report differently; what
 // changes with each verification or correction does not count.
