@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,18 +83,15 @@ func TestACrashAtAnyWrite(t *testing.T) {
 	}
 }
 
-func crashAt(t *testing.T, k int, lost bool) bool {
-	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+// dieAt ends the process at its k-th write, which gets lost or just about reaches the cluster, and closes
+// the channel then. Writes are sent side by side, so that several of them may be the last.
+func (r *rig) dieAt(k int, lost bool) <-chan struct{} {
 	var writes atomic.Int32
+	var once sync.Once
 	dead := make(chan struct{})
-	die := func() {
-		select {
-		case <-dead:
-		default:
-			close(dead)
-		}
-	}
+	die := func() { once.Do(func() { close(dead) }) }
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.before = func(*http.Request) error {
 		n := int(writes.Add(1))
 		if n > k || n == k && lost {
@@ -107,7 +105,12 @@ func crashAt(t *testing.T, k int, lost bool) bool {
 			die()
 		}
 	}
-	r.mu.Unlock()
+	return dead
+}
+
+func crashAt(t *testing.T, k int, lost bool) bool {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	dead := r.dieAt(k, lost)
 	first := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("dropped", "1")
 	second := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "2") + r.configMap("brought", "1")
 	third := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("last", "1")

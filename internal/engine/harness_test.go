@@ -183,11 +183,23 @@ func (r *rig) event(reason string) (Event, bool) {
 // want assigns a Kustomization with the objects of a YAML text.
 func (r *rig) want(name, text string, change ...func(*v1alpha1.AssignmentEntry)) string {
 	r.t.Helper()
+	r.ks[name] = r.entry(name, r.bundle(name, text), change...)
+	r.assign()
+	return r.ks[name].Digest
+}
+
+// bundle puts what a Kustomization renders into the store, and assigns nothing.
+func (r *rig) bundle(name, text string) string {
+	r.t.Helper()
 	b := manifests.Bundle(r.t, object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}, text)
 	digest := b.Digest()
 	r.shelf.mu.Lock()
+	defer r.shelf.mu.Unlock()
 	r.shelf.bundles[digest] = b
-	r.shelf.mu.Unlock()
+	return digest
+}
+
+func (r *rig) entry(name, digest string, change ...func(*v1alpha1.AssignmentEntry)) v1alpha1.AssignmentEntry {
 	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 	entry := v1alpha1.AssignmentEntry{
 		Name: name, Revision: "main@sha1:" + digest[7:15], Digest: digest, Prune: true, Wait: true,
@@ -196,9 +208,15 @@ func (r *rig) want(name, text string, change ...func(*v1alpha1.AssignmentEntry))
 	for _, f := range change {
 		f(&entry)
 	}
+	return entry
+}
+
+// change assigns what a Kustomization has in another way.
+func (r *rig) change(name string, change func(*v1alpha1.AssignmentEntry)) {
+	entry := r.ks[name]
+	change(&entry)
 	r.ks[name] = entry
 	r.assign()
-	return digest
 }
 
 func (r *rig) assign() {
