@@ -74,6 +74,18 @@ type AssignmentEntry struct {
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
+	// KeepFor names bundles that other Kustomizations render for the cluster and that have not arrived
+	// there: what they hold is not deleted, and stays with this entry until it is released to them.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	KeepFor []string `json:"keepFor,omitempty"`
+
+	// HoldPrune says that not every bundle is known which other Kustomizations render for the cluster:
+	// until it is, nothing is deleted.
+	// +optional
+	HoldPrune bool `json:"holdPrune,omitempty"`
+
 	// RequestedAt is a value that asks for a full verification when it changes.
 	// +optional
 	RequestedAt string `json:"requestedAt,omitempty"`

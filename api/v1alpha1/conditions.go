@@ -143,6 +143,9 @@ const (
 	NamespaceNotFoundReason = "NamespaceNotFound"
 	// KindNotFoundReason says that the cluster does not know an object's kind.
 	KindNotFoundReason = "KindNotFound"
+	// PruneHeldReason says that objects which left a Kustomization stay, under its label, until it is
+	// known whether another Kustomization desires them at the same revision.
+	PruneHeldReason = "PruneHeld"
 	// PruneFailedReason says that the cluster refused a deletion.
 	PruneFailedReason = "PruneFailed"
 	// DeletionPendingReason says that an object was deleted and is not gone: its finalizers hold it.

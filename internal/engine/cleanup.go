@@ -22,6 +22,9 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		if p.ending() {
 			break
 		}
+		if a.Verb == plan.Retain {
+			continue
+		}
 		if why := p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]; why != "" {
 			p.out.waiting, p.out.soon = why, true // it cannot be deleted, and must not be forgotten
 			continue

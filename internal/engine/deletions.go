@@ -39,7 +39,7 @@ func (en *entry) pendingDeletions() deletions {
 		return d
 	}
 	for id := range en.inv.Objects {
-		if en.desired.index[id] != nil && !en.spec.Remove {
+		if en.desired.index[id] != nil && !en.spec.Remove || en.retained[id] {
 			continue
 		}
 		l, there := en.session.live.get(id)

@@ -65,7 +65,7 @@ func (e *Engine) advance(ctx context.Context, now time.Time) {
 			continue
 		}
 		if t := e.place(en.urgent, missing); t != nil {
-			e.start(en, t, now)
+			e.start(ctx, en, t, now)
 		} else {
 			missing[lane(en.urgent)]++
 		}
@@ -76,6 +76,7 @@ func (e *Engine) advance(ctx context.Context, now time.Time) {
 // due returns the entries of which a pass is due, in the order of their turns.
 func (e *Engine) due(now time.Time) []*entry {
 	var due []*entry
+	e.reconsider(now)
 	for _, name := range e.order {
 		en := e.entries[name]
 		e.block(en, now)
@@ -89,7 +90,7 @@ func (e *Engine) due(now time.Time) []*entry {
 
 // prepare says whether an entry has all that its pass needs.
 func (e *Engine) prepare(ctx context.Context, en *entry, now time.Time) bool {
-	if err := e.guard("bundle", func() error { return en.load(ctx, e.o.Bundles) }); err != nil {
+	if err := e.load(ctx, en); err != nil {
 		en.bundleFailed(err, now)
 		return false
 	}
@@ -123,9 +124,11 @@ func (e *Engine) place(urgent bool, missing [2]int) *ticket {
 }
 
 // start begins a pass.
-func (e *Engine) start(en *entry, t *ticket, now time.Time) {
+func (e *Engine) start(ctx context.Context, en *entry, t *ticket, now time.Time) {
+	interest := e.interest(ctx, en)
+	en.desires = e.desires
 	j := en.begin(now)
-	j.claimed, j.count, j.timeout = e.claimedByOthers(en), e.count, e.o.PassTimeout
+	j.interest, j.count, j.timeout = interest, e.count, e.o.PassTimeout
 	if e.link.conn.Local {
 		j.tenancy = &plan.Tenancy{Namespace: e.key.Namespace, Hub: e.o.HubNamespace}
 	}

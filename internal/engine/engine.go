@@ -43,6 +43,7 @@ type Engine struct {
 	retold  bool // an entry has something to tell that was not published
 	passes  int
 	turns   uint64 // passes begun so far
+	desires uint64 // changes so far of what entries desire
 	places  places
 	news    time.Time // when the report is to be published; zero when nothing has changed
 
@@ -252,6 +253,7 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 		en.urgent = en.urgent || e.link.session != nil && en.fresh && !en.applied()
 	}
 	e.order, e.handed, e.retold = e.order[:0], true, true
+	e.desires++
 	for name := range e.entries {
 		if !named[name] {
 			delete(e.entries, name)
@@ -316,11 +318,7 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 		return
 	}
 	e.trim()
-	for _, other := range e.entries {
-		if other != en && other.reason == v1alpha1.OwnershipConflictReason {
-			other.due = now
-		}
-	}
+	e.cede(en, now)
 }
 
 // trim stops the watches of kinds of which nothing is left: the definition of one may be gone, and

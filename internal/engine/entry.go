@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
 )
 
 // entry is one Kustomization on one cluster, as the loop sees it.
@@ -55,6 +56,12 @@ type entry struct {
 	message  string
 	failures []failure
 
+	retained  map[object.ID]bool // objects that the last pass kept for another Kustomization
+	undecided bool               // some of them, for as long as it is not known whether another one desires them
+	unread    bool               // a bundle that another Kustomization desires could not be loaded then
+	desires   uint64             // Engine.desires when the last pass began
+	ceded     bool               // another entry has released objects since the last pass began
+
 	drift int64
 	loops map[object.ID]*loop
 
@@ -76,6 +83,8 @@ type bundle struct {
 	index   map[object.ID]*object.Object
 	// bare holds the IDs of custom resources that name a namespace, without it.
 	bare map[object.ID]bool
+	// hosts are the names of the Namespaces and definitions of the objects.
+	hosts map[string]bool
 	// autoscaled names the objects whose spec.replicas was left out, with the autoscaler that sets it.
 	autoscaled map[object.ID]object.ID
 }
@@ -89,10 +98,14 @@ func loadBundle(digest string, objects []object.Object) bundle {
 }
 
 func newBundle(digest string, objects []object.Object) bundle {
-	b := bundle{digest: digest, objects: objects, index: make(map[object.ID]*object.Object, len(objects))}
+	b := bundle{digest: digest, objects: objects, index: make(map[object.ID]*object.Object, len(objects)), hosts: map[string]bool{}}
 	for i := range objects {
 		id := objects[i].ID
 		b.index[id] = &objects[i]
+		b.hosts[id.Namespace] = true
+		if strings.Contains(id.Group, ".") {
+			b.hosts[plan.Definition(id)] = true
+		}
 		if id.Namespace == "" || !strings.Contains(id.Group, ".") {
 			continue
 		}
@@ -124,6 +137,9 @@ func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
 		if en.applied() {
 			en.appliedRevision = spec.Revision
 		}
+		if old.HoldPrune != spec.HoldPrune || !slices.Equal(old.KeepFor, spec.KeepFor) {
+			en.reconsider(now)
+		}
 		return
 	}
 	if old.RequestedAt != spec.RequestedAt && old.Name != "" {
@@ -133,11 +149,24 @@ func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
 	en.waiting = ""
 }
 
-// same says whether two specs ask for the same work, whatever commit it comes from and whatever the
-// hub remembers with it.
+// reconsider makes a pass due when what other Kustomizations desire has changed, and the last pass kept
+// objects for them or was refused for want of knowing.
+func (en *entry) reconsider(now time.Time) {
+	switch {
+	case en.reason == v1alpha1.PruneHeldReason:
+		en.fresh = true
+	case len(en.retained) == 0 && !en.running:
+		return
+	}
+	en.due, en.again = now, en.running
+}
+
+// same says whether two specs ask for the same work, whatever commit it comes from, whatever the
+// hub remembers with it, and whatever is kept for other Kustomizations meanwhile.
 func same(a, b v1alpha1.AssignmentEntry) bool {
 	for _, e := range []*v1alpha1.AssignmentEntry{&a, &b} {
 		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
+		e.KeepFor, e.HoldPrune = nil, false
 	}
 	return equality.Semantic.DeepEqual(a, b)
 }
@@ -203,7 +232,7 @@ func (en *entry) wants(now time.Time) bool {
 // refusals are the reasons for which nothing of a bundle is applied.
 var refusals = []string{
 	v1alpha1.EmptyBuildReason, v1alpha1.PruneLimitExceededReason, v1alpha1.DuplicateObjectReason, v1alpha1.ReservedObjectReason,
-	v1alpha1.NotPermittedReason,
+	v1alpha1.NotPermittedReason, v1alpha1.PruneHeldReason,
 }
 
 // standIn says whether the good bundle must stand in for the assigned one: that one waits for a
@@ -234,6 +263,7 @@ func (en *entry) begin(now time.Time) job {
 		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
 	en.running, en.again, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
+	en.ceded = false
 	return j
 }
 
@@ -264,6 +294,8 @@ func (en *entry) finish(o outcome, now time.Time) {
 	}
 	en.schedule(now)
 	switch {
+	case en.ceded && en.contested():
+		en.due = now
 	case en.again && en.tries <= 1 || o.stopped: // what fails time and again waits for its turn
 		en.due = now
 	case o.soon:
@@ -286,6 +318,7 @@ func hurry(n int) time.Duration {
 // settle records how a pass over the assigned bundle went.
 func (en *entry) settle(o outcome, now time.Time) {
 	en.waiting, en.failures = o.waiting, o.failures
+	en.retained, en.undecided = o.retained, o.undecided
 	en.reason, en.message = verdict(o)
 	en.final = o.final()
 	if o.err == nil && !o.overdue {
@@ -314,6 +347,9 @@ func (en *entry) settle(o outcome, now time.Time) {
 	}
 }
 
+// unreadRetry is the wait for a bundle of another Kustomization without which nothing is deleted.
+const unreadRetry = 10 * time.Second
+
 // schedule sets when the next pass is due: soon after a failure, else at the next verification.
 func (en *entry) schedule(now time.Time) {
 	switch {
@@ -327,6 +363,9 @@ func (en *entry) schedule(now time.Time) {
 		}
 	default:
 		en.due = now.Add(jitter(backoff(en.tries, en.retryInterval())))
+	}
+	if at := now.Add(jitter(unreadRetry)); en.unread && at.Before(en.due) {
+		en.due, en.fresh = at, en.fresh || en.reason == v1alpha1.PruneHeldReason
 	}
 	if at := en.nextRelease(now); !at.IsZero() && at.Before(en.due) {
 		en.due = at
@@ -381,17 +420,4 @@ func (en *entry) concerns(seen apply.Seen) bool {
 		return true // a Job has ended, which the inventory is to know before it is removed
 	}
 	return s.UID != record.UID || s.Fields.Digest != record.Fields
-}
-
-// claimedByOthers says of an object whether another entry on the cluster desires it.
-func (e *Engine) claimedByOthers(en *entry) func(object.ID) bool {
-	var others []bundle
-	for _, name := range e.order {
-		if other := e.entries[name]; other != en && !other.spec.Remove {
-			others = append(others, other.desired)
-		}
-	}
-	return func(id object.ID) bool {
-		return slices.ContainsFunc(others, func(b bundle) bool { return b.desires(id) })
-	}
 }

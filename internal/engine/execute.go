@@ -31,10 +31,16 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 			return err
 		}
 	}
-	if len(p.out.failures) > 0 || p.out.waiting != "" || p.ending() {
+	if p.out.waiting != "" || p.ending() {
 		return nil
 	}
-	return p.cleanUp(ctx, todo.Cleanup)
+	cleanup := todo.Cleanup
+	if len(p.out.failures) > 0 {
+		// Nothing is lost by a release, and another Kustomization waits for it: two that exchange objects
+		// would wait for each other for ever.
+		cleanup = slices.DeleteFunc(slices.Clone(cleanup), func(a plan.Action) bool { return a.Why != plan.Moved })
+	}
+	return p.cleanUp(ctx, cleanup)
 }
 
 // unestablished names a definition among the desired objects that the cluster does not serve yet.

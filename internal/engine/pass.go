@@ -33,7 +33,8 @@ type job struct {
 	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory
-	claimed   func(object.ID) bool
+	// interest returns what other Kustomizations desire.
+	interest func(object.ID) plan.Interest
 	// tenancy bounds what may be applied to the hub's own cluster; nil on every other.
 	tenancy *plan.Tenancy
 	// held objects are left alone: somebody keeps changing them back.
@@ -63,6 +64,10 @@ type outcome struct {
 	drifted []correction
 	// verified is up to when the cluster is known to have told everything of the kinds of the entry.
 	verified time.Time
+	// retained are the objects that stay for another Kustomization; undecided says that of some it is
+	// not known whether one desires them.
+	retained  map[object.ID]bool
+	undecided bool
 	// cleaned says that something was released or deleted, so that others may have it now.
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.
@@ -154,7 +159,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 		return nil
 	}
 	todo := plan.Make(plan.Input{
-		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Ended: p.live.endedJobs(), Claimed: p.claimed,
+		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Ended: p.live.endedJobs(), Interest: p.interest,
 		Options: plan.Options{
 			Prune: p.entry.Prune, AllowPrune: p.entry.AllowPrune,
 			Remove: p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
@@ -164,6 +169,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 		p.out.refusal = todo.Refusal
 		return nil
 	}
+	p.out.retained, p.out.undecided = todo.Retained()
 	if err := p.writeAhead(ctx, todo); err != nil {
 		return err
 	}

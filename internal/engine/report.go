@@ -171,6 +171,7 @@ func (s *sickness) note(id object.ID, h health.Status, first bool) {
 // judge is the one place that decides what an entry's Ready says.
 func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
 	const unknown, no = metav1.ConditionUnknown, metav1.ConditionFalse
+	giver, contested := e.giver(en)
 	switch {
 	case e.link.session == nil && !e.link.state.Known:
 		return unknown, v1alpha1.ProgressingReason, "connecting"
@@ -182,12 +183,18 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
 	case en.blocked != "":
 		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.blocked)
-	case en.reason == v1alpha1.UnreachableReason, en.reason == v1alpha1.ProgressingReason:
+	case en.reason == v1alpha1.UnreachableReason, en.reason == v1alpha1.ProgressingReason, en.reason == v1alpha1.PruneHeldReason:
 		return unknown, en.reason, en.message
+	case giver != "":
+		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for Kustomization %s to release %s", giver, contested)
 	case en.reason != "":
 		return no, en.reason, en.message
 	case en.spec.Remove && en.fresh:
 		return unknown, v1alpha1.ProgressingReason, "removing its objects"
+	case en.spec.Remove && len(en.retained) > 0 && en.undecided:
+		return unknown, v1alpha1.PruneHeldReason, fmt.Sprintf("keeps %s: whether another Kustomization desires them is not known", text.Count(len(en.retained), "object"))
+	case en.spec.Remove && len(en.retained) > 0:
+		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("keeps %s for Kustomizations that have not arrived here", text.Count(len(en.retained), "object"))
 	case en.spec.Remove:
 		return en.judgeRemoval(now)
 	case en.fresh:

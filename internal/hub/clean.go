@@ -51,7 +51,8 @@ func (p *parts) cleanRepositories(ctx context.Context) error {
 	return p.git.Retain(keys)
 }
 
-// cleanBundles keeps what is assigned, what a change that is undone goes back to, what engines work on,
+// cleanBundles keeps what is assigned, what a change that is undone goes back to, what is about to be
+// assigned and holds objects that move there, what engines work on,
 // and what stands in on a cluster while something newer is refused there.
 func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	list := &v1alpha1.AssignmentList{}
@@ -64,6 +65,9 @@ func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 			keep[e.Digest] = struct{}{}
 			if e.Fallback != nil {
 				keep[e.Fallback.Digest] = struct{}{}
+			}
+			for _, digest := range e.KeepFor {
+				keep[digest] = struct{}{}
 			}
 		}
 		for _, e := range list.Items[i].Status.Entries {

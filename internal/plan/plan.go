@@ -55,10 +55,25 @@ type Input struct {
 	Live map[object.ID]Live
 	// Ended holds the Jobs that were seen to go, and how they had ended then; "" when they had not.
 	Ended map[object.ID]health.Outcome
-	// Claimed says whether another Kustomization on the same cluster desires the object; nil: none.
-	Claimed func(object.ID) bool
-	Options Options
+	// Interest returns what the other Kustomizations on the cluster desire; nil: none has any.
+	Interest func(object.ID) Interest
+	Options  Options
 }
+
+// Interest is the relation of the other Kustomizations on a cluster to an object.
+type Interest uint8
+
+const (
+	// NoInterest is in an object that no other Kustomization desires.
+	NoInterest Interest = iota
+	// Assigned objects are in a bundle that is assigned to the cluster: its Kustomization adopts them.
+	Assigned
+	// Expected objects are in a bundle that another Kustomization renders for the cluster at the same
+	// revision and that is not assigned there yet: a later stage of its rollout, say.
+	Expected
+	// Undecided objects may be desired by a Kustomization whose bundle is not known at this revision.
+	Undecided
+)
 
 // Verb is what to do with an object.
 type Verb string
@@ -70,6 +85,7 @@ const (
 	Release Verb = "release" // take the owner label off and leave the object
 	Await   Verb = "await"   // deleted already, not yet gone
 	Forget  Verb = "forget"  // not there, or not ours: strike it off the inventory
+	Retain  Verb = "retain"  // no request; the object keeps its label and its place in the inventory
 )
 
 // Why is the reason for an Action.
@@ -90,6 +106,8 @@ const (
 	NotDesired  Why = "no longer desired"
 	Removed     Why = "kustomization removed"
 	Moved       Why = "desired by another kustomization"
+	Moving      Why = "another kustomization desires it and has not arrived"
+	Unknown     Why = "whether another kustomization desires it is not known"
 	NoPrune     Why = "prune is off"
 	Orphaned    Why = "deletion policy is Orphan"
 	Kept        Why = "prune is disabled for it"
@@ -138,6 +156,21 @@ func (p *Plan) Applies() int {
 	return n
 }
 
+// Retained returns the objects that stay for another Kustomization, and whether it is not known of some
+// whether one desires them.
+func (p *Plan) Retained() (ids map[object.ID]bool, undecided bool) {
+	for _, a := range p.Cleanup {
+		if a.Verb != Retain {
+			continue
+		}
+		if ids == nil {
+			ids = map[object.ID]bool{}
+		}
+		ids[a.ID], undecided = true, undecided || a.Why == Unknown
+	}
+	return ids, undecided
+}
+
 // Make plans.
 func Make(in Input) *Plan {
 	cleanup := cleanups(in)
@@ -145,6 +178,7 @@ func Make(in Input) *Plan {
 		return &Plan{Refusal: refusal}
 	}
 	releaseUsed(in, cleanup)
+	retainAround(cleanup)
 	p := &Plan{Cleanup: cleanup, Finished: map[object.ID]health.Outcome{}}
 	stages := map[int][]Action{}
 	for _, o := range in.Desired {
@@ -232,14 +266,17 @@ func cleanups(in Input) []Action {
 
 func cleanup(in Input, id object.ID) Action {
 	live, isLive := in.Live[id]
-	claimed := in.Claimed != nil && in.Claimed(id)
+	interest := NoInterest
+	if in.Interest != nil {
+		interest = in.Interest(id)
+	}
 	a := Action{ID: id, UID: live.UID}
 	switch {
 	case !isLive:
 		a.Verb, a.Why = Forget, Gone
 	case live.Terminating:
 		a.Verb, a.Why = Await, Terminating
-	case claimed:
+	case interest == Assigned:
 		a.Verb, a.Why = Release, Moved
 	case keep(in, id) == object.KeepBuiltIn:
 		a.Verb, a.Why = Release, BuiltIn
@@ -247,10 +284,14 @@ func cleanup(in Input, id object.ID) Action {
 		a.Verb, a.Why = Release, Kept
 	case in.Options.Remove && in.Options.Orphan:
 		a.Verb, a.Why = Release, Orphaned
+	case !in.Options.Remove && !in.Options.Prune:
+		a.Verb, a.Why = Release, NoPrune
+	case interest == Expected:
+		a.Verb, a.Why = Retain, Moving
+	case interest == Undecided:
+		a.Verb, a.Why = Retain, Unknown
 	case in.Options.Remove:
 		a.Verb, a.Why = Delete, Removed
-	case !in.Options.Prune:
-		a.Verb, a.Why = Release, NoPrune
 	default:
 		a.Verb, a.Why = Delete, NotDesired
 	}
@@ -292,7 +333,7 @@ func releaseAround(cleanup []Action) {
 func releaseUsed(in Input, cleanup []Action) {
 	namespaces, definitions := map[string]bool{}, map[string]bool{}
 	for _, o := range in.Desired {
-		namespaces[o.Namespace], definitions[definitionOf(o.ID)] = true, true
+		namespaces[o.Namespace], definitions[Definition(o.ID)] = true, true
 	}
 	release(cleanup, func(id object.ID) bool {
 		return isNamespace(id) && namespaces[id.Name] || isDefinition(id) && definitions[id.Name]
@@ -307,15 +348,40 @@ func release(cleanup []Action, which func(object.ID) bool) {
 	}
 }
 
+// retainAround retains the Namespaces and definitions of objects that are retained, which would else be
+// deleted with them. Of `Namespace web` and `ConfigMap web/settings`, both dropped by one commit, the
+// ConfigMap waits for another Kustomization to arrive, and so the Namespace waits too.
+func retainAround(cleanup []Action) {
+	namespaces, groups := map[string]Why{}, map[string]Why{}
+	for _, a := range cleanup {
+		if a.Verb == Retain {
+			namespaces[a.ID.Namespace], groups[a.ID.Group] = a.Why, a.Why
+		}
+	}
+	for i, a := range cleanup {
+		_, group, _ := strings.Cut(a.ID.Name, ".")
+		why, retained := Why(""), false
+		switch {
+		case isNamespace(a.ID):
+			why, retained = namespaces[a.ID.Name]
+		case isDefinition(a.ID):
+			why, retained = groups[group]
+		}
+		if a.Verb == Delete && retained {
+			cleanup[i].Verb, cleanup[i].Why = Retain, why
+		}
+	}
+}
+
 func isNamespace(id object.ID) bool { return id.Group == "" && id.Kind == "Namespace" }
 
 func isDefinition(id object.ID) bool {
 	return id.Group == "apiextensions.k8s.io" && id.Kind == "CustomResourceDefinition"
 }
 
-// definitionOf returns the name that the definition of an object has by the rules of English, which is
+// Definition returns the name that the definition of an object has by the rules of English, which is
 // what nearly all definitions follow.
-func definitionOf(id object.ID) string {
+func Definition(id object.ID) string {
 	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: id.Group, Kind: id.Kind})
 	return plural.Resource + "." + id.Group
 }
@@ -346,7 +412,7 @@ func losses(in Input, cleanup []Action) []object.ID {
 	for _, a := range cleanup {
 		at := place{a.ID.Group, a.ID.Kind, a.ID.Namespace}
 		switch {
-		case a.Verb != Delete:
+		case a.Verb != Delete && a.Why != Unknown:
 		case irreplaceable(a.ID):
 			lost = append(lost, a.ID)
 		case named[unhashed(a.ID)] > 0: // first those that are replaced under the same name but for its end
@@ -390,6 +456,17 @@ func guard(in Input, cleanup []Action) (Refusal, bool) {
 		}
 	}
 	lost := losses(in, cleanup)
+	refusal, no := limit(in, lost, live, takers)
+	if no && refusal.Reason == v1alpha1.PruneLimitExceededReason && slices.ContainsFunc(cleanup, func(a Action) bool { return a.Why == Unknown }) {
+		// What has moved is not lost, and whether it has is known in a moment.
+		refusal.Reason = v1alpha1.PruneHeldReason
+		refusal.Message += "; whether another Kustomization desires them is not known yet"
+	}
+	return refusal, no
+}
+
+// limit refuses a loss that is too large.
+func limit(in Input, lost []object.ID, live int, takers map[string]int) (Refusal, bool) {
 	deleted := map[string]int{}
 	for _, id := range lost {
 		deleted[id.Kind]++

@@ -19,7 +19,8 @@ import (
 )
 
 // TestGolden plans each file of testdata. A file has the sections options, desired (ID and digest),
-// recorded (ID, digest, uid and fields), live (ID, uid, fields), ended (ID and outcome), claimed (ID) and plan. Words behind
+// recorded (ID, digest, uid and fields), live (ID, uid, fields), ended (ID and outcome), claimed (ID, and
+// expected or undecided) and plan. Words behind
 // those set what is rare: terminating, builtin, kept, ttl, unfinished, finished=OUTCOME.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
@@ -62,8 +63,8 @@ func story(p *Plan) string {
 func parse(t *testing.T, ar *txtar.Archive) Input {
 	t.Helper()
 	in := Input{Recorded: inventory.New("o"), Live: map[object.ID]Live{}}
-	claimed := map[object.ID]bool{}
-	in.Claimed = func(id object.ID) bool { return claimed[id] }
+	claimed := map[object.ID]Interest{}
+	in.Interest = func(id object.ID) Interest { return claimed[id] }
 	for _, f := range ar.Files {
 		lines := bufio.NewScanner(bytes.NewReader(f.Data))
 		for lines.Scan() {
@@ -117,7 +118,7 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 				}
 				in.Ended[id] = health.Outcome(nth(words, 0))
 			case "claimed":
-				claimed[id] = true
+				claimed[id] = map[string]Interest{"": Assigned, "expected": Expected, "undecided": Undecided}[strings.Join(w[1:], " ")]
 			default:
 				t.Fatalf("unknown section %q", f.Name)
 			}

@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+// mover is a rig on which Kustomization giver has applied ConfigMap moves and its Namespace.
+type mover struct {
+	*rig
+	uid string
+}
+
+func newMover(t *testing.T) *mover {
+	m := &mover{rig: newRig(t, testHub, controlplane.Shared(t).RESTConfig())}
+	m.want("giver", m.namespace()+m.configMap("stays", "1")+m.configMap("moves", "1"))
+	m.ready("giver")
+	m.uid = m.uidOf("moves")
+	return m
+}
+
+func (m *mover) uidOf(name string) string {
+	cm, err := m.kube.CoreV1().ConfigMaps(m.key.Namespace).Get(m.t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		return "error: " + string(reasonOf(err))
+	}
+	return string(cm.UID)
+}
+
+// afterwards is what both Kustomizations have once the object has moved.
+func (m *mover) giverAfterwards() string    { return m.namespace() + m.configMap("stays", "1") }
+func (m *mover) receiverAfterwards() string { return m.configMap("moves", "2") }
+
+// arrived checks that the receiver has the object, and that it is the one that there was.
+func (m *mover) arrived() {
+	m.t.Helper()
+	m.ready("receiver")
+	if got := m.uidOf("moves"); got != m.uid {
+		m.t.Errorf("the object that moved has uid %s, and had %s", got, m.uid)
+	}
+	if got := m.owned("receiver"); !slices.Equal(got, []string{"moves=2"}) {
+		m.t.Errorf("the receiver owns %v", got)
+	}
+	m.eventually("the giver has struck it off", func() bool { return !m.inventoried("giver", "moves") })
+}
+
+func keepFor(digests ...string) func(*v1alpha1.AssignmentEntry) {
+	return func(e *v1alpha1.AssignmentEntry) { e.KeepFor = digests }
+}
+
+func holdPrune(e *v1alpha1.AssignmentEntry) { e.HoldPrune = true }
+
+func TestAMoveInOneAssignmentKeepsTheObject(t *testing.T) {
+	m := newMover(t)
+	m.assignBoth()
+	m.arrived()
+	if got := m.writes(); count(got, "DELETE") != 0 {
+		t.Errorf("wrote %v", got)
+	}
+}
+
+// assignBoth hands over both new bundles at once.
+func (m *mover) assignBoth() {
+	m.ks["receiver"] = m.entry("receiver", m.bundle("receiver", m.receiverAfterwards()))
+	m.want("giver", m.giverAfterwards())
+}
+
+func TestAReceiverThatArrivesLaterFindsTheObject(t *testing.T) {
+	m := newMover(t)
+	arriving := m.bundle("receiver", m.receiverAfterwards())
+	m.want("giver", m.giverAfterwards(), keepFor(arriving))
+	m.ready("giver")
+	if !m.inventoried("giver", "moves") {
+		t.Error("the giver has forgotten the object before the receiver came")
+	}
+	m.writes()
+	m.want("receiver", m.receiverAfterwards())
+	m.arrived()
+	if got := m.writes(); count(got, "DELETE") != 0 {
+		t.Errorf("wrote %v", got)
+	}
+}
+
+func TestAReceiverThatArrivesFirstWaitsForTheRelease(t *testing.T) {
+	m := newMover(t)
+	m.want("receiver", m.receiverAfterwards())
+	m.failed("receiver", v1alpha1.OwnershipConflictReason)
+	m.want("giver", m.giverAfterwards())
+	m.arrived()
+}
+
+func TestNothingIsDeletedUntilItIsKnownWhoDesiresIt(t *testing.T) {
+	m := newMover(t)
+	m.want("giver", m.giverAfterwards(), holdPrune)
+	m.ready("giver")
+	if got := m.uidOf("moves"); got != m.uid {
+		t.Errorf("the object has uid %s, and had %s", got, m.uid)
+	}
+	m.want("giver", m.giverAfterwards())
+	m.eventually("what nobody desires is deleted", func() bool { return m.uidOf("moves") == "error: NotFound" })
+}
+
+func TestAcknowledgedPruneIsNotHeld(t *testing.T) {
+	m := newMover(t)
+	m.want("giver", m.giverAfterwards(), holdPrune, func(e *v1alpha1.AssignmentEntry) { e.AllowPrune = true })
+	m.eventually("it is deleted", func() bool { return m.uidOf("moves") == "error: NotFound" })
+}
+
+func TestARefusalForWantOfKnowingEndsWithIt(t *testing.T) {
+	m := newMover(t)
+	m.want("giver", m.namespace(), holdPrune)
+	m.until("giver", "held", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.PruneHeldReason })
+	m.want("giver", m.namespace(), keepFor(m.bundle("receiver", m.receiverAfterwards()+m.configMap("stays", "1"))))
+	m.ready("giver")
+	m.want("receiver", m.receiverAfterwards()+m.configMap("stays", "1"))
+	m.ready("receiver")
+	if got := m.uidOf("moves"); got != m.uid {
+		t.Errorf("the object has uid %s, and had %s", got, m.uid)
+	}
+}
+
+func TestAKustomizationThatIsRenamedGivesItsObjectsToTheNewOne(t *testing.T) {
+	m := newMover(t)
+	all := m.namespace() + m.configMap("stays", "1") + m.configMap("moves", "2")
+	m.change("giver", func(e *v1alpha1.AssignmentEntry) { e.Remove, e.HoldPrune = true, true })
+	m.until("giver", "held", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.PruneHeldReason })
+	m.change("giver", func(e *v1alpha1.AssignmentEntry) {
+		e.HoldPrune, e.KeepFor = false, []string{m.bundle("receiver", all)}
+	})
+	m.until("giver", "waiting for the receiver", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.Message == "keeps 3 objects for Kustomizations that have not arrived here"
+	})
+	m.want("receiver", all)
+	m.ready("receiver")
+	m.until("giver", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+	if got := m.uidOf("moves"); got != m.uid {
+		t.Errorf("the object has uid %s, and had %s", got, m.uid)
+	}
+}
+
+// Two Kustomizations that exchange an object each meet the other's label, and must not wait for each
+// other.
+func TestTwoKustomizationsExchangeObjects(t *testing.T) {
+	m := newMover(t)
+	m.want("receiver", m.configMap("back", "1"))
+	m.ready("receiver")
+	back := m.uidOf("back")
+	m.ks["receiver"] = m.entry("receiver", m.bundle("receiver", m.receiverAfterwards()))
+	m.want("giver", m.giverAfterwards()+m.configMap("back", "2"))
+	m.ready("giver")
+	m.arrived()
+	if got := m.uidOf("back"); got != back {
+		t.Errorf("the object that moved back has uid %s, and had %s", got, back)
+	}
+}
+
+// After a restart the giver may be the first to have a pass, when nothing of the receiver is loaded.
+func TestARestartWithBothAssignedDeletesNothing(t *testing.T) {
+	m := newMover(t)
+	m.pool.Disconnect(m.key)
+	m.connect(controlplane.Shared(t).RESTConfig())
+	m.assignBoth()
+	m.arrived()
+}
+
+// A bundle that is not in the store may hold the object.
+func TestABundleThatCannotBeLoadedMayHoldTheObject(t *testing.T) {
+	m := newMover(t)
+	digest := m.bundle("receiver", m.receiverAfterwards())
+	m.shelf.mu.Lock()
+	taken := m.shelf.bundles[digest]
+	delete(m.shelf.bundles, digest)
+	m.shelf.mu.Unlock()
+	m.ks["receiver"] = m.entry("receiver", digest)
+	m.want("giver", m.giverAfterwards())
+	m.ready("giver")
+	if got := m.uidOf("moves"); got != m.uid {
+		t.Fatalf("the object has uid %s, and had %s", got, m.uid)
+	}
+	m.shelf.mu.Lock()
+	m.shelf.bundles[digest] = taken
+	m.shelf.mu.Unlock()
+	m.arrived()
+}
+
+// The Namespace of objects that another Kustomization desires is not deleted: they would go with it.
+func TestANamespaceThatAnotherKustomizationUsesIsReleased(t *testing.T) {
+	m := newMover(t)
+	m.want("receiver", m.configMap("guest", "1"))
+	m.ready("receiver")
+	m.change("giver", func(e *v1alpha1.AssignmentEntry) { e.Remove = true })
+	m.until("giver", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+	if got := m.value("guest"); got != "1" {
+		t.Errorf("guest=%s", got)
+	}
+	if got := m.uidOf("moves"); got != "error: NotFound" {
+		t.Errorf("moves has uid %s", got)
+	}
+}
+
+// TestACrashAtAnyWriteOfAMove kills the engine at the k-th write after an object has moved, for every k,
+// and lets a new one go on.
+func TestACrashAtAnyWriteOfAMove(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		for k := 1; ; k++ {
+			died := false
+			t.Run(fmt.Sprintf("lost=%v/write=%d", lost, k), func(t *testing.T) {
+				m := newMover(t)
+				dead := m.dieAt(k, lost)
+				m.assignBoth()
+				died = m.untilDeadOrReady(dead, "receiver", m.receiverAfterwards())
+				m.pool.Disconnect(m.key)
+				m.mu.Lock()
+				m.before, m.after = nil, nil
+				m.mu.Unlock()
+				m.connect(controlplane.Shared(t).RESTConfig())
+				m.assign()
+				m.ready("giver")
+				m.arrived()
+			})
+			if !died || t.Failed() {
+				break
+			}
+		}
+	}
+}
