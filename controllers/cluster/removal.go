@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 const (
@@ -360,7 +361,7 @@ func (m *removal) stays(warning bool, why string) *report.Event {
 	}
 	what := "the hub's inventories, claim and account"
 	if len(names) > 0 {
-		what = fmt.Sprintf("%d objects of %s, and %s", objects, few(names), what)
+		what = fmt.Sprintf("%s of %s, and %s", text.Count(objects, "object"), few(names), what)
 	}
 	return &report.Event{Warning: warning, Reason: "Forgotten", Message: why + ". What stays there: " + what}
 }

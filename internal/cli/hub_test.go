@@ -141,7 +141,7 @@ func TestBootstrapWithAHub(t *testing.T) {
 		if _, err := repo.Commit("main", gitserver.Change{Write: map[string]string{"clusters/hub/app.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: default}\n"}}); err != nil {
 			t.Fatal(err)
 		}
-		run(t, c.Kubeconfig(), "", "reconcile", "ks", "skerry-system", "--with-source").want(t, factory.ExitOK, "ready on 1 of 1 clusters")
+		run(t, c.Kubeconfig(), "", "reconcile", "ks", "skerry-system", "--with-source").want(t, factory.ExitOK, "ready on 1 of 1 cluster")
 		if err := cl.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "app"}, &corev1.ConfigMap{}); err != nil {
 			t.Errorf("after reconcile: %v", err)
 		}

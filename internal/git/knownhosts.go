@@ -93,6 +93,8 @@ func (k *KnownHosts) remark() string {
 		return ""
 	case 1:
 		return fmt.Sprintf(" (line %d cannot be read and is ignored)", k.ignored[0])
+	case 2:
+		return fmt.Sprintf(" (line %d and 1 other cannot be read and are ignored)", k.ignored[0])
 	}
 	return fmt.Sprintf(" (line %d and %d others cannot be read and are ignored)", k.ignored[0], len(k.ignored)-1)
 }

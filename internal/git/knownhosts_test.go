@@ -71,7 +71,7 @@ func TestKnownHostsAsPeopleHaveThem(t *testing.T) {
 		req := w.request(git.Reference{Branch: "main"})
 		content := "# comment\n" + future + "\ngit.example " + key + "\ngarbage\n"
 		got := w.fails(git.ErrHostKeyRefused, w.with(req, secret("identity", string(must(w.ssh.Identity(""))(t)), "known_hosts", content)))
-		if !strings.Contains(got, "line 2 and 1 others cannot be read") {
+		if !strings.Contains(got, "line 2 and 1 other cannot be read") {
 			t.Errorf("message is %q", got)
 		}
 	})

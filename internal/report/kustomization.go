@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // maxHistory bounds the revisions that a status remembers.
@@ -204,10 +205,7 @@ func removing(leaving []verdict) string {
 	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return !v.idle }); len(idle) > 0 {
 		return first(idle, len(leaving), "cannot be cleaned up")
 	}
-	if len(leaving) == 1 {
-		return "Removing objects from 1 cluster"
-	}
-	return fmt.Sprintf("Removing objects from %d clusters", len(leaving))
+	return "Removing objects from " + text.Count(len(leaving), "cluster")
 }
 
 // judgeLeaving judges clusters that are to hold nothing any more; nothing there is ever ready.

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // TargetFacts is what is known of one cluster that a Kustomization is for.
@@ -198,8 +199,5 @@ func first(list []verdict, desired int, what string) string {
 }
 
 func clusters(n, of int) string {
-	if of == 1 {
-		return fmt.Sprintf("%d of 1 cluster", n)
-	}
-	return fmt.Sprintf("%d of %d clusters", n, of)
+	return fmt.Sprintf("%d of %s", n, text.Count(of, "cluster"))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // All applies the manifests in their order, waits for the CRDs among them before what comes after
@@ -47,9 +48,9 @@ func All(ctx context.Context, c client.WithWatch, manifests []*unstructured.Unst
 
 func summary(total int, counts map[Result]int) string {
 	if counts[Unchanged] == total {
-		return fmt.Sprintf("nothing to change in %d objects", total)
+		return "nothing to change in " + text.Count(total, "object")
 	}
-	return fmt.Sprintf("%d objects: %d created, %d changed, %d unchanged", total, counts[Created], counts[Changed], counts[Unchanged])
+	return fmt.Sprintf("%s: %d created, %d changed, %d unchanged", text.Count(total, "object"), counts[Created], counts[Changed], counts[Unchanged])
 }
 
 // established waits until the API server serves the kinds.

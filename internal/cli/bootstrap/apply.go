@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // answerTime is how long a hub that is at work may take to answer.
@@ -129,6 +130,6 @@ func (r *run) handOver(ctx context.Context, s *factory.Step) error {
 			kept++
 		}
 	}
-	s.Donef("%d of %d objects are kept by the hub", kept, len(r.set.objects))
+	s.Donef("%d of %s %s kept by the hub", kept, text.Count(len(r.set.objects), "object"), text.Plural(kept, "is", "are"))
 	return nil
 }

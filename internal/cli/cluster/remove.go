@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/diagnose"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // RemoveOptions of the command.
@@ -164,7 +165,7 @@ func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.Cluste
 	for i := range a.Status.Entries {
 		objects += a.Status.Entries[i].Objects.Applied
 	}
-	what := fmt.Sprintf("%d objects of %d kustomizations", objects, len(a.Spec.Entries))
+	what := text.Count(int(objects), "object") + " of " + text.Count(len(a.Spec.Entries), "kustomization")
 	fate := map[v1alpha1.ClusterDeletionPolicy]string{
 		v1alpha1.ClusterDeletionDelete:  "are deleted there, then the hub's inventories, claim and account",
 		v1alpha1.ClusterDeletionOrphan:  "stay there and belong to nobody; the hub's inventories, claim and account are deleted",

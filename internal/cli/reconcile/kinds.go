@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // reconcilable is what can be asked to be reconciled now.
@@ -65,7 +66,7 @@ func kustomizationKind() kind {
 			c := k.Status.Clusters
 			return known{
 				handled: k.Status.LastHandledReconcileAt, observed: k.Status.ObservedGeneration, suspended: k.Spec.Suspend,
-				outcome: fmt.Sprintf("at %s, ready on %d of %d clusters", k.Status.LastAppliedRevision, c.Ready, c.Desired),
+				outcome: fmt.Sprintf("at %s, ready on %d of %s", k.Status.LastAppliedRevision, c.Ready, text.Count(int(c.Desired), "cluster")),
 			}
 		},
 	}

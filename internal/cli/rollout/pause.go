@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 func newCmdPause(f *factory.Factory, runF run) *cobra.Command {
@@ -104,8 +105,5 @@ func standing(r *v1alpha1.RolloutStatus) string {
 
 // countOf says how many clusters.
 func countOf(n int32) string {
-	if n == 1 {
-		return "1 cluster"
-	}
-	return fmt.Sprintf("%d clusters", n)
+	return text.Count(int(n), "cluster")
 }

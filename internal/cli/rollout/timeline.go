@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
 	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // What still is a glance: names in a row, and steps of one stage in a row.
@@ -151,12 +152,12 @@ func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
 
 func ending(s Simulation, io *iostreams.IOStreams) string {
 	took := fleet.Short(s.Ended.Sub(s.Start))
-	have := fmt.Sprintf("%d of %d clusters have the change", s.WithChange, s.Clusters)
+	have := fmt.Sprintf("%d of %s %s the change", s.WithChange, text.Count(s.Clusters, "cluster"), text.Plural(s.WithChange, "has", "have"))
 	if s.Deferred > 0 {
-		have += fmt.Sprintf(", %d get it when they are back", s.Deferred)
+		have += fmt.Sprintf(", %d %s", s.Deferred, text.Plural(s.Deferred, "gets it when it is back", "get it when they are back"))
 	}
 	if s.WithoutChange > 0 {
-		have += fmt.Sprintf(", %d keep what they had", s.WithoutChange)
+		have += fmt.Sprintf(", %d %s", s.WithoutChange, text.Plural(s.WithoutChange, "keeps what it had", "keep what they had"))
 	}
 	switch {
 	case s.Endless:
