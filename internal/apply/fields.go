@@ -87,7 +87,7 @@ var tools = map[string]bool{
 	"portainer": true, "kuboard": true, "monokle": true,
 	"oc": true, "curl": true, "postmanruntime": true, "insomnia": true, "httpie": true, "wget": true,
 	"helm": true, "helm-controller": true,
-	"flux": true, "kustomize-controller": true, "kustomize": true,
+	"kustomize-controller": true, "kustomize": true, // and not flux, with which the flux CLI suspends
 	"fleetagent": true, "fleet-agent": true,
 	"kapp": true, "kapp-server-side-apply": true, "kpt": true, "configsync": true,
 	"tanka": true, "werf": true, "skaffold": true, "tilt": true, "kubecfg": true, "terraform": true, "hashicorp": true, "ansible": true,
@@ -117,12 +117,16 @@ func controlPlane(manager string) bool {
 // kept returns whether a field stays with whoever wrote it: what the API server or a controller
 // decides, or what asks for a policy.
 func kept(p fieldpath.Path) bool {
+	if len(p) > 2 && named(p[0], "metadata") && named(p[1], "annotations") && p[2].FieldName != nil &&
+		slices.ContainsFunc(requestPrefixes, func(prefix string) bool { return strings.HasPrefix(*p[2].FieldName, prefix) }) {
+		return true
+	}
 	return slices.ContainsFunc(keptPaths, func(k []string) bool {
 		if len(p) < len(k) {
 			return false
 		}
 		for i, name := range k {
-			if p[i].FieldName == nil || *p[i].FieldName != name {
+			if !named(p[i], name) {
 				return false
 			}
 		}
@@ -130,12 +134,21 @@ func kept(p fieldpath.Path) bool {
 	})
 }
 
+func named(e fieldpath.PathElement, name string) bool {
+	return e.FieldName != nil && *e.FieldName == name
+}
+
+// requestPrefixes begin the annotations with which people ask a controller for something: to reconcile
+// now, to allow a prune, to promote a rollout. An object that has one may come from Git itself.
+var requestPrefixes = []string{"skerry.dev/", "reconcile.fluxcd.io/"}
+
 var keptPaths = func() [][]string {
 	paths := [][]string{
 		{"status"},
 		{"metadata", "finalizers"},
 		{"metadata", "ownerReferences"},
-		{"spec", "replicas"}, // taking it out would scale to one
+		{"spec", "replicas"},      // taking it out would scale to one
+		{"spec", "unschedulable"}, // kubectl cordon
 		{"spec", "volumeName"}, {"spec", "claimRef"}, {"spec", "clusterIP"}, {"spec", "clusterIPs"}, {"spec", "nodeName"},
 		// kubectl rollout restart is an operation, and no configuration.
 		{"spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"},

@@ -75,6 +75,9 @@ func TestTakeover(t *testing.T) {
 		{name: "kubectl scale", have: ours + `kubectl/Update/scale v1 {"f:spec":{"f:replicas":{}}}`},
 		{name: "kubectl on a status, finalizers, replicas and policies", have: ours +
 			`kubectl-edit/Update v1 {"f:metadata":{"f:annotations":{".":{},"f:skerry.dev/reconcile":{}},"f:finalizers":{".":{},"v:\"a/b\"":{}}},"f:spec":{"f:replicas":{}},"f:status":{"f:x":{}}}`},
+		{name: "requests to a controller", have: ours +
+			`kubectl-annotate/Update v1 {"f:metadata":{"f:annotations":{".":{},"f:skerry.dev/allow-prune":{},"f:reconcile.fluxcd.io/requestedAt":{}}}}`},
+		{name: "the flux CLI, which suspends", have: ours + `flux/Update v1 {"f:spec":{"f:suspend":{}}}`},
 		{
 			name: "a policy stays with kubectl, the rest goes", grown: true, fields: ".data.b",
 			have: ours + `kubectl-annotate/Update v1 {"f:data":{"f:b":{}},"f:metadata":{"f:annotations":{".":{},"f:skerry.dev/prune":{}}}}`,

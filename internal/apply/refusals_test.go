@@ -214,8 +214,7 @@ func newTestClient(t *testing.T, cfg *rest.Config) *Client {
 // raw applies an object and leaves the error as it comes.
 func (c *Client) raw(ctx context.Context, m Mapping, o object.Object) (Applied, error) {
 	got, err := c.Apply(ctx, m, o, "test", true)
-	var c2 *ConflictError
-	if errors.As(err, &c2) {
+	if _, ok := errors.AsType[*ConflictError](err); ok {
 		return got, fmt.Errorf("a conflict: %w", err)
 	}
 	return got, err

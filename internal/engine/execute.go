@@ -127,7 +127,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 func (p *pass) refused(a plan.Action, err error) {
 	f := failure{id: a.ID, reason: apply.Reason(err, a.ID), message: apply.ExplainApply(err, a.Object), final: apply.Final(err, a.ID)}
 	if kept, ok := errors.AsType[*keptError](err); ok {
-		f.message, f.final = apply.ExplainApply(kept.refused, a.Object)+"; "+kept.why, false
+		f.message, f.final = apply.ExplainApply(kept.refused, a.Object)+"; "+kept.why, kept.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {
 		f.message += "; set force on the Kustomization, or annotate the object with skerry.dev/force: enabled, to delete it and create it anew"
 	}
@@ -172,6 +172,9 @@ func (p *pass) tell(a plan.Action, got sent) {
 		}
 		p.eventAbout(about(a, got.Applied), v1alpha1.AdoptedReason, message)
 	case plan.Missing, plan.Recreated, plan.Drifted:
+		if got.yielded && got.contested == nil {
+			return // what changed is the injector's
+		}
 		c := correction{id: a.ID}
 		if got.contested != nil {
 			c.by, c.interactive = got.contested.By(), interactive(got.contested.Managers)

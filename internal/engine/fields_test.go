@@ -36,9 +36,10 @@ func (a as) resource(kind string) dynamic.ResourceInterface {
 		"Secret":        {Version: "v1", Resource: "secrets"},
 		"PriorityClass": {Group: "scheduling.k8s.io", Version: "v1", Resource: "priorityclasses"},
 		"Claim":         {Version: "v1", Resource: "persistentvolumeclaims"},
+		"Webhook":       {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
 		"Job":           {Group: "batch", Version: "v1", Resource: "jobs"},
 	}[kind]
-	if kind == "PriorityClass" {
+	if kind == "PriorityClass" || kind == "Webhook" {
 		return a.dyn.Resource(gvr)
 	}
 	return a.dyn.Resource(gvr).Namespace(a.key.Namespace)
@@ -346,6 +347,43 @@ func TestAnAutoscalerOfTheBundleOwnsReplicas(t *testing.T) {
 	r.ready("apps")
 	if got := r.field("Deployment", "web", "spec.replicas"); got != "2" {
 		t.Errorf("%s replicas without the autoscaler; want the 2 of Git", got)
+	}
+}
+
+// TestAnInjectedCertificateStays injects a certificate where Git has a placeholder: it stays, also over
+// the next commit, and is no drift.
+func TestAnInjectedCertificateStays(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	hook := func(path string) string {
+		return r.namespace() + r.configMap("last", "1") + fmt.Sprintf(`
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: %s}
+webhooks:
+- name: hook.harbour.example
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Ignore
+  clientConfig: {caBundle: Cg==, service: {name: hook, namespace: default, path: %s}}
+  rules: [{apiGroups: [harbour.example], apiVersions: [v1], operations: [CREATE], resources: [none]}]
+`, r.key.Namespace, path)
+	}
+	r.want("apps", hook("/v"))
+	r.ready("apps")
+	const injected = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="
+	r.as("cert-manager-cainjector").patch("Webhook", r.key.Namespace, types.JSONPatchType, `[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"`+injected+`"}]`)
+	r.delete("last") // what comes after it has been seen, too
+	r.eventually("the deleted object is back", func() bool { return r.value("last") == "1" })
+	r.want("apps", hook("/w"))
+	r.ready("apps")
+	for path, want := range map[string]string{"caBundle": injected, "service.path": "/w"} {
+		if got := r.field("Webhook", r.key.Namespace, "webhooks.0.clientConfig."+path); got != want {
+			t.Errorf("%s is %s; want %s", path, got, want)
+		}
+	}
+	if st := r.until("apps", "counting the deletion", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Drift > 0 }); st.Drift != 1 {
+		t.Errorf("drift is %d; want the deletion alone", st.Drift)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -18,6 +20,8 @@ type sent struct {
 	apply.Applied
 	// contested names the fields that others had, and that are ours now.
 	contested *apply.ConflictError
+	// yielded says that a certificate that a controller has injected was left to it.
+	yielded bool
 	// left says that the object is there, is not ours, and was left as it is.
 	left bool
 }
@@ -111,15 +115,27 @@ func (t *takeover) first(ctx context.Context) (*apply.ConflictError, error) {
 	return taken.Contested, err
 }
 
-// apply sends the object: without force, and with force when another manager owns fields of it.
+// apply sends the object: without force, and with force when another manager owns fields of it. Where
+// Git has a placeholder for a certificate, the conflict says that its controller has injected one, which
+// stays.
 func (t *takeover) apply(ctx context.Context, contested *apply.ConflictError) (sent, error) {
 	got, err := t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, false)
 	var c *apply.ConflictError
-	if errors.As(err, &c) && !c.Owner() {
-		contested = contested.And(c)
-		got, err = t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, true)
+	if !errors.As(err, &c) || c.Owner() {
+		return sent{Applied: got, contested: contested}, err
 	}
-	return sent{Applied: got, contested: contested}, err
+	o, yielded := t.action.Object, false
+	if slices.ContainsFunc(c.Fields, func(f string) bool { return strings.HasSuffix(f, object.InjectedField) }) {
+		o, yielded = object.WithoutInjected(o)
+	}
+	if yielded {
+		got, err = t.client.Apply(ctx, t.mapping, o, t.manager, false)
+		if c = nil; !errors.As(err, &c) || c.Owner() {
+			return sent{Applied: got, contested: contested, yielded: true}, err
+		}
+	}
+	got, err = t.client.Apply(ctx, t.mapping, o, t.manager, true)
+	return sent{Applied: got, contested: contested.And(c), yielded: yielded}, err
 }
 
 // after takes over what the answer to an apply shows of other owners. When that does not succeed
@@ -154,6 +170,8 @@ func (t *takeover) after(ctx context.Context, got sent) (sent, error) {
 type keptError struct {
 	refused error
 	why     string
+	// final says that only a change of the object helps.
+	final bool
 }
 
 func (e *keptError) Error() string { return e.why }
@@ -166,17 +184,17 @@ func (e *keptError) Unwrap() error { return e.refused }
 func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, refused error) (sent, error) {
 	s, ok := p.live.get(a.ID)
 	if !ok || s.Owner != p.owner {
-		return sent{}, refused
+		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
 	}
 	if why := keeps(a.Object); why != "" {
-		return sent{}, &keptError{refused, why}
+		return sent{}, &keptError{refused: refused, why: why, final: true}
 	}
 	manager := object.FieldManager(p.owner)
 	if err := p.client.Creatable(ctx, m, a.Object, manager); err != nil {
 		if apply.Unanswered(err) || apply.Overloaded(err) {
 			return sent{}, err
 		}
-		return sent{}, &keptError{refused, "it is not deleted, because it would not be created again: " + apply.ExplainApply(err, a.Object)}
+		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it would not be created again: " + apply.ExplainApply(err, a.Object)}
 	}
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
@@ -184,7 +202,7 @@ func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, ref
 	t := takeover{pass: p, mapping: m, action: a, manager: manager}
 	got, err := t.apply(ctx, nil)
 	if apply.Immutable(err) {
-		return sent{}, &keptError{refused, "it is deleted to be created anew, and waits for its finalizers"}
+		return sent{}, &keptError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
 	}
 	return got, err
 }

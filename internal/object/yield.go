@@ -34,16 +34,6 @@ func yield(id ID, m map[string]any) {
 		if m["aggregationRule"] != nil {
 			delete(m, "rules") // of the aggregation controller
 		}
-	case "admissionregistration.k8s.io/ValidatingWebhookConfiguration", "admissionregistration.k8s.io/MutatingWebhookConfiguration":
-		webhooks, _ := m["webhooks"].([]any)
-		for _, w := range webhooks {
-			w, _ := w.(map[string]any)
-			yieldCABundle(annotations, field(w, "clientConfig"))
-		}
-	case "apiextensions.k8s.io/CustomResourceDefinition":
-		yieldCABundle(annotations, field(spec, "conversion", "webhook", "clientConfig"))
-	case "apiregistration.k8s.io/APIService":
-		yieldCABundle(annotations, spec)
 	case "apps/Deployment":
 		drop("deployment.kubernetes.io/revision")
 	case "apps/ReplicaSet":
@@ -85,19 +75,65 @@ var injectors = []string{
 	"service.beta.openshift.io/inject-cabundle",
 }
 
-// yieldCABundle drops a caBundle that a controller injects: where an annotation says so, or where what
-// stands there is a placeholder and no certificate.
-func yieldCABundle(annotations, config map[string]any) {
+// InjectedField is the last part of the path of a field that WithoutInjected leaves out.
+const InjectedField = ".caBundle"
+
+// WithoutInjected returns an object without the certificates that a controller injects, and whether it
+// had any: where an annotation asks for it, or where a placeholder stands that is no certificate. It is
+// for an object whose injector has done its work: applying the placeholder would undo it.
+func WithoutInjected(o Object) (Object, bool) {
+	if !bytes.Contains(o.Body, []byte(`"caBundle":`)) {
+		return o, false
+	}
+	m, ok := decodeBody(o.Body)
+	if !ok {
+		return o, false
+	}
+	annotations, spec := field(m, "metadata", "annotations"), field(m, "spec")
+	dropped := false
+	switch o.Group + "/" + o.Kind {
+	case "admissionregistration.k8s.io/ValidatingWebhookConfiguration", "admissionregistration.k8s.io/MutatingWebhookConfiguration":
+		webhooks, _ := m["webhooks"].([]any)
+		for _, w := range webhooks {
+			w, _ := w.(map[string]any)
+			dropped = dropCABundle(annotations, field(w, "clientConfig")) || dropped
+		}
+	case "apiextensions.k8s.io/CustomResourceDefinition":
+		dropped = dropCABundle(annotations, field(spec, "conversion", "webhook", "clientConfig"))
+	case "apiregistration.k8s.io/APIService":
+		dropped = dropCABundle(annotations, spec)
+	}
+	if !dropped {
+		return o, false
+	}
+	body, err := appendJSON(nil, m)
+	if err != nil {
+		return o, false
+	}
+	o.Body, o.Digest = body, digest(body)
+	return o, true
+}
+
+func dropCABundle(annotations, config map[string]any) bool {
 	text, isText := config["caBundle"].(string)
-	if config["caBundle"] == nil {
-		return
+	if !isText {
+		return false
 	}
 	injected := slices.ContainsFunc(injectors, func(key string) bool { return annotations[key] != nil && annotations[key] != "" })
 	plain, err := base64.StdEncoding.DecodeString(text)
-	placeholder := isText && err == nil && !bytes.Contains(plain, []byte("-----BEGIN"))
-	if injected || placeholder {
-		delete(config, "caBundle")
+	if placeholder := err == nil && !bytes.Contains(plain, []byte("-----BEGIN")); !injected && !placeholder {
+		return false
 	}
+	delete(config, "caBundle")
+	return true
+}
+
+// decodeBody decodes a canonical body so that it can be encoded again.
+func decodeBody(body []byte) (map[string]any, bool) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var m map[string]any
+	return m, decoder.Decode(&m) == nil
 }
 
 // Autoscaled names the workloads whose number of replicas an autoscaler of the same objects sets, with
@@ -148,10 +184,8 @@ func WithoutReplicas(objects []Object) ([]Object, map[ID]ID) {
 		if !ok {
 			continue
 		}
-		decoder := json.NewDecoder(bytes.NewReader(o.Body))
-		decoder.UseNumber()
-		var m map[string]any
-		if decoder.Decode(&m) != nil {
+		m, ok := decodeBody(o.Body)
+		if !ok {
 			continue
 		}
 		spec := field(m, "spec")

@@ -16,12 +16,6 @@ func TestWhatTheControlPlaneOwnsIsNotApplied(t *testing.T) {
 		{"rules of an aggregated ClusterRole", "rbac.authorization.k8s.io/v1 ClusterRole x", `"aggregationRule":{"clusterRoleSelectors":[]},"rules":[]`, `"aggregationRule":{"clusterRoleSelectors":[]}`},
 		{"rules that were exported with it", "rbac.authorization.k8s.io/v1 ClusterRole x", `"aggregationRule":{},"rules":[{"verbs":["get"]}]`, `"aggregationRule":{}`},
 		{"rules of a ClusterRole that aggregates nothing", "rbac.authorization.k8s.io/v1 ClusterRole x", `"rules":[]`, `"rules":[]`},
-		{"a placeholder", "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration x", `"webhooks":[{"clientConfig":{"caBundle":"Cg==","url":"u"}}]`, `"webhooks":[{"clientConfig":{"url":"u"}}]`},
-		{"an empty placeholder", "admissionregistration.k8s.io/v1 MutatingWebhookConfiguration x", `"webhooks":[{"clientConfig":{"caBundle":""}}]`, `"webhooks":[{"clientConfig":{}}]`},
-		{"a word as placeholder", "apiregistration.k8s.io/v1 APIService x", `"spec":{"caBundle":"bm90LWEtY2E="}`, `"spec":{}`},
-		{"a certificate stays", "apiregistration.k8s.io/v1 APIService x", `"spec":{"caBundle":"` + certificate + `"}`, `"spec":{"caBundle":"` + certificate + `"}`},
-		{"what is not base64 is refused by the API server", "apiregistration.k8s.io/v1 APIService x", `"spec":{"caBundle":"!"}`, `"spec":{"caBundle":"!"}`},
-		{"a certificate that a controller injects", "apiextensions.k8s.io/v1 CustomResourceDefinition x cert-manager.io/inject-ca-from", `"spec":{"conversion":{"webhook":{"clientConfig":{"caBundle":"` + certificate + `"}}}}`, `"spec":{"conversion":{"webhook":{"clientConfig":{}}}}`},
 		{"the revision of a Deployment", "apps/v1 Deployment x deployment.kubernetes.io/revision", `"spec":{}`, `"spec":{}`},
 		{"finalizers of a Namespace", "v1 Namespace x", `"spec":{"finalizers":["kubernetes"]}`, `"spec":{}`},
 		{"that a claim is bound", "v1 PersistentVolumeClaim x pv.kubernetes.io/bind-completed", `"spec":{"volumeName":"v"}`, `"spec":{"volumeName":"v"}`},
@@ -43,15 +37,44 @@ func TestWhatTheControlPlaneOwnsIsNotApplied(t *testing.T) {
 				}
 				return `{"apiVersion":"` + words[0] + `","kind":"` + words[1] + `","metadata":{` + annotation + `"name":"` + words[2] + `"}` + fields + `}`
 			}
-			annotation := words[3]
-			if !strings.HasPrefix(annotation, "cert-manager") {
-				annotation = "" // which is what is left out
-			}
-			got, want := object(t, text(tc.in, words[3])), object(t, text(tc.want, annotation))
+			got, want := object(t, text(tc.in, words[3])), object(t, text(tc.want, ""))
 			if diff := cmp.Diff(string(want.Body), string(got.Body)); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestInjectedCertificates holds what is left out once a controller has injected it.
+func TestInjectedCertificates(t *testing.T) {
+	for _, tc := range []struct{ name, in, want string }{
+		{"a placeholder", `"kind":"ValidatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{"caBundle":"Cg==","url":"u"}}]`, `"kind":"ValidatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{"url":"u"}}]`},
+		{"an empty placeholder beside a certificate", `"kind":"MutatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{"caBundle":""}},{"clientConfig":{"caBundle":"` + certificate + `"}}]`, `"kind":"MutatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{}},{"clientConfig":{"caBundle":"` + certificate + `"}}]`},
+		{"a certificate that Git has", `"kind":"ValidatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{"caBundle":"` + certificate + `"}}]`, ""},
+		{"what is not base64", `"kind":"ValidatingWebhookConfiguration","metadata":{"name":"x"},"webhooks":[{"clientConfig":{"caBundle":"!"}}]`, ""},
+		{"a certificate of a controller", `"kind":"ValidatingWebhookConfiguration","metadata":{"annotations":{"cert-manager.io/inject-ca-from":"a/b"},"name":"x"},"webhooks":[{"clientConfig":{"caBundle":"` + certificate + `"}}]`, `"kind":"ValidatingWebhookConfiguration","metadata":{"annotations":{"cert-manager.io/inject-ca-from":"a/b"},"name":"x"},"webhooks":[{"clientConfig":{}}]`},
+	} {
+		o := object(t, `{"apiVersion":"admissionregistration.k8s.io/v1",`+tc.in+`}`)
+		before := string(o.Body)
+		got, dropped := WithoutInjected(o)
+		want := before
+		if tc.want != "" {
+			want = `{"apiVersion":"admissionregistration.k8s.io/v1",` + tc.want + `}`
+		}
+		if diff := cmp.Diff(want, string(got.Body)); diff != "" || dropped != (tc.want != "") {
+			t.Errorf("%s: %v %s", tc.name, dropped, diff)
+		}
+		if string(o.Body) != before {
+			t.Errorf("%s: the object was changed", tc.name)
+		}
+	}
+	for _, text := range []string{
+		`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"x"},"spec":{"conversion":{"webhook":{"clientConfig":{"caBundle":"Cg=="}}}}}`,
+		`{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","metadata":{"name":"x"},"spec":{"caBundle":"bm90LWEtY2E="}}`,
+	} {
+		if _, dropped := WithoutInjected(object(t, text)); !dropped {
+			t.Errorf("not dropped: %s", text)
+		}
 	}
 }
 
