@@ -12,6 +12,9 @@ const (
 	ReconcilingCondition = "Reconciling"
 	// StalledCondition is True when only a change of the input can help.
 	StalledCondition = "Stalled"
+	// OrphanedCondition of a Cluster is True while there are inventories on it that no Kustomization of
+	// this hub claims, so that nothing keeps or deletes what they name.
+	OrphanedCondition = "Orphaned"
 	// ReachableCondition of a Cluster is True while it is heard from.
 	ReachableCondition = "Reachable"
 )
@@ -160,6 +163,8 @@ const (
 	BundleNotFoundReason = "BundleNotFound"
 	// DriftLoopReason says that somebody keeps changing an object back.
 	DriftLoopReason = "DriftLoop"
+	// InventoryCorruptReason says that what is recorded of a Kustomization on the cluster cannot be read.
+	InventoryCorruptReason = "InventoryCorrupt"
 	// InventoryFailedReason says that the inventory could not be read or written.
 	InventoryFailedReason = "InventoryFailed"
 )
@@ -194,6 +199,11 @@ const (
 	HubItselfReason = "HubItself"
 	// DuplicateClusterReason says that another Cluster leads to the same cluster.
 	DuplicateClusterReason = "DuplicateCluster"
+	// DuplicateHubReason says that another hub with the same identity works on the cluster: one that was
+	// bootstrapped twice, or restored from a backup beside the one that it was taken of.
+	DuplicateHubReason = "DuplicateHub"
+	// InventoryOrphanedReason says that an inventory is on the cluster that no Kustomization claims.
+	InventoryOrphanedReason = "InventoryOrphaned"
 	// RemovingReason says that the Cluster is deleted and what stands there is dealt with.
 	RemovingReason = "Removing"
 	// RetiringReason says that all of that is done, and the hub takes away the last of its own.

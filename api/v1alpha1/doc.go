@@ -67,6 +67,10 @@ const (
 	// cluster that has it back to what it had before.
 	RolloutUndoAnnotation = "skerry.dev/rollout-undo"
 
+	// TakeOverAnnotation on a Cluster lets this hub take it over from another one with the same identity,
+	// which its value names as the message of DuplicateHub does.
+	TakeOverAnnotation = "skerry.dev/take-over"
+
 	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
 	// Kustomization. Its field manager is the lock that keeps two owners apart.
 	OwnerLabel = "skerry.dev/owner"

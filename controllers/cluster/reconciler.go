@@ -176,7 +176,7 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 }
 
 func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engine.Connection, error) {
-	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend}
+	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend, TakeOver: c.Annotations[v1alpha1.TakeOverAnnotation]}
 	if c.Spec.KubeConfig == nil { // by the schema, the Cluster named hub
 		conn.Config, conn.Fingerprint, conn.Local = r.Local, "local", true
 		return conn, nil

@@ -209,7 +209,7 @@ func (m *removal) another() bool {
 // this hub has nothing.
 func (r *Reconciler) awaitAnswer(ctx context.Context, m *removal) (reconcile.Result, error) {
 	switch {
-	case m.conn.Known && slices.Contains([]string{v1alpha1.HubItselfReason, v1alpha1.DuplicateClusterReason, v1alpha1.OwnedByAnotherHubReason}, m.conn.Reason):
+	case m.conn.Known && slices.Contains([]string{v1alpha1.HubItselfReason, v1alpha1.DuplicateClusterReason, v1alpha1.OwnedByAnotherHubReason, v1alpha1.DuplicateHubReason}, m.conn.Reason):
 		return r.release(ctx, m, nil) // nothing was ever put there in its name
 	case m.cluster.Status.UID == "" && m.conn.UID == "" && (m.conn.Known || m.err != nil):
 		return r.release(ctx, m, nil) // it was never reached

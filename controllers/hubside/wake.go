@@ -32,7 +32,7 @@ func Asked() predicate.Predicate {
 
 // asking are the annotations by which a person asks for something.
 var asking = []string{
-	v1alpha1.ReconcileRequestAnnotation, v1alpha1.AllowPruneAnnotation,
+	v1alpha1.ReconcileRequestAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.TakeOverAnnotation,
 	v1alpha1.RolloutPausedAnnotation, v1alpha1.RolloutPromoteAnnotation, v1alpha1.RolloutUndoAnnotation,
 }
 

@@ -45,7 +45,7 @@ func (s *Inventories) Revision() *Revision { return &s.revision }
 func (s *Inventories) Restored(ctx context.Context) (bool, error) {
 	before, quiet := s.snapshot()
 	var list metav1.PartialObjectMetadataList
-	err := s.client.read(ctx, configMaps, asMetadataList, map[string]string{"labelSelector": partLabel + "=" + partInventory}, &list)
+	err := s.client.read(ctx, configMaps, asMetadataList, map[string]string{"labelSelector": v1alpha1.PartLabel + "=" + partInventory}, &list)
 	if err != nil {
 		return false, err
 	}
@@ -61,8 +61,10 @@ func (s *Inventories) Restored(ctx context.Context) (bool, error) {
 	}
 	found := map[string]string{}
 	for i := range list.Items {
-		if cm := &list.Items[i]; cm.Annotations[hubAnnotation] == s.hub {
-			found[cm.Labels[v1alpha1.OwnerLabel+"-inventory"]+"/"+cm.Name] = cm.ResourceVersion
+		cm := &list.Items[i]
+		owner, ok := inventoryOwner(cm.Name)
+		if ok && cm.Labels[ownerLabel] == owner && cm.Annotations[hubAnnotation] == s.holder.Hub && s.own(cm.Annotations[clusterAnnotation]) {
+			found[owner+"/"+cm.Name] = cm.ResourceVersion
 		}
 	}
 	return !maps.Equal(found, after.versions), nil
@@ -79,11 +81,20 @@ func (s *Inventories) snapshot() (snapshot, bool) {
 	defer s.mu.Unlock()
 	out := snapshot{versions: map[string]string{}, written: s.written}
 	for owner, shards := range s.shards {
+		if !s.own(s.clusters[owner]) {
+			continue
+		}
 		for name, version := range shards {
 			out.versions[owner+"/"+name] = version
 		}
 	}
 	return out, s.writing == 0
+}
+
+// own says whether an inventory is not that of another Cluster that leads to the same cluster, which
+// writes it by itself.
+func (s *Inventories) own(cluster string) bool {
+	return cluster == "" || s.holder.Cluster == "" || cluster == s.holder.Cluster
 }
 
 // begin notes that a write is under way until the function that it returns is called.

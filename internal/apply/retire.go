@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // AccountBinding is the ClusterRoleBinding that `skerry cluster join` makes on an edge; with the label
@@ -18,37 +20,57 @@ import (
 // have it as their owner and go with it.
 const (
 	AccountBinding = "skerry-hub"
-	PartLabel      = partLabel
+	PartLabel      = v1alpha1.PartLabel
 	PartAccount    = "account"
 )
 
 const bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
-// Retire takes away what Skerry keeps on the cluster for itself: the inventories, the claim of the hub,
-// and with revoke, as the last act, the account that was made for the hub. The namespace stays, as
-// others may have put something there. Told twice, it does the rest.
-func (s *Inventories) Retire(ctx context.Context, revoke bool) error {
-	list, err := s.list(ctx)
+// Retirement says what to take away.
+type Retirement struct {
+	// Own says whether an inventory is the Cluster's that is retired, by its owner and the Cluster that
+	// wrote it last, which is empty for an earlier version's.
+	Own func(owner, cluster string) bool
+	// KeepClaim leaves the claim: another Cluster leads to the same cluster.
+	KeepClaim bool
+	// Revoke takes away, as the last act, the account that was made for the hub.
+	Revoke bool
+}
+
+// Retire takes away what Skerry keeps on the cluster for one Cluster: its inventories, and the claim of
+// the hub unless something else of the hub stays. The namespace stays, as others may have put something
+// there. Told twice, it does the rest.
+func (s *Inventories) Retire(ctx context.Context, what Retirement) error {
+	list, err := s.list(ctx, "")
 	if err != nil {
 		return fmt.Errorf("cannot read inventories: %w", err)
 	}
+	var claim *corev1.ConfigMap
+	slices.SortFunc(list, func(a, b corev1.ConfigMap) int { return strings.Compare(a.Name, b.Name) })
 	for i := range list {
-		if hub := list[i].Annotations[hubAnnotation]; hub != s.hub {
+		cm := &list[i]
+		hub := cm.Annotations[hubAnnotation]
+		owner, isInventory := inventoryOwner(cm.Name)
+		switch {
+		case cm.Name == v1alpha1.ClaimName && hub != s.holder.Hub:
 			return &OtherHubError{Hub: hub}
+		case cm.Name == v1alpha1.ClaimName:
+			claim = cm
+		case !isInventory || hub != s.holder.Hub:
+		case !what.Own(owner, cm.Annotations[clusterAnnotation]):
+			what.KeepClaim = true
+		default:
+			if err := s.remove(ctx, configMaps, cm.Name, cm.UID); err != nil {
+				return fmt.Errorf("cannot delete %s: %w", cm.Name, err)
+			}
 		}
 	}
-	slices.SortFunc(list, func(a, b corev1.ConfigMap) int { // the claim last
-		if x, y := a.Labels[partLabel] == partHub, b.Labels[partLabel] == partHub; x != y {
-			return map[bool]int{true: 1, false: -1}[x]
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	for i := range list {
-		if err := s.remove(ctx, configMaps, list[i].Name, list[i].UID); err != nil {
-			return fmt.Errorf("cannot delete %s: %w", list[i].Name, err)
+	if claim != nil && !what.KeepClaim { // the claim last
+		if err := s.remove(ctx, configMaps, claim.Name, claim.UID); err != nil {
+			return fmt.Errorf("cannot delete %s: %w", claim.Name, err)
 		}
 	}
-	if !revoke {
+	if !what.Revoke {
 		return nil
 	}
 	return s.revoke(ctx)

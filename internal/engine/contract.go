@@ -59,10 +59,21 @@ type PoolOptions struct {
 	Hub string
 	// HubNamespace is the namespace that the hub is installed in, on its own cluster.
 	HubNamespace string
-	// HubUID is the uid of kube-system on the hub's own cluster.
+	// HubUID is the uid of kube-system on the hub's own cluster. It also tells hubs of one identity
+	// apart.
 	HubUID string
-	// Elsewhere says which other Cluster leads to the cluster with a uid and is worked on by another
-	// process; nil when there is no other process.
+	// Process names this process, and Since is when it began: two processes with one HubUID are a hub
+	// and a copy of it. Chosen by NewPool when empty.
+	Process string
+	Since   time.Time
+	// ClaimGrace is how long a hub that holds the claim on a cluster has to answer another one that asks
+	// whether it still works; 10s when zero.
+	ClaimGrace time.Duration
+	// OrphanedAfter is how long an inventory is there that no Kustomization claims until State says
+	// so: a hub that is set up anew learns of its Kustomizations one by one; 2m when zero.
+	OrphanedAfter time.Duration
+	// Elsewhere returns another Cluster that has a better right to the cluster with a uid: its status
+	// knew the uid before, or it is older; nil when nothing is known of other Clusters.
 	Elsewhere func(key Key, uid string) (Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles Bundles
@@ -103,6 +114,9 @@ type Connection struct {
 	KnownUID string
 	// Suspend keeps the connection but changes nothing on the cluster.
 	Suspend bool
+	// TakeOver names the hub that a person has told to give way to this one: the instance or process
+	// that a DuplicateHub message names.
+	TakeOver string
 }
 
 // State is what is known of a cluster's connection.
@@ -119,6 +133,10 @@ type State struct {
 	Version string
 	// LastSeen is the time of the last answer.
 	LastSeen time.Time
+	// Orphaned names inventories that no Kustomization claims, once they are Examined; empty when there
+	// are none.
+	Orphaned string
+	Examined bool
 }
 
 // Pooled is the part of a Pool that controllers use.

@@ -30,11 +30,11 @@ func (r *rig) inventory(name string) *inventory.Inventory {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	all, err := apply.NewInventories(c, r.hub).Load(context.Background())
+	all, err := apply.NewInventories(c, apply.Holder{Hub: r.hub}).Load(context.Background(), apply.Contest{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return all[object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}.Label()]
+	return all.Inventories[object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}.Label()]
 }
 
 // inventoried says whether an object is recorded, or anything at all when its name is empty.

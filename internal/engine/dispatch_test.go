@@ -17,7 +17,7 @@ import (
 // Two entries that are always due, first by their names, and three that are due once.
 func TestWhoIsAlwaysDueStarvesNobody(t *testing.T) {
 	now := time.Unix(1000, 0)
-	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil)
+	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil, siblings{})
 	s := &session{inventories: map[string]*inventory.Inventory{}}
 	var specs []v1alpha1.AssignmentEntry
 	for _, name := range []string{"always-1", "always-2", "once-1", "once-2", "once-3"} {
@@ -55,7 +55,7 @@ func TestWhoIsAlwaysDueStarvesNobody(t *testing.T) {
 // What a new session looks through is not urgent, and what somebody has changed since is.
 func TestWhatIsUrgent(t *testing.T) {
 	now := time.Unix(1000, 0)
-	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil)
+	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil, siblings{})
 	spec := v1alpha1.AssignmentEntry{Name: "apps", Digest: "sha256:1"}
 	e.assigned([]v1alpha1.AssignmentEntry{spec}, now)
 	en := e.entries["apps"]

@@ -19,6 +19,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // Engine works on one cluster.
@@ -27,6 +28,8 @@ type Engine struct {
 	limits *limits
 	key    Key
 	admit  func(uid string, local bool) error
+	// siblings are the engines of other Clusters that lead to the same cluster.
+	siblings siblings
 
 	box     mailbox
 	workers sync.WaitGroup
@@ -46,6 +49,10 @@ type Engine struct {
 	desires uint64 // changes so far of what entries desire
 	places  places
 	news    time.Time // when the report is to be published; zero when nothing has changed
+	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
+	own map[object.ID]bool
+	// unclaimed are inventories that no entry claims.
+	unclaimed unclaimed
 
 	mu     sync.Mutex // guards what is published
 	report []v1alpha1.AssignmentEntryStatus
@@ -64,6 +71,8 @@ type inbox struct {
 	// resume says that the fence was closed and is open again.
 	resume  bool
 	suspect bool
+	// displaced says that the cluster is another Cluster's.
+	displaced bool
 	// connected says that there is a new connection to the cluster.
 	connected bool
 	// ended says that a watch ended before its time.
@@ -79,6 +88,7 @@ type inbox struct {
 	touched []apply.Seen
 	dialed  []dialed
 	checked []checked
+	stood   []stood
 	done    []outcome
 	retire  []*retirement
 	retired []*retirement
@@ -92,8 +102,8 @@ type mailbox struct {
 	kick chan struct{}
 }
 
-func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error) *Engine {
-	return &Engine{o: o, limits: l, key: key, admit: admit, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
+func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error, s siblings) *Engine {
+	return &Engine{o: o, limits: l, key: key, admit: admit, siblings: s, own: map[object.ID]bool{}, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
 }
 
 // send changes the inbox and wakes the loop. It never waits for it.
@@ -138,6 +148,7 @@ func (e *Engine) loop(ctx context.Context) {
 		e.advance(ctx, now)
 		e.refresh(now)
 		e.askClasses(now)
+		e.findUnclaimed(now)
 		e.settle()
 		timer := time.NewTimer(max(e.publish(now).Sub(now), time.Millisecond))
 		select {
@@ -184,6 +195,10 @@ func (e *Engine) take(now time.Time) {
 		e.hangUp()
 		e.link.breaker.reset(now)
 	}
+	if in.displaced {
+		e.hangUp()
+		e.link.breaker.again(now)
+	}
 	if in.assign {
 		e.assigned(in.entries, now)
 	}
@@ -192,6 +207,9 @@ func (e *Engine) take(now time.Time) {
 	}
 	for _, c := range in.checked {
 		e.onChecked(c, now)
+	}
+	for _, s := range in.stood {
+		e.onStood(s, now)
 	}
 	for _, o := range in.done {
 		e.passes--
@@ -253,6 +271,7 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 		en.urgent = en.urgent || e.link.session != nil && en.fresh && !en.applied()
 	}
 	e.order, e.handed, e.retold = e.order[:0], true, true
+	e.unclaimed.changed = true
 	e.desires++
 	for name := range e.entries {
 		if !named[name] {
@@ -296,18 +315,20 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 		e.emit(ev)
 	}
 	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.link.session {
-		e.hangUp() // whoever wrote it knows more than we do: read it again
-		e.link.breaker.failed(now)
+		e.surprised(now)
 	}
 	if errors.Is(o.err, errChanged) && o.job.session == e.link.session {
 		e.hangUp()
 		e.link.breaker.failed(now)
 	}
+	e.examineOwn(now)
 	if apply.Unauthorized(o.err) {
 		e.link.suspect = true
 	}
-	if s := e.link.session; s != nil && s == o.job.session {
+	if s := e.link.session; s != nil && s == o.job.session && !o.corrupt() {
 		s.inventories[o.job.owner] = o.inventory // an entry that comes back meets what is recorded now
+		delete(s.corrupt, o.job.owner)
+		e.unclaimed.changed = e.unclaimed.changed || o.job.reload
 	}
 	en := e.entries[o.job.entry.Name]
 	if en == nil {
@@ -327,7 +348,7 @@ func (e *Engine) trim() {
 	if e.link.session == nil || e.passes > 0 {
 		return
 	}
-	used := map[schema.GroupKind]bool{}
+	used := map[schema.GroupKind]bool{ownMapping.GVK.GroupKind(): true}
 	for _, en := range e.entries {
 		for id := range en.inv.Objects {
 			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
@@ -359,6 +380,9 @@ func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
 }
 
 func (e *Engine) onTouched(seen apply.Seen, now time.Time) {
+	if seen.ID.Namespace == v1alpha1.SystemNamespace && seen.ID.Kind == "ConfigMap" {
+		e.onOwnTouched(seen.ID, now)
+	}
 	for _, en := range e.entries {
 		if en.owner == seen.Owner || en.kept().index[seen.ID] != nil {
 			en.touched(seen, now)

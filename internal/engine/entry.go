@@ -25,6 +25,7 @@ type entry struct {
 	session *session
 	inv     *inventory.Inventory
 	phase   float64 // of the cluster, which spreads the verifications of a fleet
+	corrupt bool    // what is recorded could not be read
 
 	// desired is the assigned bundle, once loaded, with the identities that the cluster gives.
 	desired bundle
@@ -173,7 +174,7 @@ func same(a, b v1alpha1.AssignmentEntry) bool {
 
 // meet takes up a new session: what the cluster has recorded, and a pass to compare it.
 func (en *entry) meet(s *session) {
-	en.session, en.inv = s, s.inventories[en.owner]
+	en.session, en.inv, en.corrupt = s, s.inventories[en.owner], s.corrupt[en.owner] != nil
 	if en.inv == nil {
 		en.inv = inventory.New(en.owner)
 	}
@@ -258,7 +259,7 @@ func (en *entry) kept() bundle {
 func (en *entry) begin(now time.Time) job {
 	b := en.kept()
 	j := job{
-		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, held: en.held(now), relist: en.relist,
+		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, reload: en.corrupt, held: en.held(now), relist: en.relist,
 		verify: !en.verify.IsZero() && !now.Before(en.verify),
 		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
@@ -273,7 +274,9 @@ func (en *entry) finish(o outcome, now time.Time) {
 	if en.session != o.job.session {
 		return
 	}
-	en.inv = o.inventory
+	if !o.corrupt() {
+		en.inv, en.corrupt = o.inventory, false
+	}
 	if o.err == nil && (o.job.verify || en.verify.IsZero()) {
 		en.verify = nextVerification(now, en.spec.Interval.Duration, en.phase)
 	}

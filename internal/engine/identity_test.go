@@ -227,12 +227,12 @@ func (r *rig) rewrite(name string, change func(*inventory.Inventory)) {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	store := apply.NewInventories(c, r.hub)
-	all, err := store.Load(r.t.Context())
+	store := apply.NewInventories(c, apply.Holder{Hub: r.hub})
+	all, err := store.Load(r.t.Context(), apply.Contest{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	inv := all[object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}.Label()]
+	inv := all.Inventories[object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}.Label()]
 	change(inv)
 	if err := store.Save(r.t.Context(), inv); err != nil {
 		r.t.Fatal(err)

@@ -39,6 +39,12 @@ type link struct {
 	ended    bool      // a watch ended before its time since the cluster was checked
 	state    State
 
+	// contest is what is known of another hub that may work on the cluster, and yielded that this one
+	// has stopped because of it.
+	contest apply.Contest
+	// standing says that the claim is being looked at.
+	standing bool
+
 	retiring, retired bool // what is kept on the cluster is being taken away, or has been
 }
 
@@ -67,11 +73,12 @@ func (e *Engine) tend(ctx context.Context, now time.Time) {
 	case l.session == nil && l.breaker.due(now):
 		l.dialing = true
 		l.breaker.try(now)
-		conn := l.conn
+		conn, contest := l.conn, l.contest
+		contest.Now, contest.Grace = now, e.o.ClaimGrace
 		e.workers.Go(func() {
 			var s *session
 			err := e.guard("dial", func() (err error) {
-				s, err = e.dial(ctx, *conn)
+				s, err = e.dial(ctx, *conn, contest)
 				return err
 			})
 			if isPanic(err) {
@@ -137,10 +144,13 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 	}
 	if d.err != nil {
 		l.breaker.failed(now)
+		e.onContested(d.err, now)
 		e.down(d.err, now)
 		return
 	}
 	l.breaker.answered(now)
+	l.contest = apply.Contest{}
+	e.unclaimed.changed = true
 	l.session, l.suspect, l.ended, l.checked = d.session, false, false, now
 	if l.state.Version != d.session.identity.Version { // which may be able to do what an earlier one was not
 		e.noWatchList.Store(false)

@@ -33,6 +33,8 @@ type job struct {
 	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory
+	// reload reads the inventory anew, which could not be read before.
+	reload bool
 	// interest returns what other Kustomizations desire.
 	interest func(object.ID) plan.Interest
 	// tenancy bounds what may be applied to the hub's own cluster; nil on every other.
@@ -149,6 +151,13 @@ func (s *session) run(ctx context.Context, j job) outcome {
 func (p *pass) do(ctx, timed context.Context) error {
 	begun := p.now()
 	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
+	if p.reload {
+		inv, err := p.store.Reload(timed, p.owner)
+		if err != nil {
+			return err
+		}
+		p.inventory, p.out.inventory, p.out.job.inventory = inv, inv, inv
+	}
 	if err := p.observe(timed); err != nil {
 		if ctx.Err() == nil && timed.Err() != nil {
 			return errOverdue
@@ -240,6 +249,12 @@ func (o *outcome) applied() int {
 // complete says whether everything desired was applied.
 func (o *outcome) complete() bool {
 	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.overdue && !o.job.entry.Remove
+}
+
+// corrupt says whether the inventory cannot be relied on.
+func (o *outcome) corrupt() bool {
+	_, corrupt := errors.AsType[*apply.CorruptError](o.err)
+	return corrupt
 }
 
 // transient says whether an error of a pass means that the cluster did not answer, or that the engine

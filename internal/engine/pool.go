@@ -2,11 +2,14 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // Pool keeps one engine per cluster, and sees to it that no two of them work on the same one.
@@ -27,6 +30,7 @@ type member struct {
 	told     bool
 	assigned bool
 	entries  []v1alpha1.AssignmentEntry
+	owners   map[string]bool // owner labels of entries, of the hub's own cluster
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -44,6 +48,18 @@ func NewPool(o PoolOptions) *Pool {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 15 * time.Second
 	}
+	if o.Process == "" {
+		o.Process = strings.ToLower(rand.Text()[:12])
+	}
+	if o.Since.IsZero() {
+		o.Since = o.Now()
+	}
+	if o.ClaimGrace == 0 {
+		o.ClaimGrace = 10 * time.Second
+	}
+	if o.OrphanedAfter == 0 {
+		o.OrphanedAfter = 2 * time.Minute
+	}
 	if o.PassTimeout == 0 {
 		o.PassTimeout = 2 * time.Minute
 	}
@@ -57,20 +73,41 @@ func (p *Pool) Connect(key Key, c Connection) {
 	if p.stopped {
 		return
 	}
-	if c.KnownUID != "" && !c.Local {
-		if _, taken := p.claims[c.KnownUID]; !taken {
-			p.claims[c.KnownUID] = key
-		}
-	}
+	p.claimKnown(key, c)
 	m := p.members[key]
 	switch {
 	case m == nil:
 		m = p.start(key)
-	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local:
+	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local && m.conn.TakeOver == c.TakeOver:
 		return
 	}
 	m.conn, m.told = c, true
 	m.engine.send(func(in *inbox) { in.conn = &c })
+}
+
+// claimKnown claims the cluster that the status of a Cluster knows. Another Cluster that has it and whose
+// status knew another one, or none, is made to connect anew, and is refused: a cluster may answer with
+// the uid of another one to keep the hub from that.
+func (p *Pool) claimKnown(key Key, c Connection) {
+	if c.KnownUID == "" || c.Local {
+		return
+	}
+	by, taken := p.claims[c.KnownUID]
+	switch {
+	case !taken:
+		p.claims[c.KnownUID] = key
+	case by != key && !p.knew(by, c.KnownUID):
+		p.claims[c.KnownUID] = key
+		if m := p.members[by]; m != nil {
+			m.engine.send(func(in *inbox) { in.displaced = true })
+		}
+	}
+}
+
+// knew says whether the status of a Cluster named a uid when it was connected.
+func (p *Pool) knew(key Key, uid string) bool {
+	m := p.members[key]
+	return m != nil && m.conn.KnownUID == uid
 }
 
 func (p *Pool) start(key Key) *member {
@@ -86,7 +123,7 @@ func (p *Pool) start(key Key) *member {
 }
 
 func (p *Pool) engineOf(key Key) *Engine {
-	return newEngine(key, p.o, p.limits, func(uid string, local bool) error { return p.admit(key, uid, local) })
+	return newEngine(key, p.o, p.limits, func(uid string, local bool) error { return p.admit(key, uid, local) }, siblings{p, key})
 }
 
 // admit lets an engine work on the cluster with a uid: not on the hub's own by mistake, and not on one
@@ -98,7 +135,7 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 		return nil
 	}
 	if uid == p.o.HubUID {
-		return &refusedError{v1alpha1.HubItselfReason, "the kubeconfig leads to the hub's own cluster, which is the Cluster named " + v1alpha1.HubCluster}
+		return &refusedError{reason: v1alpha1.HubItselfReason, message: "the kubeconfig leads to the hub's own cluster, which is the Cluster named " + v1alpha1.HubCluster}
 	}
 	if by, taken := p.claims[uid]; taken && by != key {
 		return duplicate(by)
@@ -118,7 +155,7 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 }
 
 func duplicate(by Key) error {
-	return &refusedError{v1alpha1.DuplicateClusterReason, fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
+	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
 }
 
 // Disconnect implements Pooled.
@@ -150,6 +187,12 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 		m = p.start(key)
 	}
 	m.entries, m.assigned = entries, true
+	if key.Name == v1alpha1.HubCluster {
+		m.owners = make(map[string]bool, len(entries))
+		for i := range entries {
+			m.owners[object.Owner{Hub: p.o.Hub, Namespace: key.Namespace, Name: entries[i].Name}.Label()] = true
+		}
+	}
 	m.engine.send(func(in *inbox) { in.entries, in.assign = entries, true })
 }
 

@@ -30,6 +30,8 @@ func verdict(o outcome) (reason, message string) {
 		return v1alpha1.ApplyFailedReason, blind.Error()
 	case errors.Is(o.err, apply.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
+	case o.corrupt():
+		return v1alpha1.InventoryCorruptReason, apply.Explain(o.err, noObject) + "; nothing is applied or deleted until it is restored, or deleted: then what it named and Git does not stays on the cluster"
 	case apply.Overloaded(o.err):
 		return v1alpha1.ProgressingReason, overloaded
 	case apply.Unexpected(o.err) != "":
@@ -356,6 +358,7 @@ func (e *Engine) next(now time.Time) time.Time {
 		}
 	}
 	sooner(e.news)
+	sooner(e.unclaimed.due)
 	if e.link.session != nil && now.Sub(e.link.breaker.since) <= verifyDelay {
 		sooner(e.link.breaker.since.Add(verifyDelay + time.Millisecond))
 	}

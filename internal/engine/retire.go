@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/apply"
 )
 
 var (
@@ -51,11 +53,26 @@ func (e *Engine) retire(r *retirement) {
 		return
 	}
 	l.retiring = true
-	s, revoke := l.session, !l.conn.Local
+	s, owners, local := l.session, e.owners(), l.conn.Local
+	what := apply.Retirement{
+		Revoke: !local, KeepClaim: local && e.siblings.any(),
+		Own: func(owner, cluster string) bool {
+			return owners[owner] || cluster == e.key.String() || cluster == "" && !local
+		},
+	}
 	e.workers.Go(func() {
-		r.err = e.guard("retire", func() error { return s.store.Retire(s.ctx, revoke) })
+		r.err = e.guard("retire", func() error { return s.store.Retire(s.ctx, what) })
 		e.send(func(in *inbox) { in.retired = append(in.retired, r) })
 	})
+}
+
+// owners returns the owner labels of the entries.
+func (e *Engine) owners() map[string]bool {
+	owners := make(map[string]bool, len(e.entries))
+	for _, en := range e.entries {
+		owners[en.owner] = true
+	}
+	return owners
 }
 
 func (e *Engine) allRemoved() bool {

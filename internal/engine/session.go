@@ -25,6 +25,8 @@ type session struct {
 	live        *live
 	watches     *watches
 	inventories map[string]*inventory.Inventory
+	corrupt     map[string]*apply.CorruptError // by owner
+	clusters    map[string]string              // Cluster that wrote an inventory last, by owner
 	slots       chan struct{}
 	classes     map[string]*storageClass // by name; only the loop touches it
 	stop        *atomic.Bool
@@ -43,13 +45,17 @@ func (s *session) end() {
 }
 
 // refusedError says that a cluster answers but must not be worked on.
-type refusedError struct{ reason, message string }
+type refusedError struct {
+	reason, message string
+	// contest is why, where another hub of the same identity may work on the cluster.
+	contest *apply.ContestedError
+}
 
 func (e *refusedError) Error() string { return e.message }
 
 // dial connects: who is it, may we, what did we leave there. It writes nothing but the claim of a
 // cluster that nobody has claimed.
-func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
+func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	client, err := apply.New(conn.Config, apply.Options{
 		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
@@ -59,10 +65,12 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 	})
 	if err != nil {
 		cancel()
-		return nil, &refusedError{v1alpha1.InvalidKubeConfigReason, err.Error()}
+		return nil, &refusedError{reason: v1alpha1.InvalidKubeConfigReason, message: err.Error()}
 	}
 	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), classes: map[string]*storageClass{}, now: e.o.Now}
-	s.store = apply.NewInventories(client, e.o.Hub)
+	s.store = apply.NewInventories(client, apply.Holder{
+		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver,
+	})
 	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
 		touch:     e.touch,
 		flooded:   func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) },
@@ -74,14 +82,14 @@ func (e *Engine) dial(ctx context.Context, conn Connection) (*session, error) {
 			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
 		},
 	})
-	if err := recovery.Run(func() error { return e.meet(ctx, s, conn) }); err != nil {
+	if err := recovery.Run(func() error { return e.meet(ctx, s, conn, contest) }); err != nil {
 		s.end()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (e *Engine) meet(ctx context.Context, s *session, conn Connection) error {
+func (e *Engine) meet(ctx context.Context, s *session, conn Connection, contest apply.Contest) error {
 	var err error
 	if s.identity, err = e.probe(ctx, s); err != nil {
 		return refusal(err)
@@ -94,9 +102,12 @@ func (e *Engine) meet(ctx context.Context, s *session, conn Connection) error {
 		return err
 	}
 	defer leave()
-	if s.inventories, err = s.store.Load(ctx); err != nil {
+	kept, err := s.store.Load(ctx, contest)
+	if err != nil {
 		return refusal(err)
 	}
+	s.inventories, s.corrupt, s.clusters = kept.Inventories, kept.Corrupt, kept.Clusters
+	s.watches.ensure(ownMapping) // it shows what other hubs write
 	return nil
 }
 
@@ -116,24 +127,35 @@ func (e *Engine) probe(ctx context.Context, s *session) (apply.Identity, error) 
 func refusal(err error) error {
 	var other *apply.OtherHubError
 	var panicked *recovery.Panic
+	var contest *apply.ContestedError
 	switch {
 	case errors.As(err, &panicked):
-		return &refusedError{v1alpha1.InternalErrorReason, panicked.Error()}
+		return &refusedError{reason: v1alpha1.InternalErrorReason, message: panicked.Error()}
 	case apply.Unexpected(err) != "":
-		return &refusedError{v1alpha1.UnexpectedAnswerReason, apply.Unexpected(err)}
+		return &refusedError{reason: v1alpha1.UnexpectedAnswerReason, message: apply.Unexpected(err)}
 	case apply.Overloaded(err):
-		return &refusedError{v1alpha1.FailedReason, overloaded}
+		return &refusedError{reason: v1alpha1.FailedReason, message: overloaded}
 	case errors.As(err, &other):
-		return &refusedError{v1alpha1.OwnedByAnotherHubReason, fmt.Sprintf(
+		return &refusedError{reason: v1alpha1.OwnedByAnotherHubReason, message: fmt.Sprintf(
 			"%s; if that hub is gone for good, run this one with --hub-id=%s", other.Error(), other.Hub)}
+	case errors.As(err, &contest):
+		return contested(contest)
 	case apply.Unauthorized(err):
-		return &refusedError{v1alpha1.UnauthorizedReason, "the cluster does not accept the credentials"}
-	case errors.Is(err, inventory.ErrCorrupt):
-		return &refusedError{v1alpha1.InventoryFailedReason, err.Error()}
+		return &refusedError{reason: v1alpha1.UnauthorizedReason, message: "the cluster does not accept the credentials"}
 	case !apply.Unanswered(err):
-		return &refusedError{v1alpha1.FailedReason, "the cluster refuses: " + apply.Explain(err, noObject)}
+		return &refusedError{reason: v1alpha1.FailedReason, message: "the cluster refuses: " + apply.Explain(err, noObject)}
 	}
 	return err
+}
+
+func contested(err *apply.ContestedError) *refusedError {
+	r := &refusedError{reason: v1alpha1.DuplicateHubReason, message: err.Error(), contest: err}
+	if err.Waiting {
+		r.reason = v1alpha1.ProgressingReason
+		return r
+	}
+	r.message += fmt.Sprintf("; stop one, or let this one take over with the annotation %s=%s", v1alpha1.TakeOverAnnotation, err.Holder)
+	return r
 }
 
 const overloaded = "the cluster is overloaded and asks to be left alone for a while"

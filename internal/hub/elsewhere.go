@@ -13,9 +13,6 @@ import (
 const uidIndex = "cluster.uid"
 
 func (p *parts) indexUIDs(ctx context.Context) error {
-	if p.share.N == 1 {
-		return nil
-	}
 	return p.mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Cluster{}, uidIndex, func(o client.Object) []string {
 		if uid := o.(*v1alpha1.Cluster).Status.UID; uid != "" {
 			return []string{uid}
@@ -24,12 +21,10 @@ func (p *parts) indexUIDs(ctx context.Context) error {
 	})
 }
 
-// elsewhere returns what says whether another process works on a cluster, in the name of another
-// Cluster. The pool of engines sees to those of this process. Of two, the older one has it.
+// elsewhere returns what names another Cluster that has a better right to the cluster with a uid. It asks
+// the statuses, which are there before any cluster is connected: a cluster that answers with the uid of
+// another one cannot keep the hub from that by being the first.
 func (p *parts) elsewhere(ctx context.Context) func(engine.Key, string) (engine.Key, bool) {
-	if p.share.N == 1 {
-		return nil
-	}
 	return func(key engine.Key, uid string) (engine.Key, bool) {
 		list, own := &v1alpha1.ClusterList{}, &v1alpha1.Cluster{}
 		if p.reader.List(ctx, list, client.MatchingFields{uidIndex: uid}, client.UnsafeDisableDeepCopy) != nil || p.reader.Get(ctx, key, own) != nil {
@@ -37,12 +32,21 @@ func (p *parts) elsewhere(ctx context.Context) func(engine.Key, string) (engine.
 		}
 		for i := range list.Items {
 			other := &list.Items[i]
-			if other.Status.Shard != p.share.Record() && older(other, own) {
+			if betterRight(other, own, uid) {
 				return client.ObjectKeyFromObject(other), true
 			}
 		}
 		return engine.Key{}, false
 	}
+}
+
+// betterRight says whether another Cluster, whose status names the uid, has a better right to the cluster
+// than the own one: the status of the own one does not name it, or is of a younger Cluster.
+func betterRight(other, own *v1alpha1.Cluster, uid string) bool {
+	if other.UID == own.UID || other.Spec.KubeConfig == nil {
+		return false
+	}
+	return own.Status.UID != uid || older(other, own)
 }
 
 func older(a, b *v1alpha1.Cluster) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -26,6 +27,10 @@ type Connection struct {
 	Version string
 	// LastSeen is the time of the last answer.
 	LastSeen time.Time
+	// Orphaned names inventories that no Kustomization claims, once they are Examined; empty when there
+	// are none.
+	Orphaned string
+	Examined bool
 }
 
 // ClusterFacts is what is known of one cluster.
@@ -94,10 +99,34 @@ func lastSeen(old v1alpha1.ClusterStatus, conn Connection) *metav1.Time {
 }
 
 func clusterConditions(f ClusterFacts) []metav1.Condition {
-	conn := f.Connection
 	if f.Removal != nil {
 		return removal(f)
 	}
+	list := connectionConditions(f)
+	if meta.FindStatusCondition(list, v1alpha1.OrphanedCondition) == nil {
+		list = append(list, orphaned(f)...)
+	}
+	return list
+}
+
+// orphaned keeps what was known while the cluster does not answer, and while a hub that has started has
+// not examined it.
+func orphaned(f ClusterFacts) []metav1.Condition {
+	if f.Err != nil || !f.Connection.Known || !f.Connection.Usable || !f.Connection.Examined {
+		if before := meta.FindStatusCondition(f.Object.Status.Conditions, v1alpha1.OrphanedCondition); before != nil {
+			return []metav1.Condition{*before}
+		}
+		return nil
+	}
+	if f.Connection.Orphaned == "" {
+		return nil
+	}
+	return []metav1.Condition{v1alpha1.Condition(v1alpha1.OrphanedCondition, metav1.ConditionTrue, v1alpha1.InventoryOrphanedReason,
+		Line("No Kustomization of this hub claims, and nothing keeps or deletes: "+f.Connection.Orphaned))}
+}
+
+func connectionConditions(f ClusterFacts) []metav1.Condition {
+	conn := f.Connection
 	switch p := explain(f.Err); {
 	case f.Object.Spec.Agent != nil:
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.AgentNotConnectedReason, "No agent has reported from this cluster yet")
@@ -160,6 +189,9 @@ func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
 	}
 	is := condition(now.Conditions, v1alpha1.ReadyCondition)
 	was := condition(old.Conditions, v1alpha1.ReadyCondition)
+	if left := condition(now.Conditions, v1alpha1.OrphanedCondition); left.Message != condition(old.Conditions, v1alpha1.OrphanedCondition).Message && left.Message != "" {
+		events = append(events, Event{Warning: true, Reason: left.Reason, Message: left.Message})
+	}
 	if is.Status == was.Status && is.Reason == was.Reason {
 		return events
 	}

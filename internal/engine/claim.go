@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// ownMapping is the kind of what Skerry keeps on a cluster for itself. It is watched from the beginning
+// of a session, with the ConfigMaps that are applied: what another hub writes there is seen at once, and
+// a claim or an inventory that does not change costs no request.
+var ownMapping = apply.Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
+
+// stood is the answer to the question whether the claim still stands.
+type stood struct {
+	session  *session
+	standing apply.Standing
+	err      error
+}
+
+// onOwnTouched looks at a ConfigMap of Skerry's own that has changed on the cluster.
+func (e *Engine) onOwnTouched(id object.ID, now time.Time) {
+	e.own[id] = true
+	e.examineOwn(now)
+}
+
+// examineOwn finds out whether something else has written the claim or an inventory.
+func (e *Engine) examineOwn(now time.Time) {
+	l := &e.link
+	if l.session == nil || l.retiring || len(e.own) == 0 {
+		clear(e.own)
+		return
+	}
+	var owners map[string]bool
+	for id := range e.own {
+		seen, there := l.session.live.get(id)
+		if id.Name == v1alpha1.ClaimName {
+			delete(e.own, id)
+			if !there || !l.session.store.ClaimKnown(seen.ResourceVersion) {
+				e.stand()
+			}
+			continue
+		}
+		if owners == nil {
+			owners = e.owners()
+		}
+		surprise, certain := l.session.store.Surprising(id.Name, there, seen.ResourceVersion, func(owner string) bool { return owners[owner] })
+		if !certain {
+			continue // the pass that is under way ends, and then it is
+		}
+		delete(e.own, id)
+		if surprise {
+			e.surprised(now)
+			return
+		}
+	}
+}
+
+// stand looks at the claim, and answers a hub that asks whether this one works.
+func (e *Engine) stand() {
+	l := &e.link
+	if l.standing {
+		return
+	}
+	l.standing = true
+	s := l.session
+	e.workers.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
+		defer cancel()
+		standing := apply.Stands
+		err := e.guard("claim", func() (err error) {
+			standing, err = s.store.Stand(ctx)
+			return err
+		})
+		e.send(func(in *inbox) { in.stood = append(in.stood, stood{s, standing, err}) })
+	})
+}
+
+// onStood goes on where the claim stands, and disconnects where it does not: the next session asks who
+// has it.
+func (e *Engine) onStood(s stood, now time.Time) {
+	l := &e.link
+	l.standing = false
+	if s.session != l.session || l.retiring || s.err != nil {
+		return
+	}
+	switch s.standing {
+	case apply.Stands:
+		if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
+			e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
+		}
+	case apply.Gone:
+		e.hangUp()
+		l.breaker.again(now)
+	case apply.Yielded:
+		l.contest = apply.Contest{Suspect: true}
+		e.hangUp()
+		l.breaker.failed(now)
+	case apply.Displaced:
+		e.hangUp()
+		l.breaker.failed(now)
+	}
+}
+
+var claimID = object.ID{Kind: "ConfigMap", Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.ClaimName}
+
+// surprised gives up a session because something else wrote an inventory of its own: it knows more than
+// this session does, and may be another hub of the same identity. The next session asks before it reads.
+func (e *Engine) surprised(now time.Time) {
+	l := &e.link
+	l.contest = apply.Contest{Suspect: true}
+	e.hangUp()
+	l.breaker.failed(now)
+}
+
+// onContested notes what is waited for before a claim may be taken over, and comes back when it is time.
+func (e *Engine) onContested(err error, now time.Time) {
+	l := &e.link
+	refused, ok := errors.AsType[*refusedError](err)
+	if !ok || refused.contest == nil {
+		return
+	}
+	if refused.contest.Nonce != l.contest.Asked {
+		l.contest.Asked, l.contest.At = refused.contest.Nonce, now
+	}
+	if refused.contest.Waiting {
+		l.breaker.next = now.Add(max(l.contest.At.Add(e.o.ClaimGrace).Sub(now), e.o.ClaimGrace/4))
+	}
+}
+
+// unclaimed are inventories on the cluster that no Kustomization claims.
+type unclaimed struct {
+	changed bool                 // they must be looked for again
+	since   map[string]time.Time // by owner
+	due     time.Time            // when the next of them is told of
+}
+
+// findUnclaimed tells of inventories that no Kustomization of the hub claims: nothing keeps or deletes what
+// they name. They are left alone.
+func (e *Engine) findUnclaimed(now time.Time) {
+	u, l := &e.unclaimed, &e.link
+	if l.session == nil || !e.handed || !u.changed && (u.due.IsZero() || now.Before(u.due)) {
+		return
+	}
+	owners, since := e.owners(), map[string]time.Time{}
+	var told []string
+	u.changed, u.due = false, time.Time{}
+	for owner := range l.session.owners() {
+		if owners[owner] || e.siblings.claim(owner, l.session.clusters[owner]) {
+			continue
+		}
+		since[owner] = now
+		if before, known := u.since[owner]; known {
+			since[owner] = before
+		}
+		due := since[owner].Add(e.o.OrphanedAfter)
+		switch {
+		case !now.Before(due):
+			told = append(told, owner)
+		case u.due.IsZero() || due.Before(u.due):
+			u.due = due
+		}
+	}
+	u.since = since
+	l.state.Orphaned, l.state.Examined = orphaned(l.session, told), u.due.IsZero()
+}
+
+// owners returns those of all inventories on the cluster that name an object, or that cannot be read.
+func (s *session) owners() map[string]bool {
+	owners := map[string]bool{}
+	for owner, inv := range s.inventories {
+		if len(inv.Objects) > 0 {
+			owners[owner] = true
+		}
+	}
+	for owner := range s.corrupt {
+		owners[owner] = true
+	}
+	return owners
+}
+
+// orphaned says what the inventories of some owners name.
+func orphaned(s *session, owners []string) string {
+	slices.Sort(owners)
+	var lines []string
+	for _, owner := range owners {
+		if len(lines) == 3 {
+			lines = append(lines, fmt.Sprintf("and %d more", len(owners)-3))
+			break
+		}
+		lines = append(lines, describe(owner, s.inventories[owner]))
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return health.Clean(strings.Join(lines, "; "))
+}
+
+func describe(owner string, inv *inventory.Inventory) string {
+	if inv == nil {
+		return owner + " (cannot be read)"
+	}
+	const most = 2
+	var names []string
+	for _, id := range inv.IDs()[:min(most, len(inv.Objects))] {
+		names = append(names, id.String())
+	}
+	if more := len(inv.Objects) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("%s (%s)", owner, strings.Join(names, ", "))
+}
+
+// siblings are the engines of other Clusters that lead to the same cluster, which only Clusters that are
+// the hub's own may do.
+type siblings struct {
+	pool *Pool
+	key  Key
+}
+
+// any says whether there are any.
+func (s siblings) any() bool { return s.find(func(*member) bool { return true }) }
+
+// claim says whether an inventory is that of a sibling: by its owner, or, where the sibling is of another
+// process or not there yet, by the Cluster that wrote it last.
+func (s siblings) claim(owner, cluster string) bool {
+	if s.key.Name != v1alpha1.HubCluster {
+		return false
+	}
+	return cluster != "" && cluster != s.key.String() || s.find(func(m *member) bool { return m.owners[owner] })
+}
+
+func (s siblings) find(is func(*member) bool) bool {
+	if s.pool == nil || s.key.Name != v1alpha1.HubCluster {
+		return false
+	}
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	for key, m := range s.pool.members {
+		if key != s.key && key.Name == v1alpha1.HubCluster && is(m) {
+			return true
+		}
+	}
+	return false
+}
