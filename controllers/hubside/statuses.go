@@ -88,6 +88,7 @@ func (s *Statuses[T, P]) note(o P) {
 		s.wrote[key] = k
 	}
 	k.last = o.DeepCopy()
+	k.last.SetManagedFields(nil) // which the cache does not keep either
 	if slices.Contains(k.digests, digest) {
 		return
 	}

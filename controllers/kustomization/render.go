@@ -165,7 +165,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 		return nil
 	}
 	if t.err = r.permitted(o.byName[t.Name], result); t.err != nil {
-		return nil
+		return nil //nolint:nilerr // it is the target's
 	}
 	if r.Bundles.Has(result.Digest) {
 		t.digest = result.Digest

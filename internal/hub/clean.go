@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/controllers/gitrepository"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // cleanEvery is how often bundles that nobody uses are removed.
@@ -18,7 +19,7 @@ const cleanEvery = 10 * time.Minute
 // clean removes from the disk what is used no longer: at the start, repositories whose object went
 // while no hub was there, and now and then bundles that no Assignment names.
 func (p *parts) clean(ctx context.Context, log logr.Logger) error {
-	if err := p.cleanRepositories(ctx); err != nil {
+	if err := recovery.Run(func() error { return p.cleanRepositories(ctx) }); err != nil {
 		log.Error(err, "cannot remove old repositories")
 	}
 	tick := time.NewTicker(cleanEvery)
@@ -29,7 +30,11 @@ func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 			return nil
 		case <-tick.C:
 		}
-		removed, err := p.cleanBundles(ctx)
+		removed := 0
+		err := recovery.Run(func() (err error) {
+			removed, err = p.cleanBundles(ctx)
+			return err
+		})
 		if err != nil {
 			log.Error(err, "cannot remove old bundles")
 		}

@@ -212,12 +212,14 @@ func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 		l.fence.lose() // it was deleted, and nothing tells what happened since
 		return errLeaseLost
 	}
+	//nolint:contextcheck // what is confirmed after a renewal has its own time
 	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Create(ctx, r) })
 }
 
 // Update implements resourcelock.Interface. It fails when anybody has written the record since this
 // process read or wrote it.
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	//nolint:contextcheck // see Create
 	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Update(ctx, r) })
 }
 

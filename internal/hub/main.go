@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -64,6 +65,9 @@ func run(o Options, version string, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.Info("starting", "version", version)
+	// What an informer tells a controller runs in client-go's goroutines. A panic there is logged and the
+	// one event skipped, instead of ending the hub.
+	utilruntime.ReallyCrash = false
 	for name, value := range pings {
 		if os.Getenv(name) == "" {
 			_ = os.Setenv(name, value) // client-go has no other way to set them

@@ -73,7 +73,7 @@ func (g *gated) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil || errors.Is(ctx.Err(), context.Canceled) {
 			return resp, err //nolint:wrapcheck // a transport's errors are looked at by their type
 		}
-		g.suspect(g.next, req.URL)
+		g.suspect(g.next, req.URL) //nolint:contextcheck // the probe is for all requests, not for this one
 		if !connectFailed(err) || req.Method != http.MethodGet || ctx.Err() != nil || g.stopped() {
 			return resp, err //nolint:wrapcheck // see above
 		}
