@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -65,8 +64,7 @@ type Reconciler struct {
 	Options
 	assignments *assignments
 	statuses    *hubside.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
-	contents    contents      // of ConfigMaps and Secrets
-	renders     chan struct{} // a place for each that may be under way: they need the processor, and memory
+	contents    contents // of ConfigMaps and Secrets
 
 	mu    sync.Mutex
 	memos map[types.NamespacedName]*memo
@@ -78,7 +76,7 @@ func New(o Options) *Reconciler {
 	if o.TearDown == nil {
 		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
 	}
-	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
 	r.statuses = hubside.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r

@@ -148,15 +148,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	if err != nil {
 		return err
 	}
-	select {
-	case r.renders <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	result, err := func() (*build.Result, error) {
-		defer func() { <-r.renders }() // after a panic as well
-		return r.Build(ctx, files, options)
-	}()
+	result, err := r.Build(ctx, files, options)
 	if err != nil {
 		t.err = variant.Explain(err)
 		if !report.Spoken(t.err) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -19,7 +20,12 @@ import (
 //
 // A Cache is safe for concurrent use.
 type Cache struct {
-	max int64
+	// Isolate runs the renders whose need of memory or time is not bounded by the size of their input; nil
+	// runs them in this process. It must be set before the first Build.
+	Isolate Isolate
+
+	max    int64
+	places chan struct{} // one for each render that may run in this process at a time
 
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -41,7 +47,7 @@ type Stats struct {
 
 // NewCache returns a Cache that holds at most about that many bytes.
 func NewCache(maxBytes int64) *Cache {
-	return &Cache{max: maxBytes, entries: map[string]*entry{}, recent: list.New()}
+	return &Cache{max: maxBytes, places: make(chan struct{}, runtime.GOMAXPROCS(0)), entries: map[string]*entry{}, recent: list.New()}
 }
 
 // Stats returns the counts of this moment.
@@ -75,7 +81,11 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 	}
 	made, _, err := c.do(ctx, key, func() (any, int64, *Error) {
 		c.count(&c.stats.Substitutions)
-		made, err := assemble(r, o, vars)
+		c.places <- struct{}{}
+		made, err := func() (*Result, *Error) {
+			defer func() { <-c.places }()
+			return assemble(r, o, vars)
+		}()
 		if err != nil {
 			err.locate(t, o, dir)
 			return nil, 0, err
@@ -118,7 +128,7 @@ func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string)
 				return nil, 0, err
 			}
 		}
-		r, err := render(input, o.CommonMetadata)
+		r, err := c.renderInput(key, input, o.CommonMetadata)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -131,6 +141,17 @@ func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string)
 		return nil, "", err
 	}
 	return v.(*rendered), key, nil
+}
+
+// renderInput renders a closure where it is to be rendered. A render in a process of its own takes no
+// place of those in this one: however long it takes, it holds up no other.
+func (c *Cache) renderInput(key string, input *closure, common CommonMetadata) (*rendered, *Error) {
+	if c.Isolate != nil && (input.weight.isLarge() || input.weight.isUnbounded()) {
+		return c.renderIsolated(key, input, common)
+	}
+	c.places <- struct{}{}
+	defer func() { <-c.places }()
+	return render(input, common)
 }
 
 // size is about how many bytes a render holds.
@@ -251,6 +272,10 @@ func (c *Cache) fill(e *entry, compute computation) {
 func (c *Cache) keep(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if e.err != nil && e.err.passing {
+		delete(c.entries, e.key)
+		return
+	}
 	e.size += int64(len(e.key)) + 300
 	e.place = c.recent.PushFront(e)
 	c.bytes += e.size

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -203,4 +204,77 @@ func TestPanicIsAnError(t *testing.T) {
 	if reasonOf(err) != BuildFailed || strings.Contains(err.Error(), "hunter2secret") {
 		t.Errorf("do: %v", err)
 	}
+}
+
+// TestOnlyWhatIsNotBoundedIsIsolated: most renders stay in the process, where they are fastest.
+func TestOnlyWhatIsNotBoundedIsIsolated(t *testing.T) {
+	cm := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
+	many := map[string]string{}
+	for i := range 601 {
+		many[fmt.Sprintf("%d.yaml", i)] = strings.Replace(cm, "x", fmt.Sprint("x", i), 1)
+	}
+	list := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n" + strings.Repeat("  kk: v\n", 40_000)
+	for name, c := range map[string]struct {
+		files       map[string]string
+		options     Options
+		want, large bool
+	}{
+		"files":               {files: map[string]string{"a.yaml": cm}},
+		"a kustomization":     {files: map[string]string{"a.yaml": cm, "kustomization.yaml": "resources: [a.yaml]\nnamePrefix: a-\nlabels: [{pairs: {a: b}}]\nimages: [{name: a, newTag: b}]\n"}},
+		"a patch":             {files: map[string]string{"a.yaml": cm, "kustomization.yaml": "resources: [a.yaml]\npatches: [{target: {kind: ConfigMap}, patch: '- {op: add, path: /data, value: {a: b}}'}]\n"}},
+		"a patch that copies": {files: map[string]string{"a.yaml": cm, "kustomization.yaml": "resources: [a.yaml]\npatches: [{target: {kind: ConfigMap}, patch: '- {op: copy, from: /metadata, path: /data}'}]\n"}, want: true},
+		"a patch of the options that copies": {files: map[string]string{"a.yaml": cm}, want: true,
+			options: Options{Patches: []kustomize.Patch{{Patch: "- {op: \"c\\x6fpy\", from: /metadata, path: /data}", Target: &kustomize.Selector{Kind: "ConfigMap"}}}}},
+		"replacements":                {files: map[string]string{"a.yaml": cm, "kustomization.yaml": "resources: [a.yaml]\nreplacements: [{source: {kind: ConfigMap}, targets: [{select: {kind: ConfigMap}, fieldPaths: [metadata.name]}]}]\n"}, want: true},
+		"replacements of a base":      {files: map[string]string{"b/a.yaml": cm, "b/kustomization.yaml": "resources: [a.yaml]\nreplacements: [{source: {kind: ConfigMap}, targets: [{select: {kind: ConfigMap}, fieldPaths: [metadata.name]}]}]\n", "kustomization.yaml": "resources: [b]\n"}, want: true},
+		"vars":                        {files: map[string]string{"a.yaml": cm, "kustomization.yaml": "resources: [a.yaml]\nvars: [{name: A, objref: {kind: ConfigMap, name: x, apiVersion: v1}}]\n"}, want: true},
+		"many objects":                {files: many, want: true, large: true},
+		"a large label on many nodes": {files: map[string]string{"a.yaml": strings.Replace(list, "  kk: v\n", "  a: v\n", 1), "kustomization.yaml": "resources: [a.yaml]\ncommonAnnotations: {a: " + strings.Repeat("a", 4000) + "}\n"}, want: true},
+		"the same of the options":     {files: map[string]string{"a.yaml": list}, want: true, options: Options{NamePrefix: strings.Repeat("a", 4000)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache, asked := NewCache(1<<20), 0
+			cache.Isolate = func(_ string, job []byte, large bool) ([]byte, *Error) {
+				asked++
+				if large != c.large {
+					t.Errorf("large is %t", large)
+				}
+				return nil, Passing(Failed, "not here")
+			}
+			_, err := cache.Build(t.Context(), repo(t, c.files), c.options)
+			if (asked > 0) != c.want || c.want && reasonOf(err) != Failed {
+				t.Errorf("isolated %t, want %t; %v", asked > 0, c.want, err)
+			}
+			if c.want {
+				_, _ = cache.Build(t.Context(), repo(t, c.files), c.options)
+				if asked != 2 {
+					t.Errorf("a failure that may pass was remembered")
+				}
+			}
+		})
+	}
+}
+
+// TestIsolatedRendersHoldUpNoOther: however many there are, and however long they take.
+func TestIsolatedRendersHoldUpNoOther(t *testing.T) {
+	cache, release := NewCache(1<<20), make(chan struct{})
+	cache.Isolate = func(string, []byte, bool) ([]byte, *Error) {
+		<-release
+		return nil, Passing(Timeout, "too late")
+	}
+	cm := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
+	var slow sync.WaitGroup
+	for i := range 20 {
+		slow.Go(func() {
+			files := map[string]string{"a.yaml": cm, "kustomization.yaml": fmt.Sprintf("resources: [a.yaml]\nnamePrefix: a%d-\nreplacements: [{source: {kind: ConfigMap}, targets: [{select: {kind: ConfigMap}, fieldPaths: [metadata.name]}]}]\n", i)}
+			if _, err := cache.Build(t.Context(), repo(t, files), Options{}); reasonOf(err) != Timeout {
+				t.Errorf("slow: %v", err)
+			}
+		})
+	}
+	if _, err := cache.Build(t.Context(), repo(t, map[string]string{"a.yaml": cm}), Options{}); err != nil {
+		t.Errorf("a render that waits for none: %v", err)
+	}
+	close(release)
+	slow.Wait()
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -21,6 +22,7 @@ type closure struct {
 	fileSystem
 	roles  map[string]role // what the YAML files are for, by path as in files
 	sorted bool            // whether the kustomization says in which order
+	weight weight          // of all of it
 	made   string          // the kustomization file that is not in the tree, if one had to be made
 }
 
@@ -99,8 +101,9 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 		plain:   map[string][]string{},
 	}
 	w.closure.dirs[w.closure.root] = w.closure.root
-	if _, err := w.directory(top); err != nil {
-		return nil, err
+	var failed *Error
+	if w.closure.weight, failed = w.directory(top); failed != nil {
+		return nil, failed
 	}
 	return w.closure, nil
 }
@@ -130,11 +133,39 @@ func (w *walker) directory(dir string) (weight, *Error) {
 		return weight{}, err
 	}
 	sum.loads++
+	sum = sum.plus(w.changes(file))
 	if err := sum.check(); err != nil {
 		return weight{}, err.in(file.path)
 	}
 	w.visited[dir] = &sum
 	return sum, nil
+}
+
+// changes is what a kustomization adds to the objects, beyond the files that it names.
+func (w *walker) changes(f *kustFile) weight {
+	if f.plain && !f.customized {
+		return weight{}
+	}
+	listed := 0
+	for _, ref := range f.k.Resources {
+		listed += len(ref) + 4
+	}
+	k, served := &f.k, w.closure.files[rooted(f.path)]
+	return weight{
+		config:     int64(max(0, len(served)-listed)),
+		multiplies: len(k.Replacements)+len(k.Vars)+len(k.Generators)+len(k.Transformers)+len(k.Configurations) > 0 || mayCopy(served), //nolint:staticcheck // vars are deprecated, and in use
+	}
+}
+
+// mayCopy reports whether a text may hold a JSON patch that copies a value, which may double an object
+// with each operation. An escape may spell the word.
+func mayCopy(data []byte) bool {
+	for _, mark := range []string{"copy", `\u`, `\x`, `\U`, "\\\n", "\\\r"} {
+		if bytes.Contains(data, []byte(mark)) {
+			return true
+		}
+	}
+	return false
 }
 
 // addFile adds a file of the tree to the closure, as kustomize will ask for it.
@@ -167,7 +198,8 @@ func (w *walker) addYAML(p string, r role) (weight, *Error) {
 		return weight{}, err.in(p)
 	}
 	if r != roleResources {
-		found.objects = 0
+		found.objects, found.config = 0, found.bytes
+		found.multiplies = mayCopy(data)
 	}
 	found.loads = 1
 	w.files[p], w.closure.roles[rooted(p)] = found, r

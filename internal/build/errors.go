@@ -42,6 +42,8 @@ const (
 	SubstitutionFailed Reason = v1alpha1.SubstitutionFailedReason
 	// BuildFailed: kustomize refused; the message is what it said.
 	BuildFailed Reason = v1alpha1.BuildFailedReason
+	// Failed: something else than the input kept the render from being done.
+	Failed Reason = v1alpha1.FailedReason
 	// Timeout: the render was not done when the caller's deadline passed.
 	Timeout Reason = v1alpha1.TimeoutReason
 )
@@ -56,6 +58,8 @@ type Error struct {
 	Line    int
 	Message string
 
+	// passing reports that another try may succeed. Such a failure is not remembered by a Cache.
+	passing bool
 	// The object at fault, as its manifest names it; its file is looked for by them.
 	kind, name string
 }
@@ -75,6 +79,12 @@ func (e *Error) Error() string {
 
 func errorf(reason Reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Passing returns an error that is not remembered: whoever runs renders in processes of their own knows
+// when another try may be made.
+func Passing(reason Reason, message string) *Error {
+	return &Error{Reason: reason, Message: message, passing: true}
 }
 
 // printable replaces what could move the cursor of a terminal: messages and paths have parts that come

@@ -22,6 +22,8 @@ type kustFile struct {
 	weight
 	plain   bool // it lists resources and does nothing else
 	changed bool // k is not what data says any more
+
+	customized bool // options were written into it
 	// How many resources and components the file itself names under that name: the others are bases,
 	// and components of the options.
 	resources, components int
@@ -53,7 +55,8 @@ func (w *walker) load(dir string) (*kustFile, *Error) {
 	}
 	f.components = len(f.k.Components)
 	if dir == w.top {
-		f.changed = w.options.customize(&f.k) || f.data == nil || isEmpty(f.k)
+		f.customized = w.options.customize(&f.k)
+		f.changed = f.customized || f.data == nil || isEmpty(f.k)
 		w.closure.sorted = f.k.SortOptions != nil
 		w.keepBases = len(f.k.BuildMetadata) > 0
 	}

@@ -49,6 +49,12 @@ type template struct {
 	types      []byte // a fieldType for each string with variables
 }
 
+func newRendered(objects []object.Object, templates []template) *rendered {
+	r := &rendered{objects: objects, templates: templates}
+	r.compile = sync.OnceValues(func() (*program, *Error) { return compile(r.templates) })
+	return r
+}
+
 // render runs kustomize on a closure.
 func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 	made, err := runKustomize(c)
@@ -56,8 +62,8 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 		return nil, explain(c, err)
 	}
 	from := c.origins()
-	r := &rendered{objects: make([]object.Object, 0, made.Size())}
-	r.compile = sync.OnceValues(func() (*program, *Error) { return compile(r.templates) })
+	r := newRendered(make([]object.Object, 0, made.Size()), nil)
+	total := 0
 	for _, res := range made.Resources() {
 		root := res.YNode()
 		err := from.restoreNumbers(root, "")
@@ -72,9 +78,10 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 		if hasVariable(m) && !isDisabled(m) {
 			t, err := newTemplate(m, root, from)
 			if err != nil {
-				return nil, err
+				return nil, c.locate(err, res.GetKind(), res.GetName())
 			}
 			r.templates = append(r.templates, t)
+			total += len(t.raw)
 			continue
 		}
 		o, err := finish(m, common)
@@ -82,6 +89,9 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 			return nil, c.locate(err, res.GetKind(), res.GetName())
 		}
 		r.objects = append(r.objects, o)
+		if total += len(o.Body); total > maxBytes {
+			return nil, errorf(TooLarge, "the objects are more than %d bytes", maxBytes)
+		}
 	}
 	// Once here and not for each set of variables; and here it is known where the objects come from.
 	bundle, err := object.NewBundle(r.objects)

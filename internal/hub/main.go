@@ -14,11 +14,17 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/skerry-dev/skerry/internal/isolate"
 )
 
 // Main is the program skerry-hub: it runs a hub until it is told to stop, and returns the exit code.
 func Main(args []string, version string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == renderCommand {
+		return isolate.Main(args[1:], os.Stdin, stdout, stderr)
+	}
 	o := Defaults()
+	o.RenderCommand = []string{ownProgram(), renderCommand}
 	flags := pflag.NewFlagSet("skerry-hub", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-hub [flags]\n\n%s", flags.FlagUsages()) }
@@ -42,6 +48,22 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// renderCommand is the argument by which the hub starts itself to render in a process of its own.
+const renderCommand = "render"
+
+// ownProgram returns the program that runs, also after its file was replaced.
+func ownProgram() string {
+	const running = "/proc/self/exe"
+	if _, err := os.Stat(running); err == nil {
+		return running
+	}
+	file, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return file
 }
 
 // gcPercent is how much garbage, in percent of what is in use, may gather before it is collected. Most

@@ -26,6 +26,9 @@ type Options struct {
 	Config *rest.Config
 	// StoragePath is the folder for repositories and bundles. It is a cache: it may be lost.
 	StoragePath string
+	// RenderCommand starts this program as a process that renders (isolate.Main); when empty, everything is
+	// rendered in the hub's own process.
+	RenderCommand []string
 	// MetricsAddress and HealthAddress are "host:port", or "0" for none.
 	MetricsAddress, HealthAddress string
 	// PprofAddress is "host:port" for the profiles of the hub, of which nobody is told; "" for none.

@@ -27,6 +27,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/isolate"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/shard"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -49,6 +50,14 @@ const (
 	renderCache = 24 << 20
 	gitCache    = 24 << 20
 	bundleCache = 16 << 20
+)
+
+// Renders whose need is not known by the size of their input run in processes of their own, and so do
+// large ones, which may take minutes. With what a process takes beside its limit, all of them together
+// stay below the memory that the hub's Deployment has beyond GOMEMLIMIT.
+var (
+	smallRenders = isolate.Limits{Memory: 96 << 20, Deadline: 20 * time.Second, Slots: 2}
+	largeRenders = isolate.Limits{Memory: 256 << 20, Deadline: 3 * time.Minute, Slots: 1}
 )
 
 // parts are what the controllers stand on.
@@ -140,6 +149,9 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err := p.openStorage(o.StoragePath); err != nil {
 		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
 	}
+	if err := p.isolateRenders(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot use --storage-path: %w", err), p.bundles.Close())
+	}
 	if p.mgr, err = newManager(cfg, lease, o); err != nil {
 		return nil, errors.Join(err, p.bundles.Close())
 	}
@@ -168,6 +180,19 @@ func (p *parts) openStorage(dir string) (err error) {
 		}
 	}
 	p.bundles, err = artifact.Open(filepath.Join(dir, "bundles"), artifact.Options{CacheBytes: bundleCache, Now: time.Now, ReadOnly: !decides})
+	return err
+}
+
+func (p *parts) isolateRenders(ctx context.Context, o Options) error {
+	if p.share.K != 1 || len(o.RenderCommand) == 0 {
+		return nil
+	}
+	r, err := isolate.New(ctx, isolate.Options{
+		Command: o.RenderCommand, Dir: filepath.Join(o.StoragePath, "renders"), Small: smallRenders, Large: largeRenders, Now: time.Now, Log: o.Log.WithName("render"),
+	})
+	if err == nil {
+		p.renders.Isolate = r.Render
+	}
 	return err
 }
 

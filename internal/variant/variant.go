@@ -70,7 +70,7 @@ func Explain(err error) error {
 	switch {
 	case !errors.As(err, &failed):
 		return err
-	case failed.Reason == build.Timeout:
+	case failed.Reason == build.Timeout || failed.Reason == build.Failed:
 		return &report.Transient{Reason: string(failed.Reason), Err: err}
 	}
 	return &report.Stalled{Reason: string(failed.Reason), Err: err}

@@ -25,7 +25,7 @@ type arrow struct {
 
 var (
 	core        = []string{"internal/object", "internal/build", "internal/tree", "internal/inventory", "internal/plan", "internal/fleet", "internal/health", "internal/report", "internal/variant", "internal/shard", "internal/text"}
-	adapters    = []string{"internal/git", "internal/artifact", "internal/apply", "internal/kubeconfig"}
+	adapters    = []string{"internal/git", "internal/artifact", "internal/apply", "internal/kubeconfig", "internal/isolate"}
 	composition = []string{"internal/hub", "internal/cli", "internal/agent"}
 )
 
@@ -55,7 +55,7 @@ var arrows = []arrow{
 	{
 		name:  "the engine, and so the agent, links no kustomize, no go-git and no hub",
 		from:  []string{"internal/engine", "internal/agent", "cmd/skerry-agent"},
-		never: append(ours("internal/build", "internal/git", "internal/hub", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
+		never: append(ours("internal/build", "internal/isolate", "internal/git", "internal/hub", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
 	},
 	{
 		name:  "controllers know no composition",
