@@ -70,6 +70,9 @@ func (g *gated) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		resp, err := g.next.RoundTrip(req)
+		if err == nil && resp.StatusCode >= http.StatusInternalServerError {
+			g.suspect(g.next, req.URL) //nolint:contextcheck // its store may be away, and then it is not ready
+		}
 		if err == nil || errors.Is(ctx.Err(), context.Canceled) {
 			return resp, err //nolint:wrapcheck // a transport's errors are looked at by their type
 		}

@@ -70,6 +70,46 @@ func drift(t *testing.T, edge client.Client) {
 	}
 }
 
+// TestRequestsWaitForAnAPIServerWhoseStoreIsAway: it answers, and is not ready.
+func TestRequestsWaitForAnAPIServerWhoseStoreIsAway(t *testing.T) {
+	var away atomic.Bool
+	away.Store(true)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if away.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	defer server.Close()
+	out := &outage{now: time.Now, done: t.Context().Done()}
+	hc := &http.Client{Transport: out.wrap(http.DefaultTransport)}
+	get := func() int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := hc.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	if got := get(); got != http.StatusInternalServerError {
+		t.Errorf("the answer is lost: %d", got)
+	}
+	done := make(chan int, 1)
+	go func() { done <- get() }()
+	select {
+	case got := <-done:
+		t.Errorf("the next one does not wait: %d", got)
+	case <-time.After(2 * probeEvery):
+	}
+	away.Store(false)
+	if got := <-done; got != http.StatusOK {
+		t.Errorf("afterwards: %d", got)
+	}
+}
+
 // TestRequestsWaitForAnAPIServerThatIsAway: reads go on when it is back, as if nothing had been; writes
 // fail as they would, and both end with their context.
 func TestRequestsWaitForAnAPIServerThatIsAway(t *testing.T) {
