@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,6 +186,9 @@ func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, ref
 	s, ok := p.live.get(a.ID)
 	if !ok || s.Owner != p.owner {
 		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
+	}
+	if (s.Keep != "" || a.Object.PruneDisabled) && !a.Object.Policy.Force {
+		return sent{}, &keptError{refused: refused, final: true, why: fmt.Sprintf("it is not deleted in order to be created anew: %s", cmp.Or(s.Keep, object.KeepAsked))}
 	}
 	if why := keeps(a.Object); why != "" {
 		return sent{}, &keptError{refused: refused, why: why, final: true}
