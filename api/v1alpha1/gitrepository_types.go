@@ -106,7 +106,7 @@ type Artifact struct {
 	// LastUpdateTime is when this revision was fetched.
 	LastUpdateTime metav1.Time `json:"lastUpdateTime"`
 
-	// Size is the sum of the file sizes in bytes.
+	// Size is how many bytes the hub keeps of the repository, compressed.
 	// +optional
 	Size int64 `json:"size,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Options struct {
 type Reconciler struct {
 	Options
 	statuses *hubside.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
+	bell     hubside.Bell
 
 	mu       sync.Mutex
 	failures map[types.NamespacedName]int // looks in a row that failed
@@ -55,6 +57,13 @@ func New(o Options) *Reconciler {
 
 // Key is the name under which the Git store keeps what was fetched for a GitRepository.
 func Key(name types.NamespacedName) string { return name.String() }
+
+// Look asks for a look at the repository of a key of the Git store, at once: what was fetched for it is
+// damaged. It does not block.
+func (r *Reconciler) Look(key string) {
+	namespace, name, _ := strings.Cut(key, string(types.Separator))
+	r.bell.Ring(types.NamespacedName{Namespace: namespace, Name: name})
+}
 
 // Reconcile takes one look at one repository.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {

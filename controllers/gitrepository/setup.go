@@ -32,6 +32,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).
 		Named("gitrepository").
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.Asked())).
+		WatchesRawSource(&r.bell).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
 		WithOptions(hubside.Options(looks)).

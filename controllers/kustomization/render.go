@@ -150,7 +150,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	}
 	result, err := r.Build(ctx, files, options)
 	if err != nil {
-		t.err = variant.Explain(err)
+		t.err = explainRender(err)
 		if !report.Spoken(t.err) {
 			return t.err
 		}
@@ -204,12 +204,22 @@ func digestOf(values ...any) ([sha256.Size]byte, error) {
 	return sha256.Sum256(data), nil
 }
 
+// explainRender tells what could not be read from what is wrong with the files.
+func explainRender(err error) error {
+	if failed := new(build.Error); errors.As(err, &failed) && failed.Cause != nil {
+		return explainTree(failed.Cause)
+	}
+	return variant.Explain(err)
+}
+
 func explainTree(err error) error {
 	switch {
 	case errors.Is(err, git.ErrNotStored):
 		return err
 	case errors.Is(err, git.ErrTooLarge):
 		return &report.Stalled{Reason: v1alpha1.TooLargeReason, Err: err}
+	case errors.Is(err, git.ErrFetchFailed):
+		return &report.Stalled{Reason: v1alpha1.FetchFailedReason, Err: err}
 	case errors.Is(err, git.ErrStoreFailed):
 		return &report.Transient{Reason: v1alpha1.StorageFailedReason, Err: err}
 	case errors.Is(err, context.Canceled):

@@ -272,7 +272,7 @@ func (c *Cache) fill(e *entry, compute computation) {
 func (c *Cache) keep(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.err != nil && e.err.passing {
+	if e.err != nil && (e.err.passing || e.err.Cause != nil) {
 		delete(c.entries, e.key)
 		return
 	}

@@ -56,10 +56,15 @@ func collect(t *tree.Tree, o Options, dir string) (*closure, *Error) {
 			return nil, err
 		}
 	}
+	t = t.Again()
 	c, err := walk(t, o, dir, false)
 	if err != nil && err.Reason == TooLarge {
 		// Counting objects without parsing counts too many; only now is it worth being exact.
 		c, err = walk(t, o, dir, true)
+	}
+	if failed := t.Err(); failed != nil {
+		// What could not be read looks as if it were not there: nothing that was found holds.
+		return nil, &Error{Reason: BuildFailed, Message: failed.Error(), Cause: failed}
 	}
 	return c, err
 }
@@ -87,7 +92,7 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 	case t.IsFile(top):
 		return nil, errorf(PathNotFound, "path %q is a file, not a directory", dir)
 	case !t.IsDir(top):
-		return nil, errorf(PathNotFound, "path %q does not exist", dir)
+		return nil, errorf(PathNotFound, "path %q does not exist%s", dir, inSubmodule(t, dir))
 	}
 	w := &walker{
 		tree: newView(t, o.Ignore), options: o, exact: exact, top: top,

@@ -62,7 +62,13 @@ type Error struct {
 	passing bool
 	// The object at fault, as its manifest names it; its file is looked for by them.
 	kind, name string
+	// Cause is why a part of the tree could not be read; nil for what is wrong with the files themselves.
+	// Such an error is not remembered: the next attempt may find everything readable.
+	Cause error
 }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
 
 // Error returns "apps/web.yaml: line 7: message", without the parts that are not known.
 func (e *Error) Error() string {

@@ -150,7 +150,7 @@ func (s *summer) component(i int, ref string) {
 		return
 	}
 	if !s.w.tree.IsDir(p) {
-		s.add(weight{}, errorf(PathNotFound, "%q is not a directory", p), "components", i, "")
+		s.add(weight{}, errorf(PathNotFound, "%q is not a directory%s", p, inSubmodule(s.w.tree.Tree, p)), "components", i, "")
 		return
 	}
 	s.directory("components", i, p)

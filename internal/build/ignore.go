@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -92,7 +93,16 @@ func (v *view) leavesOut(p string) string {
 	if v.Tree.IsFile(p) && v.ignored(p) {
 		return ": a .sourceignore, or spec.ignore of the GitRepository, leaves it out"
 	}
-	return ""
+	return inSubmodule(v.Tree, p)
+}
+
+// inSubmodule returns what to say of a path that is a submodule, or lies in one, or "".
+func inSubmodule(t *tree.Tree, p string) string {
+	module := t.SubmoduleOf(p)
+	if module == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q is a Git submodule, and submodules are not fetched; follow its repository with a GitRepository of its own, or copy the files into this one", module)
 }
 
 // isEmpty reports whether everything below a directory is left out.

@@ -41,7 +41,7 @@ func BenchmarkPush(b *testing.B) {
 		must(repo.Commit("main", write("apps/03/app-060.yaml", fmt.Sprintf("pushed: %d\n", i))))(b)
 		b.StartTimer()
 		c := must(store.Follow(b.Context(), req))(b)
-		if _, _, err := store.Tree(b.Context(), req.Key, c.Hash); err != nil || !c.Fetched {
+		if _, err := store.Tree(b.Context(), req.Key, c.Hash); err != nil || !c.Fetched {
 			b.Fatalf("fetched %t, %v", c.Fetched, err)
 		}
 		req.Known = c.Revision
@@ -68,7 +68,7 @@ func BenchmarkTreeCold(b *testing.B) {
 	c := must(store.Follow(b.Context(), git.Request{Key: "bench", URL: server.URL(repo)}))(b)
 	for b.Loop() {
 		store := must(git.OpenStore(dir, git.Options{}))(b)
-		if _, _, err := store.Tree(b.Context(), "bench", c.Hash); err != nil {
+		if _, err := store.Tree(b.Context(), "bench", c.Hash); err != nil {
 			b.Fatal(err)
 		}
 	}

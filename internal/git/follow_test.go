@@ -26,11 +26,14 @@ func TestFollowBranch(t *testing.T) {
 	want := git.Commit{
 		Revision: "main@sha1:" + hash, Hash: hash,
 		Digest:  "sha1:" + strings.TrimSpace(gitOut(t, w.repo.Dir(), "rev-parse", hash+"^{tree}")),
-		Size:    23,
+		Size:    got.Size,
 		Fetched: true, Author: "Skerry", Subject: "first [31m line", Time: got.Time,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("commit (-want +got):\n%s", diff)
+	}
+	if got.Size < 100 || got.Size > 1000 {
+		t.Errorf("the store keeps %d bytes", got.Size)
 	}
 	if got.Time.Year() != 2023 || got.Time.Location() != time.UTC {
 		t.Errorf("time is %s", got.Time)
@@ -241,7 +244,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 					return
 				}
 				known = c.Revision
-				tr, _, err := w.store.Tree(t.Context(), repo.Name(), hash)
+				tr, err := w.store.Tree(t.Context(), repo.Name(), hash)
 				if err != nil {
 					t.Error(err)
 					return
@@ -266,12 +269,9 @@ func TestLinksAndSubmodules(t *testing.T) {
 	if diff := cmp.Diff([]string{"lib/a", "z"}, got.Submodules); diff != "" {
 		t.Errorf("submodules:\n%s", diff)
 	}
-	tr, submodules, err := w.store.Tree(t.Context(), "default/config", hash)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(got.Submodules, submodules); diff != "" {
-		t.Errorf("submodules of the tree:\n%s", diff)
+	tr := w.tree(hash)
+	if z, a := tr.SubmoduleOf("z"), tr.SubmoduleOf("./lib/a/deep/file"); z != "z" || a != "lib/a" {
+		t.Errorf("submodules are %q and %q", z, a)
 	}
 	if data, err := tr.ReadFile("link.yaml"); string(data) != "x: 1\n" {
 		t.Errorf("link reads %q, %v", data, err)
@@ -298,9 +298,42 @@ func TestTreeOfAnEarlierCommit(t *testing.T) {
 		}
 	}
 	for _, commit := range []string{strings.Repeat("0", 40), strings.Repeat("a", 40), "", "main"} {
-		_, _, err := w.store.Tree(t.Context(), "default/config", commit)
+		_, err := w.store.Tree(t.Context(), "default/config", commit)
 		w.isKind(git.ErrNotStored, err)
 	}
-	_, _, err := w.store.Tree(t.Context(), "default/unknown", first)
+	_, err := w.store.Tree(t.Context(), "default/unknown", first)
 	w.isKind(git.ErrNotStored, err)
+}
+
+// TestSubmodulesFollowTheCommits: what is known of a commit is carried on to the next by what that changes.
+func TestSubmodulesFollowTheCommits(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	one, two := strings.Repeat("1", 40), strings.Repeat("2", 40)
+	known := ""
+	for i, c := range []struct {
+		change gitserver.Change
+		want   []string
+	}{
+		{gitserver.Change{Write: map[string]string{"a/f": "1", "b/c/f": "1"}, Submodules: map[string]string{"a/sub": one, "b/c/sub": one}}, []string{"a/sub", "b/c/sub"}},
+		{write("a/f", "2"), []string{"a/sub", "b/c/sub"}},
+		{gitserver.Change{Submodules: map[string]string{"a/sub": two, "top": one}}, []string{"a/sub", "b/c/sub", "top"}},
+		{gitserver.Change{Delete: []string{"b"}}, []string{"a/sub", "top"}},
+		{gitserver.Change{Write: map[string]string{"a/sub": "a file now"}}, []string{"top"}},
+		{gitserver.Change{Delete: []string{"a"}, Submodules: map[string]string{"a": one}}, []string{"a", "top"}},
+		{gitserver.Change{Delete: []string{"a", "top"}, Write: map[string]string{"a/g": "1"}}, nil},
+	} {
+		w.commit("main", c.change)
+		got := w.branch("main", known)
+		if diff := cmp.Diff(c.want, got.Submodules); diff != "" {
+			t.Errorf("commit %d: submodules (-want +got):\n%s", i, diff)
+		}
+		known = got.Revision
+		if i%2 == 0 {
+			continue
+		}
+		w.reopen()
+		if diff := cmp.Diff(c.want, w.branch("main", known).Submodules); diff != "" {
+			t.Errorf("commit %d, after a restart: submodules (-want +got):\n%s", i, diff)
+		}
+	}
 }

@@ -96,7 +96,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		what := "the list of references exceeds the limit of " + size(g.limits.References)
 		res.Body = drained{&bounded{body, g.limits.References, what, &g.witness, &g.listing}, body}
 	default:
-		what := "the fetch exceeds the limit of " + size(g.limits.Pack)
+		what := "the fetch exceeds the limit of " + size(g.limits.Pack) + " (see --git-max-fetch-size)"
 		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.witness, nil}, body}
 	}
 	return res, nil

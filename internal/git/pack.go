@@ -21,6 +21,18 @@ type packs struct {
 	limits Limits
 }
 
+const (
+	// largeObject is the size in bytes above which an object counts as large.
+	largeObject = 16 << 20
+	// deltaShare is by what a limit on an object is divided for one that comes as a delta: to put that
+	// together, the parser holds it and what it derives from in memory, several times each.
+	deltaShare = 2
+)
+
+// large is held while a pack with large objects is indexed, since go-git's parser holds each of them in
+// memory: one such pack at a time, whatever the number of repositories.
+var large = make(chan struct{}, 1)
+
 // add receives a pack, checks that it keeps to the limits, indexes it and puts it beside the others.
 // A pack without objects adds nothing, and what fails leaves nothing behind.
 func (p packs) add(ctx context.Context, from io.Reader) (err error) {
@@ -39,9 +51,17 @@ func (p packs) add(ctx context.Context, from io.Reader) (err error) {
 	if _, err := io.Copy(toDisk{f}, from); err != nil {
 		return err
 	}
-	count, err := p.scan(ctx, f)
+	count, largest, err := p.scan(ctx, f)
 	if err != nil || count == 0 {
 		return err
+	}
+	if largest > largeObject {
+		select {
+		case large <- struct{}{}:
+			defer func() { <-large }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	index, err := p.index(ctx, f)
 	if err != nil {
@@ -83,33 +103,35 @@ func (p patient) Read(b []byte) (int, error) {
 }
 
 // scan reads the whole pack once, before anything reserves memory by what the pack says of itself: a
-// few bytes can announce an object of any size. It returns the number of objects.
-func (p packs) scan(ctx context.Context, f *os.File) (uint32, error) {
+// few bytes can announce an object of any size. It returns the number of objects and the size of the
+// largest.
+func (p packs) scan(ctx context.Context, f *os.File) (count uint32, largest int64, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, disk("read a pack", err)
+		return 0, 0, disk("read a pack", err)
 	}
 	s := packfile.NewScanner(patient{f, ctx})
-	_, count, err := s.Header()
+	_, count, err = s.Header()
 	if err != nil {
-		return 0, malformed(ctx)
+		return 0, 0, malformed(ctx)
 	}
 	if int64(count) > p.limits.Objects {
-		return 0, fail(ErrTooLarge, "the fetch has more than %d objects", p.limits.Objects)
+		return 0, 0, fail(ErrTooLarge, "the fetch has more than %d objects (see --git-max-files)", p.limits.Objects)
 	}
 	var inflated int64
 	for range count {
 		length, err := p.objectSize(s)
 		if err != nil {
-			return 0, errors.Join(ctx.Err(), err)
+			return 0, 0, errors.Join(ctx.Err(), err)
 		}
+		largest = max(largest, length)
 		if inflated += length; inflated > p.limits.Inflated {
-			return 0, fail(ErrTooLarge, "the objects of the fetch exceed the limit of %s", size(p.limits.Inflated))
+			return 0, 0, fail(ErrTooLarge, "the objects of the fetch exceed the limit of %s (see --git-max-fetch-size)", size(p.limits.Inflated))
 		}
 	}
 	if _, err := s.Checksum(); err != nil {
-		return 0, malformed(ctx)
+		return 0, 0, malformed(ctx)
 	}
-	return count, nil
+	return count, largest, nil
 }
 
 // objectSize is how many bytes the next object has when it is complete.
@@ -121,14 +143,15 @@ func (p packs) objectSize(s *packfile.Scanner) (int64, error) {
 	if t := header.Type; !t.IsDelta() && (t < plumbing.CommitObject || t > plumbing.TagObject) {
 		return 0, errMalformed
 	}
-	length := header.Length
-	if header.Type.IsDelta() && 0 <= length && length <= p.limits.Object {
+	length, limit := header.Length, p.limits.Object
+	if header.Type.IsDelta() && 0 <= length && length <= limit {
+		limit /= deltaShare
 		if length, err = deltaTarget(s); err != nil {
 			return 0, err
 		}
 	}
-	if length < 0 || length > p.limits.Object {
-		return 0, fail(ErrTooLarge, "the fetch has an object above the limit of %s", size(p.limits.Object))
+	if length < 0 || length > limit {
+		return 0, fail(ErrTooLarge, "the fetch has an object above the limit of %s (see --git-max-file-size)", size(limit))
 	}
 	return length, nil
 }

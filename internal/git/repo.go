@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
@@ -33,6 +35,8 @@ const (
 	history = 20
 	// deltaCache bounds the memory for bases of deltas while one repository is read, in bytes.
 	deltaCache = 8 << 20
+	// maxFile is the largest file that is read for a render, in bytes.
+	maxFile = 32 << 20
 	// followed is the reference under which the commit fetched last is kept.
 	followed = plumbing.ReferenceName("refs/heads/followed")
 )
@@ -46,16 +50,27 @@ type repo struct {
 	// turn is held by whoever fetches: it has room for one.
 	turn chan struct{}
 	// checked is the commit that is known to be there completely, or nil.
-	checked atomic.Pointer[Commit]
-	// loading is held by whoever reads a whole commit that is not in memory.
-	loading sync.Mutex
-	// reading is locked for reading while files are read, and for writing while some are removed.
-	reading sync.RWMutex
+	checked atomic.Pointer[head]
+	// damaged says that something that should be there was missing or broken when it was read.
+	damaged atomic.Bool
+	// forget drops what is kept of the repository in memory.
+	forget func()
+
+	// reading is held while objects are read, and while packs are removed.
+	reading sync.Mutex
+	sto     *filesystem.Storage // open for reading, or nil; guarded by reading
+	used    bool                // since the last closeIfIdle; guarded by reading
 }
 
-func newRepo(dir string, limits Limits) *repo {
+// head is a commit that is completely there.
+type head struct {
+	commit Commit
+	tree   plumbing.Hash
+}
+
+func newRepo(dir string, limits Limits, forget func()) *repo {
 	return &repo{
-		dir: dir, limits: limits, turn: make(chan struct{}, 1),
+		dir: dir, limits: limits, forget: forget, turn: make(chan struct{}, 1),
 		packs: packs{dir: filepath.Join(dir, "objects", "pack"), limits: limits},
 	}
 }
@@ -104,7 +119,10 @@ func (r *repo) prepare(url string) error {
 func (r *repo) remove() error {
 	r.reading.Lock()
 	defer r.reading.Unlock()
+	r.closeLocked()
 	r.checked.Store(nil)
+	r.damaged.Store(false)
+	r.forget()
 	return disk("remove a repository", os.RemoveAll(r.dir))
 }
 
@@ -156,13 +174,110 @@ type bufferedFile struct {
 
 func (f bufferedFile) Read(p []byte) (int, error) { return f.r.Read(p) }
 
-// read loads one commit.
-func (r *repo) read(ctx context.Context, hash plumbing.Hash, old *snapshot) (*snapshot, error) {
-	r.reading.RLock()
-	defer r.reading.RUnlock()
+// read returns what decode does. The object database stays open, for as long as it is used.
+func (r *repo) read(t plumbing.ObjectType, h plumbing.Hash) (any, error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	fresh := r.sto == nil
+	read, err := r.readLocked(t, h)
+	if errors.Is(err, errDamaged) && !fresh {
+		r.closeLocked() // a pack may have come since
+		return r.readLocked(t, h)
+	}
+	return read, err
+}
+
+func (r *repo) readLocked(t plumbing.ObjectType, h plumbing.Hash) (any, error) {
+	if r.sto == nil {
+		r.sto = r.open()
+	}
+	r.used = true
+	if t == plumbing.BlobObject {
+		if n, err := r.sto.EncodedObjectSize(h); err == nil && n > maxFile {
+			return nil, fail(ErrTooLarge, "a file that is to be rendered exceeds the limit of %s", size(maxFile))
+		}
+	}
+	return decode(r.sto, t, h)
+}
+
+// close closes the object database until it is read again.
+func (r *repo) close() {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.closeLocked()
+}
+
+func (r *repo) closeLocked() {
+	if r.sto != nil {
+		_ = r.sto.Close()
+	}
+	r.sto = nil
+}
+
+// closeIfIdle closes the object database if nothing was read since the last call.
+func (r *repo) closeIfIdle() {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	if !r.used {
+		r.closeLocked()
+	}
+	r.used = false
+}
+
+// treeOf returns the tree of a commit.
+func (r *repo) treeOf(commit plumbing.Hash) (plumbing.Hash, error) {
+	if c := r.checked.Load(); c != nil && c.commit.Hash == commit.String() {
+		return c.tree, nil
+	}
+	r.reading.Lock()
+	defer r.reading.Unlock()
 	sto := r.open()
 	defer sto.Close()
-	return load(ctx, sto, r.limits, hash, old)
+	c, err := object.GetCommit(sto, commit)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return c.TreeHash, nil
+}
+
+// verify proves that a commit is completely in the database, by what it changes against the one that was
+// verified last, and describes it.
+func (r *repo) verify(ctx context.Context, sto *filesystem.Storage, hash plumbing.Hash) (*head, error) {
+	encoded, err := sto.EncodedObject(plumbing.AnyObject, hash)
+	if err != nil {
+		return nil, fmt.Errorf("%w: cannot read object %s", errDamaged, hash)
+	}
+	if encoded.Type() != plumbing.CommitObject {
+		return nil, fail(ErrReferenceNotFound, "%s is a %s, not a commit", hash, encoded.Type())
+	}
+	commit, err := object.DecodeCommit(sto, encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%w: cannot decode commit %s", errDamaged, hash)
+	}
+	v := &verifier{ctx: ctx, sto: sto, limits: r.limits, submodules: map[string]bool{}, done: map[plumbing.Hash]bool{}}
+	before := plumbing.ZeroHash
+	if last := r.checked.Load(); last != nil {
+		before = last.tree
+		for _, name := range last.commit.Submodules {
+			v.submodules[name] = true
+		}
+	}
+	if err := v.folder("", commit.TreeHash, before, 0); err != nil {
+		return nil, err
+	}
+	packs, err := r.packs.list()
+	if err != nil {
+		return nil, err
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(commit.Message), "\n")
+	h := &head{tree: commit.TreeHash, commit: Commit{
+		Hash: hash.String(), Digest: digestOf(commit.TreeHash), Author: oneLine(commit.Author.Name),
+		Subject: oneLine(first), Time: commit.Committer.When.UTC(), Submodules: slices.Sorted(maps.Keys(v.submodules)),
+	}}
+	for _, p := range packs {
+		h.commit.Size += p.size
+	}
+	return h, nil
 }
 
 // fetch brings what the target has and the store has not. Where the target is an old commit that no
@@ -329,6 +444,7 @@ func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.H
 	}
 	r.reading.Lock()
 	defer r.reading.Unlock()
+	r.closeLocked()
 	return r.packs.remove(gone)
 }
 

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -32,41 +33,41 @@ type Options struct {
 	Limits Limits
 	// Proxy chooses the proxy for http and https, as http.ProxyFromEnvironment does; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Damaged is called with the key of a repository of which something could not be read: the next
+	// Follow fetches it anew. It must not block. nil for none.
+	Damaged func(key string)
 }
 
-// Limits bound what a repository may cost. A field of zero means its default.
+// Limits bound what a repository may cost. A field of zero means its default. None of them is about the
+// files that are rendered: those are read one by one, and what is not read costs nothing but its place on
+// the disk.
 type Limits struct {
 	// References is the size of the server's list of references in bytes; 32 MiB.
 	References int64
-	// Pack is the size of one fetch on the wire in bytes; 256 MiB.
+	// Pack is the size of one fetch on the wire in bytes; 2 GiB.
 	Pack int64
-	// Objects is how many objects one fetch may bring; 500,000.
+	// Objects is how many objects one fetch may bring; 500,000, for which go-git's parser takes about 150 MiB.
 	Objects int64
-	// Inflated is the size of all objects of one fetch together in bytes; 4 GiB.
+	// Inflated is the size of all objects of one fetch together in bytes; 16 times Pack.
 	Inflated int64
-	// Object is the size of one object in bytes; 64 MiB.
+	// Object is the size of one object in bytes, and half of it that of one which comes as a delta; 128 MiB,
+	// above what GitHub takes.
 	Object int64
-	// Tree is the size of all files of one commit together in bytes; 64 MiB.
-	Tree int64
-	// Files is how many files and folders one commit may have; 50,000.
+	// Files is how many files and folders of a commit may differ from the one before; 500,000.
 	Files int
-	// Cache is how many bytes of files are kept in memory so that the next commit need not read
-	// them again, for all repositories together; 64 MiB.
+	// Cache is how many bytes of files and folders are kept in memory so that the next commit need not
+	// read them again, for all repositories together; 64 MiB.
 	Cache int64
 }
 
 func (l Limits) withDefaults() Limits {
-	for field, value := range map[*int64]int64{
-		&l.References: 32 << 20, &l.Pack: 256 << 20, &l.Objects: 500_000, &l.Inflated: 4 << 30,
-		&l.Object: 64 << 20, &l.Tree: 64 << 20, &l.Cache: 64 << 20,
-	} {
-		if *field == 0 {
-			*field = value
-		}
-	}
-	if l.Files == 0 {
-		l.Files = 50_000
-	}
+	l.References = cmp.Or(l.References, 32<<20)
+	l.Pack = cmp.Or(l.Pack, 2<<30)
+	l.Objects = cmp.Or(l.Objects, 500_000)
+	l.Inflated = cmp.Or(l.Inflated, 16*l.Pack)
+	l.Object = cmp.Or(l.Object, 128<<20)
+	l.Files = cmp.Or(l.Files, 500_000)
+	l.Cache = cmp.Or(l.Cache, 64<<20)
 	return l
 }
 

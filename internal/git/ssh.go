@@ -144,7 +144,7 @@ func (s *sshSession) refusal(err error) error {
 func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
 	s.asked = true
 	s.stdout.listing = nil
-	s.stdout.left, s.stdout.what = s.limits.Pack, "the fetch exceeds the limit of "+size(s.limits.Pack)
+	s.stdout.left, s.stdout.what = s.limits.Pack, "the fetch exceeds the limit of "+size(s.limits.Pack)+" (see --git-max-fetch-size)"
 	if err := req.UploadRequest.Encode(s.stdin); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,10 +35,14 @@ type Store struct {
 	options Options
 
 	mu      sync.Mutex
-	repos   map[string]*repo
+	repos   map[string]*repo // guarded by mu
 	flights flights
-	recent  snapshots
+	objects *objects
+	open    []*repo // whose packs are open for reading, the one used last in front; guarded by mu
 }
+
+// maxOpen bounds the repositories whose pack indexes are in memory for reading.
+const maxOpen = 4
 
 // Request says what to follow and how.
 type Request struct {
@@ -63,7 +68,7 @@ type Commit struct {
 	Hash string
 	// Digest names the content, "sha1:<git tree>": two commits with the same files have the same.
 	Digest string
-	// Size is the sum of the sizes of all files in bytes.
+	// Size is how many bytes the store keeps of the repository, compressed.
 	Size int64
 	// Fetched says that the commit had to be brought from the server.
 	Fetched bool
@@ -83,7 +88,7 @@ type Commit struct {
 // left in it.
 func OpenStore(dir string, options Options) (*Store, error) {
 	options.Limits = options.Limits.withDefaults()
-	s := &Store{dir: dir, options: options, repos: map[string]*repo{}, recent: snapshots{budget: options.Limits.Cache}}
+	s := &Store{dir: dir, options: options, repos: map[string]*repo{}, objects: newObjects(options.Limits.Cache)}
 	if err := os.RemoveAll(s.scratch()); err != nil {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
 	}
@@ -121,7 +126,7 @@ func (s *Store) repo(key string) *repo {
 	defer s.mu.Unlock()
 	r, ok := s.repos[key]
 	if !ok {
-		r = newRepo(s.folder(key), s.options.Limits)
+		r = newRepo(s.folder(key), s.options.Limits, func() { s.objects.forget(key) })
 		s.repos[key] = r
 	}
 	return r
@@ -169,7 +174,8 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 		return Commit{}, err
 	}
 	defer r.give()
-	conversation, err := s.open(ctx, e, req.Auth)
+	r.closeIfIdle()
+	conversation, err := s.converse(ctx, e, req.Auth)
 	if err != nil {
 		return Commit{}, err
 	}
@@ -186,6 +192,11 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 		return Commit{}, err
 	}
 	// Only now: a URL with a typo must not cost what an earlier one brought.
+	if r.damaged.Load() {
+		if err := r.remove(); err != nil {
+			return Commit{}, err
+		}
+	}
 	if err := r.prepare(e.String()); err != nil {
 		return Commit{}, err
 	}
@@ -196,7 +207,8 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	return commit, nil
 }
 
-func (s *Store) open(ctx context.Context, e endpoint, auth Auth) (session, error) {
+// converse begins a conversation with the server.
+func (s *Store) converse(ctx context.Context, e endpoint, auth Auth) (session, error) {
 	if e.scheme == "ssh" {
 		if err := os.MkdirAll(s.scratch(), 0o700); err != nil { // the folder may have gone since the start
 			return nil, disk("make a folder", err)
@@ -210,8 +222,8 @@ func (s *Store) open(ctx context.Context, e endpoint, auth Auth) (session, error
 func (s *Store) bring(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
 	name, known := parseRevision(req.Known)
 	moved := name != "" && name == t.name && known != t.hash
-	if c := r.checked.Load(); c != nil && c.Hash == t.hash.String() && !moved {
-		return c.at(t), nil
+	if c := r.checked.Load(); c != nil && c.commit.Hash == t.hash.String() && !moved {
+		return c.commit.at(t), nil
 	}
 	sto := r.open()
 	defer func() { _ = sto.Close() }()
@@ -228,20 +240,19 @@ func (s *Store) bring(ctx context.Context, req Request, r *repo, from session, r
 			return Commit{}, fail(ErrReferenceNotFound, "commit %s is not in the history of %s", t.hash, cmp.Or(t.name, "any branch or tag"))
 		}
 	}
-	snap, err := load(ctx, sto, r.limits, t.hash, s.recent.get(req.Key))
+	h, err := r.verify(ctx, sto, t.hash)
 	if err != nil {
 		return Commit{}, err
 	}
-	s.recent.put(req.Key, snap)
-	checked := snap.commit()
-	r.checked.Store(&checked)
-	commit := checked.at(t)
+	r.checked.Store(h)
+	commit := h.commit.at(t)
 	commit.Fetched = fetched
 	commit.ForcePushed = moved && rewritten(sto, t.hash, known)
 	if fetched {
-		return commit, r.tidy(ctx, sto, t.hash, gone)
+		err = r.tidy(ctx, sto, t.hash, gone)
+		r.close() // what is open has not what came
 	}
-	return commit, nil
+	return commit, err
 }
 
 // at is the commit as what a reference points to.
@@ -260,38 +271,65 @@ func (s *Store) discard(ctx context.Context, key string) error {
 	return r.remove()
 }
 
-// Tree returns the files of a commit that was followed under key, from memory if it was the last
-// one, and the paths of its submodules, which it leaves out. ErrNotStored means that the commit is
-// not, or not completely, in the store: Follow brings it.
-func (s *Store) Tree(ctx context.Context, key, commit string) (*tree.Tree, []string, error) {
-	recent := s.recent.get(key)
-	if !recent.is(commit) {
-		r := s.repo(key)
-		// One at a time: after a restart, all who need the tree come at once.
-		r.loading.Lock()
-		defer r.loading.Unlock()
-		recent = s.recent.get(key)
-		if !recent.is(commit) {
-			snap, err := s.read(ctx, r, commit, recent)
-			if err != nil {
-				return nil, nil, err
-			}
-			if recent == nil {
-				s.recent.put(key, snap)
-			}
-			recent = snap
-		}
+// Tree returns the files of a commit that was followed under key, each of which is read when it is asked
+// for. ErrNotStored, here and from the tree, means that the commit is not, or not completely, in the
+// store: Follow brings it. Another error of the tree is ErrFetchFailed or ErrTooLarge, for what no
+// checkout would make.
+func (s *Store) Tree(ctx context.Context, key, commit string) (*tree.Tree, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	return recent.tree, recent.submodules, nil
-}
-
-func (s *Store) read(ctx context.Context, r *repo, commit string, old *snapshot) (*snapshot, error) {
-	snap, err := r.read(ctx, plumbing.NewHash(commit), old)
-	if errors.Is(err, errDamaged) {
+	r := s.repo(key)
+	root, err := r.treeOf(plumbing.NewHash(commit))
+	if err != nil {
 		r.checked.Store(nil) // so that the next Follow looks for itself
 		return nil, fail(ErrNotStored, "%s", commit)
 	}
-	return snap, err
+	return tree.Open(digestOf(root), idOf(root), source{func(t plumbing.ObjectType, h plumbing.Hash) (any, error) {
+		return s.object(r, key, t, h)
+	}}), nil
+}
+
+// object returns a *folder or the []byte of a file, from memory if it was read before.
+func (s *Store) object(r *repo, key string, t plumbing.ObjectType, h plumbing.Hash) (any, error) {
+	name := objectKey{key, h}
+	if known, ok := s.objects.get(name); ok {
+		// A tree that names a folder as a file, or the other way round, is of a hostile server.
+		if _, isFolder := known.(*folder); isFolder == (t == plumbing.TreeObject) {
+			return known, nil
+		}
+	}
+	read, err := r.read(t, h)
+	s.opened(r)
+	if errors.Is(err, errDamaged) {
+		r.damaged.Store(true) // so that the next Follow fetches anew
+		r.checked.Store(nil)
+		if s.options.Damaged != nil {
+			s.options.Damaged(key)
+		}
+		return nil, fail(ErrNotStored, "a part of it is damaged or missing, and is fetched anew")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.objects.put(name, read)
+	return read, nil
+}
+
+// opened counts a repository among those whose packs are open, and closes the one unused for longest if
+// there are too many.
+func (s *Store) opened(r *repo) {
+	s.mu.Lock()
+	s.open = slices.Insert(slices.DeleteFunc(s.open, func(o *repo) bool { return o == r }), 0, r)
+	var closing []*repo
+	if len(s.open) > maxOpen {
+		closing = slices.Clone(s.open[maxOpen:])
+		s.open = s.open[:maxOpen]
+	}
+	s.mu.Unlock()
+	for _, o := range closing {
+		o.close()
+	}
 }
 
 // Forget removes what the store has under key.
@@ -300,7 +338,6 @@ func (s *Store) Forget(key string) error {
 	s.mu.Lock()
 	delete(s.repos, key)
 	s.mu.Unlock()
-	s.recent.put(key, nil)
 	return r.remove()
 }
 

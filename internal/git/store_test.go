@@ -1,7 +1,9 @@
 package git_test
 
 import (
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +76,12 @@ func TestDamagedStoreRecovers(t *testing.T) {
 						w.commit("main", write("c", files[i]))
 					}
 					got := w.branch("main", known)
+					if unreadable(w, got.Hash) {
+						// A broken file is found when it is read, and brought by the next look.
+						if again := w.branch("main", known); !again.Fetched {
+							t.Errorf("%s %s: not fetched anew", filepath.Base(files[i]), name)
+						}
+					}
 					if diff := cmp.Diff(w.files(got.Hash), treeFiles(t, w.tree(got.Hash))); diff != "" {
 						t.Errorf("%s %s: files (-server +tree):\n%s", filepath.Base(files[i]), name, diff)
 					}
@@ -85,6 +93,26 @@ func TestDamagedStoreRecovers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// unreadable says that the store cannot give all files of a commit, and knows that.
+func unreadable(w *world, commit string) bool {
+	w.Helper()
+	tr := w.tree(commit)
+	for _, name := range tr.Files() {
+		if one := tr.Again(); name != "pics/film" {
+			_, _ = one.ReadFile(name)
+			if one.Err() != nil {
+				w.isKind(git.ErrNotStored, one.Err())
+				return true
+			}
+		}
+	}
+	if tr.Err() == nil {
+		return false
+	}
+	w.isKind(git.ErrNotStored, tr.Err())
+	return true
 }
 
 // flip changes one bit in the middle of a file.
@@ -127,7 +155,7 @@ func TestStoreDamagedUnderARunningProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _, err := w.store.Tree(t.Context(), "default/config", first)
+	_, err := w.store.Tree(t.Context(), "default/config", first)
 	w.isKind(git.ErrNotStored, err)
 	if got := w.branch("main", ""); got.Hash != second || !got.Fetched {
 		t.Errorf("got %s, fetched %t", got.Hash, got.Fetched)
@@ -187,7 +215,7 @@ func TestForgetAndRetain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]bool{"a/kept": true, "a/forgotten": false, "a/stale": false} {
-		if _, _, err := w.store.Tree(t.Context(), key, hash); (err == nil) != want {
+		if _, err := w.store.Tree(t.Context(), key, hash); (err == nil) != want {
 			t.Errorf("%s: there %t, want %t (%v)", key, err == nil, want, err)
 		}
 	}
@@ -232,4 +260,56 @@ func TestNobodyElseReadsTheStore(t *testing.T) {
 	w.reopen()
 	check("after a restart")
 	w.branch("main", known)
+}
+
+// TestWhatIsNotReadIsNotCounted has pictures of 70 MiB, and a file larger than any that is rendered,
+// beside one manifest.
+func TestWhatIsNotReadIsNotCounted(t *testing.T) {
+	var told []string
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{
+		Limits: git.Limits{Cache: 1 << 20}, Damaged: func(key string) { told = append(told, key) },
+	})
+	c := write("app/a.yaml", "a: 1\n")
+	for i := range 35 {
+		noise := make([]byte, 2<<20)
+		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(noise)
+		c.Write[fmt.Sprintf("pics/%d.png", i)] = string(noise)
+	}
+	c.Write["pics/film"] = strings.Repeat("0123456789abcdef", 40<<16) // 40 MiB
+	w.commit("main", c)
+	known := w.branch("main", "").Revision
+
+	// Every file but the manifest is broken, and nothing shows it.
+	packs := must(filepath.Glob(filepath.Join(w.dir, "*", "objects", "pack", "*.pack")))(t)
+	if len(packs) != 1 {
+		t.Fatalf("%d packs", len(packs))
+	}
+	if err := flip(packs[0]); err != nil {
+		t.Fatal(err)
+	}
+	hash := w.commit("main", write("app/a.yaml", "a: 2\n"))
+	got := w.branch("main", known)
+	tr := w.tree(hash)
+	if data, err := tr.ReadFile("app/a.yaml"); string(data) != "a: 2\n" || tr.Err() != nil {
+		t.Errorf("manifest is %q, %v, %v", data, err, tr.Err())
+	}
+	_, err := tr.ReadFile("pics/film")
+	if film := w.isKind(git.ErrTooLarge, err); !strings.Contains(film, "32 MiB") {
+		t.Errorf("message is %q", film)
+	}
+	if len(told) != 0 {
+		t.Errorf("damage is told of: %v", told)
+	}
+
+	// Once a broken file is read, the next look brings it.
+	if !unreadable(w, hash) || len(told) == 0 || told[0] != "default/config" {
+		t.Fatalf("told of %v", told)
+	}
+	if again := w.branch("main", got.Revision); !again.Fetched {
+		t.Error("not fetched anew")
+	}
+	tr = w.tree(hash)
+	if data, err := tr.ReadFile("pics/17.png"); string(data) != c.Write["pics/17.png"] {
+		t.Errorf("a picture has %d bytes after the repair, %v", len(data), err)
+	}
 }

@@ -81,7 +81,7 @@ func (w *world) branch(name, known string) git.Commit {
 
 func (w *world) tree(commit string) *tree.Tree {
 	w.Helper()
-	t, _, err := w.store.Tree(w.Context(), "default/config", commit)
+	t, err := w.store.Tree(w.Context(), "default/config", commit)
 	if err != nil {
 		w.Fatal(err)
 	}

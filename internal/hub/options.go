@@ -11,10 +11,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/shard"
 )
 
@@ -43,6 +45,11 @@ type Options struct {
 	Shard string
 	// Concurrency bounds the reconciles of one kind at a time.
 	Concurrency int
+	// GitMaxFetchSize and GitMaxFileSize bound one fetch on the wire, and one file in it, in bytes. What a
+	// repository has beyond what is rendered counts for neither memory nor time, but it has to be fetched.
+	GitMaxFetchSize, GitMaxFileSize resource.Quantity
+	// GitMaxFiles bounds the files and folders that a commit may have, and the objects of one fetch.
+	GitMaxFiles int
 	// Version is that of the program, as the hub calls itself.
 	Version string
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
@@ -66,6 +73,9 @@ func Defaults() Options {
 		LeaseDuration:   45 * time.Second,
 		Shard:           shard.Whole.String(),
 		Concurrency:     8,
+		GitMaxFetchSize: resource.MustParse("2Gi"),
+		GitMaxFileSize:  resource.MustParse("128Mi"),
+		GitMaxFiles:     500_000,
 		Patience:        time.Minute,
 		LogLevel:        "info",
 	}
@@ -82,6 +92,9 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
 	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
+	f.Var((*quantity)(&o.GitMaxFetchSize), "git-max-fetch-size", "bytes that one fetch of a repository may take on the wire")
+	f.Var((*quantity)(&o.GitMaxFileSize), "git-max-file-size", "bytes that one file of a repository may have, rendered or not; the hub needs memory for four times that")
+	f.IntVar(&o.GitMaxFiles, "git-max-files", o.GitMaxFiles, "files and folders that a commit of a repository may have, rendered or not")
 	f.StringVar(&o.HubID, "hub-id", o.HubID, "identity of the hub on its clusters (default: uid of the namespace kube-system)")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	f.StringVar(&o.PprofAddress, "pprof-bind-address", o.PprofAddress, "address of /debug/pprof")
@@ -109,7 +122,32 @@ func (o *Options) check() error {
 		return errors.New("--storage-path must not be empty")
 	case o.Concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
+	case o.GitMaxFetchSize.Sign() < 0, o.GitMaxFileSize.Sign() < 0, o.GitMaxFiles < 0:
+		return errors.New("--git-max-fetch-size, --git-max-file-size and --git-max-files must not be negative")
 	}
+	return nil
+}
+
+// gitLimits bound what a repository may cost; what is zero has the default of the store.
+func (o *Options) gitLimits() git.Limits {
+	return git.Limits{
+		Cache: gitCache, Pack: o.GitMaxFetchSize.Value(), Object: o.GitMaxFileSize.Value(),
+		Files: o.GitMaxFiles, Objects: int64(o.GitMaxFiles),
+	}
+}
+
+// quantity is a flag in the form of Kubernetes' quantities: 512Mi.
+type quantity resource.Quantity
+
+func (q *quantity) String() string { return (*resource.Quantity)(q).String() }
+func (q *quantity) Type() string   { return "quantity" }
+
+func (q *quantity) Set(text string) error {
+	parsed, err := resource.ParseQuantity(text)
+	if err != nil {
+		return fmt.Errorf("%q is no quantity like 512Mi", text)
+	}
+	*q = quantity(parsed)
 	return nil
 }
 

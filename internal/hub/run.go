@@ -75,6 +75,7 @@ type parts struct {
 	outage  *outage
 	fence   *fence // nil without leader election
 
+	sources     *gitrepository.Reconciler
 	clusters    *cluster.Reconciler
 	assignments *assignment.Reconciler
 	holder      *holder.Holder
@@ -146,7 +147,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if p.hubID = o.HubID; p.hubID == "" {
 		p.hubID = uid
 	}
-	if err := p.openStorage(o.StoragePath); err != nil {
+	if err := p.openStorage(o); err != nil {
 		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
 	}
 	if err := p.isolateRenders(ctx, o); err != nil {
@@ -171,10 +172,15 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 }
 
 // openStorage opens the stores. Only the first shard writes there.
-func (p *parts) openStorage(dir string) (err error) {
+func (p *parts) openStorage(o Options) (err error) {
+	dir := o.StoragePath
 	decides := p.share.K == 1
 	if decides {
-		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{Limits: git.Limits{Cache: gitCache}, Proxy: http.ProxyFromEnvironment})
+		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{
+			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment,
+			// Set before anything is read: the controllers start after it.
+			Damaged: func(key string) { p.sources.Look(key) },
+		})
 		if err != nil {
 			return err
 		}
@@ -223,7 +229,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	if !share.First() {
 		return work
 	}
-	sources := gitrepository.New(gitrepository.Options{
+	p.sources = gitrepository.New(gitrepository.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Now: time.Now,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
@@ -232,15 +238,14 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	})
 	return errors.Join(
 		work,
-		sources.SetUp(ctx, p.mgr),
+		p.sources.SetUp(ctx, p.mgr),
 		kustomizations.SetUp(ctx, p.mgr, waiting*o.Concurrency),
 	)
 }
 
 // tree reads a commit that was fetched for a source.
 func (p *parts) tree(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error) {
-	t, _, err := p.git.Tree(ctx, gitrepository.Key(source), commit)
-	return t, err
+	return p.git.Tree(ctx, gitrepository.Key(source), commit)
 }
 
 func (p *parts) addRunnables(o Options) error {

@@ -1,7 +1,7 @@
-// Package tree holds one commit's files in memory: immutable, read-only, by digest.
+// Package tree shows one commit's files: immutable, read-only, by digest, read as they are needed.
 //
 // It promises that the same digest means the same bytes, that no path leaves the root and that no
-// symbolic link is ever followed out of it. It does no I/O: an adapter fills it, the core reads it.
+// symbolic link is ever followed out of it. It does no I/O: an adapter supplies a Source, the core reads.
 package tree
 
 import (
@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // maxLinks bounds how many symbolic links one lookup follows, as ELOOP does in a kernel.
@@ -22,148 +23,224 @@ var ErrOutside = errors.New("path leaves the repository")
 // ErrLinkLoop says that a path passes more symbolic links than a lookup follows.
 var ErrLinkLoop = errors.New("too many symbolic links")
 
-// File is one entry of a Tree.
-type File struct {
-	// Data is the content of a regular file, or the target of a symbolic link.
-	Data []byte
-	// Link says that the entry is a symbolic link.
-	Link bool
+// Kind is what an Entry is. The zero value is no kind: there is no such entry.
+type Kind int
+
+// Kinds of entries. A Submodule is the root of another repository, of which nothing is known.
+const (
+	Regular Kind = iota + 1
+	Directory
+	Link
+	Submodule
+)
+
+// Entry is one name in a directory.
+type Entry struct {
+	Name string
+	Kind Kind
+	// ID names the content within its Source.
+	ID string
 }
 
-// Tree is an immutable set of files by slash-separated path relative to its root ("apps/web.yaml").
-// Directories exist where a file lies below them. A Tree is safe for concurrent use.
+// Source reads what a Tree shows. It is safe for concurrent use. Its errors say that something could not
+// be read, never that something is not there: a directory that is named is there.
+type Source interface {
+	// Lookup returns the entry of that name in the directory with that ID; the zero Entry if there is none.
+	Lookup(dir, name string) (Entry, error)
+	// List returns the entries of the directory with that ID, sorted by name.
+	List(dir string) ([]Entry, error)
+	// Read returns the content of a regular file, or the target of a symbolic link. The caller must not
+	// change it.
+	Read(file string) ([]byte, error)
+}
+
+// Tree is an immutable set of files by slash-separated path relative to its root ("apps/web.yaml"). It
+// is safe for concurrent use.
 type Tree struct {
-	digest string
-	files  map[string]File
-	dirs   map[string][]string
-	size   int64
+	digest, root string
+	source       Source
+
+	mu     sync.Mutex
+	failed error // guarded by mu
 }
 
-// New returns the tree of the files, which it keeps and which must not be changed afterwards. The
-// digest names the content ("sha1:<git tree>"). An unclean, absolute or escaping path is an error.
-func New(digest string, files map[string]File) (*Tree, error) {
-	t := &Tree{digest: digest, files: files, dirs: map[string][]string{".": nil}}
-	for name, f := range files {
-		if !fs.ValidPath(name) || name == "." {
-			return nil, fmt.Errorf("cannot hold %q: %w", name, ErrOutside)
-		}
-		t.size += int64(len(f.Data))
-		t.addParents(name)
-	}
-	for dir := range t.dirs {
-		slices.Sort(t.dirs[dir])
-	}
-	return t, nil
+// Open returns the tree below the directory with the ID root. The digest names the content
+// ("sha1:<git tree>").
+func Open(digest, root string, source Source) *Tree {
+	return &Tree{digest: digest, root: root, source: source}
 }
 
-func (t *Tree) addParents(name string) {
-	for {
-		dir := path.Dir(name)
-		_, known := t.dirs[dir]
-		t.dirs[dir] = append(t.dirs[dir], path.Base(name))
-		if known || dir == "." {
-			return
-		}
-		name = dir
+// Again returns the same tree without the failures of this one.
+func (t *Tree) Again() *Tree { return Open(t.digest, t.root, t.source) }
+
+// Err returns the first error of the source. Whoever concludes anything from a file or a directory that
+// is not there must look at it: what could not be read looks the same.
+func (t *Tree) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
+}
+
+// fail remembers an error of the source.
+func (t *Tree) fail(err error) error {
+	if err == nil {
+		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		t.failed = err
+	}
+	return err
 }
 
 // Digest names the content of the whole tree.
 func (t *Tree) Digest() string { return t.digest }
 
-// Size is the sum of the sizes of all files, in bytes.
-func (t *Tree) Size() int64 { return t.size }
-
-// Files returns the paths of all entries, links included, sorted.
+// Files returns the paths of all files and links, sorted. It reads every directory.
 func (t *Tree) Files() []string {
-	names := make([]string, 0, len(t.files))
-	for name := range t.files {
-		names = append(names, name)
+	var names []string
+	var walk func(dir, id string)
+	walk = func(dir, id string) {
+		entries, err := t.source.List(id)
+		if t.fail(err) != nil {
+			return
+		}
+		for _, e := range entries {
+			switch name := path.Join(dir, e.Name); e.Kind {
+			case Directory:
+				walk(name, e.ID)
+			case Regular, Link:
+				names = append(names, name)
+			case Submodule:
+			}
+		}
 	}
+	walk(".", t.root)
 	slices.Sort(names)
 	return names
 }
 
 // ReadFile returns the content of the regular file at name after following symbolic links inside
 // the tree. The caller must not change the bytes. It returns an error that wraps fs.ErrNotExist,
-// ErrOutside or ErrLinkLoop.
+// ErrOutside or ErrLinkLoop, or that of the Source.
 func (t *Tree) ReadFile(name string) ([]byte, error) {
-	resolved, err := t.Resolve(name)
+	at, err := t.walk(name)
 	if err != nil {
 		return nil, err
 	}
-	f, ok := t.files[resolved]
-	if !ok {
+	if at.entry.Kind != Regular {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
-	return f.Data, nil
+	data, err := t.source.Read(at.entry.ID)
+	return data, t.fail(err)
 }
 
 // IsDir says whether name is a directory after following symbolic links inside the tree.
 func (t *Tree) IsDir(name string) bool {
-	resolved, err := t.Resolve(name)
-	if err != nil {
-		return false
-	}
-	_, ok := t.dirs[resolved]
-	return ok
+	at, err := t.walk(name)
+	return err == nil && at.entry.Kind == Directory
 }
 
 // IsFile says whether name is a regular file after following symbolic links inside the tree.
 func (t *Tree) IsFile(name string) bool {
-	resolved, err := t.Resolve(name)
-	if err != nil {
-		return false
-	}
-	_, ok := t.files[resolved]
-	return ok
+	at, err := t.walk(name)
+	return err == nil && at.entry.Kind == Regular
 }
 
-// ReadDir returns the sorted base names of the entries of a directory.
+// SubmoduleOf returns the path of the submodule that name is, or lies in, after following symbolic links
+// inside the tree; "" if it is in none.
+func (t *Tree) SubmoduleOf(name string) string {
+	at, err := t.walk(name)
+	if err != nil {
+		return ""
+	}
+	return at.submodule
+}
+
+// ReadDir returns the sorted base names of the entries of a directory, without submodules.
 func (t *Tree) ReadDir(name string) ([]string, error) {
-	resolved, err := t.Resolve(name)
+	at, err := t.walk(name)
 	if err != nil {
 		return nil, err
 	}
-	names, ok := t.dirs[resolved]
-	if !ok {
+	if at.entry.Kind != Directory {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
 	}
-	return slices.Clone(names), nil
+	entries, err := t.source.List(at.entry.ID)
+	if t.fail(err) != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if e.Kind != Submodule {
+			names = append(names, e.Name)
+		}
+	}
+	return names, nil
 }
 
 // Resolve cleans name ("./apps/", "/apps" and "apps" are one path, as a kustomize root reads them)
 // and follows every symbolic link on it, within the root. It does not say whether the path exists.
 func (t *Tree) Resolve(name string) (string, error) {
+	at, err := t.walk(name)
+	return at.path, err
+}
+
+// place is where a lookup ends.
+type place struct {
+	path      string
+	entry     Entry // of no kind if there is nothing
+	submodule string
+}
+
+// walk looks a path up.
+func (t *Tree) walk(name string) (place, error) {
 	rest := strings.Split(strings.TrimLeft(name, "/"), "/")
-	at, links := ".", 0
+	// The directories from the root to where the lookup is, which ".." goes back to.
+	stack := []place{{path: ".", entry: Entry{Kind: Directory, ID: t.root}}}
+	links := 0
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
+		at := stack[len(stack)-1]
 		switch part {
 		case "", ".":
 			continue
 		case "..":
-			if at == "." {
-				return "", fmt.Errorf("cannot resolve %q: %w", name, ErrOutside)
+			if len(stack) == 1 {
+				return place{}, fmt.Errorf("cannot resolve %q: %w", name, ErrOutside)
 			}
-			at = path.Dir(at)
+			stack = stack[:len(stack)-1]
 			continue
 		}
-		next := path.Join(at, part)
-		f, ok := t.files[next]
-		if !ok || !f.Link {
-			at = next
+		next := place{path: path.Join(at.path, part), submodule: at.submodule}
+		if at.entry.Kind == Directory {
+			var err error
+			if next.entry, err = t.source.Lookup(at.entry.ID, part); err != nil {
+				return place{}, t.fail(err)
+			}
+		}
+		switch next.entry.Kind {
+		case Submodule:
+			next.submodule = next.path
+		case Link:
+			if links++; links > maxLinks {
+				return place{}, fmt.Errorf("cannot resolve %q: %w", name, ErrLinkLoop)
+			}
+			data, err := t.source.Read(next.entry.ID)
+			if err != nil {
+				return place{}, t.fail(err)
+			}
+			target := string(data)
+			if strings.HasPrefix(target, "/") {
+				return place{}, fmt.Errorf("cannot resolve %q: link %q: %w", name, next.path, ErrOutside)
+			}
+			rest = append(strings.Split(target, "/"), rest...)
 			continue
+		case Regular, Directory:
 		}
-		if links++; links > maxLinks {
-			return "", fmt.Errorf("cannot resolve %q: %w", name, ErrLinkLoop)
-		}
-		target := string(f.Data)
-		if strings.HasPrefix(target, "/") {
-			return "", fmt.Errorf("cannot resolve %q: link %q: %w", name, next, ErrOutside)
-		}
-		rest = append(strings.Split(target, "/"), rest...)
+		stack = append(stack, next)
 	}
-	return at, nil
+	return stack[len(stack)-1], nil
 }

@@ -63,3 +63,64 @@ func TestNewRefusesEscapingPaths(t *testing.T) {
 		}
 	}
 }
+
+// broken is a source in which "bad" cannot be read, and "module" is a submodule.
+type broken struct{ Source }
+
+var errBroken = errors.New("cannot be read")
+
+func (b broken) Lookup(dir, name string) (Entry, error) {
+	if name == "bad" {
+		return Entry{}, errBroken
+	}
+	if name == "module" {
+		return Entry{Name: name, Kind: Submodule, ID: name}, nil
+	}
+	return b.Source.Lookup(dir, name)
+}
+
+// TestFailedReadIsNotAnAbsence: all that a caller concludes from "not there" is void then.
+func TestFailedReadIsNotAnAbsence(t *testing.T) {
+	files, err := New("d", map[string]File{"a": {Data: []byte("a")}, "link": {Data: []byte("bad/x"), Link: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := Open("d", ".", broken{files.source})
+	for _, try := range []func(*Tree){
+		func(t *Tree) { t.IsFile("bad") },
+		func(t *Tree) { t.IsDir("bad/x") },
+		func(t *Tree) { t.IsDir("link") },
+		func(t *Tree) { _, _ = t.ReadFile("bad") },
+		func(t *Tree) { _, _ = t.ReadDir("bad") },
+		func(t *Tree) { _, _ = t.Resolve("bad") },
+	} {
+		one := tr.Again()
+		one.IsFile("a")
+		one.IsFile("none")
+		if one.Err() != nil {
+			t.Fatalf("what is not there is no failure: %v", one.Err())
+		}
+		try(one)
+		if !errors.Is(one.Err(), errBroken) {
+			t.Errorf("kept %v", one.Err())
+		}
+	}
+}
+
+func TestSubmoduleOf(t *testing.T) {
+	files, err := New("d", map[string]File{"a/b": {Data: []byte("a")}, "link": {Data: []byte("a/module/sub"), Link: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := Open("d", ".", broken{files.source})
+	for name, want := range map[string]string{
+		"a/module": "a/module", "./a/module/x/y": "a/module", "link/z": "a/module", "a/module/..": "", "a/b": "", "none": "", "..": "",
+	} {
+		if got := tr.SubmoduleOf(name); got != want {
+			t.Errorf("%q lies in %q, want %q", name, got, want)
+		}
+	}
+	if tr.IsDir("a/module") || tr.IsFile("a/module") {
+		t.Error("a submodule is a file or a directory")
+	}
+}

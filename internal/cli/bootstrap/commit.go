@@ -73,6 +73,9 @@ func (r *run) put(ctx context.Context, seen *gitpush.Snapshot) (*gitpush.Snapsho
 	if own := dir(r.Path) + "/kustomization.yaml"; !before.IsFile(own) {
 		all[own] = []byte(kustomizationFile)
 	}
+	if err := before.Err(); err != nil {
+		return nil, fmt.Errorf("cannot read the files of the branch: %w", err)
+	}
 	next, err := seen.Write(all, gitpush.Author{Name: r.AuthorName, Email: r.AuthorEmail, When: r.Now()},
 		"Let the hub keep itself from "+r.Path+"\n\nWritten by skerry bootstrap, "+r.Factory.Version+".")
 	if err != nil {

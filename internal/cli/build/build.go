@@ -128,6 +128,7 @@ func run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	defer in.remove()
 	made, err := render(ctx, o, in)
 	if err != nil {
 		return err

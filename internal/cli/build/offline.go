@@ -42,7 +42,7 @@ func offline(_ context.Context, o *Options) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &input{ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[ks.Namespace+"/"+ks.Spec.SourceRef.Name]}
+	in := &input{remove: func() {}, ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[ks.Namespace+"/"+ks.Spec.SourceRef.Name]}
 	in.lookup = func(kind, name string) (*fleet.Content, error) {
 		if found, ok := all.contents[kind+"/"+ks.Namespace+"/"+name]; ok {
 			return &found, nil

@@ -19,7 +19,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/git"
-	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 // online reads everything from the hub, and the files from --path or from Git.
@@ -36,7 +35,7 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	if err := hub.List(ctx, clusters, client.InNamespace(ks.Namespace)); err != nil {
 		return nil, fmt.Errorf("cannot list Clusters: %w", err)
 	}
-	in := &input{ks: ks, clusters: clusters.Items, hubID: o.HubID}
+	in := &input{remove: func() {}, ks: ks, clusters: clusters.Items, hubID: o.HubID}
 	if in.hubID == "" {
 		if in.hubID, err = hubID(ctx, hub); err != nil {
 			return nil, err
@@ -56,9 +55,13 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	if o.Path != "" {
 		in.files, err = checkout(o.Path)
 	} else {
-		in.files, err = fetch(ctx, o, hub, source)
+		err = fetch(ctx, o, hub, source, in)
 	}
-	return in, err
+	if err != nil {
+		in.remove()
+		return nil, err
+	}
+	return in, nil
 }
 
 // sourceOf reads the GitRepository of a Kustomization.
@@ -156,25 +159,25 @@ func content(ctx context.Context, hub *factory.Hub, kind string, key client.Obje
 
 // fetch brings the commit that the hub has, with the hub's credentials for it, into a folder that goes
 // again.
-func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.GitRepository) (*tree.Tree, error) {
+func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.GitRepository, in *input) error {
 	name := source.Name
 	if source.Status.Artifact == nil {
-		return nil, fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
+		return fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
 	}
 	req := git.Request{Key: name, URL: source.Spec.URL, Reference: referenceOf(source), Timeout: o.Timeout(git.DefaultTimeout)}
 	var data map[string][]byte
 	if ref := source.Spec.SecretRef; ref != nil {
 		secret := &corev1.Secret{}
 		if err := hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: ref.Name}, secret); err != nil {
-			return nil, factory.Next(fmt.Errorf("cannot read the credentials of the GitRepository %s: %w", name, err), "take the files from a checkout, with --path")
+			return factory.Next(fmt.Errorf("cannot read the credentials of the GitRepository %s: %w", name, err), "take the files from a checkout, with --path")
 		}
 		data = secret.Data
 	}
 	var err error
 	if req.Auth, err = git.ParseAuth(source.Spec.URL, data); err != nil {
-		return nil, fmt.Errorf("GitRepository %s: %w", name, err)
+		return fmt.Errorf("GitRepository %s: %w", name, err)
 	}
-	return download(ctx, o, req, source.Status.Artifact.Revision)
+	return download(ctx, o, req, source.Status.Artifact.Revision, in)
 }
 
 // referenceOf is the commit of the artifact, looked for where the hub has found it.
@@ -190,24 +193,23 @@ func referenceOf(source *v1alpha1.GitRepository) git.Reference {
 	return ref
 }
 
-func download(ctx context.Context, o *Options, req git.Request, revision string) (*tree.Tree, error) {
+func download(ctx context.Context, o *Options, req git.Request, revision string, in *input) error {
 	dir, err := os.MkdirTemp("", "skerry-build-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a folder for the commit: %w", err)
+		return fmt.Errorf("cannot make a folder for the commit: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	in.remove = func() { _ = os.RemoveAll(dir) }
 	store, err := git.OpenStore(dir, git.Options{Proxy: http.ProxyFromEnvironment})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	commit, err := store.Follow(ctx, req)
 	if err != nil {
-		return nil, factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", revision, err)), "take the files from a checkout, with --path")
+		return factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", revision, err)), "take the files from a checkout, with --path")
 	}
-	files, _, err := store.Tree(ctx, req.Key, commit.Hash)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", revision, err)
+	if in.files, err = store.Tree(ctx, req.Key, commit.Hash); err != nil {
+		return fmt.Errorf("cannot read %s: %w", revision, err)
 	}
 	o.IO.Progressf("revision %s", revision)
-	return files, nil
+	return nil
 }

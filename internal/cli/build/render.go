@@ -20,6 +20,7 @@ type input struct {
 	clusters []v1alpha1.Cluster
 	lookup   variant.Lookup
 	files    *tree.Tree
+	remove   func() // removes what files are read from
 	ignore   string // of the GitRepository
 	hubID    string
 	// assigned is what each cluster is assigned by the hub, where that is known.

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -16,11 +15,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
 
+	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
-
-// maxTree bounds the files of a snapshot in memory, in bytes: as the hub does by default.
-const maxTree = 64 << 20
 
 // Snapshot is what a branch held when it was looked at, in memory.
 type Snapshot struct {
@@ -101,49 +98,10 @@ func (s *Snapshot) Revision() string { return s.branch + "@sha1:" + s.commit.Str
 // Changed says that the snapshot holds a commit that the server does not have.
 func (s *Snapshot) Changed() bool { return len(s.fresh) > 0 }
 
-// Tree returns all files, as the hub will see them.
+// Tree returns the files, as the hub will see them.
 func (s *Snapshot) Tree() (*tree.Tree, error) {
-	files := map[string]tree.File{}
 	if s.root.IsZero() {
-		return tree.New("sha1:"+plumbing.ZeroHash.String(), files)
+		return tree.New("sha1:"+plumbing.ZeroHash.String(), nil)
 	}
-	root, err := object.GetTree(s.store, s.root)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the files: %w", err)
-	}
-	walker := object.NewTreeWalker(root, true, nil)
-	defer walker.Close()
-	for size := int64(0); ; {
-		name, entry, err := walker.Next()
-		if errors.Is(err, io.EOF) {
-			return tree.New("sha1:"+s.root.String(), files)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the files: %w", err)
-		}
-		if entry.Mode == filemode.Dir || entry.Mode == filemode.Submodule {
-			continue
-		}
-		data, err := s.blob(entry.Hash)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", name, err)
-		}
-		if size += int64(len(data)); size > maxTree {
-			return nil, fmt.Errorf("the repository has more than %d MiB of files, which the hub does not take", maxTree>>20)
-		}
-		files[name] = tree.File{Data: data, Link: entry.Mode == filemode.Symlink}
-	}
-}
-
-func (s *Snapshot) blob(hash plumbing.Hash) (_ []byte, err error) {
-	blob, err := object.GetBlob(s.store, hash)
-	if err != nil {
-		return nil, err
-	}
-	r, err := blob.Reader()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return io.ReadAll(r)
+	return git.Tree(s.store, s.root), nil
 }
