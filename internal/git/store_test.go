@@ -262,20 +262,20 @@ func TestNobodyElseReadsTheStore(t *testing.T) {
 	w.branch("main", known)
 }
 
-// TestWhatIsNotReadIsNotCounted has pictures of 70 MiB, and a file larger than any that is rendered,
-// beside one manifest.
+// TestWhatIsNotReadIsNotCounted has pictures, and a file larger than any that is rendered, beside one
+// manifest, and less memory than that.
 func TestWhatIsNotReadIsNotCounted(t *testing.T) {
 	var told []string
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{
 		Limits: git.Limits{Cache: 1 << 20}, Damaged: func(key string) { told = append(told, key) },
 	})
 	c := write("app/a.yaml", "a: 1\n")
-	for i := range 35 {
-		noise := make([]byte, 2<<20)
+	for i := range 8 {
+		noise := make([]byte, 256<<10)
 		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(noise)
 		c.Write[fmt.Sprintf("pics/%d.png", i)] = string(noise)
 	}
-	c.Write["pics/film"] = strings.Repeat("0123456789abcdef", 40<<16) // 40 MiB
+	c.Write["pics/film"] = strings.Repeat("0123456789abcdef", 33<<16) // 33 MiB
 	w.commit("main", c)
 	known := w.branch("main", "").Revision
 
@@ -309,7 +309,7 @@ func TestWhatIsNotReadIsNotCounted(t *testing.T) {
 		t.Error("not fetched anew")
 	}
 	tr = w.tree(hash)
-	if data, err := tr.ReadFile("pics/17.png"); string(data) != c.Write["pics/17.png"] {
+	if data, err := tr.ReadFile("pics/7.png"); string(data) != c.Write["pics/7.png"] {
 		t.Errorf("a picture has %d bytes after the repair, %v", len(data), err)
 	}
 }
