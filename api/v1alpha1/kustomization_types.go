@@ -51,7 +51,8 @@ type KustomizationSpec struct {
 	// +required
 	Interval metav1.Duration `json:"interval"`
 
-	// RetryInterval between two tries after a failure, from 1s to 24h; interval when absent.
+	// RetryInterval between two tries after a failure, from 1s to 24h; interval when absent. What only
+	// a change of an object helps against is tried again at interval.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
@@ -76,7 +77,8 @@ type KustomizationSpec struct {
 	Prune *bool `json:"prune,omitempty"`
 
 	// Force deletes and creates again an object whose change the API server refuses because a field
-	// is immutable.
+	// is immutable. A Namespace or CustomResourceDefinition never is, and what holds data, such as a
+	// PersistentVolumeClaim, only when it has the annotation skerry.dev/force: enabled itself.
 	// +optional
 	Force bool `json:"force,omitempty"`
 

@@ -193,9 +193,20 @@ func significant(set *fieldpath.Set) []fieldpath.Path {
 	return paths
 }
 
-// decodeFields reads the set of an entry. An edge may send anything.
+const (
+	// maxFields bounds the set of one entry that is decoded, in bytes, and maxNesting its depth: the
+	// paths in it take the product of both.
+	maxFields  = 256 << 10
+	maxNesting = 64
+)
+
+// decodeFields reads the set of an entry. An edge may send anything; what no API server would send
+// counts as nothing.
 func decodeFields(e *metav1.ManagedFieldsEntry) (set *fieldpath.Set, ok bool) {
 	if e.FieldsV1 == nil {
+		return nil, false
+	}
+	if raw := e.FieldsV1.GetRawString(); len(raw) > maxFields || nesting(raw) > maxNesting {
 		return nil, false
 	}
 	defer func() {
@@ -208,6 +219,21 @@ func decodeFields(e *metav1.ManagedFieldsEntry) (set *fieldpath.Set, ok bool) {
 		return nil, false
 	}
 	return set, true
+}
+
+// nesting returns how deep objects stand in each other in JSON, or more where brackets stand in strings.
+func nesting(raw string) int {
+	depth, deepest := 0, 0
+	for i := range len(raw) {
+		switch raw[i] {
+		case '{':
+			depth++
+			deepest = max(deepest, depth)
+		case '}':
+			depth--
+		}
+	}
+	return deepest
 }
 
 func encodeFields(e metav1.ManagedFieldsEntry, set *fieldpath.Set) (metav1.ManagedFieldsEntry, bool) {

@@ -161,3 +161,18 @@ func TestDigestOfFields(t *testing.T) {
 		t.Error("a digest although nothing is ours")
 	}
 }
+
+// TestFieldsOfAHostileEdge holds that sets which would take gigabytes as paths are not decoded.
+func TestFieldsOfAHostileEdge(t *testing.T) {
+	deep := strings.Repeat(`{"v:1":`, 5000) + "{}" + strings.Repeat("}", 5000)
+	wide := `{"f:data":{` + strings.Repeat(`"f:aaaaaaaa":{},`, 20_000) + `"f:b":{}}}`
+	for name, set := range map[string]string{"deep": deep, "wide": wide} {
+		managed := entries(us + `/Apply v1 {"f:data":{"f:a":{}}}` + "\n" + `kubectl-edit/Update v1 ` + set)
+		if ReadFields(managed, us, false).Foreign {
+			t.Errorf("%s: was decoded", name)
+		}
+		if got := (Takeover{Manager: us, APIVersion: "v1"}).Of(managed); got.Managed != nil {
+			t.Errorf("%s: was taken over", name)
+		}
+	}
+}
