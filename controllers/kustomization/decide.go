@@ -27,6 +27,10 @@ type decision struct {
 	targets   []*target
 	leaving   []leaver
 
+	// pruneHeld says where and why what was dropped is kept; followed, that a cluster waits for a dependency.
+	pruneHeld string
+	followed  bool
+
 	rollout *v1alpha1.RolloutStatus // nil: as it was
 	checkAt time.Time               // when the planner is to be asked again; zero: when something changes
 
@@ -47,6 +51,7 @@ type target struct {
 	digest string // of the bundle; empty when there is none
 	err    error  // spoken: why there is none, for this cluster alone
 	want   *v1alpha1.AssignmentEntry
+	waits  string // for a dependency, before it may get what was rendered
 	held   string // why it does not get what was rendered now
 }
 
@@ -85,7 +90,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 		return nil, err
 	}
 	d.leaving = d.unguarded(o, leavers(o, d.targets))
-	return d, nil
+	return d, r.retain(ctx, o, d)
 }
 
 // over says that there is nothing more to decide.
@@ -227,7 +232,7 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	for _, l := range d.leaving {
 		d.released = d.released && l.want == nil
 	}
-	return d, nil
+	return d, r.retain(ctx, o, d)
 }
 
 func subject(namespace string, created time.Time) hubside.Subject {
@@ -260,7 +265,7 @@ func leavers(o *observed, targets []*target) []leaver {
 
 // facts are what is known once the decision is carried out.
 func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
-	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt}
+	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt, PruneHeld: d.pruneHeld}
 	for _, t := range d.targets {
 		f.Targets = append(f.Targets, report.TargetFacts{
 			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Wanted: t.want, Held: t.held,

@@ -57,7 +57,8 @@ func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
 		a.Prune == b.Prune && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
-		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt
+		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&
+		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune
 }
 
 func samePointer[T comparable](a, b *T) bool {

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // observed is all that one reconcile read. What comes from the cache is shared and not changed.
@@ -25,6 +26,9 @@ type observed struct {
 	source   *v1alpha1.GitRepository // nil when there is none
 	from     []map[string]string     // data of substituteFrom, in order
 	missing  error                   // spoken: why from is not complete
+
+	neighbours []*neighbour                  // nil when they were not looked up
+	bundles    map[string]map[object.ID]bool // identities, by digest, as far as they were looked up
 
 	contents map[reference]*content // looked up by this reconcile; nil for what is not there
 	earlier  map[reference]*content // by the one before it; holds them until this one is over

@@ -53,6 +53,8 @@ type Options struct {
 type Bundles interface {
 	// Verify looks at what is on the disk, and forgets a bundle that is damaged or gone.
 	Verify(digest string)
+	// Get returns a bundle, which nobody may change.
+	Get(ctx context.Context, digest string) (*object.Bundle, error)
 	// Put stores a bundle and returns its digest.
 	Put(*object.Bundle) (string, error)
 	// Has says whether a bundle is there, and keeps it there long enough to be assigned.
@@ -66,7 +68,10 @@ type Reconciler struct {
 	statuses    *hubside.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
 
+	bell hubside.Bell // rung for those that wait for another Kustomization
+
 	mu    sync.Mutex
+	views views
 	memos map[types.NamespacedName]*memo
 	left  map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and told of
 }
@@ -77,6 +82,7 @@ func New(o Options) *Reconciler {
 		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
+	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]struct{}{}}
 	r.statuses = hubside.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
@@ -118,6 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return hubside.Again(err)
 	}
+	r.show(o, viewOf(o, d))
 	if d.silent {
 		return reconcile.Result{}, nil
 	}
@@ -183,5 +190,8 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.memos, key)
+	delete(r.views.known, key)
+	delete(r.views.marks, key)
+	delete(r.views.waiting, key)
 	r.statuses.Forget(key)
 }

@@ -32,6 +32,7 @@ type memo struct {
 	wrote    time.Time           // the last status
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
+	dropped  map[string]*dropped // by cluster, where some of it may still stand
 }
 
 // rendered says that an input gave a bundle.

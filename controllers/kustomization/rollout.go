@@ -26,6 +26,12 @@ func (r *Reconciler) roll(ctx context.Context, o *observed, d *decision) error {
 		return err
 	}
 	now := r.Now()
+	for _, t := range d.targets {
+		if t.waits, err = r.follow(ctx, o, d, t); err != nil {
+			return err
+		}
+		d.followed = d.followed || t.waits != ""
+	}
 	plan, err := fleet.Next(now, fleet.Rollout{
 		Name: o.ks.Name, Spec: o.ks.Spec.Rollout, Status: o.ks.Status.Rollout, Change: change, Clusters: members(o, d, change.ID, now),
 		Paused:  o.ks.Annotations[v1alpha1.RolloutPausedAnnotation] == "true",
@@ -118,8 +124,11 @@ func members(o *observed, d *decision, change string, now time.Time) []fleet.Mem
 	all := make([]fleet.Member, 0, len(d.targets))
 	for _, t := range d.targets {
 		have := o.assigned[t.Name]
-		m := fleet.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, change, t), Unrenderable: t.err != nil}
+		m := fleet.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, change, t), Unrenderable: t.err != nil, Waits: t.waits}
 		m.Health, m.Message = healthOf(o.byName[t.Name], t, have)
+		if m.Waits != "" {
+			m.Message = m.Waits
+		}
 		if e := have.entry; e != nil && !e.Remove {
 			m.Applied = have.status != nil && have.status.AppliedDigest == e.Digest
 			m.Returns = e.Fallback != nil && e.Fallback.Digest != e.Digest

@@ -51,6 +51,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).
 		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
 		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
+		WatchesRawSource(&r.bell).
 		WithOptions(hubside.Options(concurrency)).
 		Complete(hubside.Guarded[v1alpha1.Kustomization](r.Hub, r))
 }

@@ -18,8 +18,12 @@ func (t *turn) newcomer(m *member) bool { return m.Position == None && t.status.
 
 // starts says that the change would alter the cluster, and does so when its turn comes.
 func (t *turn) starts(m *member) bool {
-	return !m.Unrenderable && (m.Position == Other || m.Position == None && !t.newcomer(m))
+	return !m.Unrenderable && !m.follows() && (m.Position == Other || m.Position == None && !t.newcomer(m))
 }
+
+// follows says that the cluster waits for a dependency to be sent there first. What alters nothing there
+// waits for nothing.
+func (m *member) follows() bool { return m.Waits != "" && (m.Position == Other || m.Position == None) }
 
 // touched says that what the cluster has is not verified there. If it is (it had the same before this
 // change, and has nothing to go back to), then what is wrong with it now is not the change's doing.

@@ -28,6 +28,8 @@ func (t *turn) explain(wait *member) {
 			m.verb = leave
 		case m.Unrenderable:
 			m.reason = cannotRender(m)
+		case m.follows() && !m.absent():
+			m.verb, m.reason = hold, m.Waits
 		case t.in.Paused && !m.absent():
 			m.verb, m.reason = hold, isPaused
 		case t.newcomer(m) && !t.in.Paused:
@@ -213,7 +215,11 @@ func waitsFor(members []*member) string {
 	if len(members) == 1 {
 		return said("waits for "+members[0].Name, members[0])
 	}
-	return "waits for " + names(members)
+	text := "waits for " + names(members)
+	if at := slices.IndexFunc(members, (*member).follows); at >= 0 {
+		text += "; " + members[at].Name + " " + members[at].Waits
+	}
+	return text
 }
 
 // said adds what is said of the cluster.

@@ -68,6 +68,9 @@ type Member struct {
 	// Returns says that it has a fallback, and that this differs from what it is assigned.
 	Returns bool
 
+	// Waits is the reason why it may not be sent the change before a dependency was; "" when it may.
+	Waits string
+
 	Health Health
 	// Message says what is wrong with it.
 	Message string

@@ -19,6 +19,8 @@ func (t *turn) catchUp() {
 			m.verb = leave
 		case m.Unrenderable:
 			m.verb, m.reason = hold, cannotRender(m)
+		case m.follows():
+			m.verb, m.reason = hold, m.Waits
 		case t.in.Paused:
 			m.verb, m.reason = hold, isPaused
 			next = append(next, m)
@@ -47,6 +49,8 @@ func (t *turn) allAtOnce() bool {
 			m.verb = leave
 		case m.Unrenderable:
 			m.reason = cannotRender(m)
+		case m.follows():
+			m.verb, m.reason = hold, m.Waits
 		case t.in.Paused:
 			m.reason = isPaused
 			next = append(next, m)

@@ -33,6 +33,8 @@ type KustomizationFacts struct {
 	CheckAt time.Time
 	// Targets are the selected clusters.
 	Targets []TargetFacts
+	// PruneHeld says where and why what was dropped is kept; empty when nothing is.
+	PruneHeld string
 	// Leaving are clusters that are selected no longer and still hold objects.
 	Leaving []TargetFacts
 }
@@ -112,7 +114,12 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []verdict, hubSi
 	var want []metav1.Condition
 	switch {
 	case !f.Object.DeletionTimestamp.IsZero():
-		return deleting(leaving)
+		want = deleting(leaving)
+		if f.PruneHeld != "" && len(of(leaving, isFailed)) == 0 {
+			message := Line(f.PruneHeld)
+			want = []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.PruneHeldReason, message), reconciling(v1alpha1.PruneHeldReason, message)}
+		}
+		return want
 	case f.Object.Spec.Suspend:
 		return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.SuspendedReason,
 			"Suspended; nothing is rendered, applied, pruned or put back")}
@@ -128,6 +135,9 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []verdict, hubSi
 	}
 	if len(leaving) > 0 && !slices.ContainsFunc(want, func(c metav1.Condition) bool { return c.Type != v1alpha1.ReadyCondition }) {
 		want = append(want, reconciling(unanimous(leaving, v1alpha1.ProgressingReason), removing(leaving)))
+	}
+	if f.PruneHeld != "" && !slices.ContainsFunc(want, func(c metav1.Condition) bool { return c.Type != v1alpha1.ReadyCondition }) {
+		want = append(want, reconciling(v1alpha1.PruneHeldReason, Line(f.PruneHeld)))
 	}
 	return want
 }

@@ -1,0 +1,424 @@
+package kustomization
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// view is what a Kustomization came to in its last reconcile: what the other ones need to know to drop an
+// object that may have moved there, or to follow it in a rollout. It is kept in memory only; after a start
+// of the hub nothing is known until each has been reconciled, and what is not known holds others back.
+type view struct {
+	generation int64
+	artifact   string            // what was rendered, as artifactKey writes it
+	digests    map[string]string // by cluster
+	failed     map[string]string // by cluster: why there is none
+	problem    string            // why there is none for any cluster
+	assigned   map[string]string // digest, by cluster, once it is written
+}
+
+// views are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
+type views struct {
+	known   map[types.NamespacedName]*view
+	marks   map[types.NamespacedName]uint64   // of what others saw last
+	waiting map[types.NamespacedName]struct{} // Kustomizations that wait for another one
+}
+
+// artifactKey names what a source has fetched.
+func artifactKey(source string, a *v1alpha1.Artifact) string {
+	if a == nil {
+		return source
+	}
+	return source + " " + a.Revision + " " + a.Digest
+}
+
+// viewOf is the view of a decision; nil when it came to nothing that is known.
+func viewOf(o *observed, d *decision) *view {
+	v := &view{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}}
+	if o.source != nil {
+		v.artifact = artifactKey(o.source.Name, o.source.Status.Artifact)
+	}
+	switch {
+	case d.silent:
+		return nil
+	case o.ks.Spec.Suspend:
+		v.problem = "is suspended"
+	case d.err != nil:
+		v.problem = "cannot be rendered: " + report.Line(d.err.Error())
+	}
+	for _, t := range d.targets {
+		if t.err != nil {
+			v.failed[t.Name] = "cannot be rendered for it: " + report.Line(t.err.Error())
+		} else if t.digest != "" {
+			v.digests[t.Name] = t.digest
+		}
+		if t.want != nil {
+			v.assigned[t.Name] = t.want.Digest
+		}
+	}
+	return v
+}
+
+// show lets the others see what a Kustomization has come to, and wakes those that wait for it.
+func (r *Reconciler) show(o *observed, v *view) {
+	mark := markOf(o, v)
+	r.mu.Lock()
+	changed := r.views.marks[o.key] != mark
+	if v == nil {
+		delete(r.views.known, o.key)
+		delete(r.views.marks, o.key)
+	} else {
+		r.views.known[o.key], r.views.marks[o.key] = v, mark
+	}
+	var wake []types.NamespacedName
+	for key := range r.views.waiting {
+		if changed && key != o.key && key.Namespace == o.key.Namespace {
+			wake = append(wake, key)
+		}
+	}
+	r.mu.Unlock()
+	for _, key := range wake {
+		r.bell.Ring(key)
+	}
+}
+
+// markOf digests what others see of a view, with what the clusters have applied.
+func markOf(o *observed, v *view) uint64 {
+	applied := make(map[string]string, len(o.assigned))
+	for name, have := range o.assigned {
+		if have.status != nil {
+			applied[name] = have.status.AppliedDigest
+		}
+	}
+	sum := fnv.New64a()
+	if v != nil {
+		data, err := json.Marshal([]any{v.generation, v.artifact, v.digests, v.failed, v.problem, v.assigned, applied})
+		if err != nil {
+			return 0
+		}
+		_, _ = sum.Write(data)
+	}
+	return sum.Sum64()
+}
+
+func (r *Reconciler) viewAt(key types.NamespacedName) *view {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.views.known[key]
+}
+
+// waits notes whether a Kustomization waits for another one.
+func (r *Reconciler) waits(key types.NamespacedName, is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is {
+		r.views.waiting[key] = struct{}{}
+	} else {
+		delete(r.views.waiting, key)
+	}
+}
+
+// neighbour is another Kustomization of the namespace.
+type neighbour struct {
+	ks       *v1alpha1.Kustomization
+	view     *view
+	artifact string          // what its source has fetched
+	selects  map[string]bool // clusters
+	assigned map[string]assigned
+}
+
+// neighbours reads the other Kustomizations of the namespace that no deletion has begun of.
+func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour, error) {
+	if o.neighbours != nil {
+		return o.neighbours, nil
+	}
+	list := &v1alpha1.KustomizationList{}
+	if err := r.Hub.List(ctx, list, client.InNamespace(o.key.Namespace), shared); err != nil {
+		return nil, fmt.Errorf("cannot list Kustomizations: %w", err)
+	}
+	found := []*neighbour{}
+	artifacts := map[string]string{}
+	for i := range list.Items {
+		ks := &list.Items[i]
+		if ks.Name == o.key.Name || !ks.DeletionTimestamp.IsZero() {
+			continue
+		}
+		n := &neighbour{ks: ks, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}}
+		selection, err := fleet.Select(ks, o.clusters)
+		if err != nil {
+			for name := range o.byName { // which of them it is to be on, nobody knows
+				n.selects[name] = true
+			}
+		}
+		for _, t := range selection.Targets {
+			n.selects[t.Name] = true
+		}
+		name := ks.Spec.SourceRef.Name
+		if _, read := artifacts[name]; !read {
+			source := &v1alpha1.GitRepository{}
+			if err := r.Hub.Get(ctx, sourceOf(ks), source); err != nil && !apierrors.IsNotFound(err) {
+				return nil, fmt.Errorf("cannot read GitRepository: %w", err)
+			}
+			artifacts[name] = artifactKey(name, source.Status.Artifact)
+			if source.Name == "" {
+				artifacts[name] = ""
+			}
+		}
+		n.artifact = artifacts[name]
+		found = append(found, n)
+	}
+	o.neighbours = found
+	return found, nil
+}
+
+// unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
+// problem of its own says so too; problem tells the two apart.
+func (n *neighbour) unknown(cluster string) (why string, problem bool) {
+	v := n.view
+	switch {
+	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact && !n.ks.Spec.Suspend:
+		return "is not rendered at this revision yet", false
+	case v.digests[cluster] != "":
+		return "", false
+	case v.problem != "":
+		return v.problem, true
+	case v.failed[cluster] != "":
+		return v.failed[cluster], true
+	}
+	return "is not rendered for this cluster yet", false
+}
+
+// has says whether a neighbour's bundle is assigned to a cluster, and whether it is applied there.
+func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (assigned, applied bool, err error) {
+	if n.assigned == nil {
+		if n.assigned, err = r.observeAssigned(ctx, client.ObjectKeyFromObject(n.ks)); err != nil {
+			return false, false, err
+		}
+	}
+	digest, have := n.view.digests[cluster], n.assigned[cluster]
+	if n.view.assigned[cluster] != digest {
+		return false, false, nil
+	}
+	seen := have.entry != nil && !have.entry.Remove && have.entry.Digest == digest
+	return true, seen && have.status != nil && have.status.AppliedDigest == digest, nil
+}
+
+// dropped is what a Kustomization drops on a cluster and may still stand there.
+type dropped struct {
+	all bool // it is not known what
+	ids map[object.ID]bool
+}
+
+// anywhere strikes the namespace off an identity: the hub does not know which kinds have one.
+func anywhere(id object.ID) object.ID {
+	id.Namespace = ""
+	return id
+}
+
+// retain adds to the entries that drop objects what the clusters keep of them for other Kustomizations. An
+// entry that drops nothing costs nothing, whatever the commit.
+func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error {
+	waits := d.followed
+	drops := map[string]*dropped{}
+	for _, t := range d.targets {
+		if have := o.assigned[t.Name]; t.want != nil && t.want != have.entry && !settled(have, t.want) {
+			held, err := r.retainOn(ctx, o, d, t.Name, t.want, drops)
+			if err != nil {
+				return err
+			}
+			waits = waits || held
+		}
+	}
+	for _, l := range d.leaving {
+		if l.want == nil || l.want.DeletionPolicy == v1alpha1.DeletionOrphan {
+			continue
+		}
+		l.want.AllowPrune = l.want.Revision != "" && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] == l.want.Revision
+		held, err := r.retainOn(ctx, o, d, l.cluster, l.want, drops)
+		if err != nil {
+			return err
+		}
+		waits = waits || held
+	}
+	o.memo.dropped = drops
+	r.waits(o.key, waits)
+	return nil
+}
+
+// settled says that nothing which the entry drops stands on the cluster any more.
+func settled(have assigned, want *v1alpha1.AssignmentEntry) bool {
+	if have.entry == nil {
+		return true
+	}
+	if have.entry.Remove || have.entry.Digest != want.Digest || len(have.entry.KeepFor) > 0 || have.entry.HoldPrune || have.status == nil {
+		return false
+	}
+	_, attempted := have.status.Attempted()
+	return attempted == want.Digest && have.status.AppliedDigest == want.Digest
+}
+
+func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, cluster string, want *v1alpha1.AssignmentEntry, drops map[string]*dropped) (bool, error) {
+	want.KeepFor, want.HoldPrune = nil, false
+	drop := r.drops(ctx, o, o.assigned[cluster], o.memo.dropped[cluster], want)
+	if !drop.all && len(drop.ids) == 0 {
+		return false, nil
+	}
+	drops[cluster] = drop
+	all, err := r.neighbours(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	var list []fleet.Neighbour
+	for _, n := range all {
+		if !n.selects[cluster] {
+			continue
+		}
+		related := n.ks.Spec.SourceRef.Name == o.ks.Spec.SourceRef.Name
+		one := fleet.Neighbour{Name: n.ks.Name}
+		why, problem := n.unknown(cluster)
+		if why != "" {
+			// Of another source, only what is new may be this Kustomization under another name.
+			if related || want.Remove && !problem {
+				one.Unknown = why
+				list = append(list, one)
+			}
+			continue
+		}
+		one.Digest = n.view.digests[cluster]
+		if _, one.Arrived, err = r.has(ctx, n, cluster); err != nil {
+			return false, err
+		}
+		one.Takes = !one.Arrived && r.takes(ctx, o, one.Digest, drop)
+		list = append(list, one)
+	}
+	kept := fleet.Retain(list)
+	want.KeepFor, want.HoldPrune = kept.KeepFor, kept.Hold != "" && !want.AllowPrune
+	if want.HoldPrune && d.pruneHeld == "" {
+		d.pruneHeld = kept.Held(cluster, want.Revision)
+	}
+	if want.Remove && len(kept.Waits) > 0 && d.pruneHeld == "" {
+		d.pruneHeld = fmt.Sprintf("%s keeps objects for Kustomization %s, which has not arrived there", cluster, kept.Waits[0])
+	}
+	return want.HoldPrune || len(kept.KeepFor) > 0, nil
+}
+
+// drops returns what the entry drops of what may stand on the cluster: of all bundles that were assigned
+// to it or attempted there since it last stood as assigned.
+func (r *Reconciler) drops(ctx context.Context, o *observed, have assigned, before *dropped, want *v1alpha1.AssignmentEntry) *dropped {
+	if have.entry == nil {
+		return &dropped{}
+	}
+	digests := map[string]bool{have.entry.Digest: true}
+	if have.status != nil {
+		_, attempted := have.status.Attempted()
+		digests[have.status.AppliedDigest], digests[attempted] = true, true
+	}
+	delete(digests, "")
+	var stays map[object.ID]bool
+	var ok bool
+	if !want.Remove {
+		delete(digests, want.Digest)
+		if stays, ok = r.identities(ctx, o, want.Digest); !ok {
+			return &dropped{all: true}
+		}
+	}
+	found := &dropped{ids: map[object.ID]bool{}}
+	if before != nil {
+		found.all = before.all
+		maps.Copy(found.ids, before.ids)
+	} else if len(have.entry.KeepFor) > 0 || have.entry.HoldPrune {
+		found.all = true // decided by a hub that has ended since
+	}
+	for _, digest := range slices.Sorted(maps.Keys(digests)) {
+		ids, ok := r.identities(ctx, o, digest)
+		found.all = found.all || !ok
+		maps.Copy(found.ids, ids)
+	}
+	for id := range stays {
+		delete(found.ids, id)
+	}
+	return found
+}
+
+// identities returns the identities in a bundle, without namespaces; false when it cannot be read.
+func (r *Reconciler) identities(ctx context.Context, o *observed, digest string) (map[object.ID]bool, bool) {
+	if ids, read := o.bundles[digest]; read {
+		return ids, ids != nil
+	}
+	b, err := r.Bundles.Get(ctx, digest)
+	if err != nil {
+		return nil, false
+	}
+	ids := make(map[object.ID]bool, len(b.Objects))
+	for i := range b.Objects {
+		ids[anywhere(b.Objects[i].ID)] = true
+	}
+	if o.bundles == nil {
+		o.bundles = map[string]map[object.ID]bool{}
+	}
+	o.bundles[digest] = ids
+	return ids, true
+}
+
+// takes says whether a bundle holds some of what is dropped. One that cannot be read may.
+func (r *Reconciler) takes(ctx context.Context, o *observed, digest string, drop *dropped) bool {
+	ids, ok := r.identities(ctx, o, digest)
+	if !ok || drop.all {
+		return true
+	}
+	for id := range drop.ids {
+		if ids[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// follow holds the clusters back on which a dependency of the same source has not been assigned what the
+// commit made of it. Digests decide: one that the commit did not change holds nobody.
+func (r *Reconciler) follow(ctx context.Context, o *observed, d *decision, t *target) (string, error) {
+	have := o.assigned[t.Name].entry
+	if len(o.ks.Spec.DependsOn) == 0 || t.err != nil || have != nil && !have.Remove && have.Digest == t.digest {
+		return "", nil
+	}
+	all, err := r.neighbours(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	names := fleet.Dependencies(o.ks)
+	for _, n := range all {
+		if !n.selects[t.Name] || n.ks.Spec.SourceRef.Name != o.ks.Spec.SourceRef.Name || !slices.Contains(names, n.ks.Name) {
+			continue
+		}
+		why, _ := n.unknown(t.Name)
+		if why == "" {
+			assigned, _, err := r.has(ctx, n, t.Name)
+			if err != nil {
+				return "", err
+			}
+			if assigned {
+				continue
+			}
+			why = "whose change has not come to this cluster yet"
+			if s := n.ks.Status.Rollout; s != nil && s.Phase != v1alpha1.RolloutProgressing && s.Message != "" {
+				why = "whose rollout is held: " + report.Line(s.Message)
+			}
+			return fmt.Sprintf("waits for Kustomization %s, %s", n.ks.Name, why), nil
+		}
+		return fmt.Sprintf("waits for Kustomization %s, which %s", n.ks.Name, why), nil
+	}
+	return "", nil
+}
