@@ -10,6 +10,8 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // Phase is where an object is on its way.
@@ -112,12 +114,11 @@ func Of(u *unstructured.Unstructured) Status {
 // guarded keeps a panic to the one object that caused it: libraries that read objects assert types, and
 // a cluster may show what no API server would store.
 func guarded(u *unstructured.Unstructured) (s Status) {
-	defer func() {
-		if r := recover(); r != nil {
-			s = progress("its status cannot be read: %v", r)
-		}
-	}()
-	return of(u)
+	err := recovery.Run(func() error { s = of(u); return nil })
+	if err != nil {
+		return progress("its status cannot be read: %v", err)
+	}
+	return s
 }
 
 func of(u *unstructured.Unstructured) Status {

@@ -319,7 +319,7 @@ func applies(u *unstructured.Unstructured, path ...string) bool {
 		if entry["manager"] != manager || entry["operation"] != string(metav1.ManagedFieldsOperationApply) {
 			continue
 		}
-		var set any = entry["fieldsV1"]
+		set := entry["fieldsV1"]
 		for _, name := range path {
 			m, _ := set.(map[string]any)
 			set = m["f:"+name]
