@@ -165,6 +165,9 @@ const (
 	DriftLoopReason = "DriftLoop"
 	// InventoryCorruptReason says that what is recorded of a Kustomization on the cluster cannot be read.
 	InventoryCorruptReason = "InventoryCorrupt"
+	// HubStateOutdatedReason says that a cluster has what this hub decided on later than what it would
+	// apply now: it was restored from a backup.
+	HubStateOutdatedReason = "HubStateOutdated"
 	// InventoryFailedReason says that the inventory could not be read or written.
 	InventoryFailedReason = "InventoryFailed"
 )

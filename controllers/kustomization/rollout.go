@@ -253,6 +253,9 @@ func assignedAt(was *v1alpha1.AssignmentEntry, digest string, now time.Time) *me
 		return was.AssignedAt
 	}
 	at := metav1.NewTime(now.Truncate(time.Second))
+	if was != nil && at.Before(was.AssignedAt) { // by a replica with another clock: a later decision is never the earlier one
+		at = *was.AssignedAt
+	}
 	return &at
 }
 

@@ -18,10 +18,6 @@ const (
 	challengeAnnotation = "skerry.dev/hub-challenge"
 	answerAnnotation    = "skerry.dev/hub-answer"
 
-	// systemOwner is the owner label of what Skerry keeps for itself: the watch of ConfigMaps shows it,
-	// so that a hub sees at once what another one writes there.
-	systemOwner = "skerry-system"
-
 	// staleChallenge is after how many times the grace a challenge of another process counts as left
 	// behind by one that died.
 	staleChallenge = 3

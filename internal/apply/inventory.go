@@ -447,7 +447,7 @@ func (s *Inventories) get(ctx context.Context, name string) (*corev1.ConfigMap, 
 func systemConfigMap(name, part string) *corev1.ConfigMap {
 	cm := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
 	cm.Name, cm.Namespace = name, v1alpha1.SystemNamespace
-	cm.Labels = map[string]string{v1alpha1.PartLabel: part, v1alpha1.OwnerLabel: systemOwner}
+	cm.Labels = map[string]string{v1alpha1.PartLabel: part}
 	return cm
 }
 

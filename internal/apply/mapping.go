@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // Mapping says where the objects of a kind live.
@@ -17,7 +19,13 @@ type Mapping struct {
 	GVK        schema.GroupVersionKind
 	Resource   string
 	Namespaced bool
+	// Own says that it is not a kind but what Skerry keeps on the cluster for itself.
+	Own bool
 }
+
+// OwnMapping is what Skerry keeps on the cluster for itself: the ConfigMaps of SystemNamespace with the
+// part label, under a group that no API server has. Watched, it shows what another hub writes there.
+var OwnMapping = Mapping{GVK: v1alpha1.GroupVersion.WithKind("ConfigMap"), Resource: "configmaps", Namespaced: true, Own: true}
 
 // KindNotFoundError says that the cluster answered, and does not know a kind.
 type KindNotFoundError struct{ GVK schema.GroupVersionKind }

@@ -106,7 +106,7 @@ type watcher struct {
 // metadata only, unless the kind has a status that says whether its objects are healthy. Failures
 // show as reachability and conditions; here they are only tried again.
 func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
-	w := &watcher{client: c, mapping: m, sink: sink, whole: health.HasStatus(m.GVK.GroupKind())}
+	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && health.HasStatus(m.GVK.GroupKind())}
 	for tries := 0; ctx.Err() == nil; tries++ {
 		steady := &atomic.Bool{}
 		timer := time.AfterFunc(watchSteady, func() { steady.Store(true) })
@@ -294,6 +294,9 @@ func (w *watcher) request() *rest.Request {
 	accept := asMetadata
 	if w.whole {
 		accept = "application/json"
+	}
+	if w.mapping.Own {
+		return w.client.rest.Get().AbsPath(configMaps).MaxRetries(0).SetHeader("Accept", accept).Param("labelSelector", v1alpha1.PartLabel)
 	}
 	everywhere := w.mapping
 	everywhere.Namespaced = false

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -17,10 +15,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// ownMapping is the kind of what Skerry keeps on a cluster for itself. It is watched from the beginning
-// of a session, with the ConfigMaps that are applied: what another hub writes there is seen at once, and
-// a claim or an inventory that does not change costs no request.
-var ownMapping = apply.Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
+// own is the kind of what Skerry keeps on a cluster for itself. It is watched from the beginning of a
+// session: what another hub writes there is seen at once, and a claim or an inventory that does not change
+// costs no request.
+var own = apply.OwnMapping.GVK.GroupKind()
 
 // stood is the answer to the question whether the claim still stands.
 type stood struct {
@@ -113,7 +111,7 @@ func (e *Engine) onStood(s stood, now time.Time) {
 	}
 }
 
-var claimID = object.ID{Kind: "ConfigMap", Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.ClaimName}
+var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.ClaimName}
 
 // surprised gives up a session because something else wrote an inventory of its own: it knows more than
 // this session does, and may be another hub of the same identity. The next session asks before it reads.

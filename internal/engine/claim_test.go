@@ -389,3 +389,45 @@ func TestTheClusterThatTheStatusKnowsWinsOverOneThatClaimsItsUID(t *testing.T) {
 		t.Errorf("the honest one, beside a second: %v", err)
 	}
 }
+
+// A hub that was restored from a backup takes no cluster back to what the backup says.
+func TestADecisionOlderThanWhatTheClusterHasIsNotApplied(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	at := func(second int64, more ...func(*v1alpha1.AssignmentEntry)) func(*v1alpha1.AssignmentEntry) {
+		return func(e *v1alpha1.AssignmentEntry) {
+			e.AssignedAt = &metav1.Time{Time: time.Unix(1_700_000_000+second, 0)}
+			for _, f := range more {
+				f(e)
+			}
+		}
+	}
+	r.want("apps", many(r, 3, "old"), at(1))
+	r.ready("apps")
+	r.want("apps", many(r, 6, "new"), at(2))
+	r.ready("apps")
+	r.pool.Disconnect(r.key)
+	r.writes()
+	r.connect(controlplane.Shared(t).RESTConfig())
+	r.want("apps", many(r, 5, "old"), at(1))
+	st := r.failed("apps", v1alpha1.HubStateOutdatedReason)
+	if !strings.Contains(st.Message, v1alpha1.AllowPruneAnnotation+"="+r.ks["apps"].Revision) {
+		t.Errorf("message %q", st.Message)
+	}
+	if w := r.writes(); len(w) > 0 || r.value("cm-5") != "new" {
+		t.Errorf("wrote %v", w)
+	}
+	// What the cluster has is kept against drift meanwhile, for its bundle is known.
+	r.delete("cm-5")
+	r.eventually("drift is put back", func() bool { return r.value("cm-5") == "new" })
+
+	// A newer decision goes on, and so does what a person acknowledges.
+	r.want("apps", many(r, 5, "newer"), at(3))
+	r.ready("apps")
+	r.want("apps", many(r, 4, "old"), at(1))
+	r.failed("apps", v1alpha1.HubStateOutdatedReason)
+	r.want("apps", many(r, 4, "old"), at(1, func(e *v1alpha1.AssignmentEntry) { e.AllowPrune = true }))
+	r.ready("apps")
+	r.want("apps", many(r, 4, "older"), at(1))
+	r.ready("apps")
+	r.remove("apps")
+}

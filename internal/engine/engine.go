@@ -348,7 +348,7 @@ func (e *Engine) trim() {
 	if e.link.session == nil || e.passes > 0 {
 		return
 	}
-	used := map[schema.GroupKind]bool{ownMapping.GVK.GroupKind(): true}
+	used := map[schema.GroupKind]bool{own: true}
 	for _, en := range e.entries {
 		for id := range en.inv.Objects {
 			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
@@ -380,8 +380,9 @@ func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
 }
 
 func (e *Engine) onTouched(seen apply.Seen, now time.Time) {
-	if seen.ID.Namespace == v1alpha1.SystemNamespace && seen.ID.Kind == "ConfigMap" {
+	if seen.ID.Group == own.Group && seen.ID.Kind == own.Kind {
 		e.onOwnTouched(seen.ID, now)
+		return
 	}
 	for _, en := range e.entries {
 		if en.owner == seen.Owner || en.kept().index[seen.ID] != nil {

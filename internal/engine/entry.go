@@ -233,7 +233,7 @@ func (en *entry) wants(now time.Time) bool {
 // refusals are the reasons for which nothing of a bundle is applied.
 var refusals = []string{
 	v1alpha1.EmptyBuildReason, v1alpha1.PruneLimitExceededReason, v1alpha1.DuplicateObjectReason, v1alpha1.ReservedObjectReason,
-	v1alpha1.NotPermittedReason, v1alpha1.PruneHeldReason,
+	v1alpha1.NotPermittedReason, v1alpha1.PruneHeldReason, v1alpha1.HubStateOutdatedReason,
 }
 
 // standIn says whether the good bundle must stand in for the assigned one: that one waits for a

@@ -164,6 +164,11 @@ func (p *pass) do(ctx, timed context.Context) error {
 		}
 		return err
 	}
+	if p.out.refusal.Reason == "" && p.outdated() {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.HubStateOutdatedReason, Message: fmt.Sprintf(
+			"the cluster has what was decided later: was the hub restored from a backup? It waits for another commit; if this one is meant, annotate the Kustomization with %s=%s",
+			v1alpha1.AllowPruneAnnotation, p.entry.Revision)}
+	}
 	if p.out.refusal.Reason != "" {
 		return nil
 	}
@@ -189,6 +194,24 @@ func (p *pass) do(ctx, timed context.Context) error {
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }
 
+// outdated says whether the assigned bundle was decided on before what the cluster has. What a person has
+// acknowledged for its revision goes on.
+func (p *pass) outdated() bool {
+	if !p.whole || p.entry.AllowPrune || p.entry.AssignedAt == nil {
+		return false
+	}
+	return p.inventory.Newer(p.bundle, p.entry.AssignedAt.Unix())
+}
+
+// decided is when what is applied from now on was decided on. A last good bundle that stands in is
+// younger than nothing.
+func (p *pass) decided(inv *inventory.Inventory) int64 {
+	if !p.whole || p.entry.AssignedAt == nil {
+		return inv.Decided
+	}
+	return p.entry.AssignedAt.Unix()
+}
+
 func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	var applying []object.Object
 	for _, stage := range todo.Stages {
@@ -204,6 +227,7 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	}
 	if changed {
 		ahead.Accepted = p.bundle
+		ahead.Decided = p.decided(ahead)
 	}
 	if err := p.store.Save(ctx, ahead); err != nil {
 		return fmt.Errorf("cannot record what is about to be applied: %w", err)
@@ -217,7 +241,7 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished bool) error {
 	inv := p.out.inventory
 	if finished && p.whole && p.out.complete() && inv.Bundle != p.entry.Digest {
-		inv.Revision, inv.Bundle = p.entry.Revision, p.entry.Digest
+		inv.Revision, inv.Bundle, inv.Decided = p.entry.Revision, p.entry.Digest, p.decided(inv)
 	}
 	if p.entry.Remove && len(inv.Objects) == 0 {
 		return p.store.Delete(ctx, p.owner)

@@ -33,6 +33,7 @@ type shard struct {
 	Revision string  `json:"revision,omitempty"`
 	Bundle   string  `json:"bundle,omitempty"`
 	Accepted string  `json:"accepted,omitempty"`
+	Decided  int64   `json:"decided,omitempty"`
 	Objects  []entry `json:"objects"`
 }
 
@@ -67,7 +68,7 @@ func Encode(inv *Inventory, limit int) ([][]byte, error) {
 func encode(inv *Inventory, n, limit int) ([][]byte, bool, error) {
 	parts := make([]shard, n)
 	for i := range parts {
-		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Accepted: inv.Accepted, Objects: []entry{}}
+		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Accepted: inv.Accepted, Decided: inv.Decided, Objects: []entry{}}
 	}
 	for _, id := range inv.IDs() {
 		i := place(id, n)
@@ -137,6 +138,7 @@ func Decode(owner string, shards [][]byte) (*Inventory, error) {
 		if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
 			inv.Revision, inv.Bundle = "", ""
 		}
+		inv.Decided = max(inv.Decided, part.Decided)
 		if inv.Accepted != part.Accepted {
 			inv.Accepted = ""
 		}

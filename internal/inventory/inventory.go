@@ -40,6 +40,9 @@ type Inventory struct {
 	// Accepted is the bundle that was written ahead last: what it prunes has passed the guard. Its
 	// retries are not judged again, by numbers that its own applies have changed.
 	Accepted string
+	// Decided is when the hub had decided on the youngest bundle of which something was applied, in Unix
+	// seconds; 0 when that is not known.
+	Decided int64
 	// Objects by identity.
 	Objects map[object.ID]Record
 }
@@ -100,8 +103,15 @@ func (inv *Inventory) Settle(scopes object.Scopes) (*Inventory, bool) {
 	return settled, settled != inv
 }
 
+// Newer says whether what the cluster has was decided on later than a bundle: the state of the hub is
+// older than what it did, because it was restored from a backup. To apply the bundle would take the
+// cluster back, and delete what came since. The same bundle takes nothing back.
+func (inv *Inventory) Newer(bundle string, decided int64) bool {
+	return decided != 0 && inv.Decided > decided && (bundle != inv.Bundle || bundle == "")
+}
+
 // Equal says whether two inventories record the same.
 func (inv *Inventory) Equal(other *Inventory) bool {
-	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle && inv.Accepted == other.Accepted &&
+	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle && inv.Decided == other.Decided && inv.Accepted == other.Accepted &&
 		maps.Equal(inv.Objects, other.Objects)
 }

@@ -167,3 +167,35 @@ func TestSettleKeepsBothIDs(t *testing.T) {
 		t.Errorf("once more: %v, %v", again.Objects, moved)
 	}
 }
+
+func TestNewerThanADecision(t *testing.T) {
+	inv := New("apps")
+	inv.Bundle, inv.Decided = "d2", 200
+	for _, tt := range []struct {
+		name    string
+		bundle  string
+		decided int64
+		want    bool
+	}{
+		{"decided on before", "d1", 199, true},
+		{"decided on before, and the same", "d2", 199, false},
+		{"decided on in the same second", "d1", 200, false},
+		{"decided on later", "d3", 201, false},
+		{"not known when", "d1", 0, false},
+		{"a removal that was decided on before", "", 199, true},
+	} {
+		if got := inv.Newer(tt.bundle, tt.decided); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	if New("apps").Newer("d1", 1) {
+		t.Error("an inventory of an earlier version is newer")
+	}
+	parts, err := Encode(inv, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := Decode("apps", parts); err != nil || back.Decided != 200 {
+		t.Errorf("decoded %+v, %v", back, err)
+	}
+}
