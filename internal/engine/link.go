@@ -39,8 +39,7 @@ type link struct {
 	ended    bool      // a watch ended before its time since the cluster was checked
 	state    State
 
-	// contest is what is known of another hub that may work on the cluster, and yielded that this one
-	// has stopped because of it.
+	// contest is what is known of another hub that may work on the cluster.
 	contest apply.Contest
 	// standing says that the claim is being looked at.
 	standing bool
