@@ -67,6 +67,7 @@ func (f *typer) visit(n *yaml.Node, schema *openapi.ResourceSchema, key, parent 
 			quoted := n.Style != 0 || f.origins.isQuoted(key, n.Value)
 			f.types = append(f.types, byte(typeOf(schema, quoted, key, parent, depth)))
 		}
+	default: // kustomize has replaced all aliases
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/sourceignore"
@@ -31,7 +32,7 @@ func newView(t *tree.Tree, ignore string) *view {
 func (v *view) patternsFor(p string) []gitignore.Pattern {
 	var all []gitignore.Pattern
 	dir := "."
-	for _, part := range strings.Split(p, "/") {
+	for part := range strings.SplitSeq(p, "/") {
 		all = append(all, v.of(dir)...)
 		dir = path.Join(dir, part)
 	}
@@ -69,7 +70,7 @@ func (v *view) matches(p string, before []gitignore.Pattern) bool {
 	if len(patterns)+len(before) == 0 {
 		return false
 	}
-	return gitignore.NewMatcher(append(before[:len(before):len(before)], patterns...)).Match(strings.Split(p, "/"), false)
+	return gitignore.NewMatcher(append(slices.Clip(before), patterns...)).Match(strings.Split(p, "/"), false)
 }
 
 var defaults = append(sourceignore.VCSPatterns(nil), sourceignore.DefaultPatterns(nil)...)

@@ -155,19 +155,18 @@ func isPlain(k types.Kustomization) bool {
 
 // customResource returns the error of an object of another API that has the name of a kustomization
 // file, such as a Kustomization of Flux or of Skerry; nil when it is none.
-func customResource(data []byte) (failed *Error) {
-	_ = eachDocument(data, func(doc *yaml.Node, before int) *Error {
+func customResource(data []byte) *Error {
+	return eachDocument(data, func(doc *yaml.Node, before int) *Error {
 		root := resolveNode(doc)
 		version, kind := oneLine(scalar(root, "apiVersion")), oneLine(scalar(root, "kind"))
 		group, _, _ := strings.Cut(version, "/")
-		if failed != nil || version == "" || kind == "" || group == "kustomize.config.k8s.io" {
+		if version == "" || kind == "" || group == "kustomize.config.k8s.io" {
 			return nil
 		}
-		failed = errorf(InvalidKustomization, "is a custom resource, %s of %s, and not a file of kustomize: give it another name, and list it under resources", kind, version)
-		failed.Line = before + root.Line
-		return nil
+		err := errorf(InvalidKustomization, "is a custom resource, %s of %s, and not a file of kustomize: give it another name, and list it under resources", kind, version)
+		err.Line = before + root.Line
+		return err
 	})
-	return failed
 }
 
 // notString matches what encoding/json has to complain of; the name of the Go type is left out.

@@ -153,11 +153,10 @@ func (o origins) restoreNumber(n *yaml.Node, key string) *Error {
 	if n.Style != 0 || n.ShortTag() == "!!str" || !strings.ContainsAny(n.Value, "e.") {
 		return nil
 	}
-	f, err := strconv.ParseFloat(n.Value, 64)
-	if err != nil {
-		return nil
+	var w *written
+	if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+		w = o[origin{key, strconv.FormatFloat(f, 'g', -1, 64)}]
 	}
-	w := o[origin{key, strconv.FormatFloat(f, 'g', -1, 64)}]
 	switch {
 	case w == nil || w.number == "":
 		return nil
