@@ -149,6 +149,12 @@ const (
 	// PruneHeldReason says that objects which left a Kustomization stay, under its label, until it is
 	// known whether another Kustomization desires them at the same revision.
 	PruneHeldReason = "PruneHeld"
+	// KindNotKeptReason refuses an object of a kind that the cluster does not keep: a review or a
+	// binding can be created, and neither listed nor watched.
+	KindNotKeptReason = "KindNotKept"
+	// KindUnavailableReason says that the objects of a kind cannot be seen at the moment: the server
+	// behind an aggregated API does not answer, or the credentials may not list and watch them.
+	KindUnavailableReason = "KindUnavailable"
 	// PruneFailedReason says that the cluster refused a deletion.
 	PruneFailedReason = "PruneFailed"
 	// DeletionPendingReason says that an object was deleted and is not gone: its finalizers hold it.

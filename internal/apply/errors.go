@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -105,6 +106,31 @@ func Unanswered(err error) bool {
 // Overloaded says whether the cluster asks to be left alone for a while.
 func Overloaded(err error) bool {
 	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err)
+}
+
+// Refused says whether a list or a watch was refused for good: for want of a permission, or because the
+// kind offers none.
+func Refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err)
+}
+
+// Unavailable says whether a server behind the API server did not answer.
+func Unavailable(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.Status().Code {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// OfCollection says whether an error is about all objects of a kind and not about one.
+func OfCollection(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "")
 }
 
 // Unexpected names what is wrong with an answer that no API server gives; "" when nothing is.

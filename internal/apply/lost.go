@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/internal/health"
 )
 
 // InDoubtError says that a kind is not served, and that it is not certain that it is gone: its
@@ -35,21 +37,43 @@ const (
 	namesPage      = "500"
 )
 
+// maxDefinitions bounds the definitions, and the APIServices, that are looked through for one kind.
+const maxDefinitions = 20_000
+
+// Discovery looks closer at kinds that Mapping does not find. It asks for each group, and for the list
+// of definitions, once: make one for each pass. It is not safe for concurrent use.
+type Discovery struct {
+	client *Client
+	groups map[string]*metav1.APIGroup         // nil: not served
+	kinds  map[string]map[string]bool          // group → kinds that are defined
+	served map[schema.GroupVersion]*APIService // nil: there is none
+	names  []string                            // of all definitions
+	listed bool
+}
+
+// Discovery returns a Discovery that has asked for nothing yet.
+func (c *Client) Discovery() *Discovery {
+	return &Discovery{
+		client: c, groups: map[string]*metav1.APIGroup{}, kinds: map[string]map[string]bool{},
+		served: map[schema.GroupVersion]*APIService{},
+	}
+}
+
 // Lost looks for a kind of which there were objects, and which Mapping does not find any more. "Not
 // found" alone is no proof: an API server that starts says so of every definition that it has not
 // read yet, and one that was upgraded may serve the kind in other versions only. It returns where the
 // objects live, if that is known; a KindNotFoundError when nothing defines the kind any more, so that
 // there can be no objects of it; an InDoubtError when something does, or when it cannot be seen.
-func (c *Client) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
-	if m, found, err := c.otherVersion(ctx, gvk); found || err != nil {
+func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
+	if m, found, err := d.otherVersion(ctx, gvk); found || err != nil {
 		return m, err
 	}
 	if !strings.Contains(gvk.Group, ".") {
 		return Mapping{}, &KindNotFoundError{gvk} // the API server's own: nothing defines it but its program
 	}
-	defined, err := c.defined(ctx, gvk)
+	defined, err := d.defined(ctx, gvk)
 	if err == nil && !defined {
-		defined, err = c.aggregated(ctx, gvk.Group)
+		defined, err = d.aggregated(ctx, gvk.Group)
 	}
 	switch {
 	case apierrors.IsForbidden(err):
@@ -63,23 +87,19 @@ func (c *Client) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapping
 }
 
 // otherVersion looks for the kind in the other versions of its group.
-func (c *Client) otherVersion(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, bool, error) {
+func (d *Discovery) otherVersion(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, bool, error) {
 	if gvk.Group == "" {
 		return Mapping{}, false, nil
 	}
-	var group metav1.APIGroup
-	err := c.read(ctx, "/apis/"+gvk.Group, "application/json", nil, &group)
-	if apierrors.IsNotFound(err) {
-		return Mapping{}, false, nil
-	}
-	if err != nil {
-		return Mapping{}, false, fmt.Errorf("cannot discover %s: %w", gvk.Group, err)
+	group, err := d.group(ctx, gvk.Group)
+	if group == nil || err != nil {
+		return Mapping{}, false, err
 	}
 	for _, v := range group.Versions {
 		if v.Version == gvk.Version {
 			continue
 		}
-		m, err := c.Mapping(ctx, gvk.GroupKind().WithVersion(v.Version))
+		m, err := d.client.Mapping(ctx, gvk.GroupKind().WithVersion(v.Version))
 		if err == nil {
 			return m, true, nil
 		}
@@ -90,15 +110,39 @@ func (c *Client) otherVersion(ctx context.Context, gvk schema.GroupVersionKind) 
 	return Mapping{}, false, nil
 }
 
+// group returns the versions in which a group is served; nil when it is in none.
+func (d *Discovery) group(ctx context.Context, name string) (*metav1.APIGroup, error) {
+	if group, asked := d.groups[name]; asked {
+		return group, nil
+	}
+	group := &metav1.APIGroup{}
+	err := d.client.read(ctx, "/apis/"+name, "application/json", nil, group)
+	switch {
+	case apierrors.IsNotFound(err):
+		group = nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot discover %s: %w", name, err)
+	}
+	d.groups[name] = group
+	return group, nil
+}
+
 // defined says whether there is a definition of the kind. The name of one holds its plural and its
 // group, so that only those of the group are read.
-func (c *Client) defined(ctx context.Context, gvk schema.GroupVersionKind) (bool, error) {
-	all, err := c.names(ctx, definitions)
-	if err != nil {
-		return false, err
+func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (bool, error) {
+	if kinds, read := d.kinds[gvk.Group]; read {
+		return kinds[gvk.Kind], nil
 	}
-	for _, o := range all {
-		if _, group, _ := strings.Cut(o.Name, "."); group != gvk.Group {
+	if !d.listed {
+		err := d.client.names(ctx, definitions, func(o *listedName) { d.names = append(d.names, o.Metadata.Name) })
+		if err != nil {
+			return false, err
+		}
+		d.listed = true
+	}
+	kinds := map[string]bool{}
+	for _, name := range d.names {
+		if _, group, _ := strings.Cut(name, "."); group != gvk.Group {
 			continue
 		}
 		var crd struct {
@@ -106,49 +150,107 @@ func (c *Client) defined(ctx context.Context, gvk schema.GroupVersionKind) (bool
 				Names struct{ Kind string }
 			}
 		}
-		err := c.read(ctx, definitions+"/"+o.Name, "application/json", nil, &crd)
+		err := d.client.read(ctx, definitions+"/"+name, "application/json", nil, &crd)
 		if apierrors.IsNotFound(err) {
 			continue
 		}
-		if err != nil || crd.Spec.Names.Kind == gvk.Kind {
-			return err == nil, err
+		if err != nil {
+			return false, err
 		}
+		kinds[crd.Spec.Names.Kind] = true
 	}
-	return false, nil
+	d.kinds[gvk.Group] = kinds
+	return kinds[gvk.Kind], nil
 }
 
 // aggregated says whether another server is registered for a group.
-func (c *Client) aggregated(ctx context.Context, group string) (bool, error) {
-	all, err := c.names(ctx, apiServices)
+func (d *Discovery) aggregated(ctx context.Context, group string) (bool, error) {
+	found := false
+	err := d.client.names(ctx, apiServices, func(o *listedName) {
+		_, of, _ := strings.Cut(o.Metadata.Name, ".")
+		if _, own := o.Metadata.Labels[automanaged]; of == group && !own {
+			found = true
+		}
+	})
 	if apierrors.IsNotFound(err) {
 		return false, nil // an API server that does not aggregate
 	}
-	for _, o := range all {
-		_, of, _ := strings.Cut(o.Name, ".")
-		if _, own := o.Labels[automanaged]; of == group && !own {
-			return true, nil
-		}
-	}
-	return false, err
+	return found, err
 }
 
-// names lists the metadata of all objects below a path.
-func (c *Client) names(ctx context.Context, path string) ([]metav1.PartialObjectMetadata, error) {
-	var all []metav1.PartialObjectMetadata
+// APIService is a version of a group that another server serves, behind the API server.
+type APIService struct {
+	Name string
+	// Message says why it is not available; empty when it is, as far as the API server knows.
+	Message string
+}
+
+// Aggregated returns the APIService of a version of a group that another server serves; nil when the
+// API server serves it itself.
+func (d *Discovery) Aggregated(ctx context.Context, gv schema.GroupVersion) (*APIService, error) {
+	if !strings.Contains(gv.Group, ".") {
+		return nil, nil //nolint:nilnil // nil is an answer
+	}
+	if s, asked := d.served[gv]; asked {
+		return s, nil
+	}
+	var found struct {
+		Spec struct {
+			Service *struct{ Name string }
+		}
+		Status struct{ Conditions []metav1.Condition }
+	}
+	name := gv.Version + "." + gv.Group
+	err := d.client.read(ctx, apiServices+"/"+name, "application/json", nil, &found)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	var s *APIService
+	if found.Spec.Service != nil {
+		s = &APIService{Name: name}
+		for _, c := range found.Status.Conditions {
+			if c.Type == "Available" && c.Status != metav1.ConditionTrue {
+				s.Message = health.Clean(c.Message)
+			}
+		}
+	}
+	d.served[gv] = s
+	return s, nil
+}
+
+// listedName is what is read of an object in a list of names.
+type listedName struct {
+	Metadata struct {
+		Name   string            `json:"name"`
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+}
+
+// names calls a function for each object below a path, page by page, and keeps nothing.
+func (c *Client) names(ctx context.Context, path string, take func(*listedName)) error {
 	params := map[string]string{"limit": namesPage}
-	for {
-		var page metav1.PartialObjectMetadataList
+	for n, pages := 0, 1; ; pages++ {
+		var page struct {
+			Kind     string          `json:"kind"`
+			Metadata metav1.ListMeta `json:"metadata"`
+			Items    []listedName    `json:"items"`
+		}
 		if err := c.read(ctx, path, asMetadataList, params, &page); err != nil {
-			return nil, err
+			return err
 		}
 		if page.Kind != "PartialObjectMetadataList" { // a page of something else would be an empty list
-			return nil, fmt.Errorf("the answer is not a list of metadata")
+			return fmt.Errorf("the answer is not a list of metadata")
 		}
-		all = append(all, page.Items...)
-		if page.Continue == "" {
-			return all, nil
+		for i := range page.Items {
+			take(&page.Items[i])
 		}
-		params["continue"] = page.Continue
+		if n += len(page.Items); n > maxDefinitions || pages > maxPages {
+			return fmt.Errorf("%w: it shows more than %d definitions", ErrTooLarge, maxDefinitions)
+		}
+		if page.Metadata.Continue == "" {
+			return nil
+		}
+		params["continue"] = page.Metadata.Continue
 	}
 }
 

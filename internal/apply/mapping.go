@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +22,21 @@ type Mapping struct {
 	Namespaced bool
 	// Own says that it is not a kind but what Skerry keeps on the cluster for itself.
 	Own bool
+	// Kept says that the cluster keeps the objects: they can be applied, listed, watched and deleted.
+	Kept bool
+}
+
+// keepVerbs are what a kind has to offer for its objects to be kept on what Git says.
+var keepVerbs = []string{"patch", "list", "watch", "delete"}
+
+// isKept says whether a resource offers all that is needed. One that does not say what it offers does.
+func isKept(r metav1.APIResource) bool {
+	for _, verb := range keepVerbs {
+		if len(r.Verbs) > 0 && !slices.Contains(r.Verbs, verb) {
+			return false
+		}
+	}
+	return true
 }
 
 // OwnMapping is what Skerry keeps on the cluster for itself: the ConfigMaps of SystemNamespace with the
@@ -45,9 +61,7 @@ type mappings struct {
 // Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
 // is a KindNotFoundError when the cluster says that it has no such kind.
 func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
-	c.mappings.mu.Lock()
-	m, ok := c.mappings.known[gvk]
-	c.mappings.mu.Unlock()
+	m, ok := c.KnownMapping(gvk)
 	if ok {
 		return m, nil
 	}
@@ -68,12 +82,20 @@ func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 			continue
 		}
 		k := gvk.GroupVersion().WithKind(r.Kind)
-		c.mappings.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced}
+		c.mappings.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Kept: isKept(r)}
 	}
 	if m, ok = c.mappings.known[gvk]; !ok {
 		return Mapping{}, &KindNotFoundError{gvk}
 	}
 	return m, nil
+}
+
+// KnownMapping returns where the objects of a kind live, if that was found before. It asks nothing.
+func (c *Client) KnownMapping(gvk schema.GroupVersionKind) (Mapping, bool) {
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	m, ok := c.mappings.known[gvk]
+	return m, ok
 }
 
 // ForgetMapping lets the next look at a kind ask the cluster again.

@@ -20,8 +20,10 @@ import (
 )
 
 func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
-	for _, stage := range todo.Stages {
-		p.nextStage()
+	for i, stage := range todo.Stages {
+		if i > 0 && object.Stage(todo.Stages[i-1][0].ID) == object.StageDefinitions {
+			p.nextStage()
+		}
 		if object.Stage(stage[0].ID) != object.StageDefinitions {
 			if p.out.waiting = p.unestablished(); p.out.waiting != "" {
 				return nil
@@ -85,7 +87,15 @@ func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 }
 
 func (p *pass) apply(ctx context.Context, a plan.Action) error {
+	if f, withheld := p.withheldKind(a.ID); withheld {
+		p.failOnce(a.ID, f)
+		return nil
+	}
 	m, err := p.mapping(ctx, a.Object)
+	if err == nil && !m.Kept {
+		p.failOnce(a.ID, notKept(m.GVK.GroupKind()))
+		return nil
+	}
 	if err == nil && m.Namespaced && a.ID.Namespace == "" {
 		p.fail(a.ID, v1alpha1.InvalidObjectReason, "has no namespace: set metadata.namespace, or targetNamespace of the Kustomization")
 		return nil
@@ -95,6 +105,12 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		got, err = p.send(ctx, m, a)
 	}
 	if err != nil {
+		gvk := schema.GroupVersionKind{Group: a.Object.Group, Version: a.Object.Version, Kind: a.Object.Kind}
+		if p.withhold(ctx, gvk, err, false) {
+			f, _ := p.withheldKind(a.ID)
+			p.failOnce(a.ID, f)
+			return nil
+		}
 		if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
 			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
 		}
@@ -143,8 +159,8 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, err
 	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && !(known && m.Namespaced) {
 		return apply.Mapping{}, &apply.KindNotFoundError{GVK: gvk}
 	}
-	m, err := p.client.Mapping(ctx, gvk)
-	if err == nil {
+	m, err := p.lookUp(ctx, gvk)
+	if err == nil && m.Kept {
 		p.follow(ctx, m)
 	}
 	return m, err

@@ -34,6 +34,10 @@ func (p *pass) observe(ctx context.Context) error {
 		}
 	}
 	for gk, m := range p.mappings {
+		if !m.Kept {
+			p.withheld[gk] = notKept(gk)
+			continue
+		}
 		if p.relist && recorded[gk] {
 			p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
 		} else {
@@ -45,7 +49,7 @@ func (p *pass) observe(ctx context.Context) error {
 		if p.doubtful[gk] != "" {
 			continue // what was seen of it last stands
 		}
-		if _, there := p.mappings[gk]; !there {
+		if m, there := p.mappings[gk]; !there || !m.Kept {
 			p.watches.stop(gk)
 			p.live.listed(gk, nil, p.live.mark())
 			continue
@@ -53,14 +57,18 @@ func (p *pass) observe(ctx context.Context) error {
 		if err := p.sight(ctx, gk); err != nil {
 			return err
 		}
-		verify[gk] = p.verify
+		verify[gk] = p.verify && p.doubtful[gk] == ""
 	}
 	if p.verify && !p.relist {
 		if err := p.verifyWatches(ctx, verify); err != nil {
 			return err
 		}
 	}
-	return p.settle()
+	if err := p.settle(); err != nil {
+		return err
+	}
+	p.failWithheld()
+	return nil
 }
 
 // first says whether a version that is watched beside another one has not been looked up in this stage
@@ -82,7 +90,39 @@ func (p *pass) first(gvk schema.GroupVersionKind) bool {
 func (p *pass) nextStage() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.followed = nil
+	p.followed, p.asked = nil, nil
+}
+
+// lookUp returns where the objects of a kind live. Each group and version is asked for once in a stage.
+func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (apply.Mapping, error) {
+	if m, known := p.client.KnownMapping(gvk); known {
+		return m, nil
+	}
+	p.discovering.Lock()
+	defer p.discovering.Unlock()
+	p.mu.Lock()
+	err, asked := p.asked[gvk.GroupVersion()]
+	p.mu.Unlock()
+	if asked {
+		if m, known := p.client.KnownMapping(gvk); known {
+			return m, nil
+		}
+		if err == nil {
+			err = &apply.KindNotFoundError{GVK: gvk}
+		}
+		return apply.Mapping{}, err
+	}
+	m, err := p.client.Mapping(ctx, gvk)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked == nil {
+		p.asked = map[schema.GroupVersion]error{}
+	}
+	p.asked[gvk.GroupVersion()] = err
+	if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+		p.asked[gvk.GroupVersion()] = nil
+	}
+	return m, err
 }
 
 // follow watches a kind where a mapping says that its objects live. Two Kustomizations may use two
@@ -91,7 +131,7 @@ func (p *pass) nextStage() {
 func (p *pass) follow(ctx context.Context, m apply.Mapping) {
 	if x, other := p.watches.other(m); other && !x.gone.Load() && p.first(x.mapping.GVK) {
 		p.client.ForgetMapping(x.mapping.GVK)
-		_, err := p.client.Mapping(ctx, x.mapping.GVK)
+		_, err := p.lookUp(ctx, x.mapping.GVK)
 		if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
 			x.gone.Store(true)
 		}
@@ -107,10 +147,19 @@ func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
 	short, cancel := context.WithTimeout(ctx, sightTimeout)
 	defer cancel()
 	err := p.watches.wait(short, gk)
-	if err != nil && ctx.Err() == nil {
-		return &blindError{gk, p.watches.failure(gk)}
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return err
+	why := p.watches.failure(gk)
+	if p.withhold(ctx, p.mappings[gk].GVK, why, true) {
+		return nil
+	}
+	if errors.Is(err, errBlocked) && apply.Overloaded(why) { // the cluster itself, which may be over in a moment
+		if err = p.watches.listed(short, gk); err == nil {
+			return nil
+		}
+	}
+	return &blindError{gk, why}
 }
 
 // blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
@@ -120,14 +169,18 @@ type blindError struct {
 }
 
 func (e *blindError) Error() string {
-	why := "may these credentials list and watch them?"
+	why := ""
 	switch {
+	case e.why == nil:
+		why = "the answer does not come to an end"
 	case apply.Unexpected(e.why) != "":
 		why = apply.Unexpected(e.why)
 	case apply.Overloaded(e.why):
 		why = overloaded
-	case e.why == nil:
-		why = "the answer does not come to an end"
+	case apply.Unanswered(e.why):
+		why = unreachableMessage(e.why)
+	default:
+		why = "the API server answers: " + apply.Explain(e.why, noObject)
 	}
 	return fmt.Sprintf("the objects of kind %s cannot be listed: %s", e.gk.Kind, why)
 }
@@ -141,11 +194,15 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 	if p.missing[gk] {
 		return nil
 	}
-	m, err := p.client.Mapping(ctx, gvk)
+	if p.doubtful[gk] != "" {
+		return nil
+	}
+	m, err := p.lookUp(ctx, gvk)
 	_, unknown := errors.AsType[*apply.KindNotFoundError](err)
 	switch {
 	case err == nil:
 		p.mappings[gk] = m
+	case !unknown && p.withhold(ctx, gvk, err, true):
 	case !unknown:
 		return err
 	case p.mappings[gk].Resource == "":
@@ -162,7 +219,7 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 	if !p.missing[gk] || p.mappings[gk].Resource != "" || p.gone[gk] || p.doubtful[gk] != "" {
 		return nil
 	}
-	m, err := p.client.Lost(ctx, gvk)
+	m, err := p.closer().Lost(ctx, gvk)
 	if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
 		p.gone[gk] = true
 		return nil

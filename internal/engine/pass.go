@@ -112,8 +112,16 @@ type pass struct {
 	// moved says that the inventory has IDs which are not recorded on the cluster yet.
 	moved bool
 
-	mu       sync.Mutex // guards out, record and followed while objects are applied side by side
+	mu sync.Mutex // guards out, record and what follows while objects are applied side by side
+	// followed and asked are what was looked up in this stage.
 	followed map[schema.GroupVersionKind]bool
+	asked    map[schema.GroupVersion]error
+	// withheld are kinds of which no object is applied, and why; of those that are doubtful too, what is
+	// recorded stays recorded.
+	withheld map[schema.GroupKind]failure
+
+	discovering sync.Mutex       // held while kinds are looked up; guards lookedUp
+	lookedUp    *apply.Discovery // nil: nothing yet
 
 	late <-chan struct{} // closed when the time is up
 }
@@ -138,7 +146,7 @@ func (p *pass) ending() bool {
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}}
+	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errOverdue)
 	defer cancel()
@@ -216,7 +224,7 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	var applying []object.Object
 	for _, stage := range todo.Stages {
 		for _, a := range stage {
-			if !p.unsettled[a.ID] {
+			if _, withheld := p.withheldKind(a.ID); !withheld && !p.unsettled[a.ID] {
 				applying = append(applying, a.Object)
 			}
 		}

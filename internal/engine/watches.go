@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,10 @@ type watcher struct {
 	once    sync.Once
 	err     atomic.Pointer[error] // why the last list or watch failed
 	gone    atomic.Bool           // the version is not served any more
+
+	started time.Time
+	blocked chan struct{} // closed when the cluster refused a list or a watch in a way that lasts
+	refused sync.Once
 
 	asking   sync.Mutex   // held while the cluster is asked whether the watch has told everything
 	asked    atomic.Int64 // when the list under way was asked for, in nanoseconds since 1970
@@ -107,7 +112,7 @@ func (w *watches) replace(gk schema.GroupKind, m apply.Mapping) {
 
 func (w *watches) start(m apply.Mapping) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
-	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, synced: make(chan struct{}), over: make(chan struct{})}
+	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
 	w.wg.Go(func() {
 		err := recovery.Run(func() error { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}); return nil })
 		if err != nil && w.crashed != nil {
@@ -138,6 +143,22 @@ func (w *watches) keep(used map[schema.GroupKind]bool) {
 			close(x.over)
 			delete(w.running, gk)
 		}
+	}
+}
+
+// listed returns when a kind has been listed once, however often that was refused before.
+func (w *watches) listed(ctx context.Context, gk schema.GroupKind) error {
+	w.mu.Lock()
+	x := w.running[gk]
+	w.mu.Unlock()
+	if x == nil {
+		return nil
+	}
+	select {
+	case <-x.synced:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -192,7 +213,11 @@ func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.
 	return true, nil
 }
 
-// wait returns when a kind has been listed once, or with the context's error. A watcher that is
+// errBlocked says that a kind cannot be listed, and will not be a moment later.
+var errBlocked = errors.New("the kind cannot be listed")
+
+// wait returns when a kind has been listed once, or with the context's error; or with errBlocked where
+// the cluster refuses to list it, or has not done so for as long as is waited once. A watcher that is
 // replaced meanwhile, by another pass that lists the kind anew, will never have: its successor counts.
 func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 	for {
@@ -205,6 +230,16 @@ func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 		select {
 		case <-x.synced:
 			return nil
+		default:
+		}
+		if x.err.Load() != nil && x.of.now().Sub(x.started) > sightTimeout {
+			return errBlocked
+		}
+		select {
+		case <-x.synced:
+			return nil
+		case <-x.blocked:
+			return errBlocked
 		case <-x.over:
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -263,6 +298,8 @@ func (s *sink) Failed(err error) {
 		s.of.backwards()
 	case errors.Is(err, apply.ErrBrokenOff):
 		s.of.ended()
+	case apply.Refused(err), apply.Overloaded(err) && strings.Contains(s.gk.Group, "."): // perhaps only what is behind it
+		s.refused.Do(func() { close(s.blocked) })
 	case apply.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
 		s.of.unserved(s.gk)
