@@ -43,9 +43,17 @@ const (
 
 // bounds keeps what comes back within what can have been asked for. It counts what is left after
 // decompression.
-type bounds struct{ next http.RoundTripper }
+type bounds struct {
+	next   http.RoundTripper
+	budget *budget
+}
 
 func (b *bounds) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		if err := b.budget.reads.Wait(req.Context()); err != nil {
+			return nil, err
+		}
+	}
 	res, err := b.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -60,9 +68,9 @@ func (b *bounds) RoundTrip(req *http.Request) (*http.Response, error) {
 	case isWatch(query):
 		res.Body = &flow{ReadCloser: res.Body, ctx: req.Context(), have: flowBurst, at: time.Now()} //nolint:forbidigo // a rate needs the time
 	case req.Method == http.MethodGet && (query.Has("limit") || query.Has("labelSelector")):
-		res.Body = &limited{ReadCloser: res.Body, left: maxPage}
+		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxPage})
 	default:
-		res.Body = &limited{ReadCloser: res.Body, left: maxAnswer}
+		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxAnswer})
 	}
 	return res, nil
 }

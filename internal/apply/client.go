@@ -50,6 +50,7 @@ type Client struct {
 	mappings mappings
 	close    func()
 
+	budget        *budget
 	noWatchList   atomic.Bool
 	onNoWatchList func()
 	// firstSilence and laterSilence bound the silence of a watch.
@@ -76,7 +77,8 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var way http.RoundTripper = &bounds{next: transport}
+	limits := newBudget()
+	var way http.RoundTripper = &bounds{next: transport, budget: limits}
 	if o.Fence != nil {
 		way = Guard(way, o.Fence)
 	}
@@ -90,7 +92,7 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	}
 	c := &Client{
 		timeout: o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
-		onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
+		budget: limits, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
 	}
 	c.noWatchList.Store(o.NoWatchList)
 	if c.rest, err = rest.UnversionedRESTClientForConfigAndClient(cfg, hc); err != nil {
@@ -194,5 +196,6 @@ func (c *Client) slot(ctx context.Context) (context.Context, func(), error) {
 		return nil, nil, context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	return ctx, func() { cancel(); <-c.slots }, nil
+	ctx, release := c.budget.withLease(ctx)
+	return ctx, func() { release(); cancel(); <-c.slots }, nil
 }

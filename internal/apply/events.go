@@ -17,7 +17,7 @@ import (
 )
 
 // maxEvent bounds one event of a watch, in bytes. An API server takes objects of up to 3 MiB.
-const maxEvent = 8 << 20
+const maxEvent = 4 << 20
 
 // seenEvent is one event of a watch, or one object of a list.
 type seenEvent struct {
@@ -57,9 +57,12 @@ type events struct {
 	heard   func() // called after each event; nil: not
 }
 
-func newEvents(body io.Reader, whole bool) *events {
-	return &events{body: &bounded{from: body}, whole: whole}
+func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *events {
+	return &events{body: &bounded{ctx: ctx, from: body, lease: &lease{budget: b}}, whole: whole}
 }
+
+// end gives back what the last event took.
+func (e *events) end() { e.body.lease.release() }
 
 // next waits for the next event. The end of the watch is io.EOF, what the cluster says against it an
 // error as its other answers give it.
@@ -68,6 +71,7 @@ func (e *events) next() (*seenEvent, error) {
 		e.decoder = json.NewDecoder(e.body)
 	}
 	e.body.left = maxEvent
+	e.body.lease.release()
 	var frame struct {
 		Type   string          `json:"type"`
 		Object json.RawMessage `json:"object"`
@@ -94,8 +98,10 @@ func (e *events) next() (*seenEvent, error) {
 
 // bounded stops what goes on for too long.
 type bounded struct {
-	from io.Reader
-	left int
+	ctx   context.Context //nolint:containedctx // of the watch, whose end ends the wait for the lease
+	from  io.Reader
+	left  int
+	lease *lease // of the event that is being read
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
@@ -104,6 +110,11 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.from.Read(p[:min(len(p), b.left)])
 	b.left -= n
+	if n > 0 {
+		if err := b.lease.need(b.ctx, n); err != nil {
+			return 0, err
+		}
+	}
 	return n, err
 }
 
@@ -143,9 +154,12 @@ func (w *watcher) list(ctx context.Context) error {
 // none.
 func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error {
 	next, objects := "", 0
+	defer func() { w.client.budget.give(objects) }()
 	for n := 1; ; n++ {
-		page, err := w.page(ctx, next)
+		leased, release := w.client.budget.withLease(ctx)
+		page, err := w.page(leased, next)
 		if err != nil {
+			release()
 			return err
 		}
 		if len(page.Items) == 0 {
@@ -153,13 +167,20 @@ func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error
 		}
 		for i, raw := range page.Items {
 			e := &seenEvent{}
-			if err := e.read(raw, w.whole); err != nil {
+			objects++
+			err := w.client.budget.take()
+			if err == nil {
+				err = e.read(raw, w.whole)
+			}
+			if err != nil {
+				release()
 				return err
 			}
 			take(page, e)
 			page.Items[i] = nil
 		}
-		if objects += len(page.Items); objects > MaxObjects || n > maxPages {
+		release()
+		if n > maxPages {
 			return ErrTooMany
 		}
 		if next = page.Metadata.Continue; next == "" {

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,8 +73,13 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 	case (k.claim == nil || k.claim.hub == "") && otherHub != "":
 		return nil, &OtherHubError{Hub: otherHub}
 	}
+	budget := inventory.NewBudget()
 	for owner, parts := range data {
-		inv, err := inventory.Decode(owner, parts)
+		inv, err := budget.Decode(owner, parts)
+		if errors.Is(err, inventory.ErrTooLarge) {
+			k.Corrupt[owner] = &CorruptError{names[owner][0], "cannot be read: " + err.Error()}
+			continue
+		}
 		if err != nil {
 			k.Corrupt[owner] = unreadable(owner, names[owner], parts)
 			continue

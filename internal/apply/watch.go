@@ -185,7 +185,8 @@ func (w *watcher) once(ctx context.Context, lists bool) error {
 		return cause(ctx, err)
 	}
 	defer func() { _ = body.Close() }()
-	events := newEvents(body, w.whole)
+	events := newEvents(ctx, w.client.budget, body, w.whole)
+	defer events.end()
 	if initial {
 		events.heard = func() { silence.Reset(w.client.firstSilence) }
 		if err := w.listFrom(events); err != nil {
@@ -212,6 +213,7 @@ func cause(ctx context.Context, err error) error {
 // listFrom takes what is there from the events at the beginning of a watch.
 func (w *watcher) listFrom(events *events) error {
 	var all []Seen
+	defer func() { w.client.budget.give(len(all)) }()
 	for {
 		e, err := events.next()
 		switch {
@@ -228,10 +230,10 @@ func (w *watcher) listFrom(events *events) error {
 		case e.kind == string(watch.Added):
 			if seen, ok := w.see(e); ok {
 				all = append(all, seen)
+				if err := w.client.budget.take(); err != nil {
+					return err
+				}
 			}
-		}
-		if len(all) > MaxObjects {
-			return ErrTooMany
 		}
 	}
 }

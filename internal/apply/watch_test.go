@@ -137,7 +137,7 @@ func TestEventsComeInAnyPieces(t *testing.T) {
 		}
 		for cut := range len(text) {
 			parts := io.MultiReader(strings.NewReader(text[:cut]), strings.NewReader(text[cut:]))
-			e := newEvents(parts, false)
+			e := newEvents(t.Context(), newBudget(), parts, false)
 			var names []string
 			for {
 				one, err := e.next()

@@ -212,6 +212,9 @@ func (e *Engine) onCrashed(c crash, now time.Time) {
 func (e *Engine) down(err error, now time.Time) {
 	s := &e.link.state
 	s.Known = true
+	if at := time.Unix(0, e.seen.Load()); at.After(s.LastSeen) { // by what came on a watch, say
+		s.LastSeen = at
+	}
 	for _, en := range e.entries {
 		en.dirty = true
 	}

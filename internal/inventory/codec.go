@@ -17,8 +17,10 @@ const (
 	// ShardLimit bounds one encoded shard in bytes: well below the 1 MiB that a ConfigMap may hold.
 	ShardLimit = 512 << 10
 
-	// decodedLimit bounds what a shard may inflate to: an edge may be hostile.
-	decodedLimit = 64 << 20
+	// decodedLimit and objectLimit bound what all inventories of a cluster may inflate to: an edge may be
+	// hostile. Fifty thousand objects with names of usual length take half of it.
+	decodedLimit = 32 << 20
+	objectLimit  = 50_000
 
 	maxShards = 1024
 	format    = 1
@@ -26,6 +28,9 @@ const (
 
 // ErrCorrupt says that a shard cannot be read. What it held is unknown, which is not nothing.
 var ErrCorrupt = errors.New("inventory is corrupt")
+
+// ErrTooLarge says that the inventories of a cluster are larger than any that Skerry wrote.
+var ErrTooLarge = fmt.Errorf("%w: too large", ErrCorrupt)
 
 type shard struct {
 	Format   int     `json:"format"`
@@ -35,6 +40,18 @@ type shard struct {
 	Accepted string  `json:"accepted,omitempty"`
 	Decided  int64   `json:"decided,omitempty"`
 	Objects  []entry `json:"objects"`
+}
+
+// Budget is what the inventories of one cluster may take when they are decoded, all of them together.
+type Budget struct{ bytes, objects int }
+
+// NewBudget returns the budget of a cluster.
+func NewBudget() *Budget { return &Budget{bytes: decodedLimit, objects: objectLimit} }
+
+// part is a shard whose objects are not decoded yet.
+type part struct {
+	shard
+	Objects json.RawMessage `json:"objects"`
 }
 
 type entry struct {
@@ -123,9 +140,14 @@ func pack(part shard) ([]byte, error) {
 // halfway. Where two shards disagree on an object it counts as unconfirmed. A shard that cannot be
 // read is an error that wraps ErrCorrupt.
 func Decode(owner string, shards [][]byte) (*Inventory, error) {
+	return NewBudget().Decode(owner, shards)
+}
+
+// Decode decodes within what is left of the budget. What is beyond it is corrupt.
+func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 	inv := New(owner)
 	for i, data := range shards {
-		part, err := unpack(data)
+		part, err := b.unpack(data)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read shard %d of inventory %q: %w", i, owner, err)
 		}
@@ -156,24 +178,53 @@ func Decode(owner string, shards [][]byte) (*Inventory, error) {
 	return inv, nil
 }
 
-func unpack(data []byte) (shard, error) {
-	var part shard
+func (b *Budget) unpack(data []byte) (shard, error) {
 	r, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, decodedLimit+1))
+	raw, err := io.ReadAll(io.LimitReader(r, int64(b.bytes)+1))
 	if err != nil {
-		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if len(raw) > decodedLimit {
-		return part, fmt.Errorf("%w: more than %d bytes", ErrCorrupt, decodedLimit)
+	if b.bytes -= len(raw); b.bytes < 0 {
+		b.bytes = 0
+		return shard{}, fmt.Errorf("%w: the inventories of the cluster inflate to more than %d bytes", ErrTooLarge, decodedLimit)
 	}
+	var part part
 	if err := json.Unmarshal(raw, &part); err != nil {
-		return part, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if part.Format != format {
-		return part, fmt.Errorf("%w: format %d", ErrCorrupt, part.Format)
+		return shard{}, fmt.Errorf("%w: format %d", ErrCorrupt, part.Format)
 	}
-	return part, nil
+	part.shard.Objects, err = b.entries(part.Objects)
+	return part.shard, err
+}
+
+// entries decodes objects one by one, so that it ends where there are too many.
+func (b *Budget) entries(raw []byte) ([]entry, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := decoder.Token(); err != nil || t != json.Delim('[') {
+		if err == nil && t == nil { // null
+			return nil, nil
+		}
+		return nil, fmt.Errorf("%w: the objects are no list", ErrCorrupt)
+	}
+	var out []entry
+	for decoder.More() {
+		if b.objects--; b.objects < 0 {
+			b.objects = 0
+			return nil, fmt.Errorf("%w: the inventories of the cluster have more than %d objects", ErrTooLarge, objectLimit)
+		}
+		var e entry
+		if err := decoder.Decode(&e); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }

@@ -1,9 +1,13 @@
 package inventory
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,5 +201,36 @@ func TestNewerThanADecision(t *testing.T) {
 	}
 	if back, err := Decode("apps", parts); err != nil || back.Decided != 200 {
 		t.Errorf("decoded %+v, %v", back, err)
+	}
+}
+
+// What the inventories of a cluster inflate to is bounded in sum: an edge may be hostile.
+func TestInventoriesInflateWithinABudget(t *testing.T) {
+	bomb := func(text string) []byte {
+		var buf bytes.Buffer
+		w := gzip.NewWriter(&buf)
+		_, _ = w.Write([]byte(text))
+		_ = w.Close()
+		return buf.Bytes()
+	}
+	spaces := bomb(`{"format":1,"owner":"o","objects":[` + strings.Repeat(" ", 20<<20) + `]}`)
+	many := bomb(`{"format":1,"owner":"o","objects":[` + strings.Repeat(`{"k":"K","n":"n"},`, objectLimit) + `{"k":"K","n":"n"}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b := NewBudget()
+	if _, err := b.Decode("o", [][]byte{spaces}); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if _, err := b.Decode("o", [][]byte{spaces}); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("beyond the budget: %v", err)
+		}
+	}
+	if _, err := NewBudget().Decode("o", [][]byte{many}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("more objects than any cluster has: %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 500<<20 {
+		t.Errorf("%d MiB were allocated", grown>>20)
 	}
 }
