@@ -18,6 +18,7 @@ import (
 // cleanUp deletes and releases, one after the other: what is deleted first may take others with it.
 func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 	pruned := map[object.ID]string{}
+	p.out.deleted = pruned
 	for _, a := range actions {
 		if p.ending() {
 			break

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,8 +32,8 @@ func (d deletions) String() string {
 	return text
 }
 
-// pendingDeletions finds the recorded objects that are desired no longer and that the cluster still shows
-// as the entry's own.
+// pendingDeletions finds the recorded objects that are desired no longer, that were deleted, and that the
+// cluster still shows as the entry's own.
 func (en *entry) pendingDeletions() deletions {
 	var d deletions
 	if en.session == nil || len(en.inv.Objects) == 0 {
@@ -43,7 +44,7 @@ func (en *entry) pendingDeletions() deletions {
 			continue
 		}
 		l, there := en.session.live.get(id)
-		if !there || l.Owner != en.owner {
+		if !there || l.Owner != en.owner || !l.Terminating && en.deleted[id] != l.UID {
 			continue
 		}
 		if d.count++; d.count > 1 && object.Order(d.first, id) < 0 {
@@ -58,6 +59,18 @@ func (en *entry) pendingDeletions() deletions {
 		}
 	}
 	return d
+}
+
+// noteDeleted remembers what a pass has deleted: the watch shows it a moment later.
+func (en *entry) noteDeleted(uids map[object.ID]string) {
+	if en.deleted == nil {
+		en.deleted = map[object.ID]string{}
+	}
+	maps.Copy(en.deleted, uids)
+	maps.DeleteFunc(en.deleted, func(id object.ID, _ string) bool {
+		_, recorded := en.inv.Objects[id]
+		return !recorded
+	})
 }
 
 // judgeDeletions is the end of judging an entry whose objects are all as wanted: it is not done before

@@ -71,10 +71,11 @@ type entry struct {
 	unhealthy time.Time // since when; zero when healthy
 	status    v1alpha1.AssignmentEntryStatus
 
-	objectsReady  bool      // whether what depends on the entry may go on, whatever it still deletes
-	deleting      deletions // what it still deletes
-	deletingSince time.Time // since when an object that was deleted is not gone; zero when none is
-	toldDeletion  bool      // an event has told of it
+	objectsReady  bool                 // whether what depends on the entry may go on, whatever it still deletes
+	deleting      deletions            // what it still deletes
+	deleted       map[object.ID]string // uids of what passes have deleted, until it is off the inventory
+	deletingSince time.Time            // since when an object that was deleted is not gone; zero when none is
+	toldDeletion  bool                 // an event has told of it
 }
 
 // bundle is a set of objects under the digest of what was rendered.
@@ -282,6 +283,7 @@ func (en *entry) finish(o outcome, now time.Time) {
 	}
 	en.drift += int64(len(o.drifted))
 	en.count(o.drifted, now)
+	en.noteDeleted(o.deleted)
 	switch {
 	case !same(o.job.entry, en.spec):
 		en.due = now

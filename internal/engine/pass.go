@@ -70,6 +70,8 @@ type outcome struct {
 	// not known whether one desires them.
 	retained  map[object.ID]bool
 	undecided bool
+	// deleted holds the uids of the objects that were deleted, gone or not.
+	deleted map[object.ID]string
 	// cleaned says that something was released or deleted, so that others may have it now.
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.

@@ -184,6 +184,29 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 	}
 }
 
+// An object that is kept for another Kustomization is recorded and not desired, and is not waited for.
+func TestOnlyWhatWasDeletedIsWaitedFor(t *testing.T) {
+	kept, gone := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "kept"}, object.ID{Kind: "ConfigMap", Namespace: "n", Name: "gone"}
+	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, "apps")
+	en.session = &session{live: newLive()}
+	en.inv = inventory.New(en.owner)
+	for _, id := range []object.ID{kept, gone} {
+		en.inv.Objects[id] = inventory.Record{Version: "v1"}
+		en.session.live.changed(apply.Seen{ID: id, Owner: en.owner, UID: "u"})
+	}
+	if d := en.pendingDeletions(); d.count != 0 {
+		t.Errorf("waits for %s, which was not deleted", d)
+	}
+	en.noteDeleted(map[object.ID]string{gone: "u"})
+	if d := en.pendingDeletions(); d.count != 1 || d.first != gone {
+		t.Errorf("%s", d)
+	}
+	delete(en.inv.Objects, gone)
+	if en.noteDeleted(nil); len(en.deleted) != 0 {
+		t.Errorf("%v is remembered", en.deleted)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // All generated names change, and the first try gets only half of the way. What the guard has accepted
