@@ -142,7 +142,7 @@ func (e *Engine) run(ctx context.Context) error {
 func (e *Engine) loop(ctx context.Context) {
 	for {
 		now := e.o.Now()
-		e.take(now)
+		e.take(now) //nolint:contextcheck // what it begins ends with the session
 		e.tend(ctx, now)
 		e.refresh(now)
 		e.advance(ctx, now)

@@ -156,7 +156,7 @@ func (p *pass) refused(a plan.Action, err error) {
 // with the stage before. Of one whose scope was unknown then, the next pass settles the ID first.
 func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, error) {
 	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
-	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && !(known && m.Namespaced) {
+	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && (!known || !m.Namespaced) {
 		return apply.Mapping{}, &apply.KindNotFoundError{GVK: gvk}
 	}
 	m, err := p.lookUp(ctx, gvk)
