@@ -133,7 +133,7 @@ func (p *Proxy) Swap(t testing.TB, behind *rest.Config) {
 		t.Fatal(err)
 	}
 	b := &backend{to: to, transport: transport}
-	b.over, b.end = context.WithCancel(context.Background()) //nolint:forbidigo // lives until the next Swap
+	b.over, b.end = context.WithCancel(context.Background()) // lives until the next Swap
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.behind != nil {

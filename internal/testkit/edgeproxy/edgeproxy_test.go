@@ -32,30 +32,36 @@ func server(t *testing.T, name string) *rest.Config {
 	return &rest.Config{Host: s.URL}
 }
 
-func client(t *testing.T, p *Proxy) func(path string) *http.Response {
+// answer is a status and a body, which is closed with the test.
+type answer struct {
+	code int
+	body io.Reader
+}
+
+func client(t *testing.T, p *Proxy) func(path string) answer {
 	t.Helper()
 	c, err := rest.HTTPClientFor(p.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(path string) *http.Response {
+	return func(path string) answer {
 		t.Helper()
-		res, err := c.Get(p.server.URL + path) //nolint:noctx // a test
+		res, err := c.Get(p.server.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = res.Body.Close() })
-		return res
+		return answer{res.StatusCode, res.Body}
 	}
 }
 
-func text(t *testing.T, res *http.Response) string {
+func text(t *testing.T, res answer) string {
 	t.Helper()
-	raw, err := io.ReadAll(res.Body)
+	raw, err := io.ReadAll(res.body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(res.StatusCode, " ", string(raw))
+	return fmt.Sprint(res.code, " ", string(raw))
 }
 
 func TestFrozenStreamLivesAndIsSilent(t *testing.T) {
@@ -63,7 +69,7 @@ func TestFrozenStreamLivesAndIsSilent(t *testing.T) {
 	get := client(t, p)
 	watch := get("/things?watch=true")
 	one := make([]byte, 1)
-	if _, err := watch.Body.Read(one); err != nil {
+	if _, err := watch.body.Read(one); err != nil {
 		t.Fatal(err)
 	}
 	p.Freeze(IsWatch)
@@ -71,7 +77,7 @@ func TestFrozenStreamLivesAndIsSilent(t *testing.T) {
 	go func() {
 		defer close(came)
 		for range 200 { // what was on the way
-			if _, err := watch.Body.Read(one); err != nil {
+			if _, err := watch.body.Read(one); err != nil {
 				return
 			}
 		}
@@ -97,7 +103,7 @@ func TestSwapEndsStreamsAndKeepsConnections(t *testing.T) {
 	get := client(t, p)
 	watch := get("/things?watch=true")
 	p.Swap(t, server(t, "b"))
-	if _, err := io.Copy(io.Discard, watch.Body); err != nil {
+	if _, err := io.Copy(io.Discard, watch.body); err != nil {
 		t.Errorf("the stream ends with %v", err)
 	}
 	if got := text(t, get("/things")); got != "200 b" {
