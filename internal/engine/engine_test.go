@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,32 @@ func TestDependencies(t *testing.T) {
 	}
 	r.want("a", r.namespace())
 	r.ready("c")
+}
+
+// A Kustomization that was removed has no last good bundle: one that is made again under its name, and
+// waits for a dependency, enforces nothing meanwhile.
+func TestRemovedKustomizationDoesNotComeBackWithAnotherOfItsName(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("base", r.namespace())
+	r.want("app", r.configMap("old", "one"))
+	r.ready("app")
+	r.leave("app")
+	delete(r.ks, "app")
+	r.assign()
+	r.eventually("the entry is gone", func() bool {
+		list, _ := r.pool.Report(r.key)
+		return !slices.ContainsFunc(list, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Name == "app" })
+	})
+	r.want("app", r.configMap("new", "one"), func(e *v1alpha1.AssignmentEntry) { e.DependsOn = []string{"late"} })
+	r.until("app", "waiting", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.DependencyNotReadyReason })
+	r.want("late", r.configMap("late", "one"))
+	r.ready("app")
+	if r.value("old") != "error: NotFound" || r.value("new") != "one" {
+		t.Errorf("old=%s new=%s", r.value("old"), r.value("new"))
+	}
+	if w := r.writes(); count(w, "PATCH") > 4 { // namespace, old, late, new
+		t.Errorf("more applies than objects: %v", w)
+	}
 }
 
 func TestRemoval(t *testing.T) {

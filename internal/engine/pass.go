@@ -254,6 +254,9 @@ func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished
 		inv.Revision, inv.Bundle, inv.Decided = p.entry.Revision, p.entry.Digest, p.decided(inv)
 	}
 	if p.entry.Remove && len(inv.Objects) == 0 {
+		// A Kustomization that is made again under this name starts with nothing. Otherwise the last bundle
+		// of the one before would be enforced while the new one waits for a dependency.
+		p.out.inventory = inventory.New(p.owner)
 		return p.store.Delete(ctx, p.owner)
 	}
 	if inv.Equal(before) {
