@@ -73,7 +73,7 @@ verify: generate ## Fail when generated files, formatting, go.mod or go.sum are 
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
-	$(GOLANGCI_LINT) run --timeout 15m ./...
+	$(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m ./...
 
 .PHONY: test
 test: build ## Run all tests: pure, API-server and end-to-end
