@@ -389,10 +389,10 @@ func (r *Reconciler) takes(ctx context.Context, o *observed, digest string, drop
 
 // follow holds the clusters back on which a dependency of the same source has not been assigned what the
 // commit made of it. Digests decide: one that the commit did not change holds nobody.
-func (r *Reconciler) follow(ctx context.Context, o *observed, d *decision, t *target) (string, error) {
+func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string, error) {
 	have := o.assigned[t.Name].entry
-	if len(o.ks.Spec.DependsOn) == 0 || t.err != nil || have != nil && !have.Remove && have.Digest == t.digest {
-		return "", nil
+	if len(o.ks.Spec.DependsOn) == 0 || t.digest == "" || have != nil && !have.Remove && have.Digest == t.digest {
+		return "", nil // it gets nothing new
 	}
 	all, err := r.neighbours(ctx, o)
 	if err != nil {

@@ -27,7 +27,7 @@ func (r *Reconciler) roll(ctx context.Context, o *observed, d *decision) error {
 	}
 	now := r.Now()
 	for _, t := range d.targets {
-		if t.waits, err = r.follow(ctx, o, d, t); err != nil {
+		if t.waits, err = r.follow(ctx, o, t); err != nil {
 			return err
 		}
 		d.followed = d.followed || t.waits != ""

@@ -9,7 +9,7 @@ import (
 
 func TestRetain(t *testing.T) {
 	var many []Neighbour
-	for _, n := range strings.Split("abcdefghi", "") {
+	for n := range strings.SplitSeq("abcdefghi", "") {
 		many = append(many, Neighbour{Name: n, Digest: "sha256:" + n, Takes: true})
 	}
 	for name, test := range map[string]struct {
