@@ -185,9 +185,9 @@ func TestRefusalsAreWhatAnAPIServerAnswers(t *testing.T) {
 			}
 			status = api.Status()
 			status.TypeMeta = metav1.TypeMeta{}
-			text, err := yaml.Marshal(status)
-			if err != nil {
-				t.Fatal(err)
+			text, failed := yaml.Marshal(status)
+			if failed != nil {
+				t.Fatal(failed)
 			}
 			if *record {
 				r.set("answer", strings.TrimSpace(string(text)))
