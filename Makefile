@@ -84,6 +84,15 @@ test: build ## Run all tests: pure, API-server and end-to-end
 unit: ## Run the tests that need no API server, in under a minute once compiled
 	go test -vet=off -short -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
 
+# The packages whose goroutines share something. What needs an API server is left out (-short): the
+# detector makes it several times slower, and the same code runs without one.
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,apply engine git hub recovery artifact build cli/wait testkit/edgeproxy testkit/gitserver)
+
+.PHONY: race
+race: export CGO_ENABLED := 1
+race: ## Run the tests that need no API server with the race detector (needs a C compiler)
+	go test -vet=off -race -short -timeout $(TEST_TIMEOUT) $(RACE)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZ_TIME
 	@for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
