@@ -59,7 +59,7 @@ type Share interface {
 // Reconciler reconciles Assignments.
 type Reconciler struct {
 	Options
-	bell hubside.Bell
+	bell hubside.Trigger
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
@@ -87,7 +87,7 @@ func New(o Options) *Reconciler {
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
 // block.
-func (r *Reconciler) Changed(key engine.Key) { r.bell.Ring(key) }
+func (r *Reconciler) Changed(key engine.Key) { r.bell.Enqueue(key) }
 
 // Lost says that this process does not work on a cluster any more: what it wrote last says nothing
 // about what the status says when it does again.
@@ -209,7 +209,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	}
 	began := r.Now()
 	last := r.last(a)
-	if wait := pause(last.entries, entries, began); wait != 0 {
+	if wait := statusDelay(last.entries, entries, began); wait != 0 {
 		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 	}
 	if wait := last.rest.Sub(began); wait > 0 && wait <= restMax { // more is a clock that was set back
@@ -224,7 +224,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	defer cancel()
 	now := a.DeepCopy()
 	if err := r.Hub.Status().Patch(ctx, now, patch, client.DisableReadYourWritesConsistency); err != nil {
-		return hubside.Again(fmt.Errorf("cannot write status: %w", err))
+		return hubside.ResultForError(fmt.Errorf("cannot write status: %w", err))
 	}
 	r.note(key, now.Status.Entries) // as the API server keeps it
 	ended := r.Now()
@@ -259,13 +259,13 @@ func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatu
 	return client.RawPatch(types.MergePatchType, data), nil
 }
 
-// pause says how long a report may wait to be written: zero for one with news, negative for one
+// statusDelay says how long a report may wait to be written: zero for one with news, negative for one
 // without any, else until the times in it are worth a write.
-func pause(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
+func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
 	if equality.Semantic.DeepEqual(old, now) {
 		return -1
 	}
-	if !equality.Semantic.DeepEqual(timeless(old), timeless(now)) {
+	if !equality.Semantic.DeepEqual(withoutTimes(old), withoutTimes(now)) {
 		return 0
 	}
 	for i := range old {
@@ -276,8 +276,8 @@ func pause(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duratio
 	return 0
 }
 
-// timeless returns the entries without what changes with every verification.
-func timeless(entries []v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
+// withoutTimes returns the entries without what changes with every verification.
+func withoutTimes(entries []v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
 	out := make([]v1alpha1.AssignmentEntryStatus, len(entries))
 	copy(out, entries)
 	for i := range out {

@@ -38,8 +38,8 @@ type Options struct {
 	Share Share
 	// TearDown tells a Cluster that goes with the hub from one that is removed.
 	TearDown hubside.TearDown
-	// Patience is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
-	Patience time.Duration
+	// RemovalTimeout is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
+	RemovalTimeout time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
 	Connected func(engine.Key)
 	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
@@ -49,7 +49,7 @@ type Options struct {
 // Reconciler reconciles Clusters.
 type Reconciler struct {
 	Options
-	bell     hubside.Bell
+	bell     hubside.Trigger
 	secrets  secrets
 	statuses *hubside.Statuses[v1alpha1.Cluster, *v1alpha1.Cluster]
 
@@ -72,8 +72,8 @@ func New(o Options) *Reconciler {
 	if o.TearDown == nil {
 		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
 	}
-	if o.Patience == 0 {
-		o.Patience = patience
+	if o.RemovalTimeout == 0 {
+		o.RemovalTimeout = patience
 	}
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
@@ -88,10 +88,10 @@ func (r *Reconciler) Changed(key engine.Key) {
 	state, _ := r.Pool.State(key)
 	r.mu.Lock()
 	asked := r.requests[key].value != ""
-	same := r.told[key] == timeless(state)
+	same := r.told[key] == withoutTimes(state)
 	r.mu.Unlock()
 	if asked || !same {
-		r.bell.Ring(key)
+		r.bell.Enqueue(key)
 	}
 }
 
@@ -104,14 +104,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
 	}
-	if ours, result, err := r.ours(ctx, req.NamespacedName, before); !ours || err != nil {
+	if ours, result, err := r.held(ctx, req.NamespacedName, before); !ours || err != nil {
 		return result, err
 	}
 	if !before.DeletionTimestamp.IsZero() {
 		return r.remove(ctx, req.NamespacedName, before)
 	}
 	if err := r.addFinalizer(ctx, before); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	facts, err := r.connect(ctx, req.NamespacedName, r.known(before))
 	if err != nil {
@@ -123,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		r.statuses.Stands(before)
 	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	hubside.Record(r.Recorder, after, "Connect", said.Events)
 	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
@@ -153,7 +153,7 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 	}
 	conn, err := r.connection(ctx, c)
 	if err != nil {
-		if !report.Spoken(err) {
+		if !report.IsReportable(err) {
 			return facts, err
 		}
 		r.disconnect(key)
@@ -169,7 +169,7 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 	state, _ := r.Pool.State(key)
 	facts.Connection = report.Connection(state)
 	r.mu.Lock()
-	r.told[key] = timeless(state)
+	r.told[key] = withoutTimes(state)
 	r.mu.Unlock()
 	r.Reachable(key, state.Reachable, true)
 	return facts, nil
@@ -238,7 +238,7 @@ func (r *Reconciler) gone(key engine.Key) {
 	r.Reachable(key, false, false)
 }
 
-func timeless(s engine.State) engine.State {
+func withoutTimes(s engine.State) engine.State {
 	s.LastSeen = time.Time{}
 	return s
 }

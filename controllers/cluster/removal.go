@@ -71,12 +71,12 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	case c.Spec.Agent != nil:
 		return r.release(ctx, m, nil)
 	case c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionAbandon:
-		return r.release(ctx, m, m.stays(false, "Abandoned, as spec.deletionPolicy says"))
+		return r.release(ctx, m, m.leftEvent(false, "Abandoned, as spec.deletionPolicy says"))
 	case c.Spec.Suspend:
-		return r.release(ctx, m, m.stays(true, "Forgotten, because a suspended cluster is left as it is"))
+		return r.release(ctx, m, m.leftEvent(true, "Forgotten, because a suspended cluster is left as it is"))
 	}
 	if err := r.removeEntries(ctx, m); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	if err := r.reach(ctx, m); err != nil {
 		return reconcile.Result{}, err
@@ -85,7 +85,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		return r.awaitAnswer(ctx, m)
 	}
 	if left := m.left(); len(left) > 0 {
-		return reconcile.Result{RequeueAfter: patience}, r.say(ctx, m, false, fmt.Sprintf("%s: waits for %s", m.policy(), few(left)))
+		return reconcile.Result{RequeueAfter: patience}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for %s", m.policy(), few(left)))
 	}
 	return r.retire(ctx, m)
 }
@@ -97,7 +97,7 @@ func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 	after := c.DeepCopy()
 	controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
 	if err := r.patchFinalizers(ctx, after); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	hubside.Record(r.Recorder, c, "Remove", []report.Event{hubside.TornDown(why)})
 	return reconcile.Result{}, nil
@@ -175,7 +175,7 @@ func (r *Reconciler) removeEntries(ctx context.Context, m *removal) error {
 // as the engine has what was in it.
 func (r *Reconciler) reach(ctx context.Context, m *removal) error {
 	conn, err := r.connection(ctx, m.cluster)
-	if err != nil && !report.Spoken(err) {
+	if err != nil && !report.IsReportable(err) {
 		return err
 	}
 	_, known := r.Pool.State(m.key)
@@ -191,7 +191,7 @@ func (r *Reconciler) reach(ctx context.Context, m *removal) error {
 	state, _ := r.Pool.State(m.key)
 	m.conn = report.Connection(state)
 	r.mu.Lock()
-	r.told[m.key] = timeless(state)
+	r.told[m.key] = withoutTimes(state)
 	r.mu.Unlock()
 	return nil
 }
@@ -216,11 +216,11 @@ func (r *Reconciler) awaitAnswer(ctx context.Context, m *removal) (reconcile.Res
 	case m.retiring() && m.conn.Known && m.conn.Reason == v1alpha1.UnauthorizedReason:
 		return r.release(ctx, m, m.done()) // the account was the last to go, and has gone
 	}
-	until := m.deadline(r.Patience)
+	until := m.deadline(r.RemovalTimeout)
 	if wait := until.Sub(r.Now()); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, r.say(ctx, m, false, fmt.Sprintf("%s: waits for the cluster, until %s: %s", m.policy(), until.UTC().Format("15:04:05 MST"), m.silence()))
+		return reconcile.Result{RequeueAfter: wait}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for the cluster, until %s: %s", m.policy(), until.UTC().Format("15:04:05 MST"), m.whySilent()))
 	}
-	return r.release(ctx, m, m.stays(true, fmt.Sprintf("Forgotten after %s without an answer: %s", r.Patience, m.silence())))
+	return r.release(ctx, m, m.leftEvent(true, fmt.Sprintf("Forgotten after %s without an answer: %s", r.RemovalTimeout, m.whySilent())))
 }
 
 // deadline is when the wait for an answer ends: counted from the deletion, or from the last answer of
@@ -233,8 +233,8 @@ func (m *removal) deadline(patience time.Duration) time.Time {
 	return from.Add(patience)
 }
 
-// silence says why the cluster does not answer.
-func (m *removal) silence() string {
+// whySilent says why the cluster does not answer.
+func (m *removal) whySilent() string {
 	switch {
 	case m.err != nil:
 		return m.err.Error()
@@ -267,23 +267,23 @@ func (m *removal) left() []string {
 // retire lets the engine take away the last, once the status says so: a hub that is stopped after the
 // account has gone would otherwise wait for an answer that it cannot get any more.
 func (r *Reconciler) retire(ctx context.Context, m *removal) (reconcile.Result, error) {
-	if err := r.say(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
-		return hubside.Again(err)
+	if err := r.reportProgress(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
+		return hubside.ResultForError(err)
 	}
 	short, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
-	err := r.Pool.Retire(short, m.key)
+	err := r.Pool.Finalize(short, m.key)
 	switch {
 	case err == nil:
 		return r.release(ctx, m, m.done())
 	case errors.Is(err, engine.ErrNotRemoved), errors.Is(err, engine.ErrNotConnected), short.Err() != nil:
 		return reconcile.Result{RequeueAfter: retireAgain}, nil // it has not got the news yet, or is at it
 	}
-	return reconcile.Result{RequeueAfter: retireAgain}, r.say(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
+	return reconcile.Result{RequeueAfter: retireAgain}, r.reportProgress(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
 }
 
-// say reports how far it is.
-func (r *Reconciler) say(ctx context.Context, m *removal, retiring bool, message string) error {
+// reportProgress reports how far it is.
+func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bool, message string) error {
 	said := report.Cluster(report.ClusterFacts{
 		Object: m.cluster, Now: r.Now(), Connection: m.conn, Err: m.err,
 		Handled: m.cluster.Annotations[v1alpha1.ReconcileRequestAnnotation], Removal: &report.Removal{Retiring: retiring, Message: message},
@@ -306,13 +306,13 @@ func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event
 	if m.another() { // what was claimed there by mistake; that it cannot be told is no reason to wait
 		short, cancel := context.WithTimeout(ctx, retireTimeout)
 		defer cancel()
-		_ = r.Pool.Retire(short, m.key)
+		_ = r.Pool.Finalize(short, m.key)
 	}
 	r.gone(m.key)
 	c := m.cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
 	if err := r.patchFinalizers(ctx, c); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	if said != nil {
 		hubside.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
@@ -347,8 +347,8 @@ func (m *removal) done() *report.Event {
 	return &report.Event{Reason: "Removed", Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}
 }
 
-// stays says what is left on a cluster that is forgotten.
-func (m *removal) stays(warning bool, why string) *report.Event {
+// leftEvent says what is left on a cluster that is forgotten.
+func (m *removal) leftEvent(warning bool, why string) *report.Event {
 	var names []string
 	objects := 0
 	if m.assign != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 )
 
-func (p *pool) Retire(context.Context, engine.Key) error {
+func (p *pool) Finalize(context.Context, engine.Key) error {
 	p.retired++
 	if p.retire != nil {
 		return p.retire()

@@ -27,8 +27,8 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
-		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubside.Asked(), handedOver()))).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubside.RequestedPredicate(), handedOver()))).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.StatusChangedPredicate())).
 		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
 		Watches(&v1alpha1.Cluster{}, r.statuses.Handler()).
 		WatchesRawSource(&r.bell).

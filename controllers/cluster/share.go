@@ -23,17 +23,17 @@ type Share interface {
 }
 
 // Moved says that a Cluster may belong to another process now. It does not block.
-func (r *Reconciler) Moved(key engine.Key) { r.bell.Ring(key) }
+func (r *Reconciler) Moved(key engine.Key) { r.bell.Enqueue(key) }
 
-// ours says whether this process works on a Cluster. What it had of one that is another's is released
+// held says whether this process works on a Cluster. What it had of one that is another's is released
 // before anybody else may have it.
-func (r *Reconciler) ours(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
+func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
 	if r.Share == nil {
 		return true, reconcile.Result{}, nil
 	}
 	ours, again, err := r.Share.Hold(ctx, c, func() { r.gone(key) })
 	if err != nil {
-		result, err := hubside.Again(err)
+		result, err := hubside.ResultForError(err)
 		return false, result, err
 	}
 	return ours, reconcile.Result{RequeueAfter: again}, nil

@@ -43,7 +43,7 @@ type Options struct {
 type Reconciler struct {
 	Options
 	statuses *hubside.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
-	bell     hubside.Bell
+	bell     hubside.Trigger
 
 	mu       sync.Mutex
 	failures map[types.NamespacedName]int // looks in a row that failed
@@ -62,7 +62,7 @@ func Key(name types.NamespacedName) string { return name.String() }
 // damaged. It does not block.
 func (r *Reconciler) Look(key string) {
 	namespace, name, _ := strings.Cut(key, string(types.Separator))
-	r.bell.Ring(types.NamespacedName{Namespace: namespace, Name: name})
+	r.bell.Enqueue(types.NamespacedName{Namespace: namespace, Name: name})
 }
 
 // Reconcile takes one look at one repository.
@@ -89,7 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		r.statuses.Stands(before)
 	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	hubside.Record(r.Recorder, after, "Fetch", found.Events)
 	return reconcile.Result{RequeueAfter: found.Requeue}, nil
@@ -100,7 +100,7 @@ func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (re
 	facts := report.SourceFacts{Object: repo, Jitter: r.Jitter()}
 	if !repo.Spec.Suspend {
 		commit, err := r.follow(ctx, repo)
-		if err != nil && !report.Spoken(err) {
+		if err != nil && !report.IsReportable(err) {
 			return facts, err
 		}
 		facts.Err, facts.Failures = err, r.count(repo, err != nil)

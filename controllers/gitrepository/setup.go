@@ -31,9 +31,9 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("gitrepository").
-		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.Asked())).
+		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.RequestedPredicate())).
 		WatchesRawSource(&r.bell).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.Moved())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.StatusChangedPredicate())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
 		WithOptions(hubside.Options(looks)).
 		Complete(hubside.Guarded[v1alpha1.GitRepository](r.Hub, r))

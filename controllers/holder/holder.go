@@ -68,7 +68,7 @@ type hold struct{ busy sync.WaitGroup }
 // New returns a Holder that holds nothing yet.
 func New(o Options) *Holder {
 	return &Holder{
-		Options: o, leases: leases{direct: o.Direct, namespace: o.Namespace, duration: o.Duration, now: o.Now, seen: map[string]sighting{}},
+		Options: o, leases: leases{direct: o.Direct, namespace: o.Namespace, duration: o.Duration, now: o.Now, seen: map[string]leaseObservation{}},
 		owners: map[string]int{}, held: map[types.NamespacedName]*hold{}, doubted: map[types.NamespacedName]struct{}{},
 	}
 }
@@ -90,7 +90,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (b
 	}
 	ours, recorded := owner == h.Shard.K, c.Status.Shard == h.Shard.Record()
 	if ours && recorded {
-		sure, err := h.sure(ctx, c)
+		sure, err := h.confirm(ctx, c)
 		if err != nil {
 			return false, 0, err
 		}
@@ -137,7 +137,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 
 func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string) error {
 	c.Status.Shard = holder
-	if err := hubside.Commit(ctx, h.Hub, c); err != nil {
+	if err := hubside.PatchStatus(ctx, h.Hub, c); err != nil {
 		return err
 	}
 	if c.Status.Shard != holder { // the definition is of a version that has no such field
@@ -197,8 +197,8 @@ func (h *Holder) lookOnce(ctx context.Context) error {
 	}
 }
 
-// sure asks the API server for a Cluster that the cache says is this shard's, if there is doubt.
-func (h *Holder) sure(ctx context.Context, c *v1alpha1.Cluster) (bool, error) {
+// confirm asks the API server for a Cluster that the cache says is this shard's, if there is doubt.
+func (h *Holder) confirm(ctx context.Context, c *v1alpha1.Cluster) (bool, error) {
 	key := client.ObjectKeyFromObject(c)
 	h.mu.Lock()
 	_, doubt := h.doubted[key]

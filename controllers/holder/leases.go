@@ -22,11 +22,11 @@ type leases struct {
 	now       func() time.Time
 
 	mu   sync.Mutex
-	seen map[string]sighting
+	seen map[string]leaseObservation
 }
 
-// sighting is what was seen of a lease.
-type sighting struct {
+// leaseObservation is what was seen of a lease.
+type leaseObservation struct {
 	asked  time.Time // when it was looked at last
 	since  time.Time // when what it says was seen first
 	exists bool
@@ -60,17 +60,17 @@ func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, er
 	return s.asked.Sub(s.since) > l.duration, nil
 }
 
-func (l *leases) look(ctx context.Context, name string, last sighting) (sighting, error) {
+func (l *leases) look(ctx context.Context, name string, last leaseObservation) (leaseObservation, error) {
 	lease := &coordinationv1.Lease{}
 	now := l.now()
 	err := l.direct.Get(ctx, types.NamespacedName{Namespace: l.namespace, Name: name}, lease)
 	if apierrors.IsNotFound(err) {
-		return sighting{asked: now}, nil
+		return leaseObservation{asked: now}, nil
 	}
 	if err != nil {
 		return last, fmt.Errorf("cannot read lease %s: %w", name, err)
 	}
-	s := sighting{asked: now, since: now, exists: true, says: lease.ResourceVersion}
+	s := leaseObservation{asked: now, since: now, exists: true, says: lease.ResourceVersion}
 	if holder := lease.Spec.HolderIdentity; holder != nil {
 		s.holder = *holder
 	}

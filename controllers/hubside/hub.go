@@ -42,10 +42,10 @@ const afterConflict = 20 * time.Millisecond
 // maxNote bounds the text of an event, in bytes, as the API does.
 const maxNote = 1024
 
-// Commit writes the status of obj. It fails with a conflict when somebody has changed the object
+// PatchStatus writes the status of obj. It fails with a conflict when somebody has changed the object
 // since it was read. It replaces the status as a whole: of a status that nobody has written yet, the
 // server has other fields than Go's zero value says, and a difference between the two would miss them.
-func Commit(ctx context.Context, hub Hub, obj client.Object) error {
+func PatchStatus(ctx context.Context, hub Hub, obj client.Object) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if err := hub.Status().Update(ctx, obj); err != nil {
@@ -75,9 +75,9 @@ func Note(text string) string {
 	return text
 }
 
-// Again returns what a reconcile returns when its commit failed. That somebody changed the object
+// ResultForError returns what a reconcile returns when its commit failed. That somebody changed the object
 // meanwhile is no error: the next reconcile starts from what is there then.
-func Again(err error) (reconcile.Result, error) {
+func ResultForError(err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: afterConflict}, nil
 	}

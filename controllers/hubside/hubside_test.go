@@ -37,7 +37,7 @@ func TestAskedPassesWhatPeopleDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			after := base()
 			tt.change(after)
-			if got := Asked().Update(event.UpdateEvent{ObjectOld: base(), ObjectNew: after}); got != tt.want {
+			if got := RequestedPredicate().Update(event.UpdateEvent{ObjectOld: base(), ObjectNew: after}); got != tt.want {
 				t.Errorf("passes: %v", got)
 			}
 		})
@@ -45,10 +45,10 @@ func TestAskedPassesWhatPeopleDo(t *testing.T) {
 }
 
 func TestBellKeepsEarlyRings(t *testing.T) {
-	var b Bell
+	var b Trigger
 	key := types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
-	b.Ring(key)
-	b.Ring(key)
+	b.Enqueue(key)
+	b.Enqueue(key)
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
 	if err := b.Start(t.Context(), queue); err != nil {
@@ -62,7 +62,7 @@ func TestBellKeepsEarlyRings(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	queue.Done(got)
-	b.Ring(key)
+	b.Enqueue(key)
 	if queue.Len() != 1 {
 		t.Error("a ring after the start is lost")
 	}

@@ -59,7 +59,7 @@ func NewStatuses[T any, P interface {
 // Commit writes the status of an object, and knows it from then on.
 func (s *Statuses[T, P]) Commit(ctx context.Context, hub Hub, o P) error {
 	s.note(o) // the watch may be sooner than the answer
-	if err := Commit(ctx, hub, o); err != nil {
+	if err := PatchStatus(ctx, hub, o); err != nil {
 		return err
 	}
 	s.note(o) // as the API server keeps it

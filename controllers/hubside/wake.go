@@ -15,29 +15,29 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Asked passes what a person does to an object: a new spec, a deletion, and the annotations that ask
+// RequestedPredicate passes what a person does to an object: a new spec, a deletion, and the annotations that ask
 // for something. It holds back what controllers write: status, finalizers, managed fields.
-func Asked() predicate.Predicate {
+func RequestedPredicate() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 				e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
 				e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
-				slices.ContainsFunc(asking, func(name string) bool {
+				slices.ContainsFunc(requestAnnotations, func(name string) bool {
 					return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
 				})
 		},
 	}
 }
 
-// asking are the annotations by which a person asks for something.
-var asking = []string{
+// requestAnnotations are the annotations by which a person asks for something.
+var requestAnnotations = []string{
 	v1alpha1.ReconcileRequestAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.TakeOverAnnotation,
 	v1alpha1.RolloutPausedAnnotation, v1alpha1.RolloutPromoteAnnotation, v1alpha1.RolloutUndoAnnotation,
 }
 
-// Moved passes every real change, and not that a cache looks through its objects again.
-func Moved() predicate.Predicate { return predicate.ResourceVersionChangedPredicate{} }
+// StatusChangedPredicate passes every real change, and not that a cache looks through its objects again.
+func StatusChangedPredicate() predicate.Predicate { return predicate.ResourceVersionChangedPredicate{} }
 
 // RequestsFor returns the requests for the objects in a list.
 func RequestsFor[T any, P interface {
@@ -51,16 +51,16 @@ func RequestsFor[T any, P interface {
 	return requests
 }
 
-// Bell wakes a controller for something that is not an object of the API server. Ring never blocks;
+// Trigger wakes a controller for something that is not an object of the API server. Ring never blocks;
 // rings before the controller starts are kept.
-type Bell struct {
+type Trigger struct {
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
 	early map[types.NamespacedName]struct{}
 }
 
-// Ring asks for a reconcile of the object.
-func (b *Bell) Ring(key types.NamespacedName) {
+// Enqueue asks for a reconcile of the object.
+func (b *Trigger) Enqueue(key types.NamespacedName) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.queue != nil {
@@ -74,7 +74,7 @@ func (b *Bell) Ring(key types.NamespacedName) {
 }
 
 // Start implements source.Source.
-func (b *Bell) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+func (b *Trigger) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.queue = queue

@@ -45,7 +45,7 @@ type assignments struct {
 
 	mu      sync.Mutex
 	queues  map[types.NamespacedName]*queue
-	line    []types.NamespacedName // of queues that wait for a writer, in the order in which they came
+	waiting []types.NamespacedName // of queues that wait for a writer, in the order in which they came
 	writing int
 	wrote   map[types.NamespacedName]int64 // generation that we wrote last
 }
@@ -95,17 +95,17 @@ func (a *assignments) enqueue(changes []change, done chan<- error) {
 		if q == nil {
 			q = &queue{}
 			a.queues[key] = q
-			a.line = append(a.line, key)
+			a.waiting = append(a.waiting, key)
 		}
 		q.pending = append(q.pending, &pending{c, done})
 	}
-	a.staff()
+	a.startWriters()
 }
 
-// staff sees to it that there is a writer for everybody in the line, as far as there may be. The
+// startWriters sees to it that there is a writer for everybody in the line, as far as there may be. The
 // caller holds the lock.
-func (a *assignments) staff() {
-	for range min(len(a.line), writers-a.writing) {
+func (a *assignments) startWriters() {
+	for range min(len(a.waiting), writers-a.writing) {
 		a.writing++
 		go a.work()
 	}
@@ -124,7 +124,7 @@ func (a *assignments) work() {
 		for _, p := range batch {
 			p.done <- err
 		}
-		time.AfterFunc(min(restFactor*a.now().Sub(began), restMax), func() { a.rested(key) })
+		time.AfterFunc(min(restFactor*a.now().Sub(began), restMax), func() { a.onRested(key) })
 	}
 }
 
@@ -132,28 +132,28 @@ func (a *assignments) work() {
 func (a *assignments) next() (types.NamespacedName, []*pending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.line) == 0 {
+	if len(a.waiting) == 0 {
 		a.writing--
 		return types.NamespacedName{}, nil
 	}
-	key := a.line[0]
-	a.line = a.line[1:]
+	key := a.waiting[0]
+	a.waiting = a.waiting[1:]
 	q := a.queues[key]
 	batch := q.pending
 	q.pending = nil
 	return key, batch
 }
 
-// rested has what came meanwhile wait for its turn.
-func (a *assignments) rested(key types.NamespacedName) {
+// onRested has what came meanwhile wait for its turn.
+func (a *assignments) onRested(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queues[key].pending) == 0 {
 		delete(a.queues, key)
 		return
 	}
-	a.line = append(a.line, key)
-	a.staff()
+	a.waiting = append(a.waiting, key)
+	a.startWriters()
 }
 
 func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) error {
@@ -197,7 +197,7 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 		again := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
 		return again, fmt.Errorf("cannot write Assignment: %w", err)
 	}
-	a.note(key, have.Generation)
+	a.recordGeneration(key, have.Generation)
 	return false, nil
 }
 
@@ -232,7 +232,7 @@ func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, entri
 	if err := a.hub.Create(ctx, made); err != nil {
 		return apierrors.IsAlreadyExists(err), fmt.Errorf("cannot create Assignment: %w", err)
 	}
-	a.note(client.ObjectKeyFromObject(made), made.Generation)
+	a.recordGeneration(client.ObjectKeyFromObject(made), made.Generation)
 	return false, nil
 }
 
@@ -249,14 +249,14 @@ func apply(have []v1alpha1.AssignmentEntry, batch []*pending) []v1alpha1.Assignm
 	return want
 }
 
-func (a *assignments) note(key types.NamespacedName, generation int64) {
+func (a *assignments) recordGeneration(key types.NamespacedName, generation int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.wrote[key] = generation
 }
 
-// ours says whether the spec of the Assignment is the one that was written here last.
-func (a *assignments) ours(o *v1alpha1.Assignment) bool {
+// isOurWrite says whether the spec of the Assignment is the one that was written here last.
+func (a *assignments) isOurWrite(o *v1alpha1.Assignment) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	generation, ok := a.wrote[client.ObjectKeyFromObject(o)]

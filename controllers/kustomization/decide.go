@@ -19,13 +19,13 @@ import (
 
 // decision is what is to be written, and what is known once it is.
 type decision struct {
-	revision  string // that was to be rendered; empty when it was not tried
-	err       error  // spoken, of the Kustomization as a whole
-	noTargets string
-	selection error // spoken: what is wrong with who is selected; those that are go on
-	guarded   bool  // nobody joins or leaves
-	targets   []*target
-	leaving   []leaver
+	revision      string // that was to be rendered; empty when it was not tried
+	err           error  // spoken, of the Kustomization as a whole
+	noTargets     string
+	selection     error // spoken: what is wrong with who is selected; those that are go on
+	selectionHeld bool  // nobody joins or leaves
+	targets       []*target
+	leaving       []departing
 
 	// pruneHeld says where and why what was dropped is kept; followed, that a cluster waits for a dependency.
 	pruneHeld string
@@ -55,8 +55,8 @@ type target struct {
 	held   string // why it does not get what was rendered now
 }
 
-// leaver is a cluster that has an entry and is not selected.
-type leaver struct {
+// departing is a cluster that has an entry and is not selected.
+type departing struct {
 	cluster string
 	want    *v1alpha1.AssignmentEntry // nil: the entry has done its work and goes
 }
@@ -73,7 +73,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	if d.over() {
 		return d, nil
 	}
-	d.guard(o)
+	d.holdSelection(o)
 	if cycle := fleet.Cycle(o.ks, o.all); cycle != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
 		d.keep(o)
@@ -89,7 +89,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	if err := r.assign(ctx, o, d); err != nil {
 		return nil, err
 	}
-	d.leaving = d.unguarded(o, leavers(o, d.targets))
+	d.leaving = d.departingUnlessHeld(o, departingClusters(o, d.targets))
 	return d, r.retain(ctx, o, d)
 }
 
@@ -123,7 +123,7 @@ func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
 	case errors.Is(err, git.ErrNotStored):
 		d.err, d.silent = awaitFetch(o.source, artifact)
 		return nil
-	case err != nil && !report.Spoken(err):
+	case err != nil && !report.IsReportable(err):
 		return err
 	}
 	d.revision, d.err = artifact.Revision, err
@@ -185,7 +185,7 @@ func (d *decision) keep(o *observed) {
 // the revision that they have.
 func (r *Reconciler) assign(ctx context.Context, o *observed, d *decision) error {
 	if d.err == nil && len(d.targets) > 0 {
-		return r.roll(ctx, o, d)
+		return r.planRollout(ctx, o, d)
 	}
 	for _, t := range d.targets {
 		d.stay(o, t)
@@ -209,7 +209,7 @@ func decideSuspended(o *observed) *decision {
 // objects where they are, as in Flux; one that goes with its namespace, its kind or the hub leaves
 // everything as it is, its entries included.
 func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision, error) {
-	d := &decision{leaving: leavers(o, nil), released: true}
+	d := &decision{leaving: departingClusters(o, nil), released: true}
 	if len(d.leaving) == 0 {
 		return d, nil
 	}
@@ -239,21 +239,21 @@ func subject(namespace string, created time.Time) hubside.Subject {
 	return hubside.Subject{Namespace: namespace, Plural: "kustomizations", Created: created}
 }
 
-// leavers are the clusters with an entry that are not among the targets. A Cluster that is gone takes
+// departingClusters are the clusters with an entry that are not among the targets. A Cluster that is gone takes
 // its Assignment with it and is not waited for.
-func leavers(o *observed, targets []*target) []leaver {
+func departingClusters(o *observed, targets []*target) []departing {
 	selected := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		selected[t.Name] = true
 	}
-	var list []leaver
+	var list []departing
 	for i := range o.clusters {
 		name := o.clusters[i].Name
 		have := o.assigned[name]
 		if have.entry == nil || selected[name] || o.byName[name] == nil {
 			continue
 		}
-		l := leaver{cluster: name}
+		l := departing{cluster: name}
 		if !have.entry.Remove || have.status == nil || !have.status.Removed {
 			l.want = have.entry.DeepCopy()
 			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, policy(o.ks)

@@ -91,7 +91,7 @@ func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error 
 		return err
 	}
 	o.ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
-	leaving := leavers(o, nil)
+	leaving := departingClusters(o, nil)
 	if len(leaving) == 0 {
 		return nil
 	}
@@ -122,7 +122,7 @@ func oldest(o *observed) time.Time {
 }
 
 // leave tells once of entries that stay without their Kustomization.
-func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []leaver, why string) {
+func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []departing, why string) {
 	r.mu.Lock()
 	_, told := r.left[o.key]
 	r.left[o.key] = struct{}{}

@@ -31,7 +31,7 @@ func TestEditOfIgnoreRendersAnew(t *testing.T) {
 	if err := w.client.Update(t.Context(), source); err != nil {
 		t.Fatal(err)
 	}
-	if !sourceNews().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: source}) {
+	if !sourceChanged().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: source}) {
 		t.Error("the edit wakes no Kustomization")
 	}
 	w.reconcile()
@@ -45,7 +45,7 @@ func TestSourceNewsIsNotEveryEdit(t *testing.T) {
 	before := &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "config"}}
 	after := before.DeepCopy()
 	after.Spec.Suspend = true
-	if sourceNews().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
+	if sourceChanged().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
 		t.Error("an edit that changes no render wakes the Kustomizations")
 	}
 }

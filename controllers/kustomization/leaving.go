@@ -11,9 +11,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// guard keeps everybody where they are when the selection looks like a mistake: those that would leave
+// holdSelection keeps everybody where they are when the selection looks like a mistake: those that would leave
 // keep what they have, and those that would come wait, so that they do not make it look smaller.
-func (d *decision) guard(o *observed) {
+func (d *decision) holdSelection(o *observed) {
 	departure := fleet.Departure{}
 	selected := map[string]bool{}
 	for _, t := range d.targets {
@@ -33,16 +33,16 @@ func (d *decision) guard(o *observed) {
 	if refusal == "" {
 		return
 	}
-	d.guarded, d.selection = true, &report.Stalled{Reason: v1alpha1.PruneLimitExceededReason, Err: errors.New(refusal)}
+	d.selectionHeld, d.selection = true, &report.Stalled{Reason: v1alpha1.PruneLimitExceededReason, Err: errors.New(refusal)}
 	d.targets = slices.DeleteFunc(d.targets, func(t *target) bool { return o.assigned[t.Name].entry == nil })
 }
 
-// unguarded returns the leavers that may go: all, or those that were on their way before.
-func (d *decision) unguarded(o *observed, leaving []leaver) []leaver {
-	if !d.guarded {
+// departingUnlessHeld returns the leavers that may go: all, or those that were on their way before.
+func (d *decision) departingUnlessHeld(o *observed, leaving []departing) []departing {
+	if !d.selectionHeld {
 		return leaving
 	}
-	return slices.DeleteFunc(leaving, func(l leaver) bool { return !o.assigned[l.cluster].entry.Remove })
+	return slices.DeleteFunc(leaving, func(l departing) bool { return !o.assigned[l.cluster].entry.Remove })
 }
 
 // notFound says which names no Cluster has; nil when there are none.

@@ -91,7 +91,7 @@ func (r *Reconciler) show(o *observed, v *view) {
 	}
 	r.mu.Unlock()
 	for _, key := range wake {
-		r.bell.Ring(key)
+		r.bell.Enqueue(key)
 	}
 }
 

@@ -68,7 +68,7 @@ type Reconciler struct {
 	statuses    *hubside.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
 
-	bell hubside.Bell // rung for those that wait for another Kustomization
+	bell hubside.Trigger // rung for those that wait for another Kustomization
 
 	mu    sync.Mutex
 	views views
@@ -122,7 +122,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	err = r.execute(ctx, o, d)
 	waited = r.Now().Sub(writing)
 	if err != nil {
-		return hubside.Again(err)
+		return hubside.ResultForError(err)
 	}
 	r.show(o, viewOf(o, d))
 	if d.silent {
@@ -153,7 +153,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
 		if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-			return hubside.Again(err)
+			return hubside.ResultForError(err)
 		}
 		o.memo.wrote = r.Now()
 	}
@@ -170,7 +170,7 @@ func (r *Reconciler) release(ctx context.Context, ks *v1alpha1.Kustomization) er
 	if !controllerutil.RemoveFinalizer(ks, v1alpha1.Finalizer) {
 		return nil
 	}
-	_, err := hubside.Again(r.patchFinalizers(ctx, ks))
+	_, err := hubside.ResultForError(r.patchFinalizers(ctx, ks))
 	return err
 }
 

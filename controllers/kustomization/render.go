@@ -53,7 +53,7 @@ type origin struct {
 // render fills in the digests of the targets' bundles, all of which are in the store when it
 // returns, and the errors of those that have none. Its own error is one of all.
 func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, targets []*target) error {
-	r.distrust(o)
+	r.verifyBundles(o)
 	options := r.options(o)
 	base, err := digestOf(artifact.Digest, options)
 	if err != nil {
@@ -110,9 +110,9 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 	return nil
 }
 
-// distrust verifies the bundles that were not found for a cluster: whoever looked there may be a process
+// verifyBundles verifies the bundles that were not found for a cluster: whoever looked there may be a process
 // that only reads, and leaves it to this one to forget what is damaged or gone.
-func (r *Reconciler) distrust(o *observed) {
+func (r *Reconciler) verifyBundles(o *observed) {
 	for _, a := range o.assigned {
 		if a.entry != nil && a.status != nil && a.status.Reason == v1alpha1.BundleNotFoundReason {
 			r.Bundles.Verify(a.entry.Digest)
@@ -152,7 +152,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 	result, err := r.Build(ctx, files, options)
 	if err != nil {
 		t.err = explainRender(err)
-		if !report.Spoken(t.err) {
+		if !report.IsReportable(t.err) {
 			return t.err
 		}
 		return nil

@@ -18,9 +18,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// roll asks the planner which of the targets get what was rendered now, and decides their entries by
+// planRollout asks the planner which of the targets get what was rendered now, and decides their entries by
 // its answer.
-func (r *Reconciler) roll(ctx context.Context, o *observed, d *decision) error {
+func (r *Reconciler) planRollout(ctx context.Context, o *observed, d *decision) error {
 	change, err := r.changeOf(o)
 	if err != nil {
 		return err
@@ -276,7 +276,7 @@ func (r *Reconciler) renderVerified(ctx context.Context, o *observed, d *decisio
 		return nil
 	}
 	err := r.renderAnew(ctx, o, &v1alpha1.Artifact{Revision: v.Revision}, r.options(o), todo)
-	if err != nil && !errors.Is(err, git.ErrNotStored) && !report.Spoken(err) {
+	if err != nil && !errors.Is(err, git.ErrNotStored) && !report.IsReportable(err) {
 		return fmt.Errorf("cannot render the verified revision: %w", err)
 	}
 	for _, t := range todo {

@@ -40,13 +40,13 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 			return fmt.Errorf("cannot index by %s: %w", i.name, err)
 		}
 	}
-	moved := builder.WithPredicates(hubside.Moved())
+	moved := builder.WithPredicates(hubside.StatusChangedPredicate())
 	return builder.ControllerManagedBy(mgr).
 		Named("kustomization").
-		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubside.Asked())).
+		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubside.RequestedPredicate())).
 		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
 		Watches(&v1alpha1.Kustomization{}, r.statuses.Handler()).
-		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceNews())).
+		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceChanged())).
 		Watches(&v1alpha1.Cluster{}, r.ofCluster()).
 		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).
 		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).

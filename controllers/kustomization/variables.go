@@ -157,7 +157,7 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 	o.contents = map[reference]*content{}
 	o.memo.contents, o.earlier = o.contents, o.memo.contents
 	var err error
-	if o.from, err = variant.Substitutes(o.ks, r.lookup(ctx, o)); report.Spoken(err) {
+	if o.from, err = variant.Substitutes(o.ks, r.lookup(ctx, o)); report.IsReportable(err) {
 		o.missing, err = err, nil
 	}
 	return err
@@ -167,7 +167,7 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 // cluster alone. Its own error is one of the hub's API.
 func (r *Reconciler) takeVars(ctx context.Context, o *observed, t *target) error {
 	err := variant.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o))
-	if report.Spoken(err) {
+	if report.IsReportable(err) {
 		t.err, err = err, nil
 	}
 	return err

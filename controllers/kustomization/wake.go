@@ -37,9 +37,9 @@ func (r *Reconciler) kustomizations(ctx context.Context, namespace string, by ..
 	return list.Items
 }
 
-// sourceNews passes what matters of a source: what it has fetched, what of that is ignored, and whether
+// sourceChanged passes what matters of a source: what it has fetched, what of that is ignored, and whether
 // it can fetch.
-func sourceNews() predicate.Predicate {
+func sourceChanged() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.GitRepository), e.ObjectNew.(*v1alpha1.GitRepository)
@@ -140,7 +140,7 @@ func (r *Reconciler) ofCluster() handler.EventHandler {
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
-			if before, after := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster); clusterNews(before, after) {
+			if before, after := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster); clusterChanged(before, after) {
 				wake(ctx, queue, after, before)
 			}
 		},
@@ -157,8 +157,8 @@ func selects(ks *v1alpha1.Kustomization, c *v1alpha1.Cluster) bool {
 	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster)
 }
 
-// clusterNews says whether a Cluster has changed in what a Kustomization takes from it.
-func clusterNews(before, after *v1alpha1.Cluster) bool {
+// clusterChanged says whether a Cluster has changed in what a Kustomization takes from it.
+func clusterChanged(before, after *v1alpha1.Cluster) bool {
 	return before.UID != after.UID || before.Generation != after.Generation ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 		!equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
@@ -172,14 +172,14 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
-			for _, name := range reportedAnew(before, after) {
+			for _, name := range changedEntries(before, after) {
 				ks, rest := request(after.Namespace, name), time.Duration(0)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
 					rest = afterWipe
 				}
 				queue.AddAfter(ks, max(rest, r.rest(ks.NamespacedName)))
 			}
-			if before.Generation != after.Generation && !r.assignments.ours(after) {
+			if before.Generation != after.Generation && !r.assignments.isOurWrite(after) {
 				wakeAll(before, queue)
 				wakeAll(after, queue)
 			}
@@ -196,9 +196,9 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 // the engine's side has written it again, and nobody is to take a cluster for one that does not report.
 const afterWipe = 5 * hubside.RebuildAfter
 
-// reportedAnew returns the names of the entries of which the two versions report differently; what
+// changedEntries returns the names of the entries of which the two versions report differently; what
 // changes with each verification or correction does not count.
-func reportedAnew(before, after *v1alpha1.Assignment) []string {
+func changedEntries(before, after *v1alpha1.Assignment) []string {
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		return nil
 	}
@@ -209,7 +209,7 @@ func reportedAnew(before, after *v1alpha1.Assignment) []string {
 	var names []string
 	for i := range after.Status.Entries {
 		now := &after.Status.Entries[i]
-		if was := old[now.Name]; was == nil || news(*was, *now) {
+		if was := old[now.Name]; was == nil || entryChanged(*was, *now) {
 			names = append(names, now.Name)
 		}
 		delete(old, now.Name)
@@ -221,7 +221,7 @@ func reportedAnew(before, after *v1alpha1.Assignment) []string {
 	return names
 }
 
-func news(was, now v1alpha1.AssignmentEntryStatus) bool {
+func entryChanged(was, now v1alpha1.AssignmentEntryStatus) bool {
 	was.VerifiedAt, was.Drift = nil, 0
 	now.VerifiedAt, now.Drift = nil, 0
 	return was != now

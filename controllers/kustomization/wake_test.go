@@ -89,7 +89,7 @@ func TestASpecThatOthersWroteWakesAll(t *testing.T) {
 	after.Generation = 2
 	after.Status = before.Status
 	expect(t, "by somebody else", woken(t, update(h, t, before, after)), "a b")
-	w.r.assignments.note(client.ObjectKeyFromObject(after), 2)
+	w.r.assignments.recordGeneration(client.ObjectKeyFromObject(after), 2)
 	expect(t, "by ourselves", woken(t, update(h, t, before, after)), "")
 	expect(t, "deleted", woken(t, func(queue work) { h.Delete(t.Context(), event.DeleteEvent{Object: before}, queue) }), "a b")
 }
@@ -162,7 +162,7 @@ func TestSourcesWakeWhenTheyHaveSomethingNew(t *testing.T) {
 		"suspended, nothing new": {source("r1", "True", 1), source("r1", "Unknown", 1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := sourceNews().Update(event.UpdateEvent{ObjectOld: tt.before, ObjectNew: tt.after}); got != tt.want {
+			if got := sourceChanged().Update(event.UpdateEvent{ObjectOld: tt.before, ObjectNew: tt.after}); got != tt.want {
 				t.Errorf("passes: %v", got)
 			}
 		})

@@ -163,18 +163,18 @@ func (o *observer) RoundTrip(r *http.Request) (*http.Response, error) {
 		o.outcome(err)
 	}
 	if err == nil {
-		resp.Body = &heard{ReadCloser: resp.Body, outcome: o.outcome}
+		resp.Body = &answerReader{ReadCloser: resp.Body, outcome: o.outcome}
 	}
 	return resp, err
 }
 
-// heard tells of each part of an answer, and of one that breaks off.
-type heard struct {
+// answerReader tells of each part of an answer, and of one that breaks off.
+type answerReader struct {
 	io.ReadCloser
 	outcome func(error)
 }
 
-func (h *heard) Read(p []byte) (int, error) {
+func (h *answerReader) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	switch {
 	case err == nil && n > 0:

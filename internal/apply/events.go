@@ -132,14 +132,14 @@ const maxPages = 2 * MaxObjects / listPage
 // deleted.
 func (w *watcher) list(ctx context.Context) error {
 	w.sink.Listing()
-	var all []Seen
+	var all []Observed
 	version := ""
 	err := w.pages(ctx, func(p *page, e *seenEvent) {
 		version = p.Metadata.ResourceVersion
 		if e == nil {
 			return
 		}
-		if seen, ok := w.see(e); ok {
+		if seen, ok := w.observe(e); ok {
 			all = append(all, seen)
 		}
 	})
@@ -237,7 +237,7 @@ func (c *Client) Versions(ctx context.Context, m Mapping) ([]Version, string, er
 		if e == nil {
 			return
 		}
-		if seen, ok := w.see(e); ok {
+		if seen, ok := w.observe(e); ok {
 			all = append(all, Version{ID: seen.ID, UID: seen.UID, ResourceVersion: seen.ResourceVersion})
 		}
 	})

@@ -37,10 +37,10 @@ type Retirement struct {
 	Revoke bool
 }
 
-// Retire takes away what Skerry keeps on the cluster for one Cluster: its inventories, and the claim of
+// Finalize takes away what Skerry keeps on the cluster for one Cluster: its inventories, and the claim of
 // the hub unless something else of the hub stays. The namespace stays, as others may have put something
 // there. Told twice, it does the rest.
-func (s *Inventories) Retire(ctx context.Context, what Retirement) error {
+func (s *Inventories) Finalize(ctx context.Context, what Retirement) error {
 	list, err := s.list(ctx, "")
 	if err != nil {
 		return fmt.Errorf("cannot read inventories: %w", err)

@@ -22,8 +22,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// Seen is what a watch says of one object: a few strings, whatever its size.
-type Seen struct {
+// Observed is what a watch says of one object: a few strings, whatever its size.
+type Observed struct {
 	ID              object.ID
 	Owner           string
 	UID             string
@@ -35,16 +35,16 @@ type Seen struct {
 	Health          health.Status
 }
 
-// Sink takes what a watch sees. Its methods are called one after the other.
-type Sink interface {
+// WatchHandler takes what a watch sees. Its methods are called one after the other.
+type WatchHandler interface {
 	// Listing is called before the cluster is asked for all objects of the kind.
 	Listing()
 	// Listed replaces all that was seen of the kind.
-	Listed(all []Seen)
+	Listed(all []Observed)
 	// Changed is called for an object that was added or changed.
-	Changed(Seen)
+	Changed(Observed)
 	// Deleted is called for an object that is gone, or has lost its owner label.
-	Deleted(Seen)
+	Deleted(Observed)
 	// Heard is called for everything that the cluster sends, bookmarks included: at that moment it has
 	// sent all changes up to the resource version.
 	Heard(resourceVersion string)
@@ -88,7 +88,7 @@ const (
 type watcher struct {
 	client  *Client
 	mapping Mapping
-	sink    Sink
+	sink    WatchHandler
 	// whole says that the kind has a status, so that metadata does not say whether objects are healthy.
 	whole bool
 	// version is that of the last event; empty: everything has to be listed.
@@ -105,7 +105,7 @@ type watcher struct {
 // Watch tells the sink of all objects of a kind that carry an owner label, until ctx is done:
 // metadata only, unless the kind has a status that says whether its objects are healthy. Failures
 // show as reachability and conditions; here they are only tried again.
-func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
+func (c *Client) Watch(ctx context.Context, m Mapping, sink WatchHandler) {
 	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && health.HasStatus(m.GVK.GroupKind())}
 	for tries := 0; ctx.Err() == nil; tries++ {
 		steady := &atomic.Bool{}
@@ -132,7 +132,7 @@ func (c *Client) Watch(ctx context.Context, m Mapping, sink Sink) {
 		if steady.Load() {
 			tries = -1
 		}
-		if !sleep(ctx, watchPause(tries, KindGone(err) || apierrors.IsTooManyRequests(err))) {
+		if !sleep(ctx, watchBackoff(tries, KindGone(err) || apierrors.IsTooManyRequests(err))) {
 			return
 		}
 	}
@@ -212,7 +212,7 @@ func cause(ctx context.Context, err error) error {
 
 // listFrom takes what is there from the events at the beginning of a watch.
 func (w *watcher) listFrom(events *events) error {
-	var all []Seen
+	var all []Observed
 	defer func() { w.client.budget.give(len(all)) }()
 	for {
 		e, err := events.next()
@@ -228,7 +228,7 @@ func (w *watcher) listFrom(events *events) error {
 			w.listed(all, e.Metadata.ResourceVersion)
 			return nil
 		case e.kind == string(watch.Added):
-			if seen, ok := w.see(e); ok {
+			if seen, ok := w.observe(e); ok {
 				all = append(all, seen)
 				if err := w.client.budget.take(); err != nil {
 					return err
@@ -239,7 +239,7 @@ func (w *watcher) listFrom(events *events) error {
 }
 
 // listed hands over all objects of the kind as of a version.
-func (w *watcher) listed(all []Seen, version string) {
+func (w *watcher) listed(all []Observed, version string) {
 	backwards := w.backwards(version)
 	w.version, w.highest, w.done = version, 0, true
 	w.note(version)
@@ -275,7 +275,7 @@ func (w *watcher) follow(events *events) error {
 			w.version = ""
 			return ErrBackwards
 		}
-		seen, ok := w.see(e)
+		seen, ok := w.observe(e)
 		switch {
 		case !ok: // a bookmark, or what no API server would show
 		case e.kind == string(watch.Added), e.kind == string(watch.Modified):
@@ -306,20 +306,20 @@ func (w *watcher) request() *rest.Request {
 		SetHeader("Accept", accept).Param("labelSelector", v1alpha1.OwnerLabel)
 }
 
-// see keeps of an object what matters. Most of its strings are the same on every cluster of a fleet
+// observe keeps of an object what matters. Most of its strings are the same on every cluster of a fleet
 // and are kept once. It is false for what no API server would show as an object: without a name, or
 // with one that is longer than any.
-func (w *watcher) see(e *seenEvent) (Seen, bool) {
+func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	m := &e.Metadata
 	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
 		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
-		return Seen{}, false
+		return Observed{}, false
 	}
 	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
 	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
 	fields := ReadFields(e.Metadata.ManagedFields, object.FieldManager(owner), policy.Mode == object.Merge)
 	fields.Digest = one(fields.Digest)
-	seen := Seen{
+	seen := Observed{
 		ID:              object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)},
 		Owner:           owner,
 		UID:             e.Metadata.UID,
@@ -349,9 +349,9 @@ func expired(err error) bool {
 	return apierrors.IsGone(err) || apierrors.IsResourceExpired(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
-// watchPause doubles from watchFirst to watchMax, and is spread to either side. It is short at first
+// watchBackoff doubles from watchFirst to watchMax, and is spread to either side. It is short at first
 // where the API server does not serve the kind yet.
-func watchPause(tries int, notReady bool) time.Duration {
+func watchBackoff(tries int, notReady bool) time.Duration {
 	d := notReadyPause
 	if n := max(tries, 0); !notReady || n >= notReadyTries {
 		if notReady {

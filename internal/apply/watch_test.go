@@ -21,17 +21,17 @@ import (
 type notes chan string
 
 func (n notes) Listing() {}
-func (n notes) Listed(all []Seen) {
+func (n notes) Listed(all []Observed) {
 	text := "listed"
 	for _, s := range all {
 		text += " " + s.ID.Name
 	}
 	n <- text
 }
-func (n notes) Heard(string)     {}
-func (n notes) Changed(s Seen)   { n <- "changed " + s.ID.Name }
-func (n notes) Deleted(s Seen)   { n <- "deleted " + s.ID.Name }
-func (n notes) Failed(err error) { n <- "failed " + err.Error() }
+func (n notes) Heard(string)       {}
+func (n notes) Changed(s Observed) { n <- "changed " + s.ID.Name }
+func (n notes) Deleted(s Observed) { n <- "deleted " + s.ID.Name }
+func (n notes) Failed(err error)   { n <- "failed " + err.Error() }
 
 func (n notes) next(t *testing.T) string {
 	t.Helper()
@@ -298,9 +298,9 @@ func TestWatchThatEndsBeforeItsTimeIsTold(t *testing.T) {
 func TestWatchOfANewKindRetriesFastAtFirst(t *testing.T) {
 	var quick, slow time.Duration
 	for i := range notReadyTries {
-		quick += watchPause(i, true)
+		quick += watchBackoff(i, true)
 	}
-	slow = watchPause(30, true)
+	slow = watchBackoff(30, true)
 	if quick > 2*time.Second || slow < watchMax/2 {
 		t.Errorf("the first %d pauses take %v, a late one %v", notReadyTries, quick, slow)
 	}

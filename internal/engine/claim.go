@@ -35,8 +35,8 @@ func (e *Engine) onOwnTouched(id object.ID, now time.Time) {
 
 // examineOwn finds out whether something else has written the claim or an inventory.
 func (e *Engine) examineOwn(now time.Time) {
-	l := &e.link
-	if l.session == nil || l.retiring || len(e.own) == 0 {
+	l := &e.conn
+	if l.session == nil || l.finalizing || len(e.own) == 0 {
 		clear(e.own)
 		return
 	}
@@ -67,7 +67,7 @@ func (e *Engine) examineOwn(now time.Time) {
 
 // stand looks at the claim, and answers a hub that asks whether this one works.
 func (e *Engine) stand() {
-	l := &e.link
+	l := &e.conn
 	if l.standing {
 		return
 	}
@@ -88,9 +88,9 @@ func (e *Engine) stand() {
 // onStood goes on where the claim stands, and disconnects where it does not: the next session asks who
 // has it.
 func (e *Engine) onStood(s stood, now time.Time) {
-	l := &e.link
+	l := &e.conn
 	l.standing = false
-	if s.session != l.session || l.retiring || s.err != nil {
+	if s.session != l.session || l.finalizing || s.err != nil {
 		return
 	}
 	switch s.standing {
@@ -99,14 +99,14 @@ func (e *Engine) onStood(s stood, now time.Time) {
 			e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
 		}
 	case apply.Gone:
-		e.hangUp()
+		e.disconnect()
 		l.breaker.again(now)
 	case apply.Yielded:
 		l.contest = apply.Contest{Suspect: true}
-		e.hangUp()
+		e.disconnect()
 		l.breaker.failed(now)
 	case apply.Displaced:
-		e.hangUp()
+		e.disconnect()
 		l.breaker.failed(now)
 	}
 }
@@ -116,15 +116,15 @@ var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.Sy
 // surprised gives up a session because something else wrote an inventory of its own: it knows more than
 // this session does, and may be another hub of the same identity. The next session asks before it reads.
 func (e *Engine) surprised(now time.Time) {
-	l := &e.link
+	l := &e.conn
 	l.contest = apply.Contest{Suspect: true}
-	e.hangUp()
+	e.disconnect()
 	l.breaker.failed(now)
 }
 
 // onContested notes what is waited for before a claim may be taken over, and comes back when it is time.
 func (e *Engine) onContested(err error, now time.Time) {
-	l := &e.link
+	l := &e.conn
 	refused, ok := errors.AsType[*refusedError](err)
 	if !ok || refused.contest == nil {
 		return
@@ -147,8 +147,8 @@ type unclaimed struct {
 // findUnclaimed tells of inventories that no Kustomization of the hub claims: nothing keeps or deletes what
 // they name. They are left alone.
 func (e *Engine) findUnclaimed(now time.Time) {
-	u, l := &e.unclaimed, &e.link
-	if l.session == nil || !e.handed || !u.changed && (u.due.IsZero() || now.Before(u.due)) {
+	u, l := &e.unclaimed, &e.conn
+	if l.session == nil || !e.assignmentKnown || !u.changed && (u.due.IsZero() || now.Before(u.due)) {
 		return
 	}
 	owners, since := e.owners(), map[string]time.Time{}
@@ -228,7 +228,7 @@ type siblings struct {
 }
 
 // any says whether there are any.
-func (s siblings) any() bool { return s.find(func(*member) bool { return true }) }
+func (s siblings) any() bool { return s.find(func(*runningEngine) bool { return true }) }
 
 // claim says whether an inventory is that of a sibling: by its owner, or, where the sibling is of another
 // process or not there yet, by the Cluster that wrote it last.
@@ -236,16 +236,16 @@ func (s siblings) claim(owner, cluster string) bool {
 	if s.key.Name != v1alpha1.HubCluster {
 		return false
 	}
-	return cluster != "" && cluster != s.key.String() || s.find(func(m *member) bool { return m.owners[owner] })
+	return cluster != "" && cluster != s.key.String() || s.find(func(m *runningEngine) bool { return m.owners[owner] })
 }
 
-func (s siblings) find(is func(*member) bool) bool {
+func (s siblings) find(is func(*runningEngine) bool) bool {
 	if s.pool == nil || s.key.Name != v1alpha1.HubCluster {
 		return false
 	}
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	for key, m := range s.pool.members {
+	for key, m := range s.pool.engines {
 		if key != s.key && key.Name == v1alpha1.HubCluster && is(m) {
 			return true
 		}

@@ -365,14 +365,14 @@ func TestTheClusterThatTheStatusKnowsWinsOverOneThatClaimsItsUID(t *testing.T) {
 	p := NewPool(PoolOptions{HubUID: "hub", Now: time.Now})
 	liar, honest, late := Key{Namespace: "n", Name: "liar"}, Key{Namespace: "n", Name: "honest"}, Key{Namespace: "n", Name: "late"}
 	for _, key := range []Key{liar, honest, late} { // engines that never run
-		p.members[key] = &member{engine: newEngine(key, p.o, p.limits, nil, siblings{})}
+		p.engines[key] = &runningEngine{engine: newEngine(key, p.o, p.limits, nil, siblings{})}
 	}
-	p.members[liar].conn = Connection{KnownUID: "liar"}
+	p.engines[liar].conn = Connection{KnownUID: "liar"}
 	if err := p.admit(liar, "honest", false); err != nil {
 		t.Fatal(err) // it is the first, and nothing is known of the other one yet
 	}
 	p.Connect(honest, Connection{KnownUID: "honest", Fingerprint: "1"})
-	if !p.members[liar].engine.box.in.displaced {
+	if !p.engines[liar].engine.box.in.displaced {
 		t.Error("the liar keeps its session")
 	}
 	if err := p.admit(liar, "honest", false); err == nil {

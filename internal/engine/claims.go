@@ -81,7 +81,7 @@ func (en *entry) claimHealth(h health.Status) health.Status {
 
 // askClasses asks the cluster for the StorageClasses that claims wait for, each in one request.
 func (e *Engine) askClasses(now time.Time) {
-	s := e.link.session
+	s := e.conn.session
 	if s == nil || e.stop.Load() {
 		return
 	}
@@ -105,7 +105,7 @@ func (e *Engine) askClasses(now time.Time) {
 
 // onClass takes the answer about a StorageClass.
 func (e *Engine) onClass(a classAnswer, now time.Time) {
-	if a.session != e.link.session {
+	if a.session != e.conn.session {
 		return
 	}
 	c := a.session.classes[a.name]

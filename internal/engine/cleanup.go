@@ -20,19 +20,19 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 	pruned := map[object.ID]string{}
 	p.out.deleted = pruned
 	for _, a := range actions {
-		if p.ending() {
+		if p.mustStop() {
 			break
 		}
 		if a.Verb == plan.Retain {
 			continue
 		}
 		if why := p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]; why != "" {
-			p.out.waiting, p.out.soon = why, true // it cannot be deleted, and must not be forgotten
+			p.out.waiting, p.out.retrySoon = why, true // it cannot be deleted, and must not be forgotten
 			continue
 		}
 		gone, err := p.clean(ctx, a)
 		if apply.KindGone(err) {
-			p.unserved(a.ID)
+			p.forgetMapping(a.ID)
 			continue
 		}
 		if err != nil {
@@ -102,10 +102,10 @@ func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 	return gone, err
 }
 
-// unserved notes that a kind that was found is not served any more. Whether it is gone for good, the
+// forgetMapping notes that a kind that was found is not served any more. Whether it is gone for good, the
 // next pass finds out.
-func (p *pass) unserved(id object.ID) {
+func (p *pass) forgetMapping(id object.ID) {
 	gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
 	p.client.ForgetMapping(p.mappings[gk].GVK)
-	p.out.waiting, p.out.soon = fmt.Sprintf("%s is not served", gk), true
+	p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s is not served", gk), true
 }

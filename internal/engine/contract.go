@@ -72,9 +72,9 @@ type PoolOptions struct {
 	// OrphanedAfter is how long an inventory is there that no Kustomization claims until State says
 	// so: a hub that is set up anew learns of its Kustomizations one by one; 2m when zero.
 	OrphanedAfter time.Duration
-	// Elsewhere returns another Cluster that has a better right to the cluster with a uid: its status
+	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid: its status
 	// knew the uid before, or it is older; nil when nothing is known of other Clusters.
-	Elsewhere func(key Key, uid string) (Key, bool)
+	HeldElsewhere func(key Key, uid string) (Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles Bundles
 	// OnChange is called, never concurrently for one key and without blocking long, when Report or
@@ -155,10 +155,10 @@ type Pooled interface {
 	State(key Key) (State, bool)
 	// Verify asks for a probe and a full verification of the cluster now.
 	Verify(key Key)
-	// Retire takes away what Skerry keeps on the cluster for itself, and as the last act the account
+	// Finalize takes away what Skerry keeps on the cluster for itself, and as the last act the account
 	// that was made for the hub. It does nothing, and returns ErrNotRemoved, unless every entry is
 	// removed, and ErrNotConnected when there is no session. After it the engine sends nothing more.
-	Retire(ctx context.Context, key Key) error
+	Finalize(ctx context.Context, key Key) error
 	// Stop stops all engines at an object boundary and waits until ctx is done.
 	Stop(ctx context.Context)
 }

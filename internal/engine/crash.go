@@ -46,7 +46,7 @@ func (e *Engine) noted(what string, err error) {
 
 // keep runs the engine of a member until ctx is done. One whose loop has panicked begins anew, with what
 // it was told last, after a pause that doubles each time: whatever it met is likely to be there still.
-func (p *Pool) keep(ctx context.Context, key Key, m *member) {
+func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
 	for tries := 1; ; tries++ {
 		begun := p.o.Now()
 		p.mu.Lock()
@@ -73,7 +73,7 @@ func (p *Pool) keep(ctx context.Context, key Key, m *member) {
 
 // replace gives a member a new engine in place of one that has panicked, and says whether there is
 // still a use for it.
-func (p *Pool) replace(key Key, m *member, err error) bool {
+func (p *Pool) replace(key Key, m *runningEngine, err error) bool {
 	p.mu.Lock()
 	old := m.engine
 	old.restNow() // it has ended, which is more than to rest
@@ -83,8 +83,8 @@ func (p *Pool) replace(key Key, m *member, err error) bool {
 		m.engine.state = old.crashed(err)
 		if m.told {
 			conn := m.conn
-			m.engine.link.conn = &conn
-			m.engine.link.state = m.engine.state
+			m.engine.conn.target = &conn
+			m.engine.conn.state = m.engine.state
 		}
 		if m.assigned {
 			entries := m.entries

@@ -73,14 +73,14 @@ func (en *entry) noteDeleted(uids map[object.ID]string) {
 	})
 }
 
-// judgeDeletions is the end of judging an entry whose objects are all as wanted: it is not done before
+// deletionReadiness is the end of judging an entry whose objects are all as wanted: it is not done before
 // what left Git has left the cluster. Until the timeout that is on its way, from then on it has failed.
 // With wait off, only the failure is told.
 //
 // A commit drops a custom resource whose finalizer no controller takes off, at 12:00:00, timeout 5m:
 // until 12:00:02 the entry is Progressing, then DeletionPending with the object and its finalizer, and
 // Ready=False from 12:05:00. When the finalizer goes, Ready=True.
-func (en *entry) judgeDeletions(now time.Time) (metav1.ConditionStatus, string, string) {
+func (en *entry) deletionReadiness(now time.Time) (metav1.ConditionStatus, string, string) {
 	d := en.deleting
 	if d.count == 0 {
 		en.deletingSince, en.toldDeletion = time.Time{}, false

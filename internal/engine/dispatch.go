@@ -12,33 +12,33 @@ import (
 // passesAtOnce bounds the passes under way on one cluster.
 const passesAtOnce = 2
 
-// places are those among the passes of all clusters that one engine has or waits for.
-type places struct {
-	waiting [2][]*ticket // by lane
-	granted []*ticket
+// passSlots are those among the passes of all clusters that one engine has or waits for.
+type passSlots struct {
+	waiting [2][]*slot // by lane
+	granted []*slot
 }
 
-// came takes up places that were waited for.
-func (p *places) came(granted []*ticket) {
+// onGranted takes up places that were waited for.
+func (p *passSlots) onGranted(granted []*slot) {
 	for _, t := range granted {
 		for l := range p.waiting {
-			p.waiting[l] = slices.DeleteFunc(p.waiting[l], func(w *ticket) bool { return w == t })
+			p.waiting[l] = slices.DeleteFunc(p.waiting[l], func(w *slot) bool { return w == t })
 		}
 	}
 	p.granted = append(p.granted, granted...)
 }
 
-// giveBack leaves the places that nothing needs any more; what is waited for is waited for on.
-func (p *places) giveBack() {
+// release leaves the places that nothing needs any more; what is waited for is waited for on.
+func (p *passSlots) release() {
 	for _, t := range p.granted {
 		t.leave()
 	}
 	p.granted = nil
 }
 
-// giveUp leaves all.
-func (p *places) giveUp() {
-	p.giveBack()
+// releaseAll leaves all.
+func (p *passSlots) releaseAll() {
+	p.release()
 	for l := range p.waiting {
 		for _, t := range p.waiting[l] {
 			t.leave()
@@ -47,12 +47,12 @@ func (p *places) giveUp() {
 	}
 }
 
-// advance starts the passes that are due, as many as may be under way: on this cluster, and on all of
+// startPasses starts the passes that are due, as many as may be under way: on this cluster, and on all of
 // them together. Who has waited longest since its last turn comes first, so that an entry which is
 // always due keeps no other from its own.
-func (e *Engine) advance(ctx context.Context, now time.Time) {
-	if e.link.session == nil || e.stop.Load() || e.link.conn.Suspend || e.link.retiring || e.fenced() {
-		e.places.giveUp()
+func (e *Engine) startPasses(ctx context.Context, now time.Time) {
+	if e.conn.session == nil || e.stop.Load() || e.conn.target.Suspend || e.conn.finalizing || e.fenced() {
+		e.slots.releaseAll()
 		return
 	}
 	due := e.due(now)
@@ -64,13 +64,13 @@ func (e *Engine) advance(ctx context.Context, now time.Time) {
 		if !e.prepare(ctx, en, now) {
 			continue
 		}
-		if t := e.place(en.urgent, missing); t != nil {
+		if t := e.acquireSlot(en.urgent, missing); t != nil {
 			e.start(ctx, en, t, now)
 		} else {
-			missing[lane(en.urgent)]++
+			missing[priority(en.urgent)]++
 		}
 	}
-	e.places.giveBack()
+	e.slots.release()
 }
 
 // due returns the entries of which a pass is due, in the order of their turns.
@@ -80,11 +80,11 @@ func (e *Engine) due(now time.Time) []*entry {
 	for _, name := range e.order {
 		en := e.entries[name]
 		e.block(en, now)
-		if en.wants(now) {
+		if en.isDue(now) {
 			due = append(due, en)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b *entry) int { return cmp.Compare(a.turn, b.turn) })
+	slices.SortStableFunc(due, func(a, b *entry) int { return cmp.Compare(a.lastPass, b.lastPass) })
 	return due
 }
 
@@ -94,17 +94,17 @@ func (e *Engine) prepare(ctx context.Context, en *entry, now time.Time) bool {
 		en.bundleFailed(err, now)
 		return false
 	}
-	if en.blocked != "" && !en.canStandIn() {
+	if en.blocked != "" && !en.hasLastGood() {
 		en.due = time.Time{} // what it waits for makes it due
 		return false
 	}
 	return true
 }
 
-// place returns one, or asks for one unless enough are asked for: as many as are missing already, and
+// acquireSlot returns one, or asks for one unless enough are asked for: as many as are missing already, and
 // this one.
-func (e *Engine) place(urgent bool, missing [2]int) *ticket {
-	p, l := &e.places, lane(urgent)
+func (e *Engine) acquireSlot(urgent bool, missing [2]int) *slot {
+	p, l := &e.slots, priority(urgent)
 	if n := len(p.granted); n > 0 {
 		t := p.granted[n-1]
 		p.granted = p.granted[:n-1]
@@ -113,7 +113,7 @@ func (e *Engine) place(urgent bool, missing [2]int) *ticket {
 	if len(p.waiting[l]) > missing[l] {
 		return nil
 	}
-	t, in := e.limits.passes.ask(urgent, func(t *ticket) {
+	t, in := e.limits.passes.ask(urgent, func(t *slot) {
 		e.send(func(in *inbox) { in.granted = append(in.granted, t) })
 	})
 	if in {
@@ -124,18 +124,18 @@ func (e *Engine) place(urgent bool, missing [2]int) *ticket {
 }
 
 // start begins a pass.
-func (e *Engine) start(ctx context.Context, en *entry, t *ticket, now time.Time) {
+func (e *Engine) start(ctx context.Context, en *entry, t *slot, now time.Time) {
 	interest := e.interest(ctx, en)
 	en.desires = e.desires
 	j := en.begin(now)
 	j.interest, j.count, j.timeout = interest, e.count, e.o.PassTimeout
-	if e.link.conn.Local {
+	if e.conn.target.Local {
 		j.tenancy = &plan.Tenancy{Namespace: e.key.Namespace, Hub: e.o.HubNamespace}
 	}
 	e.passes++
-	e.turns++
-	en.turn = e.turns
-	s := e.link.session
+	e.passCount++
+	en.lastPass = e.passCount
+	s := e.conn.session
 	e.workers.Go(func() {
 		defer t.leave()
 		out := s.run(s.ctx, j)

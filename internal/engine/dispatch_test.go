@@ -23,14 +23,14 @@ func TestWhoIsAlwaysDueStarvesNobody(t *testing.T) {
 	for _, name := range []string{"always-1", "always-2", "once-1", "once-2", "once-3"} {
 		specs = append(specs, v1alpha1.AssignmentEntry{Name: name, Digest: "sha256:" + name})
 	}
-	e.link.session = s
+	e.conn.session = s
 	e.assigned(specs, now)
 	ran := map[string]int{}
 	for round := range 6 {
 		for _, en := range e.due(now)[:passesAtOnce] {
 			ran[en.spec.Name]++
-			e.turns++
-			en.turn = e.turns
+			e.passCount++
+			en.lastPass = e.passCount
 			en.due = time.Time{}
 			if strings.HasPrefix(en.spec.Name, "always") {
 				en.due = now
@@ -61,8 +61,8 @@ func TestWhatIsUrgent(t *testing.T) {
 	en := e.entries["apps"]
 	stands := inventory.New(en.owner)
 	stands.Bundle = "sha256:1"
-	e.link.session = &session{inventories: map[string]*inventory.Inventory{en.owner: stands}}
-	en.meet(e.link.session)
+	e.conn.session = &session{inventories: map[string]*inventory.Inventory{en.owner: stands}}
+	en.startSession(e.conn.session)
 	if en.urgent {
 		t.Error("a new session is urgent")
 	}
@@ -132,7 +132,7 @@ func TestAPassThatTakesTooLong(t *testing.T) {
 // More clusters than there are places: all get their turn.
 func TestFewPlacesForManyClusters(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	r.pool.limits = &limits{probes: newGate(1, 0), openings: newGate(1, 0), passes: newGate(1, 0)}
+	r.pool.limits = &limits{probes: newPrioritisedSemaphore(1, 0), openings: newPrioritisedSemaphore(1, 0), passes: newPrioritisedSemaphore(1, 0)}
 	r.pool.Disconnect(r.key)
 	r.pool.Connect(r.key, Connection{Config: controlplane.Shared(t).RESTConfig(), Fingerprint: "1"})
 	r.want("apps", r.namespace())

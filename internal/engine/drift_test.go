@@ -48,7 +48,7 @@ func TestDriftLoopStories(t *testing.T) {
 				l := en.loops[id]
 				fmt.Fprintf(&log, "%8s corrected", now.Sub(start))
 				if l.looping() {
-					fmt.Fprintf(&log, ", DriftLoop%s, the next not before %s", l.who(), l.until.Sub(start))
+					fmt.Fprintf(&log, ", DriftLoop%s, the next not before %s", l.byManager(), l.until.Sub(start))
 				}
 				log.WriteString("\n")
 			}

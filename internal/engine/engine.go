@@ -39,27 +39,27 @@ type Engine struct {
 	noWatchList atomic.Bool
 
 	// What follows belongs to the loop.
-	link    link
-	entries map[string]*entry
-	order   []string
-	handed  bool // what is assigned was handed over, be it nothing
-	retold  bool // an entry has something to tell that was not published
-	passes  int
-	turns   uint64 // passes begun so far
-	desires uint64 // changes so far of what entries desire
-	places  places
-	news    time.Time // when the report is to be published; zero when nothing has changed
+	conn            connection
+	entries         map[string]*entry
+	order           []string
+	assignmentKnown bool // what is assigned was handed over, be it nothing
+	statusChanged   bool // an entry has something to tell that was not published
+	passes          int
+	passCount       uint64 // passes begun so far
+	desires         uint64 // changes so far of what entries desire
+	slots           passSlots
+	publishAt       time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
 	// unclaimed are inventories that no entry claims.
 	unclaimed unclaimed
 
-	mu     sync.Mutex // guards what is published
-	report []v1alpha1.AssignmentEntryStatus
-	told   bool // report has been published once
-	state  State
+	mu        sync.Mutex // guards what is published
+	report    []v1alpha1.AssignmentEntryStatus
+	published bool // report has been published once
+	state     State
 
-	rest chan struct{} // closed when the engine is to stop and no pass is under way
+	idleCh chan struct{} // closed when the engine is to stop and no pass is under way
 }
 
 // inbox is what has come in since the loop looked last.
@@ -77,33 +77,33 @@ type inbox struct {
 	connected bool
 	// ended says that a watch ended before its time.
 	ended bool
-	// unserved are kinds that are not served any more in the version in which they are watched.
+	// forgetMapping are kinds that are not served any more in the version in which they are watched.
 	unserved []schema.GroupKind
 	// granted are places for passes that were waited for.
-	granted []*ticket
-	// flooded are sessions that show more than can be kept.
-	flooded []*session
+	granted []*slot
+	// overflowed are sessions that show more than can be kept.
+	overflowed []*session
 	// crashed are sessions of which something has panicked.
-	crashed []crash
-	touched []apply.Seen
-	dialed  []dialed
-	checked []checked
-	stood   []stood
-	done    []outcome
-	retire  []*retirement
-	retired []*retirement
-	classes []classAnswer
+	crashed          []crash
+	changedObjects   []apply.Observed
+	dialed           []dialed
+	checked          []checked
+	stood            []stood
+	done             []outcome
+	finalize         []*finalization
+	finalizedResults []*finalization
+	classes          []classAnswer
 }
 
 // mailbox hands an inbox over to the loop.
 type mailbox struct {
 	mu   sync.Mutex
 	in   inbox
-	kick chan struct{}
+	wake chan struct{}
 }
 
 func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error, s siblings) *Engine {
-	return &Engine{o: o, limits: l, key: key, admit: admit, siblings: s, own: map[object.ID]bool{}, entries: map[string]*entry{}, box: mailbox{kick: make(chan struct{}, 1)}, rest: make(chan struct{})}
+	return &Engine{o: o, limits: l, key: key, admit: admit, siblings: s, own: map[object.ID]bool{}, entries: map[string]*entry{}, box: mailbox{wake: make(chan struct{}, 1)}, idleCh: make(chan struct{})}
 }
 
 // send changes the inbox and wakes the loop. It never waits for it.
@@ -112,14 +112,14 @@ func (e *Engine) send(change func(*inbox)) {
 	change(&e.box.in)
 	e.box.mu.Unlock()
 	select {
-	case e.box.kick <- struct{}{}:
+	case e.box.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (e *Engine) touch(seen ...apply.Seen) {
+func (e *Engine) objectsChanged(seen ...apply.Observed) {
 	if len(seen) > 0 {
-		e.send(func(in *inbox) { in.touched = append(in.touched, seen...) })
+		e.send(func(in *inbox) { in.changedObjects = append(in.changedObjects, seen...) })
 	}
 }
 
@@ -135,37 +135,37 @@ func (e *Engine) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.workers.Wait()
 	defer cancel()
-	defer func() { _ = e.guard("end", func() error { e.places.giveUp(); e.hangUp(); return nil }) }()
+	defer func() { _ = e.guard("end", func() error { e.slots.releaseAll(); e.disconnect(); return nil }) }()
 	return e.guard("loop", func() error { e.loop(ctx); return nil })
 }
 
 func (e *Engine) loop(ctx context.Context) {
 	for {
 		now := e.o.Now()
-		e.take(now) //nolint:contextcheck // what it begins ends with the session
-		e.tend(ctx, now)
+		e.drainInbox(now) //nolint:contextcheck // what it begins ends with the session
+		e.maintainConnection(ctx, now)
 		e.refresh(now)
-		e.advance(ctx, now)
+		e.startPasses(ctx, now)
 		e.refresh(now)
 		e.askClasses(now)
 		e.findUnclaimed(now)
-		e.settle()
+		e.closeWhenIdle()
 		timer := time.NewTimer(max(e.publish(now).Sub(now), time.Millisecond))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-e.box.kick:
+		case <-e.box.wake:
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 }
 
-// resting is closed once the engine was told to stop and no pass is under way.
-func (e *Engine) resting() <-chan struct{} { return e.rest }
+// idle is closed once the engine was told to stop and no pass is under way.
+func (e *Engine) idle() <-chan struct{} { return e.idleCh }
 
-func (e *Engine) settle() {
+func (e *Engine) closeWhenIdle() {
 	if e.stop.Load() && e.passes == 0 {
 		e.restNow()
 	}
@@ -173,31 +173,31 @@ func (e *Engine) settle() {
 
 func (e *Engine) restNow() {
 	select {
-	case <-e.rest:
+	case <-e.idleCh:
 	default:
-		close(e.rest)
+		close(e.idleCh)
 	}
 }
 
-// take empties the inbox.
-func (e *Engine) take(now time.Time) {
+// drainInbox empties the inbox.
+func (e *Engine) drainInbox(now time.Time) {
 	e.box.mu.Lock()
 	in := e.box.in
 	e.box.in = inbox{}
 	e.box.mu.Unlock()
 	if in.conn != nil {
-		e.hangUp()
-		e.link.conn = in.conn
-		e.link.breaker.reset(now)
-		e.link.retiring, e.link.retired = false, false
+		e.disconnect()
+		e.conn.target = in.conn
+		e.conn.breaker.reset(now)
+		e.conn.finalizing, e.conn.finalized = false, false
 	}
 	if in.resume {
-		e.hangUp()
-		e.link.breaker.reset(now)
+		e.disconnect()
+		e.conn.breaker.reset(now)
 	}
 	if in.displaced {
-		e.hangUp()
-		e.link.breaker.again(now)
+		e.disconnect()
+		e.conn.breaker.again(now)
 	}
 	if in.assign {
 		e.assigned(in.entries, now)
@@ -215,12 +215,12 @@ func (e *Engine) take(now time.Time) {
 		e.passes--
 		e.onDone(o, now)
 	}
-	for _, seen := range in.touched {
-		e.onTouched(seen, now)
+	for _, seen := range in.changedObjects {
+		e.onObjectChanged(seen, now)
 	}
-	e.places.came(in.granted)
-	for _, s := range in.flooded {
-		e.onFlooded(s, now)
+	e.slots.onGranted(in.granted)
+	for _, s := range in.overflowed {
+		e.onOverflow(s, now)
 	}
 	for _, c := range in.crashed {
 		e.onCrashed(c, now)
@@ -228,26 +228,26 @@ func (e *Engine) take(now time.Time) {
 	for _, a := range in.classes {
 		e.onClass(a, now)
 	}
-	for _, r := range in.retired {
-		e.onRetired(r, now)
+	for _, r := range in.finalizedResults {
+		e.onFinalized(r, now)
 	}
-	for _, r := range in.retire {
-		e.retire(r)
+	for _, r := range in.finalize {
+		e.startFinalization(r)
 	}
-	e.link.ended = e.link.ended || in.ended && e.link.session != nil
+	e.conn.ended = e.conn.ended || in.ended && e.conn.session != nil
 	for _, gk := range in.unserved {
 		e.onUnserved(gk, now)
 	}
-	e.link.suspect = e.link.suspect || in.suspect || in.connected && now.Sub(e.link.checked) > newConnection
+	e.conn.suspect = e.conn.suspect || in.suspect || in.connected && now.Sub(e.conn.checked) > newConnection
 	if in.verify {
 		e.verify(now)
 	}
 }
 
 func (e *Engine) verify(now time.Time) {
-	e.link.suspect = true
-	if e.link.breaker.phase == open {
-		e.link.breaker.next = now
+	e.conn.suspect = true
+	if e.conn.breaker.phase == open {
+		e.conn.breaker.next = now
 	}
 	for _, en := range e.entries {
 		en.relist, en.due = true, now
@@ -263,14 +263,14 @@ func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
 		if en == nil {
 			en = newEntry(e.o.Hub, e.key, spec.Name)
 			e.entries[spec.Name] = en
-			if e.link.session != nil {
-				en.meet(e.link.session)
+			if e.conn.session != nil {
+				en.startSession(e.conn.session)
 			}
 		}
 		en.assign(spec, now)
-		en.urgent = en.urgent || e.link.session != nil && en.fresh && !en.applied()
+		en.urgent = en.urgent || e.conn.session != nil && en.unprocessed && !en.applied()
 	}
-	e.order, e.handed, e.retold = e.order[:0], true, true
+	e.order, e.assignmentKnown, e.statusChanged = e.order[:0], true, true
 	e.unclaimed.changed = true
 	e.desires++
 	for name := range e.entries {
@@ -288,7 +288,7 @@ func (e *Engine) block(en *entry, now time.Time) {
 	blocked := ""
 	if !en.applied() && !en.spec.Remove {
 		for _, name := range en.spec.DependsOn {
-			if dep := e.entries[name]; dep == nil || dep.fresh || !dep.objectsReady {
+			if dep := e.entries[name]; dep == nil || dep.unprocessed || !dep.objectsReady {
 				blocked = name
 				break
 			}
@@ -314,18 +314,18 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 	for _, ev := range summarize(o.events) {
 		e.emit(ev)
 	}
-	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.link.session {
+	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.conn.session {
 		e.surprised(now)
 	}
-	if errors.Is(o.err, errChanged) && o.job.session == e.link.session {
-		e.hangUp()
-		e.link.breaker.failed(now)
+	if errors.Is(o.err, errChanged) && o.job.session == e.conn.session {
+		e.disconnect()
+		e.conn.breaker.failed(now)
 	}
 	e.examineOwn(now)
 	if apply.Unauthorized(o.err) {
-		e.link.suspect = true
+		e.conn.suspect = true
 	}
-	if s := e.link.session; s != nil && s == o.job.session && !o.corrupt() {
+	if s := e.conn.session; s != nil && s == o.job.session && !o.corrupt() {
 		s.inventories[o.job.owner] = o.inventory // an entry that comes back meets what is recorded now
 		delete(s.corrupt, o.job.owner)
 		e.unclaimed.changed = e.unclaimed.changed || o.job.reload
@@ -345,7 +345,7 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 // trim stops the watches of kinds of which nothing is left: the definition of one may be gone, and
 // asking for it again and again would be all that its watch did.
 func (e *Engine) trim() {
-	if e.link.session == nil || e.passes > 0 {
+	if e.conn.session == nil || e.passes > 0 {
 		return
 	}
 	used := map[schema.GroupKind]bool{own: true}
@@ -356,11 +356,11 @@ func (e *Engine) trim() {
 		for id := range en.desired.index {
 			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
 		}
-		for id := range en.good.index {
+		for id := range en.lastGood.index {
 			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
 		}
 	}
-	e.link.session.watches.keep(used)
+	e.conn.session.watches.stopUnused(used)
 }
 
 // onUnserved makes a pass due where something of the kind is recorded: it finds the version in which the
@@ -372,21 +372,21 @@ func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
 		}
 		for id := range en.inv.Objects {
 			if id.Group == gk.Group && id.Kind == gk.Kind {
-				en.again, en.due = true, now
+				en.rerun, en.due = true, now
 				break
 			}
 		}
 	}
 }
 
-func (e *Engine) onTouched(seen apply.Seen, now time.Time) {
+func (e *Engine) onObjectChanged(seen apply.Observed, now time.Time) {
 	if seen.ID.Group == own.Group && seen.ID.Kind == own.Kind {
 		e.onOwnTouched(seen.ID, now)
 		return
 	}
 	for _, en := range e.entries {
-		if en.owner == seen.Owner || en.kept().index[seen.ID] != nil {
-			en.touched(seen, now)
+		if en.owner == seen.Owner || en.enforced().index[seen.ID] != nil {
+			en.objectChanged(seen, now)
 		}
 	}
 }

@@ -412,9 +412,9 @@ func TestWhatHappensDuringAPassIsLookedAtAfterIt(t *testing.T) {
 	en.session = &session{}
 	en.due = now
 	j := en.begin(now)
-	en.touched(apply.Seen{ID: object.ID{Kind: "CustomResourceDefinition", Name: "things.example.com"}}, now)
+	en.objectChanged(apply.Observed{ID: object.ID{Kind: "CustomResourceDefinition", Name: "things.example.com"}}, now)
 	en.finish(outcome{job: j, inventory: inventory.New("apps"), waiting: "things.example.com is not established"}, now)
-	if !en.wants(now) {
+	if !en.isDue(now) {
 		t.Error("what was seen during the pass is forgotten")
 	}
 }

@@ -29,21 +29,21 @@ type entry struct {
 
 	// desired is the assigned bundle, once loaded, with the identities that the cluster gives.
 	desired bundle
-	// good is the last bundle that was applied as a whole. While a newer one is refused or waits, it
+	// lastGood is the last bundle that was applied as a whole. While a newer one is refused or waits, it
 	// is what is kept on the cluster.
-	good bundle
+	lastGood bundle
 
-	running bool
-	urgent  bool      // the next pass is for something new, not to verify what stands
-	turn    uint64    // when the last pass began, by the count of passes
-	again   bool      // something happened while a pass was running
-	fresh   bool      // the spec has not been through a pass yet
-	relist  bool      // ask the cluster again before the next pass
-	due     time.Time // of the next pass; zero for none
-	verify  time.Time // when the cluster is to be asked next whether its watches have told everything
-	tries   int       // failed passes in a row
-	final   bool      // the last pass was refused what only a change of the input helps against
-	hurries int       // passes in a row that waited for what no event tells
+	running      bool
+	urgent       bool      // the next pass is for something new, not to verify what stands
+	lastPass     uint64    // when the last pass began, by the count of passes
+	rerun        bool      // something happened while a pass was running
+	unprocessed  bool      // the spec has not been through a pass yet
+	relist       bool      // ask the cluster again before the next pass
+	due          time.Time // of the next pass; zero for none
+	verify       time.Time // when the cluster is to be asked next whether its watches have told everything
+	tries        int       // failed passes in a row
+	final        bool      // the last pass was refused what only a change of the input helps against
+	shortRetries int       // passes in a row that waited for what no event tells
 
 	appliedRevision string
 	appliedAt       time.Time
@@ -147,7 +147,7 @@ func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
 	if old.RequestedAt != spec.RequestedAt && old.Name != "" {
 		en.relist = true
 	}
-	en.fresh, en.urgent, en.removed, en.tries, en.due = true, old.Name != "", false, 0, now
+	en.unprocessed, en.urgent, en.removed, en.tries, en.due = true, old.Name != "", false, 0, now
 	en.waiting = ""
 }
 
@@ -156,11 +156,11 @@ func (en *entry) assign(spec v1alpha1.AssignmentEntry, now time.Time) {
 func (en *entry) reconsider(now time.Time) {
 	switch {
 	case en.reason == v1alpha1.PruneHeldReason:
-		en.fresh = true
+		en.unprocessed = true
 	case len(en.retained) == 0 && !en.running:
 		return
 	}
-	en.due, en.again = now, en.running
+	en.due, en.rerun = now, en.running
 }
 
 // same says whether two specs ask for the same work, whatever commit it comes from, whatever the
@@ -173,23 +173,23 @@ func same(a, b v1alpha1.AssignmentEntry) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-// meet takes up a new session: what the cluster has recorded, and a pass to compare it.
-func (en *entry) meet(s *session) {
+// startSession takes up a new session: what the cluster has recorded, and a pass to compare it.
+func (en *entry) startSession(s *session) {
 	en.session, en.inv, en.corrupt = s, s.inventories[en.owner], s.corrupt[en.owner] != nil
 	if en.inv == nil {
 		en.inv = inventory.New(en.owner)
 	}
-	if en.good.digest != en.inv.Bundle {
-		en.good = bundle{digest: en.inv.Bundle}
+	if en.lastGood.digest != en.inv.Bundle {
+		en.lastGood = bundle{digest: en.inv.Bundle}
 		en.appliedRevision = en.inv.Revision
 	}
 	en.verify = time.Time{}
-	en.due, en.fresh, en.relist, en.urgent, en.tries, en.dirty = time.Unix(0, 1), true, false, false, 0, true
+	en.due, en.unprocessed, en.relist, en.urgent, en.tries, en.dirty = time.Unix(0, 1), true, false, false, 0, true
 }
 
 // applied says whether the assigned bundle is on the cluster as a whole.
 func (en *entry) applied() bool {
-	return en.spec.Digest != "" && en.good.digest == en.spec.Digest && !en.spec.Remove
+	return en.spec.Digest != "" && en.lastGood.digest == en.spec.Digest && !en.spec.Remove
 }
 
 // load brings in the bundles. That the good one is gone from the store is no error: it only stands in.
@@ -198,9 +198,9 @@ func (en *entry) load(ctx context.Context, bundles Bundles) error {
 		en.desired = bundle{}
 		return nil
 	}
-	if en.good.digest != "" && en.good.objects == nil && en.good.digest != en.spec.Digest {
-		if b, err := bundles.Get(ctx, en.good.digest); err == nil {
-			en.good = loadBundle(en.good.digest, b.Objects)
+	if en.lastGood.digest != "" && en.lastGood.objects == nil && en.lastGood.digest != en.spec.Digest {
+		if b, err := bundles.Get(ctx, en.lastGood.digest); err == nil {
+			en.lastGood = loadBundle(en.lastGood.digest, b.Objects)
 		}
 	}
 	if en.spec.Digest == en.desired.digest && en.desired.digest != "" {
@@ -226,8 +226,8 @@ func (en *entry) bundleFailed(err error, now time.Time) {
 	}
 }
 
-// wants says whether a pass is due.
-func (en *entry) wants(now time.Time) bool {
+// isDue says whether a pass is due.
+func (en *entry) isDue(now time.Time) bool {
 	return !en.running && en.session != nil && !en.spec.Suspend && !en.due.IsZero() && !now.Before(en.due)
 }
 
@@ -237,34 +237,34 @@ var refusals = []string{
 	v1alpha1.NotPermittedReason, v1alpha1.PruneHeldReason, v1alpha1.HubStateOutdatedReason,
 }
 
-// standIn says whether the good bundle must stand in for the assigned one: that one waits for a
+// usesLastGood says whether the good bundle must stand in for the assigned one: that one waits for a
 // dependency, or the guard has refused it and nobody has lifted that since.
-func (en *entry) standIn() bool {
-	return en.blocked != "" || !en.fresh && slices.Contains(refusals, en.reason)
+func (en *entry) usesLastGood() bool {
+	return en.blocked != "" || !en.unprocessed && slices.Contains(refusals, en.reason)
 }
 
-// canStandIn says whether there is a good bundle other than the assigned one.
-func (en *entry) canStandIn() bool {
-	return len(en.good.objects) > 0 && en.good.digest != en.spec.Digest
+// hasLastGood says whether there is a good bundle other than the assigned one.
+func (en *entry) hasLastGood() bool {
+	return len(en.lastGood.objects) > 0 && en.lastGood.digest != en.spec.Digest
 }
 
-// kept is the bundle whose objects are to be on the cluster now.
-func (en *entry) kept() bundle {
-	if en.standIn() && en.canStandIn() {
-		return en.good
+// enforced is the bundle whose objects are to be on the cluster now.
+func (en *entry) enforced() bundle {
+	if en.usesLastGood() && en.hasLastGood() {
+		return en.lastGood
 	}
 	return en.desired
 }
 
 // begin makes the snapshot that a pass works from.
 func (en *entry) begin(now time.Time) job {
-	b := en.kept()
+	b := en.enforced()
 	j := job{
 		entry: en.spec, owner: en.owner, session: en.session, inventory: en.inv, reload: en.corrupt, held: en.held(now), relist: en.relist,
 		verify: !en.verify.IsZero() && !now.Before(en.verify),
 		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, whole: en.spec.Remove || b.digest == en.spec.Digest,
 	}
-	en.running, en.again, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
+	en.running, en.rerun, en.relist, en.urgent, en.dirty, en.due = true, false, false, false, true, time.Time{}
 	en.ceded = false
 	return j
 }
@@ -294,57 +294,57 @@ func (en *entry) finish(o outcome, now time.Time) {
 			en.desired = newBundle(en.desired.digest, o.desired)
 			en.desired.autoscaled = autoscaled
 		}
-		en.fresh = false
-		en.settle(o, now)
+		en.unprocessed = false
+		en.recordOutcome(o, now)
 	}
 	en.schedule(now)
 	switch {
 	case en.ceded && en.contested():
 		en.due = now
-	case en.again && en.tries <= 1 || o.stopped: // what fails time and again waits for its turn
+	case en.rerun && en.tries <= 1 || o.stopped: // what fails time and again waits for its turn
 		en.due = now
-	case o.soon:
-		en.hurries++
-		en.due = now.Add(hurry(en.hurries))
+	case o.retrySoon:
+		en.shortRetries++
+		en.due = now.Add(shortBackoff(en.shortRetries))
 	default:
-		en.hurries = 0
+		en.shortRetries = 0
 	}
 }
 
-// hurry returns the wait before the n-th look at what no event tells: short, for a definition is
+// shortBackoff returns the wait before the n-th look at what no event tells: short, for a definition is
 // served a moment after it is established, and long when that does not come.
-func hurry(n int) time.Duration {
+func shortBackoff(n int) time.Duration {
 	if n > 30 {
 		return jitter(20 * time.Second)
 	}
 	return min(20*time.Millisecond<<min(n, 8), time.Second)
 }
 
-// settle records how a pass over the assigned bundle went.
-func (en *entry) settle(o outcome, now time.Time) {
+// recordOutcome records how a pass over the assigned bundle went.
+func (en *entry) recordOutcome(o outcome, now time.Time) {
 	en.waiting, en.failures = o.waiting, o.failures
 	en.retained, en.undecided = o.retained, o.undecided
-	en.reason, en.message = verdict(o)
+	en.reason, en.message = reasonForOutcome(o)
 	en.final = o.final()
-	if o.err == nil && !o.overdue {
+	if o.err == nil && !o.timedOut {
 		en.handledAt = o.job.entry.RequestedAt
 	}
 	switch {
 	case en.reason != "":
 		en.tries++
 	case o.waiting != "":
-		if en.appliedAt.IsZero() || en.good.digest != "" {
+		if en.appliedAt.IsZero() || en.lastGood.digest != "" {
 			en.appliedAt = now
 		}
 		en.tries = 0
 	case en.spec.Remove:
-		en.removed, en.good = len(o.inventory.Objects) == 0, bundle{}
+		en.removed, en.lastGood = len(o.inventory.Objects) == 0, bundle{}
 		en.tries = 0
 	case !o.stopped:
-		if en.good.digest != en.spec.Digest {
+		if en.lastGood.digest != en.spec.Digest {
 			en.appliedAt, en.unhealthy = now, now
 		}
-		en.good, en.appliedRevision = en.desired, en.spec.Revision
+		en.lastGood, en.appliedRevision = en.desired, en.spec.Revision
 		en.tries = 0
 		if o.verified.After(en.verifiedAt) {
 			en.verifiedAt = o.verified
@@ -361,7 +361,7 @@ func (en *entry) schedule(now time.Time) {
 	case en.removed:
 		en.due = time.Time{}
 		return
-	case en.standIn() || en.tries == 0 || en.final:
+	case en.usesLastGood() || en.tries == 0 || en.final:
 		en.due = now.Add(jitter(en.spec.Interval.Duration))
 		if en.verify.After(now) {
 			en.due = en.verify
@@ -370,7 +370,7 @@ func (en *entry) schedule(now time.Time) {
 		en.due = now.Add(jitter(backoff(en.tries, en.retryInterval())))
 	}
 	if at := now.Add(jitter(unreadRetry)); en.unread && at.Before(en.due) {
-		en.due, en.fresh = at, en.fresh || en.reason == v1alpha1.PruneHeldReason
+		en.due, en.unprocessed = at, en.unprocessed || en.reason == v1alpha1.PruneHeldReason
 	}
 	if at := en.nextRelease(now); !at.IsZero() && at.Before(en.due) {
 		en.due = at
@@ -384,14 +384,14 @@ func (en *entry) retryInterval() time.Duration {
 	return en.spec.Interval.Duration
 }
 
-// touched looks at one object that has changed on the cluster and makes a pass due where it matters.
-func (en *entry) touched(seen apply.Seen, now time.Time) {
+// objectChanged looks at one object that has changed on the cluster and makes a pass due where it matters.
+func (en *entry) objectChanged(seen apply.Observed, now time.Time) {
 	en.dirty = true
 	if en.running { // what the pass will have recorded is not known yet: let the next one judge
-		en.again = true
+		en.rerun = true
 		return
 	}
-	if !en.concerns(seen) {
+	if !en.needsPass(seen) {
 		return
 	}
 	if l := en.loops[seen.ID]; l == nil || !now.Before(l.until) {
@@ -399,9 +399,9 @@ func (en *entry) touched(seen apply.Seen, now time.Time) {
 	}
 }
 
-// concerns says whether the change asks for a pass: drift, something that was waited for, something
+// needsPass says whether the change asks for a pass: drift, something that was waited for, something
 // that is gone. That an object becomes healthy shows in the status without one.
-func (en *entry) concerns(seen apply.Seen) bool {
+func (en *entry) needsPass(seen apply.Observed) bool {
 	if en.session == nil {
 		return false
 	}
@@ -411,7 +411,7 @@ func (en *entry) concerns(seen apply.Seen) bool {
 	record, recorded := en.inv.Objects[seen.ID]
 	s, there := en.session.live.get(seen.ID)
 	there = there && s.Owner == en.owner
-	if en.kept().index[seen.ID] == nil {
+	if en.enforced().index[seen.ID] == nil {
 		return recorded && !there
 	}
 	if record.Digest == "" {

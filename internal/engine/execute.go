@@ -33,7 +33,7 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 			return err
 		}
 	}
-	if p.out.waiting != "" || p.ending() {
+	if p.out.waiting != "" || p.mustStop() {
 		return nil
 	}
 	cleanup := todo.Cleanup
@@ -58,9 +58,9 @@ func (p *pass) unestablished() string {
 	return ""
 }
 
-// defines says whether a definition of the group comes with the desired objects: then its kinds are
+// definesGroup says whether a definition of the group comes with the desired objects: then its kinds are
 // served soon, though the cluster does not say when.
-func (p *pass) defines(group string) bool {
+func (p *pass) definesGroup(group string) bool {
 	return slices.ContainsFunc(p.out.desired, func(o object.Object) bool {
 		return o.Kind == "CustomResourceDefinition" && strings.HasSuffix(o.Name, "."+group)
 	})
@@ -75,7 +75,7 @@ func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 		if p.held[a.ID] {
 			continue
 		}
-		if p.ending() {
+		if p.mustStop() {
 			break
 		}
 		if gctx.Err() != nil {
@@ -118,10 +118,10 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
 		doubt := apply.KindGone(err) || p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}] != ""
-		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.defines(a.ID.Group)) {
+		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.out.waiting, p.out.soon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
+			p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
 			return nil
 		}
 		p.refused(a, err)
@@ -135,7 +135,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields.Digest, PruneDisabled: a.Object.PruneDisabled}
-	p.tell(a, got)
+	p.recordApplied(a, got)
 	return nil
 }
 
@@ -172,8 +172,8 @@ func (p *pass) fail(id object.ID, reason, message string) {
 	p.out.failures = append(p.out.failures, failure{id: id, reason: reason, message: message})
 }
 
-// tell says what is worth telling of an apply that went well.
-func (p *pass) tell(a plan.Action, got sent) {
+// recordApplied says what is worth telling of an apply that went well.
+func (p *pass) recordApplied(a plan.Action, got sent) {
 	if by, ok := p.autoscaled[a.ID]; ok && a.Why != plan.Drifted {
 		p.eventAbout(about(a, got.Applied), v1alpha1.ReplicasIgnoredReason, fmt.Sprintf("spec.replicas of %s is not applied: %s sets it", a.ID, by))
 	}

@@ -27,9 +27,9 @@ const (
 // noObject stands where an error is not about an object.
 var noObject = object.ID{}
 
-// link is between the engine and its cluster. Its breaker is closed while there is a session.
-type link struct {
-	conn     *Connection
+// connection is between the engine and its cluster. Its breaker is closed while there is a session.
+type connection struct {
+	target   *Connection
 	breaker  breaker
 	session  *session
 	dialing  bool // also while the answer to a try that is of no use any more is under way
@@ -44,7 +44,7 @@ type link struct {
 	// standing says that the claim is being looked at.
 	standing bool
 
-	retiring, retired bool // what is kept on the cluster is being taken away, or has been
+	finalizing, finalized bool // what is kept on the cluster is being taken away, or has been
 }
 
 // dialed and checked are what the goroutines that wait for the cluster come back with.
@@ -62,17 +62,17 @@ type checked struct {
 	restored bool
 }
 
-// tend keeps the connection: dials when there is none, asks when in doubt, and hangs up on a cluster
+// maintainConnection keeps the connection: dials when there is none, asks when in doubt, and hangs up on a cluster
 // that does not answer. It waits for nothing; answers come back through the inbox.
-func (e *Engine) tend(ctx context.Context, now time.Time) {
-	l := &e.link
+func (e *Engine) maintainConnection(ctx context.Context, now time.Time) {
+	l := &e.conn
 	switch {
 	case e.fenced(): // no failure would be the cluster's
-	case l.conn == nil || l.dialing || l.checking || l.retiring || l.retired:
+	case l.target == nil || l.dialing || l.checking || l.finalizing || l.finalized:
 	case l.session == nil && l.breaker.due(now):
 		l.dialing = true
 		l.breaker.try(now)
-		conn, contest := l.conn, l.contest
+		conn, contest := l.target, l.contest
 		contest.Now, contest.Grace = now, e.o.ClaimGrace
 		e.workers.Go(func() {
 			var s *session
@@ -104,7 +104,7 @@ func (e *Engine) fenced() bool { return e.o.Fence != nil && e.o.Fence.Lost() != 
 // checkAt returns when the cluster of the session is to be asked who it is: when it has been quiet for
 // too long, and now and then.
 func (e *Engine) checkAt() time.Time {
-	l := &e.link
+	l := &e.conn
 	heard := l.checked
 	if at := time.Unix(0, e.seen.Load()); at.After(heard) {
 		heard = at
@@ -133,9 +133,9 @@ func (s *session) check(ctx context.Context) checked {
 }
 
 func (e *Engine) onDialed(d dialed, now time.Time) {
-	l := &e.link
+	l := &e.conn
 	l.dialing = false
-	if d.conn != l.conn { // the credentials changed meanwhile
+	if d.conn != l.target { // the credentials changed meanwhile
 		if d.session != nil {
 			d.session.end()
 		}
@@ -144,7 +144,7 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 	if d.err != nil {
 		l.breaker.failed(now)
 		e.onContested(d.err, now)
-		e.down(d.err, now)
+		e.connectionFailed(d.err, now)
 		return
 	}
 	l.breaker.answered(now)
@@ -159,58 +159,58 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 		UID: d.session.identity.UID, Version: d.session.identity.Version, LastSeen: now,
 	}
 	for _, en := range e.entries {
-		en.meet(d.session)
+		en.startSession(d.session)
 	}
 }
 
 func (e *Engine) onChecked(c checked, now time.Time) {
-	l := &e.link
+	l := &e.conn
 	if c.session != l.session {
 		return
 	}
 	l.checking, l.checked = false, now
 	switch {
 	case c.changed:
-		e.hangUp()
+		e.disconnect()
 		l.breaker.again(now)
 	case c.restored:
 		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key)
-		e.hangUp()
+		e.disconnect()
 		l.breaker.failed(now)
 	case c.err == nil:
 		l.state.LastSeen = now
 	case apply.Unauthorized(c.err), apply.Unanswered(c.err), isPanic(c.err):
-		e.hangUp()
+		e.disconnect()
 		l.breaker.failed(now)
-		e.down(refusal(c.err), now)
+		e.connectionFailed(refusal(c.err), now)
 	default: // it answers, if with a refusal: the passes will tell
 		l.state.LastSeen = now
 	}
 }
 
-// onFlooded gives up a session that shows more than the hub can keep of one cluster.
-func (e *Engine) onFlooded(s *session, now time.Time) {
-	if s != e.link.session {
+// onOverflow gives up a session that shows more than the hub can keep of one cluster.
+func (e *Engine) onOverflow(s *session, now time.Time) {
+	if s != e.conn.session {
 		return
 	}
-	e.hangUp()
-	e.link.breaker.failed(now)
-	e.down(refusal(apply.ErrTooMany), now)
+	e.disconnect()
+	e.conn.breaker.failed(now)
+	e.connectionFailed(refusal(apply.ErrTooMany), now)
 }
 
 // onCrashed gives up a session of which something has panicked: what it has learnt may be half of it.
 func (e *Engine) onCrashed(c crash, now time.Time) {
-	if c.session != e.link.session {
+	if c.session != e.conn.session {
 		return
 	}
-	e.hangUp()
-	e.link.breaker.failed(now)
-	e.down(refusal(c.err), now)
+	e.disconnect()
+	e.conn.breaker.failed(now)
+	e.connectionFailed(refusal(c.err), now)
 }
 
-// down tells what is known of a cluster without a session.
-func (e *Engine) down(err error, now time.Time) {
-	s := &e.link.state
+// connectionFailed tells what is known of a cluster without a session.
+func (e *Engine) connectionFailed(err error, now time.Time) {
+	s := &e.conn.state
 	s.Known = true
 	if at := time.Unix(0, e.seen.Load()); at.After(s.LastSeen) { // by what came on a watch, say
 		s.LastSeen = at
@@ -227,10 +227,10 @@ func (e *Engine) down(err error, now time.Time) {
 	s.Reason, s.Message = v1alpha1.UnreachableReason, unreachableMessage(err)
 }
 
-// hangUp ends the session. Passes that are under way end with its context; what they come back with
+// disconnect ends the session. Passes that are under way end with its context; what they come back with
 // still counts, for their inventories are ahead of it anyway.
-func (e *Engine) hangUp() {
-	l := &e.link
+func (e *Engine) disconnect() {
+	l := &e.conn
 	if l.session == nil {
 		return
 	}
@@ -244,8 +244,8 @@ func (e *Engine) hangUp() {
 	})
 }
 
-// heard is told by the client how each request ended, and of all that a watch brings.
-func (e *Engine) heard(err error) {
+// recordAnswer is told by the client how each request ended, and of all that a watch brings.
+func (e *Engine) recordAnswer(err error) {
 	if err == nil {
 		e.seen.Store(e.o.Now().UnixNano())
 		return

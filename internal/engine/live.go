@@ -17,21 +17,21 @@ import (
 // sights of one object the younger counts, wherever it comes from.
 type live struct {
 	mu      sync.Mutex
-	objects map[object.ID]sight
+	objects map[object.ID]observation
 	// applies numbers our own applies, so that a list that began before one cannot undo its result.
 	applies uint64
 	// ended holds the Jobs that a watch has seen go, and how they had ended then; "" when they had not.
 	ended map[object.ID]health.Outcome
 }
 
-type sight struct {
-	apply.Seen
+type observation struct {
+	apply.Observed
 	version uint64 // of the resourceVersion
 	applied uint64 // number of our apply that brought it, 0 for a watch
 }
 
 func newLive() *live {
-	return &live{objects: map[object.ID]sight{}, ended: map[object.ID]health.Outcome{}}
+	return &live{objects: map[object.ID]observation{}, ended: map[object.ID]health.Outcome{}}
 }
 
 // version reads a resourceVersion, which the API server promises to be an ordered number. Of one
@@ -45,7 +45,7 @@ func version(rv string) uint64 {
 }
 
 // get returns the latest sight of an object.
-func (l *live) get(id object.ID) (sight, bool) {
+func (l *live) get(id object.ID) (observation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, ok := l.objects[id]
@@ -72,8 +72,8 @@ func (l *live) owned(owner string) map[object.ID]plan.Live {
 	return out
 }
 
-// mark returns the number of the last apply.
-func (l *live) mark() uint64 {
+// lastApply returns the number of the last apply.
+func (l *live) lastApply() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.applies
@@ -85,7 +85,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.applies++
-	s := sight{version: version(a.ResourceVersion), applied: l.applies}
+	s := observation{version: version(a.ResourceVersion), applied: l.applies}
 	old, known := l.objects[id]
 	same := known && old.UID == a.UID
 	if same && old.version >= s.version {
@@ -93,7 +93,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 		l.objects[id] = old
 		return
 	}
-	s.Seen = apply.Seen{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
+	s.Observed = apply.Observed{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
 	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 		s.Health = health.Status{Phase: health.Current}
 	}
@@ -102,10 +102,10 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 }
 
 // changed takes a watch's sight and says whether it was news.
-func (l *live) changed(seen apply.Seen) bool {
+func (l *live) changed(seen apply.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := sight{Seen: seen, version: version(seen.ResourceVersion)}
+	s := observation{Observed: seen, version: version(seen.ResourceVersion)}
 	if old, ok := l.objects[seen.ID]; ok {
 		if old.version > s.version || old.version == s.version && old.UID == s.UID && old.Health == s.Health {
 			return false
@@ -118,7 +118,7 @@ func (l *live) changed(seen apply.Seen) bool {
 }
 
 // deleted takes a watch's word that an object is gone and says whether it was news.
-func (l *live) deleted(seen apply.Seen) bool {
+func (l *live) deleted(seen apply.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old, ok := l.objects[seen.ID]
@@ -147,11 +147,11 @@ func (l *live) endedJobs() map[object.ID]health.Outcome {
 
 // listed takes all objects of a kind, as they were not before the apply with the given number. It
 // returns the objects that are news.
-func (l *live) listed(gk schema.GroupKind, all []apply.Seen, since uint64) []apply.Seen {
+func (l *live) listed(gk schema.GroupKind, all []apply.Observed, since uint64) []apply.Observed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there := make(map[object.ID]bool, len(all))
-	var news []apply.Seen
+	var news []apply.Observed
 	for _, seen := range all {
 		there[seen.ID] = true
 		old, known := l.objects[seen.ID]
@@ -161,15 +161,15 @@ func (l *live) listed(gk schema.GroupKind, all []apply.Seen, since uint64) []app
 		// Outside of that, a list is the truth, also when its versions are lower than before: the
 		// cluster's store may have been restored from a backup.
 		delete(l.ended, seen.ID)
-		l.objects[seen.ID] = sight{Seen: seen, version: version(seen.ResourceVersion), applied: old.applied}
-		if !known || old.Seen != seen {
+		l.objects[seen.ID] = observation{Observed: seen, version: version(seen.ResourceVersion), applied: old.applied}
+		if !known || old.Observed != seen {
 			news = append(news, seen)
 		}
 	}
 	for id, old := range l.objects {
 		if id.Group == gk.Group && id.Kind == gk.Kind && !there[id] && old.applied <= since {
 			delete(l.objects, id)
-			news = append(news, old.Seen)
+			news = append(news, old.Observed)
 		}
 	}
 	return news

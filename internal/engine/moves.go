@@ -31,7 +31,7 @@ func (e *Engine) interest(ctx context.Context, en *entry) func(object.ID) plan.I
 			en.unread = true
 		}
 		if !other.applied() {
-			assigned = append(assigned, other.recordedOf(other.good))
+			assigned = append(assigned, other.recordedOf(other.lastGood))
 		}
 	}
 	for _, digest := range en.spec.KeepFor {
@@ -68,7 +68,7 @@ func (e *Engine) load(ctx context.Context, en *entry) error {
 
 // drops says whether something is recorded that the next pass does not desire.
 func (en *entry) drops() bool {
-	kept := en.kept()
+	kept := en.enforced()
 	for id := range en.inv.Objects {
 		if kept.index[id] == nil {
 			return true
@@ -111,7 +111,7 @@ func (e *Engine) reconsider(now time.Time) {
 			continue
 		}
 		if refused := en.reason == v1alpha1.PruneHeldReason; refused || len(en.retained) > 0 {
-			en.desires, en.due, en.fresh = e.desires, now, en.fresh || refused
+			en.desires, en.due, en.unprocessed = e.desires, now, en.unprocessed || refused
 		}
 	}
 }

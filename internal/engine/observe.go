@@ -51,10 +51,10 @@ func (p *pass) observe(ctx context.Context) error {
 		}
 		if m, there := p.mappings[gk]; !there || !m.Kept {
 			p.watches.stop(gk)
-			p.live.listed(gk, nil, p.live.mark())
+			p.live.listed(gk, nil, p.live.lastApply())
 			continue
 		}
-		if err := p.sight(ctx, gk); err != nil {
+		if err := p.awaitFirstList(ctx, gk); err != nil {
 			return err
 		}
 		verify[gk] = p.verify && p.doubtful[gk] == ""
@@ -139,12 +139,12 @@ func (p *pass) follow(ctx context.Context, m apply.Mapping) {
 	p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
 }
 
-// sightTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
+// firstListTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
 // permission say, must not hold the pass for ever.
-const sightTimeout = 30 * time.Second
+const firstListTimeout = 30 * time.Second
 
-func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
-	short, cancel := context.WithTimeout(ctx, sightTimeout)
+func (p *pass) awaitFirstList(ctx context.Context, gk schema.GroupKind) error {
+	short, cancel := context.WithTimeout(ctx, firstListTimeout)
 	defer cancel()
 	err := p.watches.wait(short, gk)
 	if err == nil || ctx.Err() != nil {
@@ -159,16 +159,16 @@ func (p *pass) sight(ctx context.Context, gk schema.GroupKind) error {
 			return nil
 		}
 	}
-	return &blindError{gk, why}
+	return &unlistableError{gk, why}
 }
 
-// blindError says that the cluster answers, and yet its objects of a kind cannot be listed.
-type blindError struct {
+// unlistableError says that the cluster answers, and yet its objects of a kind cannot be listed.
+type unlistableError struct {
 	gk  schema.GroupKind
 	why error // nil where the cluster only did not get to the end
 }
 
-func (e *blindError) Error() string {
+func (e *unlistableError) Error() string {
 	why := ""
 	switch {
 	case e.why == nil:

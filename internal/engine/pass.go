@@ -60,10 +60,10 @@ type outcome struct {
 	failures  []failure
 	// waiting says that a later stage waits for definitions of an earlier one.
 	waiting string
-	// soon says that no event will tell when the wait is over.
-	soon    bool
-	events  []Event
-	drifted []correction
+	// retrySoon says that no event will tell when the wait is over.
+	retrySoon bool
+	events    []Event
+	drifted   []correction
 	// verified is up to when the cluster is known to have told everything of the kinds of the entry.
 	verified time.Time
 	// retained are the objects that stay for another Kustomization; undecided says that of some it is
@@ -76,8 +76,8 @@ type outcome struct {
 	cleaned bool
 	// stopped says that the pass ended early because the engine stops.
 	stopped bool
-	// overdue says that it ended early because it took too long.
-	overdue bool
+	// timedOut says that it ended early because it took too long.
+	timedOut bool
 	// err kept the pass from going on at all.
 	err error
 }
@@ -125,22 +125,22 @@ type pass struct {
 	discovering sync.Mutex       // held while kinds are looked up; guards lookedUp
 	lookedUp    *apply.Discovery // nil: nothing yet
 
-	late <-chan struct{} // closed when the time is up
+	deadline <-chan struct{} // closed when the time is up
 }
 
-// errOverdue says that a pass did not get to look at the cluster in its time.
-var errOverdue = errors.New("the pass took too long")
+// errPassTimeout says that a pass did not get to look at the cluster in its time.
+var errPassTimeout = errors.New("the pass took too long")
 
-// ending says whether the pass is to begin nothing more, and notes why. What was begun is still waited
+// mustStop says whether the pass is to begin nothing more, and notes why. What was begun is still waited
 // for and recorded.
-func (p *pass) ending() bool {
+func (p *pass) mustStop() bool {
 	if p.stopping() {
 		p.out.stopped = true
 		return true
 	}
 	select {
-	case <-p.late:
-		p.out.overdue = true
+	case <-p.deadline:
+		p.out.timedOut = true
 		return true
 	default:
 		return false
@@ -150,9 +150,9 @@ func (p *pass) ending() bool {
 func (s *session) run(ctx context.Context, j job) outcome {
 	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
-	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errOverdue)
+	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errPassTimeout)
 	defer cancel()
-	p.late = timed.Done()
+	p.deadline = timed.Done()
 	p.out.err = recovery.Run(func() error { return p.do(ctx, timed) })
 	return p.out
 }
@@ -170,7 +170,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	}
 	if err := p.observe(timed); err != nil {
 		if ctx.Err() == nil && timed.Err() != nil {
-			return errOverdue
+			return errPassTimeout
 		}
 		return err
 	}
@@ -268,7 +268,7 @@ func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished
 // final returns whether trying again is of no use: everything that was tried is done but for objects
 // that would be refused again.
 func (o *outcome) final() bool {
-	return o.err == nil && o.waiting == "" && !o.stopped && !o.overdue && len(o.failures) > 0 &&
+	return o.err == nil && o.waiting == "" && !o.stopped && !o.timedOut && len(o.failures) > 0 &&
 		!slices.ContainsFunc(o.failures, func(f failure) bool { return !f.final })
 }
 
@@ -285,7 +285,7 @@ func (o *outcome) applied() int {
 
 // complete says whether everything desired was applied.
 func (o *outcome) complete() bool {
-	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.overdue && !o.job.entry.Remove
+	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.timedOut && !o.job.entry.Remove
 }
 
 // corrupt says whether the inventory cannot be relied on.

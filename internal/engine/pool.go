@@ -18,15 +18,15 @@ type Pool struct {
 	limits *limits
 
 	mu      sync.Mutex
-	members map[Key]*member
+	engines map[Key]*runningEngine
 	claims  map[string]Key // uid of a cluster → who works on it
 	stopped bool
 }
 
-type member struct {
+type runningEngine struct {
 	engine *Engine // guarded by the pool's mutex: one that panics is replaced
 	conn   Connection
-	// told says that conn was handed over, and assigned that entries were.
+	// published says that conn was handed over, and assigned that entries were.
 	told     bool
 	assigned bool
 	entries  []v1alpha1.AssignmentEntry
@@ -63,7 +63,7 @@ func NewPool(o PoolOptions) *Pool {
 	if o.PassTimeout == 0 {
 		o.PassTimeout = 2 * time.Minute
 	}
-	return &Pool{o: o, limits: newLimits(), members: map[Key]*member{}, claims: map[string]Key{}}
+	return &Pool{o: o, limits: newLimits(), engines: map[Key]*runningEngine{}, claims: map[string]Key{}}
 }
 
 // Connect implements Pooled.
@@ -74,7 +74,7 @@ func (p *Pool) Connect(key Key, c Connection) {
 		return
 	}
 	p.claimKnown(key, c)
-	m := p.members[key]
+	m := p.engines[key]
 	switch {
 	case m == nil:
 		m = p.start(key)
@@ -98,7 +98,7 @@ func (p *Pool) claimKnown(key Key, c Connection) {
 		p.claims[c.KnownUID] = key
 	case by != key && !p.knew(by, c.KnownUID):
 		p.claims[c.KnownUID] = key
-		if m := p.members[by]; m != nil {
+		if m := p.engines[by]; m != nil {
 			m.engine.send(func(in *inbox) { in.displaced = true })
 		}
 	}
@@ -106,15 +106,15 @@ func (p *Pool) claimKnown(key Key, c Connection) {
 
 // knew says whether the status of a Cluster named a uid when it was connected.
 func (p *Pool) knew(key Key, uid string) bool {
-	m := p.members[key]
+	m := p.engines[key]
 	return m != nil && m.conn.KnownUID == uid
 }
 
-func (p *Pool) start(key Key) *member {
+func (p *Pool) start(key Key) *runningEngine {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // an engine lives until Disconnect or Stop, not as long as a request
-	m := &member{cancel: cancel, done: make(chan struct{})}
+	m := &runningEngine{cancel: cancel, done: make(chan struct{})}
 	m.engine = p.engineOf(key)
-	p.members[key] = m
+	p.engines[key] = m
 	go func() {
 		defer close(m.done)
 		p.keep(ctx, key, m)
@@ -140,8 +140,8 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 	if by, taken := p.claims[uid]; taken && by != key {
 		return duplicate(by)
 	}
-	if p.o.Elsewhere != nil {
-		if by, taken := p.o.Elsewhere(key, uid); taken {
+	if p.o.HeldElsewhere != nil {
+		if by, taken := p.o.HeldElsewhere(key, uid); taken {
 			return duplicate(by)
 		}
 	}
@@ -161,8 +161,8 @@ func duplicate(by Key) error {
 // Disconnect implements Pooled.
 func (p *Pool) Disconnect(key Key) {
 	p.mu.Lock()
-	m := p.members[key]
-	delete(p.members, key)
+	m := p.engines[key]
+	delete(p.engines, key)
 	for uid, by := range p.claims {
 		if by == key {
 			delete(p.claims, uid)
@@ -182,7 +182,7 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 	if p.stopped {
 		return
 	}
-	m := p.members[key]
+	m := p.engines[key]
 	if m == nil {
 		m = p.start(key)
 	}
@@ -204,7 +204,7 @@ func (p *Pool) Report(key Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.report, e.told
+	return e.report, e.published
 }
 
 // State implements Pooled.
@@ -227,7 +227,7 @@ func (p *Pool) State(key Key) (State, bool) {
 func (p *Pool) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range p.members {
+	for _, m := range p.engines {
 		m.engine.send(func(in *inbox) { in.resume = true })
 	}
 }
@@ -242,7 +242,7 @@ func (p *Pool) Verify(key Key) {
 func (p *Pool) engine(key Key) *Engine {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := p.members[key]; m != nil {
+	if m := p.engines[key]; m != nil {
 		return m.engine
 	}
 	return nil
@@ -253,8 +253,8 @@ func (p *Pool) engine(key Key) *Engine {
 func (p *Pool) Stop(ctx context.Context) {
 	p.mu.Lock()
 	p.stopped = true
-	members, engines := make([]*member, 0, len(p.members)), make([]*Engine, 0, len(p.members))
-	for _, m := range p.members {
+	members, engines := make([]*runningEngine, 0, len(p.engines)), make([]*Engine, 0, len(p.engines))
+	for _, m := range p.engines {
 		members, engines = append(members, m), append(engines, m.engine)
 	}
 	p.mu.Unlock()
@@ -264,7 +264,7 @@ func (p *Pool) Stop(ctx context.Context) {
 	}
 	for _, e := range engines {
 		select {
-		case <-e.resting():
+		case <-e.idle():
 		case <-ctx.Done():
 		}
 	}

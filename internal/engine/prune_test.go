@@ -147,7 +147,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 	en.session = &session{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	en.inv.Objects[id] = inventory.Record{Version: "v1"}
-	en.session.live.changed(apply.Seen{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
+	en.session.live.changed(apply.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
 	en.spec.Wait, en.spec.Timeout.Duration = true, time.Minute
 	en.deleting = en.pendingDeletions()
 	const message = "waits for deletions: ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
@@ -169,7 +169,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 	} {
 		now := start.Add(step.after)
 		en.spec.Wait, en.recheck = step.wait, time.Time{}
-		status, reason, text := en.judgeDeletions(now)
+		status, reason, text := en.deletionReadiness(now)
 		_, event := en.deletionEvent(now)
 		if status != step.status || reason != step.reason || text != step.message || event != step.event {
 			t.Errorf("after %s, wait %v: %s %s %q, event %v", step.after, step.wait, status, reason, text, event)
@@ -179,7 +179,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 		}
 	}
 	en.deleting = deletions{}
-	if status, _, _ := en.judgeDeletions(start.Add(time.Hour)); status != metav1.ConditionTrue || !en.deletingSince.IsZero() {
+	if status, _, _ := en.deletionReadiness(start.Add(time.Hour)); status != metav1.ConditionTrue || !en.deletingSince.IsZero() {
 		t.Errorf("%s once it is gone", status)
 	}
 }
@@ -192,7 +192,7 @@ func TestOnlyWhatWasDeletedIsWaitedFor(t *testing.T) {
 	en.inv = inventory.New(en.owner)
 	for _, id := range []object.ID{kept, gone} {
 		en.inv.Objects[id] = inventory.Record{Version: "v1"}
-		en.session.live.changed(apply.Seen{ID: id, Owner: en.owner, UID: "u"})
+		en.session.live.changed(apply.Observed{ID: id, Owner: en.owner, UID: "u"})
 	}
 	if d := en.pendingDeletions(); d.count != 0 {
 		t.Errorf("waits for %s, which was not deleted", d)

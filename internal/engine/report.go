@@ -17,14 +17,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
-// verdict names the reason why a pass did not go well; "" when it did or only has to wait.
-func verdict(o outcome) (reason, message string) {
-	var blind *blindError
+// reasonForOutcome names the reason why a pass did not go well; "" when it did or only has to wait.
+func reasonForOutcome(o outcome) (reason, message string) {
+	var blind *unlistableError
 	var crash *recovery.Panic
 	switch {
 	case errors.As(o.err, &crash):
 		return v1alpha1.InternalErrorReason, crash.Error()
-	case o.overdue, errors.Is(o.err, errOverdue):
+	case o.timedOut, errors.Is(o.err, errPassTimeout):
 		return v1alpha1.ProgressingReason, fmt.Sprintf("the cluster answers slowly: a pass was ended after %s, and the next one goes on from there", o.job.timeout)
 	case errors.As(o.err, &blind):
 		return v1alpha1.ApplyFailedReason, blind.Error()
@@ -46,13 +46,13 @@ func verdict(o outcome) (reason, message string) {
 	case o.refusal.Reason != "":
 		return o.refusal.Reason, o.refusal.Message
 	case len(o.failures) > 0:
-		return failed(o)
+		return reasonForFailures(o)
 	}
 	return "", ""
 }
 
-// failed sums up the objects that the cluster refused and names the first of them.
-func failed(o outcome) (string, string) {
+// reasonForFailures sums up the objects that the cluster refused and names the first of them.
+func reasonForFailures(o outcome) (string, string) {
 	list := slices.Clone(o.failures)
 	slices.SortFunc(list, func(a, b failure) int { return object.Order(a.id, b.id) })
 	reason := list[0].reason
@@ -83,20 +83,20 @@ func (e *Engine) refresh(now time.Time) {
 			continue
 		}
 		en.dirty, en.recheck = false, time.Time{}
-		status := e.tell(en, now)
+		status := e.entryStatus(en, now)
 		if event, ok := en.deletionEvent(now); ok {
 			e.emit(event)
 		}
-		e.retold = e.retold || !sameStatus(en.status, status)
+		e.statusChanged = e.statusChanged || !sameStatus(en.status, status)
 		en.status = status
 	}
 }
 
-// tell says how an entry stands.
-func (e *Engine) tell(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
+// entryStatus says how an entry stands.
+func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 	st := v1alpha1.AssignmentEntryStatus{
 		Name:            en.spec.Name,
-		AppliedRevision: en.appliedRevision, AppliedDigest: en.good.digest,
+		AppliedRevision: en.appliedRevision, AppliedDigest: en.lastGood.digest,
 		Drift: en.drift, HandledAt: en.handledAt, Removed: en.removed, Objects: en.status.Objects,
 	}
 	if st.AppliedRevision != en.spec.Revision || st.AppliedDigest != en.spec.Digest {
@@ -106,21 +106,21 @@ func (e *Engine) tell(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
 		st.VerifiedAt = &t
 	}
-	sick := en.examine(&st)
+	sick := en.countObjects(&st)
 	en.objectsReady, en.deleting = false, en.pendingDeletions()
-	st.Ready, st.Reason, st.Message = e.judge(en, sick, now)
+	st.Ready, st.Reason, st.Message = e.readiness(en, sick, now)
 	return st
 }
 
-// sickness is the worst that was found among the objects of an entry.
-type sickness struct {
+// unhealthy is the worst that was found among the objects of an entry.
+type unhealthy struct {
 	failed, pending int
 	first           string // names the first object and what it says
 }
 
-// examine counts the objects of an entry by what the cluster shows of them.
-func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
-	var s sickness
+// countObjects counts the objects of an entry by what the cluster shows of them.
+func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
+	var s unhealthy
 	if en.session == nil || en.desired.digest != en.spec.Digest {
 		return s
 	}
@@ -131,7 +131,7 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 		l, there := en.session.live.get(o.ID)
 		there = there && l.Owner == en.owner
 		switch {
-		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.fresh:
+		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.unprocessed:
 			st.Objects.Total-- // nothing is to be done about it
 			continue
 		case there && (o.Policy.Mode == object.IfNotPresent || l.Policy.Mode == object.Ignore):
@@ -160,7 +160,7 @@ func (en *entry) examine(st *v1alpha1.AssignmentEntryStatus) sickness {
 	return s
 }
 
-func (s *sickness) note(id object.ID, h health.Status, first bool) {
+func (s *unhealthy) note(id object.ID, h health.Status, first bool) {
 	if !first {
 		return
 	}
@@ -170,16 +170,16 @@ func (s *sickness) note(id object.ID, h health.Status, first bool) {
 	}
 }
 
-// judge is the one place that decides what an entry's Ready says.
-func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
+// readiness is the one place that decides what an entry's Ready says.
+func (e *Engine) readiness(en *entry, sick unhealthy, now time.Time) (metav1.ConditionStatus, string, string) {
 	const unknown, no = metav1.ConditionUnknown, metav1.ConditionFalse
 	giver, contested := e.giver(en)
 	switch {
-	case e.link.session == nil && !e.link.state.Known:
+	case e.conn.session == nil && !e.conn.state.Known:
 		return unknown, v1alpha1.ProgressingReason, "connecting"
-	case e.link.session == nil:
-		return unknown, e.link.state.Reason, e.link.state.Message
-	case en.spec.Suspend || e.link.conn.Suspend:
+	case e.conn.session == nil:
+		return unknown, e.conn.state.Reason, e.conn.state.Message
+	case en.spec.Suspend || e.conn.target.Suspend:
 		return unknown, v1alpha1.SuspendedReason, "suspended"
 	case en.spec.Remove && en.removed:
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
@@ -191,38 +191,38 @@ func (e *Engine) judge(en *entry, sick sickness, now time.Time) (metav1.Conditio
 		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for Kustomization %s to release %s", giver, contested)
 	case en.reason != "":
 		return no, en.reason, en.message
-	case en.spec.Remove && en.fresh:
+	case en.spec.Remove && en.unprocessed:
 		return unknown, v1alpha1.ProgressingReason, "removing its objects"
 	case en.spec.Remove && len(en.retained) > 0 && en.undecided:
 		return unknown, v1alpha1.PruneHeldReason, fmt.Sprintf("keeps %s: whether another Kustomization desires them is not known", text.Count(len(en.retained), "object"))
 	case en.spec.Remove && len(en.retained) > 0:
 		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("keeps %s for Kustomizations that have not arrived here", text.Count(len(en.retained), "object"))
 	case en.spec.Remove:
-		return en.judgeRemoval(now)
-	case en.fresh:
+		return en.removalReadiness(now)
+	case en.unprocessed:
 		return unknown, v1alpha1.ProgressingReason, "applying"
 	case en.waiting != "":
-		return en.late(now, en.appliedAt, "waits: "+en.waiting)
+		return en.untilDeadline(now, en.appliedAt, "waits: "+en.waiting)
 	}
 	if id, l := en.worstLoop(); l != nil {
-		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, l.who())
+		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, l.byManager())
 	}
-	if status, reason, message := en.judgeHealth(sick, now); status != metav1.ConditionTrue {
+	if status, reason, message := en.healthReadiness(sick, now); status != metav1.ConditionTrue {
 		return status, reason, message
 	}
 	en.objectsReady = true
-	return en.judgeDeletions(now)
+	return en.deletionReadiness(now)
 }
 
-func (en *entry) judgeRemoval(now time.Time) (metav1.ConditionStatus, string, string) {
-	status, reason, message := en.judgeDeletions(now)
+func (en *entry) removalReadiness(now time.Time) (metav1.ConditionStatus, string, string) {
+	status, reason, message := en.deletionReadiness(now)
 	if status == metav1.ConditionTrue { // the inventory goes next
 		return metav1.ConditionUnknown, v1alpha1.ProgressingReason, "waits for " + text.Count(len(en.inv.Objects), "object") + " to be gone"
 	}
 	return status, reason, message
 }
 
-func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStatus, string, string) {
+func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.ConditionStatus, string, string) {
 	if sick.failed+sick.pending == 0 {
 		en.unhealthy = time.Time{}
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
@@ -237,11 +237,11 @@ func (en *entry) judgeHealth(sick sickness, now time.Time) (metav1.ConditionStat
 	case sick.failed > 0:
 		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
 	}
-	return en.late(now, en.unhealthy, message)
+	return en.untilDeadline(now, en.unhealthy, message)
 }
 
-// late says Unknown until the timeout, False from then on.
-func (en *entry) late(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
+// untilDeadline says Unknown until the timeout, False from then on.
+func (en *entry) untilDeadline(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
 	deadline := since.Add(en.spec.Timeout.Duration)
 	if now.Before(deadline) {
 		en.lookAgain(deadline)
@@ -262,8 +262,8 @@ func (en *entry) worstLoop() (object.ID, *loop) {
 	return id, worst
 }
 
-// who names whoever keeps changing the object, where that is known.
-func (l *loop) who() string {
+// byManager names whoever keeps changing the object, where that is known.
+func (l *loop) byManager() string {
 	if l.by == "" {
 		return ""
 	}
@@ -277,12 +277,12 @@ const verifyDelay = 15 * time.Second
 
 // publish makes news public when they are due and returns when the loop must look again by itself.
 func (e *Engine) publish(now time.Time) time.Time {
-	if !e.link.state.Known {
+	if !e.conn.state.Known {
 		return e.next(now)
 	}
 	told := e.state // which only the loop writes, as it does the report
-	told.LastSeen = e.link.state.LastSeen
-	if !e.retold && e.news.IsZero() && told == e.link.state {
+	told.LastSeen = e.conn.state.LastSeen
+	if !e.statusChanged && e.publishAt.IsZero() && told == e.conn.state {
 		return e.next(now)
 	}
 	verifying := e.verifying(now)
@@ -293,24 +293,24 @@ func (e *Engine) publish(now time.Time) time.Time {
 			report = append(report, e.entries[name].status)
 		}
 	}
-	state := e.link.state
+	state := e.conn.state
 	e.mu.Lock()
-	delay, changed := pace(e.report, report, e.afoot(now))
-	changed = changed || !verifying && !e.told // that nothing is assigned
+	delay, changed := pace(e.report, report, e.pendingPasses(now))
+	changed = changed || !verifying && !e.published // that nothing is assigned
 	if told != state {
 		delay, changed = 0, true
 	}
 	e.state.LastSeen = state.LastSeen
 	switch {
 	case !changed:
-		e.news, e.retold = time.Time{}, e.retold && verifying
-	case e.news.IsZero() || now.Add(delay).Before(e.news):
-		e.news = now.Add(delay)
+		e.publishAt, e.statusChanged = time.Time{}, e.statusChanged && verifying
+	case e.publishAt.IsZero() || now.Add(delay).Before(e.publishAt):
+		e.publishAt = now.Add(delay)
 	}
-	due := changed && !now.Before(e.news)
+	due := changed && !now.Before(e.publishAt)
 	if due {
-		e.report, e.told, e.state, e.news = report, e.told || !verifying, state, time.Time{}
-		e.retold = e.retold && verifying
+		e.report, e.published, e.state, e.publishAt = report, e.published || !verifying, state, time.Time{}
+		e.statusChanged = e.statusChanged && verifying
 	}
 	e.mu.Unlock()
 	if due && e.o.OnChange != nil {
@@ -323,26 +323,26 @@ func (e *Engine) publish(now time.Time) time.Time {
 // not told yet what that is. For a moment the last report stands: that the hub looks again is no news
 // about the cluster.
 func (e *Engine) verifying(now time.Time) bool {
-	if !e.handed {
+	if !e.assignmentKnown {
 		return true
 	}
-	if e.link.session == nil || now.Sub(e.link.breaker.since) > verifyDelay {
+	if e.conn.session == nil || now.Sub(e.conn.breaker.since) > verifyDelay {
 		return false
 	}
 	for _, en := range e.entries {
-		if en.fresh && en.applied() && !en.spec.Suspend {
+		if en.unprocessed && en.applied() && !en.spec.Suspend {
 			return true
 		}
 	}
 	return false
 }
 
-// afoot counts the passes that are under way or due, each of which is about to tell more. So a chain
+// pendingPasses counts the passes that are under way or due, each of which is about to tell more. So a chain
 // of dependencies is told in a few steps, and its end at once.
-func (e *Engine) afoot(now time.Time) int {
+func (e *Engine) pendingPasses(now time.Time) int {
 	n := e.passes
 	for _, en := range e.entries {
-		if en.wants(now) {
+		if en.isDue(now) {
 			n++
 		}
 	}
@@ -357,22 +357,22 @@ func (e *Engine) next(now time.Time) time.Time {
 			next = t
 		}
 	}
-	sooner(e.news)
+	sooner(e.publishAt)
 	sooner(e.unclaimed.due)
-	if e.link.session != nil && now.Sub(e.link.breaker.since) <= verifyDelay {
-		sooner(e.link.breaker.since.Add(verifyDelay + time.Millisecond))
+	if e.conn.session != nil && now.Sub(e.conn.breaker.since) <= verifyDelay {
+		sooner(e.conn.breaker.since.Add(verifyDelay + time.Millisecond))
 	}
 	switch {
 	case e.fenced(): // the end of that is told
-	case e.link.conn == nil || e.link.dialing || e.link.checking || e.link.retiring || e.link.retired:
-	case e.link.session != nil:
+	case e.conn.target == nil || e.conn.dialing || e.conn.checking || e.conn.finalizing || e.conn.finalized:
+	case e.conn.session != nil:
 		sooner(e.checkAt())
 	default:
-		sooner(e.link.breaker.next)
+		sooner(e.conn.breaker.next)
 	}
 	for _, en := range e.entries {
 		sooner(en.recheck)
-		if !en.running && en.session != nil && !en.spec.Suspend && !e.stop.Load() && !e.link.conn.Suspend && en.due.After(now) {
+		if !en.running && en.session != nil && !en.spec.Suspend && !e.stop.Load() && !e.conn.target.Suspend && en.due.After(now) {
 			sooner(en.due) // what is due already waits for a pass to end, or for a place
 		}
 	}

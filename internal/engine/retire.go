@@ -15,20 +15,20 @@ var (
 	ErrNotRemoved = errors.New("not every entry is removed")
 )
 
-// retirement is a question and its answer.
-type retirement struct {
+// finalization is a question and its answer.
+type finalization struct {
 	answer chan error
 	err    error
 }
 
-// Retire implements Pooled.
-func (p *Pool) Retire(ctx context.Context, key Key) error {
+// Finalize implements Pooled.
+func (p *Pool) Finalize(ctx context.Context, key Key) error {
 	e := p.engine(key)
 	if e == nil {
 		return ErrNotConnected
 	}
-	r := &retirement{answer: make(chan error, 1)}
-	e.send(func(in *inbox) { in.retire = append(in.retire, r) })
+	r := &finalization{answer: make(chan error, 1)}
+	e.send(func(in *inbox) { in.finalize = append(in.finalize, r) })
 	select {
 	case err := <-r.answer:
 		return err
@@ -37,23 +37,23 @@ func (p *Pool) Retire(ctx context.Context, key Key) error {
 	}
 }
 
-// retire begins to take away what is kept on the cluster. From then on nothing else is sent there, so
+// startFinalization begins to take away what is kept on the cluster. From then on nothing else is sent there, so
 // that nothing is put down anew: only the loop knows that no pass is under way and none will begin.
-func (e *Engine) retire(r *retirement) {
-	l := &e.link
+func (e *Engine) startFinalization(r *finalization) {
+	l := &e.conn
 	switch {
-	case l.retired:
+	case l.finalized:
 		r.answer <- nil
 		return
-	case l.session == nil || l.retiring:
+	case l.session == nil || l.finalizing:
 		r.answer <- ErrNotConnected
 		return
 	case e.passes > 0 || !e.allRemoved():
 		r.answer <- ErrNotRemoved
 		return
 	}
-	l.retiring = true
-	s, owners, local := l.session, e.owners(), l.conn.Local
+	l.finalizing = true
+	s, owners, local := l.session, e.owners(), l.target.Local
 	what := apply.Retirement{
 		Revoke: !local, KeepClaim: local && e.siblings.any(),
 		Own: func(owner, cluster string) bool {
@@ -61,8 +61,8 @@ func (e *Engine) retire(r *retirement) {
 		},
 	}
 	e.workers.Go(func() {
-		r.err = e.guard("retire", func() error { return s.store.Retire(s.ctx, what) })
-		e.send(func(in *inbox) { in.retired = append(in.retired, r) })
+		r.err = e.guard("retire", func() error { return s.store.Finalize(s.ctx, what) })
+		e.send(func(in *inbox) { in.finalizedResults = append(in.finalizedResults, r) })
 	})
 }
 
@@ -84,12 +84,12 @@ func (e *Engine) allRemoved() bool {
 	return true
 }
 
-// onRetired hangs up: for good, or, when it failed, to try again.
-func (e *Engine) onRetired(r *retirement, now time.Time) {
-	l := &e.link
-	if l.retiring {
-		l.retiring, l.retired = false, r.err == nil
-		e.hangUp()
+// onFinalized hangs up: for good, or, when it failed, to try again.
+func (e *Engine) onFinalized(r *finalization, now time.Time) {
+	l := &e.conn
+	if l.finalizing {
+		l.finalizing, l.finalized = false, r.err == nil
+		e.disconnect()
 		l.breaker.failed(now)
 	}
 	r.answer <- r.err

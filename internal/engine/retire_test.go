@@ -35,7 +35,7 @@ func (r *rig) removeAll(policy v1alpha1.DeletionPolicy) {
 func (r *rig) retire() error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patient)
 	defer cancel()
-	return r.pool.Retire(ctx, r.key)
+	return r.pool.Finalize(ctx, r.key)
 }
 
 // kept lists what Skerry keeps on the cluster for itself.
@@ -188,8 +188,8 @@ func TestClustersThatComeAndGoLeaveNothing(t *testing.T) {
 	if grown >= 256<<10 {
 		t.Errorf("%d KiB more after %d clusters", grown>>10, rounds)
 	}
-	if len(r.pool.members)+len(r.pool.claims) > 0 {
-		t.Errorf("the pool holds %d members and %d claims", len(r.pool.members), len(r.pool.claims))
+	if len(r.pool.engines)+len(r.pool.claims) > 0 {
+		t.Errorf("the pool holds %d members and %d claims", len(r.pool.engines), len(r.pool.claims))
 	}
 }
 

@@ -7,15 +7,15 @@ import (
 )
 
 // Of a cluster that is lost, the time of its last answer is told, be it an answer to a request or what
-// came on a watch, and not when the hub asked last.
+// onGranted on a watch, and not when the hub asked last.
 func TestLastSeenOfALostClusterIsItsLastAnswer(t *testing.T) {
 	dialled := time.Unix(1_700_000_000, 0)
 	heard := dialled.Add(26 * time.Second)
 	e := newEngine(Key{Name: "edge"}, PoolOptions{Now: func() time.Time { return heard }}, newLimits(), nil, siblings{})
-	e.link.state = State{Reachable: true, Known: true, LastSeen: dialled}
-	e.heard(nil)
-	e.down(errors.New("connection refused"), heard.Add(7*time.Second))
-	if s := e.link.state; s.Reachable || !s.LastSeen.Equal(heard) {
+	e.conn.state = State{Reachable: true, Known: true, LastSeen: dialled}
+	e.recordAnswer(nil)
+	e.connectionFailed(errors.New("connection refused"), heard.Add(7*time.Second))
+	if s := e.conn.state; s.Reachable || !s.LastSeen.Equal(heard) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -60,7 +60,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contes
 	client, err := apply.New(conn.Config, apply.Options{
 		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
-		Outcome: e.heard, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
+		Outcome: e.recordAnswer, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
 		NoWatchList: e.noWatchList.Load(), OnNoWatchList: func() { e.noWatchList.Store(true) },
 	})
 	if err != nil {
@@ -72,8 +72,8 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contes
 		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver,
 	})
 	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
-		touch:     e.touch,
-		flooded:   func() { e.send(func(in *inbox) { in.flooded = append(in.flooded, s) }) },
+		touch:     e.objectsChanged,
+		flooded:   func() { e.send(func(in *inbox) { in.overflowed = append(in.overflowed, s) }) },
 		backwards: func() { e.send(func(in *inbox) { in.suspect = true }) },
 		ended:     func() { e.send(func(in *inbox) { in.ended = true }) },
 		unserved:  func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
@@ -82,14 +82,14 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contes
 			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
 		},
 	})
-	if err := recovery.Run(func() error { return e.meet(ctx, s, conn, contest) }); err != nil {
+	if err := recovery.Run(func() error { return e.openSession(ctx, s, conn, contest) }); err != nil {
 		s.end()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (e *Engine) meet(ctx context.Context, s *session, conn Connection, contest apply.Contest) error {
+func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, contest apply.Contest) error {
 	var err error
 	if s.identity, err = e.probe(ctx, s); err != nil {
 		return refusal(err)

@@ -100,7 +100,7 @@ func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.
 		return errChanged
 	}
 	p.watches.relist(p.mappings[gk]) //nolint:contextcheck // a watch outlives the pass
-	return p.sight(ctx, gk)
+	return p.awaitFirstList(ctx, gk)
 }
 
 // verifiedUpTo returns up to when the cluster is known to have told everything of the kinds of the

@@ -49,14 +49,14 @@ func TestVerificationsOfAClusterCoincide(t *testing.T) {
 func TestListDiffersFromWhatIsKnown(t *testing.T) {
 	gk := schema.GroupKind{Kind: "ConfigMap"}
 	id := func(name string) object.ID { return object.ID{Kind: "ConfigMap", Namespace: "apps", Name: name} }
-	seen := func(name, version string) apply.Seen {
-		return apply.Seen{ID: id(name), UID: "u-" + name, ResourceVersion: version}
+	seen := func(name, version string) apply.Observed {
+		return apply.Observed{ID: id(name), UID: "u-" + name, ResourceVersion: version}
 	}
 	listed := func(name, version string) apply.Version {
 		return apply.Version{ID: id(name), UID: "u-" + name, ResourceVersion: version}
 	}
 	l := newLive()
-	l.listed(gk, []apply.Seen{seen("a", "5"), seen("b", "6")}, 0)
+	l.listed(gk, []apply.Observed{seen("a", "5"), seen("b", "6")}, 0)
 	for name, tt := range map[string]struct {
 		all  []apply.Version
 		at   string

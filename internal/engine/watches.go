@@ -31,14 +31,14 @@ type watches struct {
 
 // watchEvents are the functions by which watches reach the engine. None of them blocks.
 type watchEvents struct {
-	// touch is called for each object that changed.
-	touch func(...apply.Seen)
-	// flooded is called when the cluster shows more than can be kept.
+	// objectsChanged is called for each object that changed.
+	touch func(...apply.Observed)
+	// overflowed is called when the cluster shows more than can be kept.
 	flooded func()
 	// backwards is called when resource versions are lower than before, and ended when a watch ended
 	// before its time: either may mean that another cluster answers, or an older state of this one.
 	backwards, ended func()
-	// unserved is called when a kind that was listed is not served any more in the version watched.
+	// forgetMapping is called when a kind that was listed is not served any more in the version watched.
 	unserved func(schema.GroupKind)
 	// crashed is called when a watch has panicked.
 	crashed func(error)
@@ -114,7 +114,7 @@ func (w *watches) start(m apply.Mapping) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
 	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
 	w.wg.Go(func() {
-		err := recovery.Run(func() error { w.client.Watch(ctx, m, &sink{watcher: x, ctx: ctx}); return nil })
+		err := recovery.Run(func() error { w.client.Watch(ctx, m, &watchHandler{watcher: x, ctx: ctx}); return nil })
 		if err != nil && w.crashed != nil {
 			w.crashed(err)
 		}
@@ -133,8 +133,8 @@ func (w *watches) stop(gk schema.GroupKind) {
 	}
 }
 
-// keep stops watching all kinds but these.
-func (w *watches) keep(used map[schema.GroupKind]bool) {
+// stopUnused stops watching all kinds but these.
+func (w *watches) stopUnused(used map[schema.GroupKind]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for gk, x := range w.running {
@@ -232,7 +232,7 @@ func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 			return nil
 		default:
 		}
-		if x.err.Load() != nil && x.of.now().Sub(x.started) > sightTimeout {
+		if x.err.Load() != nil && x.of.now().Sub(x.started) > firstListTimeout {
 			return errBlocked
 		}
 		select {
@@ -247,18 +247,18 @@ func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 	}
 }
 
-// sink is one run of a watcher: a run that was replaced says nothing any more.
-type sink struct {
+// watchHandler is one run of a watcher: a run that was replaced says nothing any more.
+type watchHandler struct {
 	*watcher
 	ctx context.Context //nolint:containedctx // of the run
 }
 
-func (s *sink) Listing() {
-	s.since = s.of.live.mark()
+func (s *watchHandler) Listing() {
+	s.since = s.of.live.lastApply()
 	s.asked.Store(s.of.now().UnixNano())
 }
 
-func (s *sink) Listed(all []apply.Seen) {
+func (s *watchHandler) Listed(all []apply.Observed) {
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -266,10 +266,10 @@ func (s *sink) Listed(all []apply.Seen) {
 	s.answered.Store(s.asked.Load())
 	s.err.Store(nil)
 	s.once.Do(func() { close(s.synced) })
-	s.weigh()
+	s.checkLimit()
 }
 
-func (s *sink) Heard(version string) {
+func (s *watchHandler) Heard(version string) {
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -279,14 +279,14 @@ func (s *sink) Heard(version string) {
 	}
 }
 
-// weigh gives up on a cluster that shows ever more.
-func (s *sink) weigh() {
+// checkLimit gives up on a cluster that shows ever more.
+func (s *watchHandler) checkLimit() {
 	if s.of.live.size() > apply.MaxObjects {
 		s.of.flooded()
 	}
 }
 
-func (s *sink) Failed(err error) {
+func (s *watchHandler) Failed(err error) {
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -306,14 +306,14 @@ func (s *sink) Failed(err error) {
 	}
 }
 
-func (s *sink) Changed(seen apply.Seen) {
+func (s *watchHandler) Changed(seen apply.Observed) {
 	if s.ctx.Err() == nil && s.of.live.changed(seen) {
 		s.of.touch(seen)
-		s.weigh()
+		s.checkLimit()
 	}
 }
 
-func (s *sink) Deleted(seen apply.Seen) {
+func (s *watchHandler) Deleted(seen apply.Observed) {
 	if s.ctx.Err() == nil && s.of.live.deleted(seen) {
 		s.of.touch(seen)
 	}

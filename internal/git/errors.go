@@ -119,8 +119,8 @@ func oneLine(text string) string {
 	return text
 }
 
-// named says that an error already has one of the kinds above.
-func named(err error) bool {
+// isTyped says that an error already has one of the kinds above.
+func isTyped(err error) bool {
 	for _, kind := range []error{
 		ErrInvalidURL, ErrInvalidSecret, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
 		ErrEmptyRepository, ErrReferenceNotFound, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
@@ -138,7 +138,7 @@ func explain(ctx context.Context, e endpoint, timeout time.Duration, err error) 
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("cannot fetch %s: %w", e, context.Canceled)
-	case named(err):
+	case isTyped(err):
 		return err
 	case local(unexpected(err)):
 		return disk("fetch "+e.String(), unexpected(err))

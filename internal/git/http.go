@@ -23,7 +23,7 @@ const errPage = 4 << 10
 // limits and redirects of one conversation never touch another's.
 type httpSession struct {
 	transport.UploadPackSession
-	*guard
+	*redirectGuard
 	base *http.Transport
 }
 
@@ -36,7 +36,7 @@ func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        30 * time.Second,
 	}
-	g := &guard{base: base, endpoint: e, limits: o.Limits}
+	g := &redirectGuard{base: base, endpoint: e, limits: o.Limits}
 	client := githttp.NewClientWithOptions(&http.Client{Transport: g}, &githttp.ClientOptions{
 		RedirectPolicy: githttp.FollowInitialRedirects,
 	})
@@ -56,7 +56,7 @@ func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
 	return &httpSession{s, g, base}, nil
 }
 
-func (g *guard) offers() *advertisement { return &g.listing }
+func (g *redirectGuard) offers() *advertisement { return &g.listing }
 
 // repeatable: each request is one of its own.
 func (s *httpSession) repeatable() bool { return true }
@@ -67,17 +67,17 @@ func (s *httpSession) Close() error {
 	return err
 }
 
-// guard bounds every answer and lets no redirect leave the server: neither credentials nor the
+// redirectGuard bounds every answer and lets no redirect leave the server: neither credentials nor the
 // choice of what is applied to clusters may move to a host that the user did not name.
-type guard struct {
-	witness
+type redirectGuard struct {
+	limitError
 	base     http.RoundTripper
 	endpoint endpoint
 	limits   Limits
 	listing  advertisement
 }
 
-func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := g.base.RoundTrip(req)
 	if err != nil {
 		return nil, g.saw(err)
@@ -94,16 +94,16 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body = readCloser{io.LimitReader(body, errPage), body}
 	case req.Method == http.MethodGet:
 		what := "the list of references exceeds the limit of " + size(g.limits.References)
-		res.Body = drained{&bounded{body, g.limits.References, what, &g.witness, &g.listing}, body}
+		res.Body = drained{&bounded{body, g.limits.References, what, &g.limitError, &g.listing}, body}
 	default:
 		what := "the fetch exceeds the limit of " + size(g.limits.Pack) + " (see --git-max-fetch-size)"
-		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.witness, nil}, body}
+		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.limitError, nil}, body}
 	}
 	return res, nil
 }
 
 // checkRedirect allows another path on the same server, and https in place of http.
-func (g *guard) checkRedirect(req *http.Request, to *url.URL) error {
+func (g *redirectGuard) checkRedirect(req *http.Request, to *url.URL) error {
 	if req.Method != http.MethodGet {
 		return fail(ErrFetchFailed, "%s redirects a fetch", g.endpoint)
 	}

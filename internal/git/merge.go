@@ -96,7 +96,7 @@ func (p packs) merge(ctx context.Context, sto storer.EncodedObjectStorer, found 
 	defer os.Remove(f.Name())
 	defer f.Close()
 	if _, err := packfile.NewEncoder(toDisk{f}, sto, false).Encode(hashes, 0); err != nil {
-		if named(err) {
+		if isTyped(err) {
 			return nil, err // of the disk: what is there is whole
 		}
 		return nil, fmt.Errorf("%w: cannot merge packs: %w", errDamaged, err)

@@ -89,13 +89,13 @@ func malformed(ctx context.Context) error {
 	return errMalformed
 }
 
-// patient reads a file until ctx ends.
-type patient struct {
+// cancellableReader reads a file until ctx ends.
+type cancellableReader struct {
 	*os.File
 	ctx context.Context
 }
 
-func (p patient) Read(b []byte) (int, error) {
+func (p cancellableReader) Read(b []byte) (int, error) {
 	if err := p.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -109,7 +109,7 @@ func (p packs) scan(ctx context.Context, f *os.File) (count uint32, largest int6
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return 0, 0, disk("read a pack", err)
 	}
-	s := packfile.NewScanner(patient{f, ctx})
+	s := packfile.NewScanner(cancellableReader{f, ctx})
 	_, count, err = s.Header()
 	if err != nil {
 		return 0, 0, malformed(ctx)
@@ -189,7 +189,7 @@ func (p packs) index(ctx context.Context, f *os.File) (*idxfile.MemoryIndex, err
 		return nil, disk("read a pack", err)
 	}
 	var w idxfile.Writer
-	parser, err := packfile.NewParser(packfile.NewScanner(patient{f, ctx}), &w)
+	parser, err := packfile.NewParser(packfile.NewScanner(cancellableReader{f, ctx}), &w)
 	if err != nil {
 		return nil, malformed(ctx)
 	}

@@ -143,7 +143,7 @@ func FuzzPack(f *testing.F) {
 			pack = append(bytes.Clone(pack[:len(pack)-20]), sum[:]...)
 		}
 		p := packs{dir: dir, limits: limits}
-		if err := p.add(t.Context(), bytes.NewReader(pack)); err != nil && !named(err) {
+		if err := p.add(t.Context(), bytes.NewReader(pack)); err != nil && !isTyped(err) {
 			t.Errorf("an error of no kind: %v", err)
 		}
 		found, err := p.list()

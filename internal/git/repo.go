@@ -75,8 +75,8 @@ func newRepo(dir string, limits Limits, forget func()) *repo {
 	}
 }
 
-// take waits for the turn to fetch.
-func (r *repo) take(ctx context.Context) error {
+// lock waits for the turn to fetch.
+func (r *repo) lock(ctx context.Context) error {
 	select {
 	case r.turn <- struct{}{}:
 		return nil
@@ -85,7 +85,7 @@ func (r *repo) take(ctx context.Context) error {
 	}
 }
 
-func (r *repo) give() { <-r.turn }
+func (r *repo) unlock() { <-r.turn }
 
 // urlFile says, in the repository's folder, where it was fetched from.
 const urlFile = "skerry-url"
@@ -298,8 +298,8 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 	req.Wants = []plumbing.Hash{t.want}
 	anew := overgrown(before)
 	switch {
-	case !t.advertised && !givesAny(refs):
-		req.Wants, anew = whereabouts(refs, t), true
+	case !t.advertised && !allowsAnyWant(refs):
+		req.Wants, anew = wantedHashes(refs, t), true
 	case refs.Capabilities.Supports(capability.Shallow):
 		_ = req.Capabilities.Set(capability.Shallow)
 		req.Depth = packp.DepthCommits(history)
@@ -316,7 +316,7 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 		err = r.receive(ctx, s, req, sto, anew)
 	}
 	if err != nil {
-		if !t.advertised && !named(err) && errors.Is(s.cause(err), err) && ctx.Err() == nil {
+		if !t.advertised && !isTyped(err) && errors.Is(s.cause(err), err) && ctx.Err() == nil {
 			// Neither the connection nor the pack: the server has no such commit.
 			return nil, fail(ErrReferenceNotFound, "the server does not give commit %s", t.hash)
 		}
@@ -335,7 +335,7 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 // refused says that the server did not take a request, or that its answer to it cannot be read: neither
 // the connection, nor the credentials, nor the load of the server is to blame.
 func refused(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || named(err) || networkReason(err) != "" || isTimeout(err) {
+	if ctx.Err() != nil || isTyped(err) || networkReason(err) != "" || isTimeout(err) {
 		return false
 	}
 	if answer := new(githttp.Err); errors.As(unexpected(err), &answer) {
@@ -346,13 +346,13 @@ func refused(ctx context.Context, err error) bool {
 		!errors.Is(err, transport.ErrRepositoryNotFound) && !errors.Is(err, errDamaged)
 }
 
-// givesAny says that the server gives commits that no reference names.
-func givesAny(refs *packp.AdvRefs) bool {
+// allowsAnyWant says that the server gives commits that no reference names.
+func allowsAnyWant(refs *packp.AdvRefs) bool {
 	return refs.Capabilities.Supports(capability.AllowReachableSHA1InWant)
 }
 
-// whereabouts are the tips whose history may have the target: its branch, or all of them.
-func whereabouts(refs *packp.AdvRefs, t target) []plumbing.Hash {
+// wantedHashes are the tips whose history may have the target: its branch, or all of them.
+func wantedHashes(refs *packp.AdvRefs, t target) []plumbing.Hash {
 	if tip, ok := refs.References[plumbing.NewBranchReferenceName(t.name).String()]; ok {
 		return []plumbing.Hash{tip}
 	}

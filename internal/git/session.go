@@ -71,13 +71,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// witness keeps the first error of a conversation, which go-git turns into text on the way up.
-type witness struct {
+// limitError keeps the first error of a conversation, which go-git turns into text on the way up.
+type limitError struct {
 	mu  sync.Mutex
 	err error
 }
 
-func (w *witness) saw(err error) error {
+func (w *limitError) saw(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil && err != nil {
@@ -87,10 +87,10 @@ func (w *witness) saw(err error) error {
 }
 
 // cause is the first error seen, unless that is of no kind and the one that came up is.
-func (w *witness) cause(err error) error {
+func (w *limitError) cause(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil && w.err != nil && (named(w.err) || !named(err)) {
+	if err != nil && w.err != nil && (isTyped(w.err) || !isTyped(err)) {
 		return w.err
 	}
 	return err
@@ -102,7 +102,7 @@ type bounded struct {
 	io.Reader
 	left    int64
 	what    string
-	witness *witness
+	witness *limitError
 	// listing, if it is set, keeps the beginning of what is read.
 	listing *advertisement
 }

@@ -19,7 +19,7 @@ import (
 // context while it connects and authenticates: a server that accepts and says nothing holds it for
 // ever. Here the connection is closed when ctx ends, whatever it is waiting for.
 type sshSession struct {
-	witness
+	limitError
 	endpoint endpoint
 	limits   Limits
 	listing  advertisement
@@ -103,7 +103,7 @@ func (s *sshSession) start() (err error) {
 	if err != nil {
 		return err
 	}
-	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.witness, &s.listing}
+	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.limitError, &s.listing}
 	return s.session.Start("git-upload-pack " + shellQuote(s.endpoint.path))
 }
 

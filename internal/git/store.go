@@ -170,10 +170,10 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 
 func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, error) {
 	r := s.repo(req.Key)
-	if err := r.take(ctx); err != nil {
+	if err := r.lock(ctx); err != nil {
 		return Commit{}, err
 	}
-	defer r.give()
+	defer r.unlock()
 	r.closeIfIdle()
 	conversation, err := s.converse(ctx, e, req.Auth)
 	if err != nil {
@@ -200,7 +200,7 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	if err := r.prepare(e.String()); err != nil {
 		return Commit{}, err
 	}
-	commit, err := s.bring(ctx, req, r, conversation, refs, t)
+	commit, err := s.fetchInto(ctx, req, r, conversation, refs, t)
 	if err != nil {
 		return Commit{}, conversation.cause(err)
 	}
@@ -218,8 +218,8 @@ func (s *Store) converse(ctx context.Context, e endpoint, auth Auth) (session, e
 	return openHTTP(e, auth, s.options)
 }
 
-// bring makes sure that the target is in the store with all its files, by fetching it if need be.
-func (s *Store) bring(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
+// fetchInto makes sure that the target is in the store with all its files, by fetching it if need be.
+func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
 	name, known := parseRevision(req.Known)
 	moved := name != "" && name == t.name && known != t.hash
 	if c := r.checked.Load(); c != nil && c.commit.Hash == t.hash.String() && !moved {
@@ -264,10 +264,10 @@ func (c Commit) at(t target) Commit {
 // discard removes a repository that proved damaged.
 func (s *Store) discard(ctx context.Context, key string) error {
 	r := s.repo(key)
-	if err := r.take(ctx); err != nil {
+	if err := r.lock(ctx); err != nil {
 		return err
 	}
-	defer r.give()
+	defer r.unlock()
 	return r.remove()
 }
 

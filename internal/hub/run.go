@@ -164,9 +164,9 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 			p.assignments.Changed(key)
 			p.clusters.Changed(key)
 		},
-		Elsewhere: p.elsewhere(ctx),
-		OnEvent:   p.recordEvents(ctx),
-		Count:     p.metrics.count,
+		HeldElsewhere: p.elsewhere(ctx),
+		OnEvent:       p.recordEvents(ctx),
+		Count:         p.metrics.count,
 	})
 	return p, nil
 }

@@ -36,8 +36,8 @@ type Stalled struct {
 func (e *Stalled) Error() string { return e.Err.Error() }
 func (e *Stalled) Unwrap() error { return e.Err }
 
-// Spoken says whether conditions speak of the error: whether it is one of the three kinds above.
-func Spoken(err error) bool { return explain(err) != nil }
+// IsReportable says whether conditions speak of the error: whether it is one of the three kinds above.
+func IsReportable(err error) bool { return explain(err) != nil }
 
 // problem is an error as conditions speak of it.
 type problem struct {

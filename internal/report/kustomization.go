@@ -43,7 +43,7 @@ type KustomizationFacts struct {
 func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	ks := f.Object
 	hubSide := explain(f.Err)
-	all, leaving := judgeAll(f.Targets, f.Revision, hubSide), judgeLeaving(f.Leaving)
+	all, leaving := classifyAll(f.Targets, f.Revision, hubSide), classifyLeaving(f.Leaving)
 
 	status := *ks.Status.DeepCopy()
 	status.ObservedGeneration = ks.Generation
@@ -75,9 +75,9 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 }
 
 // settled says that every cluster that can be worked on is ready, and that there is one.
-func settled(all []verdict) bool {
+func settled(all []clusterVerdict) bool {
 	return len(of(all, isReady)) > 0 && len(of(all, isFailed)) == 0 &&
-		!slices.ContainsFunc(all, func(v verdict) bool { return v.held || v.state == isProgressing && !v.idle })
+		!slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.held || v.state == isProgressing && !v.idle })
 }
 
 func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Time) {
@@ -91,7 +91,7 @@ func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Ti
 
 // handled says whether the request for a reconciliation, if there is one, is done with: every
 // cluster that can be worked on has verified its objects since, or there is nothing new for it.
-func handled(f KustomizationFacts, all []verdict, hubSide *problem) bool {
+func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool {
 	request := requested(f.Object)
 	if request == "" || f.Object.Spec.Suspend {
 		return false
@@ -100,7 +100,7 @@ func handled(f KustomizationFacts, all []verdict, hubSide *problem) bool {
 		return true
 	}
 	for _, t := range f.Targets {
-		at := slices.IndexFunc(all, func(v verdict) bool { return v.cluster == t.Cluster })
+		at := slices.IndexFunc(all, func(v clusterVerdict) bool { return v.cluster == t.Cluster })
 		out := all[at].state == isUnreachable || t.Suspended || t.Err != nil ||
 			condition(t.Conditions, v1alpha1.ReadyCondition).Status == metav1.ConditionFalse
 		if !out && (t.Reported == nil || t.Reported.HandledAt != request) {
@@ -110,7 +110,7 @@ func handled(f KustomizationFacts, all []verdict, hubSide *problem) bool {
 	return true
 }
 
-func kustomizationConditions(f KustomizationFacts, all, leaving []verdict, hubSide *problem) []metav1.Condition {
+func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict, hubSide *problem) []metav1.Condition {
 	var want []metav1.Condition
 	switch {
 	case !f.Object.DeletionTimestamp.IsZero():
@@ -134,7 +134,7 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []verdict, hubSi
 		want[slices.IndexFunc(want, isReadyCondition)] = ready(metav1.ConditionFalse, p.reason, p.message)
 	}
 	if len(leaving) > 0 && !slices.ContainsFunc(want, func(c metav1.Condition) bool { return c.Type != v1alpha1.ReadyCondition }) {
-		want = append(want, reconciling(unanimous(leaving, v1alpha1.ProgressingReason), removing(leaving)))
+		want = append(want, reconciling(sameReason(leaving, v1alpha1.ProgressingReason), removing(leaving)))
 	}
 	if f.PruneHeld != "" && !slices.ContainsFunc(want, func(c metav1.Condition) bool { return c.Type != v1alpha1.ReadyCondition }) {
 		want = append(want, reconciling(v1alpha1.PruneHeldReason, Line(f.PruneHeld)))
@@ -146,15 +146,15 @@ func isReadyCondition(c metav1.Condition) bool { return c.Type == v1alpha1.Ready
 
 // summary says the worst that is known of the clusters: failed before on the way before not heard
 // from. Only when there is none of these is it ready.
-func summary(revision string, all []verdict) []metav1.Condition {
+func summary(revision string, all []clusterVerdict) []metav1.Condition {
 	failed, progressing, unreachable := of(all, isFailed), of(all, isProgressing), of(all, isUnreachable)
-	active := slices.DeleteFunc(slices.Clone(progressing), func(v verdict) bool { return v.idle })
+	active := slices.DeleteFunc(slices.Clone(progressing), func(v clusterVerdict) bool { return v.idle })
 	var want []metav1.Condition
 	switch {
 	case len(failed) > 0:
-		want = append(want, ready(metav1.ConditionFalse, unanimous(failed, v1alpha1.FailedReason), first(failed, len(all), "failed")))
+		want = append(want, ready(metav1.ConditionFalse, sameReason(failed, v1alpha1.FailedReason), first(failed, len(all), "failed")))
 	case len(active) > 0:
-		reason := unanimous(active, v1alpha1.ProgressingReason)
+		reason := sameReason(active, v1alpha1.ProgressingReason)
 		return []metav1.Condition{
 			ready(metav1.ConditionUnknown, reason, onTheWay(revision, reason, active, len(all))),
 			reconciling(reason, onTheWay(revision, reason, active, len(all))),
@@ -168,7 +168,7 @@ func summary(revision string, all []verdict) []metav1.Condition {
 		return []metav1.Condition{ready(metav1.ConditionTrue, v1alpha1.SucceededReason, applied(revision, len(all)))}
 	}
 	if len(active) > 0 {
-		reason := unanimous(active, v1alpha1.ProgressingReason)
+		reason := sameReason(active, v1alpha1.ProgressingReason)
 		want = append(want, reconciling(reason, onTheWay(revision, reason, active, len(all))))
 	}
 	return want
@@ -183,14 +183,14 @@ func applied(revision string, n int) string {
 
 // onTheWay says what is waited for, where it is one thing. It does not count: counts are in the
 // status, and a message that changes with each cluster would be written with each cluster.
-func onTheWay(revision, reason string, active []verdict, desired int) string {
+func onTheWay(revision, reason string, active []clusterVerdict, desired int) string {
 	if reason == v1alpha1.ProgressingReason || active[0].message == "" {
 		return "Applying revision " + revision
 	}
 	return first(active, desired, "waiting")
 }
 
-func deleting(leaving []verdict) []metav1.Condition {
+func deleting(leaving []clusterVerdict) []metav1.Condition {
 	if len(leaving) == 0 {
 		return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.ProgressingReason, "Deleting")}
 	}
@@ -198,29 +198,29 @@ func deleting(leaving []verdict) []metav1.Condition {
 	status := metav1.ConditionUnknown
 	switch failed, unreachable := of(leaving, isFailed), of(leaving, isUnreachable); {
 	case len(failed) > 0:
-		status, reason = metav1.ConditionFalse, unanimous(failed, v1alpha1.FailedReason)
+		status, reason = metav1.ConditionFalse, sameReason(failed, v1alpha1.FailedReason)
 	case len(unreachable) == len(leaving):
 		reason = v1alpha1.ClustersUnreachable
 	}
 	return []metav1.Condition{ready(status, reason, message), reconciling(reason, message)}
 }
 
-func removing(leaving []verdict) string {
+func removing(leaving []clusterVerdict) string {
 	for _, s := range []state{isFailed, isUnreachable} {
 		if list := of(leaving, s); len(list) > 0 {
 			what := map[state]string{isFailed: "cannot be cleaned up", isUnreachable: "cannot be cleaned up while unreachable"}[s]
 			return first(list, len(leaving), what)
 		}
 	}
-	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return !v.idle }); len(idle) > 0 {
+	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v clusterVerdict) bool { return !v.idle }); len(idle) > 0 {
 		return first(idle, len(leaving), "cannot be cleaned up")
 	}
 	return "Removing objects from " + text.Count(len(leaving), "cluster")
 }
 
-// judgeLeaving judges clusters that are to hold nothing any more; nothing there is ever ready.
-func judgeLeaving(targets []TargetFacts) []verdict {
-	all := judgeAll(targets, "", nil)
+// classifyLeaving judges clusters that are to hold nothing any more; nothing there is ever ready.
+func classifyLeaving(targets []TargetFacts) []clusterVerdict {
+	all := classifyAll(targets, "", nil)
 	for i, v := range all {
 		if v.state == isReady {
 			all[i] = v.is(isProgressing, v1alpha1.ProgressingReason, "")

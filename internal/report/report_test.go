@@ -44,7 +44,7 @@ func TestOfOtherErrorsNothingIsSaid(t *testing.T) {
 		{errors.Join(errors.New("conflict"), &Stalled{Reason: "A", Err: errors.New("b")}), true},
 		{&Waiting{Reason: "A", Err: errors.New("b")}, true},
 	} {
-		if got := Spoken(tt.err); got != tt.want {
+		if got := IsReportable(tt.err); got != tt.want {
 			t.Errorf("Spoken(%v) = %v", tt.err, got)
 		}
 	}

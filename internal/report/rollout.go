@@ -9,7 +9,7 @@ import (
 )
 
 // stagedSummary says what the rollout has to say, and else how the clusters are.
-func stagedSummary(f KustomizationFacts, all []verdict) []metav1.Condition {
+func stagedSummary(f KustomizationFacts, all []clusterVerdict) []metav1.Condition {
 	if f.Rollout == nil {
 		return summary(f.Revision, all)
 	}
@@ -24,13 +24,13 @@ func stagedSummary(f KustomizationFacts, all []verdict) []metav1.Condition {
 		return []metav1.Condition{ready(metav1.ConditionFalse, v1alpha1.RolloutHaltedReason, message), reconciling(v1alpha1.RolloutHaltedReason, message)}
 	default:
 	}
-	held := slices.ContainsFunc(all, func(v verdict) bool { return v.held && v.state != isUnreachable })
+	held := slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.held && v.state != isUnreachable })
 	if !held {
 		return summary(f.Revision, all)
 	}
 	waits := reconciling(v1alpha1.RolloutWaitingReason, message)
 	if failed := of(all, isFailed); len(failed) > 0 {
-		return []metav1.Condition{ready(metav1.ConditionFalse, unanimous(failed, v1alpha1.FailedReason), first(failed, len(all), "failed")), waits}
+		return []metav1.Condition{ready(metav1.ConditionFalse, sameReason(failed, v1alpha1.FailedReason), first(failed, len(all), "failed")), waits}
 	}
 	return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.RolloutWaitingReason, message), waits}
 }

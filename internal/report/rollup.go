@@ -39,8 +39,8 @@ const (
 	isUnreachable
 )
 
-// verdict is what is said of one cluster.
-type verdict struct {
+// clusterVerdict is what is said of one cluster.
+type clusterVerdict struct {
 	cluster string
 	state   state
 	reason  string
@@ -51,10 +51,10 @@ type verdict struct {
 	held bool
 }
 
-// judge counts a cluster. The revision is what it is to be at; empty when that is not known. hubSide
+// classify counts a cluster. The revision is what it is to be at; empty when that is not known. hubSide
 // is the problem of the Kustomization as a whole, or nil.
-func judge(t TargetFacts, revision string, hubSide *problem) verdict {
-	v := verdict{cluster: t.Cluster}
+func classify(t TargetFacts, revision string, hubSide *problem) clusterVerdict {
+	v := clusterVerdict{cluster: t.Cluster}
 	reachable := condition(t.Conditions, v1alpha1.ReachableCondition)
 	usable := condition(t.Conditions, v1alpha1.ReadyCondition)
 	p := explain(t.Err)
@@ -68,7 +68,7 @@ func judge(t TargetFacts, revision string, hubSide *problem) verdict {
 	case usable.Status == metav1.ConditionFalse:
 		return v.is(isFailed, usable.Reason, usable.Message)
 	}
-	v = judgeEntry(v, t, revision, hubSide)
+	v = classifyEntry(v, t, revision, hubSide)
 	if t.Suspended && v.state == isProgressing {
 		v.idle = true
 		return v.is(isProgressing, v1alpha1.SuspendedReason, "The cluster is suspended")
@@ -76,7 +76,7 @@ func judge(t TargetFacts, revision string, hubSide *problem) verdict {
 	return v
 }
 
-func judgeEntry(v verdict, t TargetFacts, revision string, hubSide *problem) verdict {
+func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *problem) clusterVerdict {
 	if hubSide == nil && t.Held != "" && (t.Wanted == nil || t.Wanted.Revision != revision) {
 		v.held, revision = true, "" // counted by what it has
 	}
@@ -108,7 +108,7 @@ func attempted(t TargetFacts) bool {
 }
 
 // is completes a verdict. What an engine or a cluster said is made one line here.
-func (v verdict) is(s state, reason, message string) verdict {
+func (v clusterVerdict) is(s state, reason, message string) clusterVerdict {
 	v.state, v.reason, v.message = s, orElse(reason, v1alpha1.FailedReason), Line(message)
 	if s == isProgressing && reason == "" {
 		v.reason = v1alpha1.ProgressingReason
@@ -116,21 +116,21 @@ func (v verdict) is(s state, reason, message string) verdict {
 	return v
 }
 
-func judgeAll(targets []TargetFacts, revision string, hubSide *problem) []verdict {
-	all := make([]verdict, 0, len(targets))
+func classifyAll(targets []TargetFacts, revision string, hubSide *problem) []clusterVerdict {
+	all := make([]clusterVerdict, 0, len(targets))
 	for _, t := range targets {
-		all = append(all, judge(t, revision, hubSide))
+		all = append(all, classify(t, revision, hubSide))
 	}
-	slices.SortFunc(all, func(a, b verdict) int { return cmp.Compare(a.cluster, b.cluster) })
+	slices.SortFunc(all, func(a, b clusterVerdict) int { return cmp.Compare(a.cluster, b.cluster) })
 	return all
 }
 
 // of returns the verdicts of one state, in order.
-func of(all []verdict, s state) []verdict {
-	return slices.DeleteFunc(slices.Clone(all), func(v verdict) bool { return v.state != s })
+func of(all []clusterVerdict, s state) []clusterVerdict {
+	return slices.DeleteFunc(slices.Clone(all), func(v clusterVerdict) bool { return v.state != s })
 }
 
-func countClusters(all []verdict, targets []TargetFacts, attempted string) v1alpha1.ClusterCounts {
+func countClusters(all []clusterVerdict, targets []TargetFacts, attempted string) v1alpha1.ClusterCounts {
 	counts := v1alpha1.ClusterCounts{
 		Desired:     int32(len(all)),
 		Ready:       int32(len(of(all, isReady))),
@@ -164,11 +164,11 @@ const maxFailures = 10
 
 // failures names the clusters that are not right: those that failed first, then those not heard
 // from, then those that wait for something other than their own objects.
-func failures(all []verdict, leaving []verdict) []v1alpha1.ClusterFailure {
-	waiting := slices.DeleteFunc(of(all, isProgressing), func(v verdict) bool {
+func failures(all []clusterVerdict, leaving []clusterVerdict) []v1alpha1.ClusterFailure {
+	waiting := slices.DeleteFunc(of(all, isProgressing), func(v clusterVerdict) bool {
 		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason || v.reason == v1alpha1.RolloutWaitingReason
 	})
-	gone := slices.DeleteFunc(slices.Clone(leaving), func(v verdict) bool { return v.state == isProgressing && !v.idle })
+	gone := slices.DeleteFunc(slices.Clone(leaving), func(v clusterVerdict) bool { return v.state == isProgressing && !v.idle })
 	var list []v1alpha1.ClusterFailure
 	for _, v := range slices.Concat(of(all, isFailed), of(all, isUnreachable), waiting, gone) {
 		if len(list) == maxFailures {
@@ -179,8 +179,8 @@ func failures(all []verdict, leaving []verdict) []v1alpha1.ClusterFailure {
 	return list
 }
 
-// unanimous returns the reason that all share, or other.
-func unanimous(list []verdict, other string) string {
+// sameReason returns the reason that all share, or other.
+func sameReason(list []clusterVerdict, other string) string {
 	for _, v := range list {
 		if v.reason != list[0].reason {
 			return other
@@ -190,7 +190,7 @@ func unanimous(list []verdict, other string) string {
 }
 
 // first says how many of how many are in a state, and what is the matter with the first one.
-func first(list []verdict, desired int, what string) string {
+func first(list []clusterVerdict, desired int, what string) string {
 	text := fmt.Sprintf("%s %s: %s", clusters(len(list), desired), what, list[0].cluster)
 	if list[0].message != "" {
 		text += ": " + list[0].message

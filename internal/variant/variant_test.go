@@ -110,7 +110,7 @@ func TestSubstitutes(t *testing.T) {
 		t.Errorf("one that is missing: %v", err)
 	}
 	broken := errors.New("the API server is away")
-	if _, err := Substitutes(kustomization(), func(string, string) (*fleet.Content, error) { return nil, broken }); !errors.Is(err, broken) || report.Spoken(err) {
+	if _, err := Substitutes(kustomization(), func(string, string) (*fleet.Content, error) { return nil, broken }); !errors.Is(err, broken) || report.IsReportable(err) {
 		t.Errorf("one that cannot be read: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func TestExplain(t *testing.T) {
 	if stalled, ok := errors.AsType[*report.Stalled](Explain(wrong)); !ok || stalled.Reason != "PathNotFound" || stalled.Error() != "apps: is not there" {
 		t.Errorf("wrong: %v", Explain(wrong))
 	}
-	if err := Explain(context.Canceled); report.Spoken(err) || !errors.Is(err, context.Canceled) {
+	if err := Explain(context.Canceled); report.IsReportable(err) || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

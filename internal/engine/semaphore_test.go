@@ -12,11 +12,11 @@ import (
 )
 
 func TestTheGateLetsInSoManyAndInOrder(t *testing.T) {
-	g := newGate(2, 0)
+	g := newPrioritisedSemaphore(2, 0)
 	var came []int
-	var tickets []*ticket
+	var tickets []*slot
 	for i := range 6 {
-		tk, in := g.ask(true, func(*ticket) { came = append(came, i) })
+		tk, in := g.ask(true, func(*slot) { came = append(came, i) })
 		if in != (i < 2) {
 			t.Errorf("%d is in: %v", i, in)
 		}
@@ -34,11 +34,11 @@ func TestTheGateLetsInSoManyAndInOrder(t *testing.T) {
 
 // Commits go before what a thousand clusters verify, and yet those get on.
 func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
-	g := newGate(1, 0)
+	g := newPrioritisedSemaphore(1, 0)
 	var order strings.Builder
-	queue := []*ticket{}
-	let := func(what string) func(*ticket) {
-		return func(tk *ticket) { order.WriteString(what); queue = append(queue, tk) }
+	queue := []*slot{}
+	let := func(what string) func(*slot) {
+		return func(tk *slot) { order.WriteString(what); queue = append(queue, tk) }
 	}
 	first, _ := g.ask(false, nil)
 	for range 8 {
@@ -61,7 +61,7 @@ func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
 // Who stays longer than its lease keeps nobody out.
 func TestALeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, time.Second)
+		g := newPrioritisedSemaphore(1, time.Second)
 		if _, in := g.ask(true, nil); !in {
 			t.Fatal("not in")
 		}
@@ -78,7 +78,7 @@ func TestALeaseEnds(t *testing.T) {
 }
 
 func TestWaitingEndsWithTheContext(t *testing.T) {
-	g := newGate(1, 0)
+	g := newPrioritisedSemaphore(1, 0)
 	held, _ := g.ask(true, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -92,7 +92,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 }
 
 func TestTheGateKeepsItsNumber(t *testing.T) {
-	g := newGate(3, 0)
+	g := newPrioritisedSemaphore(3, 0)
 	var mu sync.Mutex
 	inside, most := 0, 0
 	var wg sync.WaitGroup

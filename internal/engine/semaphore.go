@@ -12,76 +12,78 @@ import (
 type limits struct {
 	// probes are tries to reach a cluster that begin. They are apart from everything that a cluster
 	// which answers needs: each may wait for one that is switched off.
-	probes *gate
+	probes *prioritisedSemaphore
 	// openings are sessions that read what is recorded on the cluster.
-	openings *gate
+	openings *prioritisedSemaphore
 	// passes are passes that begin.
-	passes *gate
+	passes *prioritisedSemaphore
 }
 
 func newLimits() *limits {
 	cores := runtime.GOMAXPROCS(0)
 	return &limits{
-		probes:   newGate(8*cores, 50*time.Millisecond),
-		openings: newGate(2*cores, 100*time.Millisecond),
-		passes:   newGate(4*cores, 50*time.Millisecond),
+		probes:   newPrioritisedSemaphore(8*cores, 50*time.Millisecond),
+		openings: newPrioritisedSemaphore(2*cores, 100*time.Millisecond),
+		passes:   newPrioritisedSemaphore(4*cores, 50*time.Millisecond),
 	}
 }
 
-// gate lets so many in at once, in the order in which they came. What is urgent goes before what is
+// prioritisedSemaphore lets so many in at once, in the order in which they came. What is urgent goes before what is
 // not, which still gets every fourth place.
 //
 // With a lease, a place is free again after that time whether its holder is done or not: work on a
 // cluster that is near ends sooner, and work on one that is far or slow waits for answers, and takes
 // neither memory nor a core worth a place.
-type gate struct {
+type prioritisedSemaphore struct {
 	lease time.Duration
 
 	mu     sync.Mutex
 	free   int
-	lanes  [2][]*ticket // waiting: urgent, and not
-	streak int          // urgent ones let in since one that was not
+	lanes  [2][]*slot // waiting: urgent, and not
+	streak int        // urgent ones let in since one that was not
 }
 
-// bulkEvery is how many places in a row urgent work may take from work that is not.
-const bulkEvery = 3
+// lowPriorityEvery is how many places in a row urgent work may take from work that is not.
+const lowPriorityEvery = 3
 
-// ticket is a place, or the wait for one.
-type ticket struct {
-	gate  *gate
-	ready func(*ticket) // called when the place is there, if that was not at once
+// slot is a place, or the wait for one.
+type slot struct {
+	gate  *prioritisedSemaphore
+	ready func(*slot) // called when the place is there, if that was not at once
 	in    bool
 	left  bool
 	timer *time.Timer
 }
 
-func newGate(places int, lease time.Duration) *gate { return &gate{free: places, lease: lease} }
+func newPrioritisedSemaphore(places int, lease time.Duration) *prioritisedSemaphore {
+	return &prioritisedSemaphore{free: places, lease: lease}
+}
 
-func lane(urgent bool) int {
+func priority(urgent bool) int {
 	if urgent {
 		return 0
 	}
 	return 1
 }
 
-// ask returns a ticket and whether the place is there already. If not, ready is called once when it
+// ask returns a slot and whether the place is there already. If not, ready is called once when it
 // is; it must not block.
-func (g *gate) ask(urgent bool, ready func(*ticket)) (*ticket, bool) {
+func (g *prioritisedSemaphore) ask(urgent bool, ready func(*slot)) (*slot, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := &ticket{gate: g, ready: ready}
+	t := &slot{gate: g, ready: ready}
 	if g.free > 0 { // then nobody waits
 		g.admit(t)
 		return t, true
 	}
-	g.lanes[lane(urgent)] = append(g.lanes[lane(urgent)], t)
+	g.lanes[priority(urgent)] = append(g.lanes[priority(urgent)], t)
 	return t, false
 }
 
 // enter waits for a place and returns what leaves it again.
-func (g *gate) enter(ctx context.Context, urgent bool) (leave func(), err error) {
+func (g *prioritisedSemaphore) enter(ctx context.Context, urgent bool) (leave func(), err error) {
 	came := make(chan struct{})
-	t, in := g.ask(urgent, func(*ticket) { close(came) })
+	t, in := g.ask(urgent, func(*slot) { close(came) })
 	if in {
 		return t.leave, nil
 	}
@@ -95,7 +97,7 @@ func (g *gate) enter(ctx context.Context, urgent bool) (leave func(), err error)
 }
 
 // leave gives the place back, or stops waiting for it. More than once is as good as once.
-func (t *ticket) leave() {
+func (t *slot) leave() {
 	g := t.gate
 	g.mu.Lock()
 	if t.left {
@@ -106,7 +108,7 @@ func (t *ticket) leave() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	var next *ticket
+	var next *slot
 	if t.in {
 		g.free++
 		next = g.next()
@@ -118,7 +120,7 @@ func (t *ticket) leave() {
 }
 
 // admit gives a place away. The caller holds the lock.
-func (g *gate) admit(t *ticket) {
+func (g *prioritisedSemaphore) admit(t *slot) {
 	g.free--
 	t.in = true
 	if g.lease > 0 {
@@ -127,9 +129,9 @@ func (g *gate) admit(t *ticket) {
 }
 
 // next lets in who is next, if anybody waits. The caller holds the lock.
-func (g *gate) next() *ticket {
+func (g *prioritisedSemaphore) next() *slot {
 	first, second := 0, 1
-	if g.streak >= bulkEvery {
+	if g.streak >= lowPriorityEvery {
 		first, second = second, first
 	}
 	for _, l := range []int{first, second} {
