@@ -86,7 +86,7 @@ unit: ## Run the tests that need no API server, in under a minute once compiled
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
 # detector makes it several times slower, and the same code runs without one.
-RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,apply engine git hub recovery artifact build cli/wait testkit/edgeproxy testkit/gitserver)
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,edge engine git hub hubapi recovery bundlestore render cli/wait testkit/edgeproxy testkit/gitserver)
 
 .PHONY: race
 race: export CGO_ENABLED := 1

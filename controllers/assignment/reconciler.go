@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // verifiedEvery is how often the times of the last verifications are written when nothing else is
@@ -41,7 +41,7 @@ const (
 
 // Options are what a Reconciler works with.
 type Options struct {
-	Hub  hubside.Hub
+	Hub  hubapi.Hub
 	Pool engine.Pooled
 	Now  func() time.Time
 	// Share says which Clusters this process works on; nil for all.
@@ -59,7 +59,7 @@ type Share interface {
 // Reconciler reconciles Assignments.
 type Reconciler struct {
 	Options
-	bell hubside.Trigger
+	bell hubapi.Trigger
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
@@ -224,7 +224,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	defer cancel()
 	now := a.DeepCopy()
 	if err := r.Hub.Status().Patch(ctx, now, patch, client.DisableReadYourWritesConsistency); err != nil {
-		return hubside.ResultForError(fmt.Errorf("cannot write status: %w", err))
+		return hubapi.ResultForError(fmt.Errorf("cannot write status: %w", err))
 	}
 	r.note(key, now.Status.Entries) // as the API server keeps it
 	ended := r.Now()

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
@@ -61,7 +61,7 @@ func start(t *testing.T, objects ...client.Object) *world {
 			w.now = w.now.Add(w.took)
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		}}).Build()
-	w.r = New(Options{Hub: hubside.Hub{Client: w.client}, Pool: w.pool, Now: func() time.Time { return w.now }})
+	w.r = New(Options{Hub: hubapi.Hub{Client: w.client}, Pool: w.pool, Now: func() time.Time { return w.now }})
 	return w
 }
 

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
@@ -26,8 +26,8 @@ func (r *Reconciler) SetUp(mgr manager.Manager, concurrency int) error {
 		Watches(&v1alpha1.Cluster{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(comesAndGoes())).
 		Watches(&v1alpha1.Assignment{}, r.foreignStatus()).
 		WatchesRawSource(&r.bell).
-		WithOptions(hubside.Options(concurrency)).
-		Complete(hubside.Awaiting(r.Hub, r))
+		WithOptions(hubapi.Options(concurrency)).
+		Complete(hubapi.Awaiting(r.Hub, r))
 }
 
 // foreignStatus wakes the controller when another has written the status of an Assignment, a restore that
@@ -37,7 +37,7 @@ func (r *Reconciler) foreignStatus() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			if !equality.Semantic.DeepEqual(before.Status, after.Status) && r.foreign(after) {
-				queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(after)}, hubside.RebuildAfter)
+				queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(after)}, hubapi.RebuildAfter)
 			}
 		},
 	}

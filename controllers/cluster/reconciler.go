@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -27,9 +27,9 @@ const lookEvery = 250 * time.Millisecond
 
 // Options are what a Reconciler works with.
 type Options struct {
-	Hub      hubside.Hub
-	Direct   hubside.Direct
-	Recorder hubside.Recorder
+	Hub      hubapi.Hub
+	Direct   hubapi.Direct
+	Recorder hubapi.Recorder
 	Pool     engine.Pooled
 	// Local reaches the hub's own cluster.
 	Local *rest.Config
@@ -37,7 +37,7 @@ type Options struct {
 	// Share says which Clusters this process works on; nil for all.
 	Share Share
 	// TearDown tells a Cluster that goes with the hub from one that is removed.
-	TearDown hubside.TearDown
+	TearDown hubapi.TearDown
 	// RemovalTimeout is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
 	RemovalTimeout time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
@@ -49,9 +49,9 @@ type Options struct {
 // Reconciler reconciles Clusters.
 type Reconciler struct {
 	Options
-	bell     hubside.Trigger
+	bell     hubapi.Trigger
 	secrets  secrets
-	statuses *hubside.Statuses[v1alpha1.Cluster, *v1alpha1.Cluster]
+	statuses *hubapi.Statuses[v1alpha1.Cluster, *v1alpha1.Cluster]
 
 	mu       sync.Mutex
 	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
@@ -70,7 +70,7 @@ func New(o Options) *Reconciler {
 		o.Connected = func(engine.Key) {}
 	}
 	if o.TearDown == nil {
-		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
+		o.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", nil }
 	}
 	if o.RemovalTimeout == 0 {
 		o.RemovalTimeout = patience
@@ -78,7 +78,7 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	statuses := hubside.NewStatuses(func(c *v1alpha1.Cluster) any { return &c.Status })
+	statuses := hubapi.NewStatuses(func(c *v1alpha1.Cluster) any { return &c.Status })
 	return &Reconciler{Options: o, statuses: statuses, told: map[engine.Key]engine.State{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
 }
 
@@ -111,7 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return r.remove(ctx, req.NamespacedName, before)
 	}
 	if err := r.addFinalizer(ctx, before); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
 	facts, err := r.connect(ctx, req.NamespacedName, r.known(before))
 	if err != nil {
@@ -123,9 +123,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		r.statuses.Stands(before)
 	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
-	hubside.Record(r.Recorder, after, "Connect", said.Events)
+	hubapi.Record(r.Recorder, after, "Connect", said.Events)
 	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
 }
 

@@ -23,8 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
@@ -88,7 +88,7 @@ func start(t *testing.T, objects ...client.Object) *world {
 			return c.SubResource(sub).Update(ctx, o, opts...)
 		}}).Build()
 	w.r = New(Options{
-		Hub: hubside.Hub{Client: w.client}, Direct: hubside.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(100),
+		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(100),
 		Pool: w.pool, Local: &rest.Config{Host: "https://hub"}, Now: func() time.Time { return w.now },
 		Connected: func(engine.Key) { w.connected++ },
 	})

@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/text"
 )
@@ -54,9 +54,9 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		r.gone(key)
 		return reconcile.Result{}, nil
 	}
-	why, err := r.TearDown(ctx, hubside.Subject{Namespace: c.Namespace, Plural: "clusters", Created: c.CreationTimestamp.Time})
+	why, err := r.TearDown(ctx, hubapi.Subject{Namespace: c.Namespace, Plural: "clusters", Created: c.CreationTimestamp.Time})
 	if err != nil {
-		hubside.Record(r.Recorder, c, "Remove", []report.Event{hubside.InDoubt(err)})
+		hubapi.Record(r.Recorder, c, "Remove", []report.Event{hubapi.InDoubt(err)})
 		return reconcile.Result{}, err
 	}
 	if why != "" {
@@ -76,7 +76,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		return r.release(ctx, m, m.leftEvent(true, "Forgotten, because a suspended cluster is left as it is"))
 	}
 	if err := r.removeEntries(ctx, m); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
 	if err := r.reach(ctx, m); err != nil {
 		return reconcile.Result{}, err
@@ -97,9 +97,9 @@ func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 	after := c.DeepCopy()
 	controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
 	if err := r.patchFinalizers(ctx, after); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
-	hubside.Record(r.Recorder, c, "Remove", []report.Event{hubside.TornDown(why)})
+	hubapi.Record(r.Recorder, c, "Remove", []report.Event{hubapi.TornDown(why)})
 	return reconcile.Result{}, nil
 }
 
@@ -268,7 +268,7 @@ func (m *removal) left() []string {
 // account has gone would otherwise wait for an answer that it cannot get any more.
 func (r *Reconciler) retire(ctx context.Context, m *removal) (reconcile.Result, error) {
 	if err := r.reportProgress(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
 	short, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
@@ -296,7 +296,7 @@ func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bo
 	if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
 		return err
 	}
-	hubside.Record(r.Recorder, after, "Remove", said.Events)
+	hubapi.Record(r.Recorder, after, "Remove", said.Events)
 	m.cluster = after
 	return nil
 }
@@ -312,10 +312,10 @@ func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event
 	c := m.cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
 	if err := r.patchFinalizers(ctx, c); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
 	if said != nil {
-		hubside.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
+		hubapi.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
 	}
 	return reconcile.Result{}, nil
 }

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/report"
 )
@@ -25,8 +25,8 @@ var defaultKeys = []string{"value", "value.yaml"}
 // secrets reads kubeconfigs, each once for each version of its Secret: the cache says what the
 // version is, the API server has the content.
 type secrets struct {
-	hub    hubside.Hub
-	direct hubside.Direct
+	hub    hubapi.Hub
+	direct hubapi.Direct
 
 	mu   *sync.Mutex
 	read map[engine.Key]parsed
@@ -41,7 +41,7 @@ type parsed struct {
 	err         error
 }
 
-func newSecrets(hub hubside.Hub, direct hubside.Direct) secrets {
+func newSecrets(hub hubapi.Hub, direct hubapi.Direct) secrets {
 	return secrets{hub: hub, direct: direct, mu: &sync.Mutex{}, read: map[engine.Key]parsed{}}
 }
 

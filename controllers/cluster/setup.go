@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // secretIndex finds the Clusters that name a Secret.
@@ -27,13 +27,13 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
-		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubside.RequestedPredicate(), handedOver()))).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.StatusChangedPredicate())).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubapi.RequestedPredicate(), handedOver()))).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
 		Watches(&v1alpha1.Cluster{}, r.statuses.Handler()).
 		WatchesRawSource(&r.bell).
-		WithOptions(hubside.Options(concurrency)).
-		Complete(hubside.Guarded[v1alpha1.Cluster](r.Hub, r))
+		WithOptions(hubapi.Options(concurrency)).
+		Complete(hubapi.Guarded[v1alpha1.Cluster](r.Hub, r))
 }
 
 func secretName(o client.Object) []string {
@@ -49,7 +49,7 @@ func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []recon
 		log.FromContext(ctx).Error(err, "cannot find the Clusters of a Secret", "secret", secret.GetName())
 		return nil
 	}
-	return hubside.RequestsFor[v1alpha1.Cluster](list.Items)
+	return hubapi.RequestsFor[v1alpha1.Cluster](list.Items)
 }
 
 // ofAssignment wakes a deleted Cluster when its Assignment changes; the others need not know.

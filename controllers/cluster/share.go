@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // Share says which Clusters this process works on, where several share a fleet.
@@ -33,7 +33,7 @@ func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Clust
 	}
 	ours, again, err := r.Share.Hold(ctx, c, func() { r.gone(key) })
 	if err != nil {
-		result, err := hubside.ResultForError(err)
+		result, err := hubapi.ResultForError(err)
 		return false, result, err
 	}
 	return ours, reconcile.Result{RequeueAfter: again}, nil

@@ -9,13 +9,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 func TestAClusterThatGoesWithTheHubIsLeftAsItIs(t *testing.T) {
 	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = well
-	w.r.TearDown = func(_ context.Context, s hubside.Subject) (string, error) {
+	w.r.TearDown = func(_ context.Context, s hubapi.Subject) (string, error) {
 		return "the definition " + s.Plural + ".skerry.dev is being deleted", nil
 	}
 	w.reconcile()
@@ -33,7 +33,7 @@ func TestAClusterThatGoesWithTheHubIsLeftAsItIs(t *testing.T) {
 func TestARemovalWaitsUntilItIsKnownWhatIsDeleted(t *testing.T) {
 	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = well
-	w.r.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", errors.New("forbidden") }
+	w.r.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", errors.New("forbidden") }
 	if _, err := w.r.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err == nil {
 		t.Error("it is not tried again")
 	}

@@ -20,17 +20,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
 // Options are what a Reconciler works with.
 type Options struct {
-	Hub      hubside.Hub
-	Direct   hubside.Direct
-	Recorder hubside.Recorder
+	Hub      hubapi.Hub
+	Direct   hubapi.Direct
+	Recorder hubapi.Recorder
 	// Follow looks at a ref, and Forget drops what was kept under a key (see Key).
 	Follow func(context.Context, git.Request) (git.Commit, error)
 	Forget func(key string) error
@@ -42,8 +42,8 @@ type Options struct {
 // Reconciler reconciles GitRepositories.
 type Reconciler struct {
 	Options
-	statuses *hubside.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
-	bell     hubside.Trigger
+	statuses *hubapi.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
+	bell     hubapi.Trigger
 
 	mu       sync.Mutex
 	failures map[types.NamespacedName]int // looks in a row that failed
@@ -51,7 +51,7 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	statuses := hubside.NewStatuses(func(g *v1alpha1.GitRepository) any { return &g.Status })
+	statuses := hubapi.NewStatuses(func(g *v1alpha1.GitRepository) any { return &g.Status })
 	return &Reconciler{Options: o, statuses: statuses, failures: map[types.NamespacedName]int{}}
 }
 
@@ -89,9 +89,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		r.statuses.Stands(before)
 	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
-	hubside.Record(r.Recorder, after, "Fetch", found.Events)
+	hubapi.Record(r.Recorder, after, "Fetch", found.Events)
 	return reconcile.Result{RequeueAfter: found.Requeue}, nil
 }
 

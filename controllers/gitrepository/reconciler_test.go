@@ -23,8 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "config"}
@@ -56,7 +56,7 @@ func (w *world) start() {
 	w.events = events.NewFakeRecorder(10)
 	w.now = time.Unix(1000, 0)
 	w.r = New(Options{
-		Hub: hubside.Hub{Client: w.client}, Direct: hubside.Direct{Reader: w.client}, Recorder: w.events,
+		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: w.events,
 		Follow: func(_ context.Context, req git.Request) (git.Commit, error) {
 			w.asked = append(w.asked, req)
 			return w.follow(req)

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // secretIndex finds the GitRepositories that name a Secret.
@@ -31,12 +31,12 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("gitrepository").
-		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubside.RequestedPredicate())).
+		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		WatchesRawSource(&r.bell).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubside.StatusChangedPredicate())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
-		WithOptions(hubside.Options(looks)).
-		Complete(hubside.Guarded[v1alpha1.GitRepository](r.Hub, r))
+		WithOptions(hubapi.Options(looks)).
+		Complete(hubapi.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }
 
 func secretName(o client.Object) []string {
@@ -52,5 +52,5 @@ func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []recon
 		log.FromContext(ctx).Error(err, "cannot find the GitRepositories of a Secret", "secret", secret.GetName())
 		return nil
 	}
-	return hubside.RequestsFor[v1alpha1.GitRepository](list.Items)
+	return hubapi.RequestsFor[v1alpha1.GitRepository](list.Items)
 }

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/shard"
 )
 
@@ -34,8 +34,8 @@ var errOldDefinition = errors.New("the hub's own cluster knows no status.shard o
 
 // Options are what a Holder works with.
 type Options struct {
-	Hub    hubside.Hub
-	Direct hubside.Direct
+	Hub    hubapi.Hub
+	Direct hubapi.Direct
 	// Shard is that of this process.
 	Shard shard.Shard
 	// Namespace is where the leases are, and Duration how long each lasts.
@@ -137,7 +137,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 
 func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string) error {
 	c.Status.Shard = holder
-	if err := hubside.PatchStatus(ctx, h.Hub, c); err != nil {
+	if err := hubapi.PatchStatus(ctx, h.Hub, c); err != nil {
 		return err
 	}
 	if c.Status.Shard != holder { // the definition is of a version that has no such field
@@ -149,7 +149,7 @@ func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string)
 // Taken returns a Cluster that this process holds and that another shard has taken, or "". It is asked
 // after a lease that had expired was renewed: whoever took a Cluster meanwhile has either written so by
 // now, or sees the renewal and undoes it.
-func (h *Holder) Taken(ctx context.Context, direct hubside.Direct) (string, error) {
+func (h *Holder) Taken(ctx context.Context, direct hubapi.Direct) (string, error) {
 	for from := ""; ; {
 		list := &v1alpha1.ClusterList{}
 		if err := direct.List(ctx, list, client.Limit(pageSize), client.Continue(from)); err != nil {

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/shard"
 )
 
@@ -78,7 +78,7 @@ func (w *world) hub(k, n int) *Holder {
 		return func(key types.NamespacedName) { w.log = append(w.log, fmt.Sprintf("%s %s %s", s, what, key.Name)) }
 	}
 	return New(Options{
-		Hub: hubside.Hub{Client: w.api}, Direct: hubside.Direct{Reader: w.api}, Shard: s, Namespace: "leases", Duration: leaseDuration,
+		Hub: hubapi.Hub{Client: w.api}, Direct: hubapi.Direct{Reader: w.api}, Shard: s, Namespace: "leases", Duration: leaseDuration,
 		Now: func() time.Time { return w.now }, Moved: func(types.NamespacedName) {}, Gained: say("gains"), Lost: say("loses"),
 	})
 }

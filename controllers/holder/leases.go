@@ -10,13 +10,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/shard"
 )
 
 // leases looks at those of other shards.
 type leases struct {
-	direct    hubside.Direct
+	direct    hubapi.Direct
 	namespace string
 	duration  time.Duration
 	now       func() time.Time

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
@@ -39,8 +39,8 @@ const (
 // gathers for it while it waits for a writer goes with one write, so that the number of writes follows
 // the server's speed and not the number of Kustomizations.
 type assignments struct {
-	hub    hubside.Hub
-	direct hubside.Direct
+	hub    hubapi.Hub
+	direct hubapi.Direct
 	now    func() time.Time
 
 	mu      sync.Mutex
@@ -65,7 +65,7 @@ type change struct {
 	entry   *v1alpha1.AssignmentEntry // nil drops it
 }
 
-func newAssignments(hub hubside.Hub, direct hubside.Direct, now func() time.Time) *assignments {
+func newAssignments(hub hubapi.Hub, direct hubapi.Direct, now func() time.Time) *assignments {
 	return &assignments{hub: hub, direct: direct, now: now, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
 }
 

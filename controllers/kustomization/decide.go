@@ -11,10 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // decision is what is to be written, and what is known once it is.
@@ -47,7 +47,7 @@ type decision struct {
 
 // target is a selected cluster.
 type target struct {
-	fleet.Target
+	targeting.Target
 	digest string // of the bundle; empty when there is none
 	err    error  // spoken: why there is none, for this cluster alone
 	want   *v1alpha1.AssignmentEntry
@@ -74,7 +74,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 		return d, nil
 	}
 	d.holdSelection(o)
-	if cycle := fleet.Cycle(o.ks, o.all); cycle != nil {
+	if cycle := targeting.Cycle(o.ks, o.all); cycle != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
 		d.keep(o)
 		return d, nil
@@ -98,7 +98,7 @@ func (d *decision) over() bool { return d.err != nil || d.silent }
 
 // decideTargets selects the clusters.
 func decideTargets(o *observed) *decision {
-	selection, err := fleet.Select(o.ks, o.clusters)
+	selection, err := targeting.Select(o.ks, o.clusters)
 	if err != nil {
 		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
 	}
@@ -215,7 +215,7 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	}
 	var err error
 	if d.tornDown, err = r.TearDown(ctx, subject(o.key.Namespace, o.ks.CreationTimestamp.Time)); err != nil {
-		hubside.Record(r.Recorder, o.ks, "Reconcile", []report.Event{hubside.InDoubt(err)})
+		hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{hubapi.InDoubt(err)})
 		return nil, err
 	}
 	if d.tornDown != "" {
@@ -235,8 +235,8 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	return d, r.retain(ctx, o, d)
 }
 
-func subject(namespace string, created time.Time) hubside.Subject {
-	return hubside.Subject{Namespace: namespace, Plural: "kustomizations", Created: created}
+func subject(namespace string, created time.Time) hubapi.Subject {
+	return hubapi.Subject{Namespace: namespace, Plural: "kustomizations", Created: created}
 }
 
 // departingClusters are the clusters with an entry that are not among the targets. A Cluster that is gone takes

@@ -6,7 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // entry is what the Kustomization wants on a cluster at a revision, with the defaults filled in.
@@ -22,7 +22,7 @@ func entry(ks *v1alpha1.Kustomization, revision, digest string) *v1alpha1.Assign
 		Prune:         orBool(spec.Prune, true),
 		Force:         spec.Force,
 		Wait:          orBool(spec.Wait, true),
-		DependsOn:     fleet.Dependencies(ks),
+		DependsOn:     targeting.Dependencies(ks),
 		AllowPrune:    revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt:   ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
 	}

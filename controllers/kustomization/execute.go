@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -132,7 +132,7 @@ func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []departing
 	}
 	log.FromContext(ctx).Info("entries of a Kustomization that is gone are left as they are", "why", why)
 	for _, l := range leaving {
-		hubside.Record(r.Recorder, o.byName[l.cluster], "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.TornDownReason, Message: fmt.Sprintf(
+		hubapi.Record(r.Recorder, o.byName[l.cluster], "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.TornDownReason, Message: fmt.Sprintf(
 			"The Kustomization %s is gone, and %s: what it has on this cluster is kept until a Kustomization of the name is back or the Cluster is removed", o.key.Name, why)}})
 	}
 }

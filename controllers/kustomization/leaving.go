@@ -7,14 +7,14 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // holdSelection keeps everybody where they are when the selection looks like a mistake: those that would leave
 // keep what they have, and those that would come wait, so that they do not make it look smaller.
 func (d *decision) holdSelection(o *observed) {
-	departure := fleet.Departure{}
+	departure := targeting.Departure{}
 	selected := map[string]bool{}
 	for _, t := range d.targets {
 		selected[t.Name] = true

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // view is what a Kustomization came to in its last reconcile: what the other ones need to know to drop an
@@ -157,7 +157,7 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 			continue
 		}
 		n := &neighbour{ks: ks, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}}
-		selection, err := fleet.Select(ks, o.clusters)
+		selection, err := targeting.Select(ks, o.clusters)
 		if err != nil {
 			for name := range o.byName { // which of them it is to be on, nobody knows
 				n.selects[name] = true
@@ -281,13 +281,13 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 	if err != nil {
 		return false, err
 	}
-	var list []fleet.Neighbour
+	var list []targeting.Neighbour
 	for _, n := range all {
 		if !n.selects[cluster] {
 			continue
 		}
 		related := n.ks.Spec.SourceRef.Name == o.ks.Spec.SourceRef.Name
-		one := fleet.Neighbour{Name: n.ks.Name}
+		one := targeting.Neighbour{Name: n.ks.Name}
 		why, problem := n.unknown(cluster)
 		if why != "" {
 			// Of another source, only what is new may be this Kustomization under another name.
@@ -304,7 +304,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 		one.Takes = !one.Arrived && r.takes(ctx, o, one.Digest, drop)
 		list = append(list, one)
 	}
-	kept := fleet.Retain(list)
+	kept := targeting.Retain(list)
 	want.KeepFor, want.HoldPrune = kept.KeepFor, kept.Hold != "" && !want.AllowPrune
 	if want.HoldPrune && d.pruneHeld == "" {
 		d.pruneHeld = kept.Held(cluster, want.Revision)
@@ -398,7 +398,7 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 	if err != nil {
 		return "", err
 	}
-	names := fleet.Dependencies(o.ks)
+	names := targeting.Dependencies(o.ks)
 	for _, n := range all {
 		if !n.selects[t.Name] || n.ks.Spec.SourceRef.Name != o.ks.Spec.SourceRef.Name || !slices.Contains(names, n.ks.Name) {
 			continue

@@ -20,18 +20,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 // Options are what a Reconciler works with.
 type Options struct {
-	Hub      hubside.Hub
-	Direct   hubside.Direct
-	Recorder hubside.Recorder
+	Hub      hubapi.Hub
+	Direct   hubapi.Direct
+	Recorder hubapi.Recorder
 	// HubID is the identity of the hub in owner labels.
 	HubID string
 	// HubNamespace is the namespace that the hub is installed in.
@@ -40,12 +40,12 @@ type Options struct {
 	// name. An error that wraps git.ErrNotStored says that it has to be fetched again.
 	Tree func(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error)
 	// Build renders.
-	Build func(context.Context, *tree.Tree, build.Options) (*build.Result, error)
+	Build func(context.Context, *tree.Tree, render.Options) (*render.Result, error)
 	// Bundles keeps what was rendered.
 	Bundles Bundles
 	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
 	// nothing is ever torn down.
-	TearDown hubside.TearDown
+	TearDown hubapi.TearDown
 	Now      func() time.Time
 }
 
@@ -65,10 +65,10 @@ type Bundles interface {
 type Reconciler struct {
 	Options
 	assignments *assignments
-	statuses    *hubside.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
+	statuses    *hubapi.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
 
-	bell hubside.Trigger // rung for those that wait for another Kustomization
+	bell hubapi.Trigger // rung for those that wait for another Kustomization
 
 	mu    sync.Mutex
 	views views
@@ -79,11 +79,11 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	if o.TearDown == nil {
-		o.TearDown = func(context.Context, hubside.Subject) (string, error) { return "", nil }
+		o.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", nil }
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
 	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]struct{}{}}
-	r.statuses = hubside.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
+	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
 }
@@ -122,7 +122,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	err = r.execute(ctx, o, d)
 	waited = r.Now().Sub(writing)
 	if err != nil {
-		return hubside.ResultForError(err)
+		return hubapi.ResultForError(err)
 	}
 	r.show(o, viewOf(o, d))
 	if d.silent {
@@ -138,7 +138,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 	after := o.ks.DeepCopy()
 	after.Status = said.Status
 	if d.tornDown != "" {
-		hubside.Record(r.Recorder, after, "Reconcile", []report.Event{hubside.TornDown(d.tornDown)})
+		hubapi.Record(r.Recorder, after, "Reconcile", []report.Event{hubapi.TornDown(d.tornDown)})
 	}
 	if d.released {
 		return reconcile.Result{}, r.release(ctx, after)
@@ -153,11 +153,11 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
 		if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-			return hubside.ResultForError(err)
+			return hubapi.ResultForError(err)
 		}
 		o.memo.wrote = r.Now()
 	}
-	hubside.Record(r.Recorder, after, "Reconcile", said.Events)
+	hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
 	if d.retry != nil {
 		return reconcile.Result{}, d.retry
 	}
@@ -170,7 +170,7 @@ func (r *Reconciler) release(ctx context.Context, ks *v1alpha1.Kustomization) er
 	if !controllerutil.RemoveFinalizer(ks, v1alpha1.Finalizer) {
 		return nil
 	}
-	_, err := hubside.ResultForError(r.patchFinalizers(ctx, ks))
+	_, err := hubapi.ResultForError(r.patchFinalizers(ctx, ks))
 	return err
 }
 

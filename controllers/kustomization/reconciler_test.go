@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -590,7 +590,7 @@ func TestARenderThatPanicsIsNamedAndHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) { ks.Spec.Path = "./${cluster_name}" }), cluster("edge-1"), cluster("edge-2"))
 	w.push("1", "edge-1/cm.yaml", configMap("one", "x"), "edge-2/cm.yaml", configMap("two", "x"))
 	whole := w.r.Build
-	w.r.Build = func(ctx context.Context, t *tree.Tree, o build.Options) (*build.Result, error) {
+	w.r.Build = func(ctx context.Context, t *tree.Tree, o render.Options) (*render.Result, error) {
 		if o.Vars["cluster_name"] == "edge-1" {
 			panic("swordfish")
 		}

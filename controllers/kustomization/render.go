@@ -14,13 +14,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/plan"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/targeting"
 	"github.com/skerry-dev/skerry/internal/tree"
-	"github.com/skerry-dev/skerry/internal/variant"
 )
 
 // renderTimeout bounds one render. The limits on its input bound it far below, on any machine.
@@ -76,7 +76,7 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 		if err := r.takeVars(ctx, o, t); err != nil {
 			return err
 		}
-		own, err := variant.For(options, o.ks, t.Target)
+		own, err := targeting.For(options, o.ks, t.Target)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (r *Reconciler) verifyBundles(o *observed) {
 	}
 }
 
-func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options build.Options, targets []*target) error {
+func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options render.Options, targets []*target) error {
 	files, err := r.Tree(ctx, sourceOf(o.ks), commitOf(artifact.Revision))
 	if err != nil {
 		return explainTree(err)
@@ -144,8 +144,8 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 
 // renderOne renders for one cluster. Clusters with the same input share one render: that is the
 // build cache's affair.
-func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared build.Options, o *observed, t *target) error {
-	options, err := variant.For(shared, o.ks, t.Target)
+func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared render.Options, o *observed, t *target) error {
+	options, err := targeting.For(shared, o.ks, t.Target)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared bui
 
 // permitted refuses a bundle for the hub's own cluster that its Kustomization may not have there. The
 // engine refuses it as well; here it is told before anything is assigned.
-func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *build.Result) error {
+func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *render.Result) error {
 	if c.Spec.KubeConfig != nil || c.Spec.Agent != nil {
 		return nil
 	}
@@ -188,8 +188,8 @@ func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *build.Result) error 
 }
 
 // options are those of a render, but for what differs between clusters.
-func (r *Reconciler) options(o *observed) build.Options {
-	options := variant.Shared(o.ks, r.HubID, o.from)
+func (r *Reconciler) options(o *observed) render.Options {
+	options := targeting.Shared(o.ks, r.HubID, o.from)
 	if o.source != nil && o.source.Spec.Ignore != nil {
 		options.Ignore = *o.source.Spec.Ignore
 	}
@@ -207,10 +207,10 @@ func digestOf(values ...any) ([sha256.Size]byte, error) {
 
 // explainRender tells what could not be read from what is wrong with the files.
 func explainRender(err error) error {
-	if failed := new(build.Error); errors.As(err, &failed) && failed.Cause != nil {
+	if failed := new(render.Error); errors.As(err, &failed) && failed.Cause != nil {
 		return explainTree(failed.Cause)
 	}
-	return variant.Explain(err)
+	return targeting.Explain(err)
 }
 
 func explainTree(err error) error {

@@ -13,9 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/rollout"
 )
 
 // planRollout asks the planner which of the targets get what was rendered now, and decides their entries by
@@ -32,7 +32,7 @@ func (r *Reconciler) planRollout(ctx context.Context, o *observed, d *decision) 
 		}
 		d.followed = d.followed || t.waits != ""
 	}
-	plan, err := fleet.Next(now, fleet.Rollout{
+	plan, err := rollout.Next(now, rollout.Rollout{
 		Name: o.ks.Name, Spec: o.ks.Spec.Rollout, Status: o.ks.Status.Rollout, Change: change, Clusters: members(o, d, change.ID, now),
 		Paused:  o.ks.Annotations[v1alpha1.RolloutPausedAnnotation] == "true",
 		Promote: o.ks.Annotations[v1alpha1.RolloutPromoteAnnotation],
@@ -96,7 +96,7 @@ type move struct {
 	why      string // it does not get the change now
 }
 
-func orders(plan fleet.Plan) map[string]*move {
+func orders(plan rollout.Plan) map[string]*move {
 	all := map[string]*move{}
 	of := func(name string) *move {
 		if all[name] == nil {
@@ -120,11 +120,11 @@ func orders(plan fleet.Plan) map[string]*move {
 }
 
 // members are the targets as the planner sees them.
-func members(o *observed, d *decision, change string, now time.Time) []fleet.Member {
-	all := make([]fleet.Member, 0, len(d.targets))
+func members(o *observed, d *decision, change string, now time.Time) []rollout.Member {
+	all := make([]rollout.Member, 0, len(d.targets))
 	for _, t := range d.targets {
 		have := o.assigned[t.Name]
-		m := fleet.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, change, t), Unrenderable: t.err != nil, Waits: t.waits}
+		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, change, t), Unrenderable: t.err != nil, Waits: t.waits}
 		m.Health, m.Message = healthOf(o.byName[t.Name], t, have)
 		if m.Waits != "" {
 			m.Message = m.Waits
@@ -151,40 +151,40 @@ func reachableSince(c *v1alpha1.Cluster) time.Time {
 	return time.Time{}
 }
 
-func position(have *v1alpha1.AssignmentEntry, change string, t *target) fleet.Position {
+func position(have *v1alpha1.AssignmentEntry, change string, t *target) rollout.Position {
 	switch {
 	case have == nil || have.Remove || have.Digest == "":
-		return fleet.None
+		return rollout.None
 	case t.err != nil || have.Digest != t.digest:
-		return fleet.Other
+		return rollout.Other
 	case have.Change != change:
-		return fleet.Unchanged
+		return rollout.Unchanged
 	}
-	return fleet.AtTarget
+	return rollout.AtTarget
 }
 
 // healthOf says how a cluster is towards what it is assigned. One that was never heard from is on
 // its way: whether it answers shows within seconds, and until then it is neither there nor gone.
-func healthOf(c *v1alpha1.Cluster, t *target, have assigned) (fleet.Health, string) {
+func healthOf(c *v1alpha1.Cluster, t *target, have assigned) (rollout.Health, string) {
 	usable := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
 	switch {
 	case t.Suspended:
-		return fleet.Suspended, "the cluster is suspended"
+		return rollout.Suspended, "the cluster is suspended"
 	case t.err != nil:
-		return fleet.Failed, report.Line(t.err.Error())
+		return rollout.Failed, report.Line(t.err.Error())
 	case meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.ReachableCondition),
 		usable != nil && (usable.Status == metav1.ConditionFalse || usable.Reason == v1alpha1.AgentNotConnectedReason):
-		return fleet.Unreachable, report.Line(usable.Message)
+		return rollout.Unreachable, report.Line(usable.Message)
 	case have.entry == nil || have.status == nil || !attempted(have):
-		return fleet.Progressing, ""
+		return rollout.Progressing, ""
 	case have.status.Ready == metav1.ConditionTrue && have.status.AppliedDigest == have.entry.Digest:
-		return fleet.Healthy, ""
+		return rollout.Healthy, ""
 	case have.status.Ready == metav1.ConditionFalse && have.status.Reason == v1alpha1.HealthCheckFailedReason:
-		return fleet.Failed, report.Line(have.status.Message)
+		return rollout.Failed, report.Line(have.status.Message)
 	case have.status.Ready == metav1.ConditionFalse:
-		return fleet.Failing, report.Line(have.status.Message)
+		return rollout.Failing, report.Line(have.status.Message)
 	}
-	return fleet.Progressing, report.Line(have.status.Message)
+	return rollout.Progressing, report.Line(have.status.Message)
 }
 
 func attempted(a assigned) bool {

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // Indexes: the Assignments with an entry for a Kustomization, the Kustomizations of a source, and
@@ -40,10 +40,10 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 			return fmt.Errorf("cannot index by %s: %w", i.name, err)
 		}
 	}
-	moved := builder.WithPredicates(hubside.StatusChangedPredicate())
+	moved := builder.WithPredicates(hubapi.StatusChangedPredicate())
 	return builder.ControllerManagedBy(mgr).
 		Named("kustomization").
-		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubside.RequestedPredicate())).
+		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
 		Watches(&v1alpha1.Kustomization{}, r.statuses.Handler()).
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceChanged())).
@@ -52,8 +52,8 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
 		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
 		WatchesRawSource(&r.bell).
-		WithOptions(hubside.Options(concurrency)).
-		Complete(hubside.Guarded[v1alpha1.Kustomization](r.Hub, r))
+		WithOptions(hubapi.Options(concurrency)).
+		Complete(hubapi.Guarded[v1alpha1.Kustomization](r.Hub, r))
 }
 
 // entryNames also finds what was only reported: that must be known before an entry is made anew.

@@ -9,12 +9,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // tearDown lets what w deletes go with something larger; no reason: with nothing.
 func (w *world) tearDown(why string, err error) {
-	w.r.TearDown = func(context.Context, hubside.Subject) (string, error) { return why, err }
+	w.r.TearDown = func(context.Context, hubapi.Subject) (string, error) { return why, err }
 }
 
 // assignedOnce is a world in which one cluster has what commit 1 says.
@@ -124,8 +124,8 @@ func TestOptionalVariablesThatGoWithTheirNamespaceChangeNothing(t *testing.T) {
 
 func TestEntriesOlderThanTheirDefinitionAreNotSwept(t *testing.T) {
 	w := assignedOnce(t)
-	var asked []hubside.Subject
-	w.r.TearDown = func(_ context.Context, s hubside.Subject) (string, error) {
+	var asked []hubapi.Subject
+	w.r.TearDown = func(_ context.Context, s hubapi.Subject) (string, error) {
 		asked = append(asked, s)
 		return "", nil
 	}

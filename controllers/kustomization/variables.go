@@ -13,9 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/report"
-	"github.com/skerry-dev/skerry/internal/variant"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // reference names a ConfigMap or Secret.
@@ -26,7 +25,7 @@ type reference struct {
 
 // content is what a ConfigMap or Secret holds at a version. It is shared and not changed.
 type content struct {
-	fleet.Content
+	targeting.Content
 	version string
 }
 
@@ -136,7 +135,7 @@ func (r *Reconciler) read(ctx context.Context, ref reference) (*content, error) 
 		if err := r.Direct.Get(ctx, ref.name, config); err != nil {
 			return nil, err
 		}
-		return &content{fleet.Content{Data: config.Data}, version(config)}, nil
+		return &content{targeting.Content{Data: config.Data}, version(config)}, nil
 	}
 	secret := &corev1.Secret{}
 	if err := r.Direct.Get(ctx, ref.name, secret); err != nil {
@@ -146,7 +145,7 @@ func (r *Reconciler) read(ctx context.Context, ref reference) (*content, error) 
 	for k, v := range secret.Data {
 		data[k] = string(v)
 	}
-	return &content{fleet.Content{Data: data, Secret: true}, version(secret)}, nil
+	return &content{targeting.Content{Data: data, Secret: true}, version(secret)}, nil
 }
 
 func version(o metav1.Object) string { return string(o.GetUID()) + "/" + o.GetResourceVersion() }
@@ -157,7 +156,7 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 	o.contents = map[reference]*content{}
 	o.memo.contents, o.earlier = o.contents, o.memo.contents
 	var err error
-	if o.from, err = variant.Substitutes(o.ks, r.lookup(ctx, o)); report.IsReportable(err) {
+	if o.from, err = targeting.Substitutes(o.ks, r.lookup(ctx, o)); report.IsReportable(err) {
 		o.missing, err = err, nil
 	}
 	return err
@@ -166,15 +165,15 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 // takeVars gives a target the variables of varsFrom, or says why it cannot: that is the affair of its
 // cluster alone. Its own error is one of the hub's API.
 func (r *Reconciler) takeVars(ctx context.Context, o *observed, t *target) error {
-	err := variant.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o))
+	err := targeting.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o))
 	if report.IsReportable(err) {
 		t.err, err = err, nil
 	}
 	return err
 }
 
-func (r *Reconciler) lookup(ctx context.Context, o *observed) variant.Lookup {
-	return func(kind, name string) (*fleet.Content, error) {
+func (r *Reconciler) lookup(ctx context.Context, o *observed) targeting.Lookup {
+	return func(kind, name string) (*targeting.Content, error) {
 		found, err := r.content(ctx, o, reference{kind, types.NamespacedName{Namespace: o.key.Namespace, Name: name}})
 		if err != nil || found == nil {
 			return nil, err

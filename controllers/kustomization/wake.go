@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // work is the queue of the controller. What a cache lists when it starts wakes nobody: every
@@ -54,7 +54,7 @@ func sourceChanged() predicate.Predicate {
 }
 
 func (r *Reconciler) ofSource(ctx context.Context, source client.Object) []reconcile.Request {
-	return hubside.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, source.GetNamespace(), client.MatchingFields{sourceIndex: source.GetName()}))
+	return hubapi.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, source.GetNamespace(), client.MatchingFields{sourceIndex: source.GetName()}))
 }
 
 // ofVariables wakes those that substitute from an object, and those on a cluster that does.
@@ -69,7 +69,7 @@ func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
 				}
 			}
 		}
-		return hubside.RequestsFor[v1alpha1.Kustomization](found)
+		return hubapi.RequestsFor[v1alpha1.Kustomization](found)
 	})
 }
 
@@ -88,7 +88,7 @@ func (r *Reconciler) clustersOf(ctx context.Context, namespace, object string) [
 func (r *Reconciler) ofDependencies() handler.EventHandler {
 	wake := func(ctx context.Context, ks *v1alpha1.Kustomization, queue work) {
 		all := r.kustomizations(ctx, ks.Namespace)
-		for _, name := range fleet.Cycle(ks, all) {
+		for _, name := range targeting.Cycle(ks, all) {
 			queue.Add(request(ks.Namespace, name))
 		}
 		for i := range all {
@@ -105,7 +105,7 @@ func (r *Reconciler) ofDependencies() handler.EventHandler {
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Kustomization), e.ObjectNew.(*v1alpha1.Kustomization)
-			if !slices.Equal(fleet.Dependencies(before), fleet.Dependencies(after)) {
+			if !slices.Equal(targeting.Dependencies(before), targeting.Dependencies(after)) {
 				wake(ctx, after, queue)
 			}
 		},
@@ -153,7 +153,7 @@ func (r *Reconciler) ofCluster() handler.EventHandler {
 func selects(ks *v1alpha1.Kustomization, c *v1alpha1.Cluster) bool {
 	one := *c
 	one.DeletionTimestamp = nil
-	s, err := fleet.Select(ks, []v1alpha1.Cluster{one})
+	s, err := targeting.Select(ks, []v1alpha1.Cluster{one})
 	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster)
 }
 
@@ -194,7 +194,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 
 // afterWipe is the time until the Kustomization is told of an entry whose report was wiped: before that
 // the engine's side has written it again, and nobody is to take a cluster for one that does not report.
-const afterWipe = 5 * hubside.RebuildAfter
+const afterWipe = 5 * hubapi.RebuildAfter
 
 // changedEntries returns the names of the entries of which the two versions report differently; what
 // changes with each verification or correction does not count.

@@ -21,11 +21,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
-	"github.com/skerry-dev/skerry/internal/artifact"
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/bundlestore"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -36,8 +36,8 @@ var key = types.NamespacedName{Namespace: "fleet", Name: "apps"}
 type world struct {
 	t       *testing.T
 	client  client.Client
-	cache   *build.Cache
-	store   *artifact.Store
+	cache   *render.Cache
+	store   *bundlestore.Store
 	dir     string
 	events  *events.FakeRecorder
 	commits map[string]*tree.Tree // by commit; a missing one is not stored
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t: t, cache: build.NewCache(1 << 20), dir: t.TempDir(), now: time.Unix(1000, 0), events: events.NewFakeRecorder(100), commits: map[string]*tree.Tree{}}
+	w := &world{t: t, cache: render.NewCache(1 << 20), dir: t.TempDir(), now: time.Unix(1000, 0), events: events.NewFakeRecorder(100), commits: map[string]*tree.Tree{}}
 	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.Kustomization{}, &v1alpha1.Assignment{}, &v1alpha1.Cluster{}, &v1alpha1.GitRepository{}).
 		WithIndex(&v1alpha1.Assignment{}, entryIndex, entryNames).
@@ -108,14 +108,14 @@ func patchAsAServer(ctx context.Context, c client.WithWatch, o client.Object, p 
 // restart is a hub that starts anew on the same API server and disk.
 func (w *world) restart() {
 	w.t.Helper()
-	store, err := artifact.Open(w.dir, artifact.Options{Now: time.Now})
+	store, err := bundlestore.Open(w.dir, bundlestore.Options{Now: time.Now})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = store.Close() })
 	w.store = store
 	w.r = New(Options{
-		Hub: hubside.Hub{Client: w.client}, Direct: hubside.Direct{Reader: w.client}, Recorder: w.events, HubID: "hub-1",
+		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: w.events, HubID: "hub-1",
 		Tree: func(_ context.Context, _ types.NamespacedName, commit string) (*tree.Tree, error) {
 			w.reads++
 			if t, ok := w.commits[commit]; ok {
@@ -123,7 +123,7 @@ func (w *world) restart() {
 			}
 			return nil, fmt.Errorf("%w: %s", git.ErrNotStored, commit)
 		},
-		Build: func(ctx context.Context, t *tree.Tree, o build.Options) (*build.Result, error) {
+		Build: func(ctx context.Context, t *tree.Tree, o render.Options) (*render.Result, error) {
 			return w.cache.Build(ctx, t, o)
 		},
 		Bundles: store,

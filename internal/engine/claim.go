@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -18,12 +18,12 @@ import (
 // own is the kind of what Skerry keeps on a cluster for itself. It is watched from the beginning of a
 // session: what another hub writes there is seen at once, and a claim or an inventory that does not change
 // costs no request.
-var own = apply.OwnMapping.GVK.GroupKind()
+var own = edge.OwnMapping.GVK.GroupKind()
 
 // stood is the answer to the question whether the claim still stands.
 type stood struct {
 	session  *session
-	standing apply.Standing
+	standing edge.Standing
 	err      error
 }
 
@@ -76,7 +76,7 @@ func (e *Engine) stand() {
 	e.workers.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 		defer cancel()
-		standing := apply.Stands
+		standing := edge.Stands
 		err := e.guard("claim", func() (err error) {
 			standing, err = s.store.Stand(ctx)
 			return err
@@ -94,18 +94,18 @@ func (e *Engine) onStood(s stood, now time.Time) {
 		return
 	}
 	switch s.standing {
-	case apply.Stands:
+	case edge.Stands:
 		if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
 			e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
 		}
-	case apply.Gone:
+	case edge.Gone:
 		e.disconnect()
 		l.breaker.again(now)
-	case apply.Yielded:
-		l.contest = apply.Contest{Suspect: true}
+	case edge.Yielded:
+		l.contest = edge.Contest{Suspect: true}
 		e.disconnect()
 		l.breaker.failed(now)
-	case apply.Displaced:
+	case edge.Displaced:
 		e.disconnect()
 		l.breaker.failed(now)
 	}
@@ -117,7 +117,7 @@ var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.Sy
 // this session does, and may be another hub of the same identity. The next session asks before it reads.
 func (e *Engine) surprised(now time.Time) {
 	l := &e.conn
-	l.contest = apply.Contest{Suspect: true}
+	l.contest = edge.Contest{Suspect: true}
 	e.disconnect()
 	l.breaker.failed(now)
 }

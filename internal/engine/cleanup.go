@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
 	"github.com/skerry-dev/skerry/internal/text"
@@ -31,15 +31,15 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 			continue
 		}
 		gone, err := p.clean(ctx, a)
-		if apply.KindGone(err) {
+		if edge.KindGone(err) {
 			p.forgetMapping(a.ID)
 			continue
 		}
 		if err != nil {
-			if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
+			if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
-			p.fail(a.ID, v1alpha1.PruneFailedReason, apply.Explain(err, a.ID))
+			p.fail(a.ID, v1alpha1.PruneFailedReason, edge.Explain(err, a.ID))
 			continue
 		}
 		switch a.Verb {

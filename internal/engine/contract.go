@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -88,7 +88,7 @@ type PoolOptions struct {
 	Now func() time.Time
 	Log logr.Logger
 	// Fence is asked before anything is written to a cluster; nil lets everything through.
-	Fence apply.Fence
+	Fence edge.Fence
 	// UserAgent is what the hub calls itself to its clusters.
 	UserAgent string
 	// Inflight bounds the requests under way to one cluster; 8 when zero.

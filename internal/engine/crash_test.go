@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -25,12 +25,12 @@ import (
 // The edge is that of the rig.
 func (r *rig) inventory(name string) *inventory.Inventory {
 	r.t.Helper()
-	c, err := apply.New(controlplane.Shared(r.t).RESTConfig(), apply.Options{Timeout: patient, Inflight: 1})
+	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: patient, Inflight: 1})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	all, err := apply.NewInventories(c, apply.Holder{Hub: r.hub}).Load(context.Background(), apply.Contest{})
+	all, err := edge.NewInventories(c, edge.Holder{Hub: r.hub}).Load(context.Background(), edge.Contest{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -85,7 +85,7 @@ type inbox struct {
 	overflowed []*session
 	// crashed are sessions of which something has panicked.
 	crashed          []crash
-	changedObjects   []apply.Observed
+	changedObjects   []edge.Observed
 	dialed           []dialed
 	checked          []checked
 	stood            []stood
@@ -117,7 +117,7 @@ func (e *Engine) send(change func(*inbox)) {
 	}
 }
 
-func (e *Engine) objectsChanged(seen ...apply.Observed) {
+func (e *Engine) objectsChanged(seen ...edge.Observed) {
 	if len(seen) > 0 {
 		e.send(func(in *inbox) { in.changedObjects = append(in.changedObjects, seen...) })
 	}
@@ -314,7 +314,7 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 	for _, ev := range summarize(o.events) {
 		e.emit(ev)
 	}
-	if errors.Is(o.err, apply.ErrInventoryChanged) && o.job.session == e.conn.session {
+	if errors.Is(o.err, edge.ErrInventoryChanged) && o.job.session == e.conn.session {
 		e.surprised(now)
 	}
 	if errors.Is(o.err, errChanged) && o.job.session == e.conn.session {
@@ -322,7 +322,7 @@ func (e *Engine) onDone(o outcome, now time.Time) {
 		e.conn.breaker.failed(now)
 	}
 	e.examineOwn(now)
-	if apply.Unauthorized(o.err) {
+	if edge.Unauthorized(o.err) {
 		e.conn.suspect = true
 	}
 	if s := e.conn.session; s != nil && s == o.job.session && !o.corrupt() {
@@ -379,7 +379,7 @@ func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
 	}
 }
 
-func (e *Engine) onObjectChanged(seen apply.Observed, now time.Time) {
+func (e *Engine) onObjectChanged(seen edge.Observed, now time.Time) {
 	if seen.ID.Group == own.Group && seen.ID.Kind == own.Kind {
 		e.onOwnTouched(seen.ID, now)
 		return

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -412,7 +412,7 @@ func TestWhatHappensDuringAPassIsLookedAtAfterIt(t *testing.T) {
 	en.session = &session{}
 	en.due = now
 	j := en.begin(now)
-	en.objectChanged(apply.Observed{ID: object.ID{Kind: "CustomResourceDefinition", Name: "things.example.com"}}, now)
+	en.objectChanged(edge.Observed{ID: object.ID{Kind: "CustomResourceDefinition", Name: "things.example.com"}}, now)
 	en.finish(outcome{job: j, inventory: inventory.New("apps"), waiting: "things.example.com is not established"}, now)
 	if !en.isDue(now) {
 		t.Error("what was seen during the pass is forgotten")

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -385,7 +385,7 @@ func (en *entry) retryInterval() time.Duration {
 }
 
 // objectChanged looks at one object that has changed on the cluster and makes a pass due where it matters.
-func (en *entry) objectChanged(seen apply.Observed, now time.Time) {
+func (en *entry) objectChanged(seen edge.Observed, now time.Time) {
 	en.dirty = true
 	if en.running { // what the pass will have recorded is not known yet: let the next one judge
 		en.rerun = true
@@ -401,7 +401,7 @@ func (en *entry) objectChanged(seen apply.Observed, now time.Time) {
 
 // needsPass says whether the change asks for a pass: drift, something that was waited for, something
 // that is gone. That an object becomes healthy shows in the status without one.
-func (en *entry) needsPass(seen apply.Observed) bool {
+func (en *entry) needsPass(seen edge.Observed) bool {
 	if en.session == nil {
 		return false
 	}

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -111,14 +111,14 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 			p.failOnce(a.ID, f)
 			return nil
 		}
-		if apply.Unanswered(err) || apply.Unauthorized(err) || apply.Overloaded(err) {
+		if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
 			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
 		}
-		if apply.KindGone(err) {
+		if edge.KindGone(err) {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		doubt := apply.KindGone(err) || p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}] != ""
-		if apply.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.definesGroup(a.ID.Group)) {
+		doubt := edge.KindGone(err) || p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}] != ""
+		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
@@ -141,9 +141,9 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 
 // refused notes an object that the cluster refused, and what helps.
 func (p *pass) refused(a plan.Action, err error) {
-	f := failure{id: a.ID, reason: apply.Reason(err, a.ID), message: apply.ExplainApply(err, a.Object), final: apply.Final(err, a.ID)}
+	f := failure{id: a.ID, reason: edge.Reason(err, a.ID), message: edge.ExplainApply(err, a.Object), final: edge.Final(err, a.ID)}
 	if kept, ok := errors.AsType[*keptError](err); ok {
-		f.message, f.final = apply.ExplainApply(kept.refused, a.Object)+"; "+kept.why, kept.final
+		f.message, f.final = edge.ExplainApply(kept.refused, a.Object)+"; "+kept.why, kept.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {
 		f.message += "; set force on the Kustomization, or annotate the object with skerry.dev/force: enabled, to delete it and create it anew"
 	}
@@ -154,10 +154,10 @@ func (p *pass) refused(a plan.Action, err error) {
 
 // mapping returns where an object lives. A kind that was unknown when the pass began may have come
 // with the stage before. Of one whose scope was unknown then, the next pass settles the ID first.
-func (p *pass) mapping(ctx context.Context, o object.Object) (apply.Mapping, error) {
+func (p *pass) mapping(ctx context.Context, o object.Object) (edge.Mapping, error) {
 	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
 	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && (!known || !m.Namespaced) {
-		return apply.Mapping{}, &apply.KindNotFoundError{GVK: gvk}
+		return edge.Mapping{}, &edge.KindNotFoundError{GVK: gvk}
 	}
 	m, err := p.lookUp(ctx, gvk)
 	if err == nil && m.Kept {
@@ -208,7 +208,7 @@ func (p *pass) recordApplied(a plan.Action, got sent) {
 
 var described = map[plan.Why]string{plan.Missing: "deleted", plan.Recreated: "created anew by somebody else", plan.Drifted: "changed"}
 
-func about(a plan.Action, got apply.Applied) Object {
+func about(a plan.Action, got edge.Applied) Object {
 	return Object{ID: a.ID, Version: a.Object.APIVersion(), UID: got.UID, ResourceVersion: got.ResourceVersion}
 }
 

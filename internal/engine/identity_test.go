@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -222,13 +222,13 @@ func TestAnUnsettledInventoryMigratesWithoutDelete(t *testing.T) {
 // rewrite changes what is recorded on the edge of a Kustomization.
 func (r *rig) rewrite(name string, change func(*inventory.Inventory)) {
 	r.t.Helper()
-	c, err := apply.New(controlplane.Shared(r.t).RESTConfig(), apply.Options{Timeout: patient, Inflight: 1})
+	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: patient, Inflight: 1})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	store := apply.NewInventories(c, apply.Holder{Hub: r.hub})
-	all, err := store.Load(r.t.Context(), apply.Contest{})
+	store := edge.NewInventories(c, edge.Holder{Hub: r.hub})
+	all, err := store.Load(r.t.Context(), edge.Contest{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 )
@@ -40,7 +40,7 @@ type connection struct {
 	state    State
 
 	// contest is what is known of another hub that may work on the cluster.
-	contest apply.Contest
+	contest edge.Contest
 	// standing says that the claim is being looked at.
 	standing bool
 
@@ -148,7 +148,7 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 		return
 	}
 	l.breaker.answered(now)
-	l.contest = apply.Contest{}
+	l.contest = edge.Contest{}
 	e.unclaimed.changed = true
 	l.session, l.suspect, l.ended, l.checked = d.session, false, false, now
 	if l.state.Version != d.session.identity.Version { // which may be able to do what an earlier one was not
@@ -179,7 +179,7 @@ func (e *Engine) onChecked(c checked, now time.Time) {
 		l.breaker.failed(now)
 	case c.err == nil:
 		l.state.LastSeen = now
-	case apply.Unauthorized(c.err), apply.Unanswered(c.err), isPanic(c.err):
+	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
 		e.disconnect()
 		l.breaker.failed(now)
 		e.connectionFailed(refusal(c.err), now)
@@ -195,7 +195,7 @@ func (e *Engine) onOverflow(s *session, now time.Time) {
 	}
 	e.disconnect()
 	e.conn.breaker.failed(now)
-	e.connectionFailed(refusal(apply.ErrTooMany), now)
+	e.connectionFailed(refusal(edge.ErrTooMany), now)
 }
 
 // onCrashed gives up a session of which something has panicked: what it has learnt may be half of it.

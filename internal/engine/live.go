@@ -7,7 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -25,7 +25,7 @@ type live struct {
 }
 
 type observation struct {
-	apply.Observed
+	edge.Observed
 	version uint64 // of the resourceVersion
 	applied uint64 // number of our apply that brought it, 0 for a watch
 }
@@ -81,7 +81,7 @@ func (l *live) lastApply() uint64 {
 
 // applied takes the answer to an apply. The health of a kind that has a status is unknown until a
 // watch has shown it at this version or later.
-func (l *live) applied(id object.ID, owner string, a apply.Applied) {
+func (l *live) applied(id object.ID, owner string, a edge.Applied) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.applies++
@@ -93,7 +93,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 		l.objects[id] = old
 		return
 	}
-	s.Observed = apply.Observed{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
+	s.Observed = edge.Observed{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
 	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 		s.Health = health.Status{Phase: health.Current}
 	}
@@ -102,7 +102,7 @@ func (l *live) applied(id object.ID, owner string, a apply.Applied) {
 }
 
 // changed takes a watch's sight and says whether it was news.
-func (l *live) changed(seen apply.Observed) bool {
+func (l *live) changed(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := observation{Observed: seen, version: version(seen.ResourceVersion)}
@@ -118,7 +118,7 @@ func (l *live) changed(seen apply.Observed) bool {
 }
 
 // deleted takes a watch's word that an object is gone and says whether it was news.
-func (l *live) deleted(seen apply.Observed) bool {
+func (l *live) deleted(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old, ok := l.objects[seen.ID]
@@ -147,11 +147,11 @@ func (l *live) endedJobs() map[object.ID]health.Outcome {
 
 // listed takes all objects of a kind, as they were not before the apply with the given number. It
 // returns the objects that are news.
-func (l *live) listed(gk schema.GroupKind, all []apply.Observed, since uint64) []apply.Observed {
+func (l *live) listed(gk schema.GroupKind, all []edge.Observed, since uint64) []edge.Observed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there := make(map[object.ID]bool, len(all))
-	var news []apply.Observed
+	var news []edge.Observed
 	for _, seen := range all {
 		there[seen.ID] = true
 		old, known := l.objects[seen.ID]
@@ -178,7 +178,7 @@ func (l *live) listed(gk schema.GroupKind, all []apply.Observed, since uint64) [
 // differs says whether a list of the objects of a kind, as of a version, shows another state than is
 // known: one that is there and not known, one that is not there any more, one at another version. What
 // was seen after the list was made is no difference.
-func (l *live) differs(gk schema.GroupKind, all []apply.Version, at string) bool {
+func (l *live) differs(gk schema.GroupKind, all []edge.Version, at string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asOf := version(at)

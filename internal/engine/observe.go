@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
 )
@@ -94,7 +94,7 @@ func (p *pass) nextStage() {
 }
 
 // lookUp returns where the objects of a kind live. Each group and version is asked for once in a stage.
-func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (apply.Mapping, error) {
+func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Mapping, error) {
 	if m, known := p.client.KnownMapping(gvk); known {
 		return m, nil
 	}
@@ -108,9 +108,9 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (apply.M
 			return m, nil
 		}
 		if err == nil {
-			err = &apply.KindNotFoundError{GVK: gvk}
+			err = &edge.KindNotFoundError{GVK: gvk}
 		}
-		return apply.Mapping{}, err
+		return edge.Mapping{}, err
 	}
 	m, err := p.client.Mapping(ctx, gvk)
 	p.mu.Lock()
@@ -119,7 +119,7 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (apply.M
 		p.asked = map[schema.GroupVersion]error{}
 	}
 	p.asked[gvk.GroupVersion()] = err
-	if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+	if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
 		p.asked[gvk.GroupVersion()] = nil
 	}
 	return m, err
@@ -128,11 +128,11 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (apply.M
 // follow watches a kind where a mapping says that its objects live. Two Kustomizations may use two
 // versions of one kind: a watch in another version stays as long as that version is served, for it
 // shows the same objects.
-func (p *pass) follow(ctx context.Context, m apply.Mapping) {
+func (p *pass) follow(ctx context.Context, m edge.Mapping) {
 	if x, other := p.watches.other(m); other && !x.gone.Load() && p.first(x.mapping.GVK) {
 		p.client.ForgetMapping(x.mapping.GVK)
 		_, err := p.lookUp(ctx, x.mapping.GVK)
-		if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
 			x.gone.Store(true)
 		}
 	}
@@ -154,7 +154,7 @@ func (p *pass) awaitFirstList(ctx context.Context, gk schema.GroupKind) error {
 	if p.withhold(ctx, p.mappings[gk].GVK, why, true) {
 		return nil
 	}
-	if errors.Is(err, errBlocked) && apply.Overloaded(why) { // the cluster itself, which may be over in a moment
+	if errors.Is(err, errBlocked) && edge.Overloaded(why) { // the cluster itself, which may be over in a moment
 		if err = p.watches.listed(short, gk); err == nil {
 			return nil
 		}
@@ -173,14 +173,14 @@ func (e *unlistableError) Error() string {
 	switch {
 	case e.why == nil:
 		why = "the answer does not come to an end"
-	case apply.Unexpected(e.why) != "":
-		why = apply.Unexpected(e.why)
-	case apply.Overloaded(e.why):
+	case edge.Unexpected(e.why) != "":
+		why = edge.Unexpected(e.why)
+	case edge.Overloaded(e.why):
 		why = overloaded
-	case apply.Unanswered(e.why):
+	case edge.Unanswered(e.why):
 		why = unreachableMessage(e.why)
 	default:
-		why = "the API server answers: " + apply.Explain(e.why, noObject)
+		why = "the API server answers: " + edge.Explain(e.why, noObject)
 	}
 	return fmt.Sprintf("the objects of kind %s cannot be listed: %s", e.gk.Kind, why)
 }
@@ -198,7 +198,7 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 		return nil
 	}
 	m, err := p.lookUp(ctx, gvk)
-	_, unknown := errors.AsType[*apply.KindNotFoundError](err)
+	_, unknown := errors.AsType[*edge.KindNotFoundError](err)
 	switch {
 	case err == nil:
 		p.mappings[gk] = m
@@ -220,11 +220,11 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 		return nil
 	}
 	m, err := p.closer().Lost(ctx, gvk)
-	if _, unknown := errors.AsType[*apply.KindNotFoundError](err); unknown {
+	if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
 		p.gone[gk] = true
 		return nil
 	}
-	if doubt, ok := errors.AsType[*apply.InDoubtError](err); ok {
+	if doubt, ok := errors.AsType[*edge.InDoubtError](err); ok {
 		p.doubtful[gk] = doubt.Error()
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -105,7 +105,7 @@ type pass struct {
 	*session
 	job
 	out      outcome
-	mappings map[schema.GroupKind]apply.Mapping
+	mappings map[schema.GroupKind]edge.Mapping
 	missing  map[schema.GroupKind]bool   // not found
 	gone     map[schema.GroupKind]bool   // of those, certain to be gone
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
@@ -122,8 +122,8 @@ type pass struct {
 	// recorded stays recorded.
 	withheld map[schema.GroupKind]failure
 
-	discovering sync.Mutex       // held while kinds are looked up; guards lookedUp
-	lookedUp    *apply.Discovery // nil: nothing yet
+	discovering sync.Mutex      // held while kinds are looked up; guards lookedUp
+	lookedUp    *edge.Discovery // nil: nothing yet
 
 	deadline <-chan struct{} // closed when the time is up
 }
@@ -148,7 +148,7 @@ func (p *pass) mustStop() bool {
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]apply.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
+	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errPassTimeout)
 	defer cancel()
@@ -290,15 +290,15 @@ func (o *outcome) complete() bool {
 
 // corrupt says whether the inventory cannot be relied on.
 func (o *outcome) corrupt() bool {
-	_, corrupt := errors.AsType[*apply.CorruptError](o.err)
+	_, corrupt := errors.AsType[*edge.CorruptError](o.err)
 	return corrupt
 }
 
 // transient says whether an error of a pass means that the cluster did not answer, or that the engine
 // itself must look again, rather than something to tell a person.
 func transient(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || apply.Unanswered(err) ||
-		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || errors.Is(err, apply.ErrInventoryChanged)
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || edge.Unanswered(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || errors.Is(err, edge.ErrInventoryChanged)
 }
 
 // backoff returns the wait before try n (from 1): a second, doubled with each, at most limit.

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -147,7 +147,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 	en.session = &session{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	en.inv.Objects[id] = inventory.Record{Version: "v1"}
-	en.session.live.changed(apply.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
+	en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
 	en.spec.Wait, en.spec.Timeout.Duration = true, time.Minute
 	en.deleting = en.pendingDeletions()
 	const message = "waits for deletions: ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
@@ -192,7 +192,7 @@ func TestOnlyWhatWasDeletedIsWaitedFor(t *testing.T) {
 	en.inv = inventory.New(en.owner)
 	for _, id := range []object.ID{kept, gone} {
 		en.inv.Objects[id] = inventory.Record{Version: "v1"}
-		en.session.live.changed(apply.Observed{ID: id, Owner: en.owner, UID: "u"})
+		en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u"})
 	}
 	if d := en.pendingDeletions(); d.count != 0 {
 		t.Errorf("waits for %s, which was not deleted", d)

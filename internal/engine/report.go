@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -28,18 +28,18 @@ func reasonForOutcome(o outcome) (reason, message string) {
 		return v1alpha1.ProgressingReason, fmt.Sprintf("the cluster answers slowly: a pass was ended after %s, and the next one goes on from there", o.job.timeout)
 	case errors.As(o.err, &blind):
 		return v1alpha1.ApplyFailedReason, blind.Error()
-	case errors.Is(o.err, apply.ErrInventoryChanged):
+	case errors.Is(o.err, edge.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
 	case o.corrupt():
-		return v1alpha1.InventoryCorruptReason, apply.Explain(o.err, noObject) + "; nothing is applied or deleted until it is restored, or deleted: then what it named and Git does not stays on the cluster"
-	case apply.Overloaded(o.err):
+		return v1alpha1.InventoryCorruptReason, edge.Explain(o.err, noObject) + "; nothing is applied or deleted until it is restored, or deleted: then what it named and Git does not stays on the cluster"
+	case edge.Overloaded(o.err):
 		return v1alpha1.ProgressingReason, overloaded
-	case apply.Unexpected(o.err) != "":
-		return v1alpha1.UnexpectedAnswerReason, apply.Unexpected(o.err)
-	case apply.Unanswered(o.err):
+	case edge.Unexpected(o.err) != "":
+		return v1alpha1.UnexpectedAnswerReason, edge.Unexpected(o.err)
+	case edge.Unanswered(o.err):
 		return v1alpha1.UnreachableReason, "the cluster stopped answering: " + unreachableMessage(o.err)
 	case o.err != nil:
-		return v1alpha1.ApplyFailedReason, apply.Explain(o.err, noObject)
+		return v1alpha1.ApplyFailedReason, edge.Explain(o.err, noObject)
 	case o.refusal.Reason == v1alpha1.EmptyBuildReason, o.refusal.Reason == v1alpha1.PruneLimitExceededReason:
 		return o.refusal.Reason, fmt.Sprintf("%s; if that is meant, annotate the Kustomization with %s=%s",
 			o.refusal.Message, v1alpha1.AllowPruneAnnotation, o.job.entry.Revision)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 )
 
 var (
@@ -54,7 +54,7 @@ func (e *Engine) startFinalization(r *finalization) {
 	}
 	l.finalizing = true
 	s, owners, local := l.session, e.owners(), l.target.Local
-	what := apply.Retirement{
+	what := edge.Retirement{
 		Revoke: !local, KeepClaim: local && e.siblings.any(),
 		Own: func(owner, cluster string) bool {
 			return owners[owner] || cluster == e.key.String() || cluster == "" && !local

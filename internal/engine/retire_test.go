@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
@@ -41,7 +41,7 @@ func (r *rig) retire() error {
 // kept lists what Skerry keeps on the cluster for itself.
 func (r *rig) kept() string {
 	r.t.Helper()
-	list, err := r.kube.CoreV1().ConfigMaps(v1alpha1.SystemNamespace).List(r.t.Context(), metav1.ListOptions{LabelSelector: apply.PartLabel})
+	list, err := r.kube.CoreV1().ConfigMaps(v1alpha1.SystemNamespace).List(r.t.Context(), metav1.ListOptions{LabelSelector: edge.PartLabel})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -59,14 +59,14 @@ func TestRetire(t *testing.T) {
 	bind := func(labels map[string]string) {
 		t.Helper()
 		_, err := bindings.Create(t.Context(), &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: apply.AccountBinding, Labels: labels},
+			ObjectMeta: metav1.ObjectMeta{Name: edge.AccountBinding, Labels: labels},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	bind(map[string]string{apply.PartLabel: apply.PartAccount})
+	bind(map[string]string{edge.PartLabel: edge.PartAccount})
 	r.want("apps", many(r, 3, "one"))
 	r.ready("apps")
 	if err := r.retire(); !errors.Is(err, ErrNotRemoved) {
@@ -83,7 +83,7 @@ func TestRetire(t *testing.T) {
 	if got := r.kept(); got != "" {
 		t.Errorf("kept %q", got)
 	}
-	if _, err := bindings.Get(t.Context(), apply.AccountBinding, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := bindings.Get(t.Context(), edge.AccountBinding, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the account has its rights: %v", err)
 	}
 	cm, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Get(t.Context(), "cm-1", metav1.GetOptions{})
@@ -112,7 +112,7 @@ func TestRetire(t *testing.T) {
 	if err := other.retire(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bindings.Get(t.Context(), apply.AccountBinding, metav1.GetOptions{}); err != nil {
+	if _, err := bindings.Get(t.Context(), edge.AccountBinding, metav1.GetOptions{}); err != nil {
 		t.Errorf("a binding of somebody else: %v", err)
 	}
 	if _, err := other.kube.CoreV1().Namespaces().Get(t.Context(), v1alpha1.SystemNamespace, metav1.GetOptions{}); err != nil {
@@ -127,7 +127,7 @@ func TestRetireIsStoppedInTheMiddle(t *testing.T) {
 	r.want("apps", many(r, 1, "one"))
 	r.ready("apps")
 	leftover := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Name: "skerry-inventory-zzz-0-of-1", Labels: map[string]string{apply.PartLabel: "inventory"}, Annotations: map[string]string{"skerry.dev/hub": testHub},
+		Name: "skerry-inventory-zzz-0-of-1", Labels: map[string]string{edge.PartLabel: "inventory"}, Annotations: map[string]string{"skerry.dev/hub": testHub},
 	}}
 	if _, err := r.kube.CoreV1().ConfigMaps(v1alpha1.SystemNamespace).Create(t.Context(), leftover, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

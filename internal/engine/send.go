@@ -11,16 +11,16 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
 )
 
 // sent is the outcome of sending one object.
 type sent struct {
-	apply.Applied
+	edge.Applied
 	// contested names the fields that others had, and that are ours now.
-	contested *apply.ConflictError
+	contested *edge.ConflictError
 	// yielded says that a certificate that a controller has injected was left to it.
 	yielded bool
 	// left says that the object is there, is not ours, and was left as it is.
@@ -33,7 +33,7 @@ type sent struct {
 // the object is another owner's. Conflicts on other fields are drift and are overridden. What people
 // and deployment tools own beside us is taken over (apply.Takeover), which costs a patch of the managed
 // fields, once for an object, and another apply where we own more then than Git names.
-func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, error) {
+func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, error) {
 	t := takeover{pass: p, mapping: m, action: a, manager: object.FieldManager(p.owner)}
 	s, ours := p.live.get(a.ID)
 	ours = ours && s.Owner == p.owner
@@ -42,7 +42,7 @@ func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, 
 			return sent{left: left}, err
 		}
 	}
-	var contested *apply.ConflictError
+	var contested *edge.ConflictError
 	tried := false
 	if ours && t.needed(s.Fields) {
 		var err error
@@ -52,7 +52,7 @@ func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, 
 		tried = true
 	}
 	got, err := t.apply(ctx, contested)
-	if apierrors.IsInvalid(err) && !tried && !apply.Immutable(err) {
+	if apierrors.IsInvalid(err) && !tried && !edge.Immutable(err) {
 		// Two entries of a list, one of them written by hand, may be one too many.
 		if contested, err2 := t.first(ctx); err2 == nil && contested != nil {
 			got, err = t.apply(ctx, contested)
@@ -61,7 +61,7 @@ func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, 
 	if err == nil {
 		got, err = t.after(ctx, got)
 	}
-	if apply.Immutable(err) && (p.entry.Force || a.Object.Policy.Force) {
+	if edge.Immutable(err) && (p.entry.Force || a.Object.Policy.Force) {
 		return p.recreate(ctx, m, a, err)
 	}
 	return got, err
@@ -70,7 +70,7 @@ func (p *pass) send(ctx context.Context, m apply.Mapping, a plan.Action) (sent, 
 // takeover sends one object beside other owners of its fields.
 type takeover struct {
 	*pass
-	mapping apply.Mapping
+	mapping edge.Mapping
 	action  plan.Action
 	manager string
 }
@@ -80,15 +80,15 @@ func (t *takeover) keep() bool { return t.action.Object.Policy.Mode == object.Me
 // needed returns whether managed fields have to be patched before the object is applied: where an
 // entry of a list was added or renamed, an apply alone would put ours beside it, and a Deployment would
 // roll out both.
-func (t *takeover) needed(f apply.Fields) bool {
+func (t *takeover) needed(f edge.Fields) bool {
 	return f.Entries && !t.keep() || f.Replicas && !namesReplicas(t.action.Object)
 }
 
 // namesReplicas returns whether an object may name a number of replicas.
 func namesReplicas(o object.Object) bool { return bytes.Contains(o.Body, []byte(`"replicas":`)) }
 
-func (t *takeover) of(adopting bool) apply.Takeover {
-	return apply.Takeover{
+func (t *takeover) of(adopting bool) edge.Takeover {
+	return edge.Takeover{
 		Manager: t.manager, APIVersion: t.action.Object.APIVersion(), Adopting: adopting,
 		Keep: t.keep(), YieldReplicas: !namesReplicas(t.action.Object),
 	}
@@ -103,7 +103,7 @@ func (t *takeover) occupied(ctx context.Context) (bool, error) {
 // first patches the managed fields of an object before it is applied. The patch is bound to the version
 // of the object that carried no other owner's label; an object that changes meanwhile is left to the
 // apply, and to the next pass.
-func (t *takeover) first(ctx context.Context) (*apply.ConflictError, error) {
+func (t *takeover) first(ctx context.Context) (*edge.ConflictError, error) {
 	found, err := t.client.Find(ctx, t.mapping, t.action.ID, t.manager)
 	if err != nil || found == nil || found.Owner != "" && found.Owner != t.owner {
 		return nil, err
@@ -119,9 +119,9 @@ func (t *takeover) first(ctx context.Context) (*apply.ConflictError, error) {
 // apply sends the object: without force, and with force when another manager owns fields of it. Where
 // Git has a placeholder for a certificate, the conflict says that its controller has injected one, which
 // stays.
-func (t *takeover) apply(ctx context.Context, contested *apply.ConflictError) (sent, error) {
+func (t *takeover) apply(ctx context.Context, contested *edge.ConflictError) (sent, error) {
 	got, err := t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, false)
-	var c *apply.ConflictError
+	var c *edge.ConflictError
 	if !errors.As(err, &c) || c.Owner() {
 		return sent{Applied: got, contested: contested}, err
 	}
@@ -182,7 +182,7 @@ func (e *keptError) Unwrap() error { return e.refused }
 // recreate deletes an object of ours and creates it anew, because it was refused on account of an
 // immutable field. What would take others or data along is not deleted, and neither is what could not
 // be created again.
-func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, refused error) (sent, error) {
+func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refused error) (sent, error) {
 	s, ok := p.live.get(a.ID)
 	if !ok || s.Owner != p.owner {
 		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
@@ -195,17 +195,17 @@ func (p *pass) recreate(ctx context.Context, m apply.Mapping, a plan.Action, ref
 	}
 	manager := object.FieldManager(p.owner)
 	if err := p.client.Creatable(ctx, m, a.Object, manager); err != nil {
-		if apply.Unanswered(err) || apply.Overloaded(err) {
+		if edge.Unanswered(err) || edge.Overloaded(err) {
 			return sent{}, err
 		}
-		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it would not be created again: " + apply.ExplainApply(err, a.Object)}
+		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it would not be created again: " + edge.ExplainApply(err, a.Object)}
 	}
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
 	}
 	t := takeover{pass: p, mapping: m, action: a, manager: manager}
 	got, err := t.apply(ctx, nil)
-	if apply.Immutable(err) {
+	if edge.Immutable(err) {
 		return sent{}, &keptError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
 	}
 	return got, err

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
@@ -19,14 +19,14 @@ import (
 // with the connection; the next one learns everything anew from the cluster, so nothing that was
 // true of another state of it, or of another cluster at the same address, survives.
 type session struct {
-	identity    apply.Identity
-	client      *apply.Client
-	store       *apply.Inventories
+	identity    edge.Identity
+	client      *edge.Client
+	store       *edge.Inventories
 	live        *live
 	watches     *watches
 	inventories map[string]*inventory.Inventory
-	corrupt     map[string]*apply.CorruptError // by owner
-	clusters    map[string]string              // Cluster that wrote an inventory last, by owner
+	corrupt     map[string]*edge.CorruptError // by owner
+	clusters    map[string]string             // Cluster that wrote an inventory last, by owner
 	slots       chan struct{}
 	classes     map[string]*storageClass // by name; only the loop touches it
 	stop        *atomic.Bool
@@ -48,16 +48,16 @@ func (s *session) end() {
 type refusedError struct {
 	reason, message string
 	// contest is why, where another hub of the same identity may work on the cluster.
-	contest *apply.ContestedError
+	contest *edge.ContestedError
 }
 
 func (e *refusedError) Error() string { return e.message }
 
 // dial connects: who is it, may we, what did we leave there. It writes nothing but the claim of a
 // cluster that nobody has claimed.
-func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contest) (*session, error) {
+func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	client, err := apply.New(conn.Config, apply.Options{
+	client, err := edge.New(conn.Config, edge.Options{
 		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
 		Outcome: e.recordAnswer, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
@@ -68,7 +68,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contes
 		return nil, &refusedError{reason: v1alpha1.InvalidKubeConfigReason, message: err.Error()}
 	}
 	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), classes: map[string]*storageClass{}, now: e.o.Now}
-	s.store = apply.NewInventories(client, apply.Holder{
+	s.store = edge.NewInventories(client, edge.Holder{
 		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver,
 	})
 	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
@@ -89,7 +89,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest apply.Contes
 	return s, nil
 }
 
-func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, contest apply.Contest) error {
+func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, contest edge.Contest) error {
 	var err error
 	if s.identity, err = e.probe(ctx, s); err != nil {
 		return refusal(err)
@@ -107,15 +107,15 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 		return refusal(err)
 	}
 	s.inventories, s.corrupt, s.clusters = kept.Inventories, kept.Corrupt, kept.Clusters
-	s.watches.ensure(apply.OwnMapping) //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
+	s.watches.ensure(edge.OwnMapping) //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
 	return nil
 }
 
 // probe asks whether the cluster is there, and who it is.
-func (e *Engine) probe(ctx context.Context, s *session) (apply.Identity, error) {
+func (e *Engine) probe(ctx context.Context, s *session) (edge.Identity, error) {
 	leave, err := e.limits.probes.enter(ctx, false)
 	if err != nil {
-		return apply.Identity{}, err
+		return edge.Identity{}, err
 	}
 	defer leave()
 	short, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -125,30 +125,30 @@ func (e *Engine) probe(ctx context.Context, s *session) (apply.Identity, error) 
 
 // refusal tells an answer that forbids the work from the lack of one.
 func refusal(err error) error {
-	var other *apply.OtherHubError
+	var other *edge.OtherHubError
 	var panicked *recovery.Panic
-	var contest *apply.ContestedError
+	var contest *edge.ContestedError
 	switch {
 	case errors.As(err, &panicked):
 		return &refusedError{reason: v1alpha1.InternalErrorReason, message: panicked.Error()}
-	case apply.Unexpected(err) != "":
-		return &refusedError{reason: v1alpha1.UnexpectedAnswerReason, message: apply.Unexpected(err)}
-	case apply.Overloaded(err):
+	case edge.Unexpected(err) != "":
+		return &refusedError{reason: v1alpha1.UnexpectedAnswerReason, message: edge.Unexpected(err)}
+	case edge.Overloaded(err):
 		return &refusedError{reason: v1alpha1.FailedReason, message: overloaded}
 	case errors.As(err, &other):
 		return &refusedError{reason: v1alpha1.OwnedByAnotherHubReason, message: fmt.Sprintf(
 			"%s; if that hub is gone for good, run this one with --hub-id=%s", other.Error(), other.Hub)}
 	case errors.As(err, &contest):
 		return contested(contest)
-	case apply.Unauthorized(err):
+	case edge.Unauthorized(err):
 		return &refusedError{reason: v1alpha1.UnauthorizedReason, message: "the cluster does not accept the credentials"}
-	case !apply.Unanswered(err):
-		return &refusedError{reason: v1alpha1.FailedReason, message: "the cluster refuses: " + apply.Explain(err, noObject)}
+	case !edge.Unanswered(err):
+		return &refusedError{reason: v1alpha1.FailedReason, message: "the cluster refuses: " + edge.Explain(err, noObject)}
 	}
 	return err
 }
 
-func contested(err *apply.ContestedError) *refusedError {
+func contested(err *edge.ContestedError) *refusedError {
 	r := &refusedError{reason: v1alpha1.DuplicateHubReason, message: err.Error(), contest: err}
 	if err.Waiting {
 		r.reason = v1alpha1.ProgressingReason

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/edgeproxy"
@@ -49,28 +49,28 @@ func TestVerificationsOfAClusterCoincide(t *testing.T) {
 func TestListDiffersFromWhatIsKnown(t *testing.T) {
 	gk := schema.GroupKind{Kind: "ConfigMap"}
 	id := func(name string) object.ID { return object.ID{Kind: "ConfigMap", Namespace: "apps", Name: name} }
-	seen := func(name, version string) apply.Observed {
-		return apply.Observed{ID: id(name), UID: "u-" + name, ResourceVersion: version}
+	seen := func(name, version string) edge.Observed {
+		return edge.Observed{ID: id(name), UID: "u-" + name, ResourceVersion: version}
 	}
-	listed := func(name, version string) apply.Version {
-		return apply.Version{ID: id(name), UID: "u-" + name, ResourceVersion: version}
+	listed := func(name, version string) edge.Version {
+		return edge.Version{ID: id(name), UID: "u-" + name, ResourceVersion: version}
 	}
 	l := newLive()
-	l.listed(gk, []apply.Observed{seen("a", "5"), seen("b", "6")}, 0)
+	l.listed(gk, []edge.Observed{seen("a", "5"), seen("b", "6")}, 0)
 	for name, tt := range map[string]struct {
-		all  []apply.Version
+		all  []edge.Version
 		at   string
 		want bool
 	}{
-		"the same":                                {[]apply.Version{listed("a", "5"), listed("b", "6")}, "9", false},
-		"one more":                                {[]apply.Version{listed("a", "5"), listed("b", "6"), listed("c", "7")}, "9", true},
-		"one less":                                {[]apply.Version{listed("a", "5")}, "9", true},
-		"one changed":                             {[]apply.Version{listed("a", "8"), listed("b", "6")}, "9", true},
-		"one at an earlier version":               {[]apply.Version{listed("a", "3"), listed("b", "6")}, "9", true},
-		"one that was created anew":               {[]apply.Version{listed("a", "5"), {ID: id("b"), UID: "other", ResourceVersion: "6"}}, "9", true},
-		"a list from before one was changed":      {[]apply.Version{listed("a", "5"), listed("b", "2")}, "5", false},
-		"a list from before one was created":      {[]apply.Version{listed("a", "5")}, "5", false},
-		"versions that are no numbers, and known": {[]apply.Version{listed("a", "5"), listed("b", "6")}, "x", false},
+		"the same":                                {[]edge.Version{listed("a", "5"), listed("b", "6")}, "9", false},
+		"one more":                                {[]edge.Version{listed("a", "5"), listed("b", "6"), listed("c", "7")}, "9", true},
+		"one less":                                {[]edge.Version{listed("a", "5")}, "9", true},
+		"one changed":                             {[]edge.Version{listed("a", "8"), listed("b", "6")}, "9", true},
+		"one at an earlier version":               {[]edge.Version{listed("a", "3"), listed("b", "6")}, "9", true},
+		"one that was created anew":               {[]edge.Version{listed("a", "5"), {ID: id("b"), UID: "other", ResourceVersion: "6"}}, "9", true},
+		"a list from before one was changed":      {[]edge.Version{listed("a", "5"), listed("b", "2")}, "5", false},
+		"a list from before one was created":      {[]edge.Version{listed("a", "5")}, "5", false},
+		"versions that are no numbers, and known": {[]edge.Version{listed("a", "5"), listed("b", "6")}, "x", false},
 	} {
 		if got := l.differs(gk, tt.all, tt.at); got != tt.want {
 			t.Errorf("%s: %v", name, got)

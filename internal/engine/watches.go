@@ -10,18 +10,18 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // watches keeps one watch per kind of a cluster and feeds what they see into live.
 type watches struct {
 	ctx    context.Context //nolint:containedctx // of the session, which owns the watches
-	client *apply.Client
+	client *edge.Client
 	live   *live
 	now    func() time.Time
 	// revision is the highest resource version of the core group.
-	revision *apply.Revision
+	revision *edge.Revision
 	watchEvents
 
 	mu      sync.Mutex
@@ -32,7 +32,7 @@ type watches struct {
 // watchEvents are the functions by which watches reach the engine. None of them blocks.
 type watchEvents struct {
 	// objectsChanged is called for each object that changed.
-	touch func(...apply.Observed)
+	touch func(...edge.Observed)
 	// overflowed is called when the cluster shows more than can be kept.
 	flooded func()
 	// backwards is called when resource versions are lower than before, and ended when a watch ended
@@ -46,7 +46,7 @@ type watchEvents struct {
 
 type watcher struct {
 	of      *watches
-	mapping apply.Mapping
+	mapping edge.Mapping
 	gk      schema.GroupKind
 	cancel  context.CancelFunc
 	since   uint64
@@ -65,13 +65,13 @@ type watcher struct {
 	answered atomic.Int64 // up to when the cluster is known to have told everything; zero: never
 }
 
-func newWatches(ctx context.Context, c *apply.Client, l *live, revision *apply.Revision, now func() time.Time, events watchEvents) *watches {
+func newWatches(ctx context.Context, c *edge.Client, l *live, revision *edge.Revision, now func() time.Time, events watchEvents) *watches {
 	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[schema.GroupKind]*watcher{}}
 }
 
 // ensure watches a kind from now on. A watch that runs in another version of the API stays, unless the
 // API server does not serve that version any more.
-func (w *watches) ensure(m apply.Mapping) {
+func (w *watches) ensure(m edge.Mapping) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	gk := m.GVK.GroupKind()
@@ -84,7 +84,7 @@ func (w *watches) ensure(m apply.Mapping) {
 }
 
 // other returns in which other version of the API than the mapping's a kind is watched, if it is.
-func (w *watches) other(m apply.Mapping) (*watcher, bool) {
+func (w *watches) other(m edge.Mapping) (*watcher, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.running[m.GVK.GroupKind()]
@@ -92,14 +92,14 @@ func (w *watches) other(m apply.Mapping) (*watcher, bool) {
 }
 
 // relist watches a kind anew, so that what is known of it was asked for after this call.
-func (w *watches) relist(m apply.Mapping) {
+func (w *watches) relist(m edge.Mapping) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.replace(m.GVK.GroupKind(), m)
 }
 
 // replace starts a watch in place of the one that is running. The caller holds the lock.
-func (w *watches) replace(gk schema.GroupKind, m apply.Mapping) {
+func (w *watches) replace(gk schema.GroupKind, m edge.Mapping) {
 	old := w.running[gk]
 	if old != nil {
 		old.cancel()
@@ -110,7 +110,7 @@ func (w *watches) replace(gk schema.GroupKind, m apply.Mapping) {
 	}
 }
 
-func (w *watches) start(m apply.Mapping) *watcher {
+func (w *watches) start(m edge.Mapping) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
 	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
 	w.wg.Go(func() {
@@ -258,7 +258,7 @@ func (s *watchHandler) Listing() {
 	s.asked.Store(s.of.now().UnixNano())
 }
 
-func (s *watchHandler) Listed(all []apply.Observed) {
+func (s *watchHandler) Listed(all []edge.Observed) {
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -281,7 +281,7 @@ func (s *watchHandler) Heard(version string) {
 
 // checkLimit gives up on a cluster that shows ever more.
 func (s *watchHandler) checkLimit() {
-	if s.of.live.size() > apply.MaxObjects {
+	if s.of.live.size() > edge.MaxObjects {
 		s.of.flooded()
 	}
 }
@@ -292,28 +292,28 @@ func (s *watchHandler) Failed(err error) {
 	}
 	s.err.Store(&err)
 	switch {
-	case errors.Is(err, apply.ErrTooMany):
+	case errors.Is(err, edge.ErrTooMany):
 		s.of.flooded()
-	case errors.Is(err, apply.ErrBackwards):
+	case errors.Is(err, edge.ErrBackwards):
 		s.of.backwards()
-	case errors.Is(err, apply.ErrBrokenOff):
+	case errors.Is(err, edge.ErrBrokenOff):
 		s.of.ended()
-	case apply.Refused(err), apply.Overloaded(err) && strings.Contains(s.gk.Group, "."): // perhaps only what is behind it
+	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.gk.Group, "."): // perhaps only what is behind it
 		s.refused.Do(func() { close(s.blocked) })
-	case apply.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
+	case edge.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
 		s.of.unserved(s.gk)
 	}
 }
 
-func (s *watchHandler) Changed(seen apply.Observed) {
+func (s *watchHandler) Changed(seen edge.Observed) {
 	if s.ctx.Err() == nil && s.of.live.changed(seen) {
 		s.of.touch(seen)
 		s.checkLimit()
 	}
 }
 
-func (s *watchHandler) Deleted(seen apply.Observed) {
+func (s *watchHandler) Deleted(seen edge.Observed) {
 	if s.ctx.Err() == nil && s.of.live.deleted(seen) {
 		s.of.touch(seen)
 	}

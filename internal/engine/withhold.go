@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -41,8 +41,8 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 				why += ": " + s.Message
 			}
 		}
-	case observing && apply.Refused(err) && apply.OfCollection(err):
-		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, apply.Explain(err, noObject))
+	case observing && edge.Refused(err) && edge.OfCollection(err):
+		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, edge.Explain(err, noObject))
 	}
 	if why == "" {
 		return false
@@ -58,11 +58,11 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 
 // unavailable says whether an error may be that of a server behind the API server.
 func unavailable(err error) bool {
-	return apply.Overloaded(err) || apply.Unavailable(err) || errors.Is(err, context.DeadlineExceeded)
+	return edge.Overloaded(err) || edge.Unavailable(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // aggregated returns the APIService of a group and version, if another server serves them.
-func (p *pass) aggregated(ctx context.Context, gv schema.GroupVersion) *apply.APIService {
+func (p *pass) aggregated(ctx context.Context, gv schema.GroupVersion) *edge.APIService {
 	p.discovering.Lock()
 	defer p.discovering.Unlock()
 	s, err := p.closer().Aggregated(ctx, gv)
@@ -73,7 +73,7 @@ func (p *pass) aggregated(ctx context.Context, gv schema.GroupVersion) *apply.AP
 }
 
 // closer returns what looks closer at kinds that are not found or not answered for, one for the pass.
-func (p *pass) closer() *apply.Discovery {
+func (p *pass) closer() *edge.Discovery {
 	if p.lookedUp == nil {
 		p.lookedUp = p.client.Discovery()
 	}

@@ -7,7 +7,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/skerry-dev/skerry/controllers/hubside"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // confirmer returns what asks the API server whether the Clusters that this process holds are still its
@@ -25,7 +25,7 @@ func (p *parts) confirmer(plain *rest.Config) func(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot reach the hub's own cluster: %w", err)
 		}
-		taken, err := p.holder.Taken(ctx, hubside.Direct{Reader: api})
+		taken, err := p.holder.Taken(ctx, hubapi.Direct{Reader: api})
 		if err == nil && taken != "" {
 			err = fmt.Errorf("%w: another shard has taken the Cluster %s", errLeaseLost, taken)
 		}

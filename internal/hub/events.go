@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
 // recordEvents returns what records the events of engines, on the Kustomization that they are of, or
@@ -24,12 +24,12 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 		ks := &v1alpha1.Kustomization{}
 		key := types.NamespacedName{Namespace: e.Cluster.Namespace, Name: e.Kustomization}
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
-			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubside.Note(e.Cluster.Name+": "+e.Message))
+			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(e.Cluster.Name+": "+e.Message))
 			return
 		}
 		c := &v1alpha1.Cluster{}
 		if p.mgr.GetCache().Get(ctx, e.Cluster, c) == nil {
-			recorder.Eventf(c, nil, kind, e.Reason, "Apply", "%s", hubside.Note(e.Message))
+			recorder.Eventf(c, nil, kind, e.Reason, "Apply", "%s", hubapi.Note(e.Message))
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
-	"github.com/skerry-dev/skerry/internal/apply"
+	"github.com/skerry-dev/skerry/internal/edge"
 )
 
 const (
@@ -165,12 +165,12 @@ func (f *fence) open(sent time.Time) {
 
 // guard puts the fence around everything that a config reaches.
 func (f *fence) guard(cfg *rest.Config) {
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return apply.Guard(next, f) })
-	plain := apply.Dial(cfg.Dial)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return edge.Guard(next, f) })
+	plain := edge.Dial(cfg.Dial)
 	if plain == nil {
 		plain = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
-	cfg.Dial = apply.GuardDial(plain, f)
+	cfg.Dial = edge.GuardDial(plain, f)
 }
 
 // lock is the lease, as leader election sees it; the fence hears of each renewal, and of everything that

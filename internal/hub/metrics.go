@@ -9,9 +9,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/render"
 )
 
 // Client-go counts the requests of every client by the address of the server. With a thousand clusters
@@ -34,11 +34,11 @@ type metrics struct {
 	registered []prometheus.Collector
 }
 
-func newMetrics(renders *build.Cache, objects client.Reader) *metrics {
+func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "skerry", Name: name, Help: help})
 	}
-	ofRenders := func(name, help string, value func(build.Stats) uint64) prometheus.Collector {
+	ofRenders := func(name, help string, value func(render.Stats) uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "skerry", Name: name, Help: help},
 			func() float64 { return float64(value(renders.Stats())) })
 	}
@@ -60,8 +60,8 @@ func newMetrics(renders *build.Cache, objects client.Reader) *metrics {
 		panics,
 		collector{objects},
 		m.clusters,
-		ofRenders("renders_total", "Directories rendered with kustomize.", func(s build.Stats) uint64 { return s.Renders }),
-		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s build.Stats) uint64 { return s.Hits }),
+		ofRenders("renders_total", "Directories rendered with kustomize.", func(s render.Stats) uint64 { return s.Renders }),
+		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s render.Stats) uint64 { return s.Hits }),
 	}
 	for _, c := range m.counters {
 		all = append(all, c)

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
 
@@ -70,7 +70,7 @@ var descParts = regexp.MustCompile(`fqName: "([^"]+)", help: "((?:[^"\\]|\\.)*)"
 
 func describedMetrics(t *testing.T) []describedMetric {
 	t.Helper()
-	m := newMetrics(build.NewCache(1), client.Reader(fakeObjects(t, interceptor.Funcs{})))
+	m := newMetrics(render.NewCache(1), client.Reader(fakeObjects(t, interceptor.Funcs{})))
 	defer m.unregister()
 	ch := make(chan *prometheus.Desc, 256)
 	for _, c := range m.registered {

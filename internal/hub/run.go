@@ -20,15 +20,15 @@ import (
 	"github.com/skerry-dev/skerry/controllers/cluster"
 	"github.com/skerry-dev/skerry/controllers/gitrepository"
 	"github.com/skerry-dev/skerry/controllers/holder"
-	"github.com/skerry-dev/skerry/controllers/hubside"
 	"github.com/skerry-dev/skerry/controllers/kustomization"
-	"github.com/skerry-dev/skerry/internal/apply"
-	"github.com/skerry-dev/skerry/internal/artifact"
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/bundlestore"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/isolate"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/shard"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -68,8 +68,8 @@ type parts struct {
 	hubID   string
 	share   shard.Shard
 	git     *git.Store
-	bundles *artifact.Store
-	renders *build.Cache
+	bundles *bundlestore.Store
+	renders *render.Cache
 	pool    *engine.Pool
 	metrics *metrics
 	outage  *outage
@@ -121,16 +121,16 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		return nil, err
 	}
 	if share.K == 1 {
-		go func() { _ = recovery.Run(func() error { build.Warm(); return nil }) }() // beside everything else that a start waits for
+		go func() { _ = recovery.Run(func() error { render.Warm(); return nil }) }() // beside everything else that a start waits for
 	}
 	me := share.Identity(identity())
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
 	var lease resourcelock.Interface
-	var guard apply.Fence
+	var guard edge.Fence
 	plain := rest.CopyConfig(cfg)
 	out := &outage{now: time.Now, done: ctx.Done()}
 	cfg.Wrap(out.wrap)
-	p := &parts{local: cfg, share: share, renders: build.NewCache(renderCache), outage: out}
+	p := &parts{local: cfg, share: share, renders: render.NewCache(renderCache), outage: out}
 	if o.LeaderElect {
 		f := &fence{now: time.Now, patience: o.LeaseDuration - leaseMargin, end: func() { end(errLeaseLost) }}
 		if lease, err = newLock(plain, o.LeaderNamespace, share.Lease(), me, o.LeaseDuration, f); err != nil {
@@ -185,7 +185,7 @@ func (p *parts) openStorage(o Options) (err error) {
 			return err
 		}
 	}
-	p.bundles, err = artifact.Open(filepath.Join(dir, "bundles"), artifact.Options{CacheBytes: bundleCache, Now: time.Now, ReadOnly: !decides})
+	p.bundles, err = bundlestore.Open(filepath.Join(dir, "bundles"), bundlestore.Options{CacheBytes: bundleCache, Now: time.Now, ReadOnly: !decides})
 	return err
 }
 
@@ -210,9 +210,9 @@ func orElse(text, other string) string {
 }
 
 func (p *parts) addControllers(ctx context.Context, o Options) error {
-	hub, direct := hubside.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}, hubside.Direct{Reader: p.mgr.GetAPIReader()}
+	hub, direct := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}, hubapi.Direct{Reader: p.mgr.GetAPIReader()}
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
-	tearDown := hubside.NewTearDown(direct, o.LeaderNamespace)
+	tearDown := hubapi.NewTearDown(direct, o.LeaderNamespace)
 	share := holder.New(holder.Options{
 		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: o.LeaseDuration, Now: time.Now,
 		Moved:  func(key engine.Key) { p.clusters.Moved(key) },

@@ -28,7 +28,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/config"
-	"github.com/skerry-dev/skerry/internal/artifact"
+	"github.com/skerry-dev/skerry/internal/bundlestore"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
@@ -446,7 +446,7 @@ func (w *world) stored(folder string) []string {
 // cleaner is as much of a hub as cleans its storage, while none runs.
 func (w *world) cleaner(now func() time.Time) *parts {
 	w.t.Helper()
-	bundles, err := artifact.Open(filepath.Join(w.storage, "bundles"), artifact.Options{Now: now})
+	bundles, err := bundlestore.Open(filepath.Join(w.storage, "bundles"), bundlestore.Options{Now: now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 //
 // The promise: an inventory that was written ahead of a change is a superset of what stands on the
 // cluster, whatever order the writes stop in. It shrinks only after a deletion was confirmed. The
-// package is pure; internal/apply keeps the encoded shards on the cluster.
+// package is pure; internal/edge keeps the encoded shards on the cluster.
 package inventory
 
 import (

@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 )
 
 // Limits bound the renders of one size.
@@ -63,7 +63,7 @@ func New(ctx context.Context, o Options) (*Renderer, error) {
 }
 
 // Render is a build.Isolate.
-func (r *Renderer) Render(key string, job []byte, large bool) ([]byte, *build.Error) {
+func (r *Renderer) Render(key string, job []byte, large bool) ([]byte, *render.Error) {
 	if failed := r.records.failure(key); failed != nil {
 		return nil, failed
 	}
@@ -90,7 +90,7 @@ func (r *Renderer) Render(key string, job []byte, large bool) ([]byte, *build.Er
 	case failed == nil:
 		r.records.put(key, nil)
 		return out, nil
-	case failed.Reason == build.Failed: // nothing of the input
+	case failed.Reason == render.Failed: // nothing of the input
 		r.records.put(key, before)
 	default:
 		r.records.fail(key, failed)
@@ -99,13 +99,13 @@ func (r *Renderer) Render(key string, job []byte, large bool) ([]byte, *build.Er
 	return nil, failed
 }
 
-func stopped() *build.Error { return build.Passing(build.Failed, "the hub stops") }
+func stopped() *render.Error { return render.Passing(render.Failed, "the hub stops") }
 
 // maxAnswer bounds what a process may write, in bytes.
 const maxAnswer = 160 << 20
 
 // run starts a process for one render and waits for it.
-func (r *Renderer) run(job []byte, limits Limits) ([]byte, *build.Error) {
+func (r *Renderer) run(job []byte, limits Limits) ([]byte, *render.Error) {
 	ctx, cancel := context.WithTimeout(r.ctx, limits.Deadline)
 	defer cancel()
 	args := append(r.Command[1:len(r.Command):len(r.Command)], strconv.FormatInt(limits.Memory, 10), strconv.Itoa(int(limits.Deadline/time.Second)))
@@ -120,20 +120,20 @@ func (r *Renderer) run(job []byte, limits Limits) ([]byte, *build.Error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return nil, build.Passing(build.Failed, "cannot start a process to render in")
+		return nil, render.Passing(render.Failed, "cannot start a process to render in")
 	}
 	err := cmd.Wait()
 	switch {
 	case err == nil && !out.full:
 		return out.Bytes(), nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), isDeadline(err):
-		return nil, build.Passing(build.Timeout, fmt.Sprintf("the render was ended after %s; it is tried again later, or when its input changes", limits.Deadline))
+		return nil, render.Passing(render.Timeout, fmt.Sprintf("the render was ended after %s; it is tried again later, or when its input changes", limits.Deadline))
 	case out.full:
-		return nil, build.Passing(build.TooLarge, "what is rendered is too large")
+		return nil, render.Passing(render.TooLarge, "what is rendered is too large")
 	case isMemory(err, errOut.String()):
-		return nil, build.Passing(build.TooLarge, fmt.Sprintf("the render needs more than %d MiB of memory: replacements, vars, patches or labels multiply what they copy", limits.Memory>>20))
+		return nil, render.Passing(render.TooLarge, fmt.Sprintf("the render needs more than %d MiB of memory: replacements, vars, patches or labels multiply what they copy", limits.Memory>>20))
 	}
-	return nil, build.Passing(build.BuildFailed, "the process that renders this input ends before it is done")
+	return nil, render.Passing(render.BuildFailed, "the process that renders this input ends before it is done")
 }
 
 // isMemory reports whether a process ended because it needed more memory than it may.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -51,9 +51,9 @@ func newRenderer(t *testing.T, dir string, c *clock, change ...func(*Options)) *
 }
 
 // isolated returns a Cache whose unbounded renders run in processes, and how many of them it started.
-func isolated(r *Renderer) (*build.Cache, *int) {
-	c, started := build.NewCache(1<<20), new(int)
-	c.Isolate = func(key string, job []byte, large bool) ([]byte, *build.Error) {
+func isolated(r *Renderer) (*render.Cache, *int) {
+	c, started := render.NewCache(1<<20), new(int)
+	c.Isolate = func(key string, job []byte, large bool) ([]byte, *render.Error) {
 		*started++
 		return r.Render(key, job, large)
 	}
@@ -75,8 +75,8 @@ func repo(t *testing.T, files map[string]string) *tree.Tree {
 	return made
 }
 
-func reasonOf(err error) build.Reason {
-	if failed, ok := errors.AsType[*build.Error](err); ok {
+func reasonOf(err error) render.Reason {
+	if failed, ok := errors.AsType[*render.Error](err); ok {
 		return failed.Reason
 	}
 	return ""
@@ -102,26 +102,26 @@ func TestRenderThatMultipliesIsEndedAtItsMemory(t *testing.T) {
 	bomb := repo(t, doubling(48))
 	r := newRenderer(t, dir, c)
 	cache, started := isolated(r)
-	_, err := cache.Build(t.Context(), bomb, build.Options{})
-	if reasonOf(err) != build.TooLarge || !strings.Contains(err.Error(), "96 MiB of memory") {
-		t.Fatalf("Build: %v; want %s", err, build.TooLarge)
+	_, err := cache.Build(t.Context(), bomb, render.Options{})
+	if reasonOf(err) != render.TooLarge || !strings.Contains(err.Error(), "96 MiB of memory") {
+		t.Fatalf("Build: %v; want %s", err, render.TooLarge)
 	}
 	// What runs now is another program, which fails in another way.
 	r.Command = []string{os.Args[0], "crash-process"}
-	if _, again := cache.Build(t.Context(), bomb, build.Options{}); again == nil || again.Error() != err.Error() || *started != 2 {
+	if _, again := cache.Build(t.Context(), bomb, render.Options{}); again == nil || again.Error() != err.Error() || *started != 2 {
 		t.Errorf("at once: %v after %d calls; want what was remembered", again, *started)
 	}
 	next := newRenderer(t, dir, c, func(o *Options) { o.Command[1] = "crash-process" })
 	cache, _ = isolated(next)
-	if _, again := cache.Build(t.Context(), bomb, build.Options{}); again == nil || again.Error() != err.Error() {
+	if _, again := cache.Build(t.Context(), bomb, render.Options{}); again == nil || again.Error() != err.Error() {
 		t.Errorf("after a restart: %v; want what was remembered", again)
 	}
 	c.time = c.time.Add(firstWait)
-	if _, again := cache.Build(t.Context(), bomb, build.Options{}); reasonOf(again) != build.BuildFailed {
+	if _, again := cache.Build(t.Context(), bomb, render.Options{}); reasonOf(again) != render.BuildFailed {
 		t.Errorf("when its time has come: %v; want another try", again)
 	}
 	c.time = c.time.Add(firstWait)
-	if _, again := cache.Build(t.Context(), bomb, build.Options{}); reasonOf(again) != build.BuildFailed || !strings.Contains(again.Error(), "ends before it is done") {
+	if _, again := cache.Build(t.Context(), bomb, render.Options{}); reasonOf(again) != render.BuildFailed || !strings.Contains(again.Error(), "ends before it is done") {
 		t.Errorf("%v", again)
 	}
 	if wait := next.records.get(onlyKey(t, dir)).Next.Sub(c.time); wait != firstWait {
@@ -148,9 +148,9 @@ func TestIsolatedRenderIsTheSame(t *testing.T) {
 	broken["w.yaml"] += "  - broken\n"
 	for name, source := range map[string]map[string]string{"good": files, "broken": broken} {
 		cache, started := isolated(newRenderer(t, t.TempDir(), &clock{}))
-		o := build.Options{PostBuild: &build.PostBuild{Substitute: map[string]string{"n": "x", "b": "004"}}, CommonMetadata: build.CommonMetadata{Labels: map[string]string{"a": "b"}}}
+		o := render.Options{PostBuild: &render.PostBuild{Substitute: map[string]string{"n": "x", "b": "004"}}, CommonMetadata: render.CommonMetadata{Labels: map[string]string{"a": "b"}}}
 		got, err := cache.Build(t.Context(), repo(t, source), o)
-		want, wantErr := build.Build(t.Context(), repo(t, source), o)
+		want, wantErr := render.Build(t.Context(), repo(t, source), o)
 		if fmt.Sprint(err) != fmt.Sprint(wantErr) || *started != 1 {
 			t.Errorf("%s: %v after %d processes; in this process %v", name, err, *started, wantErr)
 		}
@@ -167,9 +167,9 @@ func TestRenderIsEndedAtItsDeadline(t *testing.T) {
 		files[fmt.Sprintf("%d.yaml", i)] = fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a%d}\n", i)
 	}
 	cache, _ := isolated(newRenderer(t, t.TempDir(), &clock{}, func(o *Options) { o.Large.Deadline = time.Second }))
-	_, err := cache.Build(t.Context(), repo(t, files), build.Options{TargetNamespace: "x"})
-	if reasonOf(err) != build.Timeout || !strings.Contains(err.Error(), "ended after 1s") {
-		t.Errorf("Build: %v; want %s", err, build.Timeout)
+	_, err := cache.Build(t.Context(), repo(t, files), render.Options{TargetNamespace: "x"})
+	if reasonOf(err) != render.Timeout || !strings.Contains(err.Error(), "ended after 1s") {
+		t.Errorf("Build: %v; want %s", err, render.Timeout)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestRenderThatAHubDiedWithIsHeldBack(t *testing.T) {
 		}
 	}
 	r := newRenderer(t, dir, c)
-	if _, err := r.Render(key, nil, false); err == nil || err.Reason != build.Timeout || !strings.Contains(err.Message, "the hub ended while this was rendered") {
+	if _, err := r.Render(key, nil, false); err == nil || err.Reason != render.Timeout || !strings.Contains(err.Message, "the hub ended while this was rendered") {
 		t.Errorf("Render: %v", err)
 	}
 	if onlyKey(t, dir) != key {
@@ -208,8 +208,8 @@ func TestStopLeavesNoRecord(t *testing.T) {
 	}
 	stop()
 	cache, _ := isolated(r)
-	if _, err := cache.Build(t.Context(), repo(t, doubling(48)), build.Options{}); reasonOf(err) != build.Failed {
-		t.Errorf("Build: %v; want %s", err, build.Failed)
+	if _, err := cache.Build(t.Context(), repo(t, doubling(48)), render.Options{}); reasonOf(err) != render.Failed {
+		t.Errorf("Build: %v; want %s", err, render.Failed)
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 0 {
 		t.Errorf("records %v", files)

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 )
 
 // Exit codes of the process.
@@ -46,7 +46,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err != nil {
 		return exitIO
 	}
-	if _, err := out.Write(build.RunJob(job)); err != nil {
+	if _, err := out.Write(render.RunJob(job)); err != nil {
 		return exitIO
 	}
 	return 0

@@ -11,13 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/build"
+	"github.com/skerry-dev/skerry/internal/render"
 )
 
 // record says what became of the last try of a render.
 type record struct {
-	Reason  build.Reason `json:"reason"`
-	Message string       `json:"message"`
+	Reason  render.Reason `json:"reason"`
+	Message string        `json:"message"`
 	// Attempts is how often it failed, one after the other.
 	Attempts int `json:"attempts"`
 	// Next is when it may be tried again.
@@ -67,12 +67,12 @@ func openRecords(dir string, now func() time.Time) (*records, error) {
 }
 
 // failure returns the error of a render that must not be tried yet, else nil.
-func (r *records) failure(key string) *build.Error {
+func (r *records) failure(key string) *render.Error {
 	last := r.get(key)
 	if last == nil || !r.now().Before(last.Next) {
 		return nil
 	}
-	return build.Passing(last.Reason, last.Message)
+	return render.Passing(last.Reason, last.Message)
 }
 
 func (r *records) get(key string) *record {
@@ -84,17 +84,17 @@ func (r *records) get(key string) *record {
 // begin records that a render starts, as one that was interrupted until it is said otherwise.
 func (r *records) begin(key string) error {
 	r.prune()
-	return r.write(key, r.next(key, build.Timeout, "the hub ended while this was rendered, by which it may have been ended; it is tried again later, or when its input changes"))
+	return r.write(key, r.next(key, render.Timeout, "the hub ended while this was rendered, by which it may have been ended; it is tried again later, or when its input changes"))
 }
 
 // fail records that a render failed. begin has counted the attempt.
-func (r *records) fail(key string, failed *build.Error) {
+func (r *records) fail(key string, failed *render.Error) {
 	made := *r.get(key)
 	made.Reason, made.Message, made.Next = failed.Reason, failed.Message, r.now().Add(waitAfter(made.Attempts))
 	r.put(key, &made)
 }
 
-func (r *records) next(key string, reason build.Reason, message string) *record {
+func (r *records) next(key string, reason render.Reason, message string) *record {
 	attempts := 1
 	if last := r.get(key); last != nil {
 		attempts = last.Attempts + 1

@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/gitpush"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -85,7 +85,7 @@ func (r *run) put(ctx context.Context, seen *gitpush.Snapshot) (*gitpush.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	objects, err := render(ctx, after, r.Path)
+	objects, err := renderPath(ctx, after, r.Path)
 	r.set = manifests{objects: objects, hubID: hubID}
 	return next, err
 }
@@ -113,16 +113,16 @@ func (r *run) hubID(before *tree.Tree) (string, error) {
 	return makeHubID(r.URL, r.Path), nil
 }
 
-// render renders the whole path as the hub will, and returns the hub's own objects out of it, in the
+// renderPath renders the whole path as the hub will, and returns the hub's own objects out of it, in the
 // order of applying. A path that does not render, or leaves the hub's objects out, would leave the
 // hub without a way to hear of its repair.
-func render(ctx context.Context, files *tree.Tree, p string) ([]*unstructured.Unstructured, error) {
+func renderPath(ctx context.Context, files *tree.Tree, p string) ([]*unstructured.Unstructured, error) {
 	vars := map[string]string{"cluster_name": v1alpha1.HubCluster, "cluster_namespace": name}
-	own, err := build.Build(ctx, files, build.Options{Path: dir(p), Vars: vars})
+	own, err := render.Build(ctx, files, render.Options{Path: dir(p), Vars: vars})
 	if err != nil {
 		return nil, factory.Next(fmt.Errorf("%s does not render: %w", dir(p), err), "repair it in Git and run this again; nothing was pushed")
 	}
-	all, err := build.Build(ctx, files, build.Options{Path: p, Vars: vars})
+	all, err := render.Build(ctx, files, render.Options{Path: p, Vars: vars})
 	if err != nil {
 		return nil, factory.Next(fmt.Errorf("%s does not render: %w", p, err), "repair it in Git and run this again; nothing was pushed")
 	}

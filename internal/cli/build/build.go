@@ -129,7 +129,7 @@ func run(ctx context.Context, o *Options) error {
 		return err
 	}
 	defer in.remove()
-	made, err := render(ctx, o, in)
+	made, err := renderTargets(ctx, o, in)
 	if err != nil {
 		return err
 	}

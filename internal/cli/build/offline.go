@@ -18,7 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // objects are what files hold.
@@ -26,13 +26,13 @@ type objects struct {
 	namespace      string
 	kustomizations []v1alpha1.Kustomization
 	clusters       []v1alpha1.Cluster
-	ignores        map[string]string        // of GitRepositories, by "namespace/name"
-	contents       map[string]fleet.Content // by "Kind/namespace/name"
+	ignores        map[string]string            // of GitRepositories, by "namespace/name"
+	contents       map[string]targeting.Content // by "Kind/namespace/name"
 }
 
 // offline reads everything from files.
 func offline(_ context.Context, o *Options) (*input, error) {
-	all := &objects{namespace: o.Flags.Namespace, ignores: map[string]string{}, contents: map[string]fleet.Content{}}
+	all := &objects{namespace: o.Flags.Namespace, ignores: map[string]string{}, contents: map[string]targeting.Content{}}
 	for _, name := range append([]string{o.KustomizationFile}, o.ClusterFiles...) {
 		if err := all.read(o, name); err != nil {
 			return nil, err
@@ -43,7 +43,7 @@ func offline(_ context.Context, o *Options) (*input, error) {
 		return nil, err
 	}
 	in := &input{remove: func() {}, ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[ks.Namespace+"/"+ks.Spec.SourceRef.Name]}
-	in.lookup = func(kind, name string) (*fleet.Content, error) {
+	in.lookup = func(kind, name string) (*targeting.Content, error) {
 		if found, ok := all.contents[kind+"/"+ks.Namespace+"/"+name]; ok {
 			return &found, nil
 		}
@@ -126,7 +126,7 @@ func (all *objects) take(doc []byte) error {
 		if err := all.strict(doc, &config); err != nil {
 			return err
 		}
-		all.contents["ConfigMap/"+config.Namespace+"/"+config.Name] = fleet.Content{Data: config.Data}
+		all.contents["ConfigMap/"+config.Namespace+"/"+config.Name] = targeting.Content{Data: config.Data}
 	case metav1.TypeMeta{APIVersion: core, Kind: "Secret"}:
 		secret := corev1.Secret{}
 		if err := all.strict(doc, &secret); errors.Is(err, errUnknownField) {
@@ -171,11 +171,11 @@ func joined(all []error) error {
 }
 
 // contentOf is the data of a Secret, as the API server would keep it.
-func contentOf(secret *corev1.Secret) fleet.Content {
+func contentOf(secret *corev1.Secret) targeting.Content {
 	data := make(map[string]string, len(secret.Data)+len(secret.StringData))
 	for k, v := range secret.Data {
 		data[k] = string(v)
 	}
 	maps.Copy(data, secret.StringData)
-	return fleet.Content{Data: data, Secret: true}
+	return targeting.Content{Data: data, Secret: true}
 }

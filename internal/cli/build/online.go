@@ -17,8 +17,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/components"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // online reads everything from the hub, and the files from --path or from Git.
@@ -126,9 +126,9 @@ func hubID(ctx context.Context, hub *factory.Hub) (string, error) {
 }
 
 // lookup reads ConfigMaps and Secrets, each once.
-func lookup(ctx context.Context, hub *factory.Hub, namespace string) func(kind, name string) (*fleet.Content, error) {
-	known := map[string]*fleet.Content{}
-	return func(kind, name string) (*fleet.Content, error) {
+func lookup(ctx context.Context, hub *factory.Hub, namespace string) func(kind, name string) (*targeting.Content, error) {
+	known := map[string]*targeting.Content{}
+	return func(kind, name string) (*targeting.Content, error) {
 		if found, ok := known[kind+"/"+name]; ok {
 			return found, nil
 		}
@@ -141,13 +141,13 @@ func lookup(ctx context.Context, hub *factory.Hub, namespace string) func(kind, 
 	}
 }
 
-func content(ctx context.Context, hub *factory.Hub, kind string, key client.ObjectKey) (*fleet.Content, error) {
+func content(ctx context.Context, hub *factory.Hub, kind string, key client.ObjectKey) (*targeting.Content, error) {
 	if kind == "ConfigMap" {
 		config := &corev1.ConfigMap{}
 		if err := hub.Get(ctx, key, config); err != nil {
 			return nil, err
 		}
-		return &fleet.Content{Data: config.Data}, nil
+		return &targeting.Content{Data: config.Data}, nil
 	}
 	secret := &corev1.Secret{}
 	if err := hub.Get(ctx, key, secret); err != nil {

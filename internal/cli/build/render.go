@@ -7,18 +7,17 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/targeting"
 	"github.com/skerry-dev/skerry/internal/tree"
-	"github.com/skerry-dev/skerry/internal/variant"
 )
 
 // input is all that a render goes by.
 type input struct {
 	ks       *v1alpha1.Kustomization
 	clusters []v1alpha1.Cluster
-	lookup   variant.Lookup
+	lookup   targeting.Lookup
 	files    *tree.Tree
 	remove   func() // removes what files are read from
 	ignore   string // of the GitRepository
@@ -26,28 +25,28 @@ type input struct {
 	// assigned is what each cluster is assigned by the hub, where that is known.
 	assigned map[string]v1alpha1.Bundle
 	// secrets are the contents of Secrets that were looked up.
-	secrets []fleet.Content
+	secrets []targeting.Content
 }
 
 // rendered is what clusters get that get the same.
 type rendered struct {
 	clusters []string
-	result   *build.Result
+	result   *render.Result
 	err      error // why they get nothing
 }
 
-// render renders for the clusters that are asked for. A cluster that cannot be rendered for does not
+// renderTargets renders for the clusters that are asked for. A cluster that cannot be rendered for does not
 // keep the others from it.
-func render(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
+func renderTargets(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
 	targets, err := choose(o, in)
 	if err != nil {
 		return nil, err
 	}
-	from, err := variant.Substitutes(in.ks, in.remember)
+	from, err := targeting.Substitutes(in.ks, in.remember)
 	if err != nil {
 		return nil, err
 	}
-	shared, cache := variant.Shared(in.ks, in.hubID, from), build.NewCache(64<<20)
+	shared, cache := targeting.Shared(in.ks, in.hubID, from), render.NewCache(64<<20)
 	shared.Ignore = in.ignore
 	var all []*rendered
 	same := map[string]*rendered{}
@@ -68,28 +67,28 @@ func render(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
 	return all, ctx.Err()
 }
 
-func one(ctx context.Context, in *input, cache *build.Cache, shared build.Options, t fleet.Target) (*build.Result, error) {
+func one(ctx context.Context, in *input, cache *render.Cache, shared render.Options, t targeting.Target) (*render.Result, error) {
 	for i := range in.clusters {
 		if in.clusters[i].Name != t.Name {
 			continue
 		}
-		if err := variant.Take(&t, &in.clusters[i], in.remember); err != nil {
+		if err := targeting.Take(&t, &in.clusters[i], in.remember); err != nil {
 			return nil, err
 		}
 	}
-	options, err := variant.For(shared, in.ks, t)
+	options, err := targeting.For(shared, in.ks, t)
 	if err != nil {
 		return nil, err
 	}
 	made, err := cache.Build(ctx, in.files, options)
 	if err != nil {
-		return nil, variant.Explain(err)
+		return nil, targeting.Explain(err)
 	}
 	return made, nil
 }
 
 // remember looks up, and keeps what it was that must not be shown.
-func (in *input) remember(kind, name string) (*fleet.Content, error) {
+func (in *input) remember(kind, name string) (*targeting.Content, error) {
 	found, err := in.lookup(kind, name)
 	if found != nil && found.Secret {
 		in.secrets = append(in.secrets, *found)
@@ -98,8 +97,8 @@ func (in *input) remember(kind, name string) (*fleet.Content, error) {
 }
 
 // choose returns the clusters to render for.
-func choose(o *Options, in *input) ([]fleet.Target, error) {
-	selection, err := fleet.Select(in.ks, in.clusters)
+func choose(o *Options, in *input) ([]targeting.Target, error) {
+	selection, err := targeting.Select(in.ks, in.clusters)
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +106,12 @@ func choose(o *Options, in *input) ([]fleet.Target, error) {
 		in.clusters = append(in.clusters, v1alpha1.Cluster{})
 		hub := &in.clusters[len(in.clusters)-1]
 		hub.Namespace, hub.Name = in.ks.Namespace, v1alpha1.HubCluster
-		if selection, err = fleet.Select(in.ks, in.clusters); err != nil {
+		if selection, err = targeting.Select(in.ks, in.clusters); err != nil {
 			return nil, err
 		}
 	}
 	var names []string
-	byName := map[string]fleet.Target{}
+	byName := map[string]targeting.Target{}
 	for _, t := range selection.Targets {
 		names = append(names, t.Name)
 		byName[t.Name] = t
@@ -129,7 +128,7 @@ func choose(o *Options, in *input) ([]fleet.Target, error) {
 		return nil, factory.Next(factory.Usagef("%s is for %d clusters: choose one with --cluster, or --all-clusters", in.ks.Name, len(names)),
 			"it is for %s", few(names))
 	}
-	var chosen []fleet.Target
+	var chosen []targeting.Target
 	for _, name := range o.Clusters {
 		t, ok := byName[name]
 		if !ok {

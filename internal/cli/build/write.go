@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/skerry-dev/skerry/internal/build"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -45,7 +45,7 @@ func (in *input) write(o *Options, all []*rendered) error {
 				return err
 			}
 			list = append(list, object)
-			doc, err := build.MarshalYAML(object)
+			doc, err := render.MarshalYAML(object)
 			if err != nil {
 				return err
 			}

@@ -16,11 +16,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	edgeapply "github.com/skerry-dev/skerry/internal/apply"
 	"github.com/skerry-dev/skerry/internal/cli/apply"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/preflight"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
+	edgeapply "github.com/skerry-dev/skerry/internal/edge"
 )
 
 // account is what the hub is called on an edge: ServiceAccount, binding and, with "-token", Secret.

@@ -9,13 +9,13 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
 )
 
 // choose returns the clusters that are to fail, by name or as a percentage of those that are there,
 // and how each percentage was read. Which ones a percentage picks looks random and is the same each
 // time; a greater one picks those of a smaller one too.
-func choose(wanted []string, members []fleet.Member) (fails map[string]bool, chosen []string, err error) {
+func choose(wanted []string, members []rollout.Member) (fails map[string]bool, chosen []string, err error) {
 	fails = map[string]bool{}
 	var names, there []string
 	for _, m := range members {

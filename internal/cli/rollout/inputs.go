@@ -19,7 +19,8 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // inputs returns the Kustomization and the Clusters of a simulation, each from a file or from the hub.
@@ -155,31 +156,31 @@ func appendKind(out [][]byte, doc []byte, kind string) ([][]byte, error) {
 
 // members are the selected clusters as the planner sees them before the change: all at what was
 // verified last. A Cluster that nobody has looked at, as in a file, counts as one that is there.
-func members(selected fleet.Selection, namespace string, clusters []v1alpha1.Cluster, start time.Time) []fleet.Member {
+func members(selected targeting.Selection, namespace string, clusters []v1alpha1.Cluster, start time.Time) []rollout.Member {
 	byName := map[string]*v1alpha1.Cluster{}
 	for i := range clusters {
 		if clusters[i].Namespace == namespace {
 			byName[clusters[i].Name] = &clusters[i]
 		}
 	}
-	all := make([]fleet.Member, 0, len(selected.Targets))
+	all := make([]rollout.Member, 0, len(selected.Targets))
 	for _, t := range selected.Targets {
-		m := fleet.Member{Name: t.Name, Labels: t.Labels, Position: fleet.Other, Applied: true, Since: start.Add(-24 * time.Hour)}
+		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: rollout.Other, Applied: true, Since: start.Add(-24 * time.Hour)}
 		conditions := byName[t.Name].Status.Conditions
 		usable := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
 		switch {
 		case t.Suspended:
-			m.Health, m.Message = fleet.Suspended, "the cluster is suspended"
+			m.Health, m.Message = rollout.Suspended, "the cluster is suspended"
 		case meta.IsStatusConditionFalse(conditions, v1alpha1.ReachableCondition),
 			meta.IsStatusConditionFalse(conditions, v1alpha1.ReadyCondition),
 			usable != nil && usable.Reason == v1alpha1.AgentNotConnectedReason:
-			m.Health = fleet.Unreachable
+			m.Health = rollout.Unreachable
 			if usable != nil {
 				m.Message = usable.Message
 			}
 		}
 		all = append(all, m)
 	}
-	slices.SortFunc(all, func(a, b fleet.Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b rollout.Member) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // SimulateOptions are those of simulate.
@@ -73,7 +73,7 @@ func runSimulate(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	selected, err := fleet.Select(ks, clusters)
+	selected, err := targeting.Select(ks, clusters)
 	if err != nil {
 		return err
 	}

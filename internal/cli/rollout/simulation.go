@@ -8,7 +8,8 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // Simulation is a scenario and its outcome. Its texts are clean for a terminal.
@@ -55,8 +56,8 @@ type SimulatedStage struct {
 	Approval      string `json:"approval,omitempty"`
 }
 
-func simulation(ks *v1alpha1.Kustomization, selected fleet.Selection, p Scenario, outcome Outcome, chosen []string) (Simulation, error) {
-	stages, err := fleet.Stages(p.Spec, p.Members)
+func simulation(ks *v1alpha1.Kustomization, selected targeting.Selection, p Scenario, outcome Outcome, chosen []string) (Simulation, error) {
+	stages, err := rollout.Stages(p.Spec, p.Members)
 	if err != nil {
 		return Simulation{}, err
 	}
@@ -113,10 +114,10 @@ func ends(events []Event) (with, deferred int) {
 }
 
 // assumptions are what the simulation takes for given, and a real rollout may do otherwise.
-func assumptions(ks *v1alpha1.Kustomization, selected fleet.Selection, p Scenario, chosen []string) []string {
-	list := []string{fmt.Sprintf("a cluster is healthy %s after it got the change", fleet.Short(p.HealthAfter))}
+func assumptions(ks *v1alpha1.Kustomization, selected targeting.Selection, p Scenario, chosen []string) []string {
+	list := []string{fmt.Sprintf("a cluster is healthy %s after it got the change", rollout.Short(p.HealthAfter))}
 	if len(p.Fails) > 0 {
-		line := fmt.Sprintf("one that fails is given up after %s", fleet.Short(p.FailedAfter))
+		line := fmt.Sprintf("one that fails is given up after %s", rollout.Short(p.FailedAfter))
 		if len(chosen) > 0 {
 			line += "; to fail: " + strings.Join(chosen, ", ")
 		}
@@ -141,7 +142,7 @@ func approves(after time.Duration) string {
 	if after == 0 {
 		return "a person approves each stage at once"
 	}
-	return fmt.Sprintf("a person approves each stage %s after being asked", fleet.Short(after))
+	return fmt.Sprintf("a person approves each stage %s after being asked", rollout.Short(after))
 }
 
 func stagesOf(r *v1alpha1.Rollout) []v1alpha1.RolloutStage {
@@ -151,7 +152,7 @@ func stagesOf(r *v1alpha1.Rollout) []v1alpha1.RolloutStage {
 	return r.Stages
 }
 
-func simulatedStage(stage fleet.Stage) SimulatedStage {
+func simulatedStage(stage rollout.Stage) SimulatedStage {
 	s := SimulatedStage{Name: stage.Name, Clusters: stage.Clusters, MaxFailures: mayFail(stage), Approval: string(stage.Spec.Approval)}
 	if s.Clusters == nil {
 		s.Clusters = []string{}
@@ -163,15 +164,15 @@ func simulatedStage(stage fleet.Stage) SimulatedStage {
 		s.MaxConcurrent = amount(stage.MaxConcurrent)
 	}
 	if d := stage.Spec.Soak; d != nil && d.Duration > 0 {
-		s.Soak = fleet.Short(d.Duration)
+		s.Soak = rollout.Short(d.Duration)
 	}
 	return s
 }
 
-func amount(a fleet.Amount) string { return orElse(a.Rounding, fmt.Sprint(a.Clusters)) }
+func amount(a rollout.Amount) string { return orElse(a.Rounding, fmt.Sprint(a.Clusters)) }
 
 // mayFail says what may fail before onFailure holds.
-func mayFail(stage fleet.Stage) string {
+func mayFail(stage rollout.Stage) string {
 	text := strings.TrimSuffix(amount(stage.MaxFailures), ":")
 	if stage.Overall {
 		text += ", all stages together"

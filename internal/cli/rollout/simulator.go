@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
 )
 
 // Scenario is a rollout to be simulated: what the hub's planner would do with a change that every
@@ -17,7 +17,7 @@ type Scenario struct {
 	Name string
 	Spec *v1alpha1.Rollout
 	// Members as they are: what they have is verified.
-	Members []fleet.Member
+	Members []rollout.Member
 	Start   time.Time
 	// HealthAfter is how long a cluster takes to be healthy, FailedAfter until one of Fails is known
 	// to have failed, ApproveAfter until a person lets a stage begin.
@@ -69,7 +69,7 @@ type Event struct {
 type Outcome struct {
 	Events []Event
 	// Last is what the planner said last, and Ended when that was.
-	Last  fleet.Plan
+	Last  rollout.Plan
 	Ended time.Time
 	// Endless says that the simulation was cut off at maxTime.
 	Endless bool
@@ -79,7 +79,7 @@ type Outcome struct {
 type simulator struct {
 	scenario Scenario
 	now      time.Time
-	rollout  fleet.Rollout
+	rollout  rollout.Rollout
 	at       map[string]int // index of a cluster in rollout.Clusters
 	stageOf  map[string]int // by cluster; stages holds their names
 	stages   []string
@@ -92,7 +92,7 @@ type simulator struct {
 // Run simulates a rollout to its end, on a clock of its own. The error says that the spec cannot
 // be followed, or that ctx ended.
 func Run(ctx context.Context, p Scenario) (Outcome, error) {
-	stages, err := fleet.Stages(p.Spec, p.Members)
+	stages, err := rollout.Stages(p.Spec, p.Members)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -115,11 +115,11 @@ func Run(ctx context.Context, p Scenario) (Outcome, error) {
 	return h.outcome, nil
 }
 
-func newSimulator(p Scenario, stages []fleet.Stage) *simulator {
+func newSimulator(p Scenario, stages []rollout.Stage) *simulator {
 	h := &simulator{
 		scenario: p, now: p.Start.UTC().Truncate(time.Second), at: map[string]int{}, stageOf: map[string]int{},
 		due: map[string]time.Time{}, stages: []string{""}, // where there are none
-		rollout: fleet.Rollout{
+		rollout: rollout.Rollout{
 			Name: p.Name, Spec: p.Spec, Change: v1alpha1.RolloutChange{ID: simulatedID, Revision: "the next change"}, Clusters: slices.Clone(p.Members),
 			Status: &v1alpha1.RolloutStatus{
 				RolloutChange: v1alpha1.RolloutChange{ID: beforeID, Revision: "the change before"}, Phase: v1alpha1.RolloutCompleted,
@@ -145,7 +145,7 @@ func (h *simulator) settle(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		plan, err := fleet.Next(h.now, h.rollout)
+		plan, err := rollout.Next(h.now, h.rollout)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (h *simulator) settle(ctx context.Context) error {
 
 // recordPhase records a phase when it, or what it waits for, has changed. The progress within a phase
 // shows in the events of its clusters.
-func (h *simulator) recordPhase(plan fleet.Plan) {
+func (h *simulator) recordPhase(plan rollout.Plan) {
 	was, is := h.rollout.Status, plan.Status
 	if was.ID == is.ID && was.Phase == is.Phase && (was.Message == is.Message || is.Phase == v1alpha1.RolloutProgressing) {
 		return
@@ -204,10 +204,10 @@ func (h *simulator) send(names []string, kind EventKind) {
 	for _, name := range names {
 		m := &h.rollout.Clusters[h.at[name]]
 		m.Since, m.Message = h.now, ""
-		m.Position, m.Returns = fleet.AtTarget, true
+		m.Position, m.Returns = rollout.AtTarget, true
 		took := h.scenario.HealthAfter
 		if kind == EventReturned {
-			m.Position, m.Returns = fleet.Other, false
+			m.Position, m.Returns = rollout.Other, false
 		} else if h.scenario.Fails[name] {
 			took = h.scenario.FailedAfter
 		}
@@ -215,7 +215,7 @@ func (h *simulator) send(names []string, kind EventKind) {
 			deferred = append(deferred, name)
 			continue
 		}
-		m.Health = fleet.Progressing
+		m.Health = rollout.Progressing
 		h.due[name] = h.now.Add(took)
 		sent = append(sent, name)
 	}
@@ -226,7 +226,9 @@ func (h *simulator) send(names []string, kind EventKind) {
 	h.byStage(kind, deferred)
 }
 
-func absent(m fleet.Member) bool { return m.Health == fleet.Unreachable || m.Health == fleet.Suspended }
+func absent(m rollout.Member) bool {
+	return m.Health == rollout.Unreachable || m.Health == rollout.Suspended
+}
 
 // next is when something happens next; zero when nothing does.
 func (h *simulator) next() time.Time {
@@ -259,12 +261,12 @@ func (h *simulator) advance() {
 		delete(h.due, name)
 		m := &h.rollout.Clusters[h.at[name]]
 		switch {
-		case m.Position != fleet.AtTarget:
-			m.Health, back = fleet.Healthy, append(back, name)
+		case m.Position != rollout.AtTarget:
+			m.Health, back = rollout.Healthy, append(back, name)
 		case h.scenario.Fails[name]:
-			m.Health, m.Message, failed = fleet.Failed, "made to fail", append(failed, name)
+			m.Health, m.Message, failed = rollout.Failed, "made to fail", append(failed, name)
 		default:
-			m.Health, ready = fleet.Healthy, append(ready, name)
+			m.Health, ready = rollout.Healthy, append(ready, name)
 		}
 	}
 	h.byStage(EventFailed, failed)

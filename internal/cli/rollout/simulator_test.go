@@ -13,13 +13,13 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
 )
 
-func fleetOf(n int) []fleet.Member {
-	var all []fleet.Member
+func fleetOf(n int) []rollout.Member {
+	var all []rollout.Member
 	for i := range n {
-		all = append(all, fleet.Member{Name: fmt.Sprintf("edge-%05d", i), Position: fleet.Other, Applied: true})
+		all = append(all, rollout.Member{Name: fmt.Sprintf("edge-%05d", i), Position: rollout.Other, Applied: true})
 	}
 	return all
 }
@@ -64,7 +64,7 @@ func TestRunHoldsTheBudget(t *testing.T) {
 			t.Errorf("%s was sent the change %d times", name, n)
 		}
 	}
-	if members[0].Position != fleet.Other {
+	if members[0].Position != rollout.Other {
 		t.Error("what was handed in has changed")
 	}
 }
@@ -107,7 +107,7 @@ func TestRunIsInterrupted(t *testing.T) {
 func TestAGreaterPercentagePicksThoseOfASmallerOne(t *testing.T) {
 	members := fleetOf(50)
 	for i := range 10 {
-		members[i].Health = fleet.Unreachable
+		members[i].Health = rollout.Unreachable
 	}
 	var before map[string]bool
 	for _, tt := range []struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
-	"github.com/skerry-dev/skerry/internal/fleet"
+	"github.com/skerry-dev/skerry/internal/rollout"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -106,7 +106,7 @@ func eventRows(s Simulation, all bool, io *iostreams.IOStreams) [][]table.Cell {
 			if !e.At.Equal(last) {
 				at, last = table.Plain(stamp(e.At)), e.At
 			}
-			rows = append(rows, []table.Cell{at, table.Plain(fleet.Short(e.At.Sub(s.Start))), table.Plain(e.Stage), what(e, all, io)})
+			rows = append(rows, []table.Cell{at, table.Plain(rollout.Short(e.At.Sub(s.Start))), table.Plain(e.Stage), what(e, all, io)})
 		}
 		i += n
 	}
@@ -151,7 +151,7 @@ func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
 }
 
 func ending(s Simulation, io *iostreams.IOStreams) string {
-	took := fleet.Short(s.Ended.Sub(s.Start))
+	took := rollout.Short(s.Ended.Sub(s.Start))
 	have := fmt.Sprintf("%d of %s %s the change", s.WithChange, text.Count(s.Clusters, "cluster"), text.Plural(s.WithChange, "has", "have"))
 	if s.Deferred > 0 {
 		have += fmt.Sprintf(", %d %s", s.Deferred, text.Plural(s.Deferred, "gets it when it is back", "get it when they are back"))

@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// What no API server answers. Who answers in its place may, and so may one in bad hands.
+var (
+	ErrRedirect = errors.New("the server answers with a redirect, which is not followed")
+	ErrNotAPI   = errors.New("what answers is not an API server")
+	ErrWebPage  = errors.New("what answers is a web page, not an API server")
+	ErrTooLarge = errors.New("the answer is larger than any that was asked for")
+	ErrTooMany  = fmt.Errorf("it shows more than %d objects with an owner label", MaxObjects)
+)
+
+const (
+	// maxAnswer bounds the answer to a request for one thing: an object has at most 1.5 MiB.
+	maxAnswer = 4 << 20
+	// maxPage bounds one page of a list.
+	maxPage = 16 << 20
+	// MaxObjects bounds what is kept of one cluster.
+	MaxObjects = 50_000
+	// A watch may bring flowBurst bytes at once and flowRate a second from then on: as many as a
+	// list would at its start, and more than a cluster that means well later.
+	flowBurst = 32 << 20
+	flowRate  = 1 << 20
+	// maxRetryAfter bounds how long a cluster may ask to be left alone before the same request is
+	// repeated. A longer wait is the engine's business, which has others.
+	maxRetryAfter = 2
+	// maxHeader bounds the header of an answer, and headerTimeout the wait for it.
+	maxHeader     = 128 << 10
+	headerTimeout = 30 * time.Second
+)
+
+// bounds keeps what comes back within what can have been asked for. It counts what is left after
+// decompression.
+type bounds struct {
+	next   http.RoundTripper
+	budget *budget
+}
+
+func (b *bounds) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		if err := b.budget.reads.Wait(req.Context()); err != nil {
+			return nil, err
+		}
+	}
+	res, err := b.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := unexpected(res); err != nil {
+		return nil, errors.Join(err, res.Body.Close())
+	}
+	if after, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && after > maxRetryAfter {
+		res.Header.Set("Retry-After", strconv.Itoa(maxRetryAfter))
+	}
+	switch query := req.URL.Query(); {
+	case isWatch(query):
+		res.Body = &flow{ReadCloser: res.Body, ctx: req.Context(), have: flowBurst, at: time.Now()} //nolint:forbidigo // a rate needs the time
+	case req.Method == http.MethodGet && (query.Has("limit") || query.Has("labelSelector")):
+		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxPage})
+	default:
+		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxAnswer})
+	}
+	return res, nil
+}
+
+// WrappedRoundTripper lets client-go find the transport below.
+func (b *bounds) WrappedRoundTripper() http.RoundTripper { return b.next }
+
+func unexpected(res *http.Response) error {
+	switch {
+	case res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified:
+		return fmt.Errorf("%w (%d)", ErrRedirect, res.StatusCode)
+	case res.StatusCode < 300 && strings.HasPrefix(res.Header.Get("Content-Type"), "text/html"):
+		return ErrWebPage
+	}
+	return nil
+}
+
+func isWatch(query url.Values) bool {
+	watch := query.Get("watch")
+	return watch != "" && watch != "false" && watch != "0"
+}
+
+// limited is a body that ends with an error when it is too long.
+type limited struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *limited) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	// One byte more than is left tells a body that ends at the limit from one that goes on.
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return n, err
+}
+
+// flow is the body of a watch: it has no end, but what comes faster than anybody can need it waits in
+// the network, and not in the hub.
+type flow struct {
+	io.ReadCloser
+	ctx  context.Context //nolint:containedctx // of the request, whose end ends the wait
+	have int             // bytes that may be read at once
+	at   time.Time
+}
+
+func (f *flow) Read(p []byte) (int, error) {
+	now := time.Now() //nolint:forbidigo // a rate needs the time
+	f.have = min(flowBurst, f.have+int(now.Sub(f.at).Seconds()*flowRate))
+	f.at = now
+	if f.have <= 0 {
+		wait := time.NewTimer(time.Duration(-f.have+64<<10) * time.Second / flowRate)
+		defer wait.Stop()
+		select {
+		case <-f.ctx.Done():
+			return 0, context.Cause(f.ctx)
+		case <-wait.C:
+		}
+	}
+	n, err := f.ReadCloser.Read(p)
+	f.have -= n
+	return n, err
+}
+
+// sane says whether a string is no longer than it can be and holds nothing but what can be printed, as
+// every name, label, uid and version of Kubernetes does. Names of RBAC may have letters of any script.
+func sane(s string, limit int) bool {
+	return len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}

@@ -1,0 +1,141 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+)
+
+func clientOf(t *testing.T, answer http.HandlerFunc) *Client {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	c, err := New(&rest.Config{Host: server.URL}, Options{Timeout: 20 * time.Second, Inflight: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestOneLargeAnswerAtATime(t *testing.T) {
+	b := newBudget()
+	one, two, small := &lease{budget: b}, &lease{budget: b}, &lease{budget: b}
+	if err := one.need(t.Context(), smallAnswer+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := small.need(t.Context(), smallAnswer); err != nil {
+		t.Fatalf("a small answer waits for a large one: %v", err)
+	}
+	over, cancel := context.WithCancelCause(t.Context())
+	cancel(errSilent)
+	if err := two.need(over, smallAnswer+1); !errors.Is(err, errSilent) {
+		t.Errorf("a second large answer: %v", err)
+	}
+	one.release()
+	one.release()
+	if err := two.need(t.Context(), 1); err != nil {
+		t.Errorf("after the first: %v", err)
+	}
+	two.release()
+}
+
+// A hostile cluster may have any number of kinds, and send one large event for each: what they take when
+// they are decoded is bounded in sum.
+func TestLargeEventsOfManyKindsAreBoundedInSum(t *testing.T) {
+	const kinds = 30
+	event := `{"type":"ADDED","object":{"metadata":{"name":"x"},"status":{"x":[` + strings.Repeat("{},", 1_000_000) + `{}]}}}` + "\n"
+	var served atomic.Int32
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(event))
+		_, _ = w.Write([]byte(bookmark("7", true)))
+		w.(http.Flusher).Flush()
+		served.Add(1)
+		<-r.Context().Done()
+	})
+	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	listed := make(notes, 10*kinds)
+	for range kinds {
+		wg.Go(func() {
+			c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}, listed)
+		})
+	}
+	most := uint64(0)
+	for n := 0; n < 5; { // of the kinds, one after the other
+		select {
+		case got := <-listed:
+			if strings.HasPrefix(got, "listed") {
+				n++
+			}
+		case <-time.After(10 * time.Millisecond):
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapInuse)
+	}
+	cancel()
+	wg.Wait()
+	if grown := int64(most) - int64(before.HeapInuse); grown > 400<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	} else {
+		t.Logf("the heap grew by %d MiB", grown>>20)
+	}
+}
+
+// Pages without objects that never end are no reason to ask for ever.
+func TestPagesWithoutEnd(t *testing.T) {
+	for name, items := range map[string]string{"without objects": "", "with an object each": metadataOf("one", "1")} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7","continue":"c%d"},"items":[%s]}`, asked.Add(1), items)
+			})
+			m := Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
+			if _, _, err := c.Versions(t.Context(), m); !errors.Is(err, ErrTooMany) || asked.Load() > maxPages+1 {
+				t.Errorf("%v after %d pages", err, asked.Load())
+			}
+			asked.Store(0)
+			gvk := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"}
+			if _, err := c.Discovery().defined(t.Context(), gvk); !errors.Is(err, ErrTooLarge) || asked.Load() > maxPages+1 {
+				t.Errorf("definitions: %v after %d pages", err, asked.Load())
+			}
+			if n := c.budget.objects.Load(); n != 0 {
+				t.Errorf("%d objects are still counted", n)
+			}
+		})
+	}
+}
+
+// Objects that are being listed count together, whatever their kinds.
+func TestObjectsUnderWayCountInSum(t *testing.T) {
+	b := newBudget()
+	for range MaxObjects {
+		if err := b.take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.take(); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one more: %v", err)
+	}
+	b.give(MaxObjects + 1)
+	if err := b.take(); err != nil {
+		t.Errorf("after they were handed over: %v", err)
+	}
+}

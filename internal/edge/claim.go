@@ -1,0 +1,243 @@
+package edge
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+const (
+	hubAnnotation       = "skerry.dev/hub"
+	clusterAnnotation   = "skerry.dev/cluster"
+	instanceAnnotation  = "skerry.dev/hub-instance"
+	challengeAnnotation = "skerry.dev/hub-challenge"
+	answerAnnotation    = "skerry.dev/hub-answer"
+
+	// staleChallenge is after how many times the grace a challenge of another process counts as left
+	// behind by one that died.
+	staleChallenge = 3
+)
+
+// Holder is the hub that works on a cluster.
+type Holder struct {
+	// Hub is the identity of the hub, in owner labels.
+	Hub string
+	// Instance tells hubs of one identity apart: the uid of the hub's own cluster. Without one the
+	// holder only reads: it takes a claim of its hub as it is.
+	Instance string
+	// Process tells processes of one instance apart, of which leader election lets one work, unless one
+	// is a copy of the other: a backup that was restored somewhere else.
+	Process string
+	// Since is when the process began. Of two processes the older one goes on.
+	Since time.Time
+	// Cluster is the Cluster on the hub, "namespace/name".
+	Cluster string
+	// TakeOver is the instance or process that a person has told to give way.
+	TakeOver string
+}
+
+// holds says whether a claim with an instance is the holder's.
+func (h Holder) holds(instance string) bool {
+	return instance == h.Instance || instance == h.Instance+"."+h.Process
+}
+
+// shares says whether the process that asks has the same right to a claim of the holder's: it is of the
+// same instance, and no person has given the claim to one process of it.
+func (h Holder) shares(c *claim) bool {
+	return h.holds(c.challenge.Instance) && c.instance == h.Instance
+}
+
+// Challenge is the question whether the holder of a claim still works: written into the claim, which its
+// holder watches and answers.
+type Challenge struct {
+	Nonce             string
+	Instance, Process string
+	Since             int64 // Unix seconds
+}
+
+func (c Challenge) String() string {
+	return fmt.Sprintf("%s %d %s %s", c.Nonce, c.Since, c.Instance, c.Process)
+}
+
+func parseChallenge(s string) Challenge {
+	f := strings.Fields(s)
+	if len(f) != 4 {
+		return Challenge{}
+	}
+	since, _ := strconv.ParseInt(f[1], 10, 64)
+	return Challenge{Nonce: f[0], Since: since, Instance: f[2], Process: f[3]}
+}
+
+// olderThan says whether the challenger began before the holder did.
+func (c Challenge) olderThan(h Holder) bool {
+	if since := h.Since.Unix(); c.Since != since {
+		return c.Since < since
+	}
+	return c.Process < h.Process
+}
+
+// claim is what the ConfigMap of the claim says.
+type claim struct {
+	hub, instance string
+	challenge     Challenge
+	// answered is the nonce of the challenge that was answered last, and by which process.
+	answered, by string
+	version      string
+}
+
+func readClaim(cm *corev1.ConfigMap) *claim {
+	c := &claim{
+		hub: cm.Annotations[hubAnnotation], instance: cm.Annotations[instanceAnnotation],
+		challenge: parseChallenge(cm.Annotations[challengeAnnotation]), version: cm.ResourceVersion,
+	}
+	c.answered, c.by, _ = strings.Cut(cm.Annotations[answerAnnotation], " ")
+	return c
+}
+
+// pending says whether there is a challenge that was not answered.
+func (c *claim) pending() bool { return c.challenge.Nonce != "" && c.answered != c.challenge.Nonce }
+
+// configMap returns the ConfigMap that says it.
+func (c *claim) configMap() *corev1.ConfigMap {
+	cm := systemConfigMap(v1alpha1.ClaimName, partHub)
+	cm.ResourceVersion = c.version
+	cm.Annotations = map[string]string{hubAnnotation: c.hub}
+	if c.instance != "" {
+		cm.Annotations[instanceAnnotation] = c.instance
+	}
+	if c.challenge.Nonce != "" {
+		cm.Annotations[challengeAnnotation] = c.challenge.String()
+	}
+	if c.answered != "" {
+		cm.Annotations[answerAnnotation] = c.answered + " " + c.by
+	}
+	return cm
+}
+
+// Contest is what a hub knows of its claim from before.
+type Contest struct {
+	// Suspect says that another process of the same instance seems to work on the cluster: an inventory
+	// is not what this one wrote.
+	Suspect bool
+	// Asked is the nonce of the challenge that was seen last in the claim, this hub's own or another's,
+	// and At when it was seen first.
+	Asked string
+	At    time.Time
+	// Now is the time, and Grace how long a holder has to answer.
+	Now   time.Time
+	Grace time.Duration
+}
+
+// verdict is what to do about a claim.
+type verdict int
+
+const (
+	claimHold   verdict = iota // it stands
+	claimTake                  // write it
+	claimAsk                   // challenge its holder
+	claimWait                  // for the answer
+	claimRefuse                // its holder works
+)
+
+// judge decides about the claim on a cluster; nil for one without. A hub of another identity is refused
+// before. The claim of another instance, or of this one when another process seems to work there, is
+// challenged: a holder that works answers and keeps it. One that does not answer in the grace has lost
+// it. What a person has told to give way gives way.
+func (h Holder) judge(c *claim, q Contest) verdict {
+	switch {
+	case c == nil || h.Instance != "" && c.instance == "":
+		return claimTake // none, or one of an earlier version
+	case h.Instance == "":
+		return claimHold
+	case h.TakeOver != "" && !h.holds(c.instance) && h.TakeOver == c.instance:
+		return claimTake
+	case h.holds(c.instance) && !q.Suspect && h.shares(c) && h.waitsFor(c, q):
+		return claimWait
+	case h.holds(c.instance) && !q.Suspect:
+		return claimHold // and answer, if there is something to answer
+	}
+	expired := q.Asked == c.challenge.Nonce && q.Now.Sub(q.At) >= q.Grace
+	switch own := c.challenge.Process == h.Process; {
+	case c.challenge.Nonce == "":
+		return claimAsk
+	case !own && h.waitsFor(c, q):
+		return claimWait
+	case !own:
+		return claimAsk
+	case !c.pending() && h.TakeOver != "" && h.TakeOver == c.by:
+		return claimTake
+	case !c.pending() && q.Now.Sub(q.At) >= askAgain*q.Grace:
+		return claimAsk
+	case !c.pending():
+		return claimRefuse
+	case !expired:
+		return claimWait
+	case h.holds(c.instance):
+		return claimHold
+	}
+	return claimTake
+}
+
+// askAgain is after how many times the grace a holder that has answered is asked again.
+const askAgain = 60
+
+// waitsFor says whether an older process has asked for the claim and may be about to take it. One that
+// does not come back to it in some graces has died.
+func (h Holder) waitsFor(c *claim, q Contest) bool {
+	return c.pending() && c.challenge.Process != h.Process && c.challenge.olderThan(h) &&
+		(q.Asked != c.challenge.Nonce || q.Now.Sub(q.At) < staleChallenge*q.Grace)
+}
+
+// Standing is what a holder finds when its claim has changed.
+type Standing int
+
+// Standings.
+const (
+	// Stands: the claim is this hub's.
+	Stands Standing = iota
+	// Gone: there is none any more.
+	Gone
+	// Displaced: another hub, or another instance of this one, has it.
+	Displaced
+	// Yielded: an older process of the same instance works on the cluster.
+	Yielded
+)
+
+// answer decides what a holder that works says to its claim, and whether it must write an answer.
+func (h Holder) answer(c *claim) (Standing, bool) {
+	switch {
+	case c == nil:
+		return Gone, false
+	case c.hub != h.Hub || !h.holds(c.instance):
+		return Displaced, false
+	case !c.pending() || c.challenge.Process == h.Process:
+		return Stands, false
+	case h.shares(c) && c.challenge.olderThan(h):
+		return Yielded, false
+	}
+	return Stands, true
+}
+
+// ContestedError says that another hub of the same identity holds the claim on a cluster, or may.
+type ContestedError struct {
+	// Holder is what a person names to let this hub take over.
+	Holder string
+	// Nonce of the challenge that is waited for.
+	Nonce string
+	// Waiting says that the answer is still waited for.
+	Waiting bool
+	// Suspect says that it is a process of the same instance.
+	Suspect bool
+}
+
+func (e *ContestedError) Error() string {
+	if e.Waiting {
+		return "another hub of this identity was here, and is asked whether it still works: " + e.Holder
+	}
+	return "another hub of this identity works here"
+}

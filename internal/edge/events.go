@@ -1,0 +1,245 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// maxEvent bounds one event of a watch, in bytes. An API server takes objects of up to 3 MiB.
+const maxEvent = 4 << 20
+
+// seenEvent is one event of a watch, or one object of a list.
+type seenEvent struct {
+	kind     string
+	Metadata struct {
+		Name              string                      `json:"name"`
+		Namespace         string                      `json:"namespace"`
+		UID               string                      `json:"uid"`
+		ResourceVersion   string                      `json:"resourceVersion"`
+		DeletionTimestamp *string                     `json:"deletionTimestamp"`
+		Finalizers        []string                    `json:"finalizers"`
+		Labels            map[string]string           `json:"labels"`
+		Annotations       map[string]string           `json:"annotations"`
+		ManagedFields     []metav1.ManagedFieldsEntry `json:"managedFields"`
+	} `json:"metadata"`
+	content map[string]any // of the whole object, where that was asked for
+}
+
+func (e *seenEvent) read(raw []byte, whole bool) error {
+	if err := json.Unmarshal(raw, e); err != nil {
+		return fmt.Errorf("cannot read an object of a watch: %w", err)
+	}
+	if !whole {
+		return nil
+	}
+	if err := utiljson.Unmarshal(raw, &e.content); err != nil { // which keeps whole numbers whole
+		return fmt.Errorf("cannot read an object of a watch: %w", err)
+	}
+	return nil
+}
+
+// events reads the events of a watch. Between two events it holds next to nothing.
+type events struct {
+	body    *bounded
+	decoder *json.Decoder
+	whole   bool
+	heard   func() // called after each event; nil: not
+}
+
+func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *events {
+	return &events{body: &bounded{ctx: ctx, from: body, lease: &lease{budget: b}}, whole: whole}
+}
+
+// end gives back what the last event took.
+func (e *events) end() { e.body.lease.release() }
+
+// next waits for the next event. The end of the watch is io.EOF, what the cluster says against it an
+// error as its other answers give it.
+func (e *events) next() (*seenEvent, error) {
+	if e.decoder == nil {
+		e.decoder = json.NewDecoder(e.body)
+	}
+	e.body.left = maxEvent
+	e.body.lease.release()
+	var frame struct {
+		Type   string          `json:"type"`
+		Object json.RawMessage `json:"object"`
+	}
+	if err := e.decoder.Decode(&frame); err != nil {
+		return nil, err
+	}
+	if rest, err := io.ReadAll(e.decoder.Buffered()); err == nil && len(bytes.TrimSpace(rest)) == 0 {
+		e.decoder = nil // with its buffer, which is as large as the largest event
+	}
+	if frame.Type == string(watch.Error) {
+		status := metav1.Status{}
+		if err := json.Unmarshal(frame.Object, &status); err != nil {
+			return nil, fmt.Errorf("cannot read an error of a watch: %w", err)
+		}
+		return nil, &apierrors.StatusError{ErrStatus: status}
+	}
+	if e.heard != nil {
+		e.heard()
+	}
+	seen := &seenEvent{kind: frame.Type}
+	return seen, seen.read(frame.Object, e.whole && frame.Type != string(watch.Bookmark))
+}
+
+// bounded stops what goes on for too long.
+type bounded struct {
+	ctx   context.Context //nolint:containedctx // of the watch, whose end ends the wait for the lease
+	from  io.Reader
+	left  int
+	lease *lease // of the event that is being read
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, ErrTooLarge
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	if n > 0 {
+		if err := b.lease.need(b.ctx, n); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+var errNoList = fmt.Errorf("%w: the answer is not a list", ErrNotAPI)
+
+// listPage is how many objects are asked for at a time.
+const listPage = 500
+
+// maxPages bounds the pages of one list: an API server fills each but the last, so that twice as many as
+// MaxObjects take are more than any that means well needs.
+const maxPages = 2 * MaxObjects / listPage
+
+// list asks for all objects of the kind, for a cluster that cannot send them as events. It asks for
+// them as of now: a list as old as the API server's cache would show what was applied since as
+// deleted.
+func (w *watcher) list(ctx context.Context) error {
+	w.sink.Listing()
+	var all []Observed
+	version := ""
+	err := w.pages(ctx, func(p *page, e *seenEvent) {
+		version = p.Metadata.ResourceVersion
+		if e == nil {
+			return
+		}
+		if seen, ok := w.observe(e); ok {
+			all = append(all, seen)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	w.listed(all, version)
+	return nil
+}
+
+// pages reads a list page by page and calls the function for each object, and once for a page that has
+// none.
+func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error {
+	next, objects := "", 0
+	defer func() { w.client.budget.give(objects) }()
+	for n := 1; ; n++ {
+		leased, release := w.client.budget.withLease(ctx)
+		page, err := w.page(leased, next)
+		if err != nil {
+			release()
+			return err
+		}
+		if len(page.Items) == 0 {
+			take(page, nil)
+		}
+		for i, raw := range page.Items {
+			e := &seenEvent{}
+			objects++
+			err := w.client.budget.take()
+			if err == nil {
+				err = e.read(raw, w.whole)
+			}
+			if err != nil {
+				release()
+				return err
+			}
+			take(page, e)
+			page.Items[i] = nil
+		}
+		release()
+		if n > maxPages {
+			return ErrTooMany
+		}
+		if next = page.Metadata.Continue; next == "" {
+			return nil
+		}
+	}
+}
+
+type page struct {
+	Kind     string            `json:"kind"`
+	Metadata metav1.ListMeta   `json:"metadata"`
+	Items    []json.RawMessage `json:"items"`
+}
+
+func (w *watcher) page(ctx context.Context, next string) (*page, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.client.timeout)
+	defer cancel()
+	req := w.request().Param("limit", fmt.Sprint(listPage))
+	if !w.whole {
+		req = req.SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+	}
+	if next != "" {
+		req = req.Param("continue", next)
+	}
+	raw, err := rawOf(req.Do(ctx))
+	if err != nil {
+		return nil, err
+	}
+	p := &page{}
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("cannot read a list: %w", err)
+	}
+	if !strings.HasSuffix(p.Kind, "List") || p.Metadata.ResourceVersion == "" {
+		return nil, errNoList // anything else would pass for an empty one, and everything for deleted
+	}
+	return p, nil
+}
+
+// Version is one object as a list of metadata shows it.
+type Version struct {
+	ID              object.ID
+	UID             string
+	ResourceVersion string
+}
+
+// Versions lists what there is of a kind with an owner label, as of now, and returns the resource
+// version of the list. It is how the cluster is asked whether a watch has told everything.
+func (c *Client) Versions(ctx context.Context, m Mapping) ([]Version, string, error) {
+	w := &watcher{client: c, mapping: m}
+	var all []Version
+	version := ""
+	err := w.pages(ctx, func(p *page, e *seenEvent) {
+		version = p.Metadata.ResourceVersion
+		if e == nil {
+			return
+		}
+		if seen, ok := w.observe(e); ok {
+			all = append(all, Version{ID: seen.ID, UID: seen.UID, ResourceVersion: seen.ResourceVersion})
+		}
+	})
+	return all, version, err
+}

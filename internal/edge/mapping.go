@@ -1,0 +1,143 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Mapping says where the objects of a kind live.
+type Mapping struct {
+	GVK        schema.GroupVersionKind
+	Resource   string
+	Namespaced bool
+	// Own says that it is not a kind but what Skerry keeps on the cluster for itself.
+	Own bool
+	// Kept says that the cluster keeps the objects: they can be applied, listed, watched and deleted.
+	Kept bool
+}
+
+// keepVerbs are what a kind has to offer for its objects to be kept on what Git says.
+var keepVerbs = []string{"patch", "list", "watch", "delete"}
+
+// isKept says whether a resource offers all that is needed. One that does not say what it offers does.
+func isKept(r metav1.APIResource) bool {
+	for _, verb := range keepVerbs {
+		if len(r.Verbs) > 0 && !slices.Contains(r.Verbs, verb) {
+			return false
+		}
+	}
+	return true
+}
+
+// OwnMapping is what Skerry keeps on the cluster for itself: the ConfigMaps of SystemNamespace with the
+// part label, under a group that no API server has. Watched, it shows what another hub writes there.
+var OwnMapping = Mapping{GVK: v1alpha1.GroupVersion.WithKind("ConfigMap"), Resource: "configmaps", Namespaced: true, Own: true}
+
+// KindNotFoundError says that the cluster answered, and does not know a kind.
+type KindNotFoundError struct{ GVK schema.GroupVersionKind }
+
+func (e *KindNotFoundError) Error() string {
+	return fmt.Sprintf("the cluster does not know %s of %s", e.GVK.Kind, e.GVK.GroupVersion())
+}
+
+// mappings remembers the kinds that were found. What was not found is asked for again: a definition
+// may have come with the same commit. Each group and version is read by itself, so a broken
+// aggregated API hurts nobody but its own kinds, and only what is used takes memory.
+type mappings struct {
+	mu    sync.Mutex
+	known map[schema.GroupVersionKind]Mapping
+}
+
+// Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
+// is a KindNotFoundError when the cluster says that it has no such kind.
+func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
+	m, ok := c.KnownMapping(gvk)
+	if ok {
+		return m, nil
+	}
+	list, err := c.resources(ctx, gvk.GroupVersion())
+	if apierrors.IsNotFound(err) {
+		return Mapping{}, &KindNotFoundError{gvk}
+	}
+	if err != nil {
+		return Mapping{}, fmt.Errorf("cannot discover %s: %w", gvk.GroupVersion(), err)
+	}
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	if c.mappings.known == nil {
+		c.mappings.known = map[schema.GroupVersionKind]Mapping{}
+	}
+	for _, r := range list.APIResources {
+		if strings.Contains(r.Name, "/") {
+			continue
+		}
+		k := gvk.GroupVersion().WithKind(r.Kind)
+		c.mappings.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Kept: isKept(r)}
+	}
+	if m, ok = c.mappings.known[gvk]; !ok {
+		return Mapping{}, &KindNotFoundError{gvk}
+	}
+	return m, nil
+}
+
+// KnownMapping returns where the objects of a kind live, if that was found before. It asks nothing.
+func (c *Client) KnownMapping(gvk schema.GroupVersionKind) (Mapping, bool) {
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	m, ok := c.mappings.known[gvk]
+	return m, ok
+}
+
+// ForgetMapping lets the next look at a kind ask the cluster again.
+func (c *Client) ForgetMapping(gvk schema.GroupVersionKind) {
+	c.mappings.mu.Lock()
+	defer c.mappings.mu.Unlock()
+	delete(c.mappings.known, gvk)
+}
+
+func (c *Client) resources(ctx context.Context, gv schema.GroupVersion) (*metav1.APIResourceList, error) {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	raw, err := rawOf(c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json").Do(ctx))
+	if err != nil {
+		return nil, err
+	}
+	list := &metav1.APIResourceList{}
+	if err := json.Unmarshal(raw, list); err != nil {
+		return nil, fmt.Errorf("the answer is not a list of resources: %w", err)
+	}
+	return list, nil
+}
+
+func root(gv schema.GroupVersion) string {
+	if gv.Group == "" {
+		return "/api/" + gv.Version
+	}
+	return "/apis/" + gv.Group + "/" + gv.Version
+}
+
+// path of an object, or of its collection when name is empty.
+func (m Mapping) path(namespace, name string) []string {
+	p := []string{root(m.GVK.GroupVersion())}
+	if m.Namespaced {
+		p = append(p, "namespaces", namespace)
+	}
+	p = append(p, m.Resource)
+	if name != "" {
+		p = append(p, name)
+	}
+	return p
+}

@@ -1,0 +1,374 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"unique"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Observed is what a watch says of one object: a few strings, whatever its size.
+type Observed struct {
+	ID              object.ID
+	Owner           string
+	UID             string
+	ResourceVersion string
+	Fields          Fields
+	Policy          object.Policy
+	Terminating     bool
+	Keep            object.Keep
+	Health          health.Status
+}
+
+// WatchHandler takes what a watch sees. Its methods are called one after the other.
+type WatchHandler interface {
+	// Listing is called before the cluster is asked for all objects of the kind.
+	Listing()
+	// Listed replaces all that was seen of the kind.
+	Listed(all []Observed)
+	// Changed is called for an object that was added or changed.
+	Changed(Observed)
+	// Deleted is called for an object that is gone, or has lost its owner label.
+	Deleted(Observed)
+	// Heard is called for everything that the cluster sends, bookmarks included: at that moment it has
+	// sent all changes up to the resource version.
+	Heard(resourceVersion string)
+	// Failed is called when a list or a watch failed; it is tried again.
+	Failed(error)
+}
+
+var (
+	// ErrBackwards says that the API server shows an older state than it did before: its store was
+	// restored from a backup, or another cluster answers.
+	ErrBackwards = errors.New("the resource version is lower than before: the cluster's store was restored from a backup")
+	// ErrBrokenOff says that a watch ended before its time, as it does when the API server restarts or a
+	// proxy connects to another one.
+	ErrBrokenOff = errors.New("the watch ended before its time")
+	// errSilent says that nothing came on a watch for so long that it counts as stuck.
+	errSilent = errors.New("the watch sends nothing")
+)
+
+const (
+	// watchFirst and watchMax bound the pause before a watch that broke off is begun anew, and
+	// watchSteady is how long one has to last for the next pause to be a short one.
+	watchFirst  = 200 * time.Millisecond
+	watchMax    = 20 * time.Second
+	watchSteady = 30 * time.Second
+	// notReadyTries pauses of notReadyPause come first where the API server does not serve a kind yet:
+	// the storage of a new definition is ready a moment after the definition is established.
+	notReadyTries = 10
+	notReadyPause = 100 * time.Millisecond
+	// firstSilence bounds the wait for the next of the initial events, and laterSilence that for the
+	// next event or bookmark after them: an API server sends a bookmark about once a minute.
+	firstSilence = 10 * time.Second
+	laterSilence = 3 * time.Minute
+	// watchShortest is how many seconds a watch lasts at least if nothing breaks it off; it is up to
+	// twice as long, so that the watches of a fleet do not come in step.
+	watchShortest = 300
+)
+
+// watcher watches one kind. It is a loop of its own and not client-go's reflector, because a fleet
+// has tens of thousands of them and what a reflector keeps for each (three goroutines, buffers, a
+// store) would outweigh everything else that the hub holds.
+type watcher struct {
+	client  *Client
+	mapping Mapping
+	sink    WatchHandler
+	// whole says that the kind has a status, so that metadata does not say whether objects are healthy.
+	whole bool
+	// version is that of the last event; empty: everything has to be listed.
+	version string
+	// done says that the kind has been listed, so that what comes now are changes.
+	done bool
+	// highest is the highest version that the cluster has shown of the kind.
+	highest uint64
+	// lists says that the next attempt lists: the last one asked for initial events and failed, and
+	// answered that it was the API server that failed it, not the network.
+	lists, answered bool
+}
+
+// Watch tells the sink of all objects of a kind that carry an owner label, until ctx is done:
+// metadata only, unless the kind has a status that says whether its objects are healthy. Failures
+// show as reachability and conditions; here they are only tried again.
+func (c *Client) Watch(ctx context.Context, m Mapping, sink WatchHandler) {
+	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && health.HasStatus(m.GVK.GroupKind())}
+	for tries := 0; ctx.Err() == nil; tries++ {
+		steady := &atomic.Bool{}
+		timer := time.AfterFunc(watchSteady, func() { steady.Store(true) })
+		w.done = w.version != ""
+		lists := !w.done && (w.lists || c.noWatchList.Load())
+		err := w.once(ctx, lists)
+		timer.Stop()
+		if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+			w.sink.Failed(err)
+		}
+		if errors.Is(err, errSilent) && w.done {
+			continue // from the last version on
+		}
+		if expired(err) {
+			w.version = ""
+		}
+		if !w.done { // neither a list nor the initial events came to their end
+			w.lists, w.answered = !lists, !lists && answered(err)
+			if w.lists && refusesInitialEvents(err) {
+				continue
+			}
+		}
+		if steady.Load() {
+			tries = -1
+		}
+		if !sleep(ctx, watchBackoff(tries, KindGone(err) || apierrors.IsTooManyRequests(err))) {
+			return
+		}
+	}
+}
+
+// refusesInitialEvents says whether an error may be the API server's way to say that it cannot send
+// what is there as events: it is one where a list is worth an attempt at once.
+func refusesInitialEvents(err error) bool {
+	return err != nil && !KindGone(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) &&
+		!errors.Is(err, ErrTooMany) && !errors.Is(err, ErrTooLarge)
+}
+
+// answered says whether initial events failed by what the API server answered, or did not get to their
+// end though the connection lives.
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) || errors.Is(err, errSilent) || errors.Is(err, ErrBrokenOff) || errors.Is(err, errNoList)
+}
+
+// once watches until the cluster ends it, which is no error, or something breaks it off.
+func (w *watcher) once(ctx context.Context, lists bool) error {
+	initial := !w.done
+	if lists {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
+		if w.answered { // the initial events failed, and a list did not
+			w.client.listsFromNowOn()
+		}
+		w.lists, w.answered = false, false
+		initial = false
+	}
+	timeout := watchShortest + rand.IntN(watchShortest) //nolint:gosec // not a secret
+	req := w.request().Param("watch", "true").Param("allowWatchBookmarks", "true").Param("timeoutSeconds", strconv.Itoa(timeout))
+	if initial {
+		w.sink.Listing()
+		req = req.Param("sendInitialEvents", "true").Param("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
+	} else {
+		req = req.Param("resourceVersion", w.version)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(w.client.firstSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	early := &atomic.Bool{} // that the cluster has not had the time that was asked for
+	early.Store(true)
+	defer time.AfterFunc(time.Duration(timeout-5)*time.Second, func() { early.Store(false) }).Stop()
+	body, err := req.Stream(ctx)
+	if err != nil {
+		return cause(ctx, err)
+	}
+	defer func() { _ = body.Close() }()
+	events := newEvents(ctx, w.client.budget, body, w.whole)
+	defer events.end()
+	if initial {
+		events.heard = func() { silence.Reset(w.client.firstSilence) }
+		if err := w.listFrom(events); err != nil {
+			return cause(ctx, err)
+		}
+	}
+	silence.Reset(w.client.laterSilence)
+	events.heard = func() { silence.Reset(w.client.laterSilence) }
+	err = cause(ctx, w.follow(events))
+	if errors.Is(err, io.EOF) && early.Load() {
+		return fmt.Errorf("%w: %w", ErrBrokenOff, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// cause returns why a request was cancelled, where it was, and else the error.
+func cause(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); why != nil {
+		return why
+	}
+	return err
+}
+
+// listFrom takes what is there from the events at the beginning of a watch.
+func (w *watcher) listFrom(events *events) error {
+	var all []Observed
+	defer func() { w.client.budget.give(len(all)) }()
+	for {
+		e, err := events.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%w before its initial events were there: %w", ErrBrokenOff, io.ErrUnexpectedEOF)
+		case err != nil:
+			return err
+		case e.kind == string(watch.Bookmark) && e.Metadata.Annotations[metav1.InitialEventsAnnotationKey] == "true":
+			if v := e.Metadata.ResourceVersion; v == "" || !sane(v, 64) {
+				return errNoList
+			}
+			w.listed(all, e.Metadata.ResourceVersion)
+			return nil
+		case e.kind == string(watch.Added):
+			if seen, ok := w.observe(e); ok {
+				all = append(all, seen)
+				if err := w.client.budget.take(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// listed hands over all objects of the kind as of a version.
+func (w *watcher) listed(all []Observed, version string) {
+	backwards := w.backwards(version)
+	w.version, w.highest, w.done = version, 0, true
+	w.note(version)
+	w.sink.Heard(version)
+	w.sink.Listed(all)
+	if backwards {
+		w.sink.Failed(ErrBackwards)
+	}
+}
+
+// note keeps the highest version.
+func (w *watcher) note(version string) {
+	if n, err := strconv.ParseUint(version, 10, 64); err == nil {
+		w.highest = max(w.highest, n)
+	}
+}
+
+// backwards says whether a version is lower than one that the cluster has shown before.
+func (w *watcher) backwards(version string) bool {
+	n, err := strconv.ParseUint(version, 10, 64)
+	return err == nil && n < w.highest
+}
+
+// follow takes changes until the watch ends.
+func (w *watcher) follow(events *events) error {
+	for {
+		e, err := events.next()
+		if err != nil {
+			return err
+		}
+		version := e.Metadata.ResourceVersion
+		if version != "" && w.backwards(version) {
+			w.version = ""
+			return ErrBackwards
+		}
+		seen, ok := w.observe(e)
+		switch {
+		case !ok: // a bookmark, or what no API server would show
+		case e.kind == string(watch.Added), e.kind == string(watch.Modified):
+			w.sink.Changed(seen)
+		case e.kind == string(watch.Deleted):
+			w.sink.Deleted(seen)
+		}
+		if version != "" && sane(version, 64) {
+			w.version = version
+			w.note(version)
+			w.sink.Heard(version)
+		}
+	}
+}
+
+// request asks for all objects of the kind that carry an owner label.
+func (w *watcher) request() *rest.Request {
+	accept := asMetadata
+	if w.whole {
+		accept = "application/json"
+	}
+	if w.mapping.Own {
+		return w.client.rest.Get().AbsPath(configMaps).MaxRetries(0).SetHeader("Accept", accept).Param("labelSelector", v1alpha1.PartLabel)
+	}
+	everywhere := w.mapping
+	everywhere.Namespaced = false
+	return w.client.rest.Get().AbsPath(everywhere.path("", "")...).MaxRetries(0).
+		SetHeader("Accept", accept).Param("labelSelector", v1alpha1.OwnerLabel)
+}
+
+// observe keeps of an object what matters. Most of its strings are the same on every cluster of a fleet
+// and are kept once. It is false for what no API server would show as an object: without a name, or
+// with one that is longer than any.
+func (w *watcher) observe(e *seenEvent) (Observed, bool) {
+	m := &e.Metadata
+	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
+		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
+		return Observed{}, false
+	}
+	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
+	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
+	fields := ReadFields(e.Metadata.ManagedFields, object.FieldManager(owner), policy.Mode == object.Merge)
+	fields.Digest = one(fields.Digest)
+	seen := Observed{
+		ID:              object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)},
+		Owner:           owner,
+		UID:             e.Metadata.UID,
+		ResourceVersion: e.Metadata.ResourceVersion,
+		Fields:          fields,
+		Policy:          policy,
+		Terminating:     e.Metadata.DeletionTimestamp != nil,
+		Health:          health.Status{Phase: health.Current},
+	}
+	seen.Keep = object.KeepOf(seen.ID, m.Labels, m.Annotations)
+	switch {
+	case w.whole:
+		u := &unstructured.Unstructured{Object: e.content}
+		u.SetGroupVersionKind(w.mapping.GVK)
+		seen.Health = health.Of(u)
+	case seen.Terminating:
+		seen.Health = health.Deleting(m.Finalizers)
+	}
+	return seen, true
+}
+
+func one(s string) string { return unique.Make(s).Value() }
+
+// expired says that the cluster no longer knows what came after a version, or does not know the version
+// yet, as after a restore.
+func expired(err error) bool {
+	return apierrors.IsGone(err) || apierrors.IsResourceExpired(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
+
+// watchBackoff doubles from watchFirst to watchMax, and is spread to either side. It is short at first
+// where the API server does not serve the kind yet.
+func watchBackoff(tries int, notReady bool) time.Duration {
+	d := notReadyPause
+	if n := max(tries, 0); !notReady || n >= notReadyTries {
+		if notReady {
+			n -= notReadyTries
+		}
+		d = min(watchFirst<<min(n, 16), watchMax)
+	}
+	return d/2 + rand.N(d) //nolint:gosec // not a secret
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

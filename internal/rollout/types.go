@@ -1,0 +1,109 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Rollout is all that Next decides from.
+type Rollout struct {
+	// Name of the Kustomization, for what a person is told to type; may be empty.
+	Name string
+	// Spec says how; nil is the default.
+	Spec *v1alpha1.Rollout
+	// Status is what Next said last; nil at first.
+	Status *v1alpha1.RolloutStatus
+	// Change is what the clusters are to get.
+	Change v1alpha1.RolloutChange
+	// Paused, Promote and Undo are the values of the annotations that a person sets.
+	Paused  bool
+	Promote string
+	Undo    string
+	// Clusters of the Kustomization, in any order.
+	Clusters []Member
+}
+
+// Position says what a cluster is assigned, seen from the change.
+type Position int
+
+const (
+	// None says that nothing is assigned to it yet.
+	None Position = iota
+	// Other says that it is assigned something else.
+	Other
+	// AtTarget says that it is assigned the change.
+	AtTarget
+	// Unchanged says that it is assigned another revision with the digest of the change: to send it
+	// the change alters nothing there.
+	Unchanged
+)
+
+// Health of a cluster, towards what it is assigned.
+type Health int
+
+const (
+	// Healthy: all of it stands and is ready.
+	Healthy Health = iota
+	// Progressing: it is on its way.
+	Progressing
+	// Failing: something is wrong that may heal, as an apply error does.
+	Failing
+	// Failed: something is wrong that does not heal by itself, or nothing can be rendered for it.
+	Failed
+	// Unreachable: nobody knows, and nothing reaches it.
+	Unreachable
+	// Suspended: nothing may change on it.
+	Suspended
+)
+
+// Member is a cluster of a rollout.
+type Member struct {
+	Name   string
+	Labels map[string]string
+
+	Position Position
+	// Applied says that the cluster has reported what it is assigned as applied.
+	Applied bool
+	// Returns says that it has a fallback, and that this differs from what it is assigned.
+	Returns bool
+
+	// Waits is the reason why it may not be sent the change before a dependency was; "" when it may.
+	Waits string
+
+	Health Health
+	// Message says what is wrong with it.
+	Message string
+	// Since is when what it has was assigned.
+	Since time.Time
+	// Back is when it could be reached again after that: progressDeadline counts from then. Zero
+	// when it was never away, or nobody knows.
+	Back time.Time
+	// Unrenderable says that the hub cannot make the change for it: the change fails there, whatever
+	// the cluster has. Message says why.
+	Unrenderable bool
+}
+
+// Held is a cluster that keeps what it has.
+type Held struct {
+	Cluster string
+	// Reason that a person understands.
+	Reason string
+}
+
+// Plan is what happens now. Every cluster is in exactly one of the four lists, but for those that
+// have the change; each list is sorted by name.
+type Plan struct {
+	// Start get the change.
+	Start []string
+	// CatchUp are new and get the last verified change.
+	CatchUp []string
+	// Return go back to their fallback.
+	Return []string
+	// Hold keep what they have.
+	Hold []Held
+	// Status to be recorded; the next Next wants to see it.
+	Status v1alpha1.RolloutStatus
+	// CheckAgainAt is when time alone may alter the plan; zero when only something else does.
+	CheckAgainAt time.Time
+}

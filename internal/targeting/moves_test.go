@@ -1,0 +1,33 @@
+package targeting
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRetain(t *testing.T) {
+	var many []Neighbour
+	for n := range strings.SplitSeq("abcdefghi", "") {
+		many = append(many, Neighbour{Name: n, Digest: "sha256:" + n, Takes: true})
+	}
+	for name, test := range map[string]struct {
+		neighbours []Neighbour
+		want       Retention
+	}{
+		"nobody takes it":             {[]Neighbour{{Name: "a", Digest: "1"}, {Name: "b", Digest: "2", Arrived: true}}, Retention{}},
+		"the receiver has arrived":    {[]Neighbour{{Name: "a", Digest: "1", Takes: true, Arrived: true}}, Retention{}},
+		"the receiver is to arrive":   {[]Neighbour{{Name: "a", Digest: "1", Takes: true}}, Retention{KeepFor: []string{"1"}, Waits: []string{"a"}}},
+		"two receivers, in any order": {[]Neighbour{{Name: "b", Digest: "2", Takes: true}, {Name: "a", Digest: "1", Takes: true}}, Retention{KeepFor: []string{"1", "2"}, Waits: []string{"a", "b"}}},
+		"one is not known":            {[]Neighbour{{Name: "a", Unknown: "is suspended"}, {Name: "b", Digest: "2", Takes: true}}, Retention{KeepFor: []string{"2"}, Waits: []string{"b"}, Hold: "Kustomization a is suspended"}},
+		"more are not known":          {[]Neighbour{{Name: "a", Unknown: "is suspended"}, {Name: "b", Unknown: "fails"}}, Retention{Hold: "Kustomization a is suspended (and 1 more)"}},
+		"too many to name":            {many, Retention{Waits: strings.Split("abcdefghi", ""), Hold: "9 Kustomizations that take some of them have not arrived"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, Retain(test.neighbours)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

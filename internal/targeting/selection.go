@@ -1,0 +1,114 @@
+// Package fleet decides which clusters a Kustomization is for.
+//
+// It promises that the same input gives the same answer in the same order, that an absent selector
+// is never read as "every cluster", and that a selector that cannot be read is an error and never
+// an empty selection. Which of the selected clusters may move now is the rollout planner's to say.
+package targeting
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// Target is one selected cluster.
+type Target struct {
+	// Name of the Cluster, in the namespace of the Kustomization.
+	Name string
+	// Suspended says that nothing may change on it; it counts all the same.
+	Suspended bool
+	// Labels of the Cluster.
+	Labels map[string]string
+	// Vars are what path and postBuild see of the cluster; those of varsFrom are Take's to add.
+	Vars map[string]string
+	// Secret names those of Vars that come from a Secret, sorted.
+	Secret []string
+}
+
+// Selection is the clusters of one Kustomization.
+type Selection struct {
+	// Targets are sorted by name.
+	Targets []Target
+	// MissingHub says that the hub's own cluster is wanted and there is no Cluster for it yet.
+	MissingHub bool
+	// NotFound are the names in spec.clusters.names that no Cluster has, sorted.
+	NotFound []string
+	// Reason says why there are no targets: NoClustersMatched. Empty when there are some.
+	Reason string
+	// Message goes with Reason.
+	Message string
+}
+
+// Select returns the clusters of ks among those of its namespace; others, and those that are being
+// deleted, are passed over. Without spec.clusters it is the hub's own; an empty selector picks every
+// cluster but the hub's own. Those that are named come to those that the selector picks. The error says
+// that the selector is invalid.
+func Select(ks *v1alpha1.Kustomization, clusters []v1alpha1.Cluster) (Selection, error) {
+	wanted, err := matcher(ks.Spec.Clusters)
+	if err != nil {
+		return Selection{}, err
+	}
+	var s Selection
+	seen := 0
+	if ks.Spec.Clusters != nil {
+		s.NotFound = slices.Sorted(slices.Values(ks.Spec.Clusters.Names))
+	}
+	for i := range clusters {
+		c := &clusters[i]
+		if c.Namespace != ks.Namespace || !c.DeletionTimestamp.IsZero() {
+			continue
+		}
+		seen++
+		if at, named := slices.BinarySearch(s.NotFound, c.Name); named {
+			s.NotFound = slices.Delete(s.NotFound, at, at+1)
+		}
+		if wanted(c) {
+			s.Targets = append(s.Targets, Target{Name: c.Name, Suspended: c.Spec.Suspend, Labels: c.Labels, Vars: vars(c, nil)})
+		}
+	}
+	slices.SortFunc(s.Targets, func(a, b Target) int { return cmp.Compare(a.Name, b.Name) })
+	if len(s.Targets) > 0 {
+		return s, nil
+	}
+	s.Reason = v1alpha1.NoClustersMatchedReason
+	switch {
+	case ks.Spec.Clusters == nil:
+		s.MissingHub = true
+		s.Message = "There is no Cluster named hub in this namespace yet"
+	case seen == 0:
+		s.Message = "There is no Cluster in this namespace"
+	case ks.Spec.Clusters.Selector == nil:
+		s.Message = "No Cluster in this namespace has a name in spec.clusters.names"
+	default:
+		s.Message = "No Cluster in this namespace matches the selector"
+	}
+	return s, nil
+}
+
+func matcher(targets *v1alpha1.ClusterTargets) (func(*v1alpha1.Cluster) bool, error) {
+	if targets == nil {
+		return func(c *v1alpha1.Cluster) bool { return c.Name == v1alpha1.HubCluster }, nil
+	}
+	named := make(map[string]bool, len(targets.Names))
+	for _, name := range targets.Names {
+		named[name] = true
+	}
+	if targets.Selector == nil { // no selector picks nothing, only an empty one picks all
+		return func(c *v1alpha1.Cluster) bool { return named[c.Name] }, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(targets.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read spec.clusters.selector: %w", err)
+	}
+	return func(c *v1alpha1.Cluster) bool {
+		if selector.Empty() && c.Name == v1alpha1.HubCluster {
+			return named[c.Name]
+		}
+		return named[c.Name] || selector.Matches(labels.Set(c.Labels))
+	}, nil
+}
