@@ -216,6 +216,23 @@ func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (ass
 	return true, seen && have.status != nil && have.status.AppliedDigest == digest, nil
 }
 
+// isFirst returns whether the cluster has nothing of the neighbour yet and gets it without stages. Then the
+// engine there waits for it: it has no earlier digest that could pass for the new one, and no stage that
+// could keep it from the cluster for long. Otherwise each link of a chain that is created at once would
+// wait for a reconcile of the one before it.
+func (r *Reconciler) isFirst(ctx context.Context, n *neighbour, cluster string) (bool, error) {
+	if rollout := n.ks.Spec.Rollout; rollout == nil || rollout.Strategy != v1alpha1.RolloutAllAtOnce {
+		return false, nil
+	}
+	if n.assigned == nil {
+		var err error
+		if n.assigned, err = r.observeAssigned(ctx, client.ObjectKeyFromObject(n.ks)); err != nil {
+			return false, err
+		}
+	}
+	return n.assigned[cluster].entry == nil && (n.view == nil || n.view.assigned[cluster] == ""), nil
+}
+
 // dropped is what a Kustomization drops on a cluster and may still stand there.
 type dropped struct {
 	all bool // it is not known what
@@ -401,6 +418,13 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 	names := targeting.Dependencies(o.ks)
 	for _, n := range all {
 		if !n.selects[t.Name] || n.ks.Spec.SourceRef.Name != o.ks.Spec.SourceRef.Name || !slices.Contains(names, n.ks.Name) {
+			continue
+		}
+		first, err := r.isFirst(ctx, n, t.Name)
+		if err != nil {
+			return "", err
+		}
+		if first {
 			continue
 		}
 		why, _ := n.unknown(t.Name)

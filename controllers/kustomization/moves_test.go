@@ -239,6 +239,24 @@ func TestADependencyThatTheCommitDidNotChangeHoldsNobody(t *testing.T) {
 	}
 }
 
+// A chain that is created at once is waited for on the cluster: no link waits for a reconcile of the one
+// before it. With a later commit the cluster has an older digest of the dependency, and the hub holds.
+func TestADependencyThatTheClusterHasNothingOfIsWaitedForThere(t *testing.T) {
+	w := newWorld(t, cluster("edge-1"), kustomization(after("shared")), other("shared"))
+	w.push("1", "apps/a.yaml", configMap("a", "1"), "shared/a.yaml", configMap("base", "1"))
+	w.reconcileOf("apps")
+	if got := w.revisions(); got != "edge-1=1" {
+		t.Errorf("at first: %s", got)
+	}
+	w.reconcileOf("shared", "apps")
+	w.apply("edge-1")
+	w.push("2", "apps/a.yaml", configMap("a", "2"), "shared/a.yaml", configMap("base", "2"))
+	w.reconcileOf("apps")
+	if got := w.revisions(); got != "edge-1=1" {
+		t.Errorf("before its dependency: %s", got)
+	}
+}
+
 func TestAHaltedDependencyHoldsAndSaysSo(t *testing.T) {
 	w := newWorld(t, cluster("edge-1"), cluster("edge-2"), kustomization(after("shared")), other("shared", staged))
 	w.push("1", "apps/a.yaml", configMap("a", "1"), "shared/a.yaml", configMap("base", "1"))
