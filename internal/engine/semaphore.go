@@ -28,8 +28,8 @@ func newLimits() *limits {
 	}
 }
 
-// prioritisedSemaphore lets so many in at once, in the order in which they came. What is urgent goes before what is
-// not, which still gets every fourth place.
+// prioritisedSemaphore admits a fixed number of holders at once, in the order in which they asked. Urgent
+// work is admitted before other work, which still gets every fourth slot.
 //
 // With a lease, a place is free again after that time whether its holder is done or not: work on a
 // cluster that is near ends sooner, and work on one that is far or slow waits for answers, and takes
@@ -43,10 +43,10 @@ type prioritisedSemaphore struct {
 	streak int        // urgent ones let in since one that was not
 }
 
-// lowPriorityEvery is how many places in a row urgent work may take from work that is not.
+// lowPriorityEvery is how many slots in a row go to urgent work while other work waits.
 const lowPriorityEvery = 3
 
-// slot is a place, or the wait for one.
+// slot is one admission, or the wait for it.
 type slot struct {
 	gate  *prioritisedSemaphore
 	ready func(*slot) // called when the place is there, if that was not at once
