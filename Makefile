@@ -9,6 +9,10 @@ GOLANGCI_LINT_VERSION  := v2.15.0
 GOVULNCHECK_VERSION    := v1.9.0
 CYCLONEDX_VERSION      := v1.10.0
 
+# The compiler is the one that go.mod names, for the tools as well; an older Go fetches it through the
+# module proxy.
+export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)+auto
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
