@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -157,6 +158,9 @@ func TestRefusalsAreWhatAnAPIServerAnswers(t *testing.T) {
 	cluster := controlplane.Shared(t)
 	c := newTestClient(t, cluster.RESTConfig())
 	for _, r := range refusals(t) {
+		if strings.Contains(r.name(), "-until-") { // what an older API server answered
+			continue
+		}
 		t.Run(r.name(), func(t *testing.T) {
 			var status metav1.Status
 			for _, o := range r.documents(t, "before") {
@@ -169,16 +173,10 @@ func TestRefusalsAreWhatAnAPIServerAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			deadline := time.Now().Add(20 * time.Second)
-			for {
-				if _, err = c.raw(t.Context(), m, o); err != nil || !strings.Contains(r.name(), "policy") || time.Now().After(deadline) {
-					break
-				}
-				before := r.documents(t, "before") // a policy is enforced a moment after it was applied
-				if err := applyWhenServed(t, c, before[len(before)-1]); err != nil {
-					t.Fatal(err)
-				}
+			if strings.Contains(r.name(), "policy") {
+				untilRefused(t, c, m, o)
 			}
+			_, err = c.raw(t.Context(), m, o)
 			var api apierrors.APIStatus
 			if !errors.As(err, &api) {
 				t.Fatalf("the API server does not refuse it: %v", err)
@@ -218,6 +216,21 @@ func (c *Client) raw(ctx context.Context, m Mapping, o object.Object) (Applied, 
 		return got, fmt.Errorf("a conflict: %w", err)
 	}
 	return got, err
+}
+
+// untilRefused waits until an admission policy that was just applied is enforced. It asks by dry runs: an
+// apply that passed would have changed what the policy compares with.
+func untilRefused(t *testing.T, c *Client, m Mapping, o object.Object) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
+			Param("fieldManager", "test").Param("force", "true").Param("dryRun", metav1.DryRunAll).Body(o.Body).Do(t.Context()).Error()
+		if err != nil || time.Now().After(deadline) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // applyWhenServed applies an object, waiting for its kind to be served when its definition came just
