@@ -124,8 +124,6 @@ func statusOf(a *v1alpha1.Assignment, name string) *v1alpha1.AssignmentEntryStat
 
 // commitOf returns the commit of a revision: the digits behind the last "sha1:".
 func commitOf(revision string) string {
-	if at := strings.LastIndex(revision, "sha1:"); at >= 0 {
-		return revision[at+len("sha1:"):]
-	}
-	return ""
+	_, commit, _ := strings.CutLast(revision, "sha1:")
+	return commit
 }

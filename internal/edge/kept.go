@@ -112,11 +112,8 @@ func inventoryOwner(name string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	at := strings.LastIndex(rest, "-of-")
-	if at < 0 {
-		return "", false
-	}
-	owner := rest[:max(0, strings.LastIndexByte(rest[:at], '-'))]
+	before, _, _ := strings.CutLast(rest, "-of-")
+	owner := before[:max(0, strings.LastIndexByte(before, '-'))]
 	var i, n int
 	if _, err := fmt.Sscanf(rest[len(owner):], "-%d-of-%d", &i, &n); err != nil || owner == "" || inventoryName(owner, i, n) != name {
 		return "", false

@@ -62,11 +62,11 @@ func (t target) revision() string {
 
 // parseRevision is the reverse of target.revision; a revision of another form has the zero hash.
 func parseRevision(revision string) (name string, hash plumbing.Hash) {
-	at := strings.LastIndex(revision, "sha1:")
-	if at < 0 {
+	name, commit, found := strings.CutLast(revision, "sha1:")
+	if !found {
 		return "", plumbing.ZeroHash
 	}
-	return strings.TrimSuffix(revision[:at], "@"), plumbing.NewHash(revision[at+len("sha1:"):])
+	return strings.TrimSuffix(name, "@"), plumbing.NewHash(commit)
 }
 
 // resolve looks the reference up in what the server lists.
