@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // AssignmentSpec is what the hub decided for one cluster. Only the hub writes it.
@@ -49,6 +50,10 @@ type AssignmentEntry struct {
 
 	// +optional
 	Prune bool `json:"prune,omitempty"`
+	// MaxPrune is how many objects a bundle may take from the cluster: a number or a percentage.
+	// +kubebuilder:validation:XIntOrString
+	// +optional
+	MaxPrune *intstr.IntOrString `json:"maxPrune,omitempty"`
 	// +optional
 	Force bool `json:"force,omitempty"`
 	// +optional

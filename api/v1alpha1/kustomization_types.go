@@ -4,6 +4,7 @@ import (
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // DeletionPolicy says what becomes of the objects when their Kustomization, or its assignment to a
@@ -75,6 +76,17 @@ type KustomizationSpec struct {
 	// +kubebuilder:default=true
 	// +optional
 	Prune *bool `json:"prune,omitempty"`
+
+	// MaxPrune is how many objects one commit may take from a cluster: a number, or a percentage of those
+	// that are there. More are refused as PruneLimitExceeded until a person acknowledges the revision. An
+	// object that is replaced by a new one of its kind and namespace does not count. With 0 nothing is
+	// pruned without acknowledgement; with 100% there is no limit, and the last Namespace or
+	// CustomResourceDefinition may go as well. Absent, up to half of the objects, and a single one.
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern="^([0-9][0-9]?|100)%$"
+	// +kubebuilder:validation:XValidation:rule="type(self) != int || self >= 0",message="must be a number or a percentage from 0% to 100%"
+	// +optional
+	MaxPrune *intstr.IntOrString `json:"maxPrune,omitempty"`
 
 	// Force deletes and creates again an object whose change the API server refuses because a field
 	// is immutable. A Namespace or CustomResourceDefinition never is, and what holds data, such as a

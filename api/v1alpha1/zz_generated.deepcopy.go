@@ -88,6 +88,11 @@ func (in *AssignmentEntry) DeepCopyInto(out *AssignmentEntry) {
 		**out = **in
 	}
 	out.Timeout = in.Timeout
+	if in.MaxPrune != nil {
+		in, out := &in.MaxPrune, &out.MaxPrune
+		*out = new(intstr.IntOrString)
+		**out = **in
+	}
 	if in.DependsOn != nil {
 		in, out := &in.DependsOn, &out.DependsOn
 		*out = make([]string, len(*in))
@@ -704,6 +709,11 @@ func (in *KustomizationSpec) DeepCopyInto(out *KustomizationSpec) {
 	if in.Prune != nil {
 		in, out := &in.Prune, &out.Prune
 		*out = new(bool)
+		**out = **in
+	}
+	if in.MaxPrune != nil {
+		in, out := &in.MaxPrune, &out.MaxPrune
+		*out = new(intstr.IntOrString)
 		**out = **in
 	}
 	if in.Wait != nil {

@@ -20,6 +20,7 @@ func entry(ks *v1alpha1.Kustomization, revision, digest string) *v1alpha1.Assign
 		RetryInterval: spec.RetryInterval,
 		Timeout:       orDuration(spec.Timeout, spec.Interval),
 		Prune:         orBool(spec.Prune, true),
+		MaxPrune:      spec.MaxPrune,
 		Force:         spec.Force,
 		Wait:          orBool(spec.Wait, true),
 		DependsOn:     targeting.Dependencies(ks),
@@ -55,7 +56,7 @@ func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
 		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
 		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
-		a.Prune == b.Prune && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
+		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
 		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&
 		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune

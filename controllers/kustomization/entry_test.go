@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -20,6 +21,7 @@ func TestSameEntryLooksAtEveryField(t *testing.T) {
 		reflect.TypeFor[*metav1.Duration]():        &metav1.Duration{Duration: time.Second},
 		reflect.TypeFor[*metav1.Time]():            &metav1.Time{Time: time.Unix(1, 0)},
 		reflect.TypeFor[*v1alpha1.Bundle]():        &v1alpha1.Bundle{Digest: "x"},
+		reflect.TypeFor[*intstr.IntOrString]():     new(intstr.FromInt32(1)),
 		reflect.TypeFor[v1alpha1.DeletionPolicy](): v1alpha1.DeletionOrphan,
 	}
 	for i := range reflect.TypeFor[v1alpha1.AssignmentEntry]().NumField() {

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -73,11 +74,12 @@ func TestEntryHasTheOptions(t *testing.T) {
 		"everything": {
 			func(k *v1alpha1.Kustomization) {
 				k.Spec.RetryInterval, k.Spec.Timeout, k.Spec.Prune, k.Spec.Wait = &retry, &timeout, &no, &no
+				k.Spec.MaxPrune = new(intstr.FromString("20%"))
 				k.Spec.Force, k.Spec.DeletionPolicy = true, v1alpha1.DeletionOrphan
 				k.Spec.DependsOn = []meta.LocalObjectReference{{Name: "infra"}}
 				k.Annotations = map[string]string{v1alpha1.AllowPruneAnnotation: "main@sha1:1", v1alpha1.ReconcileRequestAnnotation: "now"}
 			},
-			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: &retry, Timeout: timeout, Force: true,
+			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: &retry, Timeout: timeout, Force: true, MaxPrune: new(intstr.FromString("20%")),
 				DependsOn: []string{"infra"}, AllowPrune: true, RequestedAt: "now"},
 		},
 		"leave to prune another revision": {

@@ -185,7 +185,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	todo := plan.Make(plan.Input{
 		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Ended: p.live.endedJobs(), Interest: p.interest,
 		Options: plan.Options{
-			Prune: p.entry.Prune, AllowPrune: p.entry.AllowPrune,
+			Prune: p.entry.Prune, MaxPrune: p.entry.MaxPrune, AllowPrune: p.entry.AllowPrune,
 			Remove: p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
 		},
 	})

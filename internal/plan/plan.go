@@ -6,10 +6,12 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -35,6 +37,9 @@ type Live struct {
 type Options struct {
 	// Prune deletes what is no longer desired; otherwise it is released.
 	Prune bool
+	// MaxPrune is how many objects may be lost: a number, or a percentage of those that are there. nil:
+	// half of them, and a single one.
+	MaxPrune *intstr.IntOrString
 	// AllowPrune lifts the guard against deleting most objects.
 	AllowPrune bool
 	// Remove says that nothing is desired any more, on purpose: the guard does not apply.
@@ -474,7 +479,7 @@ func limit(in Input, lost []object.ID, live int, takers map[string]int) (Refusal
 	if len(in.Desired) == 0 {
 		return Refusal{v1alpha1.EmptyBuildReason, "the build has no objects and would delete " + text.Count(len(lost), "object")}, true
 	}
-	if len(lost) == 0 {
+	if len(lost) == 0 || percent(in.Options.MaxPrune) == 100 {
 		return Refusal{}, false
 	}
 	for _, kind := range []string{"Namespace", "CustomResourceDefinition"} {
@@ -482,11 +487,45 @@ func limit(in Input, lost []object.ID, live int, takers map[string]int) (Refusal
 			return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete every %s (%s)", kind, list(lost, kind))}, true
 		}
 	}
-	// One object out of one has been replaced by something of another kind.
-	if n := len(lost); n > 1 && 2*n > live {
-		return Refusal{v1alpha1.PruneLimitExceededReason, fmt.Sprintf("would delete %d of %s (%s)", n, text.Count(live, "object"), list(lost, ""))}, true
+	if !exceeds(len(lost), live, in.Options.MaxPrune) {
+		return Refusal{}, false
 	}
-	return Refusal{}, false
+	message := fmt.Sprintf("would delete %d of %s (%s)", len(lost), text.Count(live, "object"), list(lost, ""))
+	if in.Options.MaxPrune != nil {
+		message += fmt.Sprintf(", and maxPrune is %s", in.Options.MaxPrune)
+	}
+	return Refusal{v1alpha1.PruneLimitExceededReason, message}, true
+}
+
+// exceeds returns whether a loss is above the limit. A percentage is never rounded up.
+//
+//	of 5 objects:  none   2 may go, and 3 not
+//	               50%    likewise
+//	               10%    none may go
+//	               4      4 may go, and 5 not
+//	of 1 object:   none   it may go: it has been replaced by something of another kind
+//	               50%    it may not
+func exceeds(lost, live int, limit *intstr.IntOrString) bool {
+	switch {
+	case limit == nil:
+		return lost > 1 && 2*lost > live
+	case limit.Type == intstr.Int:
+		return lost > limit.IntValue()
+	}
+	return 100*lost > percent(limit)*live
+}
+
+// percent returns the percentage of a limit. Of one that is none, which the API server does not accept,
+// it is 0; of a number it is -1.
+func percent(limit *intstr.IntOrString) int {
+	if limit == nil || limit.Type == intstr.Int {
+		return -1
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(limit.StrVal, "%"))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // list names at most three objects of a kind, or of any kind when it is empty.

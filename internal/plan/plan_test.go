@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -150,6 +151,10 @@ func option(t *testing.T, in *Input, name string) {
 	case "orphan":
 		o.Orphan = true
 	default:
+		if limit, ok := strings.CutPrefix(name, "maxPrune="); ok {
+			o.MaxPrune = new(intstr.Parse(limit))
+			return
+		}
 		t.Fatalf("unknown option %q", name)
 	}
 }
