@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/render"
 )
 
 // observed is all that one reconcile read. What comes from the cache is shared and not changed.
@@ -24,7 +25,7 @@ type observed struct {
 	assigned map[string]assigned // by cluster, where there is an entry
 	all      []v1alpha1.Kustomization
 	source   *v1alpha1.GitRepository // nil when there is none
-	from     []map[string]string     // data of substituteFrom, in order
+	from     []render.Source         // data of substituteFrom, in order
 	missing  error                   // spoken: why from is not complete
 
 	neighbours []*neighbour                  // nil when they were not looked up

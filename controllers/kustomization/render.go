@@ -15,6 +15,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/render"
@@ -179,9 +180,11 @@ func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *render.Result) error
 	}
 	tenancy := plan.Tenancy{Namespace: c.Namespace, Hub: r.HubNamespace}
 	for i := range result.Bundle.Objects {
-		id := result.Bundle.Objects[i].ID
-		if why := tenancy.Refuses(id); why != "" {
-			return &report.Stalled{Reason: v1alpha1.NotPermittedReason, Err: fmt.Errorf("%s %s", id, why)}
+		o := &result.Bundle.Objects[i]
+		if why := tenancy.Refuses(o.ID); why != "" {
+			var mask object.Mask
+			mask.Add(o.ID, o.ManifestName)
+			return &report.Stalled{Reason: v1alpha1.NotPermittedReason, Err: fmt.Errorf("%s %s", mask.ID(o.ID), mask.Text(why))}
 		}
 	}
 	return nil

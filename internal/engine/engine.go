@@ -38,6 +38,8 @@ type Engine struct {
 	// noWatchList says that the API server cannot send what is there as the initial events of a watch.
 	noWatchList atomic.Bool
 
+	mask object.Mask // hides names with the values of Secrets in them
+
 	// What follows belongs to the loop.
 	conn            connection
 	entries         map[string]*entry
@@ -304,6 +306,7 @@ func (e *Engine) block(en *entry, now time.Time) {
 }
 
 func (e *Engine) emit(ev Event) {
+	ev = maskEvent(&e.mask, ev)
 	ev.Cluster = e.key
 	if e.o.OnEvent != nil {
 		e.o.OnEvent(ev)

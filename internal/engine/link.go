@@ -158,6 +158,9 @@ func (e *Engine) onDialed(d dialed, now time.Time) {
 		Reachable: true, Known: true, Usable: true,
 		UID: d.session.identity.UID, Version: d.session.identity.Version, LastSeen: now,
 	}
+	for _, inv := range d.session.inventories {
+		maskInventory(&e.mask, inv)
+	}
 	for _, en := range e.entries {
 		en.startSession(d.session)
 	}

@@ -63,6 +63,8 @@ func (e *Engine) load(ctx context.Context, en *entry) error {
 	if en.desired.digest != before {
 		e.desires++
 	}
+	maskBundle(&e.mask, en.desired)
+	maskBundle(&e.mask, en.lastGood)
 	return err
 }
 

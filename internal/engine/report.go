@@ -83,7 +83,7 @@ func (e *Engine) refresh(now time.Time) {
 			continue
 		}
 		en.dirty, en.recheck = false, time.Time{}
-		status := e.entryStatus(en, now)
+		status := maskStatus(&e.mask, e.entryStatus(en, now))
 		if event, ok := en.deletionEvent(now); ok {
 			e.emit(event)
 		}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -170,7 +171,10 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 				return nil, fmt.Errorf("cannot read shard %d of inventory %q: an object has no kind or name: %w", i, owner, ErrCorrupt)
 			}
 			if known, twice := inv.Objects[id]; twice && known != e.Record {
-				e.Record = Record{Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled}
+				e.Record = Record{
+					Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled,
+					ManifestName: cmp.Or(known.ManifestName, e.ManifestName),
+				}
 			}
 			inv.Objects[id] = e.Record
 		}

@@ -6,6 +6,7 @@
 package inventory
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -26,6 +27,9 @@ type Record struct {
 	// PruneDisabled says that the manifest asked that the object is never deleted. It is kept here for
 	// the time when the manifest is gone.
 	PruneDisabled bool `json:"p,omitempty"`
+	// ManifestName is how messages name the object, where its own name has the value of a Secret in it
+	// (object.ManifestNameKey). It is kept here for the time when the manifest is gone.
+	ManifestName string `json:"m,omitempty"`
 	// Finished is how a Job ended that Kubernetes removes some time after its end (a health.Outcome), so
 	// that its absence is no drift; empty while that is not known.
 	Finished string `json:"e,omitempty"`
@@ -79,7 +83,10 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 		if ahead == inv {
 			ahead = inv.Clone()
 		}
-		ahead.Objects[o.ID] = Record{Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled}
+		ahead.Objects[o.ID] = Record{
+			Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled,
+			ManifestName: cmp.Or(record.ManifestName, o.ManifestName),
+		}
 	}
 	return ahead, ahead != inv
 }

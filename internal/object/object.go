@@ -28,6 +28,9 @@ type Object struct {
 	RemovedWhenFinished bool
 	// Policy is what the object's own annotations ask for.
 	Policy Policy
+	// ManifestName is what ManifestNameKey holds: how messages name the object; empty where its own name
+	// may be shown.
+	ManifestName string
 }
 
 // APIVersion returns "group/version", or "version" for the core group.
@@ -60,6 +63,7 @@ func FromMap(m map[string]any) (Object, error) {
 	o.Body, o.Digest = body, digest(body)
 	labels, annotations := stringValues(field(m, "metadata", "labels")), stringValues(field(m, "metadata", "annotations"))
 	o.PruneDisabled = PruneDisabled(labels, annotations)
+	o.ManifestName = annotations[ManifestNameKey]
 	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any { return field(m, "spec")["ttlSecondsAfterFinished"] })
 	if o.Policy, err = PolicyOf(labels, annotations); err != nil {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
@@ -242,6 +246,7 @@ func fromBody(body []byte) (Object, error) {
 	}
 	o.Body, o.Digest = body, digest(body)
 	o.PruneDisabled = pruneDisabled(meta["labels"], meta["annotations"])
+	o.ManifestName = manifestName(meta["annotations"])
 	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any {
 		var spec map[string]any
 		_ = json.Unmarshal(top["spec"], &spec) // what is no object has no fields

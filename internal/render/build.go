@@ -32,10 +32,10 @@ func Build(ctx context.Context, t *tree.Tree, o Options) (*Result, error) {
 }
 
 // assemble makes the result of a render for one set of variables.
-func assemble(r *rendered, o Options, vars map[string]string) (*Result, *Error) {
+func assemble(r *rendered, o Options, vars map[string]string, secret map[string]bool) (*Result, *Error) {
 	objects := make([]object.Object, len(r.objects), len(r.objects)+len(r.templates))
 	copy(objects, r.objects)
-	made, err := r.fill(o, vars)
+	made, err := r.fill(o, vars, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func assemble(r *rendered, o Options, vars map[string]string) (*Result, *Error) 
 }
 
 // fill returns the objects of the templates, in order.
-func (r *rendered) fill(o Options, vars map[string]string) ([]object.Object, *Error) {
+func (r *rendered) fill(o Options, vars map[string]string, secret map[string]bool) ([]object.Object, *Error) {
 	objects := make([]object.Object, len(r.templates))
 	var err *Error
 	if vars == nil {
@@ -76,7 +76,7 @@ func (r *rendered) fill(o Options, vars map[string]string) ([]object.Object, *Er
 		}
 	}
 	for i := range p.parts {
-		if objects[i], err = p.parts[i].run(vars, o.CommonMetadata); err != nil {
+		if objects[i], err = p.parts[i].run(vars, secret, o.CommonMetadata); err != nil {
 			return nil, err
 		}
 	}

@@ -44,7 +44,7 @@ func repo(tb testing.TB, files map[string]string) *tree.Tree {
 func busyOptions() Options {
 	return Options{
 		Vars:            map[string]string{"cluster_name": "shop", "a": "1", "b": "2", "c": "3"},
-		PostBuild:       &PostBuild{Substitute: map[string]string{"x": "${a}", "y": "z"}, SubstituteFrom: []map[string]string{{"d": "4", "e": "5"}}},
+		PostBuild:       &PostBuild{Substitute: map[string]string{"x": "${a}", "y": "z"}, SubstituteFrom: []Source{{Data: map[string]string{"d": "4", "e": "5"}}}},
 		TargetNamespace: "shop",
 		NamePrefix:      "p-",
 		NameSuffix:      "-s",

@@ -66,7 +66,7 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 	if failed != nil {
 		return nil, failed
 	}
-	vars, failed := o.variables()
+	vars, secret, failed := o.variables()
 	if failed != nil {
 		return nil, failed
 	}
@@ -74,7 +74,7 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	key, failed = variableKey(r, vars, key)
+	key, failed = variableKey(r, vars, secret, key)
 	if failed != nil {
 		failed.locate(t, o, dir)
 		return nil, failed
@@ -84,7 +84,7 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 		c.places <- struct{}{}
 		made, err := func() (*Result, *Error) {
 			defer func() { <-c.places }()
-			return assemble(r, o, vars)
+			return assemble(r, o, vars, secret)
 		}()
 		if err != nil {
 			err.locate(t, o, dir)
@@ -166,8 +166,9 @@ func (r *rendered) size() int64 {
 	return n
 }
 
-// variableKey names a result: the render, and the values of those variables that it refers to.
-func variableKey(r *rendered, vars map[string]string, key string) (string, *Error) {
+// variableKey names a result: the render, and the values of those variables that it refers to, with
+// whether they may be shown.
+func variableKey(r *rendered, vars map[string]string, secret map[string]bool, key string) (string, *Error) {
 	if vars == nil {
 		return hash("plain", []byte(key)), nil
 	}
@@ -178,7 +179,7 @@ func variableKey(r *rendered, vars map[string]string, key string) (string, *Erro
 	fields := [][]byte{[]byte(key)}
 	for _, name := range p.names {
 		value, ok := vars[name]
-		fields = append(fields, fmt.Appendf(nil, "%s=%t", name, ok), []byte(value))
+		fields = append(fields, fmt.Appendf(nil, "%s=%t,%t", name, ok, secret[name]), []byte(value))
 	}
 	return hash("substituted", fields...), nil
 }

@@ -74,19 +74,21 @@ func TestOptionsAreInput(t *testing.T) {
 	source := workload(t, 2, false)
 	digests := map[string]string{}
 	for name, change := range map[string]func(*Options){
-		"nothing":       func(*Options) {},
-		"namespace":     func(o *Options) { o.TargetNamespace = "other" },
-		"prefix":        func(o *Options) { o.NamePrefix = "a-" },
-		"suffix":        func(o *Options) { o.NameSuffix = "-a" },
-		"label":         func(o *Options) { o.CommonMetadata.Labels = map[string]string{"a": "b"} },
-		"annotation":    func(o *Options) { o.CommonMetadata.Annotations = map[string]string{"a": "b"} },
-		"patch":         func(o *Options) { o.Patches = nil },
-		"image":         func(o *Options) { o.Images = nil },
-		"variable":      func(o *Options) { o.Vars["cluster_name"] = "mart" },
-		"substitute":    func(o *Options) { o.PostBuild.Substitute["x"] = "w" },
-		"no postBuild":  func(o *Options) { o.PostBuild = nil },
-		"path":          func(o *Options) { o.Path = "app-000" },
-		"from override": func(o *Options) { o.PostBuild.SubstituteFrom = []map[string]string{{"cluster_name": "from"}} },
+		"nothing":      func(*Options) {},
+		"namespace":    func(o *Options) { o.TargetNamespace = "other" },
+		"prefix":       func(o *Options) { o.NamePrefix = "a-" },
+		"suffix":       func(o *Options) { o.NameSuffix = "-a" },
+		"label":        func(o *Options) { o.CommonMetadata.Labels = map[string]string{"a": "b"} },
+		"annotation":   func(o *Options) { o.CommonMetadata.Annotations = map[string]string{"a": "b"} },
+		"patch":        func(o *Options) { o.Patches = nil },
+		"image":        func(o *Options) { o.Images = nil },
+		"variable":     func(o *Options) { o.Vars["cluster_name"] = "mart" },
+		"substitute":   func(o *Options) { o.PostBuild.Substitute["x"] = "w" },
+		"no postBuild": func(o *Options) { o.PostBuild = nil },
+		"path":         func(o *Options) { o.Path = "app-000" },
+		"from override": func(o *Options) {
+			o.PostBuild.SubstituteFrom = []Source{{Data: map[string]string{"cluster_name": "from"}}}
+		},
 	} {
 		o := busyOptions()
 		change(&o)

@@ -46,7 +46,14 @@ type PostBuild struct {
 	// Substitute maps names to values, in which ${name} stands for a variable of Options.Vars.
 	Substitute map[string]string
 	// SubstituteFrom holds the data of ConfigMaps and Secrets, in the order in which they are named.
-	SubstituteFrom []map[string]string
+	SubstituteFrom []Source
+}
+
+// Source is the data of a ConfigMap or Secret.
+type Source struct {
+	Data map[string]string
+	// Secret says that no value may be shown.
+	Secret bool
 }
 
 // CommonMetadata is labels and annotations that all objects of a render get.
@@ -89,21 +96,31 @@ func (o Options) directory() (string, *Error) {
 	return p, nil
 }
 
-// variables returns the variables to substitute, or nil where nothing is.
-func (o Options) variables() (map[string]string, *Error) {
+// variables returns the variables to substitute, or nil where nothing is, and those of them whose value
+// is, or holds, that of a Secret.
+func (o Options) variables() (vars map[string]string, secret map[string]bool, _ *Error) {
 	if o.PostBuild == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	vars := maps.Clone(o.Vars)
+	vars, secret = maps.Clone(o.Vars), map[string]bool{}
 	if vars == nil {
 		vars = map[string]string{}
 	}
+	for _, name := range o.Secret {
+		secret[name] = true
+	}
 	for _, from := range o.PostBuild.SubstituteFrom {
-		maps.Copy(vars, from)
+		maps.Copy(vars, from.Data)
+		for name := range from.Data {
+			secret[name] = from.Secret
+		}
 	}
 	for name, value := range o.PostBuild.Substitute {
+		secret[name] = false
 		vars[name] = pathVariable.ReplaceAllStringFunc(value, func(ref string) string {
-			if v, ok := o.Vars[ref[2:len(ref)-1]]; ok {
+			of := ref[2 : len(ref)-1]
+			if v, ok := o.Vars[of]; ok {
+				secret[name] = secret[name] || slices.Contains(o.Secret, of)
 				return v
 			}
 			return ref
@@ -111,10 +128,10 @@ func (o Options) variables() (map[string]string, *Error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if !variableName.MatchString(name) {
-			return nil, errorf(SubstitutionFailed, "variable name %q is not letters, digits and underscores", name)
+			return nil, nil, errorf(SubstitutionFailed, "variable name %q is not letters, digits and underscores", name)
 		}
 	}
-	return vars, nil
+	return vars, secret, nil
 }
 
 // kustomizeKey is all that decides the render of a tree before substitution, as stable bytes.

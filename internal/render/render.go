@@ -131,6 +131,7 @@ func runKustomize(c *closure) (made resmap.ResMap, err error) {
 func finish(m map[string]any, common CommonMetadata) (object.Object, *Error) {
 	setMetadata(m, "labels", common.Labels)
 	setMetadata(m, "annotations", common.Annotations)
+	setManifestName(m, "")
 	meta, _ := m["metadata"].(map[string]any)
 	labels, _ := meta["labels"].(map[string]any)
 	_, part := labels[v1alpha1.PartLabel]

@@ -287,7 +287,7 @@ func noValue(missing []absent) string {
 }
 
 // run returns the object with the variables in it.
-func (p *part) run(vars map[string]string, common CommonMetadata) (_ object.Object, failed *Error) {
+func (p *part) run(vars map[string]string, secret map[string]bool, common CommonMetadata) (_ object.Object, failed *Error) {
 	defer func() {
 		if recover() != nil {
 			failed = errorf(SubstitutionFailed, "an expression cannot be evaluated")
@@ -313,6 +313,11 @@ func (p *part) run(vars map[string]string, common CommonMetadata) (_ object.Obje
 	m := made.(map[string]any)
 	setMetadata(m, "labels", common.Labels)
 	setMetadata(m, "annotations", common.Annotations)
+	name, err := p.manifestName(secret)
+	if err != nil {
+		return object.Object{}, err
+	}
+	setManifestName(m, name)
 	o, invalid := object.FromMap(m)
 	if invalid != nil {
 		// The error may quote kind and name, which have values of variables in them.

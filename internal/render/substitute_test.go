@@ -29,9 +29,9 @@ func TestValuesOfVariablesStayOutOfErrors(t *testing.T) {
 		"without value": object + "data:\n  a: ${v} ${nothing}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := Options{PostBuild: &PostBuild{SubstituteFrom: []map[string]string{{
+			o := Options{PostBuild: &PostBuild{SubstituteFrom: []Source{{Data: map[string]string{
 				"v": value, "also": value, "ok": "hunter2secret", "same": "hunter2secret", "list": "[hunter2secret]", "map": "{a: 4711}", "large": strings.Repeat("hunter2secret", 1<<16),
-			}}}}
+			}, Secret: true}}}}
 			_, err := Build(t.Context(), repo(t, map[string]string{"web.yaml": manifest}), o)
 			failed := new(Error)
 			if !errors.As(err, &failed) {

@@ -16,7 +16,7 @@ import (
 // Shared returns the options of a render, but for what differs between clusters; from is the data of
 // substituteFrom, in order. The owner label is part of what is rendered, so that a bundle is encoded
 // once and applied as it is.
-func Shared(ks *v1alpha1.Kustomization, hubID string, from []map[string]string) render.Options {
+func Shared(ks *v1alpha1.Kustomization, hubID string, from []render.Source) render.Options {
 	spec := &ks.Spec
 	options := render.Options{
 		Path:            spec.Path,

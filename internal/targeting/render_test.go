@@ -100,7 +100,7 @@ func TestEmptyPostBuildSubstitutesNothing(t *testing.T) {
 func TestSubstitutes(t *testing.T) {
 	objects := shelf{"ConfigMap/first": {Data: map[string]string{"a": "1"}}, "Secret/last": {Data: map[string]string{"a": "2"}, Secret: true}}
 	got, err := Substitutes(kustomization(), objects.look)
-	if diff := cmp.Diff([]map[string]string{{"a": "1"}, {"a": "2"}}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]render.Source{{Data: map[string]string{"a": "1"}}, {Data: map[string]string{"a": "2"}, Secret: true}}, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	delete(objects, "Secret/last")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -13,14 +14,14 @@ type Lookup func(kind, name string) (*Content, error)
 
 // Substitutes returns the data of substituteFrom, in order. A *report.Waiting says that an object is
 // not there.
-func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]map[string]string, error) {
+func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]render.Source, error) {
 	if ks.Spec.PostBuild == nil {
 		return nil, nil
 	}
-	var from []map[string]string
+	var from []render.Source
 	all, err := contents(ks.Spec.PostBuild.SubstituteFrom, "substituteFrom names", lookup)
 	for _, c := range all {
-		from = append(from, c.Data)
+		from = append(from, render.Source(c))
 	}
 	return from, err
 }

@@ -1,0 +1,37 @@
+package engine
+
+import (
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/inventory"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// A name with the value of a Secret in it is hidden where the engine hands out what it has to tell, in
+// reports and events: so no message needs to mind it, be it of the API server, of the plan or of health.
+// What is hidden stays so until the engine ends: an event may be about an object that is recorded no more.
+
+// maskBundle hides the names in a bundle that may not be shown.
+func maskBundle(m *object.Mask, b bundle) {
+	for i := range b.objects {
+		m.Add(b.objects[i].ID, b.objects[i].ManifestName)
+	}
+}
+
+// maskInventory hides the names in an inventory that may not be shown.
+func maskInventory(m *object.Mask, inv *inventory.Inventory) {
+	for id, record := range inv.Objects {
+		m.Add(id, record.ManifestName)
+	}
+}
+
+// maskStatus hides what may not be shown in the status of an entry.
+func maskStatus(m *object.Mask, st v1alpha1.AssignmentEntryStatus) v1alpha1.AssignmentEntryStatus {
+	st.Message = m.Text(st.Message)
+	return st
+}
+
+// maskEvent hides what may not be shown in an event.
+func maskEvent(m *object.Mask, ev Event) Event {
+	ev.Message, ev.Object.ID = m.Text(ev.Message), m.ID(ev.Object.ID)
+	return ev
+}
