@@ -131,6 +131,9 @@ func of(u *unstructured.Unstructured) Status {
 			return s
 		}
 	}
+	if s, ok := operator(u, gk); ok {
+		return s
+	}
 	res, err := status.Compute(u)
 	if err != nil {
 		return progress("its status cannot be read: %v", err)
