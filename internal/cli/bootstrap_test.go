@@ -206,7 +206,7 @@ func TestBootstrapCommandLine(t *testing.T) {
 		want []string
 	}{
 		"no url":                {"", []string{"--url is missing"}},
-		"scp-like url":          {"--url git@git.example.com:team/fleet.git", []string{"next: --url ssh://git@git.example.com/team/fleet.git"}},
+		"token, scp-like url":   {"--url git@git.example.com:team/fleet.git --token-stdin", []string{"does not go with an ssh URL"}},
 		"credentials in url":    {"--url https://ann:s3cret@git.example.com/x", []string{"--url holds credentials"}},
 		"no url at all":         {"--url fleet", []string{"--url must be an http, https or ssh URL"}},
 		"two tokens":            {"--url https://e/x --token-stdin --token-env A", []string{"choose one"}},

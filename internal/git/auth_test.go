@@ -148,6 +148,23 @@ func TestURLs(t *testing.T) {
 		"https:///r":                     "no host",
 		"https://git.example:SECRET/r":   "cannot be parsed",
 		"git@git.example:-oProxy=SECRET": "starts with a dash",
+		"ssh://-oProxy@git.example/r":    "starts with a dash",
+		"ssh://git@-oProxy/r":            "starts with a dash",
+		"git@git.example":                "only http, https and ssh",
+		"git@git.example:":               "cannot be parsed",
+		"git.example:team/r":             "only http, https and ssh",
+		"https://git.example:99999/r":    "port is not a number from 1 to 65535",
+		"ssh://git.example:0/r":          "port is not a number from 1 to 65535",
+		// What Azure DevOps and Gerrit show beside "clone", and what people make of it.
+		"https://org@dev.azure.com/org/project/_git/r": "a user name included",
+		"ssh://git@ssh.dev.azure.com:v3/org/project/r": "a path in user@host:path",
+		"ssh://git@git.example.com:team/fleet.git":     "a path in user@host:path",
+		"git@[git.example:99999]:r":                    "port is not a number from 1 to 65535",
+		"ssh://git@git.example/r%0Agit-receive-pack":   "control characters",
+		"codecommit::us-east-1://fleet":                "only http, https and ssh",
+		"https://git.example/scm/team/r.git?at=main":   "query or a fragment",
+		"https:/git.example/r":                         "no host",
+		"ssh://git@git.example":                        "no path",
 	} {
 		req := w.request(git.Reference{})
 		req.URL = url

@@ -143,6 +143,9 @@ func explain(ctx context.Context, e endpoint, timeout time.Duration, err error) 
 	case local(unexpected(err)):
 		return disk("fetch "+e.String(), unexpected(err))
 	case ctx.Err() != nil, isTimeout(err):
+		if timeout == 0 {
+			return outOfTime{fail(ErrTimeout, "%s gave no complete answer in time", e)}
+		}
 		return fail(ErrTimeout, "%s gave no complete answer within %s", e, timeout)
 	case errors.Is(err, transport.ErrAuthenticationRequired):
 		return fail(ErrAuthenticationFailed, "%s does not accept the credentials, or wants some", e)
@@ -167,6 +170,11 @@ func explain(ctx context.Context, e endpoint, timeout time.Duration, err error) 
 	}
 	return fail(ErrFetchFailed, "%s does not answer as a Git server does", e)
 }
+
+// outOfTime is ErrTimeout where the deadline is that of the caller's context.
+type outOfTime struct{ error }
+
+func (o outOfTime) Unwrap() []error { return []error{o.error, context.DeadlineExceeded} }
 
 func explainStatus(e endpoint, code int) error {
 	if code >= http.StatusInternalServerError || code == http.StatusTooManyRequests {

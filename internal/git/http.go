@@ -2,6 +2,7 @@ package git
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 )
@@ -22,12 +24,15 @@ const errPage = 4 << 10
 // httpSession is go-git's HTTP session over an http.Client of its own, so that authorities, proxy,
 // limits and redirects of one conversation never touch another's.
 type httpSession struct {
-	transport.UploadPackSession
+	transport.Session
 	*redirectGuard
 	base *http.Transport
+	// upload or receive is Session, by the command; the other is nil.
+	upload  transport.UploadPackSession
+	receive transport.ReceivePackSession
 }
 
-func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
+func openHTTP(e endpoint, auth Auth, o Options, command service) (session, error) {
 	base := &http.Transport{
 		Proxy:                  o.Proxy,
 		DialContext:            new(net.Dialer).DialContext,
@@ -36,25 +41,41 @@ func openHTTP(e endpoint, auth Auth, o Options) (session, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        30 * time.Second,
 	}
-	g := &redirectGuard{base: base, endpoint: e, limits: o.Limits}
+	g := &redirectGuard{base: base, endpoint: e, limits: o.Limits, command: command}
 	client := githttp.NewClientWithOptions(&http.Client{Transport: g}, &githttp.ClientOptions{
 		RedirectPolicy: githttp.FollowInitialRedirects,
 	})
 	at := &transport.Endpoint{Protocol: e.scheme, Host: e.hostPort(), Path: e.path}
 	if e.port != "" {
-		port, err := strconv.Atoi(e.port)
-		if err != nil {
-			return nil, fail(ErrInvalidURL, "its port is not a number")
-		}
+		at.Port, _ = strconv.Atoi(e.port) // the grammar has no other ports
 		e.port = ""
-		at.Host, at.Port = e.hostPort(), port
+		at.Host = e.hostPort()
 	}
-	s, err := client.NewUploadPackSession(at, auth.method())
+	s := &httpSession{redirectGuard: g, base: base}
+	var err error
+	if command == receivePack {
+		s.receive, err = client.NewReceivePackSession(at, auth.method())
+		s.Session = s.receive
+	} else {
+		s.upload, err = client.NewUploadPackSession(at, auth.method())
+		s.Session = s.upload
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a session: %w", err)
 	}
-	return &httpSession{s, g, base}, nil
+	return s, nil
 }
+
+func (s *httpSession) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
+	return s.upload.UploadPack(ctx, req)
+}
+
+func (s *httpSession) ReceivePack(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
+	return s.receive.ReceivePack(ctx, req)
+}
+
+// Words: all that is for people comes within the protocol.
+func (s *httpSession) Words() string { return "" }
 
 func (g *redirectGuard) offers() *advertisement { return &g.listing }
 
@@ -62,7 +83,7 @@ func (g *redirectGuard) offers() *advertisement { return &g.listing }
 func (s *httpSession) repeatable() bool { return true }
 
 func (s *httpSession) Close() error {
-	err := s.UploadPackSession.Close()
+	err := s.Session.Close()
 	s.base.CloseIdleConnections()
 	return err
 }
@@ -74,6 +95,7 @@ type redirectGuard struct {
 	base     http.RoundTripper
 	endpoint endpoint
 	limits   Limits
+	command  service
 	listing  advertisement
 }
 
@@ -95,6 +117,9 @@ func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	case req.Method == http.MethodGet:
 		what := "the list of references exceeds the limit of " + size(g.limits.References)
 		res.Body = drained{&bounded{body, g.limits.References, what, &g.limitError, &g.listing}, body}
+	case g.command == receivePack:
+		what := "the answer to the push exceeds the limit of " + size(maxReport)
+		res.Body = readCloser{&bounded{body, maxReport, what, &g.limitError, nil}, body}
 	default:
 		what := "the fetch exceeds the limit of " + size(g.limits.Pack) + " (see --git-max-fetch-size)"
 		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.limitError, nil}, body}
@@ -105,7 +130,7 @@ func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 // checkRedirect allows another path on the same server, and https in place of http.
 func (g *redirectGuard) checkRedirect(req *http.Request, to *url.URL) error {
 	if req.Method != http.MethodGet {
-		return fail(ErrFetchFailed, "%s redirects a fetch", g.endpoint)
+		return fail(ErrFetchFailed, "%s redirects a %s", g.endpoint, g.command.doing())
 	}
 	e := g.endpoint
 	same := to.Scheme == e.scheme && cmp.Or(to.Port(), ports[to.Scheme]) == cmp.Or(e.port, ports[e.scheme])

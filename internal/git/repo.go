@@ -23,7 +23,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"github.com/go-git/go-git/v5/storage/filesystem"
@@ -288,13 +287,7 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 	if err != nil {
 		return nil, err
 	}
-	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	if refs.Capabilities.Supports(capability.NoProgress) {
-		_ = req.Capabilities.Set(capability.NoProgress)
-	}
-	if c := s.offers().acknowledgement(); c != "" {
-		_ = req.Capabilities.Set(c)
-	}
+	req := uploadRequest(refs, s.offers())
 	req.Wants = []plumbing.Hash{t.want}
 	anew := overgrown(before)
 	switch {
@@ -415,13 +408,7 @@ func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequ
 	if err := sto.SetShallow(slices.Compact(shallow)); err != nil {
 		return disk("keep the shallow commits", err)
 	}
-	switch {
-	case req.Capabilities.Supports(capability.Sideband64k):
-		return r.packs.add(ctx, sideband.NewDemuxer(sideband.Sideband64k, res))
-	case req.Capabilities.Supports(capability.Sideband):
-		return r.packs.add(ctx, sideband.NewDemuxer(sideband.Sideband, res))
-	}
-	return r.packs.add(ctx, res)
+	return r.packs.add(ctx, packOf(req, res))
 }
 
 // tidy drops what a fetch made superfluous: shallow commits behind the new ones, and the packs that

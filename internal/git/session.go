@@ -13,12 +13,15 @@ import (
 )
 
 // session is one conversation with a server: its references, then perhaps one pack. It is the part
-// of go-git's transport.UploadPackSession that is used; nothing in it outlives the conversation or
-// is shared with another.
+// of go-git's sessions that is used; nothing in it outlives the conversation or is shared with another.
 type session interface {
 	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
 	UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	ReceivePack(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error)
 	Close() error
+	// Words are what the server wrote beside the protocol, for a person at a terminal. They are not
+	// sanitised, and no condition may hold them.
+	Words() string
 	// cause is the error that is behind err, which may have become text on its way up.
 	cause(err error) error
 	// offers is what the server advertised, once the references are listed.
@@ -27,7 +30,7 @@ type session interface {
 	repeatable() bool
 }
 
-// Options of a Store. The zero value has the default limits and no proxy.
+// Options of a Store or a Remote. The zero value has the default limits and no proxy.
 type Options struct {
 	// Limits bound what a repository may cost.
 	Limits Limits
@@ -36,6 +39,8 @@ type Options struct {
 	// Damaged is called with the key of a repository of which something could not be read: the next
 	// Follow fetches it anew. It must not block. nil for none.
 	Damaged func(key string)
+	// scratch is the folder for files that live for a moment; empty for the system's.
+	scratch string
 }
 
 // Limits bound what a repository may cost. A field of zero means its default. None of them is about the
@@ -70,6 +75,9 @@ func (l Limits) withDefaults() Limits {
 	l.Cache = cmp.Or(l.Cache, 64<<20)
 	return l
 }
+
+// maxReport bounds the answer to a push, in bytes.
+const maxReport = 1 << 20
 
 // limitError keeps the first error of a conversation, which go-git turns into text on the way up.
 type limitError struct {

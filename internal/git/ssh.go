@@ -6,15 +6,19 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"golang.org/x/crypto/ssh"
 )
 
-// sshSession runs git-upload-pack on the server. It stands in for go-git's own SSH transport, which
+// sshSession runs a command of Git on the server. It stands in for go-git's own SSH transport, which
 // reads the ssh_config of whoever runs the process, takes a proxy from the environment, and has no
 // context while it connects and authenticates: a server that accepts and says nothing holds it for
 // ever. Here the connection is closed when ctx ends, whatever it is waiting for.
@@ -22,20 +26,27 @@ type sshSession struct {
 	limitError
 	endpoint endpoint
 	limits   Limits
+	command  service
 	listing  advertisement
 
 	client  *ssh.Client
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  *bounded
+	stderr  firstBytes
 	release func() bool
 	asked   bool
 }
 
-// openSSH connects, checks the host key, logs in and starts the command. It keeps no file in dir.
-func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) (session, error) {
+// openSSH connects, checks the host key, logs in and starts the command. It leaves no file behind.
+func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, command service) (session, error) {
 	addr := net.JoinHostPort(e.host, cmp.Or(e.port, "22"))
-	known, err := ReadKnownHosts(auth.knownHosts, dir)
+	if o.scratch != "" {
+		if err := os.MkdirAll(o.scratch, 0o700); err != nil { // the folder may have gone since the start
+			return nil, disk("make a folder", err)
+		}
+	}
+	known, err := ReadKnownHosts(auth.knownHosts, o.scratch)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +58,7 @@ func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, dir string) 
 	if err != nil {
 		return nil, err
 	}
-	s := &sshSession{endpoint: e, limits: o.Limits}
+	s := &sshSession{endpoint: e, limits: o.Limits, command: command}
 	s.release = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	if err := s.login(conn, addr, auth, known, algorithms); err != nil {
 		s.release()
@@ -104,7 +115,8 @@ func (s *sshSession) start() (err error) {
 		return err
 	}
 	s.stdout = &bounded{stdout, s.limits.References, "the list of references exceeds the limit of " + size(s.limits.References), &s.limitError, &s.listing}
-	return s.session.Start("git-upload-pack " + shellQuote(s.endpoint.path))
+	s.session.Stderr = &s.stderr
+	return s.session.Start(string(s.command) + " " + shellQuote(s.endpoint.path))
 }
 
 func (s *sshSession) offers() *advertisement { return &s.listing }
@@ -116,12 +128,13 @@ func (s *sshSession) AdvertisedReferencesContext(context.Context) (*packp.AdvRef
 	refs := packp.NewAdvRefs()
 	err := refs.Decode(s.stdout)
 	line := new(pktline.ErrorLine)
+	empty := errors.Is(err, packp.ErrEmptyAdvRefs) || err == nil && refs.IsEmpty()
 	switch {
-	case errors.Is(err, packp.ErrEmptyAdvRefs), err == nil && refs.IsEmpty():
+	case empty && s.command == uploadPack:
 		return nil, transport.ErrEmptyRemoteRepository
 	case errors.Is(err, packp.ErrEmptyInput), errors.As(err, &line):
 		return nil, s.refusal(err)
-	case err != nil:
+	case err != nil && !empty:
 		return nil, err
 	}
 	transport.FilterUnsupportedCapabilities(refs.Capabilities)
@@ -136,9 +149,35 @@ func (s *sshSession) refusal(err error) error {
 		return transport.ErrRepositoryNotFound
 	}
 	if line := new(pktline.ErrorLine); errors.As(err, &line) {
+		_, _ = s.stderr.Write([]byte(line.Text))
 		return transport.ErrRepositoryNotFound
 	}
 	return io.ErrUnexpectedEOF
+}
+
+// Words are complete once the command has ended.
+func (s *sshSession) Words() string { return s.stderr.String() }
+
+// firstBytes keeps the beginning of what is written to it.
+type firstBytes struct {
+	mu   sync.Mutex
+	kept []byte // guarded by mu
+}
+
+// maxWords bounds what is kept of what a server writes for people, in bytes.
+const maxWords = 2 << 10
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept = append(b.kept, p[:min(len(p), maxWords-len(b.kept))]...)
+	return len(p), nil
+}
+
+func (b *firstBytes) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.kept)
 }
 
 func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
@@ -159,6 +198,29 @@ func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest)
 		return nil, err
 	}
 	return res, nil
+}
+
+func (s *sshSession) ReceivePack(_ context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
+	s.asked = true
+	s.stdout.listing = nil
+	s.stdout.left, s.stdout.what = maxReport, "the answer to the push exceeds the limit of "+size(maxReport)
+	if err := req.Encode(s.stdin); err != nil {
+		return nil, err
+	}
+	if !req.Capabilities.Supports(capability.ReportStatus) {
+		return nil, s.session.Wait()
+	}
+	var from io.Reader = s.stdout
+	if req.Capabilities.Supports(capability.Sideband64k) {
+		demuxer := sideband.NewDemuxer(sideband.Sideband64k, from)
+		demuxer.Progress = req.Progress
+		from = demuxer
+	}
+	report := packp.NewReportStatus()
+	if err := report.Decode(from); err != nil {
+		return nil, err
+	}
+	return report, report.Error()
 }
 
 // Close ends the command, politely if it is still waiting for a request, and the connection.

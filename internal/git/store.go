@@ -88,6 +88,7 @@ type Commit struct {
 // left in it.
 func OpenStore(dir string, options Options) (*Store, error) {
 	options.Limits = options.Limits.withDefaults()
+	options.scratch = filepath.Join(dir, "scratch")
 	s := &Store{dir: dir, options: options, repos: map[string]*repo{}, objects: newObjects(options.Limits.Cache)}
 	if err := os.RemoveAll(s.scratch()); err != nil {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
@@ -112,7 +113,7 @@ func OpenStore(dir string, options Options) (*Store, error) {
 }
 
 // scratch is the folder for files that live for a moment.
-func (s *Store) scratch() string { return filepath.Join(s.dir, "scratch") }
+func (s *Store) scratch() string { return s.options.scratch }
 
 // folder is where the repository of a key lies. Keys are hashed because they come from people, and
 // folders have rules of their own.
@@ -175,7 +176,7 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	}
 	defer r.unlock()
 	r.closeIfIdle()
-	conversation, err := s.converse(ctx, e, req.Auth)
+	conversation, err := openSession(ctx, e, req.Auth, s.options, uploadPack)
 	if err != nil {
 		return Commit{}, err
 	}
@@ -205,17 +206,6 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 		return Commit{}, conversation.cause(err)
 	}
 	return commit, nil
-}
-
-// converse begins a conversation with the server.
-func (s *Store) converse(ctx context.Context, e endpoint, auth Auth) (session, error) {
-	if e.scheme == "ssh" {
-		if err := os.MkdirAll(s.scratch(), 0o700); err != nil { // the folder may have gone since the start
-			return nil, disk("make a folder", err)
-		}
-		return openSSH(ctx, e, auth, s.options, s.scratch())
-	}
-	return openHTTP(e, auth, s.options)
 }
 
 // fetchInto makes sure that the target is in the store with all its files, by fetching it if need be.

@@ -1,10 +1,12 @@
 package git
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -24,8 +26,18 @@ type endpoint struct {
 // maxURL is the longest URL, in bytes, as the API's schema has it.
 const maxURL = 2048
 
-// scpLike is the short form of an ssh URL, user@host:path.
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):([^:].*)$`)
+// scpLike is the short form of an ssh URL, user@host:path; a host with a port is user@[host:port]:path, as
+// Git has it.
+var scpLike = regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9._-]+|\[[0-9A-Za-z._:-]+\]):([^:].*)$`)
+
+// ErrCredentialsInURL is an ErrInvalidURL: a URL is shown, and what it holds with it.
+var ErrCredentialsInURL = fmt.Errorf("%w: credentials belong into the Secret, not into the URL, a user name included", ErrInvalidURL)
+
+// Scheme returns "http", "https" or "ssh", which user@host:path is as well. Its error is ErrInvalidURL.
+func Scheme(raw string) (string, error) {
+	e, err := parseURL(raw)
+	return e.scheme, err
+}
 
 // parseURL reads http, https and ssh URLs and the form git@host:path. Its errors, ErrInvalidURL,
 // never hold the URL, which may hold what it should not.
@@ -36,26 +48,36 @@ func parseURL(raw string) (endpoint, error) {
 		return endpoint{}, fail(ErrInvalidURL, "it is empty, too long or holds spaces")
 	}
 	if m := scpLike.FindStringSubmatch(raw); m != nil && !strings.Contains(raw, "://") {
-		return endpoint{scheme: "ssh", user: m[1], host: strings.Trim(m[2], "[]"), path: m[3]}.checked()
+		e := endpoint{scheme: "ssh", user: m[1], host: strings.Trim(m[2], "[]"), path: m[3]}
+		if host, port, err := net.SplitHostPort(e.host); err == nil {
+			e.host, e.port = host, port
+		}
+		return e.checked()
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch {
+	case err != nil && strings.HasPrefix(raw, "ssh://"):
+		return endpoint{}, fail(ErrInvalidURL, "it cannot be parsed: what follows the host's colon is a port in ssh://host:port/path, and a path in user@host:path")
+	case err != nil:
 		return endpoint{}, fail(ErrInvalidURL, "it cannot be parsed")
 	}
 	e := endpoint{scheme: strings.ToLower(u.Scheme), host: u.Hostname(), port: u.Port(), path: u.EscapedPath()}
 	_, password := u.User.Password()
 	switch {
 	case e.scheme != "http" && e.scheme != "https" && e.scheme != "ssh":
-		return endpoint{}, fail(ErrInvalidURL, "only http, https and ssh are supported")
+		return endpoint{}, fail(ErrInvalidURL, "only http, https and ssh are supported, and user@host:path")
 	case password, u.User != nil && e.scheme != "ssh":
-		return endpoint{}, fail(ErrInvalidURL, "credentials belong into the Secret, not into the URL")
+		return endpoint{}, ErrCredentialsInURL
 	case u.RawQuery != "", u.Fragment != "":
 		return endpoint{}, fail(ErrInvalidURL, "it has a query or a fragment")
 	}
 	if e.scheme == "ssh" {
 		e.user, e.path = "git", u.Path
-		if u.User != nil {
-			e.user = u.User.Username()
+		if name := u.User.Username(); name != "" {
+			e.user = name
+		}
+		if strings.HasPrefix(e.path, "/~") {
+			e.path = e.path[1:] // a home folder, which Git asks for without the slash
 		}
 	}
 	return e.checked()
@@ -65,13 +87,24 @@ func (e endpoint) checked() (endpoint, error) {
 	switch {
 	case e.host == "":
 		return endpoint{}, fail(ErrInvalidURL, "it has no host")
+	case strings.HasPrefix(e.host, "-"), strings.HasPrefix(e.user, "-"):
+		return endpoint{}, fail(ErrInvalidURL, "its host or user starts with a dash")
+	case e.port != "" && !isPort(e.port):
+		return endpoint{}, fail(ErrInvalidURL, "its port is not a number from 1 to 65535")
 	case strings.Trim(e.path, "/") == "":
 		return endpoint{}, fail(ErrInvalidURL, "it has no path")
+	case strings.ContainsFunc(e.path, unicode.IsControl):
+		return endpoint{}, fail(ErrInvalidURL, "its path holds control characters")
 	case strings.HasPrefix(e.path, "-"):
 		// The server would take it for an option.
 		return endpoint{}, fail(ErrInvalidURL, "its path starts with a dash")
 	}
 	return e, nil
+}
+
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // String is the URL for people: it holds no credentials.

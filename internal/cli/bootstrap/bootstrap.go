@@ -99,7 +99,7 @@ run are used.`,
 
 func addFlags(cmd *cobra.Command, o *Options) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.URL, "url", "", "URL of the repository, http, https or ssh")
+	flags.StringVar(&o.URL, "url", "", "URL of the repository: http, https, ssh or user@host:path")
 	flags.StringVar(&o.Branch, "branch", "main", "branch to push to and to follow")
 	flags.StringVar(&o.Path, "path", "clusters/hub", "folder in the repository with what the hub's cluster is to have")
 	flags.DurationVar(&o.Interval, "interval", time.Minute, "time between two looks at the branch")

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
@@ -17,8 +15,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/install"
 	"github.com/skerry-dev/skerry/internal/git"
 )
-
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?([A-Za-z0-9._-]+):([^/:].*)$`)
 
 // check refuses what is wrong with the command line, and cleans the path.
 func (o *Options) check() error {
@@ -37,7 +33,7 @@ func (o *Options) check() error {
 			tokens++
 		}
 	}
-	ssh := strings.HasPrefix(o.URL, "ssh://")
+	ssh := o.ssh()
 	switch cleaned := path.Clean(o.Path); {
 	case o.Branch == "":
 		return factory.Usagef("--branch is empty")
@@ -63,24 +59,21 @@ func (o *Options) checkURL() error {
 	if o.URL == "" {
 		return factory.Usagef("--url is missing: the URL of the repository")
 	}
-	if m := scpLike.FindStringSubmatch(o.URL); m != nil && !strings.Contains(o.URL, "://") {
-		return factory.Next(factory.Usagef("--url needs the long form of an ssh URL"), "--url ssh://%s%s/%s", m[1], m[2], m[3])
-	}
-	u, err := url.Parse(o.URL)
-	switch {
-	case err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "ssh":
-		// The URL is not repeated: it may hold what it should not.
-		return factory.Usagef("--url must be an http, https or ssh URL with a host and a path")
-	case u.User != nil && (u.Scheme != "ssh" || hasPassword(u)):
+	switch _, err := git.Scheme(o.URL); {
+	case errors.Is(err, git.ErrCredentialsInURL):
 		return factory.Next(factory.Usagef("--url holds credentials, which everybody would see in the GitRepository"),
 			"take them out; give the token with --token-file, --token-env or --token-stdin")
+	case err != nil:
+		// The URL is not repeated: it may hold what it should not.
+		return factory.Usagef("--url must be an http, https or ssh URL with a host and a path, or user@host:path: %w", err)
 	}
 	return nil
 }
 
-func hasPassword(u *url.URL) bool {
-	_, ok := u.User.Password()
-	return ok
+// ssh tells an ssh URL from an http or https one.
+func (o *Options) ssh() bool {
+	scheme, err := git.Scheme(o.URL)
+	return err == nil && scheme == "ssh"
 }
 
 // cleanPath brings a path into the form in which two are compared.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +35,7 @@ func (r *run) readCredentials(ctx context.Context) (string, error) {
 		r.secret = stored
 		return "with the credentials of an earlier run", nil
 	}
-	ssh := strings.HasPrefix(r.URL, "ssh://")
+	ssh := r.ssh()
 	if len(given) == 0 && ssh {
 		return "", factory.Usagef("an ssh URL needs --private-key-file and --known-hosts-file")
 	}

@@ -361,7 +361,7 @@ func TestRedirectsStayAtHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Fetch(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "redirects to "+away.Root()) {
+	if _, err := r.Fetch(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "redirects to another server, "+away.Root()) {
 		t.Errorf("error is %v", err)
 	}
 	if away.Requests("") != 0 {
@@ -400,7 +400,7 @@ func TestAServerThatHangsEndsWithTheContext(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			if _, err := r.Fetch(ctx, "main"); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := r.Fetch(ctx, "main"); !errors.Is(err, git.ErrTimeout) {
 				t.Errorf("error is %v", err)
 			}
 		})
@@ -430,4 +430,51 @@ func TestSomethingElseInTheWay(t *testing.T) {
 		t.Error(err)
 	}
 	gitOut(t, repo, "fsck", "--strict")
+}
+
+// TestAServerThatInsistsOnMultiACK is Azure DevOps or AWS CodeCommit.
+func TestAServerThatInsistsOnMultiACK(t *testing.T) {
+	h := gitserver.New(t)
+	server, err := h.ServeHTTP(gitserver.HTTPOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.SetFault(gitserver.NeedsMultiACK)
+	repo := newRepo(t, h, "x")
+	commit(t, repo, gitserver.Change{Write: map[string]string{"a": "1"}})
+	r, err := Open(server.URL(repo), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Fetch(t.Context(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = s.Write(files, author, "Mine"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Push(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	if now, _ := repo.Resolve("main"); now != s.Commit() {
+		t.Error("the commit has not arrived")
+	}
+}
+
+func TestASHA256RepositoryIsRefusedByName(t *testing.T) {
+	h := gitserver.New(t)
+	server, err := h.ServeHTTP(gitserver.HTTPOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gitOut(t, newRepo(t, h, "x"), "init", "--quiet", "--bare", "--object-format=sha256", "../sha.git")
+	repo := newRepo(t, h, "sha")
+	commit(t, repo, gitserver.Change{Write: map[string]string{"a": "1"}})
+	r, err := Open(server.URL(repo), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Head(t.Context(), "main"); !errors.Is(err, git.ErrObjectFormat) {
+		t.Errorf("error is %v", err)
+	}
 }

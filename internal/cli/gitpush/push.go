@@ -11,7 +11,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
@@ -35,9 +34,9 @@ func (r *Remote) Push(ctx context.Context, s *Snapshot) error {
 	var missing *BranchError
 	switch {
 	case errors.As(lookErr, &missing) && s.base.IsZero(), lookErr == nil && now == s.base.String(), lookErr == nil && now == "" && s.base.IsZero():
-		return explain(ctx, "push to", err)
+		return err
 	case lookErr != nil:
-		return explain(ctx, "push to", err)
+		return err
 	case now == s.commit.String():
 		return nil
 	}
@@ -45,17 +44,14 @@ func (r *Remote) Push(ctx context.Context, s *Snapshot) error {
 }
 
 func (r *Remote) push(ctx context.Context, s *Snapshot) error {
-	to, err := r.server.receive(ctx)
+	to, err := r.server.Receive(ctx)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	refs, err := to.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		refs, err = packp.NewAdvRefs(), nil
-	}
+	refs, err := to.References(ctx)
 	if err != nil {
-		return err
+		return withWords(err, to)
 	}
 	name := plumbing.NewBranchReferenceName(s.branch)
 	if refs.References[name.String()] != s.base {
@@ -75,11 +71,11 @@ func (r *Remote) push(ctx context.Context, s *Snapshot) error {
 		}
 		req.Progress = words
 	}
-	report, err := to.ReceivePack(ctx, req)
+	report, err := to.Push(ctx, req)
 	if report != nil && err != nil {
 		return fmt.Errorf("%w: %s", ErrPushRefused, iostreams.Line(err.Error()+" "+words.String()))
 	}
-	return err
+	return withWords(err, to)
 }
 
 // limited keeps the beginning of what is written to it.

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/git"
@@ -43,69 +41,47 @@ func (e *BranchError) Error() string { return fmt.Sprintf("branch %q does not ex
 func (e *BranchError) Is(target error) bool { return target == git.ErrReferenceNotFound }
 
 // Remote is a repository on a server.
-type Remote struct{ server server }
-
-// server opens conversations.
-type server interface {
-	upload(ctx context.Context) (uploader, error)
-	receive(ctx context.Context) (receiver, error)
-}
-
-// uploader and receiver are the parts of go-git's sessions that are used.
-type uploader interface {
-	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
-	UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
-	io.Closer
-}
-
-type receiver interface {
-	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
-	ReceivePack(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error)
-	io.Closer
-}
+type Remote struct{ server *git.Remote }
 
 // Open returns the repository at an http, https or ssh URL. The secret has the keys of a
 // GitRepository's Secret. Nothing is asked of the server yet.
 func Open(raw string, secret map[string][]byte, proxy func(*http.Request) (*url.URL, error)) (*Remote, error) {
-	if _, err := git.ParseAuth(raw, secret); err != nil {
+	auth, err := git.ParseAuth(raw, secret)
+	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(raw)
+	server, err := git.NewRemote(raw, auth, git.Options{Proxy: proxy})
 	if err != nil {
-		return nil, fmt.Errorf("%w: it cannot be parsed", git.ErrInvalidURL)
+		return nil, err
 	}
-	if u.Scheme == "ssh" {
-		s, err := newSSH(u, secret)
-		return &Remote{s}, err
-	}
-	return &Remote{newHTTP(u, secret, proxy)}, nil
+	return &Remote{server}, nil
 }
 
 // MayPush finds out, as far as a server tells before a push, whether these credentials may push.
 func (r *Remote) MayPush(ctx context.Context) error {
-	s, err := r.server.receive(ctx)
+	c, err := r.server.Receive(ctx)
 	if err != nil {
-		return explain(ctx, "push", err)
+		return err
 	}
-	defer s.Close()
-	_, err = s.AdvertisedReferencesContext(ctx)
-	return explain(ctx, "push", err)
+	defer c.Close()
+	_, err = c.References(ctx)
+	return withWords(err, c)
 }
 
 // Head returns the commit that the branch points to, "" when the repository is empty. That there are
 // other branches only is a *BranchError.
 func (r *Remote) Head(ctx context.Context, branch string) (string, error) {
-	s, err := r.server.upload(ctx)
+	c, err := r.server.Upload(ctx)
 	if err != nil {
-		return "", explain(ctx, "read", err)
+		return "", err
 	}
-	defer s.Close()
-	refs, err := s.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	defer c.Close()
+	refs, err := c.References(ctx)
+	if errors.Is(err, git.ErrEmptyRepository) {
 		return "", nil
 	}
 	if err != nil {
-		return "", explain(ctx, "read", err)
+		return "", withWords(err, c)
 	}
 	hash, err := head(refs, branch)
 	return hash.String(), err
@@ -125,31 +101,12 @@ func head(refs *packp.AdvRefs, branch string) (plumbing.Hash, error) {
 	return plumbing.ZeroHash, e
 }
 
-// explain gives an error of a conversation its kind.
-func explain(ctx context.Context, doing string, err error) error {
-	var branch *BranchError
-	var said *refusal
-	switch {
-	case err == nil, errors.As(err, &branch), errors.Is(err, ErrMoved), errors.Is(err, ErrPushRefused):
+// withWords adds what the server wrote for people, without what would steer a terminal, to an error for
+// which only the server knows the cause.
+func withWords(err error, c *git.Conversation) error {
+	words := iostreams.Line(c.Words())
+	if words == "" || !errors.Is(err, git.ErrRepositoryNotFound) && !errors.Is(err, git.ErrFetchFailed) {
 		return err
-	case ctx.Err() != nil:
-		return fmt.Errorf("cannot %s the repository: %w", doing, ctx.Err())
-	case errors.Is(err, transport.ErrAuthenticationRequired):
-		return fmt.Errorf("%w: the server does not accept the credentials, or wants some, to %s", git.ErrAuthenticationFailed, doing)
-	case errors.Is(err, transport.ErrAuthorizationFailed):
-		return fmt.Errorf("%w: these credentials may not %s", git.ErrAuthenticationFailed, doing)
-	case errors.As(err, &said) && said.words != "":
-		return fmt.Errorf("%w: the server says: %s", git.ErrRepositoryNotFound, said.words)
-	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return fmt.Errorf("%w: it does not exist, or these credentials may not %s it", git.ErrRepositoryNotFound, doing)
 	}
-	return fmt.Errorf("cannot %s the repository: %w", doing, clean(err))
+	return fmt.Errorf("%w: the server says: %s", err, words)
 }
-
-// clean keeps the words of a server from steering a terminal, and the error for errors.Is.
-func clean(err error) error { return &cleaned{err} }
-
-type cleaned struct{ err error }
-
-func (c *cleaned) Error() string { return iostreams.Line(c.err.Error()) }
-func (c *cleaned) Unwrap() error { return c.err }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/skerry-dev/skerry/internal/git"
@@ -37,24 +33,24 @@ type Snapshot struct {
 // others only is a *BranchError.
 func (r *Remote) Fetch(ctx context.Context, branch string) (*Snapshot, error) {
 	snapshot := &Snapshot{branch: branch, store: memory.NewStorage(), made: map[plumbing.Hash]bool{}}
-	s, err := r.server.upload(ctx)
+	c, err := r.server.Upload(ctx)
 	if err != nil {
-		return nil, explain(ctx, "read", err)
+		return nil, err
 	}
-	defer s.Close()
-	refs, err := s.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	defer c.Close()
+	refs, err := c.References(ctx)
+	if errors.Is(err, git.ErrEmptyRepository) {
 		return snapshot, nil
 	}
 	if err != nil {
-		return nil, explain(ctx, "read", err)
+		return nil, withWords(err, c)
 	}
 	if snapshot.commit, err = head(refs, branch); err != nil {
 		return nil, err
 	}
 	snapshot.base = snapshot.commit
-	if err := snapshot.receive(ctx, s, refs); err != nil {
-		return nil, explain(ctx, "read", err)
+	if err := snapshot.receive(ctx, c, refs); err != nil {
+		return nil, withWords(err, c)
 	}
 	commit, err := object.GetCommit(snapshot.store, snapshot.commit)
 	if err != nil {
@@ -64,28 +60,13 @@ func (r *Remote) Fetch(ctx context.Context, branch string) (*Snapshot, error) {
 	return snapshot, nil
 }
 
-// receive asks for the one commit, without its history where the server can leave that out.
-func (s *Snapshot) receive(ctx context.Context, from uploader, refs *packp.AdvRefs) error {
-	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	req.Wants = []plumbing.Hash{s.commit}
-	if refs.Capabilities.Supports(capability.Shallow) {
-		if err := req.Capabilities.Set(capability.Shallow); err != nil {
-			return err
-		}
-		req.Depth = packp.DepthCommits(1)
-	}
-	res, err := from.UploadPack(ctx, req)
+// receive asks for the one commit.
+func (s *Snapshot) receive(ctx context.Context, from *git.Conversation, refs *packp.AdvRefs) error {
+	pack, err := from.Pack(ctx, refs, s.commit)
 	if err != nil {
 		return err
 	}
-	defer res.Close()
-	var pack io.Reader = res
-	switch {
-	case req.Capabilities.Supports(capability.Sideband64k):
-		pack = sideband.NewDemuxer(sideband.Sideband64k, res)
-	case req.Capabilities.Supports(capability.Sideband):
-		pack = sideband.NewDemuxer(sideband.Sideband, res)
-	}
+	defer pack.Close()
 	return packfile.UpdateObjectStorage(s.store, pack)
 }
 
