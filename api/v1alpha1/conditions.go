@@ -15,6 +15,9 @@ const (
 	// OrphanedCondition of a Cluster is True while there are inventories on it that no Kustomization of
 	// this hub claims, so that nothing keeps or deletes what they name.
 	OrphanedCondition = "Orphaned"
+	// SourceVerifiedCondition of a GitRepository with spec.verify says whether what its ref leads to is
+	// signed as it must be.
+	SourceVerifiedCondition = "SourceVerified"
 	// ReachableCondition of a Cluster is True while it is heard from.
 	ReachableCondition = "Reachable"
 )
@@ -65,6 +68,14 @@ const (
 	UnsupportedObjectFormatReason = "UnsupportedObjectFormat"
 	// StorageFailedReason says that the hub's own storage is full, read-only or broken; of a Kustomization as well.
 	StorageFailedReason = "StorageFailed"
+	// InvalidCommitSignatureReason says that spec.verify wants the commit signed by a trusted key, and it is not.
+	InvalidCommitSignatureReason = "InvalidCommitSignature"
+	// InvalidTagSignatureReason says that spec.verify wants the tag signed by a trusted key, and it is not.
+	InvalidTagSignatureReason = "InvalidTagSignature"
+	// InvalidVerificationModeReason says that spec.verify wants a tag verified, and spec.ref names none.
+	InvalidVerificationModeReason = "InvalidVerificationMode"
+	// VerificationErrorReason says that the Secret with the public keys is not there, or cannot be used.
+	VerificationErrorReason = "VerificationError"
 	// FetchFailedReason says that the fetch failed for a reason that has no name of its own.
 	FetchFailedReason = "FetchFailed"
 )

@@ -51,6 +51,12 @@ type GitRepositorySpec struct {
 	// +optional
 	Ignore *string `json:"ignore,omitempty"`
 
+	// Verification says what must be signed by which keys, so that a commit is used. What is not verified is
+	// not rendered; what was fetched before stays in use.
+	// +nullable
+	// +optional
+	Verification *GitRepositoryVerification `json:"verify,omitempty"`
+
 	// Suspend stops looking at the repository; what was fetched stays in use.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -80,7 +86,7 @@ type GitRepositoryStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Ready, Reconciling, Stalled.
+	// Conditions: Ready, Reconciling, Stalled; SourceVerified where spec.verify is set.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -89,6 +95,10 @@ type GitRepositoryStatus struct {
 	// Artifact is the tree that Kustomizations render; it stays while later fetches fail.
 	// +optional
 	Artifact *Artifact `json:"artifact,omitempty"`
+
+	// SourceVerificationMode is what of the artifact was verified to be signed.
+	// +optional
+	SourceVerificationMode *GitVerificationMode `json:"sourceVerificationMode,omitempty"`
 
 	// LastHandledReconcileAt is the last handled value of skerry.dev/reconcile-requested-at.
 	// +optional

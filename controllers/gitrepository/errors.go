@@ -55,6 +55,9 @@ var reasons = []struct {
 	{git.ErrTooLarge, v1alpha1.TooLargeReason, false},
 	{git.ErrFetchFailed, v1alpha1.FetchFailedReason, false},
 	{git.ErrObjectFormat, v1alpha1.UnsupportedObjectFormatReason, false},
+	{git.ErrCommitSignature, v1alpha1.InvalidCommitSignatureReason, false},
+	{git.ErrTagSignature, v1alpha1.InvalidTagSignatureReason, false},
+	{git.ErrNotATag, v1alpha1.InvalidVerificationModeReason, true},
 	{git.ErrStoreFailed, v1alpha1.StorageFailedReason, false},
 }
 

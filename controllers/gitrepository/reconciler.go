@@ -104,9 +104,11 @@ func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (re
 			return facts, err
 		}
 		facts.Err, facts.Failures = err, r.count(repo, err != nil)
+		facts.Unverified = isUnverified(err)
 		if err == nil {
 			facts.Artifact = artifact(repo.Status.Artifact, commit, r.Now())
 			facts.Rewritten, facts.Submodules = commit.ForcePushed, commit.Submodules
+			facts.Verified = commit.Verified
 		}
 	}
 	facts.Now = r.Now()
@@ -118,9 +120,15 @@ func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (
 	if err != nil {
 		return git.Commit{}, err
 	}
+	verify, err := r.verification(ctx, repo)
+	if err != nil {
+		return git.Commit{}, err
+	}
+	req := request(repo, auth)
+	req.Verify = verify
 	var commit git.Commit
 	err = recovery.Run(func() (err error) {
-		commit, err = r.Follow(ctx, request(repo, auth))
+		commit, err = r.Follow(ctx, req)
 		return err
 	})
 	if p, ok := errors.AsType[*recovery.Panic](err); ok {

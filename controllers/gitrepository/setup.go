@@ -25,7 +25,7 @@ const looks = 128
 
 // SetUp adds the controller to the manager.
 func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GitRepository{}, secretIndex, secretName)
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GitRepository{}, secretIndex, secretNames)
 	if err != nil {
 		return fmt.Errorf("cannot index GitRepositories: %w", err)
 	}
@@ -39,11 +39,17 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		Complete(hubapi.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }
 
-func secretName(o client.Object) []string {
-	if ref := o.(*v1alpha1.GitRepository).Spec.SecretRef; ref != nil {
-		return []string{ref.Name}
+// secretNames are those of all Secrets that a repository names: a change of one brings a look at once.
+func secretNames(o client.Object) []string {
+	var names []string
+	spec := o.(*v1alpha1.GitRepository).Spec
+	if spec.SecretRef != nil {
+		names = append(names, spec.SecretRef.Name)
 	}
-	return nil
+	if spec.Verification != nil {
+		names = append(names, spec.Verification.SecretRef.Name)
+	}
+	return names
 }
 
 func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {

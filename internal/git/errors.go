@@ -125,6 +125,7 @@ func isTyped(err error) bool {
 		ErrInvalidURL, ErrInvalidSecret, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
 		ErrEmptyRepository, ErrReferenceNotFound, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
 		ErrObjectFormat, ErrStoreFailed, ErrNotStored,
+		ErrCommitSignature, ErrTagSignature, ErrNotATag,
 	} {
 		if errors.Is(err, kind) {
 			return true

@@ -22,6 +22,7 @@ type flightKey struct {
 	auth      [sha256.Size]byte
 	timeout   time.Duration
 	known     string
+	verify    verificationKey
 }
 
 type flight struct {

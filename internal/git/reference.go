@@ -50,6 +50,8 @@ type target struct {
 	want plumbing.Hash
 	// advertised says that a reference of the server names want, so that every server gives it.
 	advertised bool
+	// tag says that name is that of a tag.
+	tag bool
 }
 
 // revision is the target as the API shows it.
@@ -96,7 +98,7 @@ func (r Reference) resolveTag(refs *packp.AdvRefs) (target, error) {
 	if !ok {
 		return target{}, fail(ErrReferenceNotFound, "tag %q does not exist", r.Tag)
 	}
-	t := target{name: r.Tag, hash: want, want: want, advertised: true}
+	t := target{name: r.Tag, hash: want, want: want, advertised: true, tag: true}
 	if peeled, annotated := refs.Peeled[name]; annotated {
 		t.hash = peeled
 	}

@@ -50,6 +50,8 @@ type repo struct {
 	turn chan struct{}
 	// checked is the commit that is known to be there completely, or nil.
 	checked atomic.Pointer[head]
+	// verified is what proved signed last.
+	verified verified
 	// damaged says that something that should be there was missing or broken when it was read.
 	damaged atomic.Bool
 	// forget drops what is kept of the repository in memory.

@@ -57,6 +57,8 @@ type Request struct {
 	Timeout time.Duration
 	// Known is the revision that was followed before, or empty; see Commit.ForcePushed.
 	Known string
+	// Verify says what must be signed. Where it is not, Follow fails, and the commit is not to be used.
+	Verify Verification
 }
 
 // Commit is what a reference points to.
@@ -82,6 +84,8 @@ type Commit struct {
 	Time time.Time
 	// Submodules are the paths of submodules, sorted: they are not fetched.
 	Submodules []string
+	// Verified describes what was verified to be signed; "" if nothing was asked for.
+	Verified string
 }
 
 // OpenStore opens the store in dir, which it makes if it is not there, with what an earlier process
@@ -150,7 +154,7 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	if req.Timeout <= 0 {
 		req.Timeout = DefaultTimeout
 	}
-	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known}
+	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key()}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
 		ctx, cancel := context.WithTimeout(ctx, req.Timeout)
 		defer cancel()
@@ -212,12 +216,13 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
 	name, known := parseRevision(req.Known)
 	moved := name != "" && name == t.name && known != t.hash
-	if c := r.checked.Load(); c != nil && c.commit.Hash == t.hash.String() && !moved {
-		return c.commit.at(t), nil
+	signed, isVerified := r.verified.get(t, req.Verify)
+	if c := r.checked.Load(); c != nil && c.commit.Hash == t.hash.String() && !moved && isVerified {
+		return c.commit.at(t, signed), nil
 	}
 	sto := r.open()
 	defer func() { _ = sto.Close() }()
-	fetched := sto.HasEncodedObject(t.hash) != nil
+	fetched := sto.HasEncodedObject(t.hash) != nil || req.Verify.Tag && sto.HasEncodedObject(t.want) != nil
 	var gone []pack
 	if fetched {
 		var err error
@@ -235,19 +240,28 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 		return Commit{}, err
 	}
 	r.checked.Store(h)
-	commit := h.commit.at(t)
+	var unsigned error
+	if !isVerified {
+		if signed, unsigned = req.Verify.signatures(sto, t); unsigned == nil {
+			r.verified.put(t, req.Verify, signed)
+		}
+	}
+	commit := h.commit.at(t, signed)
 	commit.Fetched = fetched
 	commit.ForcePushed = moved && rewritten(sto, t.hash, known)
-	if fetched {
+	if fetched { // whether it is signed or not: what a fetch brings is kept in order
 		err = r.tidy(ctx, sto, t.hash, gone)
 		r.close() // what is open has not what came
+	}
+	if unsigned != nil {
+		return Commit{}, unsigned
 	}
 	return commit, err
 }
 
 // at is the commit as what a reference points to.
-func (c Commit) at(t target) Commit {
-	c.Revision = t.revision()
+func (c Commit) at(t target, signed string) Commit {
+	c.Revision, c.Verified = t.revision(), signed
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -24,6 +25,10 @@ type SourceFacts struct {
 	Rewritten bool
 	// Submodules are the paths of submodules, which are left out.
 	Submodules []string
+	// Verified describes what of the artifact was verified to be signed; "" where nothing had to be.
+	Verified string
+	// Unverified says that Err is about a signature or the keys to verify it with.
+	Unverified bool
 	// Err says why there is no artifact.
 	Err error
 	// Failures counts the looks in a row that failed, this one included.
@@ -41,12 +46,33 @@ func Source(f SourceFacts) Report[v1alpha1.GitRepositoryStatus] {
 	switch p := explain(f.Err); {
 	case r.Spec.Suspend:
 		status.LastHandledReconcileAt = r.Status.LastHandledReconcileAt
-		return source(f, status, ready(metav1.ConditionUnknown, v1alpha1.SuspendedReason, suspendedSource(r)))
+		return source(f, status, append(unverified(f, nil), ready(metav1.ConditionUnknown, v1alpha1.SuspendedReason, suspendedSource(r)))...)
 	case p != nil:
-		return source(f, status, about(p)...)
+		return source(f, status, append(about(p), unverified(f, p)...)...)
 	}
 	status.Artifact = f.Artifact
-	return source(f, status, ready(metav1.ConditionTrue, v1alpha1.SucceededReason, "Fetched revision "+f.Artifact.Revision))
+	status.SourceVerificationMode = nil
+	var verified []metav1.Condition
+	if v := r.Spec.Verification; v != nil {
+		mode := v.GetMode()
+		status.SourceVerificationMode = &mode
+		verified = append(verified, v1alpha1.Condition(v1alpha1.SourceVerifiedCondition, metav1.ConditionTrue, v1alpha1.SucceededReason, f.Verified))
+	}
+	return source(f, status, append(verified, ready(metav1.ConditionTrue, v1alpha1.SucceededReason, "Fetched revision "+f.Artifact.Revision))...)
+}
+
+// unverified returns the condition SourceVerified after a look that failed. A signature that does not hold is
+// about what the ref leads to now; any other failure leaves the condition as it was, about the artifact.
+func unverified(f SourceFacts, p *problem) []metav1.Condition {
+	switch before := meta.FindStatusCondition(f.Object.Status.Conditions, v1alpha1.SourceVerifiedCondition); {
+	case f.Object.Spec.Verification == nil:
+		return nil
+	case f.Unverified:
+		return []metav1.Condition{v1alpha1.Condition(v1alpha1.SourceVerifiedCondition, metav1.ConditionFalse, p.reason, p.message)}
+	case before != nil:
+		return []metav1.Condition{v1alpha1.Condition(before.Type, before.Status, before.Reason, before.Message)}
+	}
+	return nil
 }
 
 func suspendedSource(r *v1alpha1.GitRepository) string {

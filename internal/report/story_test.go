@@ -210,6 +210,8 @@ func TestSourceStories(t *testing.T) {
 				Revision   string
 				Rewritten  bool
 				Submodules []string
+				Verified   string
+				Unverified bool
 				Err        *problemYAML
 				Failures   int
 				Jitter     float64
@@ -218,7 +220,7 @@ func TestSourceStories(t *testing.T) {
 			if y.Object != nil {
 				repo.ObjectMeta, repo.Spec = y.Object.ObjectMeta, y.Object.Spec
 			}
-			f := SourceFacts{Object: repo, Now: now, Rewritten: y.Rewritten, Submodules: y.Submodules, Err: y.Err.err(), Failures: y.Failures, Jitter: y.Jitter}
+			f := SourceFacts{Object: repo, Now: now, Rewritten: y.Rewritten, Submodules: y.Submodules, Verified: y.Verified, Unverified: y.Unverified, Err: y.Err.err(), Failures: y.Failures, Jitter: y.Jitter}
 			if y.Revision != "" {
 				f.Artifact = &v1alpha1.Artifact{Revision: y.Revision, Digest: "digest of " + y.Revision}
 			}
