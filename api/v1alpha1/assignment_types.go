@@ -17,7 +17,7 @@ type AssignmentSpec struct {
 
 // AssignmentEntry says what one Kustomization wants on the cluster.
 type AssignmentEntry struct {
-	// Name of the Kustomization, in the namespace of the Assignment.
+	// Name of the Kustomization; "namespace/name" of one that is not in the namespace of the Assignment.
 	Name string `json:"name"`
 
 	// Revision of the source that was rendered.
@@ -113,7 +113,7 @@ type AssignmentStatus struct {
 
 // AssignmentEntryStatus says how one Kustomization stands on the cluster.
 type AssignmentEntryStatus struct {
-	// Name of the Kustomization.
+	// Name of the entry.
 	Name string `json:"name"`
 
 	// Revision that was attempted last; absent, with digest, when it is the one that was applied.

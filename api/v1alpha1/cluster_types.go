@@ -35,6 +35,13 @@ type ClusterSpec struct {
 	// +optional
 	DeletionPolicy ClusterDeletionPolicy `json:"deletionPolicy,omitempty"`
 
+	// AccessFrom names the other namespaces whose Kustomizations may select this Cluster. Absent, all may,
+	// or none when the hub runs with --no-cross-namespace-refs. What is on the cluster already of one that
+	// may no longer stays there as it is, and gets no further change.
+	// +nullable
+	// +optional
+	AccessFrom *AccessFrom `json:"accessFrom,omitempty"`
+
 	// Suspend leaves the cluster as it is.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`

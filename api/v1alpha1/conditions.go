@@ -86,6 +86,9 @@ const (
 	SourceNotFoundReason = "SourceNotFound"
 	// SourceNotReadyReason says that the GitRepository has fetched nothing yet.
 	SourceNotReadyReason = "SourceNotReady"
+	// AccessDeniedReason refuses a reference to an object of another namespace, which spec.accessFrom of
+	// that object, or --no-cross-namespace-refs of the hub, does not admit.
+	AccessDeniedReason = "AccessDenied"
 	// NoClustersMatchedReason says that spec.clusters selects no Cluster.
 	NoClustersMatchedReason = "NoClustersMatched"
 	// PathNotFoundReason says that spec.path is not in the commit.

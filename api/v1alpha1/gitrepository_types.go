@@ -57,6 +57,12 @@ type GitRepositorySpec struct {
 	// +optional
 	Verification *GitRepositoryVerification `json:"verify,omitempty"`
 
+	// AccessFrom names the other namespaces whose Kustomizations may render this source. Absent, all may,
+	// or none when the hub runs with --no-cross-namespace-refs.
+	// +nullable
+	// +optional
+	AccessFrom *AccessFrom `json:"accessFrom,omitempty"`
+
 	// Suspend stops looking at the repository; what was fetched stays in use.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`

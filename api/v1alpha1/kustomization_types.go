@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	"github.com/fluxcd/pkg/apis/kustomize"
-	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -21,7 +20,7 @@ const (
 
 // KustomizationSpec says what to render, how, and onto which clusters.
 type KustomizationSpec struct {
-	// SourceRef names the source, in the same namespace.
+	// SourceRef names the source.
 	// +required
 	SourceRef SourceReference `json:"sourceRef"`
 
@@ -33,7 +32,7 @@ type KustomizationSpec struct {
 	// +optional
 	Path string `json:"path,omitempty"`
 
-	// Clusters says which Clusters of this namespace get the objects; absent, the hub's own.
+	// Clusters selects the Clusters that get the objects; absent, the hub's own.
 	// +nullable
 	// +optional
 	Clusters *ClusterTargets `json:"clusters,omitempty"`
@@ -104,12 +103,11 @@ type KustomizationSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// DependsOn names Kustomizations of this namespace that must be ready first, on the same
-	// cluster.
+	// DependsOn names Kustomizations that must be ready first, on the same cluster.
 	// +kubebuilder:validation:MaxItems=64
 	// +nullable
 	// +optional
-	DependsOn []meta.LocalObjectReference `json:"dependsOn,omitempty"`
+	DependsOn []DependencyReference `json:"dependsOn,omitempty"`
 
 	// DeletionPolicy says what becomes of the objects when this Kustomization is deleted or a
 	// cluster is no longer selected.
@@ -162,23 +160,8 @@ type KustomizationSpec struct {
 	PostBuild *PostBuild `json:"postBuild,omitempty"`
 }
 
-// SourceReference names a source in the same namespace.
-type SourceReference struct {
-	// Kind of the source.
-	// +kubebuilder:validation:Enum=GitRepository
-	// +kubebuilder:default=GitRepository
-	// +optional
-	Kind string `json:"kind,omitempty"`
-
-	// Name of the source.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +required
-	Name string `json:"name"`
-}
-
-// ClusterTargets selects Clusters of the same namespace: those that the selector picks and those that
-// are named.
+// ClusterTargets selects Clusters: those that the selector picks and those that are named, in the
+// Kustomization's own namespace or in those that namespaces picks.
 // +kubebuilder:validation:XValidation:rule="has(self.selector) || has(self.names) && size(self.names) > 0",message="clusters needs a selector, names, or both; an empty selector picks every cluster but the hub's own"
 type ClusterTargets struct {
 	// Selector picks Clusters by label; an empty one picks every Cluster but the hub's own.
@@ -192,6 +175,13 @@ type ClusterTargets struct {
 	// +listType=set
 	// +optional
 	Names []string `json:"names,omitempty"`
+
+	// Namespaces picks the namespaces whose Clusters are selected; absent, that of the Kustomization
+	// alone. The hub's own cluster of another namespace is never selected. A hub with
+	// --no-cross-namespace-refs refuses the Clusters of other namespaces unless accessFrom of the Cluster
+	// admits the Kustomization's.
+	// +optional
+	Namespaces *ClusterNamespaces `json:"namespaces,omitempty"`
 }
 
 // Patch is a patch of kustomize, for some clusters or for all.

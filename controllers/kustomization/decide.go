@@ -75,7 +75,11 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	}
 	d.holdSelection(o)
 	if cycle := targeting.Cycle(o.ks, o.all); cycle != nil {
-		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(append(cycle, cycle[0]), " → "))}
+		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(namesFrom(o.key.Namespace, append(cycle, cycle[0])), " → "))}
+		d.keep(o)
+		return d, nil
+	}
+	if d.err = o.refusedDependency(); d.err != nil {
 		d.keep(o)
 		return d, nil
 	}
@@ -98,7 +102,7 @@ func (d *decision) over() bool { return d.err != nil || d.silent }
 
 // decideTargets selects the clusters.
 func decideTargets(o *observed) *decision {
-	selection, err := targeting.Select(o.ks, o.clusters)
+	selection, err := targeting.Select(o.ks, o.clusters, o.access)
 	if err != nil {
 		return &decision{err: &report.Stalled{Reason: v1alpha1.InvalidSelectorReason, Err: err}}
 	}
@@ -106,6 +110,7 @@ func decideTargets(o *observed) *decision {
 	for _, t := range selection.Targets {
 		d.targets = append(d.targets, &target{Target: t})
 	}
+	d.addDenied(o, selection.Denied)
 	return d
 }
 
@@ -138,8 +143,13 @@ func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
 
 // input is what the source has fetched; nil when that or something else has to be waited for.
 func (d *decision) input(o *observed) *v1alpha1.Artifact {
-	name := o.ks.Spec.SourceRef.Name
+	key := targeting.SourceOf(o.ks)
+	name := v1alpha1.RelativeName(o.key.Namespace, key)
 	switch {
+	case o.source == nil && key.Namespace != o.key.Namespace && o.access.Closed:
+		d.err = o.deniedSource(name) // whether it is there is not told
+	case o.source != nil && !o.access.Admits(o.key.Namespace, key.Namespace, o.source.Spec.AccessFrom):
+		d.err = o.deniedSource(name)
 	case o.source == nil:
 		d.err = &report.Waiting{Reason: v1alpha1.SourceNotFoundReason, Err: fmt.Errorf("there is no GitRepository %s", name)}
 	case o.source.Status.Artifact == nil:
@@ -248,7 +258,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 	}
 	var list []departing
 	for i := range o.clusters {
-		name := o.clusters[i].Name
+		name := o.nameOf(&o.clusters[i])
 		have := o.assigned[name]
 		if have.entry == nil || selected[name] || o.byName[name] == nil {
 			continue

@@ -4,16 +4,17 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// entry is what the Kustomization wants on a cluster at a revision, with the defaults filled in.
-func entry(ks *v1alpha1.Kustomization, revision, digest string) *v1alpha1.AssignmentEntry {
+// entry is what the Kustomization wants on a cluster of a namespace at a revision, with the defaults filled in.
+func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1alpha1.AssignmentEntry {
 	spec := &ks.Spec
 	return &v1alpha1.AssignmentEntry{
-		Name:          ks.Name,
+		Name:          v1alpha1.RelativeName(namespace, types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name}),
 		Revision:      revision,
 		Digest:        digest,
 		Interval:      spec.Interval,
@@ -23,7 +24,7 @@ func entry(ks *v1alpha1.Kustomization, revision, digest string) *v1alpha1.Assign
 		MaxPrune:      spec.MaxPrune,
 		Force:         spec.Force,
 		Wait:          orBool(spec.Wait, true),
-		DependsOn:     targeting.Dependencies(ks),
+		DependsOn:     targeting.DependsOnEntries(ks, namespace),
 		AllowPrune:    revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt:   ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
 	}

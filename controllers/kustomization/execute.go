@@ -25,7 +25,7 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) erro
 	var changes []change
 	for _, t := range d.targets {
 		if changed(o.assigned[t.Name].entry, t.want) {
-			changes = append(changes, change{cluster: o.byName[t.Name], name: o.key.Name, entry: t.want})
+			changes = append(changes, o.change(t.Name, t.want))
 		}
 	}
 	if len(changes) > 0 {
@@ -35,10 +35,16 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) erro
 	}
 	for _, l := range d.leaving {
 		if l.want == nil || changed(o.assigned[l.cluster].entry, l.want) {
-			changes = append(changes, change{cluster: o.byName[l.cluster], name: o.key.Name, entry: l.want})
+			changes = append(changes, o.change(l.cluster, l.want))
 		}
 	}
 	return r.assignments.write(ctx, changes...)
+}
+
+// change sets, or drops, the entry of the Kustomization in the Assignment of a cluster.
+func (o *observed) change(cluster string, entry *v1alpha1.AssignmentEntry) change {
+	c := o.byName[cluster]
+	return change{cluster: c, name: v1alpha1.RelativeName(c.Namespace, o.key), entry: entry}
 }
 
 // addFinalizer makes sure that the Kustomization does not go before its entries do.
@@ -86,7 +92,7 @@ func (r *Reconciler) createHub(ctx context.Context, namespace string) error {
 // Kustomization of the name is back, or the Cluster is removed.
 func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error {
 	r.forget(key)
-	o := &observed{key: key, ks: &v1alpha1.Kustomization{}}
+	o := &observed{key: key, ks: &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}}
 	if err := r.observeClusters(ctx, o); err != nil {
 		return err
 	}
@@ -133,6 +139,6 @@ func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []departing
 	log.FromContext(ctx).Info("entries of a Kustomization that is gone are left as they are", "why", why)
 	for _, l := range leaving {
 		hubapi.Record(r.Recorder, o.byName[l.cluster], "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.TornDownReason, Message: fmt.Sprintf(
-			"The Kustomization %s is gone, and %s: what it has on this cluster is kept until a Kustomization of the name is back or the Cluster is removed", o.key.Name, why)}})
+			"The Kustomization %s is gone, and %s: what it has on this cluster is kept until a Kustomization of the name is back or the Cluster is removed", v1alpha1.RelativeName(o.byName[l.cluster].Namespace, o.key), why)}})
 	}
 }

@@ -1,12 +1,14 @@
 package kustomization
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,23 +35,23 @@ type view struct {
 // views are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
 type views struct {
 	known   map[types.NamespacedName]*view
-	marks   map[types.NamespacedName]uint64   // of what others saw last
-	waiting map[types.NamespacedName]struct{} // Kustomizations that wait for another one
+	marks   map[types.NamespacedName]uint64 // of what others saw last
+	waiting map[types.NamespacedName]bool   // Kustomizations that wait for another one, which may be of another namespace
 }
 
 // artifactKey names what a source has fetched.
-func artifactKey(source string, a *v1alpha1.Artifact) string {
+func artifactKey(source types.NamespacedName, a *v1alpha1.Artifact) string {
 	if a == nil {
-		return source
+		return source.String()
 	}
-	return source + " " + a.Revision + " " + a.Digest
+	return source.String() + " " + a.Revision + " " + a.Digest
 }
 
 // viewOf is the view of a decision; nil when it came to nothing that is known.
 func viewOf(o *observed, d *decision) *view {
 	v := &view{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}}
 	if o.source != nil {
-		v.artifact = artifactKey(o.source.Name, o.source.Status.Artifact)
+		v.artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
 	}
 	switch {
 	case d.silent:
@@ -84,8 +86,8 @@ func (r *Reconciler) show(o *observed, v *view) {
 		r.views.known[o.key], r.views.marks[o.key] = v, mark
 	}
 	var wake []types.NamespacedName
-	for key := range r.views.waiting {
-		if changed && key != o.key && key.Namespace == o.key.Namespace {
+	for key, crosses := range r.views.waiting {
+		if changed && key != o.key && (key.Namespace == o.key.Namespace || crosses || crossing(o)) {
 			wake = append(wake, key)
 		}
 	}
@@ -121,55 +123,74 @@ func (r *Reconciler) viewAt(key types.NamespacedName) *view {
 }
 
 // waits notes whether a Kustomization waits for another one.
-func (r *Reconciler) waits(key types.NamespacedName, is bool) {
+func (r *Reconciler) waits(o *observed, is bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is {
-		r.views.waiting[key] = struct{}{}
+		r.views.waiting[o.key] = crossing(o)
 	} else {
-		delete(r.views.waiting, key)
+		delete(r.views.waiting, o.key)
 	}
 }
 
-// neighbour is another Kustomization of the namespace.
+// crossing reports whether a Kustomization may have to do with those of other namespaces.
+func crossing(o *observed) bool { return targeting.CrossesNamespaces(o.ks) || o.isElsewhere() }
+
+// neighbour is another Kustomization that may have to do with the same clusters.
 type neighbour struct {
 	ks       *v1alpha1.Kustomization
-	view     *view
-	artifact string          // what its source has fetched
-	selects  map[string]bool // clusters
-	assigned map[string]assigned
+	from     string // namespace of the Kustomization that looks at it, which names the clusters
+	view     *view  // names clusters as the neighbour does
+	artifact string // what its source has fetched
+	selects  map[string]bool
+	assigned map[string]assigned // names clusters as the neighbour does
 }
 
-// neighbours reads the other Kustomizations of the namespace that no deletion has begun of.
+// local is the name of a cluster as seen from the neighbour.
+func (n *neighbour) local(cluster string) string {
+	return v1alpha1.RelativeName(n.ks.Namespace, v1alpha1.ResolveName(n.from, cluster))
+}
+
+// name is the name of a neighbour as seen from the Kustomization that looks at it.
+func (n *neighbour) name() string {
+	return v1alpha1.RelativeName(n.from, client.ObjectKeyFromObject(n.ks))
+}
+
+// neighbours reads the other Kustomizations that no deletion has begun of and that may be on the same
+// clusters: those of the namespace, of the namespaces of the clusters, and those that select Clusters of
+// other namespaces.
 func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour, error) {
 	if o.neighbours != nil {
 		return o.neighbours, nil
 	}
-	list := &v1alpha1.KustomizationList{}
-	if err := r.Hub.List(ctx, list, client.InNamespace(o.key.Namespace), shared); err != nil {
-		return nil, fmt.Errorf("cannot list Kustomizations: %w", err)
+	items, err := r.neighbourhood(ctx, o)
+	if err != nil {
+		return nil, err
 	}
 	found := []*neighbour{}
-	artifacts := map[string]string{}
-	for i := range list.Items {
-		ks := &list.Items[i]
-		if ks.Name == o.key.Name || !ks.DeletionTimestamp.IsZero() {
+	artifacts := map[types.NamespacedName]string{}
+	for _, ks := range items {
+		if client.ObjectKeyFromObject(ks) == o.key || !ks.DeletionTimestamp.IsZero() {
 			continue
 		}
-		n := &neighbour{ks: ks, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}}
-		selection, err := targeting.Select(ks, o.clusters)
+		n := &neighbour{ks: ks, from: o.key.Namespace, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}}
+		access, err := r.observeAccess(ctx, ks)
+		if err != nil {
+			return nil, err
+		}
+		selection, err := targeting.Select(ks, o.clusters, access)
 		if err != nil {
 			for name := range o.byName { // which of them it is to be on, nobody knows
 				n.selects[name] = true
 			}
 		}
 		for _, t := range selection.Targets {
-			n.selects[t.Name] = true
+			n.selects[v1alpha1.RelativeName(o.key.Namespace, v1alpha1.ResolveName(ks.Namespace, t.Name))] = true
 		}
-		name := ks.Spec.SourceRef.Name
+		name := targeting.SourceOf(ks)
 		if _, read := artifacts[name]; !read {
 			source := &v1alpha1.GitRepository{}
-			if err := r.Hub.Get(ctx, sourceOf(ks), source); err != nil && !apierrors.IsNotFound(err) {
+			if err := r.Hub.Get(ctx, name, source); err != nil && !apierrors.IsNotFound(err) {
 				return nil, fmt.Errorf("cannot read GitRepository: %w", err)
 			}
 			artifacts[name] = artifactKey(name, source.Status.Artifact)
@@ -184,10 +205,47 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 	return found, nil
 }
 
+// neighbourhood lists Kustomizations that may be on the clusters that one selects or is on.
+func (r *Reconciler) neighbourhood(ctx context.Context, o *observed) ([]*v1alpha1.Kustomization, error) {
+	namespaces := map[string]bool{o.key.Namespace: true}
+	for name := range o.byName {
+		namespaces[v1alpha1.ResolveName(o.key.Namespace, name).Namespace] = true
+	}
+	found := map[types.NamespacedName]*v1alpha1.Kustomization{}
+	add := func(by ...client.ListOption) error {
+		list := &v1alpha1.KustomizationList{}
+		if err := r.Hub.List(ctx, list, append(by, shared)...); err != nil {
+			return fmt.Errorf("cannot list Kustomizations: %w", err)
+		}
+		for i := range list.Items {
+			found[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
+		}
+		return nil
+	}
+	for namespace := range namespaces {
+		if err := add(client.InNamespace(namespace)); err != nil {
+			return nil, err
+		}
+	}
+	if err := add(client.MatchingFields{crossIndex: crossClusters}); err != nil {
+		return nil, err
+	}
+	all := make([]*v1alpha1.Kustomization, 0, len(found))
+	for _, key := range slices.SortedFunc(maps.Keys(found), compareKeys) {
+		all = append(all, found[key])
+	}
+	return all, nil
+}
+
+func compareKeys(a, b types.NamespacedName) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
 // unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
 // problem of its own says so too; problem tells the two apart.
 func (n *neighbour) unknown(cluster string) (why string, problem bool) {
 	v := n.view
+	cluster = n.local(cluster)
 	switch {
 	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact && !n.ks.Spec.Suspend:
 		return "is not rendered at this revision yet", false
@@ -208,6 +266,7 @@ func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (ass
 			return false, false, err
 		}
 	}
+	cluster = n.local(cluster)
 	digest, have := n.view.digests[cluster], n.assigned[cluster]
 	if n.view.assigned[cluster] != digest {
 		return false, false, nil
@@ -230,6 +289,7 @@ func (r *Reconciler) isFirst(ctx context.Context, n *neighbour, cluster string) 
 			return false, err
 		}
 	}
+	cluster = n.local(cluster)
 	return n.assigned[cluster].entry == nil && (n.view == nil || n.view.assigned[cluster] == ""), nil
 }
 
@@ -271,7 +331,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 		waits = waits || held
 	}
 	o.memo.dropped = drops
-	r.waits(o.key, waits)
+	r.waits(o, waits)
 	return nil
 }
 
@@ -303,8 +363,8 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 		if !n.selects[cluster] {
 			continue
 		}
-		related := n.ks.Spec.SourceRef.Name == o.ks.Spec.SourceRef.Name
-		one := targeting.Neighbour{Name: n.ks.Name}
+		related := targeting.SourceOf(n.ks) == targeting.SourceOf(o.ks)
+		one := targeting.Neighbour{Name: n.name()}
 		why, problem := n.unknown(cluster)
 		if why != "" {
 			// Of another source, only what is new may be this Kustomization under another name.
@@ -314,7 +374,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 			}
 			continue
 		}
-		one.Digest = n.view.digests[cluster]
+		one.Digest = n.view.digests[n.local(cluster)]
 		if _, one.Arrived, err = r.has(ctx, n, cluster); err != nil {
 			return false, err
 		}
@@ -417,7 +477,7 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 	}
 	names := targeting.Dependencies(o.ks)
 	for _, n := range all {
-		if !n.selects[t.Name] || n.ks.Spec.SourceRef.Name != o.ks.Spec.SourceRef.Name || !slices.Contains(names, n.ks.Name) {
+		if !n.selects[t.Name] || targeting.SourceOf(n.ks) != targeting.SourceOf(o.ks) || !slices.Contains(names, client.ObjectKeyFromObject(n.ks)) {
 			continue
 		}
 		first, err := r.isFirst(ctx, n, t.Name)
@@ -440,9 +500,9 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 			if s := n.ks.Status.Rollout; s != nil && s.Phase != v1alpha1.RolloutProgressing && s.Message != "" {
 				why = "whose rollout is held: " + report.Line(s.Message)
 			}
-			return fmt.Sprintf("waits for Kustomization %s, %s", n.ks.Name, why), nil
+			return fmt.Sprintf("waits for Kustomization %s, %s", n.name(), why), nil
 		}
-		return fmt.Sprintf("waits for Kustomization %s, which %s", n.ks.Name, why), nil
+		return fmt.Sprintf("waits for Kustomization %s, which %s", n.name(), why), nil
 	}
 	return "", nil
 }

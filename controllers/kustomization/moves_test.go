@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -23,7 +22,7 @@ func other(name string, change ...func(*v1alpha1.Kustomization)) *v1alpha1.Kusto
 func after(names ...string) func(*v1alpha1.Kustomization) {
 	return func(ks *v1alpha1.Kustomization) {
 		for _, name := range names {
-			ks.Spec.DependsOn = append(ks.Spec.DependsOn, meta.LocalObjectReference{Name: name})
+			ks.Spec.DependsOn = append(ks.Spec.DependsOn, v1alpha1.DependencyReference{Name: name})
 		}
 	}
 }

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // observed is all that one reconcile read. What comes from the cache is shared and not changed.
@@ -20,9 +24,12 @@ type observed struct {
 	ks   *v1alpha1.Kustomization
 	memo *memo
 
-	clusters []v1alpha1.Cluster // of the namespace
+	// Clusters of the Kustomization's namespace, of those that it may select from and of those where it has
+	// an entry. They are named as targeting.Target names them.
+	clusters []v1alpha1.Cluster
 	byName   map[string]*v1alpha1.Cluster
 	assigned map[string]assigned // by cluster, where there is an entry
+	access   targeting.Access
 	all      []v1alpha1.Kustomization
 	source   *v1alpha1.GitRepository // nil when there is none
 	from     []render.Source         // data of substituteFrom, in order
@@ -53,13 +60,13 @@ func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*
 	}
 	if len(ks.Spec.DependsOn) > 0 {
 		list := &v1alpha1.KustomizationList{}
-		if err := r.Hub.List(ctx, list, client.InNamespace(ks.Namespace), shared); err != nil {
+		if err := r.Hub.List(ctx, list, shared); err != nil {
 			return nil, fmt.Errorf("cannot list Kustomizations: %w", err)
 		}
 		o.all = list.Items
 	}
 	source := &v1alpha1.GitRepository{}
-	err := r.Hub.Get(ctx, sourceOf(ks), source)
+	err := r.Hub.Get(ctx, targeting.SourceOf(ks), source)
 	switch {
 	case err == nil:
 		o.source = source
@@ -72,35 +79,75 @@ func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*
 // shared lets a list share its objects with the cache.
 var shared = client.UnsafeDisableDeepCopy
 
-func sourceOf(ks *v1alpha1.Kustomization) types.NamespacedName {
-	return types.NamespacedName{Namespace: ks.Namespace, Name: ks.Spec.SourceRef.Name}
-}
-
 func (r *Reconciler) observeClusters(ctx context.Context, o *observed) error {
+	var err error
+	if o.assigned, err = r.observeAssigned(ctx, o.key); err != nil {
+		return err
+	}
+	if o.access, err = r.observeAccess(ctx, o.ks); err != nil {
+		return err
+	}
+	inNamespace := []client.ListOption{client.InNamespace(o.key.Namespace), shared}
+	if targeting.SelectsNamespaces(o.ks) || o.isElsewhere() {
+		inNamespace = inNamespace[1:]
+	}
 	clusters := &v1alpha1.ClusterList{}
-	if err := r.Hub.List(ctx, clusters, client.InNamespace(o.key.Namespace), shared); err != nil {
+	if err := r.Hub.List(ctx, clusters, inNamespace...); err != nil {
 		return fmt.Errorf("cannot list Clusters: %w", err)
 	}
 	o.clusters, o.byName = clusters.Items, make(map[string]*v1alpha1.Cluster, len(clusters.Items))
 	for i := range clusters.Items {
 		if c := &clusters.Items[i]; c.DeletionTimestamp.IsZero() {
-			o.byName[c.Name] = c
+			o.byName[o.nameOf(c)] = c
 		}
 	}
-	var err error
-	o.assigned, err = r.observeAssigned(ctx, o.key)
-	return err
+	return nil
+}
+
+// nameOf is the name of a Cluster as seen from the Kustomization.
+func (o *observed) nameOf(c *v1alpha1.Cluster) string {
+	return v1alpha1.RelativeName(o.key.Namespace, client.ObjectKeyFromObject(c))
+}
+
+// isElsewhere reports whether the Kustomization has an entry in another namespace.
+func (o *observed) isElsewhere() bool {
+	for name := range o.assigned {
+		if v1alpha1.ResolveName(o.key.Namespace, name).Namespace != o.key.Namespace {
+			return true
+		}
+	}
+	return false
+}
+
+// observeAccess reads the labels of the namespaces that decide about the references of a Kustomization. One
+// that refers to no other namespace needs none.
+func (r *Reconciler) observeAccess(ctx context.Context, ks *v1alpha1.Kustomization) (targeting.Access, error) {
+	access := targeting.Access{Closed: r.NoCrossNamespaceRefs}
+	if !targeting.CrossesNamespaces(ks) {
+		return access, nil
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := r.Hub.List(ctx, list, shared); err != nil {
+		return access, fmt.Errorf("cannot list Namespaces: %w", err)
+	}
+	access.Namespaces = make(map[string]labels.Set, len(list.Items))
+	for i := range list.Items {
+		access.Namespaces[list.Items[i].Name] = list.Items[i].Labels
+	}
+	return access, nil
 }
 
 func (r *Reconciler) observeAssigned(ctx context.Context, key types.NamespacedName) (map[string]assigned, error) {
 	list := &v1alpha1.AssignmentList{}
-	if err := r.Hub.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{entryIndex: key.Name}, shared); err != nil {
+	if err := r.Hub.List(ctx, list, client.MatchingFields{entryIndex: key.String()}, shared); err != nil {
 		return nil, fmt.Errorf("cannot list Assignments: %w", err)
 	}
 	found := make(map[string]assigned, len(list.Items))
 	for i := range list.Items {
 		a := &list.Items[i]
-		found[a.Name] = assigned{entry: entryOf(a, key.Name), status: statusOf(a, key.Name)}
+		name := v1alpha1.RelativeName(a.Namespace, key)
+		found[v1alpha1.RelativeName(key.Namespace, client.ObjectKeyFromObject(a))] = assigned{entry: entryOf(a, name), status: statusOf(a, name)}
 	}
 	return found, nil
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Build func(context.Context, *tree.Tree, render.Options) (*render.Result, error)
 	// Bundles keeps what was rendered.
 	Bundles Bundles
+	// NoCrossNamespaceRefs refuses references between namespaces that no accessFrom admits.
+	NoCrossNamespaceRefs bool
 	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
 	// nothing is ever torn down.
 	TearDown hubapi.TearDown
@@ -82,7 +84,7 @@ func New(o Options) *Reconciler {
 		o.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", nil }
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
-	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]struct{}{}}
+	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
 	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r

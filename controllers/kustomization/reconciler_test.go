@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,7 +75,7 @@ func TestEntryHasTheOptions(t *testing.T) {
 				k.Spec.RetryInterval, k.Spec.Timeout, k.Spec.Prune, k.Spec.Wait = &retry, &timeout, &no, &no
 				k.Spec.MaxPrune = new(intstr.FromString("20%"))
 				k.Spec.Force, k.Spec.DeletionPolicy = true, v1alpha1.DeletionOrphan
-				k.Spec.DependsOn = []meta.LocalObjectReference{{Name: "infra"}}
+				k.Spec.DependsOn = []v1alpha1.DependencyReference{{Name: "infra"}}
 				k.Annotations = map[string]string{v1alpha1.AllowPruneAnnotation: "main@sha1:1", v1alpha1.ReconcileRequestAnnotation: "now"}
 			},
 			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: &retry, Timeout: timeout, Force: true, MaxPrune: new(intstr.FromString("20%")),
@@ -302,7 +301,7 @@ func TestInvalidSelector(t *testing.T) {
 
 func TestACircleOfDependencies(t *testing.T) {
 	depends := func(on string) func(*v1alpha1.Kustomization) {
-		return func(k *v1alpha1.Kustomization) { k.Spec.DependsOn = []meta.LocalObjectReference{{Name: on}} }
+		return func(k *v1alpha1.Kustomization) { k.Spec.DependsOn = []v1alpha1.DependencyReference{{Name: on}} }
 	}
 	other := kustomization(depends("apps"))
 	other.Name = "infra"

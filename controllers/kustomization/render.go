@@ -68,6 +68,9 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 	var todo []*target
 	inputs := map[string]rendered{}
 	for _, t := range targets {
+		if t.Denied {
+			continue
+		}
 		c := o.byName[t.Name]
 		from := origin{c.UID, c.ResourceVersion, shared}
 		if last, ok := o.memo.rendered[t.Name]; ok && last.from == from && len(c.Spec.VarsFrom) == 0 && r.Bundles.Has(last.digest) {
@@ -122,7 +125,7 @@ func (r *Reconciler) verifyBundles(o *observed) {
 }
 
 func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options render.Options, targets []*target) error {
-	files, err := r.Tree(ctx, sourceOf(o.ks), commitOf(artifact.Revision))
+	files, err := r.Tree(ctx, targeting.SourceOf(o.ks), commitOf(artifact.Revision))
 	if err != nil {
 		return explainTree(err)
 	}
@@ -158,7 +161,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 		}
 		return nil
 	}
-	if t.err = r.permitted(o.byName[t.Name], result); t.err != nil {
+	if t.err = r.permitted(o.key.Namespace, o.byName[t.Name], result); t.err != nil {
 		return nil //nolint:nilerr // it is the target's
 	}
 	if r.Bundles.Has(result.Digest) {
@@ -174,11 +177,11 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 
 // permitted refuses a bundle for the hub's own cluster that its Kustomization may not have there. The
 // engine refuses it as well; here it is told before anything is assigned.
-func (r *Reconciler) permitted(c *v1alpha1.Cluster, result *render.Result) error {
+func (r *Reconciler) permitted(namespace string, c *v1alpha1.Cluster, result *render.Result) error {
 	if c.Spec.KubeConfig != nil || c.Spec.Agent != nil {
 		return nil
 	}
-	tenancy := plan.Tenancy{Namespace: c.Namespace, Hub: r.HubNamespace}
+	tenancy := plan.Tenancy{Namespace: namespace, Hub: r.HubNamespace}
 	for i := range result.Bundle.Objects {
 		o := &result.Bundle.Objects[i]
 		if why := tenancy.Refuses(o.ID); why != "" {

@@ -207,18 +207,18 @@ func (d *decision) order(o *observed, t *target, m *move, now time.Time) {
 		// What an engine said of an entry that is gone must not be taken for a word on the new one.
 		t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
 	case m.start:
-		t.want = entry(o.ks, d.revision, t.digest)
+		t.want = entry(o.ks, t.Namespace, d.revision, t.digest)
 		t.want.Change, t.want.Fallback = d.rollout.ID, fallback(was, o.ks.Status.Rollout)
 		t.want.AssignedAt = assignedAt(was, t.digest, now)
 	case m.back && was != nil && was.Fallback != nil:
-		t.want = entry(o.ks, was.Fallback.Revision, was.Fallback.Digest)
+		t.want = entry(o.ks, t.Namespace, was.Fallback.Revision, was.Fallback.Digest)
 		t.want.AssignedAt = assignedAt(was, t.want.Digest, now)
 		if v := d.rollout.Verified; v != nil && v.Revision == t.want.Revision {
 			t.want.Change = v.ID // so that it is what the next change falls back to
 		}
 	case m.verified != "":
 		v := d.rollout.Verified
-		t.want = entry(o.ks, v.Revision, m.verified)
+		t.want = entry(o.ks, t.Namespace, v.Revision, m.verified)
 		t.want.Change, t.want.AssignedAt = v.ID, assignedAt(was, m.verified, now)
 	default:
 		d.stay(o, t)
@@ -231,7 +231,7 @@ func (d *decision) stay(o *observed, t *target) {
 	if was == nil {
 		return
 	}
-	t.want = entry(o.ks, was.Revision, was.Digest)
+	t.want = entry(o.ks, t.Namespace, was.Revision, was.Digest)
 	t.want.Change, t.want.AssignedAt, t.want.Fallback = was.Change, was.AssignedAt, was.Fallback
 }
 

@@ -9,18 +9,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // Indexes: the Assignments with an entry for a Kustomization, the Kustomizations of a source, and
-// those that substitute from an object ("Secret/name"), and the Clusters that take variables from one.
+// those that substitute from an object ("Secret/name"), the Clusters that take variables from one, and the
+// Kustomizations that refer to other namespaces.
 const (
 	entryIndex    = "assignment.entry"
 	sourceIndex   = "kustomization.source"
 	variableIndex = "kustomization.variables"
 	varsFromIndex = "cluster.varsFrom"
+	crossIndex    = "kustomization.crossNamespace"
+)
+
+// Values of crossIndex: Kustomizations that refer to other namespaces, and those of them that may select
+// Clusters there.
+const (
+	crossAny      = "any"
+	crossClusters = "clusters"
 )
 
 // SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
@@ -35,6 +46,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		{&v1alpha1.Kustomization{}, sourceIndex, sourceName},
 		{&v1alpha1.Kustomization{}, variableIndex, variableNames},
 		{&v1alpha1.Cluster{}, varsFromIndex, varsFromNames},
+		{&v1alpha1.Kustomization{}, crossIndex, crossKinds},
 	} {
 		if err := index.IndexField(ctx, i.of, i.name, i.by); err != nil {
 			return fmt.Errorf("cannot index by %s: %w", i.name, err)
@@ -49,6 +61,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceChanged())).
 		Watches(&v1alpha1.Cluster{}, r.ofCluster()).
 		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
 		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
 		WatchesRawSource(&r.bell).
@@ -61,18 +74,29 @@ func entryNames(o client.Object) []string {
 	a := o.(*v1alpha1.Assignment)
 	names := make([]string, 0, len(a.Spec.Entries))
 	for i := range a.Spec.Entries {
-		names = append(names, a.Spec.Entries[i].Name)
+		names = append(names, v1alpha1.ResolveName(a.Namespace, a.Spec.Entries[i].Name).String())
 	}
 	for i := range a.Status.Entries {
 		if entryOf(a, a.Status.Entries[i].Name) == nil {
-			names = append(names, a.Status.Entries[i].Name)
+			names = append(names, v1alpha1.ResolveName(a.Namespace, a.Status.Entries[i].Name).String())
 		}
 	}
 	return names
 }
 
 func sourceName(o client.Object) []string {
-	return []string{o.(*v1alpha1.Kustomization).Spec.SourceRef.Name}
+	return []string{targeting.SourceOf(o.(*v1alpha1.Kustomization)).String()}
+}
+
+func crossKinds(o client.Object) []string {
+	ks := o.(*v1alpha1.Kustomization)
+	switch {
+	case targeting.SelectsNamespaces(ks):
+		return []string{crossAny, crossClusters}
+	case targeting.CrossesNamespaces(ks):
+		return []string{crossAny}
+	}
+	return nil
 }
 
 func variableNames(o client.Object) []string {

@@ -94,7 +94,7 @@ func (r *Reconciler) missed(ctx context.Context, o *observed, ref reference) err
 	if before, looked := o.earlier[ref]; looked && before == nil {
 		return nil
 	}
-	why, err := r.TearDown(ctx, subject(o.key.Namespace, o.ks.CreationTimestamp.Time))
+	why, err := r.TearDown(ctx, subject(ref.name.Namespace, o.ks.CreationTimestamp.Time))
 	if err == nil && why != "" {
 		err = errTornDown
 	}
@@ -156,7 +156,7 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 	o.contents = map[reference]*content{}
 	o.memo.contents, o.earlier = o.contents, o.memo.contents
 	var err error
-	if o.from, err = targeting.Substitutes(o.ks, r.lookup(ctx, o)); report.IsReportable(err) {
+	if o.from, err = targeting.Substitutes(o.ks, r.lookup(ctx, o, o.key.Namespace)); report.IsReportable(err) {
 		o.missing, err = err, nil
 	}
 	return err
@@ -165,16 +165,16 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 // takeVars gives a target the variables of varsFrom, or says why it cannot: that is the affair of its
 // cluster alone. Its own error is one of the hub's API.
 func (r *Reconciler) takeVars(ctx context.Context, o *observed, t *target) error {
-	err := targeting.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o))
+	err := targeting.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o, t.Namespace))
 	if report.IsReportable(err) {
 		t.err, err = err, nil
 	}
 	return err
 }
 
-func (r *Reconciler) lookup(ctx context.Context, o *observed) targeting.Lookup {
+func (r *Reconciler) lookup(ctx context.Context, o *observed, namespace string) targeting.Lookup {
 	return func(kind, name string) (*targeting.Content, error) {
-		found, err := r.content(ctx, o, reference{kind, types.NamespacedName{Namespace: o.key.Namespace, Name: name}})
+		found, err := r.content(ctx, o, reference{kind, types.NamespacedName{Namespace: namespace, Name: name}})
 		if err != nil || found == nil {
 			return nil, err
 		}

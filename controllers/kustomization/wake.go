@@ -26,15 +26,38 @@ import (
 // Kustomization is reconciled then anyway.
 type work = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// kustomizations lists those of a namespace, by an index if one is given.
-func (r *Reconciler) kustomizations(ctx context.Context, namespace string, by ...client.ListOption) []v1alpha1.Kustomization {
+// kustomizations lists those that the options pick.
+func (r *Reconciler) kustomizations(ctx context.Context, by ...client.ListOption) []v1alpha1.Kustomization {
 	list := &v1alpha1.KustomizationList{}
-	options := append([]client.ListOption{client.InNamespace(namespace), shared, client.DisableReadYourWritesConsistency}, by...)
+	options := append([]client.ListOption{shared, client.DisableReadYourWritesConsistency}, by...)
 	if err := r.Hub.List(ctx, list, options...); err != nil {
 		log.FromContext(ctx).Error(err, "cannot find the Kustomizations that an event concerns")
 		return nil
 	}
 	return list.Items
+}
+
+// selecting lists the Kustomizations that may select the Clusters of a namespace.
+func (r *Reconciler) selecting(ctx context.Context, namespace string) []v1alpha1.Kustomization {
+	own := r.kustomizations(ctx, client.InNamespace(namespace))
+	others := slices.DeleteFunc(r.kustomizations(ctx, client.MatchingFields{crossIndex: crossClusters}),
+		func(ks v1alpha1.Kustomization) bool { return ks.Namespace == namespace })
+	if len(others) == 0 {
+		return own
+	}
+	return slices.Concat(own, others)
+}
+
+// ofNamespace wakes those whose references the labels of a namespace decide about: those that lie in it, for
+// accessFrom, and those that select Clusters of the namespaces with certain labels.
+func (r *Reconciler) ofNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	found := r.kustomizations(ctx, client.InNamespace(namespace.GetName()), client.MatchingFields{crossIndex: crossAny})
+	for _, ks := range r.kustomizations(ctx, client.MatchingFields{crossIndex: crossClusters}) {
+		if ks.Namespace != namespace.GetName() && ks.Spec.Clusters.Namespaces.Selector != nil {
+			found = append(found, ks)
+		}
+	}
+	return hubapi.RequestsFor[v1alpha1.Kustomization](found)
 }
 
 // sourceChanged passes what matters of a source: what it has fetched, what of that is ignored, and whether
@@ -48,22 +71,23 @@ func sourceChanged() predicate.Predicate {
 			}
 			return !equality.Semantic.DeepEqual(before.Status.Artifact, after.Status.Artifact) ||
 				!equality.Semantic.DeepEqual(before.Spec.Ignore, after.Spec.Ignore) ||
+				!equality.Semantic.DeepEqual(before.Spec.AccessFrom, after.Spec.AccessFrom) ||
 				meta.IsStatusConditionFalse(before.Status.Conditions, v1alpha1.ReadyCondition) != meta.IsStatusConditionFalse(after.Status.Conditions, v1alpha1.ReadyCondition)
 		},
 	}
 }
 
 func (r *Reconciler) ofSource(ctx context.Context, source client.Object) []reconcile.Request {
-	return hubapi.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, source.GetNamespace(), client.MatchingFields{sourceIndex: source.GetName()}))
+	return hubapi.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, client.MatchingFields{sourceIndex: client.ObjectKeyFromObject(source).String()}))
 }
 
 // ofVariables wakes those that substitute from an object, and those on a cluster that does.
 func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		namespace, name := o.GetNamespace(), kind+"/"+o.GetName()
-		found := r.kustomizations(ctx, namespace, client.MatchingFields{variableIndex: name})
+		found := r.kustomizations(ctx, client.InNamespace(namespace), client.MatchingFields{variableIndex: name})
 		if clusters := r.clustersOf(ctx, namespace, name); len(clusters) > 0 {
-			for _, ks := range r.kustomizations(ctx, namespace) {
+			for _, ks := range r.selecting(ctx, namespace) {
 				if slices.ContainsFunc(clusters, func(c v1alpha1.Cluster) bool { return selects(&ks, &c) }) {
 					found = append(found, ks)
 				}
@@ -87,13 +111,13 @@ func (r *Reconciler) clustersOf(ctx context.Context, namespace, object string) [
 // ofDependencies wakes those on a circle of dependsOn when one of them closes or opens it.
 func (r *Reconciler) ofDependencies() handler.EventHandler {
 	wake := func(ctx context.Context, ks *v1alpha1.Kustomization, queue work) {
-		all := r.kustomizations(ctx, ks.Namespace)
-		for _, name := range targeting.Cycle(ks, all) {
-			queue.Add(request(ks.Namespace, name))
+		all := r.kustomizations(ctx)
+		for _, key := range targeting.Cycle(ks, all) {
+			queue.Add(reconcile.Request{NamespacedName: key})
 		}
 		for i := range all {
 			if c := meta.FindStatusCondition(all[i].Status.Conditions, v1alpha1.ReadyCondition); c != nil && c.Reason == v1alpha1.DependencyCycleReason {
-				queue.Add(request(ks.Namespace, all[i].Name))
+				queue.Add(request(all[i].Namespace, all[i].Name))
 			}
 		}
 	}
@@ -121,10 +145,10 @@ func (r *Reconciler) ofDependencies() handler.EventHandler {
 func (r *Reconciler) ofCluster() handler.EventHandler {
 	wake := func(ctx context.Context, queue work, versions ...*v1alpha1.Cluster) {
 		namespace, name := versions[0].Namespace, versions[0].Name
-		all := r.kustomizations(ctx, namespace)
+		all := r.selecting(ctx, namespace)
 		for i := range all {
 			if slices.ContainsFunc(versions, func(c *v1alpha1.Cluster) bool { return selects(&all[i], c) }) {
-				ks := request(namespace, all[i].Name)
+				ks := request(all[i].Namespace, all[i].Name)
 				queue.AddAfter(ks, r.rest(ks.NamespacedName))
 			}
 		}
@@ -150,11 +174,17 @@ func (r *Reconciler) ofCluster() handler.EventHandler {
 	}
 }
 
+// selects reports whether a Kustomization may select a Cluster. Of another namespace it takes every namespace
+// to be picked: its labels are looked at in the reconcile.
 func selects(ks *v1alpha1.Kustomization, c *v1alpha1.Cluster) bool {
 	one := *c
-	one.DeletionTimestamp = nil
-	s, err := targeting.Select(ks, []v1alpha1.Cluster{one})
-	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster)
+	one.DeletionTimestamp, one.Spec.AccessFrom = nil, nil
+	if targeting.SelectsNamespaces(ks) {
+		ks = ks.DeepCopy()
+		ks.Spec.Clusters.Namespaces = &v1alpha1.ClusterNamespaces{Names: []string{c.Namespace}}
+	}
+	s, err := targeting.Select(ks, []v1alpha1.Cluster{one}, targeting.Access{})
+	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster && c.Namespace == ks.Namespace)
 }
 
 // clusterChanged says whether a Cluster has changed in what a Kustomization takes from it.
@@ -173,7 +203,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			for _, name := range changedEntries(before, after) {
-				ks, rest := request(after.Namespace, name), time.Duration(0)
+				ks, rest := reconcile.Request{NamespacedName: v1alpha1.ResolveName(after.Namespace, name)}, time.Duration(0)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
 					rest = afterWipe
 				}
@@ -229,7 +259,7 @@ func entryChanged(was, now v1alpha1.AssignmentEntryStatus) bool {
 
 func wakeAll(a *v1alpha1.Assignment, queue work) {
 	for i := range a.Spec.Entries {
-		queue.Add(request(a.Namespace, a.Spec.Entries[i].Name))
+		queue.Add(reconcile.Request{NamespacedName: v1alpha1.ResolveName(a.Namespace, a.Spec.Entries[i].Name)})
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -128,7 +127,7 @@ func TestClustersWakeWhoSelectsThemOrDid(t *testing.T) {
 
 func TestACircleWakesAllOnIt(t *testing.T) {
 	depends := func(on string) func(*v1alpha1.Kustomization) {
-		return func(k *v1alpha1.Kustomization) { k.Spec.DependsOn = []meta.LocalObjectReference{{Name: on}} }
+		return func(k *v1alpha1.Kustomization) { k.Spec.DependsOn = []v1alpha1.DependencyReference{{Name: on}} }
 	}
 	stuck := func(k *v1alpha1.Kustomization) {
 		k.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.DependencyCycleReason}}

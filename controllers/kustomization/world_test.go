@@ -61,6 +61,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		WithIndex(&v1alpha1.Assignment{}, entryIndex, entryNames).
 		WithIndex(&v1alpha1.Cluster{}, varsFromIndex, varsFromNames).
 		WithIndex(&v1alpha1.Kustomization{}, variableIndex, variableNames).
+		WithIndex(&v1alpha1.Kustomization{}, sourceIndex, sourceName).
+		WithIndex(&v1alpha1.Kustomization{}, crossIndex, crossKinds).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 				if f := w.funcs.Get; f != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/plan"
 )
 
@@ -130,7 +131,7 @@ func (e *Engine) start(ctx context.Context, en *entry, t *slot, now time.Time) {
 	j := en.begin(now)
 	j.interest, j.count, j.timeout = interest, e.count, e.o.PassTimeout
 	if e.conn.target.Local {
-		j.tenancy = &plan.Tenancy{Namespace: e.key.Namespace, Hub: e.o.HubNamespace}
+		j.tenancy = &plan.Tenancy{Namespace: v1alpha1.ResolveName(e.key.Namespace, en.spec.Name).Namespace, Hub: e.o.HubNamespace}
 	}
 	e.passes++
 	e.passCount++

@@ -126,9 +126,15 @@ func (b bundle) desires(id object.ID) bool {
 	return b.index[id] != nil || id.Namespace == "" && b.bare[id]
 }
 
+// ownerOf returns the owner label of an entry. It holds the namespace of the Kustomization, which need not
+// be that of the Cluster.
+func ownerOf(hub string, key Key, entry string) string {
+	ks := v1alpha1.ResolveName(key.Namespace, entry)
+	return object.Owner{Hub: hub, Namespace: ks.Namespace, Name: ks.Name}.Label()
+}
+
 func newEntry(hub string, key Key, name string) *entry {
-	owner := object.Owner{Hub: hub, Namespace: key.Namespace, Name: name}.Label()
-	return &entry{owner: owner, phase: phaseOf(key), loops: map[object.ID]*loop{}}
+	return &entry{owner: ownerOf(hub, key, name), phase: phaseOf(key), loops: map[object.ID]*loop{}}
 }
 
 // assign takes a new spec. One that asks for other work makes a pass due.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // Pool keeps one engine per cluster, and sees to it that no two of them work on the same one.
@@ -190,7 +189,7 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 	if key.Name == v1alpha1.HubCluster {
 		m.owners = make(map[string]bool, len(entries))
 		for i := range entries {
-			m.owners[object.Owner{Hub: p.o.Hub, Namespace: key.Namespace, Name: entries[i].Name}.Label()] = true
+			m.owners[ownerOf(p.o.Hub, key, entries[i].Name)] = true
 		}
 	}
 	m.engine.send(func(in *inbox) { in.entries, in.assign = entries, true })

@@ -22,9 +22,9 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 			kind = corev1.EventTypeWarning
 		}
 		ks := &v1alpha1.Kustomization{}
-		key := types.NamespacedName{Namespace: e.Cluster.Namespace, Name: e.Kustomization}
+		key := v1alpha1.ResolveName(e.Cluster.Namespace, e.Kustomization)
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
-			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(e.Cluster.Name+": "+e.Message))
+			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(v1alpha1.RelativeName(key.Namespace, e.Cluster)+": "+e.Message))
 			return
 		}
 		c := &v1alpha1.Cluster{}

@@ -45,6 +45,9 @@ type Options struct {
 	Shard string
 	// Concurrency bounds the reconciles of one kind at a time.
 	Concurrency int
+	// NoCrossNamespaceRefs refuses references between namespaces, but for those to a GitRepository or Cluster
+	// whose accessFrom admits them.
+	NoCrossNamespaceRefs bool
 	// GitMaxFetchSize and GitMaxFileSize bound one fetch on the wire, and one file in it, in bytes. What a
 	// repository has beyond what is rendered counts for neither memory nor time, but it has to be fetched.
 	GitMaxFetchSize, GitMaxFileSize resource.Quantity
@@ -92,6 +95,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
 	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
+	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", o.NoCrossNamespaceRefs, "refuse references to objects of other namespaces, but for a GitRepository or Cluster whose spec.accessFrom admits the namespace")
 	f.Var((*quantity)(&o.GitMaxFetchSize), "git-max-fetch-size", "bytes that one fetch of a repository may take on the wire")
 	f.Var((*quantity)(&o.GitMaxFileSize), "git-max-file-size", "bytes that one file of a repository may have, rendered or not; the hub needs memory for four times that")
 	f.IntVar(&o.GitMaxFiles, "git-max-files", o.GitMaxFiles, "files and folders that a commit of a repository may have, rendered or not")

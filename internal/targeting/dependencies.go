@@ -1,26 +1,35 @@
 package targeting
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Cycle returns the names on a cycle of dependsOn that starts and ends at ks, or nil. The names
-// start with that of ks; a Kustomization that only waits for a cycle of others is not on it.
-func Cycle(ks *v1alpha1.Kustomization, all []v1alpha1.Kustomization) []string {
-	needs := make(map[string][]string, len(all)+1)
-	for i := range all {
-		if all[i].Namespace == ks.Namespace && len(all[i].Spec.DependsOn) > 0 {
-			needs[all[i].Name] = Dependencies(&all[i])
-		}
-	}
-	needs[ks.Name] = Dependencies(ks)
-	return walk(ks.Name, []string{ks.Name}, needs, map[string]bool{})
+// SourceOf returns the key of the source of ks.
+func SourceOf(ks *v1alpha1.Kustomization) types.NamespacedName {
+	ref := ks.Spec.SourceRef
+	return types.NamespacedName{Namespace: cmp.Or(ref.Namespace, ks.Namespace), Name: ref.Name}
 }
 
-func walk(goal string, way []string, needs map[string][]string, done map[string]bool) []string {
+// Cycle returns the keys on a cycle of dependsOn that starts and ends at ks, or nil. The keys
+// start with that of ks; a Kustomization that only waits for a cycle of others is not on it.
+func Cycle(ks *v1alpha1.Kustomization, all []v1alpha1.Kustomization) []types.NamespacedName {
+	needs := make(map[types.NamespacedName][]types.NamespacedName, len(all)+1)
+	for i := range all {
+		if len(all[i].Spec.DependsOn) > 0 {
+			needs[keyOf(&all[i])] = Dependencies(&all[i])
+		}
+	}
+	needs[keyOf(ks)] = Dependencies(ks)
+	return walk(keyOf(ks), []types.NamespacedName{keyOf(ks)}, needs, map[types.NamespacedName]bool{})
+}
+
+func walk(goal types.NamespacedName, way []types.NamespacedName, needs map[types.NamespacedName][]types.NamespacedName, done map[types.NamespacedName]bool) []types.NamespacedName {
 	for _, next := range needs[way[len(way)-1]] {
 		if next == goal {
 			return way
@@ -36,15 +45,32 @@ func walk(goal string, way []string, needs map[string][]string, done map[string]
 	return nil
 }
 
-// Dependencies returns the names in dependsOn, sorted and once each.
-func Dependencies(ks *v1alpha1.Kustomization) []string {
+func keyOf(ks *v1alpha1.Kustomization) types.NamespacedName {
+	return types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name}
+}
+
+// Dependencies returns the keys of the Kustomizations in dependsOn, sorted and once each.
+func Dependencies(ks *v1alpha1.Kustomization) []types.NamespacedName {
 	if len(ks.Spec.DependsOn) == 0 {
 		return nil
 	}
-	names := make([]string, 0, len(ks.Spec.DependsOn))
+	keys := make([]types.NamespacedName, 0, len(ks.Spec.DependsOn))
 	for _, d := range ks.Spec.DependsOn {
-		names = append(names, strings.TrimSpace(d.Name))
+		keys = append(keys, types.NamespacedName{Namespace: cmp.Or(d.Namespace, ks.Namespace), Name: strings.TrimSpace(d.Name)})
+	}
+	slices.SortFunc(keys, func(a, b types.NamespacedName) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	return slices.Compact(keys)
+}
+
+// DependsOnEntries names the dependencies of ks as the Assignment of a Cluster in the given namespace
+// names them, sorted.
+func DependsOnEntries(ks *v1alpha1.Kustomization, namespace string) []string {
+	var names []string
+	for _, key := range Dependencies(ks) {
+		names = append(names, v1alpha1.RelativeName(namespace, key))
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -62,7 +62,7 @@ func TestSelect(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			ks := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "apps"}, Spec: v1alpha1.KustomizationSpec{Clusters: tt.targets}}
-			got, err := Select(ks, tt.clusters)
+			got, err := Select(ks, tt.clusters, Access{})
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.err)) {
 				t.Fatalf("error %v, want %q", err, tt.err)
 			}
@@ -93,9 +93,18 @@ func graph(text string) []v1alpha1.Kustomization {
 		name, needs, _ := strings.Cut(one, ":")
 		ks := v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: name}}
 		for _, need := range strings.FieldsFunc(needs, func(r rune) bool { return r == ',' }) {
-			ks.Spec.DependsOn = append(ks.Spec.DependsOn, meta.LocalObjectReference{Name: need})
+			ks.Spec.DependsOn = append(ks.Spec.DependsOn, v1alpha1.DependencyReference{Name: need})
 		}
 		all = append(all, ks)
+	}
+	return all
+}
+
+// names returns keys as seen from the namespace of the tests.
+func names(keys []types.NamespacedName) []string {
+	var all []string
+	for _, key := range keys {
+		all = append(all, v1alpha1.RelativeName("fleet", key))
 	}
 	return all
 }
@@ -118,7 +127,7 @@ func TestCycle(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			all := graph(tt.graph)
-			if got := strings.Join(Cycle(&all[0], all), " "); got != tt.want {
+			if got := strings.Join(names(Cycle(&all[0], all)), " "); got != tt.want {
 				t.Errorf("cycle %q, want %q", got, tt.want)
 			}
 		})
@@ -127,7 +136,7 @@ func TestCycle(t *testing.T) {
 
 func TestDependenciesAreSortedAndUnique(t *testing.T) {
 	all := graph("a:c,b,c")
-	if diff := cmp.Diff([]string{"b", "c"}, Dependencies(&all[0])); diff != "" {
+	if diff := cmp.Diff([]string{"b", "c"}, names(Dependencies(&all[0]))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -27,7 +27,9 @@ func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]render.Source, er
 }
 
 // Take gives a target the variables of varsFrom of its Cluster. A *report.Waiting says that an object
-// is not there, which is the affair of this cluster alone.
+// is not there, which is the affair of this cluster alone. Secrets do not cross namespaces: to a
+// Kustomization of another one, a variable that a Secret sets is unset, so that a build that uses it is
+// refused and not rendered with another value.
 func Take(t *Target, c *v1alpha1.Cluster, lookup Lookup) error {
 	if len(c.Spec.VarsFrom) == 0 {
 		return nil
@@ -37,6 +39,12 @@ func Take(t *Target, c *v1alpha1.Cluster, lookup Lookup) error {
 		return err
 	}
 	t.Take(c, from)
+	if t.Name != c.Name {
+		for _, name := range t.Secret {
+			delete(t.Vars, name)
+		}
+		t.Secret = nil
+	}
 	return nil
 }
 

@@ -37,7 +37,7 @@ func TestSelectByName(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			ks := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet"}, Spec: v1alpha1.KustomizationSpec{Clusters: &tt.targets}}
-			got, err := Select(ks, clusters)
+			got, err := Select(ks, clusters, Access{})
 			if err != nil {
 				t.Fatal(err)
 			}

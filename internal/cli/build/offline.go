@@ -42,9 +42,9 @@ func offline(_ context.Context, o *Options) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &input{remove: func() {}, ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[ks.Namespace+"/"+ks.Spec.SourceRef.Name]}
-	in.lookup = func(kind, name string) (*targeting.Content, error) {
-		if found, ok := all.contents[kind+"/"+ks.Namespace+"/"+name]; ok {
+	in := &input{remove: func() {}, ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[targeting.SourceOf(ks).String()]}
+	in.lookup = func(kind, namespace, name string) (*targeting.Content, error) {
+		if found, ok := all.contents[kind+"/"+namespace+"/"+name]; ok {
 			return &found, nil
 		}
 		return nil, nil //nolint:nilnil // there is none

@@ -31,11 +31,11 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, ks); err != nil {
 		return nil, noKustomization(ctx, o, hub, err)
 	}
-	clusters := &v1alpha1.ClusterList{}
-	if err := hub.List(ctx, clusters, client.InNamespace(ks.Namespace)); err != nil {
-		return nil, fmt.Errorf("cannot list Clusters: %w", err)
+	clusters, access, err := factory.Selectable(ctx, hub, ks)
+	if err != nil {
+		return nil, err
 	}
-	in := &input{remove: func() {}, ks: ks, clusters: clusters.Items, hubID: o.HubID}
+	in := &input{remove: func() {}, ks: ks, clusters: clusters, access: access, hubID: o.HubID}
 	if in.hubID == "" {
 		if in.hubID, err = hubID(ctx, hub); err != nil {
 			return nil, err
@@ -44,7 +44,7 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	if in.assigned, err = assigned(ctx, hub, ks); err != nil {
 		return nil, err
 	}
-	in.lookup = lookup(ctx, hub, ks.Namespace)
+	in.lookup = lookup(ctx, hub)
 	source, err := sourceOf(ctx, hub, ks)
 	if err != nil && o.Path == "" {
 		return nil, err
@@ -67,8 +67,9 @@ func online(ctx context.Context, o *Options) (*input, error) {
 // sourceOf reads the GitRepository of a Kustomization.
 func sourceOf(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization) (*v1alpha1.GitRepository, error) {
 	source := &v1alpha1.GitRepository{}
-	name := ks.Spec.SourceRef.Name
-	err := hub.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: name}, source)
+	key := targeting.SourceOf(ks)
+	name := v1alpha1.RelativeName(ks.Namespace, key)
+	err := hub.Get(ctx, key, source)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("there is no GitRepository %s", name)
@@ -81,16 +82,17 @@ func sourceOf(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization)
 // assigned reads what each cluster is assigned; who may not see that is not told.
 func assigned(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization) (map[string]v1alpha1.Bundle, error) {
 	list := &v1alpha1.AssignmentList{}
-	if err := hub.List(ctx, list, client.InNamespace(ks.Namespace)); apierrors.IsForbidden(err) {
+	if err := hub.List(ctx, list, factory.InClusterNamespaces(ks)...); apierrors.IsForbidden(err) {
 		return nil, nil //nolint:nilnil // nothing is known
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot list Assignments: %w", err)
 	}
 	found := map[string]v1alpha1.Bundle{}
 	for i := range list.Items {
+		at := client.ObjectKeyFromObject(&list.Items[i])
 		for _, e := range list.Items[i].Spec.Entries {
-			if e.Name == ks.Name && e.Digest != "" && !e.Remove {
-				found[list.Items[i].Name] = v1alpha1.Bundle{Revision: e.Revision, Digest: e.Digest}
+			if v1alpha1.ResolveName(at.Namespace, e.Name) == client.ObjectKeyFromObject(ks) && e.Digest != "" && !e.Remove {
+				found[v1alpha1.RelativeName(ks.Namespace, at)] = v1alpha1.Bundle{Revision: e.Revision, Digest: e.Digest}
 			}
 		}
 	}
@@ -126,17 +128,17 @@ func hubID(ctx context.Context, hub *factory.Hub) (string, error) {
 }
 
 // lookup reads ConfigMaps and Secrets, each once.
-func lookup(ctx context.Context, hub *factory.Hub, namespace string) func(kind, name string) (*targeting.Content, error) {
+func lookup(ctx context.Context, hub *factory.Hub) func(kind, namespace, name string) (*targeting.Content, error) {
 	known := map[string]*targeting.Content{}
-	return func(kind, name string) (*targeting.Content, error) {
-		if found, ok := known[kind+"/"+name]; ok {
+	return func(kind, namespace, name string) (*targeting.Content, error) {
+		if found, ok := known[kind+"/"+namespace+"/"+name]; ok {
 			return found, nil
 		}
 		found, err := content(ctx, hub, kind, client.ObjectKey{Namespace: namespace, Name: name})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("cannot read %s %s: %w", kind, name, err)
 		}
-		known[kind+"/"+name] = found
+		known[kind+"/"+namespace+"/"+name] = found
 		return found, nil
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/render"
@@ -17,7 +19,8 @@ import (
 type input struct {
 	ks       *v1alpha1.Kustomization
 	clusters []v1alpha1.Cluster
-	lookup   targeting.Lookup
+	access   targeting.Access
+	lookup   func(kind, namespace, name string) (*targeting.Content, error)
 	files    *tree.Tree
 	remove   func() // removes what files are read from
 	ignore   string // of the GitRepository
@@ -42,7 +45,7 @@ func renderTargets(ctx context.Context, o *Options, in *input) ([]*rendered, err
 	if err != nil {
 		return nil, err
 	}
-	from, err := targeting.Substitutes(in.ks, in.remember)
+	from, err := targeting.Substitutes(in.ks, in.remember(in.ks.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +72,10 @@ func renderTargets(ctx context.Context, o *Options, in *input) ([]*rendered, err
 
 func one(ctx context.Context, in *input, cache *render.Cache, shared render.Options, t targeting.Target) (*render.Result, error) {
 	for i := range in.clusters {
-		if in.clusters[i].Name != t.Name {
+		if in.nameOf(&in.clusters[i]) != t.Name {
 			continue
 		}
-		if err := targeting.Take(&t, &in.clusters[i], in.remember); err != nil {
+		if err := targeting.Take(&t, &in.clusters[i], in.remember(t.Namespace)); err != nil {
 			return nil, err
 		}
 	}
@@ -87,18 +90,25 @@ func one(ctx context.Context, in *input, cache *render.Cache, shared render.Opti
 	return made, nil
 }
 
-// remember looks up, and keeps what it was that must not be shown.
-func (in *input) remember(kind, name string) (*targeting.Content, error) {
-	found, err := in.lookup(kind, name)
-	if found != nil && found.Secret {
-		in.secrets = append(in.secrets, *found)
+// remember looks up in a namespace, and keeps what it was that must not be shown.
+func (in *input) remember(namespace string) targeting.Lookup {
+	return func(kind, name string) (*targeting.Content, error) {
+		found, err := in.lookup(kind, namespace, name)
+		if found != nil && found.Secret {
+			in.secrets = append(in.secrets, *found)
+		}
+		return found, err
 	}
-	return found, err
+}
+
+// nameOf is the name of a Cluster as seen from the Kustomization.
+func (in *input) nameOf(c *v1alpha1.Cluster) string {
+	return v1alpha1.RelativeName(in.ks.Namespace, types.NamespacedName{Namespace: c.Namespace, Name: c.Name})
 }
 
 // choose returns the clusters to render for.
 func choose(o *Options, in *input) ([]targeting.Target, error) {
-	selection, err := targeting.Select(in.ks, in.clusters)
+	selection, err := targeting.Select(in.ks, in.clusters, in.access)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +116,7 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 		in.clusters = append(in.clusters, v1alpha1.Cluster{})
 		hub := &in.clusters[len(in.clusters)-1]
 		hub.Namespace, hub.Name = in.ks.Namespace, v1alpha1.HubCluster
-		if selection, err = targeting.Select(in.ks, in.clusters); err != nil {
+		if selection, err = targeting.Select(in.ks, in.clusters, in.access); err != nil {
 			return nil, err
 		}
 	}
@@ -118,6 +128,9 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 	}
 	for _, name := range selection.NotFound {
 		o.IO.Progressf("there is no Cluster %s, which spec.clusters.names names", name)
+	}
+	if n := len(selection.Denied); n > 0 {
+		o.IO.Progressf("%d selected clusters of other namespaces do not admit namespace %s (spec.accessFrom)", n, in.ks.Namespace)
 	}
 	switch {
 	case len(names) == 0:
@@ -141,7 +154,7 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 
 func notSelected(in *input, name string, names []string) error {
 	for i := range in.clusters {
-		if in.clusters[i].Name == name && in.clusters[i].DeletionTimestamp.IsZero() {
+		if in.nameOf(&in.clusters[i]) == name && in.clusters[i].DeletionTimestamp.IsZero() {
 			return factory.Next(fmt.Errorf("the kustomization %s does not select the cluster %s", in.ks.Name, name), "it is for %s", few(names))
 		}
 	}

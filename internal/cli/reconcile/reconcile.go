@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/diagnose"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // Options of the command.
@@ -101,8 +102,9 @@ func reconcileSource(ctx context.Context, o *Options, hub *factory.Hub) (string,
 		return "", err
 	}
 	source := &v1alpha1.GitRepository{}
-	source.SetNamespace(o.Flags.Namespace)
-	source.SetName(ks.Spec.SourceRef.Name)
+	key := targeting.SourceOf(ks)
+	source.SetNamespace(key.Namespace)
+	source.SetName(key.Name)
 	if err := one(ctx, o.Factory, hub, sourceKind(), source, func(v verdict) verdict { return v }); err != nil {
 		return "", err
 	}

@@ -24,15 +24,15 @@ import (
 )
 
 // inputs returns the Kustomization and the Clusters of a simulation, each from a file or from the hub.
-func (o *Options) inputs(ctx context.Context) (*v1alpha1.Kustomization, []v1alpha1.Cluster, error) {
+func (o *Options) inputs(ctx context.Context) (*v1alpha1.Kustomization, []v1alpha1.Cluster, targeting.Access, error) {
 	ctx, cancel := o.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	ks, err := o.kustomization(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, targeting.Access{}, err
 	}
-	clusters, err := o.clusters(ctx, ks.Namespace)
-	return ks, clusters, err
+	clusters, access, err := o.clusters(ctx, ks)
+	return ks, clusters, access, err
 }
 
 func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, error) {
@@ -69,18 +69,21 @@ func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, e
 	return nil, err
 }
 
-func (o *Options) clusters(ctx context.Context, namespace string) ([]v1alpha1.Cluster, error) {
-	var list v1alpha1.ClusterList
+func (o *Options) clusters(ctx context.Context, ks *v1alpha1.Kustomization) ([]v1alpha1.Cluster, targeting.Access, error) {
 	if o.Simulate.ClustersFile == "" {
 		hub, err := o.Hub()
 		if err != nil {
-			return nil, err
+			return nil, targeting.Access{}, err
 		}
-		if err := hub.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-			return nil, fmt.Errorf("cannot list the clusters: %w", err)
-		}
-		return list.Items, nil
+		return factory.Selectable(ctx, hub, ks)
 	}
+	list, err := o.clustersOfFile(ks.Namespace)
+	return list, targeting.Access{}, err
+}
+
+// clustersOfFile reads Clusters; one that names no namespace is of the given one.
+func (o *Options) clustersOfFile(namespace string) ([]v1alpha1.Cluster, error) {
+	var list v1alpha1.ClusterList
 	docs, err := o.documents(o.Simulate.ClustersFile, v1alpha1.ClusterKind)
 	if err != nil {
 		return nil, err
@@ -159,9 +162,7 @@ func appendKind(out [][]byte, doc []byte, kind string) ([][]byte, error) {
 func members(selected targeting.Selection, namespace string, clusters []v1alpha1.Cluster, start time.Time) []rollout.Member {
 	byName := map[string]*v1alpha1.Cluster{}
 	for i := range clusters {
-		if clusters[i].Namespace == namespace {
-			byName[clusters[i].Name] = &clusters[i]
-		}
+		byName[v1alpha1.RelativeName(namespace, client.ObjectKeyFromObject(&clusters[i]))] = &clusters[i]
 	}
 	all := make([]rollout.Member, 0, len(selected.Targets))
 	for _, t := range selected.Targets {

@@ -69,11 +69,11 @@ func runSimulate(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	ks, clusters, err := o.inputs(ctx)
+	ks, clusters, access, err := o.inputs(ctx)
 	if err != nil {
 		return err
 	}
-	selected, err := targeting.Select(ks, clusters)
+	selected, err := targeting.Select(ks, clusters, access)
 	if err != nil {
 		return err
 	}

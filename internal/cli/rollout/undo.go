@@ -81,10 +81,10 @@ func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 		return "", fmt.Errorf("%s is being taken back already: %s", short(r.Revision), standing(r))
 	}
 	var list v1alpha1.AssignmentList
-	if err := hub.List(ctx, &list, client.InNamespace(ks.Namespace)); err != nil {
+	if err := hub.List(ctx, &list, factory.InClusterNamespaces(ks)...); err != nil {
 		return "", fmt.Errorf("cannot list what the clusters have: %w", err)
 	}
-	counts := fallbacks(list.Items, ks.Name, r.ID)
+	counts := fallbacks(list.Items, client.ObjectKeyFromObject(ks), r.ID)
 	if len(counts) == 0 {
 		return "", factory.Next(fmt.Errorf("there is nothing to go back to: no cluster with %s had anything verified before it", short(r.Revision)),
 			"revert the commit in Git")
@@ -93,12 +93,12 @@ func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 }
 
 // fallbacks counts the clusters that have the change, by what they would go back to.
-func fallbacks(assignments []v1alpha1.Assignment, name, id string) []string {
+func fallbacks(assignments []v1alpha1.Assignment, ks client.ObjectKey, id string) []string {
 	counts := map[string]int32{}
 	for i := range assignments {
 		for j := range assignments[i].Spec.Entries {
 			e := &assignments[i].Spec.Entries[j]
-			if e.Name == name && !e.Remove && e.Change == id && e.Fallback != nil && e.Fallback.Digest != e.Digest {
+			if v1alpha1.ResolveName(assignments[i].Namespace, e.Name) == ks && !e.Remove && e.Change == id && e.Fallback != nil && e.Fallback.Digest != e.Digest {
 				counts[short(e.Fallback.Revision)]++
 			}
 		}

@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
@@ -55,15 +57,16 @@ func problems(r Report, now time.Time) []Problem {
 func onClusters(r Report, k Kustomization) []Problem {
 	var out []Problem
 	for _, c := range r.Clusters {
-		if c.Namespace != k.Namespace || c.Reachable != Ready || c.State != Ready {
+		if c.Reachable != Ready || c.State != Ready {
 			continue
 		}
+		name := v1alpha1.RelativeName(c.Namespace, types.NamespacedName{Namespace: k.Namespace, Name: k.Name})
 		for _, run := range c.Runs {
-			if run.Kustomization != k.Name || run.State == Deleting && k.State == Deleting {
+			if run.Kustomization != name || run.State == Deleting && k.State == Deleting {
 				continue
 			}
 			out = append(out, Problem{
-				Kind: v1alpha1.KustomizationKind, Namespace: k.Namespace, Name: k.Name, Cluster: c.Name,
+				Kind: v1alpha1.KustomizationKind, Namespace: k.Namespace, Name: k.Name, Cluster: v1alpha1.RelativeName(k.Namespace, types.NamespacedName{Namespace: c.Namespace, Name: c.Name}),
 				State: run.State, Reason: run.Reason, Message: run.Message,
 			})
 		}

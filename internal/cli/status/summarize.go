@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // Summarize makes the report of the facts. It is pure.
@@ -86,7 +87,7 @@ func kustomizationReport(k *v1alpha1.Kustomization) Kustomization {
 	c := k.Status.Clusters
 	out := Kustomization{
 		Namespace: k.Namespace, Name: k.Name,
-		Source: k.Spec.SourceRef.Name, Path: iostreams.Line(k.Spec.Path),
+		Source: v1alpha1.RelativeName(k.Namespace, targeting.SourceOf(k)), Path: iostreams.Line(k.Spec.Path),
 		Revision:  iostreams.Line(k.Status.LastAppliedRevision),
 		Attempted: iostreams.Line(k.Status.LastAttemptedRevision),
 		Clusters: Counts{
