@@ -50,6 +50,8 @@ const (
 	RepositoryNotFoundReason = "RepositoryNotFound"
 	// ReferenceNotFoundReason says that the repository has no such branch, tag or commit.
 	ReferenceNotFoundReason = "ReferenceNotFound"
+	// InvalidReferenceReason says that spec.ref holds what cannot be a reference or a range of versions.
+	InvalidReferenceReason = "InvalidReference"
 	// EmptyRepositoryReason says that the repository has no commit.
 	EmptyRepositoryReason = "EmptyRepository"
 	// UnreachableReason says that the Git server, or the cluster, does not answer.

@@ -68,7 +68,10 @@ type GitRepositorySpec struct {
 	Suspend bool `json:"suspend,omitempty"`
 }
 
-// GitRepositoryRef is a branch, a tag or a commit; commit wins over tag, tag over branch.
+// GitRepositoryRef is what to follow: commit wins over name, name over semver, semver over tag, tag over
+// branch.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.semverFilter) || has(self.semver)",message="semverFilter needs semver"
 type GitRepositoryRef struct {
 	// Branch to follow.
 	// +kubebuilder:validation:MaxLength=255
@@ -80,7 +83,27 @@ type GitRepositoryRef struct {
 	// +optional
 	Tag string `json:"tag,omitempty"`
 
-	// Commit to stay on, as 40 hexadecimal digits.
+	// SemVer is a range of versions, as ">=1.0.0 <2.0.0" or "1.x": the tag of the highest version in it is
+	// followed. A tag is a version with or without a "v" in front. Prereleases are in a range that names
+	// one, as ">=1.0.0-0" does. Of versions that differ in their build alone, the one whose build is the
+	// highest is followed: parts that are numbers by number, others by name.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	SemVer string `json:"semver,omitempty"`
+
+	// SemVerFilter is a regular expression (RE2) that a tag must match to be looked at for semver.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	SemVerFilter string `json:"semverFilter,omitempty"`
+
+	// Name is the full name of a reference that the server lists, as refs/heads/main, refs/tags/v1.0.0,
+	// refs/pull/420/head or refs/merge-requests/1/head. The revision then has the full name.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Name string `json:"name,omitempty"`
+
+	// Commit to stay on, as 40 hexadecimal digits. Beside a branch or name it is looked for in the history
+	// of that.
 	// +kubebuilder:validation:Pattern="^[0-9a-f]{40}$"
 	// +optional
 	Commit string `json:"commit,omitempty"`
@@ -113,8 +136,8 @@ type GitRepositoryStatus struct {
 
 // Artifact names an immutable tree.
 type Artifact struct {
-	// Revision is where the tree comes from: "main@sha1:<commit>", "v1.2@sha1:<commit>" or
-	// "sha1:<commit>".
+	// Revision is where the tree comes from: "main@sha1:<commit>", "v1.2@sha1:<commit>",
+	// "refs/pull/420/head@sha1:<commit>" or "sha1:<commit>".
 	Revision string `json:"revision"`
 
 	// Digest names the content: "sha1:<git tree>".

@@ -49,6 +49,7 @@ var reasons = []struct {
 	{git.ErrHostKeyRefused, v1alpha1.HostKeyRefusedReason, false},
 	{git.ErrRepositoryNotFound, v1alpha1.RepositoryNotFoundReason, false},
 	{git.ErrEmptyRepository, v1alpha1.EmptyRepositoryReason, false},
+	{git.ErrInvalidReference, v1alpha1.InvalidReferenceReason, true},
 	{git.ErrReferenceNotFound, v1alpha1.ReferenceNotFoundReason, false},
 	{git.ErrUnreachable, v1alpha1.UnreachableReason, false},
 	{git.ErrTimeout, v1alpha1.TimeoutReason, false},

@@ -141,20 +141,8 @@ func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (
 }
 
 func request(repo *v1alpha1.GitRepository, auth git.Auth) git.Request {
-	req := git.Request{
-		Key:  Key(types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}),
-		URL:  repo.Spec.URL,
-		Auth: auth,
-	}
-	if ref := repo.Spec.Reference; ref != nil {
-		req.Reference = git.Reference{Branch: ref.Branch, Tag: ref.Tag, Commit: ref.Commit}
-	}
-	if repo.Spec.Timeout != nil {
-		req.Timeout = repo.Spec.Timeout.Duration
-	}
-	if repo.Status.Artifact != nil {
-		req.Known = repo.Status.Artifact.Revision
-	}
+	req := git.RequestFor(repo)
+	req.Key, req.Auth = Key(types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}), auth
 	return req
 }
 

@@ -212,6 +212,7 @@ func TestReasons(t *testing.T) {
 		{git.ErrHostKeyRefused, "HostKeyRefused", false},
 		{git.ErrRepositoryNotFound, "RepositoryNotFound", false},
 		{git.ErrEmptyRepository, "EmptyRepository", false},
+		{git.ErrInvalidReference, "InvalidReference", true},
 		{git.ErrReferenceNotFound, "ReferenceNotFound", false},
 		{git.ErrUnreachable, "Unreachable", false},
 		{git.ErrTimeout, "Timeout", false},

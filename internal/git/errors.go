@@ -39,6 +39,8 @@ var (
 	ErrEmptyRepository = errors.New("repository is empty")
 	// ErrReferenceNotFound: the branch, tag or commit does not exist, or not any more.
 	ErrReferenceNotFound = errors.New("reference not found")
+	// ErrInvalidReference: the name or the range of versions to follow cannot be one.
+	ErrInvalidReference = errors.New("invalid reference")
 	// ErrUnreachable: no connection, by DNS, TCP or TLS, or the server says that it is out of order.
 	ErrUnreachable = errors.New("unreachable")
 	// ErrTimeout: no complete answer within the timeout.
@@ -123,7 +125,7 @@ func oneLine(text string) string {
 func isTyped(err error) bool {
 	for _, kind := range []error{
 		ErrInvalidURL, ErrInvalidSecret, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
-		ErrEmptyRepository, ErrReferenceNotFound, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
+		ErrEmptyRepository, ErrReferenceNotFound, ErrInvalidReference, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
 		ErrObjectFormat, ErrStoreFailed, ErrNotStored,
 		ErrCommitSignature, ErrTagSignature, ErrNotATag,
 	} {

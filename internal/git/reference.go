@@ -10,13 +10,32 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
 
-// Reference says what to follow: a commit wins over a tag, a tag over a branch. A commit beside a
-// branch is looked for in that branch. The zero value follows the branch that the server's HEAD
-// names.
+// Reference says what to follow: a commit wins over a name, a name over a range of versions, that over a
+// tag, and a tag over a branch. A commit beside a branch or name is looked for in its history. The zero
+// value follows the branch that the server's HEAD names.
 type Reference struct {
 	Branch, Tag string
+	// SemVer is a range of versions, of which the tag of the highest is followed; see versions.
+	SemVer string
+	// SemVerFilter is a regular expression that a tag must match to be looked at for SemVer.
+	SemVerFilter string
+	// Name is the full name of a reference, "refs/pull/420/head", or "HEAD".
+	Name string
 	// Commit is 40 hexadecimal digits.
 	Commit string
+}
+
+// At is the reference that leads to the commit of a revision, which was found through this one.
+func (r Reference) At(revision string) Reference {
+	name, commit := parseRevision(revision)
+	at := Reference{Commit: commit.String()}
+	switch {
+	case r.Name != "":
+		at.Name = r.Name
+	case r.SemVer == "" && r.Tag == "" && name != "HEAD":
+		at.Branch = name
+	}
+	return at
 }
 
 // maxReference is the longest name of a branch or tag, in bytes, as the API's schema has it.
@@ -29,6 +48,12 @@ func (r Reference) check() error {
 	}
 	if name := plumbing.NewTagReferenceName(r.Tag); r.Tag != "" && !valid(name) {
 		return fail(ErrReferenceNotFound, "%q cannot be the name of a tag", r.Tag)
+	}
+	if name := plumbing.ReferenceName(r.Name); r.Name != "" && name != plumbing.HEAD && (!strings.HasPrefix(r.Name, "refs/") || !valid(plumbing.ReferenceName(strings.TrimSuffix(r.Name, peeling)))) {
+		return fail(ErrInvalidReference, "%q cannot be the name of a reference: it is written in full, as refs/heads/main or refs/pull/420/head", r.Name)
+	}
+	if _, err := newVersions(r.SemVer, r.SemVerFilter); err != nil {
+		return err
 	}
 	if _, err := hex.DecodeString(r.Commit); r.Commit != "" && (err != nil || len(r.Commit) != 40) {
 		return fail(ErrReferenceNotFound, "%q is not a commit of 40 hexadecimal digits", r.Commit)
@@ -52,6 +77,9 @@ type target struct {
 	advertised bool
 	// tag says that name is that of a tag.
 	tag bool
+	// within is the reference in whose history the commit is looked for where the server does not give it
+	// by its hash; empty for all branches and tags.
+	within plumbing.ReferenceName
 }
 
 // revision is the target as the API shows it.
@@ -76,8 +104,12 @@ func (r Reference) resolve(refs *packp.AdvRefs) (target, error) {
 	switch {
 	case r.Commit != "":
 		return r.resolveCommit(refs)
+	case r.Name != "":
+		return resolveName(refs, plumbing.ReferenceName(r.Name))
+	case r.SemVer != "":
+		return r.resolveVersion(refs)
 	case r.Tag != "":
-		return r.resolveTag(refs)
+		return resolveTag(refs, r.Tag)
 	case r.Branch != "":
 		return resolveBranch(refs, r.Branch)
 	}
@@ -92,27 +124,74 @@ func resolveBranch(refs *packp.AdvRefs, branch string) (target, error) {
 	return target{name: branch, hash: hash, want: hash, advertised: true}, nil
 }
 
-func (r Reference) resolveTag(refs *packp.AdvRefs) (target, error) {
-	name := plumbing.NewTagReferenceName(r.Tag).String()
-	want, ok := refs.References[name]
+func resolveTag(refs *packp.AdvRefs, tag string) (target, error) {
+	t, ok := lookUp(refs, plumbing.NewTagReferenceName(tag))
 	if !ok {
-		return target{}, fail(ErrReferenceNotFound, "tag %q does not exist", r.Tag)
+		return target{}, fail(ErrReferenceNotFound, "tag %q does not exist", tag)
 	}
-	t := target{name: r.Tag, hash: want, want: want, advertised: true, tag: true}
-	if peeled, annotated := refs.Peeled[name]; annotated {
+	t.name, t.tag = tag, true
+	return t, nil
+}
+
+// lookUp finds a reference by its full name, and the commit behind an annotated tag.
+func lookUp(refs *packp.AdvRefs, name plumbing.ReferenceName) (target, bool) {
+	want, ok := refs.References[name.String()]
+	t := target{name: name.String(), hash: want, want: want, advertised: true, tag: name.IsTag()}
+	if peeled, annotated := refs.Peeled[name.String()]; annotated {
 		t.hash = peeled
+	}
+	return t, ok
+}
+
+// peeling is what Git writes behind a tag to mean the commit that it points to, which is meant anyhow.
+const peeling = "^{}"
+
+// resolveName finds what a full name stands for. Its revision has the full name, as Flux's.
+func resolveName(refs *packp.AdvRefs, name plumbing.ReferenceName) (target, error) {
+	if name == plumbing.HEAD {
+		return resolveHead(refs)
+	}
+	name = plumbing.ReferenceName(strings.TrimSuffix(name.String(), peeling))
+	t, ok := lookUp(refs, name)
+	if !ok {
+		return target{}, fail(ErrReferenceNotFound, "reference %q does not exist, or the server does not list it", name)
 	}
 	return t, nil
 }
 
+func (r Reference) resolveVersion(refs *packp.AdvRefs) (target, error) {
+	v, err := newVersions(r.SemVer, r.SemVerFilter)
+	if err != nil {
+		return target{}, err
+	}
+	for name := range refs.References {
+		if short, ok := strings.CutPrefix(name, "refs/tags/"); ok {
+			v.consider(short)
+		}
+	}
+	tag := v.highest()
+	if tag == "" {
+		return target{}, fail(ErrReferenceNotFound, "no tag is a version in the range %q%s", r.SemVer, v.remark())
+	}
+	return resolveTag(refs, tag)
+}
+
 func (r Reference) resolveCommit(refs *packp.AdvRefs) (target, error) {
 	hash := plumbing.NewHash(r.Commit)
-	if r.Branch != "" {
+	t := target{hash: hash, want: hash}
+	switch {
+	case r.Name != "":
+		if _, err := resolveName(refs, plumbing.ReferenceName(r.Name)); err != nil {
+			return target{}, err
+		}
+		t.name = strings.TrimSuffix(r.Name, peeling)
+		t.within = plumbing.ReferenceName(t.name)
+	case r.Branch != "":
 		if _, err := resolveBranch(refs, r.Branch); err != nil {
 			return target{}, err
 		}
+		t.name, t.within = r.Branch, plumbing.NewBranchReferenceName(r.Branch)
 	}
-	t := target{name: r.Branch, hash: hash, want: hash}
 	for _, tip := range refs.References {
 		t.advertised = t.advertised || tip == hash
 	}

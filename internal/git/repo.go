@@ -348,7 +348,7 @@ func allowsAnyWant(refs *packp.AdvRefs) bool {
 
 // wantedHashes are the tips whose history may have the target: its branch, or all of them.
 func wantedHashes(refs *packp.AdvRefs, t target) []plumbing.Hash {
-	if tip, ok := refs.References[plumbing.NewBranchReferenceName(t.name).String()]; ok {
+	if tip, ok := refs.References[t.within.String()]; ok {
 		return []plumbing.Hash{tip}
 	}
 	var tips []plumbing.Hash

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -166,7 +165,10 @@ func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.G
 	if source.Status.Artifact == nil {
 		return fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
 	}
-	req := git.Request{Key: name, URL: source.Spec.URL, Reference: referenceOf(source), Timeout: o.Timeout(git.DefaultTimeout)}
+	req := git.RequestFor(source)
+	// The commit of the artifact, looked for where the hub has found it.
+	req.Reference = req.Reference.At(source.Status.Artifact.Revision)
+	req.Key, req.Timeout = name, o.Timeout(git.DefaultTimeout)
 	var data map[string][]byte
 	if ref := source.Spec.SecretRef; ref != nil {
 		secret := &corev1.Secret{}
@@ -180,19 +182,6 @@ func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.G
 		return fmt.Errorf("GitRepository %s: %w", name, err)
 	}
 	return download(ctx, o, req, source.Status.Artifact.Revision, in)
-}
-
-// referenceOf is the commit of the artifact, looked for where the hub has found it.
-func referenceOf(source *v1alpha1.GitRepository) git.Reference {
-	at, commit, _ := strings.Cut(source.Status.Artifact.Revision, "sha1:")
-	ref := git.Reference{Commit: commit}
-	if spec := source.Spec.Reference; spec == nil || spec.Tag == "" {
-		ref.Branch = strings.TrimSuffix(at, "@")
-	}
-	if ref.Branch == "HEAD" {
-		ref.Branch = ""
-	}
-	return ref
 }
 
 func download(ctx context.Context, o *Options, req git.Request, revision string, in *input) error {
