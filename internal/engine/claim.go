@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -28,15 +28,15 @@ type stood struct {
 }
 
 // onOwnTouched looks at a ConfigMap of Skerry's own that has changed on the cluster.
-func (e *Engine) onOwnTouched(id object.ID, now time.Time) {
+func (e *Engine) onOwnTouched(ctx context.Context, id object.ID, now time.Time) {
 	e.own[id] = true
-	e.examineOwn(now)
+	e.examineOwn(ctx, now)
 }
 
 // examineOwn finds out whether something else has written the claim or an inventory.
-func (e *Engine) examineOwn(now time.Time) {
+func (e *Engine) examineOwn(ctx context.Context, now time.Time) {
 	l := &e.conn
-	if l.session == nil || l.finalizing || len(e.own) == 0 {
+	if l.session == nil || e.m.Connection() == machine.Finalizing || len(e.own) == 0 {
 		clear(e.own)
 		return
 	}
@@ -46,7 +46,7 @@ func (e *Engine) examineOwn(now time.Time) {
 		if id.Name == v1alpha1.ClaimName {
 			delete(e.own, id)
 			if !there || !l.session.store.ClaimKnown(seen.ResourceVersion) {
-				e.stand()
+				e.step(ctx, machine.ClaimChanged{}, now)
 			}
 			continue
 		}
@@ -59,21 +59,18 @@ func (e *Engine) examineOwn(now time.Time) {
 		}
 		delete(e.own, id)
 		if surprise {
-			e.surprised(now)
+			// It knows more than this session does, and may be another hub of the same identity. The next
+			// session asks before it reads.
+			e.sessionFailed(ctx, l.session, machine.SessionFailed{Why: "something else wrote an inventory", Surprise: true}, now)
 			return
 		}
 	}
 }
 
-// stand looks at the claim, and answers a hub that asks whether this one works.
-func (e *Engine) stand() {
-	l := &e.conn
-	if l.standing {
-		return
-	}
-	l.standing = true
-	s := l.session
-	e.workers.Go(func() {
+// lookAtClaim looks at the claim, and answers a hub that asks whether this one works.
+func (e *Engine) lookAtClaim() {
+	s := e.conn.session
+	e.workers.Go(func() { // ends with the answer, or with the session
 		ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 		defer cancel()
 		standing := edge.Stands
@@ -85,57 +82,27 @@ func (e *Engine) stand() {
 	})
 }
 
-// onStood goes on where the claim stands, and disconnects where it does not: the next session asks who
-// has it.
-func (e *Engine) onStood(s stood, now time.Time) {
+var claims = map[edge.Standing]machine.Claim{
+	edge.Stands: machine.ClaimStands, edge.Gone: machine.ClaimGone, edge.Yielded: machine.ClaimYielded, edge.Displaced: machine.ClaimTaken,
+}
+
+// onStood takes the answer about the claim.
+func (e *Engine) onStood(ctx context.Context, s stood, now time.Time) {
 	l := &e.conn
-	l.standing = false
-	if s.session != l.session || l.finalizing || s.err != nil {
+	ev := machine.ClaimAnswered{Claim: claims[s.standing], Failed: s.err != nil}
+	if s.session == l.session {
+		ev.Session = l.number
+	}
+	e.step(ctx, ev, now)
+	if s.session != l.session || l.session == nil || s.err != nil || s.standing != edge.Stands || e.m.Connection() == machine.Finalizing {
 		return
 	}
-	switch s.standing {
-	case edge.Stands:
-		if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
-			e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
-		}
-	case edge.Gone:
-		e.disconnect()
-		l.breaker.again(now)
-	case edge.Yielded:
-		l.contest = edge.Contest{Suspect: true}
-		e.disconnect()
-		l.breaker.failed(now)
-	case edge.Displaced:
-		e.disconnect()
-		l.breaker.failed(now)
+	if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
+		e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
 	}
 }
 
 var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.ClaimName}
-
-// surprised gives up a session because something else wrote an inventory of its own: it knows more than
-// this session does, and may be another hub of the same identity. The next session asks before it reads.
-func (e *Engine) surprised(now time.Time) {
-	l := &e.conn
-	l.contest = edge.Contest{Suspect: true}
-	e.disconnect()
-	l.breaker.failed(now)
-}
-
-// onContested notes what is waited for before a claim may be taken over, and comes back when it is time.
-func (e *Engine) onContested(err error, now time.Time) {
-	l := &e.conn
-	refused, ok := errors.AsType[*refusedError](err)
-	if !ok || refused.contest == nil {
-		return
-	}
-	if refused.contest.Nonce != l.contest.Asked {
-		l.contest.Asked, l.contest.At = refused.contest.Nonce, now
-	}
-	if refused.contest.Waiting {
-		l.breaker.next = now.Add(max(l.contest.At.Add(e.o.ClaimGrace).Sub(now), e.o.ClaimGrace/4))
-	}
-}
 
 // unclaimed are inventories on the cluster that no Kustomization claims.
 type unclaimed struct {

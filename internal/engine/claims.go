@@ -111,6 +111,6 @@ func (e *Engine) onClass(a classAnswer, now time.Time) {
 	c := a.session.classes[a.name]
 	*c = storageClass{at: now, waits: a.waits, missing: apierrors.IsNotFound(a.err) && !edge.KindGone(a.err), failed: a.err != nil}
 	for _, en := range e.entries {
-		en.dirty = true
+		en.Changed = true
 	}
 }

@@ -86,7 +86,9 @@ type PoolOptions struct {
 	Count func(Key, Counter, int)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
-	Log logr.Logger
+	// Random returns numbers of 0 to 1, which spread waits; those of math/rand/v2 when nil.
+	Random func() float64
+	Log    logr.Logger
 	// Fence is asked before anything is written to a cluster; nil lets everything through.
 	Fence edge.Fence
 	// UserAgent is what the hub calls itself to its clusters.

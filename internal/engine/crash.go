@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
@@ -62,7 +63,7 @@ func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
 		if !p.replace(key, m, err) {
 			return
 		}
-		timer := time.NewTimer(backoff(tries, restartMax))
+		timer := time.NewTimer(machine.Backoff(tries, restartMax))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -83,8 +84,8 @@ func (p *Pool) replace(key Key, m *runningEngine, err error) bool {
 		m.engine.state = old.crashed(err)
 		if m.told {
 			conn := m.conn
-			m.engine.conn.target = &conn
 			m.engine.conn.state = m.engine.state
+			m.engine.send(func(in *inbox) { in.conn = &conn })
 		}
 		if m.assigned {
 			entries := m.entries

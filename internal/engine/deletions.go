@@ -40,7 +40,7 @@ func (en *entry) pendingDeletions() deletions {
 		return d
 	}
 	for id := range en.inv.Objects {
-		if en.desired.index[id] != nil && !en.spec.Remove || en.retained[id] {
+		if en.desired.index[id] != nil && !en.Spec.Remove || en.retained[id] {
 			continue
 		}
 		l, there := en.session.live.get(id)
@@ -89,7 +89,7 @@ func (en *entry) deletionReadiness(now time.Time) (metav1.ConditionStatus, strin
 	if en.deletingSince.IsZero() {
 		en.deletingSince = now
 	}
-	told, late := en.deletingSince.Add(deletionGrace), en.deletingSince.Add(en.spec.Timeout.Duration)
+	told, late := en.deletingSince.Add(deletionGrace), en.deletingSince.Add(en.Spec.Timeout.Duration)
 	switch {
 	case !now.Before(late):
 		return metav1.ConditionFalse, v1alpha1.DeletionPendingReason, "waits for deletions: " + d.String()
@@ -99,7 +99,7 @@ func (en *entry) deletionReadiness(now time.Time) (metav1.ConditionStatus, strin
 		en.lookAgain(late)
 	}
 	switch {
-	case !en.spec.Wait && !en.spec.Remove:
+	case !en.Spec.Wait && !en.Spec.Remove:
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, ""
 	case now.Before(told):
 		return metav1.ConditionUnknown, v1alpha1.ProgressingReason, "deleting what is wanted no longer"
@@ -130,7 +130,7 @@ func (en *entry) deletionEvent(now time.Time) (Event, bool) {
 	en.toldDeletion = true
 	l, _ := en.session.live.get(d.first)
 	return Event{
-		Kustomization: en.spec.Name, Reason: v1alpha1.DeletionPendingReason, Message: health.Clean(d.String()),
+		Kustomization: en.Spec.Name, Reason: v1alpha1.DeletionPendingReason, Message: health.Clean(d.String()),
 		Object: Object{ID: d.first, UID: l.UID},
 	}, true
 }

@@ -10,81 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
-
-// Two entries that are always due, first by their names, and three that are due once.
-func TestWhoIsAlwaysDueStarvesNobody(t *testing.T) {
-	now := time.Unix(1000, 0)
-	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil, siblings{})
-	s := &session{inventories: map[string]*inventory.Inventory{}}
-	var specs []v1alpha1.AssignmentEntry
-	for _, name := range []string{"always-1", "always-2", "once-1", "once-2", "once-3"} {
-		specs = append(specs, v1alpha1.AssignmentEntry{Name: name, Digest: "sha256:" + name})
-	}
-	e.conn.session = s
-	e.assigned(specs, now)
-	ran := map[string]int{}
-	for round := range 6 {
-		for _, en := range e.due(now)[:passesAtOnce] {
-			ran[en.spec.Name]++
-			e.passCount++
-			en.lastPass = e.passCount
-			en.due = time.Time{}
-			if strings.HasPrefix(en.spec.Name, "always") {
-				en.due = now
-			}
-		}
-		if round == 2 && (ran["once-1"] != 1 || ran["once-2"] != 1 || ran["once-3"] != 1) {
-			t.Fatalf("after three rounds of two: %v", ran)
-		}
-		if round >= 2 {
-			for _, name := range []string{"once-1", "once-2"} { // and again
-				e.entries[name].due = now
-			}
-		}
-	}
-	for name, n := range ran {
-		if n == 0 || n > 4 {
-			t.Errorf("%s ran %d times: %v", name, n, ran)
-		}
-	}
-}
-
-// What a new session looks through is not urgent, and what somebody has changed since is.
-func TestWhatIsUrgent(t *testing.T) {
-	now := time.Unix(1000, 0)
-	e := newEngine(Key{Namespace: "n", Name: "edge"}, PoolOptions{Hub: testHub}, newLimits(), nil, siblings{})
-	spec := v1alpha1.AssignmentEntry{Name: "apps", Digest: "sha256:1"}
-	e.assigned([]v1alpha1.AssignmentEntry{spec}, now)
-	en := e.entries["apps"]
-	stands := inventory.New(en.owner)
-	stands.Bundle = "sha256:1"
-	e.conn.session = &session{inventories: map[string]*inventory.Inventory{en.owner: stands}}
-	en.startSession(e.conn.session)
-	if en.urgent {
-		t.Error("a new session is urgent")
-	}
-	e.assigned([]v1alpha1.AssignmentEntry{spec}, now)
-	if en.urgent {
-		t.Error("what stands already is urgent")
-	}
-	spec.Digest = "sha256:2"
-	e.assigned([]v1alpha1.AssignmentEntry{spec}, now)
-	if !en.urgent {
-		t.Error("a new commit is not urgent")
-	}
-	// A hub that starts hears first of the cluster and then of what is assigned to it.
-	for digest, urgent := range map[string]bool{"sha256:1": false, "sha256:2": true} {
-		delete(e.entries, "apps")
-		spec.Digest = digest
-		e.assigned([]v1alpha1.AssignmentEntry{spec}, now)
-		if got := e.entries["apps"].urgent; got != urgent {
-			t.Errorf("%s assigned in a session that found sha256:1: urgent is %v", digest, got)
-		}
-	}
-}
 
 // A cluster that takes its time with every request does not hold a pass for ever; what was done
 // counts, and the next pass goes on from there.

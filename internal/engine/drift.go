@@ -82,7 +82,7 @@ func (en *entry) count(corrected []correction, now time.Time) {
 	for id, l := range en.loops {
 		if l.over(now) {
 			delete(en.loops, id)
-			en.dirty = true
+			en.Changed = true
 		}
 	}
 	for _, c := range corrected {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
@@ -20,7 +21,7 @@ import (
 func TestDriftLoopStories(t *testing.T) {
 	golden.Run(t, "testdata/drift/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
 		id := object.ID{Kind: "ConfigMap", Namespace: "web", Name: "settings"}
-		en := &entry{loops: map[object.ID]*loop{}}
+		en := &entry{Entry: &machine.Entry{}, loops: map[object.ID]*loop{}}
 		start := time.Unix(0, 0)
 		now := start
 		var log strings.Builder

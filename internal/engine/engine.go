@@ -10,7 +10,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -41,14 +41,17 @@ type Engine struct {
 	mask object.Mask // hides names with the values of Secrets in them
 
 	// What follows belongs to the loop.
+	m               *machine.Machine // decides; the rest is what its decisions are about
 	conn            connection
 	entries         map[string]*entry
-	order           []string
-	assignmentKnown bool // what is assigned was handed over, be it nothing
-	statusChanged   bool // an entry has something to tell that was not published
-	passes          int
-	passCount       uint64 // passes begun so far
-	desires         uint64 // changes so far of what entries desire
+	loads           map[string]bool       // digests of the bundles that are being read
+	finalizations   map[int]*finalization // that were asked for
+	asked           int                   // finalizations so far
+	again           bool                  // an action was answered at once: there may be more to do
+	fenced          bool                  // as the machine was told last
+	stopped         bool                  // the machine was told to begin nothing more
+	assignmentKnown bool                  // what is assigned was handed over, be it nothing
+	statusChanged   bool                  // an entry has something to tell that was not published
 	slots           passSlots
 	publishAt       time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
@@ -95,6 +98,7 @@ type inbox struct {
 	finalize         []*finalization
 	finalizedResults []*finalization
 	classes          []classAnswer
+	loaded           []loaded
 }
 
 // mailbox hands an inbox over to the loop.
@@ -105,7 +109,12 @@ type mailbox struct {
 }
 
 func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error, s siblings) *Engine {
-	return &Engine{o: o, limits: l, key: key, admit: admit, siblings: s, own: map[object.ID]bool{}, entries: map[string]*entry{}, box: mailbox{wake: make(chan struct{}, 1)}, idleCh: make(chan struct{})}
+	return &Engine{
+		o: o, limits: l, key: key, admit: admit, siblings: s,
+		m:   machine.New(machine.Options{Phase: phaseOf(key), Random: o.Random, ClaimGrace: o.ClaimGrace}),
+		own: map[object.ID]bool{}, entries: map[string]*entry{}, loads: map[string]bool{}, finalizations: map[int]*finalization{},
+		box: mailbox{wake: make(chan struct{}, 1)}, idleCh: make(chan struct{}),
+	}
 }
 
 // send changes the inbox and wakes the loop. It never waits for it.
@@ -137,18 +146,18 @@ func (e *Engine) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.workers.Wait()
 	defer cancel()
-	defer func() { _ = e.guard("end", func() error { e.slots.releaseAll(); e.disconnect(); return nil }) }()
+	defer func() { _ = e.guard("end", func() error { e.slots.release(true); e.disconnect(); return nil }) }()
 	return e.guard("loop", func() error { e.loop(ctx); return nil })
 }
 
 func (e *Engine) loop(ctx context.Context) {
 	for {
 		now := e.o.Now()
-		e.drainInbox(now) //nolint:contextcheck // what it begins ends with the session
-		e.maintainConnection(ctx, now)
-		e.refresh(now)
-		e.startPasses(ctx, now)
-		e.refresh(now)
+		e.observeProcess(ctx, now)
+		e.drainInbox(ctx, now)
+		e.refresh(ctx, now)
+		e.tick(ctx, now)
+		e.refresh(ctx, now)
 		e.askClasses(now)
 		e.findUnclaimed(now)
 		e.closeWhenIdle()
@@ -164,11 +173,73 @@ func (e *Engine) loop(ctx context.Context) {
 	}
 }
 
+// observeProcess tells the machine whether this process may act, and begin work.
+func (e *Engine) observeProcess(ctx context.Context, now time.Time) {
+	if lost := e.o.Fence != nil && e.o.Fence.Lost() != nil; lost != e.fenced {
+		e.fenced = lost
+		e.step(ctx, machine.Fence{Lost: lost}, now)
+	}
+	if e.stop.Load() && !e.stopped {
+		e.stopped = true
+		e.step(ctx, machine.Stop{}, now)
+	}
+}
+
+// tick begins what is due. What is answered at once may make more of it possible.
+func (e *Engine) tick(ctx context.Context, now time.Time) {
+	for e.again = true; e.again; {
+		e.again = false
+		e.step(ctx, machine.Tick{Heard: e.heard()}, now)
+	}
+}
+
+// heard returns when the cluster answered last.
+func (e *Engine) heard() time.Time { return time.Unix(0, e.seen.Load()) }
+
+// step tells the machine what has happened, and executes what it decides.
+func (e *Engine) step(ctx context.Context, ev machine.Event, now time.Time) {
+	for _, a := range e.m.Step(ev, now) {
+		e.execute(ctx, a, now)
+	}
+}
+
+func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Time) {
+	switch a := action.(type) {
+	case machine.Dial:
+		e.beginDial(ctx, a, now)
+	case machine.Discard:
+		if e.conn.dialed != nil {
+			e.endSession(e.conn.dialed)
+		}
+	case machine.StartSession:
+		e.startSession(a, now)
+	case machine.Check:
+		e.beginCheck()
+	case machine.Disconnect:
+		e.disconnect()
+	case machine.LookAtClaim:
+		e.lookAtClaim()
+	case machine.Purge:
+		e.purge(a)
+	case machine.Answer:
+		e.finalizations[a.Request].answer <- finalizeErrors[a.Result]
+		delete(e.finalizations, a.Request)
+	case machine.Prepare:
+		e.prepare(ctx, a, now)
+	case machine.AskSlot:
+		e.askSlot(ctx, a.Lane, now)
+	case machine.ReleaseSlots:
+		e.slots.release(a.Waiting)
+	case machine.Start:
+		e.start(a, now)
+	}
+}
+
 // idle is closed once the engine was told to stop and no pass is under way.
 func (e *Engine) idle() <-chan struct{} { return e.idleCh }
 
 func (e *Engine) closeWhenIdle() {
-	if e.stop.Load() && e.passes == 0 {
+	if e.stop.Load() && e.m.Running() == 0 {
 		e.restNow()
 	}
 }
@@ -182,126 +253,116 @@ func (e *Engine) restNow() {
 }
 
 // drainInbox empties the inbox.
-func (e *Engine) drainInbox(now time.Time) {
+func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
 	e.box.mu.Lock()
 	in := e.box.in
 	e.box.in = inbox{}
 	e.box.mu.Unlock()
 	if in.conn != nil {
-		e.disconnect()
 		e.conn.target = in.conn
-		e.conn.breaker.reset(now)
-		e.conn.finalizing, e.conn.finalized = false, false
+		e.step(ctx, machine.Configure{Suspended: in.conn.Suspend}, now)
 	}
 	if in.resume {
-		e.disconnect()
-		e.conn.breaker.reset(now)
+		e.step(ctx, machine.Resume{}, now)
 	}
 	if in.displaced {
-		e.disconnect()
-		e.conn.breaker.again(now)
+		e.step(ctx, machine.Displaced{}, now)
 	}
 	if in.assign {
-		e.assigned(in.entries, now)
+		e.assigned(ctx, in.entries, now)
 	}
 	for _, d := range in.dialed {
-		e.onDialed(d, now)
+		e.onDialed(ctx, d, now)
 	}
 	for _, c := range in.checked {
-		e.onChecked(c, now)
+		e.onChecked(ctx, c, now)
 	}
 	for _, s := range in.stood {
-		e.onStood(s, now)
+		e.onStood(ctx, s, now)
 	}
 	for _, o := range in.done {
-		e.passes--
-		e.onDone(o, now)
+		e.onDone(ctx, o, now)
+	}
+	for _, l := range in.loaded {
+		e.onLoaded(ctx, l, now)
 	}
 	for _, seen := range in.changedObjects {
-		e.onObjectChanged(seen, now)
+		e.onObjectChanged(ctx, seen, now)
 	}
-	e.slots.onGranted(in.granted)
+	for _, t := range in.granted {
+		e.onGranted(ctx, t, now)
+	}
 	for _, s := range in.overflowed {
-		e.onOverflow(s, now)
+		e.onFailure(ctx, s, "too many objects", edge.ErrTooMany, now)
 	}
 	for _, c := range in.crashed {
-		e.onCrashed(c, now)
+		e.onFailure(ctx, c.session, "panic", c.err, now)
 	}
 	for _, a := range in.classes {
 		e.onClass(a, now)
 	}
 	for _, r := range in.finalizedResults {
-		e.onFinalized(r, now)
+		e.onFinalized(ctx, r, now)
 	}
 	for _, r := range in.finalize {
-		e.startFinalization(r)
+		e.asked++
+		e.finalizations[e.asked] = r
+		e.step(ctx, machine.FinalizeAsked{Request: e.asked}, now)
 	}
-	e.conn.ended = e.conn.ended || in.ended && e.conn.session != nil
 	for _, gk := range in.unserved {
-		e.onUnserved(gk, now)
+		e.onUnserved(ctx, gk, now)
 	}
-	e.conn.suspect = e.conn.suspect || in.suspect || in.connected && now.Sub(e.conn.checked) > newConnection
-	if in.verify {
-		e.verify(now)
-	}
+	e.doubt(ctx, in, now)
 }
 
-func (e *Engine) verify(now time.Time) {
-	e.conn.suspect = true
-	if e.conn.breaker.phase == open {
-		e.conn.breaker.next = now
+// doubt reports what makes the identity of the cluster doubtful.
+func (e *Engine) doubt(ctx context.Context, in inbox, now time.Time) {
+	if in.ended {
+		e.step(ctx, machine.WatchEnded{}, now)
 	}
-	for _, en := range e.entries {
-		en.relist, en.due = true, now
+	if in.suspect {
+		e.step(ctx, machine.Suspect{}, now)
+	}
+	if in.connected {
+		e.step(ctx, machine.NewConnection{}, now)
+	}
+	if in.verify {
+		e.step(ctx, machine.Verify{}, now)
 	}
 }
 
 // assigned takes up the entries of the Assignment.
-func (e *Engine) assigned(specs []v1alpha1.AssignmentEntry, now time.Time) {
-	named := map[string]bool{}
-	for _, spec := range specs {
-		named[spec.Name] = true
-		en := e.entries[spec.Name]
+func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry, now time.Time) {
+	list := make([]machine.Assignment, len(specs))
+	for i, spec := range specs {
+		list[i] = machine.Assignment{Spec: spec}
+		if s := e.conn.session; s != nil {
+			list[i].Applied = s.applied(ownerOf(e.o.Hub, e.key, spec.Name))
+		}
+	}
+	e.step(ctx, machine.Assign{Entries: list}, now)
+	e.assignmentKnown, e.statusChanged = true, true
+	e.unclaimed.changed = true
+	for _, name := range e.m.Names() {
+		en := e.entries[name]
 		if en == nil {
-			en = newEntry(e.o.Hub, e.key, spec.Name)
-			e.entries[spec.Name] = en
+			en = newEntry(e.o.Hub, e.key, e.m.Entry(name), name)
+			e.entries[name] = en
 			if e.conn.session != nil {
 				en.startSession(e.conn.session)
 			}
 		}
-		en.assign(spec, now)
-		en.urgent = en.urgent || e.conn.session != nil && en.unprocessed && !en.applied()
+		if en.Matches() {
+			en.appliedRevision = en.Spec.Revision
+		}
+		if en.pending() {
+			en.waiting = ""
+		}
 	}
-	e.order, e.assignmentKnown, e.statusChanged = e.order[:0], true, true
-	e.unclaimed.changed = true
-	e.desires++
 	for name := range e.entries {
-		if !named[name] {
+		if e.m.Entry(name) == nil {
 			delete(e.entries, name)
-			continue
 		}
-		e.order = append(e.order, name)
-	}
-	slices.Sort(e.order)
-}
-
-// block says which dependency an entry waits for. What is on the cluster already does not wait again.
-func (e *Engine) block(en *entry, now time.Time) {
-	blocked := ""
-	if !en.applied() && !en.spec.Remove {
-		for _, name := range en.spec.DependsOn {
-			if dep := e.entries[name]; dep == nil || dep.unprocessed || !dep.objectsReady {
-				blocked = name
-				break
-			}
-		}
-	}
-	if blocked == en.blocked {
-		return
-	}
-	en.dirty = true
-	if en.blocked = blocked; blocked == "" {
-		en.due = now
 	}
 }
 
@@ -313,42 +374,39 @@ func (e *Engine) emit(ev Event) {
 	}
 }
 
-func (e *Engine) onDone(o outcome, now time.Time) {
+func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 	for _, ev := range summarize(o.events) {
 		e.emit(ev)
 	}
-	if errors.Is(o.err, edge.ErrInventoryChanged) && o.job.session == e.conn.session {
-		e.surprised(now)
+	if errors.Is(o.err, edge.ErrInventoryChanged) {
+		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "something else wrote an inventory", Surprise: true}, now)
 	}
-	if errors.Is(o.err, errChanged) && o.job.session == e.conn.session {
-		e.disconnect()
-		e.conn.breaker.failed(now)
+	if errors.Is(o.err, errChanged) {
+		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "another cluster, or an earlier state of it"}, now)
 	}
-	e.examineOwn(now)
+	e.examineOwn(ctx, now)
 	if edge.Unauthorized(o.err) {
-		e.conn.suspect = true
+		e.step(ctx, machine.Suspect{}, now)
 	}
 	if s := e.conn.session; s != nil && s == o.job.session && !o.corrupt() {
 		s.inventories[o.job.owner] = o.inventory // an entry that comes back meets what is recorded now
 		delete(s.corrupt, o.job.owner)
 		e.unclaimed.changed = e.unclaimed.changed || o.job.reload
 	}
-	en := e.entries[o.job.entry.Name]
-	if en == nil {
-		return
+	done := machine.PassDone{Name: o.job.entry.Name}
+	if en := e.entries[done.Name]; en != nil {
+		done.Outcome = en.finish(o, now)
 	}
-	en.finish(o, now)
-	if !o.cleaned {
-		return
+	e.step(ctx, done, now)
+	if o.cleaned && e.entries[done.Name] != nil {
+		e.trim()
 	}
-	e.trim()
-	e.cede(en, now)
 }
 
 // trim stops the watches of kinds of which nothing is left: the definition of one may be gone, and
 // asking for it again and again would be all that its watch did.
 func (e *Engine) trim() {
-	if e.conn.session == nil || e.passes > 0 {
+	if e.conn.session == nil || e.m.Running() > 0 {
 		return
 	}
 	used := map[schema.GroupKind]bool{own: true}
@@ -368,28 +426,32 @@ func (e *Engine) trim() {
 
 // onUnserved makes a pass due where something of the kind is recorded: it finds the version in which the
 // kind is served now, and watches that one.
-func (e *Engine) onUnserved(gk schema.GroupKind, now time.Time) {
-	for _, en := range e.entries {
+func (e *Engine) onUnserved(ctx context.Context, gk schema.GroupKind, now time.Time) {
+	for name, en := range e.entries {
 		if en.session == nil {
 			continue
 		}
 		for id := range en.inv.Objects {
 			if id.Group == gk.Group && id.Kind == gk.Kind {
-				en.rerun, en.due = true, now
+				e.step(ctx, machine.KindUnserved{Name: name}, now)
 				break
 			}
 		}
 	}
 }
 
-func (e *Engine) onObjectChanged(seen edge.Observed, now time.Time) {
+func (e *Engine) onObjectChanged(ctx context.Context, seen edge.Observed, now time.Time) {
 	if seen.ID.Group == own.Group && seen.ID.Kind == own.Kind {
-		e.onOwnTouched(seen.ID, now)
+		e.onOwnTouched(ctx, seen.ID, now)
 		return
 	}
-	for _, en := range e.entries {
-		if en.owner == seen.Owner || en.enforced().index[seen.ID] != nil {
-			en.objectChanged(seen, now)
+	for name, en := range e.entries {
+		if en.owner != seen.Owner && en.enforced().index[seen.ID] == nil {
+			continue
+		}
+		en.Changed = true
+		if en.touched(seen, now) {
+			e.step(ctx, machine.Touched{Name: name}, now)
 		}
 	}
 }

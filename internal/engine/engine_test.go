@@ -17,9 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/edge"
-	"github.com/skerry-dev/skerry/internal/inventory"
-	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -402,21 +399,6 @@ func TestInventoryIsWrittenAhead(t *testing.T) {
 	r.mu.Unlock()
 	r.want("apps", many(r, 2, "one"))
 	r.ready("apps")
-}
-
-// What a watch shows while a pass runs cannot be judged yet, and must not be lost: no second event may
-// come.
-func TestWhatHappensDuringAPassIsLookedAtAfterIt(t *testing.T) {
-	now := time.Unix(1000, 0)
-	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, "apps")
-	en.session = &session{}
-	en.due = now
-	j := en.begin(now)
-	en.objectChanged(edge.Observed{ID: object.ID{Kind: "CustomResourceDefinition", Name: "things.example.com"}}, now)
-	en.finish(outcome{job: j, inventory: inventory.New("apps"), waiting: "things.example.com is not established"}, now)
-	if !en.isDue(now) {
-		t.Error("what was seen during the pass is forgotten")
-	}
 }
 
 // A Kustomization that is removed and made again under its name, in one session that began when its

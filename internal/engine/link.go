@@ -7,44 +7,21 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
-)
-
-const (
-	// quietAfter is how long a cluster may say nothing until it is asked. Each watch says something
-	// about once a minute, so that one that is watched is hardly ever asked.
-	quietAfter = 90 * time.Second
-	// identifyEvery is how often it is asked who it is, however much it says.
-	identifyEvery = 10 * time.Minute
-	// endedWatch is how old it is at least before the end of a watch makes the hub ask again.
-	endedWatch = 10 * time.Second
-	// newConnection is how old that answer must be for a new connection under an old session to be a
-	// reason to ask again: something else may have taken the cluster's address.
-	newConnection = 30 * time.Second
 )
 
 // noObject stands where an error is not about an object.
 var noObject = object.ID{}
 
-// connection is between the engine and its cluster. Its breaker is closed while there is a session.
+// connection is what is known of the cluster. When it is dialled and checked is the machine's to decide.
 type connection struct {
-	target   *Connection
-	breaker  breaker
-	session  *session
-	dialing  bool // also while the answer to a try that is of no use any more is under way
-	checking bool
-	checked  time.Time // when the cluster said last who it is
-	suspect  bool      // a request was not answered
-	ended    bool      // a watch ended before its time since the cluster was checked
-	state    State
-
-	// contest is what is known of another hub that may work on the cluster.
-	contest edge.Contest
-	// standing says that the claim is being looked at.
-	standing bool
-
-	finalizing, finalized bool // what is kept on the cluster is being taken away, or has been
+	target  *Connection
+	session *session
+	number  uint64   // of the session
+	dialed  *session // while the machine decides what becomes of it
+	state   State
 }
 
 // dialed and checked are what the goroutines that wait for the cluster come back with.
@@ -62,61 +39,33 @@ type checked struct {
 	restored bool
 }
 
-// maintainConnection keeps the connection: dials when there is none, asks when in doubt, and hangs up on a cluster
-// that does not answer. It waits for nothing; answers come back through the inbox.
-func (e *Engine) maintainConnection(ctx context.Context, now time.Time) {
-	l := &e.conn
-	switch {
-	case e.fenced(): // no failure would be the cluster's
-	case l.target == nil || l.dialing || l.checking || l.finalizing || l.finalized:
-	case l.session == nil && l.breaker.due(now):
-		l.dialing = true
-		l.breaker.try(now)
-		conn, contest := l.target, l.contest
-		contest.Now, contest.Grace = now, e.o.ClaimGrace
-		e.workers.Go(func() {
-			var s *session
-			err := e.guard("dial", func() (err error) {
-				s, err = e.dial(ctx, *conn, contest)
-				return err
-			})
-			if isPanic(err) {
-				err = refusal(err)
-			}
-			e.send(func(in *inbox) { in.dialed = append(in.dialed, dialed{conn, s, err}) })
+// beginDial connects to the cluster.
+func (e *Engine) beginDial(ctx context.Context, a machine.Dial, now time.Time) {
+	conn := e.conn.target
+	contest := edge.Contest{Suspect: a.Contest.Suspect, Asked: a.Contest.Asked, At: a.Contest.At, Now: now, Grace: e.o.ClaimGrace}
+	e.workers.Go(func() { // ends with the answer, or with the engine
+		var s *session
+		err := e.guard("dial", func() (err error) {
+			s, err = e.dial(ctx, *conn, contest)
+			return err
 		})
-	case l.session != nil && (l.suspect || !now.Before(e.checkAt())):
-		l.checking, l.suspect, l.ended = true, false, false
-		s := l.session
-		e.workers.Go(func() {
-			c := checked{session: s}
-			if err := e.guard("check", func() error { c = s.check(s.ctx); return nil }); err != nil {
-				c.err = err
-			}
-			e.send(func(in *inbox) { in.checked = append(in.checked, c) })
-		})
-	}
+		if isPanic(err) {
+			err = refusal(err)
+		}
+		e.send(func(in *inbox) { in.dialed = append(in.dialed, dialed{conn, s, err}) })
+	})
 }
 
-// fenced says whether this process may not act at present.
-func (e *Engine) fenced() bool { return e.o.Fence != nil && e.o.Fence.Lost() != nil }
-
-// checkAt returns when the cluster of the session is to be asked who it is: when it has been quiet for
-// too long, and now and then.
-func (e *Engine) checkAt() time.Time {
-	l := &e.conn
-	heard := l.checked
-	if at := time.Unix(0, e.seen.Load()); at.After(heard) {
-		heard = at
-	}
-	at, latest := heard.Add(quietAfter), l.checked.Add(identifyEvery)
-	if l.ended {
-		latest = l.checked.Add(endedWatch)
-	}
-	if latest.Before(at) {
-		return latest
-	}
-	return at
+// beginCheck asks the cluster who it is.
+func (e *Engine) beginCheck() {
+	s := e.conn.session
+	e.workers.Go(func() { // ends with the answer, or with the session
+		c := checked{session: s}
+		if err := e.guard("check", func() error { c = s.check(s.ctx); return nil }); err != nil {
+			c.err = err
+		}
+		e.send(func(in *inbox) { in.checked = append(in.checked, c) })
+	})
 }
 
 // check asks the cluster of a session whether it is there and the same: the same cluster, and not an
@@ -132,94 +81,95 @@ func (s *session) check(ctx context.Context) checked {
 	return checked{session: s, err: err, restored: restored}
 }
 
-func (e *Engine) onDialed(d dialed, now time.Time) {
-	l := &e.conn
-	l.dialing = false
-	if d.conn != l.target { // the credentials changed meanwhile
-		if d.session != nil {
-			d.session.end()
+func (e *Engine) onDialed(ctx context.Context, d dialed, now time.Time) {
+	ev := machine.Dialled{Connected: d.err == nil}
+	if d.err == nil {
+		ev.Applied = make(map[string]string, len(e.entries))
+		for name, en := range e.entries {
+			ev.Applied[name] = d.session.applied(en.owner)
 		}
-		return
 	}
-	if d.err != nil {
-		l.breaker.failed(now)
-		e.onContested(d.err, now)
+	if refused, ok := errors.AsType[*refusedError](d.err); ok && refused.contest != nil {
+		ev.Contested, ev.Asked, ev.Waiting = true, refused.contest.Nonce, refused.contest.Waiting
+	}
+	e.conn.dialed = d.session
+	e.step(ctx, ev, now)
+	e.conn.dialed = nil
+	if d.err != nil && d.conn == e.conn.target { // else the credentials have changed meanwhile
 		e.connectionFailed(d.err, now)
-		return
 	}
-	l.breaker.answered(now)
-	l.contest = edge.Contest{}
+}
+
+// startSession takes up the session that was dialled.
+func (e *Engine) startSession(a machine.StartSession, now time.Time) {
+	l := &e.conn
+	l.session, l.number = l.dialed, a.Session
 	e.unclaimed.changed = true
-	l.session, l.suspect, l.ended, l.checked = d.session, false, false, now
-	if l.state.Version != d.session.identity.Version { // which may be able to do what an earlier one was not
+	id := l.session.identity
+	if l.state.Version != id.Version { // which may be able to do what an earlier one was not
 		e.noWatchList.Store(false)
 	}
-	l.state = State{
-		Reachable: true, Known: true, Usable: true,
-		UID: d.session.identity.UID, Version: d.session.identity.Version, LastSeen: now,
-	}
-	for _, inv := range d.session.inventories {
+	l.state = State{Reachable: true, Known: true, Usable: true, UID: id.UID, Version: id.Version, LastSeen: now}
+	for _, inv := range l.session.inventories {
 		maskInventory(&e.mask, inv)
 	}
 	for _, en := range e.entries {
-		en.startSession(d.session)
+		en.startSession(l.session)
 	}
 }
 
-func (e *Engine) onChecked(c checked, now time.Time) {
-	l := &e.conn
-	if c.session != l.session {
-		return
-	}
-	l.checking, l.checked = false, now
-	switch {
-	case c.changed:
-		e.disconnect()
-		l.breaker.again(now)
-	case c.restored:
-		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key)
-		e.disconnect()
-		l.breaker.failed(now)
-	case c.err == nil:
-		l.state.LastSeen = now
-	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
-		e.disconnect()
-		l.breaker.failed(now)
-		e.connectionFailed(refusal(c.err), now)
-	default: // it answers, if with a refusal: the passes will tell
-		l.state.LastSeen = now
-	}
-}
-
-// onOverflow gives up a session that shows more than the hub can keep of one cluster.
-func (e *Engine) onOverflow(s *session, now time.Time) {
-	if s != e.conn.session {
-		return
-	}
-	e.disconnect()
-	e.conn.breaker.failed(now)
-	e.connectionFailed(refusal(edge.ErrTooMany), now)
-}
-
-// onCrashed gives up a session of which something has panicked: what it has learnt may be half of it.
-func (e *Engine) onCrashed(c crash, now time.Time) {
+func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 	if c.session != e.conn.session {
 		return
 	}
-	e.disconnect()
-	e.conn.breaker.failed(now)
-	e.connectionFailed(refusal(c.err), now)
+	ev := machine.Checked{Session: e.conn.number}
+	failed := false
+	switch {
+	case c.changed:
+		ev.Answer = machine.AnotherCluster
+	case c.restored:
+		ev.Answer = machine.EarlierState
+		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key)
+	case c.err == nil:
+		e.conn.state.LastSeen = now
+	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
+		ev.Answer, failed = machine.NoAnswer, true
+	default: // it answers, if with a refusal: the passes will tell
+		e.conn.state.LastSeen = now
+	}
+	e.step(ctx, ev, now)
+	if failed {
+		e.connectionFailed(refusal(c.err), now)
+	}
+}
+
+// onFailure gives up a session that shows more than the hub can keep of one cluster, or of which something
+// has panicked: what it has learnt may be half of it.
+func (e *Engine) onFailure(ctx context.Context, s *session, why string, err error, now time.Time) {
+	if e.sessionFailed(ctx, s, machine.SessionFailed{Why: why}, now) {
+		e.connectionFailed(refusal(err), now)
+	}
+}
+
+// sessionFailed gives up a session, and says whether it was the one that counts.
+func (e *Engine) sessionFailed(ctx context.Context, s *session, ev machine.SessionFailed, now time.Time) bool {
+	if s == nil || s != e.conn.session {
+		return false
+	}
+	ev.Session = e.conn.number
+	e.step(ctx, ev, now)
+	return true
 }
 
 // connectionFailed tells what is known of a cluster without a session.
 func (e *Engine) connectionFailed(err error, now time.Time) {
 	s := &e.conn.state
 	s.Known = true
-	if at := time.Unix(0, e.seen.Load()); at.After(s.LastSeen) { // by what came on a watch, say
+	if at := e.heard(); at.After(s.LastSeen) { // by what came on a watch, say
 		s.LastSeen = at
 	}
 	for _, en := range e.entries {
-		en.dirty = true
+		en.Changed = true
 	}
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		s.Reachable, s.Usable, s.LastSeen = true, false, now
@@ -233,16 +183,19 @@ func (e *Engine) connectionFailed(err error, now time.Time) {
 // disconnect ends the session. Passes that are under way end with its context; what they come back with
 // still counts, for their inventories are ahead of it anyway.
 func (e *Engine) disconnect() {
-	l := &e.conn
-	if l.session == nil {
+	s := e.conn.session
+	if s == nil {
 		return
 	}
-	s := l.session
-	l.session, l.checking, l.suspect, l.ended = nil, false, false, false
+	e.conn.session = nil
 	for _, en := range e.entries {
-		en.session, en.dirty = nil, true
+		en.session, en.Changed = nil, true
 	}
-	e.workers.Go(func() {
+	e.endSession(s)
+}
+
+func (e *Engine) endSession(s *session) {
+	e.workers.Go(func() { // ends with the watches of the session
 		_ = e.guard("end of a session", func() error { s.end(); return nil })
 	})
 }

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"context"
 	"slices"
-	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -11,32 +9,32 @@ import (
 )
 
 // interest returns what the other Kustomizations on the cluster desire of the objects that the next
-// pass of an entry does not. It loads their bundles first: after a restart a pass may begin before the
-// other entries have had theirs, and a bundle that is not loaded would look like one without objects.
+// pass of an entry does not. Their bundles are read before the pass: after a restart it may begin before
+// the other entries have had theirs, and a bundle that is not loaded would look like one without objects.
 // Of a bundle that cannot be loaded it is not known what it desires, so that nothing is deleted.
-func (e *Engine) interest(ctx context.Context, en *entry) func(object.ID) plan.Interest {
+func (e *Engine) interest(en *entry) func(object.ID) plan.Interest {
 	if en.unread = false; !en.drops() {
 		return nil
 	}
-	unknown := en.spec.HoldPrune && !en.spec.AllowPrune
+	unknown := en.Spec.HoldPrune && !en.Spec.AllowPrune
 	var assigned, expected []bundle
-	for _, name := range e.order {
+	for _, name := range e.m.Names() {
 		other := e.entries[name]
-		if other == en || other.spec.Remove || other.spec.Digest == "" {
+		if other == en || other.Spec.Remove || other.Spec.Digest == "" {
 			continue
 		}
-		if e.load(ctx, other) == nil {
+		if other.desired.digest == other.Spec.Digest {
 			assigned = append(assigned, other.desired)
 		} else {
 			en.unread = true
 		}
-		if !other.applied() {
+		if !other.Matches() {
 			assigned = append(assigned, other.recordedOf(other.lastGood))
 		}
 	}
-	for _, digest := range en.spec.KeepFor {
-		if b, err := e.o.Bundles.Get(ctx, digest); err == nil {
-			expected = append(expected, newBundle(digest, b.Objects))
+	for _, digest := range en.Spec.KeepFor {
+		if b, ok := en.expected[digest]; ok {
+			expected = append(expected, b)
 		} else {
 			en.unread = true
 		}
@@ -54,18 +52,6 @@ func (e *Engine) interest(ctx context.Context, en *entry) func(object.ID) plan.I
 		}
 		return plan.NoInterest
 	}
-}
-
-// load brings in the bundles of an entry. What it desires from then on may be what another one retains.
-func (e *Engine) load(ctx context.Context, en *entry) error {
-	before := en.desired.digest
-	err := e.guard("bundle", func() error { return en.load(ctx, e.o.Bundles) })
-	if en.desired.digest != before {
-		e.desires++
-	}
-	maskBundle(&e.mask, en.desired)
-	maskBundle(&e.mask, en.lastGood)
-	return err
 }
 
 // drops says whether something is recorded that the next pass does not desire.
@@ -106,32 +92,6 @@ func (b bundle) needs(id object.ID) bool {
 	return false
 }
 
-// reconsider makes a pass due of each entry that retains objects, when what others desire has changed.
-func (e *Engine) reconsider(now time.Time) {
-	for _, en := range e.entries {
-		if en.desires == e.desires || en.running || en.session == nil {
-			continue
-		}
-		if refused := en.reason == v1alpha1.PruneHeldReason; refused || len(en.retained) > 0 {
-			en.desires, en.due, en.unprocessed = e.desires, now, en.unprocessed || refused
-		}
-	}
-}
-
-// cede lets the entries try again at once that could not have an object, now that another entry has
-// released some.
-func (e *Engine) cede(by *entry, now time.Time) {
-	for _, other := range e.entries {
-		if other == by {
-			continue
-		}
-		other.ceded = true
-		if other.contested() && !other.running {
-			other.due = now
-		}
-	}
-}
-
 // contested says whether the last pass could not have an object because another Kustomization owns it.
 func (en *entry) contested() bool {
 	return slices.ContainsFunc(en.failures, func(f failure) bool { return f.reason == v1alpha1.OwnershipConflictReason })
@@ -143,13 +103,13 @@ func (e *Engine) giver(en *entry) (string, object.ID) {
 	giver, first := "", object.ID{}
 	for _, f := range en.failures {
 		name := ""
-		for _, n := range e.order {
+		for _, n := range e.m.Names() {
 			other := e.entries[n]
-			if other == en || other.inv == nil || other.spec.Suspend {
+			if other == en || other.inv == nil || other.Spec.Suspend {
 				continue
 			}
 			_, has := other.inv.Objects[f.id]
-			if has && (other.spec.Remove || other.desired.digest == other.spec.Digest && !other.desired.desires(f.id)) {
+			if has && (other.Spec.Remove || other.desired.digest == other.Spec.Digest && !other.desired.desires(f.id)) {
 				name = n
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -22,6 +23,10 @@ import (
 // job is all that one pass over one entry works from. It is a snapshot: the pass shares nothing with
 // the loop but the session's live objects, which have a lock of their own.
 type job struct {
+	of *entry // only the loop touches it
+	// why the pass began, and when.
+	why     machine.Why
+	begun   time.Time
 	entry   v1alpha1.AssignmentEntry
 	session *session
 	owner   string
@@ -299,10 +304,4 @@ func (o *outcome) corrupt() bool {
 func transient(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || edge.Unanswered(err) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || errors.Is(err, edge.ErrInventoryChanged)
-}
-
-// backoff returns the wait before try n (from 1): a second, doubled with each, at most limit.
-func backoff(n int, limit time.Duration) time.Duration {
-	d := time.Second << min(max(n-1, 0), 16)
-	return min(d, limit)
 }

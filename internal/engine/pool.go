@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ var _ Pooled = (*Pool)(nil)
 func NewPool(o PoolOptions) *Pool {
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
+	}
+	if o.Random == nil {
+		o.Random = mathrand.Float64
 	}
 	if o.Inflight == 0 {
 		o.Inflight = 8

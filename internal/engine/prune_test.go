@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -143,12 +144,12 @@ func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
 func TestDeletionsHaveALimitInTime(t *testing.T) {
 	start := time.Unix(1000, 0)
 	id := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "old"}
-	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, "apps")
+	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, &machine.Entry{}, "apps")
 	en.session = &session{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	en.inv.Objects[id] = inventory.Record{Version: "v1"}
 	en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
-	en.spec.Wait, en.spec.Timeout.Duration = true, time.Minute
+	en.Spec.Wait, en.Spec.Timeout.Duration = true, time.Minute
 	en.deleting = en.pendingDeletions()
 	const message = "waits for deletions: ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
 	for _, step := range []struct {
@@ -168,7 +169,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 		{time.Hour, false, metav1.ConditionFalse, v1alpha1.DeletionPendingReason, message, false},
 	} {
 		now := start.Add(step.after)
-		en.spec.Wait, en.recheck = step.wait, time.Time{}
+		en.Spec.Wait, en.recheck = step.wait, time.Time{}
 		status, reason, text := en.deletionReadiness(now)
 		_, event := en.deletionEvent(now)
 		if status != step.status || reason != step.reason || text != step.message || event != step.event {
@@ -187,7 +188,7 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 // An object that is kept for another Kustomization is recorded and not desired, and is not waited for.
 func TestOnlyWhatWasDeletedIsWaitedFor(t *testing.T) {
 	kept, gone := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "kept"}, object.ID{Kind: "ConfigMap", Namespace: "n", Name: "gone"}
-	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, "apps")
+	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, &machine.Entry{}, "apps")
 	en.session = &session{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	for _, id := range []object.ID{kept, gone} {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -76,31 +78,34 @@ func reasonForFailures(o outcome) (string, string) {
 }
 
 // refresh tells the status of the entries of which something has changed.
-func (e *Engine) refresh(now time.Time) {
-	for _, name := range e.order {
+func (e *Engine) refresh(ctx context.Context, now time.Time) {
+	for _, name := range e.m.Names() {
 		en := e.entries[name]
-		if !en.dirty && (en.recheck.IsZero() || now.Before(en.recheck)) {
+		if !en.Changed && (en.recheck.IsZero() || now.Before(en.recheck)) {
 			continue
 		}
-		en.dirty, en.recheck = false, time.Time{}
+		en.Changed, en.recheck = false, time.Time{}
 		status := maskStatus(&e.mask, e.entryStatus(en, now))
 		if event, ok := en.deletionEvent(now); ok {
 			e.emit(event)
 		}
 		e.statusChanged = e.statusChanged || !sameStatus(en.status, status)
 		en.status = status
+		if en.objectsReady != en.Ready {
+			e.step(ctx, machine.Health{Name: name, Ready: en.objectsReady}, now)
+		}
 	}
 }
 
 // entryStatus says how an entry stands.
 func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 	st := v1alpha1.AssignmentEntryStatus{
-		Name:            en.spec.Name,
+		Name:            en.Spec.Name,
 		AppliedRevision: en.appliedRevision, AppliedDigest: en.lastGood.digest,
-		Drift: en.drift, HandledAt: en.handledAt, Removed: en.removed, Objects: en.status.Objects,
+		Drift: en.drift, HandledAt: en.handledAt, Removed: en.Removed, Objects: en.status.Objects,
 	}
-	if st.AppliedRevision != en.spec.Revision || st.AppliedDigest != en.spec.Digest {
-		st.Revision, st.Digest = en.spec.Revision, en.spec.Digest
+	if st.AppliedRevision != en.Spec.Revision || st.AppliedDigest != en.Spec.Digest {
+		st.Revision, st.Digest = en.Spec.Revision, en.Spec.Digest
 	}
 	if !en.verifiedAt.IsZero() {
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
@@ -121,7 +126,7 @@ type unhealthy struct {
 // countObjects counts the objects of an entry by what the cluster shows of them.
 func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 	var s unhealthy
-	if en.session == nil || en.desired.digest != en.spec.Digest {
+	if en.session == nil || en.desired.digest != en.Spec.Digest {
 		return s
 	}
 	st.Objects = v1alpha1.ObjectCounts{Total: int32(len(en.desired.objects))}
@@ -131,7 +136,7 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 		l, there := en.session.live.get(o.ID)
 		there = there && l.Owner == en.owner
 		switch {
-		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.unprocessed:
+		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.pending():
 			st.Objects.Total-- // nothing is to be done about it
 			continue
 		case there && (o.Policy.Mode == object.IfNotPresent || l.Policy.Mode == object.Ignore):
@@ -179,27 +184,27 @@ func (e *Engine) readiness(en *entry, sick unhealthy, now time.Time) (metav1.Con
 		return unknown, v1alpha1.ProgressingReason, "connecting"
 	case e.conn.session == nil:
 		return unknown, e.conn.state.Reason, e.conn.state.Message
-	case en.spec.Suspend || e.conn.target.Suspend:
+	case en.Spec.Suspend || e.conn.target.Suspend:
 		return unknown, v1alpha1.SuspendedReason, "suspended"
-	case en.spec.Remove && en.removed:
+	case en.Spec.Remove && en.Removed:
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
-	case en.blocked != "":
-		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.blocked)
-	case en.reason == v1alpha1.UnreachableReason, en.reason == v1alpha1.ProgressingReason, en.reason == v1alpha1.PruneHeldReason:
-		return unknown, en.reason, en.message
+	case en.Blocked != "":
+		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.Blocked)
+	case en.Reason == v1alpha1.UnreachableReason, en.Reason == v1alpha1.ProgressingReason, en.Reason == v1alpha1.PruneHeldReason:
+		return unknown, en.Reason, en.message
 	case giver != "":
 		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for Kustomization %s to release %s", giver, contested)
-	case en.reason != "":
-		return no, en.reason, en.message
-	case en.spec.Remove && en.unprocessed:
+	case en.Reason != "":
+		return no, en.Reason, en.message
+	case en.Spec.Remove && en.pending():
 		return unknown, v1alpha1.ProgressingReason, "removing its objects"
-	case en.spec.Remove && len(en.retained) > 0 && en.undecided:
+	case en.Spec.Remove && len(en.retained) > 0 && en.undecided:
 		return unknown, v1alpha1.PruneHeldReason, fmt.Sprintf("keeps %s: whether another Kustomization desires them is not known", text.Count(len(en.retained), "object"))
-	case en.spec.Remove && len(en.retained) > 0:
+	case en.Spec.Remove && len(en.retained) > 0:
 		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("keeps %s for Kustomizations that have not arrived here", text.Count(len(en.retained), "object"))
-	case en.spec.Remove:
+	case en.Spec.Remove:
 		return en.removalReadiness(now)
-	case en.unprocessed:
+	case en.pending():
 		return unknown, v1alpha1.ProgressingReason, "applying"
 	case en.waiting != "":
 		return en.untilDeadline(now, en.appliedAt, "waits: "+en.waiting)
@@ -232,7 +237,7 @@ func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.Conditio
 	}
 	message := fmt.Sprintf("%d of %s not healthy; %s", sick.failed+sick.pending, text.Count(len(en.desired.objects), "object"), sick.first)
 	switch {
-	case !en.spec.Wait:
+	case !en.Spec.Wait:
 		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
 	case sick.failed > 0:
 		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
@@ -242,7 +247,7 @@ func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.Conditio
 
 // untilDeadline says Unknown until the timeout, False from then on.
 func (en *entry) untilDeadline(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
-	deadline := since.Add(en.spec.Timeout.Duration)
+	deadline := since.Add(en.Spec.Timeout.Duration)
 	if now.Before(deadline) {
 		en.lookAgain(deadline)
 		return metav1.ConditionUnknown, v1alpha1.WaitingForHealthReason, message
@@ -288,14 +293,14 @@ func (e *Engine) publish(now time.Time) time.Time {
 	verifying := e.verifying(now)
 	report := e.report
 	if !verifying {
-		report = make([]v1alpha1.AssignmentEntryStatus, 0, len(e.order))
-		for _, name := range e.order {
+		report = make([]v1alpha1.AssignmentEntryStatus, 0, len(e.m.Names()))
+		for _, name := range e.m.Names() {
 			report = append(report, e.entries[name].status)
 		}
 	}
 	state := e.conn.state
 	e.mu.Lock()
-	delay, changed := pace(e.report, report, e.pendingPasses(now))
+	delay, changed := pace(e.report, report, e.m.Pending(now))
 	changed = changed || !verifying && !e.published // that nothing is assigned
 	if told != state {
 		delay, changed = 0, true
@@ -326,32 +331,20 @@ func (e *Engine) verifying(now time.Time) bool {
 	if !e.assignmentKnown {
 		return true
 	}
-	if e.conn.session == nil || now.Sub(e.conn.breaker.since) > verifyDelay {
+	if _, since := e.m.Breaker(); e.conn.session == nil || now.Sub(since) > verifyDelay {
 		return false
 	}
 	for _, en := range e.entries {
-		if en.unprocessed && en.applied() && !en.spec.Suspend {
+		if en.pending() && en.Matches() && !en.Spec.Suspend {
 			return true
 		}
 	}
 	return false
 }
 
-// pendingPasses counts the passes that are under way or due, each of which is about to tell more. So a chain
-// of dependencies is told in a few steps, and its end at once.
-func (e *Engine) pendingPasses(now time.Time) int {
-	n := e.passes
-	for _, en := range e.entries {
-		if en.isDue(now) {
-			n++
-		}
-	}
-	return n
-}
-
 // next returns the earliest time at which something is due.
 func (e *Engine) next(now time.Time) time.Time {
-	next := now.Add(identifyEvery)
+	next := now.Add(longestSleep)
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
 			next = t
@@ -359,22 +352,15 @@ func (e *Engine) next(now time.Time) time.Time {
 	}
 	sooner(e.publishAt)
 	sooner(e.unclaimed.due)
-	if e.conn.session != nil && now.Sub(e.conn.breaker.since) <= verifyDelay {
-		sooner(e.conn.breaker.since.Add(verifyDelay + time.Millisecond))
+	if _, since := e.m.Breaker(); e.conn.session != nil && now.Sub(since) <= verifyDelay {
+		sooner(since.Add(verifyDelay + time.Millisecond))
 	}
-	switch {
-	case e.fenced(): // the end of that is told
-	case e.conn.target == nil || e.conn.dialing || e.conn.checking || e.conn.finalizing || e.conn.finalized:
-	case e.conn.session != nil:
-		sooner(e.checkAt())
-	default:
-		sooner(e.conn.breaker.next)
-	}
+	sooner(e.m.Next(now, e.heard()))
 	for _, en := range e.entries {
 		sooner(en.recheck)
-		if !en.running && en.session != nil && !en.spec.Suspend && !e.stop.Load() && !e.conn.target.Suspend && en.due.After(now) {
-			sooner(en.due) // what is due already waits for a pass to end, or for a place
-		}
 	}
 	return next
 }
+
+// longestSleep is how long the loop sleeps at most.
+const longestSleep = 10 * time.Minute

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 )
 
 var (
@@ -37,31 +38,24 @@ func (p *Pool) Finalize(ctx context.Context, key Key) error {
 	}
 }
 
-// startFinalization begins to take away what is kept on the cluster. From then on nothing else is sent there, so
-// that nothing is put down anew: only the loop knows that no pass is under way and none will begin.
-func (e *Engine) startFinalization(r *finalization) {
-	l := &e.conn
-	switch {
-	case l.finalized:
-		r.answer <- nil
-		return
-	case l.session == nil || l.finalizing:
-		r.answer <- ErrNotConnected
-		return
-	case e.passes > 0 || !e.allRemoved():
-		r.answer <- ErrNotRemoved
-		return
-	}
-	l.finalizing = true
-	s, owners, local := l.session, e.owners(), l.target.Local
+var finalizeErrors = map[machine.FinalizeResult]error{
+	machine.FinalizeDone: nil, machine.FinalizeNotConnected: ErrNotConnected, machine.FinalizeNotRemoved: ErrNotRemoved,
+}
+
+// purge takes away what is kept on the cluster. From then on nothing else is sent there, so that nothing is
+// put down anew: the machine knows that no pass is under way and none will begin.
+func (e *Engine) purge(a machine.Purge) {
+	r := e.finalizations[a.Request]
+	delete(e.finalizations, a.Request)
+	s, owners, local := e.conn.session, e.owners(), e.conn.target.Local
 	what := edge.Retirement{
 		Revoke: !local, KeepClaim: local && e.siblings.any(),
 		Own: func(owner, cluster string) bool {
 			return owners[owner] || cluster == e.key.String() || cluster == "" && !local
 		},
 	}
-	e.workers.Go(func() {
-		r.err = e.guard("retire", func() error { return s.store.Finalize(s.ctx, what) })
+	e.workers.Go(func() { // ends with the answer, or with the session
+		r.err = e.guard("finalize", func() error { return s.store.Finalize(s.ctx, what) })
 		e.send(func(in *inbox) { in.finalizedResults = append(in.finalizedResults, r) })
 	})
 }
@@ -75,22 +69,8 @@ func (e *Engine) owners() map[string]bool {
 	return owners
 }
 
-func (e *Engine) allRemoved() bool {
-	for _, en := range e.entries {
-		if !en.spec.Remove || !en.removed {
-			return false
-		}
-	}
-	return true
-}
-
-// onFinalized hangs up: for good, or, when it failed, to try again.
-func (e *Engine) onFinalized(r *finalization, now time.Time) {
-	l := &e.conn
-	if l.finalizing {
-		l.finalizing, l.finalized = false, r.err == nil
-		e.disconnect()
-		l.breaker.failed(now)
-	}
+// onFinalized reports the end of a finalization.
+func (e *Engine) onFinalized(ctx context.Context, r *finalization, now time.Time) {
+	e.step(ctx, machine.PurgeDone{Succeeded: r.err == nil}, now)
 	r.answer <- r.err
 }

@@ -37,6 +37,14 @@ type session struct {
 
 func (s *session) stopping() bool { return s.stop.Load() }
 
+// applied returns the digest of the bundle that an owner's inventory records as applied.
+func (s *session) applied(owner string) string {
+	if inv := s.inventories[owner]; inv != nil {
+		return inv.Bundle
+	}
+	return ""
+}
+
 // end gives up all that the session holds.
 func (s *session) end() {
 	s.cancel()

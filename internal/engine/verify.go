@@ -30,8 +30,6 @@ const (
 	// bookmarkCounts. It is longer than a watch may be silent.
 	longInterval   = 5 * time.Minute
 	bookmarkCounts = 2 * time.Minute
-	// shortInterval bounds how often the cluster is asked.
-	shortInterval = time.Second
 	// verifyAtOnce bounds the kinds that one pass asks for at a time.
 	verifyAtOnce = 4
 )
@@ -49,18 +47,6 @@ func phaseOf(key Key) float64 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key.String())) // never fails
 	return float64(h.Sum32()) / (1 << 32)
-}
-
-// nextVerification returns the time of the next verification after now: the times of all entries of a
-// cluster with the same interval are the same, and those of different clusters are spread.
-func nextVerification(now time.Time, interval time.Duration, phase float64) time.Time {
-	interval = max(interval, shortInterval)
-	since := time.Duration(now.UnixNano()) - time.Duration(phase*float64(interval))
-	wait := interval - since%interval
-	if wait > interval { // before 1970
-		wait -= interval
-	}
-	return now.Add(wait)
 }
 
 // errChanged says that another cluster answers, or an earlier state of the same one.

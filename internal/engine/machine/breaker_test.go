@@ -1,4 +1,4 @@
-package engine
+package machine
 
 import (
 	"testing"
@@ -13,21 +13,23 @@ func around(t *testing.T, what string, got, want time.Duration) {
 	}
 }
 
+func exactly(d time.Duration) time.Duration { return d }
+
 func TestTheBreakersThreeStates(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var b breaker
 	b.reset(now)
-	if b.phase != open || !b.due(now) {
+	if b.state != Open || !b.due(now) {
 		t.Fatalf("new: %+v", b)
 	}
 	b.try(now)
-	if b.phase != halfOpen || b.due(now.Add(time.Hour)) {
+	if b.state != HalfOpen || b.due(now.Add(time.Hour)) {
 		t.Fatalf("a second try while one is under way: %+v", b)
 	}
 	want := redialFirst
 	for range 12 { // nobody there
-		b.failed(now)
-		if b.phase != open || b.due(now) {
+		b.failed(now, exactly)
+		if b.state != Open || b.due(now) {
 			t.Fatalf("after a failure: %+v", b)
 		}
 		around(t, "wait", b.next.Sub(now), want)
@@ -39,12 +41,12 @@ func TestTheBreakersThreeStates(t *testing.T) {
 		want = min(2*want, redialMax)
 	}
 	b.answered(now)
-	if b.phase != closed || b.due(now.Add(time.Hour)) {
+	if b.state != Closed || b.due(now.Add(time.Hour)) {
 		t.Fatalf("after an answer: %+v", b)
 	}
 	// It was away for long, and has been back for long: the next time it starts from the beginning.
 	now = now.Add(10 * time.Minute)
-	b.failed(now)
+	b.failed(now, exactly)
 	around(t, "wait after a steady answer", b.next.Sub(now), redialFirst)
 }
 
@@ -59,7 +61,7 @@ func TestAFlappingLinkIsBackedOffMoreTheMoreItFlaps(t *testing.T) {
 		b.answered(now)
 		sessions++
 		now = now.Add(5 * time.Second)
-		b.failed(now)
+		b.failed(now, exactly)
 		now = b.next
 	}
 	if sessions > 16 {
@@ -72,21 +74,21 @@ func TestAFlappingLinkIsBackedOffMoreTheMoreItFlaps(t *testing.T) {
 	b.answered(now)
 	flaps := b.flaps
 	now = now.Add(3 * time.Minute)
-	b.failed(now)
+	b.failed(now, exactly)
 	if b.flaps != flaps-3 {
 		t.Errorf("%d flaps after three steady minutes; there were %d", b.flaps, flaps)
 	}
 	b.try(now)
 	b.answered(now)
 	now = now.Add(time.Hour)
-	b.failed(now)
+	b.failed(now, exactly)
 	around(t, "wait after an hour", b.next.Sub(now), redialFirst)
 }
 
 // What the hub itself is the reason for costs the cluster nothing.
-func TestAgainIsAtOnce(t *testing.T) {
+func TestRetryIsImmediateWhereTheClusterIsNotTheReason(t *testing.T) {
 	now := time.Unix(1000, 0)
-	b := breaker{phase: closed, since: now}
+	b := breaker{state: Closed, since: now}
 	b.again(now)
 	if !b.due(now) || b.tries != 0 || b.flaps != 0 {
 		t.Errorf("%+v", b)
