@@ -76,6 +76,7 @@ type AssignmentEntry struct {
 	Remove bool `json:"remove,omitempty"`
 
 	// DeletionPolicy of an entry with remove; Delete when absent.
+	// +kubebuilder:validation:Enum=Delete;Orphan
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 

@@ -6,18 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// DeletionPolicy says what becomes of the objects when their Kustomization, or its assignment to a
-// cluster, goes.
-// +kubebuilder:validation:Enum=Delete;Orphan
-type DeletionPolicy string
-
-const (
-	// DeletionDelete deletes the objects.
-	DeletionDelete DeletionPolicy = "Delete"
-	// DeletionOrphan leaves the objects as they are.
-	DeletionOrphan DeletionPolicy = "Orphan"
-)
-
 // KustomizationSpec says what to render, how, and onto which clusters.
 type KustomizationSpec struct {
 	// SourceRef names the source.
@@ -109,9 +97,12 @@ type KustomizationSpec struct {
 	// +optional
 	DependsOn []DependencyReference `json:"dependsOn,omitempty"`
 
-	// DeletionPolicy says what becomes of the objects when this Kustomization is deleted or a
-	// cluster is no longer selected.
-	// +kubebuilder:default=Delete
+	// DeletionPolicy decides what happens to the objects when this Kustomization is deleted or a cluster is
+	// no longer selected: Delete and WaitForTermination delete them, and the Kustomization stays until they
+	// are gone (DeletionPending names one that is not within timeout); Orphan leaves them; MirrorPrune
+	// deletes them when prune is true and leaves them when it is false.
+	// +kubebuilder:validation:Enum=MirrorPrune;Delete;WaitForTermination;Orphan
+	// +kubebuilder:default=MirrorPrune
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 

@@ -266,7 +266,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 		l := departing{cluster: name}
 		if !have.entry.Remove || have.status == nil || !have.status.Removed {
 			l.want = have.entry.DeepCopy()
-			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, policy(o.ks)
+			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, o.ks.GetDeletionPolicy()
 		}
 		list = append(list, l)
 	}

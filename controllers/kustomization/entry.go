@@ -30,13 +30,6 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 	}
 }
 
-func policy(ks *v1alpha1.Kustomization) v1alpha1.DeletionPolicy {
-	if ks.Spec.DeletionPolicy == "" {
-		return v1alpha1.DeletionDelete
-	}
-	return ks.Spec.DeletionPolicy
-}
-
 func orDuration(d *metav1.Duration, other metav1.Duration) metav1.Duration {
 	if d == nil {
 		return other

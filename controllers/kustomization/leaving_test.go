@@ -139,3 +139,30 @@ func TestNamesThatNobodyHas(t *testing.T) {
 		t.Errorf("ready: %s", got)
 	}
 }
+
+func TestWhatIsNotPrunedIsLeftWhereItsKustomizationGoes(t *testing.T) {
+	for policy, want := range map[v1alpha1.DeletionPolicy]v1alpha1.DeletionPolicy{
+		v1alpha1.DeletionMirrorPrune: v1alpha1.DeletionOrphan, v1alpha1.DeletionWaitForTermination: v1alpha1.DeletionDelete,
+	} {
+		inNorth := func(c *v1alpha1.Cluster) { c.Labels = map[string]string{"region": "north"} }
+		unpruned := func(ks *v1alpha1.Kustomization) { ks.Spec.Prune, ks.Spec.DeletionPolicy = new(false), policy }
+		w := newWorld(t, kustomization(allAtOnce, unpruned, selectingRegion("north")), cluster("edge-1", inNorth), cluster("edge-2", inNorth))
+		w.push("1", "apps/web.yaml", configMap("web", "one"))
+		w.reconcile()
+		w.apply("edge-1", "edge-2")
+		two := &v1alpha1.Cluster{}
+		two.Namespace, two.Name = key.Namespace, "edge-2"
+		alter(w, two, func(c *v1alpha1.Cluster) { c.Labels = nil })
+		w.reconcile()
+		if e := w.entry("edge-2"); !e.Remove || e.DeletionPolicy != want {
+			t.Errorf("%s, deselected: %+v", policy, e)
+		}
+		if err := w.client.Delete(t.Context(), w.get()); err != nil {
+			t.Fatal(err)
+		}
+		w.reconcile()
+		if e := w.entry("edge-1"); !e.Remove || e.DeletionPolicy != want {
+			t.Errorf("%s, deleted: %+v", policy, e)
+		}
+	}
+}

@@ -25,7 +25,7 @@ type Departure struct {
 // "" when there is nothing to refuse, or a person has acknowledged this very selection.
 func (d Departure) Guard(ks *v1alpha1.Kustomization) string {
 	token := d.token()
-	if n := len(d.Leaving); n < 2 || 2*n <= d.Assigned || ks.Spec.DeletionPolicy == v1alpha1.DeletionOrphan || ks.Annotations[v1alpha1.AllowPruneAnnotation] == token {
+	if n := len(d.Leaving); n < 2 || 2*n <= d.Assigned || ks.GetDeletionPolicy() == v1alpha1.DeletionOrphan || ks.Annotations[v1alpha1.AllowPruneAnnotation] == token {
 		return ""
 	}
 	return fmt.Sprintf("%d of %d clusters that have its objects are selected no longer, and all of them would be deleted there (%s); "+
