@@ -17,9 +17,12 @@ type Pool struct {
 	o      PoolOptions
 	limits *limits
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	engines map[Key]*runningEngine
 	claims  map[string]Key // uid of a cluster → who works on it
+	// ending are closed when the engines that were told to end have ended: until then they may write to
+	// their clusters, which are theirs so long.
+	ending  map[Key]chan struct{}
 	stopped bool
 }
 
@@ -66,7 +69,7 @@ func NewPool(o PoolOptions) *Pool {
 	if o.PassTimeout == 0 {
 		o.PassTimeout = 2 * time.Minute
 	}
-	return &Pool{o: o, limits: newLimits(), engines: map[Key]*runningEngine{}, claims: map[string]Key{}}
+	return &Pool{o: o, limits: newLimits(), engines: map[Key]*runningEngine{}, claims: map[string]Key{}, ending: map[Key]chan struct{}{}}
 }
 
 // Connect implements Pooled.
@@ -99,7 +102,7 @@ func (p *Pool) claimKnown(key Key, c Connection) {
 	switch {
 	case !taken:
 		p.claims[c.KnownUID] = key
-	case by != key && !p.knew(by, c.KnownUID):
+	case by != key && p.ending[by] == nil && !p.knew(by, c.KnownUID):
 		p.claims[c.KnownUID] = key
 		if m := p.engines[by]; m != nil {
 			m.engine.send(func(in *inbox) { in.displaced = true })
@@ -118,8 +121,12 @@ func (p *Pool) start(key Key) *runningEngine {
 	m := &runningEngine{cancel: cancel, done: make(chan struct{})}
 	m.engine = p.engineOf(key)
 	p.engines[key] = m
-	go func() {
+	former := p.ending[key]
+	go func() { // ends with Disconnect or Stop
 		defer close(m.done)
+		if former != nil { // two engines of one Cluster would write to it side by side
+			<-former
+		}
 		p.keep(ctx, key, m)
 	}()
 	return m
@@ -161,20 +168,35 @@ func duplicate(by Key) error {
 	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
 }
 
-// Disconnect implements Pooled.
+// Disconnect implements Pooled. The cluster is free for another Cluster when the engine has ended, and not
+// before: until then a pass may have a write under way.
 func (p *Pool) Disconnect(key Key) {
 	p.mu.Lock()
-	m := p.engines[key]
+	m, ended := p.engines[key], p.ending[key]
 	delete(p.engines, key)
-	for uid, by := range p.claims {
-		if by == key {
-			delete(p.claims, uid)
-		}
+	if m != nil {
+		ended = m.done
+		p.ending[key] = ended
 	}
 	p.mu.Unlock()
 	if m != nil {
 		m.cancel()
-		<-m.done
+	}
+	if ended != nil {
+		<-ended
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending[key] == ended {
+		delete(p.ending, key)
+	}
+	if p.engines[key] != nil || p.ending[key] != nil { // it was connected anew meanwhile
+		return
+	}
+	for uid, by := range p.claims {
+		if by == key {
+			delete(p.claims, uid)
+		}
 	}
 }
 

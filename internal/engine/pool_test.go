@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+// A cluster is free for another Cluster when the engine that worked on it has ended: until then a write of
+// that may be under way.
+func TestAClusterIsFreeWhenItsEngineHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(PoolOptions{HubUID: "hub"})
+		first, second := Key{Name: "first"}, Key{Name: "second"}
+		ctx, cancel := context.WithCancel(t.Context())
+		m := &runningEngine{engine: p.engineOf(first), conn: Connection{KnownUID: "uid"}, cancel: cancel, done: make(chan struct{})}
+		p.engines[first] = m
+		if err := p.admit(first, "uid", false); err != nil {
+			t.Fatal(err)
+		}
+		disconnected := false
+		go func() {
+			p.Disconnect(first)
+			disconnected = true
+		}()
+		synctest.Wait()
+		if ctx.Err() == nil || disconnected {
+			t.Fatalf("told to end: %v; disconnected: %v", ctx.Err(), disconnected)
+		}
+		p.claimKnown(second, Connection{KnownUID: "uid"}) // as of a Cluster whose status knows it
+		if err := p.admit(second, "uid", false); err == nil {
+			t.Error("another Cluster works on it beside an engine that has not ended")
+		}
+		close(m.done)
+		synctest.Wait()
+		if err := p.admit(second, "uid", false); err != nil || !disconnected {
+			t.Errorf("the engine has ended, and the cluster is not free: %v", err)
+		}
+	})
+}
+
+// A Cluster that is connected anew while its former engine ends waits for that, and keeps the claim.
+func TestAClusterThatIsConnectedAnewWaitsForItsFormerEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		p := NewPool(PoolOptions{HubUID: "hub", Fence: fence(func() error { asked.Add(1); return nil })})
+		key := Key{Name: "edge"}
+		former := &runningEngine{engine: p.engineOf(key), cancel: func() {}, done: make(chan struct{})}
+		p.engines[key] = former
+		if err := p.admit(key, "uid", false); err != nil {
+			t.Fatal(err)
+		}
+		go p.Disconnect(key)
+		synctest.Wait()
+		p.Assign(key, nil)
+		synctest.Wait()
+		if asked.Load() != 0 {
+			t.Error("two engines of one Cluster run side by side")
+		}
+		close(former.done)
+		synctest.Wait()
+		if asked.Load() == 0 {
+			t.Error("the new engine does not run")
+		}
+		if err := p.admit(Key{Name: "other"}, "uid", false); err == nil {
+			t.Error("the claim is lost")
+		}
+		p.Disconnect(key)
+	})
+}
+
+// fence is a Fence by a function.
+type fence func() error
+
+func (f fence) Lost() error { return f() }
+
+func (f fence) Leading() error { return nil }
+
+// An engine whose loop panics begins anew after a second, two, four, up to a minute.
+func TestAnEngineThatPanicsRestartsAfterAGrowingPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		var at []time.Duration
+		p := NewPool(PoolOptions{HubUID: "hub", Log: logr.Discard(), Fence: fence(func() error {
+			at = append(at, time.Since(begin))
+			panic("cannot tell")
+		})})
+		key := Key{Name: "edge"}
+		p.Assign(key, nil)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}
+		if len(at) != len(want) {
+			t.Fatalf("began at %v", at)
+		}
+		for i := range want {
+			if at[i] != want[i]*time.Second {
+				t.Errorf("try %d began after %v; want %ds", i+1, at[i], want[i])
+			}
+		}
+		p.Disconnect(key)
+	})
+}
+
+// stuck is a store that does not answer for one bundle until it is told to.
+type stuck struct {
+	*shelf
+	digest atomic.Pointer[string]
+	asked  chan struct{}
+	free   chan struct{}
+}
+
+func (s *stuck) Get(ctx context.Context, digest string) (*object.Bundle, error) {
+	if d := s.digest.Load(); d != nil && *d == digest {
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
+		select {
+		case <-s.free:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return s.shelf.Get(ctx, digest)
+}
+
+// A store that does not answer for one bundle (a volume that hangs, a download) holds up its Kustomization
+// alone: the others of the cluster are applied and verified, their drift is put back and reported.
+func TestABundleThatIsNotAnsweredHoldsUpItsKustomizationAlone(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	store := &stuck{shelf: r.shelf, asked: make(chan struct{}, 1), free: make(chan struct{})}
+	r.options = func(o *PoolOptions) { o.Bundles = store }
+	r.pool.Disconnect(r.key)
+	r.connect(controlplane.Shared(t).RESTConfig())
+	r.want("good", r.namespace()+r.configMap("fine", "1"))
+	r.ready("good")
+	late := r.bundle("late", r.configMap("late", "1"))
+	store.digest.Store(&late)
+	r.want("late", r.configMap("late", "1"))
+	<-store.asked
+
+	r.edit("fine", "drifted")
+	r.until("good", "corrected", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Drift > 0 })
+	r.want("good", r.namespace()+r.configMap("fine", "2"))
+	r.ready("good")
+	r.until("late", "waiting", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.ProgressingReason })
+	r.change("good", func(e *v1alpha1.AssignmentEntry) { e.RequestedAt = "now" })
+	r.until("good", "verified as asked for", func(s v1alpha1.AssignmentEntryStatus) bool { return s.HandledAt == "now" })
+	if got := r.value("late"); got != "error: NotFound" {
+		t.Errorf("late is %s", got)
+	}
+	close(store.free)
+	r.ready("late")
+}
