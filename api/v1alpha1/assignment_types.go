@@ -61,6 +61,14 @@ type AssignmentEntry struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
+	// HealthChecks and HealthCheckExprs are those of the Kustomization.
+	// +listType=atomic
+	// +optional
+	HealthChecks []HealthCheckReference `json:"healthChecks,omitempty"`
+	// +listType=atomic
+	// +optional
+	HealthCheckExprs []HealthCheckExpressions `json:"healthCheckExprs,omitempty"`
+
 	// DependsOn names entries that must be ready first.
 	// +optional
 	DependsOn []string `json:"dependsOn,omitempty"`

@@ -137,6 +137,8 @@ const (
 	// InvalidRolloutReason says that spec.rollout cannot be followed: a time zone or schedule that
 	// does not exist, say.
 	InvalidRolloutReason = "InvalidRollout"
+	// InvalidHealthCheckReason says that an expression of spec.healthCheckExprs cannot be read.
+	InvalidHealthCheckReason = "InvalidHealthCheck"
 	// RolloutHaltedReason says that a change failed on too many clusters, or was undone, and goes no
 	// further.
 	RolloutHaltedReason = "RolloutHalted"

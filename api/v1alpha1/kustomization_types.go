@@ -87,6 +87,22 @@ type KustomizationSpec struct {
 	// +optional
 	Wait *bool `json:"wait,omitempty"`
 
+	// HealthChecks names objects on each cluster that must be healthy before Ready is true, also such as
+	// this Kustomization does not apply. With wait they are waited for beside all others; without, they
+	// alone are.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +nullable
+	// +optional
+	HealthChecks []HealthCheckReference `json:"healthChecks,omitempty"`
+
+	// HealthCheckExprs judges the health of objects of some kinds, in place of what is known of them.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +nullable
+	// +optional
+	HealthCheckExprs []HealthCheckExpressions `json:"healthCheckExprs,omitempty"`
+
 	// Suspend stops rendering, applying, pruning and correcting drift.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`

@@ -83,6 +83,11 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 		d.keep(o)
 		return d, nil
 	}
+	if _, err := r.expressions.Compile(o.ks.Spec.HealthCheckExprs); err != nil {
+		d.err = &report.Stalled{Reason: v1alpha1.InvalidHealthCheckReason, Err: err}
+		d.keep(o)
+		return d, nil //nolint:nilerr // d carries it: it is one to be reported
+	}
 	if err := r.fill(ctx, o, d); err != nil {
 		return nil, err
 	}

@@ -24,9 +24,10 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 		MaxPrune:      spec.MaxPrune,
 		Force:         spec.Force,
 		Wait:          orBool(spec.Wait, true),
-		DependsOn:     targeting.DependsOnEntries(ks, namespace),
-		AllowPrune:    revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
-		RequestedAt:   ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
+		HealthChecks:  spec.HealthChecks, HealthCheckExprs: spec.HealthCheckExprs,
+		DependsOn:   targeting.DependsOnEntries(ks, namespace),
+		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
+		RequestedAt: ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
 	}
 }
 
@@ -51,6 +52,7 @@ func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
 		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
 		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
+		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
 		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&
 		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune

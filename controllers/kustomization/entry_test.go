@@ -14,15 +14,17 @@ import (
 // TestSameEntryLooksAtEveryField: a field that sameEntry forgets would never be written.
 func TestSameEntryLooksAtEveryField(t *testing.T) {
 	values := map[reflect.Type]any{
-		reflect.TypeFor[string]():                  "x",
-		reflect.TypeFor[bool]():                    true,
-		reflect.TypeFor[[]string]():                []string{"x"},
-		reflect.TypeFor[metav1.Duration]():         metav1.Duration{Duration: time.Second},
-		reflect.TypeFor[*metav1.Duration]():        &metav1.Duration{Duration: time.Second},
-		reflect.TypeFor[*metav1.Time]():            &metav1.Time{Time: time.Unix(1, 0)},
-		reflect.TypeFor[*v1alpha1.Bundle]():        &v1alpha1.Bundle{Digest: "x"},
-		reflect.TypeFor[*intstr.IntOrString]():     new(intstr.FromInt32(1)),
-		reflect.TypeFor[v1alpha1.DeletionPolicy](): v1alpha1.DeletionOrphan,
+		reflect.TypeFor[string]():                            "x",
+		reflect.TypeFor[bool]():                              true,
+		reflect.TypeFor[[]string]():                          []string{"x"},
+		reflect.TypeFor[metav1.Duration]():                   metav1.Duration{Duration: time.Second},
+		reflect.TypeFor[*metav1.Duration]():                  &metav1.Duration{Duration: time.Second},
+		reflect.TypeFor[*metav1.Time]():                      &metav1.Time{Time: time.Unix(1, 0)},
+		reflect.TypeFor[*v1alpha1.Bundle]():                  &v1alpha1.Bundle{Digest: "x"},
+		reflect.TypeFor[*intstr.IntOrString]():               new(intstr.FromInt32(1)),
+		reflect.TypeFor[v1alpha1.DeletionPolicy]():           v1alpha1.DeletionOrphan,
+		reflect.TypeFor[[]v1alpha1.HealthCheckReference]():   []v1alpha1.HealthCheckReference{{Name: "x"}},
+		reflect.TypeFor[[]v1alpha1.HealthCheckExpressions](): []v1alpha1.HealthCheckExpressions{{Kind: "x"}},
 	}
 	for i := range reflect.TypeFor[v1alpha1.AssignmentEntry]().NumField() {
 		var a, b v1alpha1.AssignmentEntry

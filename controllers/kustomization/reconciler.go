@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/render"
@@ -69,6 +70,7 @@ type Reconciler struct {
 	assignments *assignments
 	statuses    *hubapi.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
+	expressions health.Compiler
 
 	bell hubapi.Trigger // rung for those that wait for another Kustomization
 

@@ -76,10 +76,14 @@ func TestEntryHasTheOptions(t *testing.T) {
 				k.Spec.MaxPrune = new(intstr.FromString("20%"))
 				k.Spec.Force, k.Spec.DeletionPolicy = true, v1alpha1.DeletionOrphan
 				k.Spec.DependsOn = []v1alpha1.DependencyReference{{Name: "infra"}}
+				k.Spec.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "db", Namespace: "db"}}
+				k.Spec.HealthCheckExprs = []v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: "status.up"}}
 				k.Annotations = map[string]string{v1alpha1.AllowPruneAnnotation: "main@sha1:1", v1alpha1.ReconcileRequestAnnotation: "now"}
 			},
 			v1alpha1.AssignmentEntry{Interval: d(10 * time.Minute), RetryInterval: &retry, Timeout: timeout, Force: true, MaxPrune: new(intstr.FromString("20%")),
-				DependsOn: []string{"infra"}, AllowPrune: true, RequestedAt: "now"},
+				HealthChecks:     []v1alpha1.HealthCheckReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "db", Namespace: "db"}},
+				HealthCheckExprs: []v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: "status.up"}},
+				DependsOn:        []string{"infra"}, AllowPrune: true, RequestedAt: "now"},
 		},
 		"leave to prune another revision": {
 			func(k *v1alpha1.Kustomization) {
@@ -607,5 +611,20 @@ func TestARenderThatPanicsIsNamedAndHoldsUpNoOther(t *testing.T) {
 	}
 	if got := fmt.Sprint(w.get().Status.Failures); !strings.Contains(got, "edge-1 InternalError an error of the hub itself, in kustomization.") || strings.Contains(got, "swordfish") {
 		t.Errorf("failures %s", got)
+	}
+}
+
+func TestAHealthCheckThatCannotBeReadChangesNothing(t *testing.T) {
+	w := newWorld(t, kustomization(), cluster("edge-1"))
+	w.push("1", "apps/web.yaml", configMap("web", "one"))
+	w.reconcile()
+	w.edit(func(k *v1alpha1.Kustomization) {
+		k.Spec.HealthCheckExprs = []v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: "status."}}
+	})
+	w.push("2", "apps/web.yaml", configMap("web", "two"))
+	w.reconcile()
+	expect(t, "revisions", w.revisions(), "edge-1=1")
+	if ready := w.ready(); !strings.HasPrefix(ready, "False InvalidHealthCheck: spec.healthCheckExprs[0] of Widget.example.com: current: ") {
+		t.Errorf("ready: %s", ready)
 	}
 }

@@ -13,8 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/internal/health"
 )
 
 // Options of a Client.
@@ -40,7 +44,23 @@ type Options struct {
 	NoWatchList bool
 	// OnNoWatchList is called when that turns out. nil: not.
 	OnNoWatchList func()
+	// Assessor judges the health of what watches show; nil: as internal/health does.
+	Assessor Assessor
 }
+
+// Assessor judges the health of objects. Its methods are called from many goroutines.
+type Assessor interface {
+	// HasStatus says whether objects of a kind must be read as a whole to know their health.
+	HasStatus(gk schema.GroupKind) bool
+	// Health returns the health of an object that has an owner label, or that is watched for an owner.
+	Health(owner string, u *unstructured.Unstructured) health.Status
+}
+
+type assessor struct{}
+
+func (assessor) HasStatus(gk schema.GroupKind) bool { return health.HasStatus(gk) }
+
+func (assessor) Health(_ string, u *unstructured.Unstructured) health.Status { return health.Of(u) }
 
 // Client reaches one cluster. It is safe for concurrent use.
 type Client struct {
@@ -51,6 +71,7 @@ type Client struct {
 	close    func()
 
 	budget        *budget
+	assessor      Assessor
 	noWatchList   atomic.Bool
 	onNoWatchList func()
 	// firstSilence and laterSilence bound the silence of a watch.
@@ -92,7 +113,10 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	}
 	c := &Client{
 		timeout: o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
-		budget: limits, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
+		budget: limits, assessor: o.Assessor, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
+	}
+	if c.assessor == nil {
+		c.assessor = assessor{}
 	}
 	c.noWatchList.Store(o.NoWatchList)
 	if c.rest, err = rest.UnversionedRESTClientForConfigAndClient(cfg, hc); err != nil {

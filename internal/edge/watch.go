@@ -91,6 +91,10 @@ type watcher struct {
 	sink    WatchHandler
 	// whole says that the kind has a status, so that metadata does not say whether objects are healthy.
 	whole bool
+	// only is the one object that is watched, for an owner whose label it need not have; nil: all that
+	// have one.
+	only  *object.ID
+	owner string
 	// version is that of the last event; empty: everything has to be listed.
 	version string
 	// done says that the kind has been listed, so that what comes now are changes.
@@ -106,7 +110,19 @@ type watcher struct {
 // metadata only, unless the kind has a status that says whether its objects are healthy. Failures
 // show as reachability and conditions; here they are only tried again.
 func (c *Client) Watch(ctx context.Context, m Mapping, sink WatchHandler) {
-	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && health.HasStatus(m.GVK.GroupKind())}
+	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
+	w.run(ctx)
+}
+
+// WatchObject tells the sink of one object, whatever its labels, as Watch does of all: as a whole, judged
+// for an owner.
+func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner string, sink WatchHandler) {
+	w := &watcher{client: c, mapping: m, sink: sink, whole: true, only: &id, owner: owner}
+	w.run(ctx)
+}
+
+func (w *watcher) run(ctx context.Context) {
+	c := w.client
 	for tries := 0; ctx.Err() == nil; tries++ {
 		steady := &atomic.Bool{}
 		timer := time.AfterFunc(watchSteady, func() { steady.Store(true) })
@@ -300,6 +316,10 @@ func (w *watcher) request() *rest.Request {
 	if w.mapping.Own {
 		return w.client.rest.Get().AbsPath(configMaps).MaxRetries(0).SetHeader("Accept", accept).Param("labelSelector", v1alpha1.PartLabel)
 	}
+	if w.only != nil {
+		return w.client.rest.Get().AbsPath(w.mapping.path(w.only.Namespace, "")...).MaxRetries(0).
+			SetHeader("Accept", accept).Param("fieldSelector", "metadata.name="+w.only.Name)
+	}
 	everywhere := w.mapping
 	everywhere.Namespaced = false
 	return w.client.rest.Get().AbsPath(everywhere.path("", "")...).MaxRetries(0).
@@ -314,6 +334,9 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
 		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
 		return Observed{}, false
+	}
+	if w.only != nil && (m.Name != w.only.Name || m.Namespace != w.only.Namespace) {
+		return Observed{}, false // not what was asked for
 	}
 	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
 	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
@@ -334,7 +357,11 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	case w.whole:
 		u := &unstructured.Unstructured{Object: e.content}
 		u.SetGroupVersionKind(w.mapping.GVK)
-		seen.Health = health.Of(u)
+		judgedFor := owner
+		if w.only != nil {
+			judgedFor = w.owner
+		}
+		seen.Health = w.client.assessor.Health(judgedFor, u)
 	case seen.Terminating:
 		seen.Health = health.Deleting(m.Finalizers)
 	}

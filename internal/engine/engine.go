@@ -56,6 +56,8 @@ type Engine struct {
 	publishAt       time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
+	// healthChecks is what the session was told last of spec.healthChecks.
+	healthChecks healthChecks
 	// unclaimed are inventories that no entry claims.
 	unclaimed unclaimed
 
@@ -157,6 +159,7 @@ func (e *Engine) loop(ctx context.Context) {
 		e.drainInbox(ctx, now)
 		e.refresh(ctx, now)
 		e.tick(ctx, now)
+		e.watchHealthChecks() //nolint:contextcheck // what it begins ends with the session
 		e.refresh(ctx, now)
 		e.askClasses(now)
 		e.findUnclaimed(now)

@@ -22,6 +22,8 @@ type live struct {
 	applies uint64
 	// ended holds the Jobs that a watch has seen go, and how they had ended then; "" when they had not.
 	ended map[object.ID]health.Outcome
+	// hasStatus says whether the health of a kind's objects is unknown until a watch has shown them.
+	hasStatus func(schema.GroupKind) bool
 }
 
 type observation struct {
@@ -31,7 +33,7 @@ type observation struct {
 }
 
 func newLive() *live {
-	return &live{objects: map[object.ID]observation{}, ended: map[object.ID]health.Outcome{}}
+	return &live{objects: map[object.ID]observation{}, ended: map[object.ID]health.Outcome{}, hasStatus: health.HasStatus}
 }
 
 // version reads a resourceVersion, which the API server promises to be an ordered number. Of one
@@ -94,7 +96,7 @@ func (l *live) applied(id object.ID, owner string, a edge.Applied) {
 		return
 	}
 	s.Observed = edge.Observed{ID: id, Owner: owner, UID: a.UID, ResourceVersion: a.ResourceVersion, Fields: a.Fields, Policy: a.Policy, Keep: a.Keep}
-	if !health.HasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
+	if !l.hasStatus(schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 		s.Health = health.Status{Phase: health.Current}
 	}
 	l.objects[id] = s

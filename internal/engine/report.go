@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -111,7 +112,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
 		st.VerifiedAt = &t
 	}
-	sick := en.countObjects(&st)
+	sick := en.waitedFor(en.countObjects(&st), e.key.Namespace)
 	en.objectsReady, en.deleting = false, en.pendingDeletions()
 	st.Ready, st.Reason, st.Message = e.readiness(en, sick, now)
 	return st
@@ -119,6 +120,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 
 // unhealthy is the worst that was found among the objects of an entry.
 type unhealthy struct {
+	of              int // how many there are
 	failed, pending int
 	first           string // names the first object and what it says
 }
@@ -129,7 +131,8 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 	if en.session == nil || en.desired.digest != en.Spec.Digest {
 		return s
 	}
-	st.Objects = v1alpha1.ObjectCounts{Total: int32(len(en.desired.objects))}
+	s.of = len(en.desired.objects)
+	st.Objects = v1alpha1.ObjectCounts{Total: int32(s.of)}
 	for i := range en.desired.objects {
 		o := &en.desired.objects[i]
 		record := en.inv.Objects[o.ID]
@@ -151,18 +154,39 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 		}
 		l.Health = en.claimHealth(l.Health)
 		st.Objects.Applied++
-		switch l.Health.Phase {
-		case health.Current:
+		if l.Health.Phase == health.Current {
 			st.Objects.Ready++
-		case health.Failed:
-			s.note(o.ID, l.Health, s.failed == 0)
-			s.failed++
-		default:
-			s.note(o.ID, l.Health, s.failed+s.pending == 0)
-			s.pending++
 		}
+		s.count(o.ID, l.Health)
 	}
 	return s
+}
+
+func (s *unhealthy) count(id object.ID, h health.Status) {
+	switch h.Phase {
+	case health.Current:
+	case health.Failed:
+		s.note(id, h, s.failed == 0)
+		s.failed++
+	default:
+		s.note(id, h, s.failed+s.pending == 0)
+		s.pending++
+	}
+}
+
+// waitedFor is what Ready waits for: what spec.healthChecks name, and with wait all objects of the entry as
+// well.
+func (en *entry) waitedFor(all unhealthy, namespace string) unhealthy {
+	waited := all
+	if !en.Spec.Wait {
+		waited = unhealthy{}
+	}
+	checked := en.checkedHealth(namespace)
+	for _, id := range slices.SortedFunc(maps.Keys(checked), object.ID.Compare) {
+		waited.of++
+		waited.count(id, checked[id])
+	}
+	return waited
 }
 
 func (s *unhealthy) note(id object.ID, h health.Status, first bool) {
@@ -235,11 +259,8 @@ func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.Conditio
 	if en.unhealthy.IsZero() {
 		en.unhealthy = now
 	}
-	message := fmt.Sprintf("%d of %s not healthy; %s", sick.failed+sick.pending, text.Count(len(en.desired.objects), "object"), sick.first)
-	switch {
-	case !en.Spec.Wait:
-		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
-	case sick.failed > 0:
+	message := fmt.Sprintf("%d of %s not healthy; %s", sick.failed+sick.pending, text.Count(sick.of, "object"), sick.first)
+	if sick.failed > 0 {
 		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
 	}
 	return en.untilDeadline(now, en.unhealthy, message)

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/health"
 )
 
 // limits are what the engines of a pool share, so that the hub's memory and cores are enough however
@@ -17,6 +19,8 @@ type limits struct {
 	openings *prioritisedSemaphore
 	// passes are passes that begin.
 	passes *prioritisedSemaphore
+	// expressions compiles those of spec.healthCheckExprs once for all clusters.
+	expressions health.Compiler
 }
 
 func newLimits() *limits {

@@ -24,6 +24,8 @@ type session struct {
 	store       *edge.Inventories
 	live        *live
 	watches     *watches
+	expressions *expressions
+	references  *references
 	inventories map[string]*inventory.Inventory
 	corrupt     map[string]*edge.CorruptError // by owner
 	clusters    map[string]string             // Cluster that wrote an inventory last, by owner
@@ -65,8 +67,10 @@ func (e *refusedError) Error() string { return e.message }
 // cluster that nobody has claimed.
 func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	judges := &expressions{}
 	client, err := edge.New(conn.Config, edge.Options{
-		Timeout: e.o.RequestTimeout, Inflight: e.o.Inflight,
+		Assessor: judges,
+		Timeout:  e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
 		Outcome: e.recordAnswer, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
 		NoWatchList: e.noWatchList.Load(), OnNoWatchList: func() { e.noWatchList.Store(true) },
@@ -75,7 +79,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 		cancel()
 		return nil, &refusedError{reason: v1alpha1.InvalidKubeConfigReason, message: err.Error()}
 	}
-	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), classes: map[string]*storageClass{}, now: e.o.Now}
+	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), expressions: judges, classes: map[string]*storageClass{}, now: e.o.Now}
 	s.store = edge.NewInventories(client, edge.Holder{
 		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver,
 	})
@@ -90,6 +94,8 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
 		},
 	})
+	s.live.hasStatus = judges.HasStatus
+	s.references = newReferences(s, func(ref reference) { e.objectsChanged(edge.Observed{ID: ref.id, Owner: ref.owner}) })
 	if err := recovery.Run(func() error { return e.openSession(ctx, s, conn, contest) }); err != nil {
 		s.end()
 		return nil, err

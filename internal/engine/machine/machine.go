@@ -73,6 +73,9 @@ func (m *Machine) Entry(name string) *Entry { return m.entries[name] }
 // Names returns the names of all entries, sorted. The caller does not change them.
 func (m *Machine) Names() []string { return m.order }
 
+// Desires counts the changes so far of what entries desire.
+func (m *Machine) Desires() uint64 { return m.desires }
+
 // Running returns the number of passes under way.
 func (m *Machine) Running() int { return len(m.inFlight) }
 

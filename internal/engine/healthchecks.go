@@ -1,0 +1,297 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
+)
+
+// expressions are those of spec.healthCheckExprs on one cluster, by the owner label of the Kustomization
+// whose objects they judge. The watches ask them, the loop sets them.
+type expressions struct {
+	mu      sync.RWMutex
+	byOwner map[string]*health.Expressions // guarded by mu
+}
+
+func (x *expressions) of(owner string) *health.Expressions {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.byOwner[owner]
+}
+
+// Health implements edge.Assessor.
+func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.Status {
+	return x.of(owner).Of(u)
+}
+
+// HasStatus implements edge.Assessor.
+func (x *expressions) HasStatus(gk schema.GroupKind) bool {
+	if health.HasStatus(gk) {
+		return true
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.byOwner {
+		if e.Judges(gk) {
+			return true
+		}
+	}
+	return false
+}
+
+// set replaces the expressions of an owner and returns the kinds whose objects are to be judged anew.
+func (x *expressions) set(owner string, e *health.Expressions) []schema.GroupKind {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old := x.byOwner[owner]
+	if old == e {
+		return nil
+	}
+	if x.byOwner == nil {
+		x.byOwner = map[string]*health.Expressions{}
+	}
+	x.byOwner[owner] = e
+	if e == nil {
+		delete(x.byOwner, owner)
+	}
+	return append(old.Kinds(), e.Kinds()...)
+}
+
+// reference is an object that spec.healthChecks of an owner names.
+type reference struct {
+	owner string
+	gvk   schema.GroupVersionKind
+	id    object.ID
+}
+
+// references watches the objects that healthChecks name and that are not in the bundle of the
+// Kustomization which names them: each by itself, by name.
+type references struct {
+	of     *session
+	health func(reference) // called when what is known of one has changed; does not block
+
+	mu    sync.Mutex
+	known map[reference]health.Status // guarded by mu; a missing one is not known yet
+	stop  map[reference]context.CancelFunc
+}
+
+func newReferences(s *session, changed func(reference)) *references {
+	return &references{of: s, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{}}
+}
+
+// get returns the health of a reference, as far as it is known.
+func (r *references) get(ref reference) health.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.known[ref]
+	if !ok {
+		return health.Status{Message: "is not looked at yet"}
+	}
+	return s
+}
+
+// watch starts the watches of what is wanted and stops all others.
+func (r *references) watch(wanted map[reference]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ref, stop := range r.stop {
+		if !wanted[ref] {
+			stop()
+			delete(r.stop, ref)
+			delete(r.known, ref)
+		}
+	}
+	for ref := range wanted {
+		if r.stop[ref] == nil {
+			r.stop[ref] = r.start(ref)
+		}
+	}
+}
+
+// start watches one object until it is stopped or the session ends. The goroutine belongs to the
+// session's watches, which wait for it.
+func (r *references) start(ref reference) context.CancelFunc {
+	ctx, cancel := context.WithCancel(r.of.ctx)
+	r.of.watches.wg.Go(func() {
+		if err := recovery.Run(func() error { r.follow(ctx, ref); return nil }); err != nil && r.of.watches.crashed != nil {
+			r.of.watches.crashed(err)
+		}
+	})
+	return cancel
+}
+
+// follow waits until the kind of the object is served, and watches the object from then on.
+func (r *references) follow(ctx context.Context, ref reference) {
+	for n := 1; ctx.Err() == nil; n++ {
+		m, err := r.of.client.Mapping(ctx, ref.gvk)
+		if err == nil {
+			id := ref.id
+			if !m.Namespaced {
+				id.Namespace = ""
+			}
+			r.of.client.WatchObject(ctx, m, id, ref.owner, &referenceHandler{of: r, ctx: ctx, ref: ref})
+			return
+		}
+		r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
+		select {
+		case <-ctx.Done():
+		case <-time.After(machine.Backoff(n, unservedRetry)):
+		}
+	}
+}
+
+// unservedRetry bounds the wait for the next look at a kind that is not served.
+const unservedRetry = 10 * time.Second
+
+func (r *references) set(ctx context.Context, ref reference, s health.Status) {
+	r.mu.Lock()
+	old, known := r.known[ref]
+	changed := ctx.Err() == nil && (!known || old != s)
+	if changed {
+		r.known[ref] = s
+	}
+	r.mu.Unlock()
+	if changed {
+		r.health(ref)
+	}
+}
+
+// referenceHandler takes what the watch of one object shows.
+type referenceHandler struct {
+	of  *references
+	ctx context.Context //nolint:containedctx // of the watch
+	ref reference
+}
+
+func (h *referenceHandler) Listing() {}
+
+func (h *referenceHandler) Listed(all []edge.Observed) {
+	if len(all) == 0 {
+		h.Deleted(edge.Observed{})
+		return
+	}
+	h.Changed(all[0])
+}
+
+func (h *referenceHandler) Changed(seen edge.Observed) { h.of.set(h.ctx, h.ref, seen.Health) }
+
+func (h *referenceHandler) Deleted(edge.Observed) {
+	h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "is not there"})
+}
+
+func (h *referenceHandler) Heard(string) {}
+
+func (h *referenceHandler) Failed(err error) {
+	if edge.Refused(err) {
+		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "the cluster does not let it be read"})
+	}
+}
+
+// referencesOf returns what an entry's healthChecks name, in their order. An object without a namespace is
+// in that of the Kustomization, if its kind has any; clusters is the namespace of the Cluster.
+func (en *entry) referencesOf(clusters string) []reference {
+	namespace := v1alpha1.ResolveName(clusters, en.Spec.Name).Namespace
+	refs := make([]reference, 0, len(en.Spec.HealthChecks))
+	for _, check := range en.Spec.HealthChecks {
+		gvk := schema.FromAPIVersionAndKind(check.APIVersion, check.Kind)
+		id := object.ID{Group: gvk.Group, Kind: gvk.Kind, Namespace: check.Namespace, Name: check.Name}
+		if id.Namespace == "" && !en.desired.desires(id) {
+			id.Namespace = namespace
+		}
+		refs = append(refs, reference{en.owner, gvk, id})
+	}
+	return refs
+}
+
+// healthChecks is as of when the session was brought in line with what entries ask for.
+type healthChecks struct {
+	session *session
+	desires uint64
+}
+
+// watchHealthChecks brings the session in line with the healthChecks and healthCheckExprs of the entries.
+func (e *Engine) watchHealthChecks() {
+	s := e.conn.session
+	if s == nil || e.healthChecks.session == s && e.healthChecks.desires == e.m.Desires() {
+		return
+	}
+	e.healthChecks.session, e.healthChecks.desires = s, e.m.Desires()
+	wanted := map[reference]bool{}
+	anew := map[schema.GroupKind]bool{}
+	for _, name := range e.m.Names() {
+		en := e.entries[name]
+		x, err := e.limits.expressions.Compile(en.Spec.HealthCheckExprs)
+		if err != nil {
+			continue // the hub has refused it before it was assigned
+		}
+		for _, gk := range s.expressions.set(en.owner, x) {
+			anew[gk] = true
+		}
+		for _, ref := range en.referencesOf(e.key.Namespace) {
+			if !en.desired.desires(ref.id) {
+				wanted[ref] = true
+			}
+		}
+	}
+	s.references.watch(wanted)
+	if len(anew) > 0 {
+		s.live.forgetHealth(anew)
+		s.watches.restart(slices.Collect(maps.Keys(anew)))
+	}
+}
+
+// checkedHealth returns the health of what the entry's healthChecks name. Those in the bundle are left out
+// where all objects are waited for: the caller has counted them.
+func (en *entry) checkedHealth(namespace string) map[object.ID]health.Status {
+	if en.session == nil {
+		return nil
+	}
+	out := map[object.ID]health.Status{}
+	for _, ref := range en.referencesOf(namespace) {
+		switch l, there := en.session.live.get(ref.id); {
+		case !en.desired.desires(ref.id):
+			out[ref.id] = en.session.references.get(ref)
+		case en.Spec.Wait:
+		case there && l.Owner == en.owner:
+			out[ref.id] = en.claimHealth(l.Health)
+		default:
+			out[ref.id] = health.Status{Message: "is not there"}
+		}
+	}
+	return out
+}
+
+// forgetHealth makes the health of all objects of some kinds unknown until their watches show it again.
+func (l *live) forgetHealth(kinds map[schema.GroupKind]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, s := range l.objects {
+		if kinds[schema.GroupKind{Group: id.Group, Kind: id.Kind}] {
+			s.Health = health.Status{}
+			l.objects[id] = s
+		}
+	}
+}
+
+// restart watches some kinds anew, those of them that are watched.
+func (w *watches) restart(kinds []schema.GroupKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, gk := range kinds {
+		if x := w.running[gk]; x != nil {
+			w.replace(gk, x.mapping)
+		}
+	}
+}

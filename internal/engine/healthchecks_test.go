@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+func (r *rig) waiting(name, message string) {
+	r.t.Helper()
+	r.until(name, "waiting", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.Reason == v1alpha1.WaitingForHealthReason && strings.Contains(s.Message, message)
+	})
+}
+
+func (r *rig) setData(name, key, value string) {
+	r.t.Helper()
+	patch := fmt.Sprintf(`{"data":{%q:%q}}`, key, value)
+	if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(r.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "operator"}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestExpressionsJudgeTheObjectsOfTheirKustomization holds that a kind that counts as healthy as soon as it
+// is there waits for its expression, that another Kustomization's objects of the kind do not, and that a
+// change of the expression alone is enough.
+func TestExpressionsJudgeTheObjectsOfTheirKustomization(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	check := func(current string) func(*v1alpha1.AssignmentEntry) {
+		return func(e *v1alpha1.AssignmentEntry) {
+			e.HealthCheckExprs = []v1alpha1.HealthCheckExpressions{{APIVersion: "v1", Kind: "ConfigMap", Current: current}}
+		}
+	}
+	r.want("base", r.namespace())
+	r.ready("base")
+	r.want("judged", r.configMap("judged", "one"), check("has(data.done) && data.done == 'yes'"))
+	r.want("other", r.configMap("other", "one"))
+	r.ready("other")
+	r.waiting("judged", "ConfigMap/"+r.key.Namespace+"/judged: none of its spec.healthCheckExprs is true")
+	r.setData("judged", "done", "yes")
+	r.ready("judged")
+
+	r.change("judged", check("data.key == 'two'"))
+	r.waiting("judged", "none of its spec.healthCheckExprs is true")
+	r.change("judged", func(e *v1alpha1.AssignmentEntry) { e.HealthCheckExprs = nil })
+	r.ready("judged")
+}
+
+// TestReadyWaitsForWhatHealthChecksName holds that an object which is nobody's is waited for: its coming, its
+// health, and its going; also where nothing else is waited for.
+func TestReadyWaitsForWhatHealthChecksName(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("base", r.namespace())
+	r.ready("base")
+	name := "ConfigMap/" + r.key.Namespace + "/theirs"
+	r.want("app", r.configMap("mine", "one"), func(e *v1alpha1.AssignmentEntry) {
+		e.Wait = false
+		e.HealthChecks = []v1alpha1.HealthCheckReference{
+			{APIVersion: "v1", Kind: "ConfigMap", Name: "theirs"}, // in the namespace of the Kustomization
+			{APIVersion: "v1", Kind: "ConfigMap", Name: "mine", Namespace: r.key.Namespace},
+		}
+		e.HealthCheckExprs = []v1alpha1.HealthCheckExpressions{{APIVersion: "v1", Kind: "ConfigMap", Current: "data.key == 'one'"}}
+	})
+	r.waiting("app", "1 of 2 objects not healthy; "+name+": is not there")
+	maps := r.kube.CoreV1().ConfigMaps(r.key.Namespace)
+	if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}, Data: map[string]string{"key": "none"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.waiting("app", name+": none of its spec.healthCheckExprs is true")
+	r.setData("theirs", "key", "one")
+	r.ready("app")
+	r.writes()
+	if err := maps.Delete(t.Context(), "theirs", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.waiting("app", name+": is not there")
+	for _, w := range r.writes() {
+		if strings.Contains(w, "theirs") {
+			t.Errorf("wrote to an object that it only looks at: %s", w)
+		}
+	}
+}
+
+func TestAHealthCheckOfAKindThatIsNotServedWaits(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("app", r.namespace(), func(e *v1alpha1.AssignmentEntry) {
+		e.Timeout = metav1.Duration{Duration: time.Hour}
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: "not.example.com/v1", Kind: "Served", Name: "x", Namespace: "default"}}
+	})
+	r.waiting("app", "Served.not.example.com/default/x: its kind is not served by the cluster")
+	r.change("app", func(e *v1alpha1.AssignmentEntry) { e.HealthChecks = nil })
+	r.ready("app")
+}
