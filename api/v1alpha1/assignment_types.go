@@ -20,7 +20,8 @@ type AssignmentEntry struct {
 	// Name of the Kustomization; "namespace/name" of one that is not in the namespace of the Assignment.
 	Name string `json:"name"`
 
-	// Revision of the source that was rendered.
+	// Revision of the source that rendered the digest for the cluster first. A later revision that
+	// renders the same digest does not change the entry; status.rendered of the Kustomization names it.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 

@@ -270,6 +270,13 @@ type KustomizationStatus struct {
 	// +optional
 	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
 
+	// Rendered says which bundles lastAttemptedRevision was rendered to, and, after it, the revisions
+	// before it that clusters are still assigned.
+	// +kubebuilder:validation:MaxItems=4
+	// +listType=atomic
+	// +optional
+	Rendered []RenderedRevision `json:"rendered,omitempty"`
+
 	// Clusters counts the clusters by state.
 	// +optional
 	Clusters ClusterCounts `json:"clusters,omitempty"`

@@ -217,6 +217,11 @@ type RolloutStatus struct {
 	// +optional
 	Verified *RolloutChange `json:"verified,omitempty"`
 
+	// VerifiedAt is when a change was verified last. What a cluster was assigned no later is verified there, though an
+	// earlier change brought it: a change that renders the same for a cluster does not touch its entry.
+	// +optional
+	VerifiedAt *metav1.Time `json:"verifiedAt,omitempty"`
+
 	// Halted are the last changes that failed or were undone, the newest first. No cluster is sent
 	// one of them unless a person promotes it.
 	// +kubebuilder:validation:MaxItems=5

@@ -283,7 +283,7 @@ func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
 	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt, PruneHeld: d.pruneHeld}
 	for _, t := range d.targets {
 		f.Targets = append(f.Targets, report.TargetFacts{
-			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Wanted: t.want, Held: t.held,
+			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Digest: t.digest, Wanted: t.want, Held: t.held,
 			Conditions: o.byName[t.Name].Status.Conditions, Reported: o.assigned[t.Name].status,
 		})
 		if d.err != nil {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
@@ -29,6 +30,20 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt: ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
 	}
+}
+
+// acknowledges reports whether a person has acknowledged what an entry deletes: by the revision that it is
+// labelled with, or by a later one that renders the same digest. Rendered is the digest of the last
+// revision for the cluster, or empty.
+func (o *observed) acknowledges(e *v1alpha1.AssignmentEntry, rendered string) bool {
+	revision := o.ks.Annotations[v1alpha1.AllowPruneAnnotation]
+	switch {
+	case revision == "":
+		return false
+	case revision == e.Revision, revision == report.RevisionOf(o.ks.Status.Rendered, e.Revision, e.Digest):
+		return true
+	}
+	return rendered != "" && rendered == e.Digest && o.source != nil && o.source.Status.Artifact != nil && revision == o.source.Status.Artifact.Revision
 }
 
 func orDuration(d *metav1.Duration, other metav1.Duration) metav1.Duration {

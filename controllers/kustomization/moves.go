@@ -323,7 +323,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 		if l.want == nil || l.want.DeletionPolicy == v1alpha1.DeletionOrphan {
 			continue
 		}
-		l.want.AllowPrune = l.want.Revision != "" && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] == l.want.Revision
+		l.want.AllowPrune = o.acknowledges(l.want, "")
 		held, err := r.retainOn(ctx, o, d, l.cluster, l.want, drops)
 		if err != nil {
 			return err

@@ -124,14 +124,14 @@ func members(o *observed, d *decision, change string, now time.Time) []rollout.M
 	all := make([]rollout.Member, 0, len(d.targets))
 	for _, t := range d.targets {
 		have := o.assigned[t.Name]
-		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, change, t), Unrenderable: t.err != nil, Waits: t.waits}
+		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, t), Unrenderable: t.err != nil, Waits: t.waits}
 		m.Health, m.Message = healthOf(o.byName[t.Name], t, have)
 		if m.Waits != "" {
 			m.Message = m.Waits
 		}
 		if e := have.entry; e != nil && !e.Remove {
 			m.Applied = have.status != nil && have.status.AppliedDigest == e.Digest
-			m.Returns = e.Fallback != nil && e.Fallback.Digest != e.Digest
+			m.Returns = rollout.Returns(e, o.ks.Status.Rollout, change)
 			switch {
 			case have.status != nil && have.status.Reason == v1alpha1.DependencyNotReadyReason:
 				m.Since = now // it has not been able to begin
@@ -151,16 +151,12 @@ func reachableSince(c *v1alpha1.Cluster) time.Time {
 	return time.Time{}
 }
 
-func position(have *v1alpha1.AssignmentEntry, change string, t *target) rollout.Position {
-	switch {
-	case have == nil || have.Remove || have.Digest == "":
-		return rollout.None
-	case t.err != nil || have.Digest != t.digest:
+func position(have *v1alpha1.AssignmentEntry, t *target) rollout.Position {
+	at := rollout.PositionOf(have, t.digest)
+	if t.err != nil && at == rollout.AtTarget {
 		return rollout.Other
-	case have.Change != change:
-		return rollout.Unchanged
 	}
-	return rollout.AtTarget
+	return at
 }
 
 // healthOf says how a cluster is towards what it is assigned. One that was never heard from is on
@@ -208,20 +204,25 @@ func (d *decision) order(o *observed, t *target, m *move, now time.Time) {
 		t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
 	case m.start:
 		t.want = entry(o.ks, t.Namespace, d.revision, t.digest)
-		t.want.Change, t.want.Fallback = d.rollout.ID, fallback(was, o.ks.Status.Rollout)
-		t.want.AssignedAt = assignedAt(was, t.digest, now)
+		t.want.Change, t.want.Fallback = d.rollout.ID, rollout.Fallback(was, o.ks.Status.Rollout)
+		t.want.AssignedAt = assignedAt(o, was, t.digest, now)
 	case m.back && was != nil && was.Fallback != nil:
 		t.want = entry(o.ks, t.Namespace, was.Fallback.Revision, was.Fallback.Digest)
-		t.want.AssignedAt = assignedAt(was, t.want.Digest, now)
-		if v := d.rollout.Verified; v != nil && v.Revision == t.want.Revision {
+		t.want.AssignedAt = assignedAt(o, was, t.want.Digest, now)
+		if v := d.rollout.Verified; v != nil {
 			t.want.Change = v.ID // so that it is what the next change falls back to
 		}
 	case m.verified != "":
 		v := d.rollout.Verified
 		t.want = entry(o.ks, t.Namespace, v.Revision, m.verified)
-		t.want.Change, t.want.AssignedAt = v.ID, assignedAt(was, m.verified, now)
+		t.want.Change, t.want.AssignedAt = v.ID, assignedAt(o, was, m.verified, now)
 	default:
 		d.stay(o, t)
+	}
+	if t.want != nil && was != nil && t.want.Digest == was.Digest {
+		if at := rollout.Unverify(was, t.digest, o.ks.Status.Rollout, d.rollout); at != nil {
+			t.want.AssignedAt = at
+		}
 	}
 }
 
@@ -233,30 +234,16 @@ func (d *decision) stay(o *observed, t *target) {
 	}
 	t.want = entry(o.ks, t.Namespace, was.Revision, was.Digest)
 	t.want.Change, t.want.AssignedAt, t.want.Fallback = was.Change, was.AssignedAt, was.Fallback
+	// The acknowledgement stands for the digest: a later commit that renders the same does not end it.
+	t.want.AllowPrune = o.acknowledges(was, t.digest) || was.AllowPrune && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] != ""
 }
 
-// fallback is what a cluster goes back to when the change that it gets now is undone: what it has, if
-// that is verified, or else what that would have gone back to. It may be what the change is there as
-// well; then there is nothing to undo.
-func fallback(was *v1alpha1.AssignmentEntry, status *v1alpha1.RolloutStatus) *v1alpha1.Bundle {
-	switch {
-	case was == nil || was.Remove:
-		return nil
-	case status == nil || status.Verified == nil || was.Change != status.Verified.ID:
-		return was.Fallback
-	}
-	return &v1alpha1.Bundle{Revision: was.Revision, Digest: was.Digest}
-}
-
-func assignedAt(was *v1alpha1.AssignmentEntry, digest string, now time.Time) *metav1.Time {
+// assignedAt is when the entry that follows another is assigned: what has the digest already was.
+func assignedAt(o *observed, was *v1alpha1.AssignmentEntry, digest string, now time.Time) *metav1.Time {
 	if was != nil && !was.Remove && was.Digest == digest && was.AssignedAt != nil {
 		return was.AssignedAt
 	}
-	at := metav1.NewTime(now.Truncate(time.Second))
-	if was != nil && at.Before(was.AssignedAt) { // by a replica with another clock: a later decision is never the earlier one
-		at = *was.AssignedAt
-	}
-	return &at
+	return rollout.AssignedAt(now, was, o.ks.Status.Rollout)
 }
 
 // renderVerified renders the verified revision for clusters that are new while a change is under way.

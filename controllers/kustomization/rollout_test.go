@@ -152,7 +152,7 @@ func TestWhatAChangeDoesNotAlterIsNotUndone(t *testing.T) {
 	has := w.entry("edge-1").Digest
 	w.push("3", "apps/web.yaml", configMap("web", "two"))
 	w.reconcile()
-	expect(t, "at once", w.revisions(), "edge-1=3 edge-2=3 edge-3=3")
+	expect(t, "nothing is sent", w.revisions(), "edge-1=2 edge-2=2 edge-3=2")
 	w.settle()
 	w.edit(annotate(v1alpha1.RolloutUndoAnnotation, w.change()))
 	w.settle()

@@ -50,7 +50,10 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	if f.Revision != "" {
 		status.LastAttemptedRevision = f.Revision
 	}
-	status.Clusters = countClusters(all, f.Targets, status.LastAttemptedRevision)
+	if f.Revision != "" && hubSide == nil {
+		status.Rendered = rendered(status.Rendered, f.Revision, f.Targets)
+	}
+	status.Clusters = countClusters(all, f, status)
 	status.Objects = countObjects(f.Targets)
 	status.Failures = failures(all, leaving)
 	if f.Rollout != nil {
@@ -235,7 +238,7 @@ func kustomizationEvents(old, now v1alpha1.KustomizationStatus, revision string,
 	is, was := condition(now.Conditions, v1alpha1.ReadyCondition), condition(old.Conditions, v1alpha1.ReadyCondition)
 	attempted := old.LastAttemptedRevision != now.LastAttemptedRevision
 	switch {
-	case old.LastAppliedRevision != now.LastAppliedRevision:
+	case old.LastAppliedRevision != now.LastAppliedRevision && !rendersAsBefore(old, now):
 		events = append(events, Event{Reason: v1alpha1.SucceededReason, Message: orElse(messageIf(is.Status == metav1.ConditionTrue, is.Message), "Applied revision "+revision)})
 	case is.Status == metav1.ConditionTrue && was.Status == metav1.ConditionFalse:
 		events = append(events, Event{Reason: is.Reason, Message: is.Message})

@@ -21,6 +21,8 @@ type TargetFacts struct {
 	Conditions []metav1.Condition
 	// Err says why the hub has nothing new for this cluster, while it has for others.
 	Err error
+	// Digest of what the revision of the facts renders for the cluster; empty when that is not known.
+	Digest string
 	// Held says why the rollout keeps the cluster from the revision of the facts, if it does.
 	Held string
 	// Wanted is the entry in the cluster's Assignment; nil when there is none.
@@ -77,7 +79,7 @@ func classify(t TargetFacts, revision string, hubSide *problem) clusterVerdict {
 }
 
 func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *problem) clusterVerdict {
-	if hubSide == nil && t.Held != "" && (t.Wanted == nil || t.Wanted.Revision != revision) {
+	if hubSide == nil && t.Held != "" && (t.Wanted == nil || t.Wanted.Digest != t.Digest) {
 		v.held, revision = true, "" // counted by what it has
 	}
 	switch {
@@ -87,7 +89,7 @@ func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *pr
 		return v.is(isFailed, hubSide.reason, "There is nothing to apply yet")
 	case t.Wanted == nil || t.Reported == nil:
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
-	case hubSide == nil && revision != "" && t.Wanted.Revision != revision:
+	case hubSide == nil && revision != "" && t.Wanted.Digest != t.Digest:
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
 	case !attempted(t):
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
@@ -95,7 +97,7 @@ func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *pr
 		return v.is(isFailed, t.Reported.Reason, t.Reported.Message)
 	case t.Reported.Ready != metav1.ConditionTrue:
 		return v.is(isProgressing, t.Reported.Reason, t.Reported.Message)
-	case t.Reported.AppliedRevision != t.Wanted.Revision || t.Reported.AppliedDigest != t.Wanted.Digest:
+	case t.Reported.AppliedDigest != t.Wanted.Digest:
 		return v.is(isProgressing, v1alpha1.ProgressingReason, "")
 	}
 	return v.is(isReady, t.Reported.Reason, "")
@@ -103,8 +105,8 @@ func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *pr
 
 // attempted says whether what is reported is about what is wanted.
 func attempted(t TargetFacts) bool {
-	revision, digest := t.Reported.Attempted()
-	return revision == t.Wanted.Revision && digest == t.Wanted.Digest
+	_, digest := t.Reported.Attempted()
+	return digest == t.Wanted.Digest
 }
 
 // is completes a verdict. What an engine or a cluster said is made one line here.
@@ -130,7 +132,7 @@ func of(all []clusterVerdict, s state) []clusterVerdict {
 	return slices.DeleteFunc(slices.Clone(all), func(v clusterVerdict) bool { return v.state != s })
 }
 
-func countClusters(all []clusterVerdict, targets []TargetFacts, attempted string) v1alpha1.ClusterCounts {
+func countClusters(all []clusterVerdict, f KustomizationFacts, status v1alpha1.KustomizationStatus) v1alpha1.ClusterCounts {
 	counts := v1alpha1.ClusterCounts{
 		Desired:     int32(len(all)),
 		Ready:       int32(len(of(all, isReady))),
@@ -138,13 +140,20 @@ func countClusters(all []clusterVerdict, targets []TargetFacts, attempted string
 		Failed:      int32(len(of(all, isFailed))),
 		Unreachable: int32(len(of(all, isUnreachable))),
 	}
-	for _, t := range targets {
-		if t.Err == nil && t.Wanted != nil && t.Reported != nil && attempted != "" &&
-			t.Wanted.Revision == attempted && t.Reported.AppliedRevision == attempted && t.Reported.AppliedDigest == t.Wanted.Digest {
+	for _, t := range f.Targets {
+		if t.Err == nil && t.Wanted != nil && t.Reported != nil && t.Reported.AppliedDigest == t.Wanted.Digest && isAt(t, f, status) {
 			counts.Updated++
 		}
 	}
 	return counts
+}
+
+// isAt reports whether the cluster is assigned the revision that was attempted last.
+func isAt(t TargetFacts, f KustomizationFacts, status v1alpha1.KustomizationStatus) bool {
+	if f.Revision != "" && explain(f.Err) == nil {
+		return t.Wanted.Digest == t.Digest
+	}
+	return status.LastAttemptedRevision != "" && RevisionOf(status.Rendered, t.Wanted.Revision, t.Wanted.Digest) == status.LastAttemptedRevision
 }
 
 func countObjects(targets []TargetFacts) v1alpha1.ObjectCounts {

@@ -55,6 +55,7 @@ type targetYAML struct {
 	At        string
 	Applied   string
 	Held      string
+	Renders   string // the first revision that rendered what the one of the facts does; that one itself when empty
 	Says      string
 	Objects   []int32
 	Handled   string
@@ -74,7 +75,7 @@ func (y targetYAML) facts(t *testing.T) TargetFacts {
 		{Type: "Reachable", Status: metav1.ConditionStatus(words[1]), Reason: words[2], Message: y.Message},
 	}}
 	if y.Wanted != "" {
-		f.Wanted = &v1alpha1.AssignmentEntry{Name: "apps", Revision: y.Wanted, Digest: "digest of " + y.Wanted}
+		f.Wanted = &v1alpha1.AssignmentEntry{Name: "apps", Revision: y.Wanted, Digest: "sha256:digest of " + y.Wanted}
 	}
 	if y.Says == "" {
 		return f
@@ -83,7 +84,7 @@ func (y targetYAML) facts(t *testing.T) TargetFacts {
 	reason, message, _ := strings.Cut(rest, " ")
 	f.Reported = &v1alpha1.AssignmentEntryStatus{
 		Name: "apps", Ready: metav1.ConditionStatus(status), Reason: reason, Message: message,
-		Revision: y.At, Digest: "digest of " + y.At, AppliedRevision: y.Applied, AppliedDigest: "digest of " + y.Applied, HandledAt: y.Handled,
+		Revision: y.At, Digest: "sha256:digest of " + y.At, AppliedRevision: y.Applied, AppliedDigest: "sha256:digest of " + y.Applied, HandledAt: y.Handled,
 	}
 	if len(y.Objects) == 3 {
 		f.Reported.Objects = v1alpha1.ObjectCounts{Total: y.Objects[0], Applied: y.Objects[1], Ready: y.Objects[2]}
@@ -147,7 +148,11 @@ func TestKustomizationStories(t *testing.T) {
 			}
 			f := KustomizationFacts{Object: ks, Now: now, Revision: y.Revision, Err: y.Err.err(), NoTargets: y.NoTargets, Rollout: y.Rollout}
 			for _, target := range y.Targets {
-				f.Targets = append(f.Targets, target.facts(t))
+				one := target.facts(t)
+				if of := orElse(target.Renders, y.Revision); of != "" && target.Err == nil {
+					one.Digest = "sha256:digest of " + of
+				}
+				f.Targets = append(f.Targets, one)
 			}
 			for _, target := range y.Leaving {
 				f.Leaving = append(f.Leaving, target.facts(t))
@@ -182,6 +187,11 @@ func kustomizationText(r Report[v1alpha1.KustomizationStatus]) string {
 		fmt.Fprintf(&b, " %s@%d", h.Revision, h.ReadyAt.Minute()+1)
 	}
 	b.WriteString("\n")
+	for i, r := range s.Rendered {
+		if i > 0 {
+			fmt.Fprintf(&b, "still assigned: what %s rendered\n", r.Revision)
+		}
+	}
 	if s.LastHandledReconcileAt != "" {
 		fmt.Fprintf(&b, "handled %s\n", s.LastHandledReconcileAt)
 	}
@@ -222,7 +232,7 @@ func TestSourceStories(t *testing.T) {
 			}
 			f := SourceFacts{Object: repo, Now: now, Rewritten: y.Rewritten, Submodules: y.Submodules, Verified: y.Verified, Unverified: y.Unverified, Err: y.Err.err(), Failures: y.Failures, Jitter: y.Jitter}
 			if y.Revision != "" {
-				f.Artifact = &v1alpha1.Artifact{Revision: y.Revision, Digest: "digest of " + y.Revision}
+				f.Artifact = &v1alpha1.Artifact{Revision: y.Revision, Digest: "sha256:digest of " + y.Revision}
 			}
 			r := Source(f)
 			again := f

@@ -53,7 +53,7 @@ func (p *planner) allAtOnce() bool {
 		case p.in.Paused:
 			m.reason = isPaused
 			next = append(next, m)
-		case open || m.Position == Unchanged:
+		case open:
 			m.verb = start
 		case p.isNew(m):
 			m.verb = catchUp

@@ -37,6 +37,11 @@ func (c *chaos) look(p Plan) {
 			c.t.Fatalf("%s keeps what is halted: %+v", name, p)
 		}
 	}
+	for name, e := range c.edges {
+		if v := c.status; IsVerified(e.entry.assigned(), v) && !c.verified[name+" "+e.entry.digest] && (v.Verified == nil || e.entry.digest != c.digest(v.Verified.ID, name)) {
+			c.t.Fatalf("%s has %s of %s, which is taken for verified: %+v", name, e.entry.digest, e.entry.change, v)
+		}
+	}
 	stages, err := Stages(c.spec, r.Clusters)
 	if err != nil {
 		c.t.Fatal(err)
@@ -95,7 +100,7 @@ func (c *chaos) lookAtStages(p Plan, by map[string]Member) {
 		if m.Health == Unreachable || m.Health == Suspended || m.Unrenderable {
 			c.t.Fatalf("%s is away, and starts: %+v", name, m)
 		}
-		starts[name] = m.Position != Unchanged
+		starts[name] = m.Position != AtTarget
 	}
 	total, r := 0, c.rollout()
 	stages := c.stagesOf(p, by)

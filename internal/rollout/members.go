@@ -11,7 +11,7 @@ import (
 // never counts as failed.
 func (m *member) absent() bool { return m.Health == Unreachable || m.Health == Suspended }
 
-// hasChange reports whether the change is assigned to the cluster.
+// hasChange reports whether the cluster is assigned what the change renders for it.
 func (m *member) hasChange() bool { return m.Position == AtTarget && !m.Unrenderable }
 
 // isNew reports whether the cluster has nothing yet and gets the verified revision instead of taking part

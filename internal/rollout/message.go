@@ -36,8 +36,6 @@ func (p *planner) explainHolds(wait *member) {
 			m.verb = catchUp
 		case m.absent():
 			m.reason = absentReason(m)
-		case m.Position == Unchanged:
-			m.verb = start
 		case wait != nil:
 			m.reason = waitsFor([]*member{wait})
 		case !m.stage.begun:

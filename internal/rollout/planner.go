@@ -40,6 +40,7 @@ func Next(now time.Time, r Rollout) (Plan, error) {
 	if done { // a verified change goes to every cluster, by other rules than an unverified one
 		r.Status = &p.status
 		r.Status.Verified = &v1alpha1.RolloutChange{ID: r.Change.ID, Revision: r.Change.Revision}
+		r.Status.VerifiedAt = p.verifiedAt()
 		return Next(now, r)
 	}
 	return p.plan(), nil
@@ -144,7 +145,7 @@ func (p *planner) restoreStatus() {
 	}
 	p.status = old
 	if old.ID != p.in.Change.ID || old.StartedAt == nil {
-		p.status = v1alpha1.RolloutStatus{StartedAt: p.seconds(p.now), Verified: old.Verified, Halted: old.Halted}
+		p.status = v1alpha1.RolloutStatus{StartedAt: p.seconds(p.now), Verified: old.Verified, VerifiedAt: old.VerifiedAt, Halted: old.Halted}
 	}
 	p.status.RolloutChange = p.in.Change
 	before := p.status.Stages
@@ -205,6 +206,21 @@ func (p *planner) stopped() bool { return slices.ContainsFunc(p.status.Halted, p
 
 func (p *planner) verified() bool {
 	return p.status.Verified != nil && p.status.Verified.ID == p.status.ID
+}
+
+// verifiedAt is the time of a verification: no earlier than the one before, and than what the clusters
+// have was assigned, should the clock have been set back.
+func (p *planner) verifiedAt() *metav1.Time {
+	at := p.seconds(p.now)
+	if before := p.status.VerifiedAt; at.Before(before) {
+		at = before
+	}
+	for _, m := range p.members {
+		if m.hasChange() && m.Since.After(at.Time) {
+			at = p.seconds(m.Since)
+		}
+	}
+	return at
 }
 
 // countStages counts the clusters of each stage for the status, and schedules the next look at the

@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -171,14 +172,16 @@ func (c *chaos) some(n int, do func(*edge)) {
 	}
 }
 
-// step is a pass of the hub, which may stop in the middle. What it halts, it records first.
+// step is a pass of the hub, which may stop in the middle. It records first what it halts, and last what
+// it verifies.
 func (c *chaos) step() {
 	c.t.Helper()
 	p := c.ask()
 	c.look(p)
 	halts := c.status == nil || !slices.Equal(c.status.Halted, p.Status.Halted)
+	verifies := c.status == nil || !reflect.DeepEqual(c.status.Verified, p.Status.Verified)
 	switch lost := c.IntN(6); {
-	case lost == 0: // the status is recorded, and some moves are made
+	case lost == 0 && !verifies: // the status is recorded, and some moves are made
 		c.do(p, func() bool { return c.IntN(2) == 0 })
 		c.status = p.Status.DeepCopy()
 	case lost == 1 && !halts: // some moves are made, and the status is lost

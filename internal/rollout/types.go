@@ -32,11 +32,9 @@ const (
 	None Position = iota
 	// Other says that it is assigned something else.
 	Other
-	// AtTarget says that it is assigned the change.
+	// AtTarget says that it is assigned the digest of the change, by the change itself or because the
+	// change renders what an earlier one did. The second needs no write, and no start.
 	AtTarget
-	// Unchanged says that it is assigned another revision with the digest of the change: to send it
-	// the change alters nothing there.
-	Unchanged
 )
 
 // Health of a cluster, towards what it is assigned.
@@ -65,7 +63,7 @@ type Member struct {
 	Position Position
 	// Applied says that the cluster has reported what it is assigned as applied.
 	Applied bool
-	// Returns says that it has a fallback, and that this differs from what it is assigned.
+	// Returns says that the change, when it is undone, sends it back to something else.
 	Returns bool
 
 	// Waits is the reason why it may not be sent the change before a dependency was; "" when it may.

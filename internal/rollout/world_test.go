@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -26,6 +27,8 @@ type world struct {
 	commits []string // in their order
 	broken  map[string]bool
 	edges   map[string]*edge
+	// verified holds the digests that went through all stages on a cluster, as "cluster digest".
+	verified map[string]bool
 	// order arranges the clusters that Next is shown.
 	order func([]Member)
 }
@@ -41,6 +44,19 @@ type entry struct {
 	fallback *bundle
 }
 
+// assigned is the entry as the controller keeps it.
+func (e *entry) assigned() *v1alpha1.AssignmentEntry {
+	if e == nil {
+		return nil
+	}
+	at := metav1.NewTime(e.at)
+	a := &v1alpha1.AssignmentEntry{Revision: e.revision, Digest: e.digest, Change: e.change, AssignedAt: &at}
+	if e.fallback != nil {
+		a.Fallback = &v1alpha1.Bundle{Revision: e.fallback.revision, Digest: e.fallback.digest}
+	}
+	return a
+}
+
 type edge struct {
 	name            string
 	labels          map[string]string
@@ -53,7 +69,7 @@ type edge struct {
 }
 
 func newWorld(t *testing.T, spec *v1alpha1.Rollout, at time.Time) *world {
-	return &world{t: t, now: at, spec: spec, alters: map[string][]string{}, broken: map[string]bool{}, edges: map[string]*edge{}, order: func([]Member) {}}
+	return &world{t: t, now: at, spec: spec, alters: map[string][]string{}, broken: map[string]bool{}, edges: map[string]*edge{}, verified: map[string]bool{}, order: func([]Member) {}}
 }
 
 func (w *world) names() []string {
@@ -90,19 +106,12 @@ func (w *world) rollout() Rollout {
 
 func (w *world) member(e *edge) Member {
 	m := Member{Name: e.name, Labels: e.labels, Health: e.health, Message: e.message, Back: e.back, Unrenderable: w.broken[e.name]}
-	switch {
-	case e.entry == nil:
+	m.Position = PositionOf(e.entry.assigned(), w.digest(w.change, e.name))
+	if e.entry == nil {
 		m.Health, m.Message = Progressing, ""
-	case e.entry.digest != w.digest(w.change, e.name):
-		m.Position = Other
-	case e.entry.change != w.change:
-		m.Position = Unchanged
-	default:
-		m.Position = AtTarget
-	}
-	if e.entry != nil {
+	} else {
 		m.Applied, m.Since = e.applied, e.entry.at
-		m.Returns = e.entry.fallback != nil && e.entry.fallback.digest != e.entry.digest
+		m.Returns = Returns(e.entry.assigned(), w.status, w.change)
 	}
 	switch {
 	case e.suspended:
@@ -134,6 +143,14 @@ func (w *world) ask() Plan {
 // do carries a plan out, of its moves only those that keep lets through.
 func (w *world) do(p Plan, keep func() bool) {
 	v := p.Status.Verified
+	for name, e := range w.edges {
+		if v != nil && v.ID == w.change && e.entry != nil && e.entry.digest == w.digest(w.change, name) {
+			w.verified[name+" "+e.entry.digest] = true
+		}
+		if at := Unverify(e.entry.assigned(), w.digest(w.change, name), w.status, &p.Status); at != nil && !slices.Contains(p.Start, name) {
+			e.entry.at = at.Time
+		}
+	}
 	for _, name := range p.Start {
 		if e := w.edges[name]; keep() {
 			w.assign(e, entry{bundle: bundle{w.change, w.digest(w.change, name)}, change: w.change, fallback: fallbackOf(e, w.status)})
@@ -147,7 +164,7 @@ func (w *world) do(p Plan, keep func() bool) {
 	for _, name := range p.Return {
 		if e := w.edges[name]; keep() {
 			next := entry{bundle: *e.entry.fallback}
-			if v != nil && w.digest(v.ID, name) == next.digest {
+			if v != nil {
 				next.change = v.ID
 			}
 			w.assign(e, next)
@@ -156,7 +173,7 @@ func (w *world) do(p Plan, keep func() bool) {
 }
 
 func (w *world) assign(e *edge, next entry) {
-	next.at = w.now.Truncate(time.Second)
+	next.at = AssignedAt(w.now, e.entry.assigned(), w.status).Time
 	if e.entry != nil && e.entry.digest == next.digest {
 		next.at = e.entry.at
 	} else {
@@ -167,14 +184,11 @@ func (w *world) assign(e *edge, next entry) {
 
 // fallbackOf is what a cluster has, if that is verified, or what that would go back to.
 func fallbackOf(e *edge, status *v1alpha1.RolloutStatus) *bundle {
-	switch {
-	case e.entry == nil:
+	f := Fallback(e.entry.assigned(), status)
+	if f == nil {
 		return nil
-	case status != nil && status.Verified != nil && e.entry.change == status.Verified.ID:
-		has := e.entry.bundle
-		return &has
 	}
-	return e.entry.fallback
+	return &bundle{f.Revision, f.Digest}
 }
 
 func always() bool { return true }

@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/components"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
@@ -91,7 +92,7 @@ func assigned(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization)
 		at := client.ObjectKeyFromObject(&list.Items[i])
 		for _, e := range list.Items[i].Spec.Entries {
 			if v1alpha1.ResolveName(at.Namespace, e.Name) == client.ObjectKeyFromObject(ks) && e.Digest != "" && !e.Remove {
-				found[v1alpha1.RelativeName(ks.Namespace, at)] = v1alpha1.Bundle{Revision: e.Revision, Digest: e.Digest}
+				found[v1alpha1.RelativeName(ks.Namespace, at)] = v1alpha1.Bundle{Revision: report.RevisionOf(ks.Status.Rendered, e.Revision, e.Digest), Digest: e.Digest}
 			}
 		}
 	}

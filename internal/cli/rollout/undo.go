@@ -13,6 +13,8 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/rollout"
 )
 
 func newCmdUndo(f *factory.Factory, runF run) *cobra.Command {
@@ -84,7 +86,7 @@ func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	if err := hub.List(ctx, &list, factory.InClusterNamespaces(ks)...); err != nil {
 		return "", fmt.Errorf("cannot list what the clusters have: %w", err)
 	}
-	counts := fallbacks(list.Items, client.ObjectKeyFromObject(ks), r.ID)
+	counts := fallbacks(list.Items, ks)
 	if len(counts) == 0 {
 		return "", factory.Next(fmt.Errorf("there is nothing to go back to: no cluster with %s had anything verified before it", short(r.Revision)),
 			"revert the commit in Git")
@@ -92,14 +94,16 @@ func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	return strings.Join(counts, ", "), nil
 }
 
-// fallbacks counts the clusters that have the change, by what they would go back to.
-func fallbacks(assignments []v1alpha1.Assignment, ks client.ObjectKey, id string) []string {
+// fallbacks counts the clusters that the undo of the change sends back, by what they would go back to.
+func fallbacks(assignments []v1alpha1.Assignment, ks *v1alpha1.Kustomization) []string {
 	counts := map[string]int32{}
+	r, rendered := ks.Status.Rollout, ks.Status.Rendered
 	for i := range assignments {
 		for j := range assignments[i].Spec.Entries {
 			e := &assignments[i].Spec.Entries[j]
-			if v1alpha1.ResolveName(assignments[i].Namespace, e.Name) == ks && !e.Remove && e.Change == id && e.Fallback != nil && e.Fallback.Digest != e.Digest {
-				counts[short(e.Fallback.Revision)]++
+			has := v1alpha1.ResolveName(assignments[i].Namespace, e.Name) == client.ObjectKeyFromObject(ks) && (e.Change == r.ID || report.RevisionOf(rendered, "", e.Digest) == r.Revision)
+			if has && rollout.Returns(e, r, r.ID) {
+				counts[short(report.RevisionOf(rendered, e.Fallback.Revision, e.Fallback.Digest))]++
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
@@ -31,9 +32,20 @@ func Summarize(f Facts) Report {
 		a := &f.Assignments[i]
 		assigned[key{a.Namespace, a.Name}] = a
 	}
+	rendered := map[key][]v1alpha1.RenderedRevision{}
+	for i := range f.Kustomizations {
+		rendered[key{f.Kustomizations[i].Namespace, f.Kustomizations[i].Name}] = f.Kustomizations[i].Status.Rendered
+	}
 	for i := range f.Clusters {
 		c := &f.Clusters[i]
-		r.Clusters = append(r.Clusters, clusterReport(c, assigned[key{c.Namespace, c.Name}], r.Hub.State != NotReady))
+		one := clusterReport(c, r.Hub.State != NotReady)
+		if a := assigned[key{c.Namespace, c.Name}]; a != nil {
+			one.Runs = runs(a, one.Reachable, func(kustomization string) []v1alpha1.RenderedRevision {
+				name := v1alpha1.ResolveName(a.Namespace, kustomization)
+				return rendered[key{name.Namespace, name.Name}]
+			})
+		}
+		r.Clusters = append(r.Clusters, one)
 	}
 	slices.SortFunc(r.Sources, func(a, b Source) int { return key{a.Namespace, a.Name}.compare(key{b.Namespace, b.Name}) })
 	slices.SortFunc(r.Kustomizations, func(a, b Kustomization) int {
@@ -115,7 +127,7 @@ func rolloutReport(r *v1alpha1.RolloutStatus) *Rollout {
 }
 
 // clusterReport takes no cluster for reachable that nobody listens to.
-func clusterReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool) Cluster {
+func clusterReport(c *v1alpha1.Cluster, hubAtWork bool) Cluster {
 	out := Cluster{
 		Namespace: c.Namespace, Name: c.Name, Reachable: Unknown,
 		Version: iostreams.Line(c.Status.Version), Runs: []Run{},
@@ -130,9 +142,6 @@ func clusterReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool) 
 		out.Reachable = Ready
 	case reachable.Status == metav1.ConditionFalse:
 		out.Reachable = NotReady
-	}
-	if a != nil {
-		out.Runs = runs(a, out.Reachable)
 	}
 	return out
 }
@@ -177,8 +186,9 @@ func messageOf(c *metav1.Condition) string {
 }
 
 // runs joins what the hub wants on the cluster with what was reported from there. What was reported
-// of a cluster that is not heard from any more is known to have been, and no longer to be.
-func runs(a *v1alpha1.Assignment, reachable State) []Run {
+// of a cluster that is not heard from any more is known to have been, and no longer to be. Rendered
+// returns what the revisions of a Kustomization were rendered to, which names the revision of a digest.
+func runs(a *v1alpha1.Assignment, reachable State, rendered func(kustomization string) []v1alpha1.RenderedRevision) []Run {
 	reported := map[string]*v1alpha1.AssignmentEntryStatus{}
 	for i := range a.Status.Entries {
 		reported[a.Status.Entries[i].Name] = &a.Status.Entries[i]
@@ -186,20 +196,20 @@ func runs(a *v1alpha1.Assignment, reachable State) []Run {
 	out := []Run{}
 	for i := range a.Spec.Entries {
 		e := &a.Spec.Entries[i]
-		out = append(out, run(e, reported[e.Name], reachable))
+		out = append(out, run(e, reported[e.Name], reachable, rendered(e.Name)))
 	}
 	slices.SortFunc(out, func(a, b Run) int { return strings.Compare(a.Kustomization, b.Kustomization) })
 	return out
 }
 
-func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachable State) Run {
-	r := Run{Kustomization: e.Name, Wanted: iostreams.Line(e.Revision), State: Unknown}
+func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachable State, rendered []v1alpha1.RenderedRevision) Run {
+	r := Run{Kustomization: e.Name, Wanted: iostreams.Line(report.RevisionOf(rendered, e.Revision, e.Digest)), State: Unknown}
 	if e.AssignedAt != nil {
 		r.Assigned = &e.AssignedAt.Time
 	}
 	if s != nil {
 		r.Reason, r.Message = iostreams.Line(s.Reason), iostreams.Line(s.Message)
-		r.Revision = iostreams.Line(s.AppliedRevision)
+		r.Revision = iostreams.Line(report.RevisionOf(rendered, s.AppliedRevision, s.AppliedDigest))
 		r.Applied, r.Total, r.Drift = s.Objects.Applied, s.Objects.Total, s.Drift
 		if s.VerifiedAt != nil {
 			r.Verified = &s.VerifiedAt.Time
@@ -229,6 +239,6 @@ func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachab
 
 // attempted says whether what is reported is about what is wanted.
 func attempted(s *v1alpha1.AssignmentEntryStatus, e *v1alpha1.AssignmentEntry) bool {
-	revision, digest := s.Attempted()
-	return revision == e.Revision && digest == e.Digest
+	_, digest := s.Attempted()
+	return digest == e.Digest
 }
