@@ -49,9 +49,10 @@ type entry struct {
 	drift int64
 	loops map[object.ID]*loop
 
-	recheck   time.Time // when the status must be told anew without cause; zero for never
-	unhealthy time.Time // since when; zero when healthy
-	status    v1alpha1.AssignmentEntryStatus
+	recheck     time.Time // when the status must be told anew without cause; zero for never
+	unhealthy   time.Time // since when; zero when healthy
+	kindMissing time.Time // since when a kind is not served; zero when all are
+	status      v1alpha1.AssignmentEntryStatus
 
 	objectsReady  bool                 // whether what depends on the entry may go on, whatever it still deletes
 	deleting      deletions            // what it still deletes
@@ -199,6 +200,12 @@ func (en *entry) recordOutcome(o outcome, now time.Time) {
 	en.retained, en.undecided = o.retained, o.undecided
 	reason, message := reasonForOutcome(o)
 	en.message = message
+	switch {
+	case reason != v1alpha1.KindNotFoundReason:
+		en.kindMissing = time.Time{}
+	case en.kindMissing.IsZero():
+		en.kindMissing = now
+	}
 	if o.err == nil && !o.timedOut {
 		en.handledAt = o.job.entry.RequestedAt
 	}

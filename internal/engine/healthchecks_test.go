@@ -99,3 +99,21 @@ func TestAHealthCheckOfAKindThatIsNotServedWaits(t *testing.T) {
 	r.change("app", func(e *v1alpha1.AssignmentEntry) { e.HealthChecks = nil })
 	r.ready("app")
 }
+
+// TestAKindThatAControllerMayDefineIsWaitedFor holds that an object of a kind that is not served waits as long
+// as for health, and one of the API server's own groups, which is a typing error, does not.
+func TestAKindThatAControllerMayDefineIsWaitedFor(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	object := "\n---\napiVersion: %s\nkind: Postgres\nmetadata: {name: x, namespace: " + r.key.Namespace + "}\n"
+	r.want("claims", r.namespace()+fmt.Sprintf(object, "db.example.org/v1"), func(e *v1alpha1.AssignmentEntry) {
+		e.Timeout, e.RetryInterval = metav1.Duration{Duration: 2 * time.Second}, &metav1.Duration{Duration: time.Second}
+	})
+	r.until("claims", "waiting for its kind", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.Ready == metav1.ConditionUnknown && s.Reason == v1alpha1.KindNotFoundReason
+	})
+	r.failed("claims", v1alpha1.KindNotFoundReason)
+	r.want("typo", r.configMap("beside", "one")+fmt.Sprintf(object, "apps/v1"), func(e *v1alpha1.AssignmentEntry) {
+		e.Timeout = metav1.Duration{Duration: time.Hour}
+	})
+	r.failed("typo", v1alpha1.KindNotFoundReason)
+}

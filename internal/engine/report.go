@@ -218,6 +218,8 @@ func (e *Engine) readiness(en *entry, sick unhealthy, now time.Time) (metav1.Con
 		return unknown, en.Reason, en.message
 	case giver != "":
 		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for Kustomization %s to release %s", giver, contested)
+	case en.Reason == v1alpha1.KindNotFoundReason && en.kindMayCome(now):
+		return unknown, en.Reason, en.message
 	case en.Reason != "":
 		return no, en.Reason, en.message
 	case en.Spec.Remove && en.pending():
@@ -264,6 +266,17 @@ func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.Conditio
 		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
 	}
 	return en.untilDeadline(now, en.unhealthy, message)
+}
+
+// kindMayCome says whether the kinds that the cluster does not serve may be defined by a controller yet, as
+// those of Crossplane and of operators are. That is waited for as long as for health.
+func (en *entry) kindMayCome(now time.Time) bool {
+	deadline := en.kindMissing.Add(en.Spec.Timeout.Duration)
+	if !now.Before(deadline) || slices.ContainsFunc(en.failures, func(f failure) bool { return !strings.Contains(f.id.Group, ".") }) {
+		return false
+	}
+	en.lookAgain(deadline)
+	return true
 }
 
 // untilDeadline says Unknown until the timeout, False from then on.

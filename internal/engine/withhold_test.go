@@ -191,7 +191,7 @@ func TestMissingKindsAreLookedUpOncePerGroup(t *testing.T) {
 	}
 	proxy.Requests()
 	r.want("apps", text)
-	r.failed("apps", v1alpha1.KindNotFoundReason)
+	r.until("apps", "waiting for its kinds", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.KindNotFoundReason })
 	got := proxy.Requests()
 	total := 0
 	for path, n := range got {
