@@ -161,6 +161,18 @@ type KustomizationSpec struct {
 	// +optional
 	Components []string `json:"components,omitempty"`
 
+	// IgnoreMissingComponents leaves out components that the source does not have.
+	// +optional
+	IgnoreMissingComponents bool `json:"ignoreMissingComponents,omitempty"`
+
+	// BuildMetadata adds annotations that say where an object comes from: originAnnotations its file,
+	// transformerAnnotations what changed it.
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=set
+	// +nullable
+	// +optional
+	BuildMetadata []BuildMetadataOption `json:"buildMetadata,omitempty"`
+
 	// PostBuild substitutes variables in what was rendered.
 	// +nullable
 	// +optional
@@ -210,6 +222,10 @@ type Image struct {
 	// +optional
 	ClusterSelector *metav1.LabelSelector `json:"clusterSelector,omitempty"`
 }
+
+// BuildMetadataOption is a kind of annotations that kustomize adds.
+// +kubebuilder:validation:Enum=originAnnotations;transformerAnnotations
+type BuildMetadataOption string
 
 // CommonMetadata is added to every object.
 type CommonMetadata struct {

@@ -903,6 +903,11 @@ func (in *KustomizationSpec) DeepCopyInto(out *KustomizationSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.BuildMetadata != nil {
+		in, out := &in.BuildMetadata, &out.BuildMetadata
+		*out = make([]BuildMetadataOption, len(*in))
+		copy(*out, *in)
+	}
 	if in.PostBuild != nil {
 		in, out := &in.PostBuild, &out.PostBuild
 		*out = new(PostBuild)

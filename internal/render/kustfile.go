@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -55,12 +56,25 @@ func (w *walker) load(dir string) (*kustFile, *Error) {
 	}
 	f.components = len(f.k.Components)
 	if dir == w.top {
-		f.customized = w.options.customize(&f.k)
+		f.customized = w.present(dir).customize(&f.k)
 		f.changed = f.customized || f.data == nil || isEmpty(f.k)
 		w.closure.sorted = f.k.SortOptions != nil
 		w.keepBases = len(f.k.BuildMetadata) > 0
 	}
 	return f, nil
+}
+
+// present returns the options without the components that are missing and may be. One that leaves the tree,
+// or is a file, is a mistake all the same.
+func (w *walker) present(dir string) Options {
+	o := w.options
+	if o.IgnoreMissingComponents {
+		o.Components = slices.DeleteFunc(slices.Clone(o.Components), func(ref string) bool {
+			p := path.Join(dir, ref)
+			return !looksRemote(ref) && p != ".." && !strings.HasPrefix(p, "../") && !w.tree.IsDir(p) && !w.tree.IsFile(p)
+		})
+	}
+	return o
 }
 
 // serve puts a kustomization file into the closure: as it is, or as it was changed to be.

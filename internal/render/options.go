@@ -37,6 +37,10 @@ type Options struct {
 	Patches    []kustomize.Patch
 	Images     []kustomize.Image
 	Components []string
+	// IgnoreMissingComponents leaves out those of Components that are not in the tree.
+	IgnoreMissingComponents bool `json:",omitempty"`
+	// BuildMetadata is added to that of the kustomization file: originAnnotations, transformerAnnotations.
+	BuildMetadata []string `json:",omitempty"`
 }
 
 // PostBuild says which variables are substituted once the objects are built. A variable named in
@@ -163,8 +167,13 @@ func (o Options) customize(k *types.Kustomization) bool {
 		setImage(k, image)
 	}
 	k.Components = append(k.Components, o.Components...)
+	for _, m := range o.BuildMetadata {
+		if !slices.Contains(k.BuildMetadata, m) {
+			k.BuildMetadata = append(k.BuildMetadata, m)
+		}
+	}
 	return o.TargetNamespace != "" || o.NamePrefix != "" || o.NameSuffix != "" ||
-		len(o.Patches)+len(o.Images)+len(o.Components) > 0
+		len(o.Patches)+len(o.Images)+len(o.Components)+len(o.BuildMetadata) > 0
 }
 
 // setImage overrides those fields of the image that are set. Tag and digest are one: a digest kept

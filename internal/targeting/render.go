@@ -24,6 +24,11 @@ func Shared(ks *v1alpha1.Kustomization, hubID string, from []render.Source) rend
 		NamePrefix:      spec.NamePrefix,
 		NameSuffix:      spec.NameSuffix,
 		Components:      spec.Components,
+
+		IgnoreMissingComponents: spec.IgnoreMissingComponents,
+	}
+	for _, m := range spec.BuildMetadata {
+		options.BuildMetadata = append(options.BuildMetadata, string(m))
 	}
 	labels := map[string]string{}
 	if spec.CommonMetadata != nil {
