@@ -101,6 +101,12 @@ type AssignmentEntry struct {
 	// +optional
 	HoldPrune bool `json:"holdPrune,omitempty"`
 
+	// Undone is the digest of the bundle of the source's revision, where the cluster was given back an
+	// earlier one: of what it holds, an object that the Kustomization did not create is not deleted.
+	// Another one may have had it before, and let go of it since.
+	// +optional
+	Undone string `json:"undone,omitempty"`
+
 	// RequestedAt is a value that asks for a full verification when it changes.
 	// +optional
 	RequestedAt string `json:"requestedAt,omitempty"`

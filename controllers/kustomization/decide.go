@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,8 @@ type decision struct {
 	targets       []*target
 	leaving       []departing
 
+	// suspended is what a suspended Kustomization would come to; nothing of it is written.
+	suspended *decision
 	// pruneHeld says where and why what was dropped is kept; followed, that a cluster waits for a dependency.
 	pruneHeld string
 	followed  bool
@@ -67,7 +70,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	case !o.ks.DeletionTimestamp.IsZero():
 		return r.decideDeletion(ctx, o)
 	case o.ks.Spec.Suspend:
-		return decideSuspended(o), nil
+		return r.decideSuspended(ctx, o)
 	}
 	d := decideTargets(o)
 	if d.over() {
@@ -208,16 +211,27 @@ func (r *Reconciler) assign(ctx context.Context, o *observed, d *decision) error
 	return nil
 }
 
-func decideSuspended(o *observed) *decision {
+// decideSuspended leaves every entry as it is, and suspends it. It renders all the same, to know what the
+// revision wants of it: else its neighbours could delete nothing for as long as it is suspended.
+func (r *Reconciler) decideSuspended(ctx context.Context, o *observed) (*decision, error) {
 	d := decideTargets(o)
 	d.createHub, d.silent = false, false
+	d.suspended = &decision{targets: slices.Clone(d.targets), err: d.err}
+	for i, t := range d.targets {
+		d.suspended.targets[i] = &target{Target: t.Target}
+	}
+	if d.err == nil {
+		if err := r.fill(ctx, o, d.suspended); err != nil {
+			return nil, err
+		}
+	}
 	for _, t := range d.targets {
 		if have := o.assigned[t.Name].entry; have != nil {
 			t.want = have.DeepCopy()
 			t.want.Suspend = true
 		}
 	}
-	return d
+	return d, nil
 }
 
 // decideDeletion takes the Kustomization from every cluster. One that is suspended leaves its

@@ -70,7 +70,7 @@ func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
 		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&
-		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune
+		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune && a.Undone == b.Undone
 }
 
 func samePointer[T comparable](a, b *T) bool {

@@ -53,20 +53,24 @@ func viewOf(o *observed, d *decision) *view {
 	if o.source != nil {
 		v.artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
 	}
-	switch {
-	case d.silent:
-		return nil
-	case o.ks.Spec.Suspend:
-		v.problem = "is suspended"
-	case d.err != nil:
-		v.problem = "cannot be rendered: " + report.Line(d.err.Error())
+	came := d
+	if d.suspended != nil {
+		came = d.suspended
 	}
-	for _, t := range d.targets {
+	switch {
+	case came.silent:
+		return nil
+	case came.err != nil:
+		v.problem = "cannot be rendered: " + report.Line(came.err.Error())
+	}
+	for _, t := range came.targets {
 		if t.err != nil {
 			v.failed[t.Name] = "cannot be rendered for it: " + report.Line(t.err.Error())
 		} else if t.digest != "" {
 			v.digests[t.Name] = t.digest
 		}
+	}
+	for _, t := range d.targets {
 		if t.want != nil {
 			v.assigned[t.Name] = t.want.Digest
 		}
@@ -247,7 +251,7 @@ func (n *neighbour) unknown(cluster string) (why string, problem bool) {
 	v := n.view
 	cluster = n.local(cluster)
 	switch {
-	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact && !n.ks.Spec.Suspend:
+	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact:
 		return "is not rendered at this revision yet", false
 	case v.digests[cluster] != "":
 		return "", false
@@ -312,7 +316,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 	drops := map[string]*dropped{}
 	for _, t := range d.targets {
 		if have := o.assigned[t.Name]; t.want != nil && t.want != have.entry && !settled(have, t.want) {
-			held, err := r.retainOn(ctx, o, d, t.Name, t.want, drops)
+			held, err := r.retainOn(ctx, o, d, t.Name, t.want, t.digest, drops)
 			if err != nil {
 				return err
 			}
@@ -324,7 +328,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 			continue
 		}
 		l.want.AllowPrune = o.acknowledges(l.want, "")
-		held, err := r.retainOn(ctx, o, d, l.cluster, l.want, drops)
+		held, err := r.retainOn(ctx, o, d, l.cluster, l.want, "", drops)
 		if err != nil {
 			return err
 		}
@@ -340,20 +344,28 @@ func settled(have assigned, want *v1alpha1.AssignmentEntry) bool {
 	if have.entry == nil {
 		return true
 	}
-	if have.entry.Remove || have.entry.Digest != want.Digest || len(have.entry.KeepFor) > 0 || have.entry.HoldPrune || have.status == nil {
+	if have.entry.Remove || have.entry.Digest != want.Digest || keepsDropped(have.entry) || have.status == nil {
 		return false
 	}
 	_, attempted := have.status.Attempted()
 	return attempted == want.Digest && have.status.AppliedDigest == want.Digest
 }
 
-func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, cluster string, want *v1alpha1.AssignmentEntry, drops map[string]*dropped) (bool, error) {
-	want.KeepFor, want.HoldPrune = nil, false
+// keepsDropped says whether an entry keeps some of what it dropped.
+func keepsDropped(e *v1alpha1.AssignmentEntry) bool {
+	return len(e.KeepFor) > 0 || e.HoldPrune || e.Undone != ""
+}
+
+// retainOn decides what a cluster keeps of what an entry drops there; rendered is the digest of what the
+// Kustomization comes to there at its source's revision, "" where that is not known.
+func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, cluster string, want *v1alpha1.AssignmentEntry, rendered string, drops map[string]*dropped) (bool, error) {
+	want.KeepFor, want.HoldPrune, want.Undone = nil, false, ""
 	drop := r.drops(ctx, o, o.assigned[cluster], o.memo.dropped[cluster], want)
 	if !drop.all && len(drop.ids) == 0 {
 		return false, nil
 	}
 	drops[cluster] = drop
+	want.Undone = r.undone(ctx, o, o.assigned[cluster].entry, want, rendered, drop)
 	all, err := r.neighbours(ctx, o)
 	if err != nil {
 		return false, err
@@ -392,6 +404,24 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 	return want.HoldPrune || len(kept.KeepFor) > 0, nil
 }
 
+// undone returns the digest of the bundle that was undone, if it holds some of what is dropped: the
+// revision wants that still. What the change has created goes with it all the same.
+//
+// One commit moves a ConfigMap from apps to shared, and makes a Deployment in shared that crashes. On
+// edge-1 both arrive, apps lets go of the ConfigMap, and shared is rolled back: the Deployment is deleted,
+// the ConfigMap stays, though neither bundle that is assigned there has it.
+func (r *Reconciler) undone(ctx context.Context, o *observed, have, want *v1alpha1.AssignmentEntry, rendered string, drop *dropped) string {
+	switch {
+	case want.Remove || want.AllowPrune || want.Digest == rendered:
+		return ""
+	case rendered == "":
+		return have.Undone // it is not known what the revision wants
+	case r.takes(ctx, o, rendered, drop):
+		return rendered
+	}
+	return ""
+}
+
 // drops returns what the entry drops of what may stand on the cluster: of all bundles that were assigned
 // to it or attempted there since it last stood as assigned.
 func (r *Reconciler) drops(ctx context.Context, o *observed, have assigned, before *dropped, want *v1alpha1.AssignmentEntry) *dropped {
@@ -416,7 +446,7 @@ func (r *Reconciler) drops(ctx context.Context, o *observed, have assigned, befo
 	if before != nil {
 		found.all = before.all
 		maps.Copy(found.ids, before.ids)
-	} else if len(have.entry.KeepFor) > 0 || have.entry.HoldPrune {
+	} else if keepsDropped(have.entry) {
 		found.all = true // decided by a hub that has ended since
 	}
 	for _, digest := range slices.Sorted(maps.Keys(digests)) {

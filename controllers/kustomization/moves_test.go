@@ -58,6 +58,22 @@ func (w *world) apply(clusters ...string) {
 	}
 }
 
+// fail lets the engine of a cluster report that the objects of an entry are not healthy.
+func (w *world) fail(cluster, name string) {
+	w.t.Helper()
+	a := w.assignment(cluster)
+	for i := range a.Status.Entries {
+		if e := entryOf(a, a.Status.Entries[i].Name); e.Name == name {
+			a.Status.Entries[i] = v1alpha1.AssignmentEntryStatus{Name: name, AppliedRevision: e.Revision, AppliedDigest: e.Digest,
+				Revision: e.Revision, Digest: e.Digest,
+				Ready: metav1.ConditionFalse, Reason: v1alpha1.HealthCheckFailedReason, Message: "it crashes"}
+		}
+	}
+	if err := w.client.Status().Update(w.t.Context(), a); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // keeps tells what a cluster keeps of what a Kustomization drops: "held", "for 1", or "".
 func (w *world) keeps(cluster, name string) string {
 	w.t.Helper()
@@ -130,6 +146,75 @@ func TestAMoveWaitsForTheStageOfTheReceiver(t *testing.T) {
 	w.apply("edge-1", "edge-2")
 	w.reconcileOf("shared", "apps")
 	w.expectKeeps("apps", "", "")
+}
+
+// shared takes settings over on its canary, where apps lets go of it, and is rolled back there: neither of
+// the two assigned bundles has settings then.
+func TestARolledBackReceiverKeepsWhatItTookOver(t *testing.T) {
+	w := movers(t, rollsBack)
+	w.move()
+	w.reconcileOf("shared", "apps")
+	w.apply("edge-1")
+	w.reconcileOf("apps")
+	w.expectKeeps("apps", "", "for 1")
+	w.fail("edge-1", "shared")
+	w.reconcileOf("shared", "shared")
+	e := entryOf(w.assignment("edge-1"), "shared")
+	if e.Revision != "main@sha1:1" || e.Undone == "" || e.Undone == e.Digest {
+		t.Fatalf("the entry that was rolled back is %+v", e)
+	}
+	undone := e.Undone
+	for _, what := range []string{"applied", "restarted"} {
+		w.apply("edge-1")
+		w.reconcileOf("shared", "apps", "shared")
+		if e := entryOf(w.assignment("edge-1"), "shared"); e.Undone != undone || e.HoldPrune {
+			t.Errorf("once it is %s, the entry is %+v", what, e)
+		}
+		w.restart()
+	}
+	if e := entryOf(w.assignment("edge-2"), "shared"); e.Undone != "" {
+		t.Errorf("a cluster that never had the change undoes %s", e.Undone)
+	}
+	// A commit in which nothing wants it any more.
+	w.push("3", "apps/a.yaml", configMap("stays", "1"), "shared/a.yaml", configMap("base", "2"))
+	w.reconcileOf("apps", "shared")
+	if e := entryOf(w.assignment("edge-1"), "shared"); e.Revision != "main@sha1:3" || e.Undone != "" {
+		t.Errorf("after the next commit the entry is %+v", e)
+	}
+}
+
+// What is suspended is rendered all the same, and holds only what it takes.
+func TestASuspendedNeighbourHoldsWhatItTakesAndNothingElse(t *testing.T) {
+	suspended := func(ks *v1alpha1.Kustomization) { ks.Spec.Suspend = true }
+	for name, tt := range map[string]struct {
+		shared []string
+		want   string
+	}{
+		"it takes nothing":      {[]string{"shared/a.yaml", configMap("base", "1")}, ""},
+		"it takes it":           {[]string{"shared/a.yaml", configMap("base", "1"), "shared/b.yaml", configMap("settings", "1")}, "for 1"},
+		"it cannot be rendered": {[]string{"shared/a.yaml", "a: ["}, "held"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := movers(t)
+			ks := other("shared")
+			if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: key.Namespace, Name: "shared"}, ks); err != nil {
+				t.Fatal(err)
+			}
+			suspended(ks)
+			if err := w.client.Update(t.Context(), ks); err != nil {
+				t.Fatal(err)
+			}
+			w.push("2", append([]string{"apps/a.yaml", configMap("stays", "1")}, tt.shared...)...)
+			w.reconcileOf("shared", "apps")
+			w.expectKeeps("apps", tt.want, tt.want)
+			if e := entryOf(w.assignment("edge-1"), "shared"); e.Revision != "main@sha1:1" || !e.Suspend {
+				t.Errorf("what is suspended gets %+v", e)
+			}
+			w.restart()
+			w.reconcileOf("shared", "apps")
+			w.expectKeeps("apps", tt.want, tt.want)
+		})
+	}
 }
 
 func TestADropThatNobodyTakesIsPrunedAtOnce(t *testing.T) {
@@ -265,16 +350,7 @@ func TestAHaltedDependencyHoldsAndSaysSo(t *testing.T) {
 	}
 	w.push("2", "apps/a.yaml", configMap("a", "2"), "shared/a.yaml", configMap("base", "2"))
 	w.reconcileOf("shared")
-	a := w.assignment("edge-1")
-	for i := range a.Status.Entries {
-		if e := entryOf(a, a.Status.Entries[i].Name); e.Name == "shared" {
-			a.Status.Entries[i] = v1alpha1.AssignmentEntryStatus{Name: "shared", Revision: e.Revision, Digest: e.Digest,
-				Ready: metav1.ConditionFalse, Reason: v1alpha1.HealthCheckFailedReason, Message: "it crashes"}
-		}
-	}
-	if err := w.client.Status().Update(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
+	w.fail("edge-1", "shared")
 	w.reconcileOf("shared", "shared", "apps")
 	if got := entryOf(w.assignment("edge-2"), "apps"); got.Revision != "main@sha1:1" {
 		t.Errorf("apps is at %s on edge-2", got.Revision)

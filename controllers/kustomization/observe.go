@@ -55,7 +55,7 @@ func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*
 	if err := r.observeClusters(ctx, o); err != nil {
 		return nil, err
 	}
-	if !ks.DeletionTimestamp.IsZero() || ks.Spec.Suspend {
+	if !ks.DeletionTimestamp.IsZero() {
 		return o, nil
 	}
 	if len(ks.Spec.DependsOn) > 0 {

@@ -99,7 +99,7 @@ func (e *Engine) missing(en *entry) string {
 			return d
 		}
 	}
-	for _, digest := range en.Spec.KeepFor {
+	for _, digest := range en.keeps() {
 		if _, ok := en.expected[digest]; !ok && wanted(digest) {
 			return digest
 		}
@@ -156,7 +156,7 @@ func (e *Engine) onLoaded(ctx context.Context, l loaded, now time.Time) {
 		if en.loading == nil || en.loading.digest != l.digest {
 			continue
 		}
-		if l.err == nil && slices.Contains(en.Spec.KeepFor, l.digest) {
+		if l.err == nil && slices.Contains(en.keeps(), l.digest) {
 			if en.expected == nil {
 				en.expected = map[string]bundle{}
 			}

@@ -134,7 +134,12 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 	p.count(Applied, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.inventory.Objects[a.ID] = inventory.Record{Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields.Digest, PruneDisabled: a.Object.PruneDisabled, ManifestName: a.Object.ManifestName}
+	before := p.inventory.Objects[a.ID]
+	p.out.inventory.Objects[a.ID] = inventory.Record{
+		Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields.Digest,
+		PruneDisabled: a.Object.PruneDisabled, ManifestName: a.Object.ManifestName,
+		Created: before.Created || before.UID == "" && got.Created,
+	}
 	p.recordApplied(a, got)
 	return nil
 }

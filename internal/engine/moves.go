@@ -39,19 +39,43 @@ func (e *Engine) interest(en *entry) func(object.ID) plan.Interest {
 			en.unread = true
 		}
 	}
+	undone, recorded := bundle{}, en.inv.Objects
+	if digest := en.undone(); digest != "" {
+		var ok bool
+		if undone, ok = en.expected[digest]; !ok {
+			en.unread = true
+		}
+	}
 	unknown = unknown || en.unread
 	return func(id object.ID) plan.Interest {
 		needs := func(b bundle) bool { return b.needs(id) }
 		switch {
 		case slices.ContainsFunc(assigned, needs):
 			return plan.Assigned
-		case slices.ContainsFunc(expected, needs):
+		case slices.ContainsFunc(expected, needs), !recorded[id].Created && undone.needs(id):
 			return plan.Expected
 		case unknown:
 			return plan.Undecided
 		}
 		return plan.NoInterest
 	}
+}
+
+// undone returns the digest of the bundle that was undone: what it holds stays, unless the entry has
+// created it.
+func (en *entry) undone() string {
+	if en.Spec.AllowPrune {
+		return ""
+	}
+	return en.Spec.Undone
+}
+
+// keeps returns the digests of the bundles that hold what is not to be deleted.
+func (en *entry) keeps() []string {
+	if digest := en.undone(); digest != "" {
+		return append(slices.Clone(en.Spec.KeepFor), digest)
+	}
+	return en.Spec.KeepFor
 }
 
 // drops says whether something is recorded that the next pass does not desire.

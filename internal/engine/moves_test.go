@@ -230,3 +230,45 @@ func TestACrashAtAnyWriteOfAMove(t *testing.T) {
 		}
 	}
 }
+
+// A receiver that is rolled back keeps what it took over, and deletes what its change created: the revision
+// wants the one still, and nothing but the change wanted the other.
+func TestARollbackKeepsWhatWasTakenOver(t *testing.T) {
+	m := newMover(t)
+	base := m.configMap("base-1", "1") + m.configMap("base-2", "1") + m.configMap("base-3", "1")
+	before := m.want("receiver", base)
+	m.ready("receiver")
+	change := m.want("receiver", base+m.receiverAfterwards()+m.configMap("fresh", "1"))
+	m.failed("receiver", v1alpha1.OwnershipConflictReason)
+	m.want("giver", m.giverAfterwards())
+	m.ready("receiver")
+	m.eventually("the giver has let go of it", func() bool { return !m.inventoried("giver", "moves") })
+	m.change("receiver", func(e *v1alpha1.AssignmentEntry) { e.Digest, e.Undone = before, change })
+	m.ready("receiver")
+	m.eventually("what the change created is deleted", func() bool { return m.uidOf("fresh") == "error: NotFound" })
+	if got := m.uidOf("moves"); got != m.uid || !m.inventoried("receiver", "moves") {
+		t.Errorf("what was taken over has uid %s, and had %s", got, m.uid)
+	}
+	// The next change decides: it wants it no more, and nothing was undone.
+	m.want("receiver", base+m.configMap("later", "1"))
+	m.eventually("what nothing wants is deleted", func() bool { return m.uidOf("moves") == "error: NotFound" })
+}
+
+// What was rolled back and is wanted by the giver again goes back there.
+func TestARollbackGivesBackWhatTheGiverWantsAgain(t *testing.T) {
+	m := newMover(t)
+	base := m.configMap("base-1", "1") + m.configMap("base-2", "1")
+	before := m.want("receiver", base)
+	m.ready("receiver")
+	change := m.want("receiver", base+m.receiverAfterwards())
+	m.failed("receiver", v1alpha1.OwnershipConflictReason)
+	m.want("giver", m.giverAfterwards())
+	m.ready("receiver")
+	m.change("receiver", func(e *v1alpha1.AssignmentEntry) { e.Digest, e.Undone = before, change })
+	m.want("giver", m.namespace()+m.configMap("stays", "1")+m.configMap("moves", "1"))
+	m.ready("giver")
+	m.eventually("the receiver has struck it off", func() bool { return !m.inventoried("receiver", "moves") })
+	if got := m.uidOf("moves"); got != m.uid {
+		t.Errorf("the object has uid %s, and had %s", got, m.uid)
+	}
+}

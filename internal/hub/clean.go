@@ -57,7 +57,7 @@ func (p *parts) cleanRepositories(ctx context.Context) error {
 }
 
 // cleanBundles keeps what is assigned, what a change that is undone goes back to, what is about to be
-// assigned and holds objects that move there, what engines work on,
+// assigned and holds objects that move there, what was undone and holds objects that stay, what engines work on,
 // and what stands in on a cluster while something newer is refused there.
 func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	list := &v1alpha1.AssignmentList{}
@@ -67,7 +67,7 @@ func (p *parts) cleanBundles(ctx context.Context) (int, error) {
 	keep := map[string]struct{}{}
 	for i := range list.Items {
 		for _, e := range list.Items[i].Spec.Entries {
-			keep[e.Digest] = struct{}{}
+			keep[e.Digest], keep[e.Undone] = struct{}{}, struct{}{}
 			if e.Fallback != nil {
 				keep[e.Fallback.Digest] = struct{}{}
 			}

@@ -27,6 +27,9 @@ type Record struct {
 	// PruneDisabled says that the manifest asked that the object is never deleted. It is kept here for
 	// the time when the manifest is gone.
 	PruneDisabled bool `json:"p,omitempty"`
+	// Created says that the object was not there before its owner applied it. It is false where that is
+	// not certain: of a record that an earlier version wrote, or that a crash left unconfirmed.
+	Created bool `json:"c,omitempty"`
 	// ManifestName is how messages name the object, where its own name has the value of a Secret in it
 	// (object.ManifestNameKey). It is kept here for the time when the manifest is gone.
 	ManifestName string `json:"m,omitempty"`
@@ -84,7 +87,7 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 			ahead = inv.Clone()
 		}
 		ahead.Objects[o.ID] = Record{
-			Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled,
+			Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled, Created: record.Created,
 			ManifestName: cmp.Or(record.ManifestName, o.ManifestName),
 		}
 	}

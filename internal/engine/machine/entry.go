@@ -156,7 +156,7 @@ func (en *Entry) UsesLastGood() bool { return en.Blocked != "" || en.Result == R
 func same(a, b v1alpha1.AssignmentEntry) bool {
 	for _, e := range []*v1alpha1.AssignmentEntry{&a, &b} {
 		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
-		e.KeepFor, e.HoldPrune = nil, false
+		e.KeepFor, e.HoldPrune, e.Undone = nil, false, ""
 	}
 	return equality.Semantic.DeepEqual(a, b)
 }
@@ -186,7 +186,7 @@ func (en *Entry) assign(m *Machine, spec v1alpha1.AssignmentEntry, now time.Time
 	old := en.Spec
 	en.Spec, en.Changed = spec, true
 	if same(old, spec) {
-		if old.HoldPrune == spec.HoldPrune && slices.Equal(old.KeepFor, spec.KeepFor) {
+		if old.HoldPrune == spec.HoldPrune && old.Undone == spec.Undone && slices.Equal(old.KeepFor, spec.KeepFor) {
 			return false
 		}
 		en.reconsider(now)
