@@ -66,6 +66,12 @@ const (
 	SecretNotFoundReason = "SecretNotFound"
 	// InvalidSecretReason says that the Secret lacks a key, or has one that cannot be used.
 	InvalidSecretReason = "InvalidSecret"
+	// InvalidProviderConfigurationReason says that spec.provider does not go with the Secret or the URL.
+	InvalidProviderConfigurationReason = "InvalidProviderConfiguration"
+	// UnsupportedProviderReason says that credentials of spec.provider are not supported.
+	UnsupportedProviderReason = "UnsupportedProvider"
+	// IgnoredSecretKeysReason says in an event that a Secret has keys which nothing reads.
+	IgnoredSecretKeysReason = "IgnoredSecretKeys"
 	// UnsupportedObjectFormatReason says that the repository names its objects otherwise than by SHA-1.
 	UnsupportedObjectFormatReason = "UnsupportedObjectFormat"
 	// StorageFailedReason says that the hub's own storage is full, read-only or broken; of a Kustomization as well.
@@ -130,9 +136,6 @@ const (
 	ClustersUnreachable = "ClustersUnreachable"
 	// DependencyCycleReason says that spec.dependsOn leads in a circle.
 	DependencyCycleReason = "DependencyCycle"
-	// InvalidCELExpressionReason says that a readyExpr of spec.dependsOn is not CEL, or results in something
-	// else than true or false.
-	InvalidCELExpressionReason = "InvalidCELExpression"
 	// InvalidSelectorReason says that spec.clusters.selector cannot be read.
 	InvalidSelectorReason = "InvalidSelector"
 	// ClusterNotFoundReason says that spec.clusters.names names a Cluster that is not there.

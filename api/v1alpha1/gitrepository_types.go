@@ -38,11 +38,27 @@ type GitRepositorySpec struct {
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
 	// SecretRef names a Secret of the same namespace with the credentials. For http(s): username and
-	// password, or bearerToken, and optionally ca.crt. For ssh: identity and known_hosts, and
-	// password where the identity has one.
+	// password, or bearerToken; tls.crt and tls.key for a client certificate; and ca.crt for a server's
+	// certificate of an authority of one's own. For ssh: identity and known_hosts, and password where the
+	// identity has one. Keys that nothing reads are named by a warning event.
 	// +nullable
 	// +optional
 	SecretRef *meta.LocalObjectReference `json:"secretRef,omitempty"`
+
+	// Provider of the credentials: generic, the default, for those of secretRef as they are; github for a
+	// GitHub App, of which secretRef has githubAppID, githubAppInstallationID or githubAppInstallationOwner,
+	// githubAppPrivateKey, and githubAppBaseURL for a GitHub Enterprise Server. The identities of the
+	// clouds, azure, aws and gcp, are refused with the reason UnsupportedProvider.
+	// +kubebuilder:validation:Enum=generic;github;azure;aws;gcp
+	// +optional
+	Provider string `json:"provider,omitempty"`
+
+	// ProxySecretRef names a Secret of the same namespace with the proxy to the server, and to GitHub's API:
+	// address (an http, https or socks5 URL; socks5 for ssh), and username and password where it wants them.
+	// It takes precedence over the proxy of the hub's environment.
+	// +nullable
+	// +optional
+	ProxySecretRef *meta.LocalObjectReference `json:"proxySecretRef,omitempty"`
 
 	// Ignore holds patterns in the format of .gitignore, for files of the repository that are not
 	// rendered, as if they were not there. They come after those of .sourceignore files.

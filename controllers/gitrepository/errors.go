@@ -15,21 +15,19 @@ import (
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// auth reads the Secret of a repository, if it names one.
+// auth reads the Secrets with the credentials and the proxy, where the repository names any.
 func (r *Reconciler) auth(ctx context.Context, repo *v1alpha1.GitRepository) (git.Auth, error) {
-	var data map[string][]byte
-	if ref := repo.Spec.SecretRef; ref != nil {
+	auth, err := git.AuthFor(repo, func(name string) (map[string][]byte, error) {
 		secret := &corev1.Secret{}
-		err := r.Direct.Get(ctx, types.NamespacedName{Namespace: repo.Namespace, Name: ref.Name}, secret)
+		err := r.Direct.Get(ctx, types.NamespacedName{Namespace: repo.Namespace, Name: name}, secret)
 		if apierrors.IsNotFound(err) {
-			return git.Auth{}, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", ref.Name)}
+			return nil, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", name)}
 		}
 		if err != nil {
-			return git.Auth{}, fmt.Errorf("cannot read Secret: %w", err)
+			return nil, fmt.Errorf("cannot read Secret: %w", err)
 		}
-		data = secret.Data
-	}
-	auth, err := git.ParseAuth(repo.Spec.URL, data)
+		return secret.Data, nil
+	})
 	if err != nil {
 		return git.Auth{}, explain(err)
 	}
@@ -45,6 +43,8 @@ var reasons = []struct {
 }{
 	{git.ErrInvalidURL, v1alpha1.InvalidURLReason, true},
 	{git.ErrInvalidSecret, v1alpha1.InvalidSecretReason, true},
+	{git.ErrProviderConfiguration, v1alpha1.InvalidProviderConfigurationReason, true},
+	{git.ErrUnsupportedProvider, v1alpha1.UnsupportedProviderReason, true},
 	{git.ErrAuthenticationFailed, v1alpha1.AuthenticationFailedReason, false},
 	{git.ErrHostKeyRefused, v1alpha1.HostKeyRefusedReason, false},
 	{git.ErrRepositoryNotFound, v1alpha1.RepositoryNotFoundReason, false},
@@ -65,6 +65,9 @@ var reasons = []struct {
 // explain turns an error of the Git store into one that conditions speak of. An error of no kind is
 // that of a context: the hub stops.
 func explain(err error) error {
+	if report.IsReportable(err) {
+		return err
+	}
 	if p, ok := errors.AsType[*recovery.Panic](err); ok {
 		return &report.Transient{Reason: v1alpha1.InternalErrorReason, Err: p}
 	}

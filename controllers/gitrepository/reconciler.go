@@ -46,13 +46,14 @@ type Reconciler struct {
 	bell     hubapi.Trigger
 
 	mu       sync.Mutex
-	failures map[types.NamespacedName]int // looks in a row that failed
+	failures map[types.NamespacedName]int    // looks in a row that failed; guarded by mu
+	ignored  map[types.NamespacedName]string // keys of Secrets that nothing reads, as of the last look; guarded by mu
 }
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	statuses := hubapi.NewStatuses(func(g *v1alpha1.GitRepository) any { return &g.Status })
-	return &Reconciler{Options: o, statuses: statuses, failures: map[types.NamespacedName]int{}}
+	return &Reconciler{Options: o, statuses: statuses, failures: map[types.NamespacedName]int{}, ignored: map[types.NamespacedName]string{}}
 }
 
 // Key is the name under which the Git store keeps what was fetched for a GitRepository.
@@ -99,12 +100,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (report.SourceFacts, error) {
 	facts := report.SourceFacts{Object: repo, Jitter: r.Jitter()}
 	if !repo.Spec.Suspend {
-		commit, err := r.follow(ctx, repo)
+		commit, ignored, err := r.follow(ctx, repo)
 		if err != nil && !report.IsReportable(err) {
 			return facts, err
 		}
 		facts.Err, facts.Failures = err, r.count(repo, err != nil)
 		facts.Unverified = isUnverified(err)
+		facts.IgnoredKeys, facts.IgnoredKeysChanged = ignored, r.ignoredChanged(repo, ignored)
 		if err == nil {
 			facts.Artifact = artifact(repo.Status.Artifact, commit, r.Now())
 			facts.Rewritten, facts.Submodules = commit.ForcePushed, commit.Submodules
@@ -115,14 +117,16 @@ func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (re
 	return facts, nil
 }
 
-func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (git.Commit, error) {
+// follow looks at the ref. It returns the keys of the repository's Secrets that nothing reads as well.
+func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (git.Commit, []string, error) {
 	auth, err := r.auth(ctx, repo)
 	if err != nil {
-		return git.Commit{}, err
+		return git.Commit{}, nil, err
 	}
+	ignored := auth.Ignored()
 	verify, err := r.verification(ctx, repo)
 	if err != nil {
-		return git.Commit{}, err
+		return git.Commit{}, ignored, err
 	}
 	req := request(repo, auth)
 	req.Verify = verify
@@ -135,9 +139,9 @@ func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (
 		log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
 	}
 	if err != nil {
-		return git.Commit{}, explain(err)
+		return git.Commit{}, ignored, explain(err)
 	}
-	return commit, nil
+	return commit, ignored, nil
 }
 
 func request(repo *v1alpha1.GitRepository, auth git.Auth) git.Request {
@@ -174,9 +178,22 @@ func (r *Reconciler) count(repo *v1alpha1.GitRepository, failed bool) int {
 	return r.failures[key]
 }
 
+// ignoredChanged says whether the keys that nothing reads are others than at the look before. At the first
+// look of a process they are not: an event told of them when they came.
+func (r *Reconciler) ignoredChanged(repo *v1alpha1.GitRepository, keys []string) bool {
+	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}
+	joined := strings.Join(keys, ",")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, looked := r.ignored[key]
+	r.ignored[key] = joined
+	return looked && before != joined
+}
+
 func (r *Reconciler) forget(key types.NamespacedName) error {
 	r.mu.Lock()
 	delete(r.failures, key)
+	delete(r.ignored, key)
 	r.mu.Unlock()
 	r.statuses.Forget(key)
 	if err := r.Forget(Key(key)); err != nil {

@@ -208,6 +208,8 @@ func TestReasons(t *testing.T) {
 	}{
 		{git.ErrInvalidURL, "InvalidURL", true},
 		{git.ErrInvalidSecret, "InvalidSecret", true},
+		{git.ErrProviderConfiguration, "InvalidProviderConfiguration", true},
+		{git.ErrUnsupportedProvider, "UnsupportedProvider", true},
 		{git.ErrAuthenticationFailed, "AuthenticationFailed", false},
 		{git.ErrHostKeyRefused, "HostKeyRefused", false},
 		{git.ErrRepositoryNotFound, "RepositoryNotFound", false},
@@ -275,6 +277,53 @@ func TestSecret(t *testing.T) {
 	}
 	w.reconcile()
 	if got := w.ready(); got != "True Succeeded: Fetched revision main@sha1:1" {
+		t.Errorf("ready: %s", got)
+	}
+}
+
+func TestKeysOfASecretThatNothingReadsAreNamedOnce(t *testing.T) {
+	named := func(r *v1alpha1.GitRepository) {
+		r.Spec.SecretRef = &meta.LocalObjectReference{Name: "git"}
+		r.Spec.ProxySecretRef = &meta.LocalObjectReference{Name: "proxy"}
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "git"}, Data: map[string][]byte{"username": []byte("u"), "note": []byte("x")}}
+	proxy := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "proxy"}, Data: map[string][]byte{"address": []byte("http://proxy.example:3128"), "user": []byte("x")}}
+	w := &world{t: t, objects: []client.Object{repository(named), secret, proxy}}
+	w.start()
+	w.follow = func(git.Request) (git.Commit, error) { return commit("1"), nil }
+	w.reconcile()
+	const warning = "Warning IgnoredSecretKeys Nothing reads these keys of the Secrets of secretRef and proxySecretRef: "
+	if diff := cmp.Diff([]string{warning + "note, user", "Normal NewRevision Fetched revision main@sha1:1"}, w.said()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	w.reconcile()
+	if said := w.said(); len(said) > 0 {
+		t.Errorf("events of a repeat: %v", said)
+	}
+	delete(proxy.Data, "user")
+	if err := w.client.Update(t.Context(), proxy); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if diff := cmp.Diff([]string{warning + "note"}, w.said()); diff != "" {
+		t.Errorf("events after a change (-want +got):\n%s", diff)
+	}
+	if got := secretNames(w.get()); !slices.Equal(got, []string{"git", "proxy"}) {
+		t.Errorf("woken by %v", got)
+	}
+	delete(proxy.Data, "address")
+	if err := w.client.Update(t.Context(), proxy); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if got := w.ready(); got != "False InvalidSecret: invalid Secret: key address is missing: the URL of the proxy" {
+		t.Errorf("ready: %s", got)
+	}
+	if err := w.client.Delete(t.Context(), proxy); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if got := w.ready(); got != "False SecretNotFound: there is no Secret proxy" {
 		t.Errorf("ready: %s", got)
 	}
 }

@@ -46,6 +46,9 @@ func secretNames(o client.Object) []string {
 	if spec.SecretRef != nil {
 		names = append(names, spec.SecretRef.Name)
 	}
+	if spec.ProxySecretRef != nil {
+		names = append(names, spec.ProxySecretRef.Name)
+	}
 	if spec.Verification != nil {
 		names = append(names, spec.Verification.SecretRef.Name)
 	}

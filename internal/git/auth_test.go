@@ -86,7 +86,7 @@ func TestParseAuth(t *testing.T) {
 		{"other keys beside", https, secret("username", "u", "password", "p", "note", "x"), ""},
 		{"password alone", https, secret("password", "SECRET"), "invalid Secret: key username is missing"},
 		{"both", https, secret("username", "u", "password", "SECRET", "bearerToken", "SECRET"), "invalid Secret: it has both bearerToken and username or password"},
-		{"unknown keys", https, secret("token", "SECRET"), "invalid Secret: keys username and password, bearerToken and ca.crt are all missing"},
+		{"unknown keys", https, secret("token", "SECRET"), "invalid Secret: keys username and password, bearerToken, tls.crt and ca.crt are all missing (nothing reads token)"},
 		{"token with a newline inside", https, secret("bearerToken", "SE\nCRET"), "invalid Secret: key bearerToken holds characters that a header cannot"},
 		{"no certificate", https, secret("ca.crt", "SECRET"), "invalid Secret: key ca.crt holds no PEM certificate"},
 		{"no certificate, old key", https, secret("caFile", "SECRET"), "invalid Secret: key caFile holds no PEM certificate"},
@@ -106,7 +106,16 @@ func TestParseAuth(t *testing.T) {
 		{"ssh, public key", sshURL, secret("identity", string(server.PublicKey()), "known_hosts", known), "invalid Secret: key identity is not a private key in PEM"},
 		{"ssh, locked, no password", sshURL, secret("identity", locked, "known_hosts", known), "invalid Secret: key password is missing: identity is encrypted"},
 		{"ssh, locked, wrong password", sshURL, secret("identity", locked, "known_hosts", known, "password", "SECRET"), "invalid Secret: key password does not open identity"},
-		{"bad URL", "ftp://git.example/r", nil, "invalid URL: only http, https and ssh are supported"},
+		{"ssh, PuTTY", sshURL, secret("identity", "PuTTY-User-Key-File-3: ssh-ed25519 SECRET", "known_hosts", known), "invalid Secret: key identity is one of PuTTY, which 'puttygen KEY -O private-openssh' converts"},
+		{"ssh, the keys of kubernetes.io/ssh-auth", sshURL, secret("ssh-privatekey", identity, "known_hosts", known), "invalid Secret: key identity is missing (nothing reads ssh-privatekey)"},
+		{"https with the keys of ssh", https, secret("identity", identity, "known_hosts", known), "invalid Secret: keys username and password, bearerToken, tls.crt and ca.crt are all missing (nothing reads identity, known_hosts)"},
+		{"certificate without its key", https, secret("tls.crt", "SECRET"), "invalid Secret: key tls.key is missing: it goes with tls.crt"},
+		{"key without its certificate", https, secret("keyFile", "SECRET"), "invalid Secret: key tls.crt is missing: it goes with keyFile"},
+		{"no certificate and key", https, secret("tls.crt", "SECRET", "tls.key", "SECRET"), "invalid Secret: keys tls.crt and tls.key are no certificate and its private key, in PEM"},
+		{"many unknown keys", https, secret("a", "", "b", "", "c", "", "d", "", "e\x1b[31m", "", "f", "SECRET"), "invalid Secret: keys username and password, bearerToken, tls.crt and ca.crt are all missing (nothing reads a, b, c, d, e [31m and others)"},
+		{"colon in the user name", https, secret("username", "u:SECRET", "password", "p"), "invalid Secret: key username holds a colon, behind which a server would read the password"},
+		{"a GitHub App of no provider", https, secret("githubAppID", "1", "githubAppPrivateKey", "SECRET"), "invalid provider configuration: the Secret is that of a GitHub App (githubAppID), and spec.provider is not github"},
+		{"bad URL", "ftp://git.example/r", nil, "invalid URL: only http, https and ssh are supported, and user@host:path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			auth, err := git.ParseAuth(c.url, c.secret)

@@ -29,6 +29,10 @@ var (
 	ErrInvalidURL = errors.New("invalid URL")
 	// ErrInvalidSecret: a key of the Secret is missing, unreadable or in conflict with another.
 	ErrInvalidSecret = errors.New("invalid Secret")
+	// ErrProviderConfiguration: the provider and the Secret or the URL do not go together.
+	ErrProviderConfiguration = errors.New("invalid provider configuration")
+	// ErrUnsupportedProvider: credentials of that provider are not supported.
+	ErrUnsupportedProvider = errors.New("unsupported provider")
 	// ErrAuthenticationFailed: the server wants credentials, or others than these.
 	ErrAuthenticationFailed = errors.New("authentication failed")
 	// ErrHostKeyRefused: the SSH server's host key is not the one in known_hosts, or none is there.
@@ -124,7 +128,7 @@ func oneLine(text string) string {
 // isTyped says that an error already has one of the kinds above.
 func isTyped(err error) bool {
 	for _, kind := range []error{
-		ErrInvalidURL, ErrInvalidSecret, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
+		ErrInvalidURL, ErrInvalidSecret, ErrProviderConfiguration, ErrUnsupportedProvider, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
 		ErrEmptyRepository, ErrReferenceNotFound, ErrInvalidReference, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
 		ErrObjectFormat, ErrStoreFailed, ErrNotStored,
 		ErrCommitSignature, ErrTagSignature, ErrNotATag,
@@ -168,6 +172,9 @@ func explain(ctx context.Context, e endpoint, timeout time.Duration, err error) 
 	if errors.Is(err, errDamaged) {
 		return fail(ErrFetchFailed, "what %s sent lacks parts of the commit", e)
 	}
+	if alert := remoteAlert(err); strings.Contains(alert, "certificate") {
+		return fail(ErrAuthenticationFailed, "%s refuses the client certificate, or wants one (%s)", e, alert)
+	}
 	if reason := networkReason(err); reason != "" {
 		return fail(ErrUnreachable, "%s: %s", e, reason)
 	}
@@ -199,6 +206,15 @@ func isTimeout(err error) bool {
 	return errors.As(unexpected(err), &timeout) && timeout.Timeout()
 }
 
+// remoteAlert is the name, one of RFC 8446, by which a server refused a TLS connection; empty if it did not.
+func remoteAlert(err error) string {
+	op, ok := errors.AsType[*net.OpError](unexpected(err))
+	if !ok || op.Op != "remote error" || op.Err == nil {
+		return ""
+	}
+	return strings.TrimPrefix(op.Err.Error(), "tls: ")
+}
+
 // networkReason says why a connection failed, without the addresses and times that standard errors
 // hold; it is empty if err is not about the connection.
 func networkReason(err error) string {
@@ -214,6 +230,15 @@ func networkReason(err error) string {
 		alert  tls.AlertError
 	)
 	switch {
+	case errors.As(err, &op) && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks ")):
+		// What is behind the proxy is not known, and must not be blamed for what the proxy is or does.
+		if errors.As(err, &dns) {
+			return "the proxy: cannot look up the host"
+		}
+		if errors.As(err, &errno) {
+			return "the proxy: " + errno.Error()
+		}
+		return "the proxy does not connect to it, or not with these credentials"
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "no such host"
 	case errors.As(err, &dns):
@@ -222,6 +247,8 @@ func networkReason(err error) string {
 		return "the server does not speak TLS"
 	case errors.As(err, &alert):
 		return alert.Error()
+	case remoteAlert(err) != "":
+		return "the server refuses the TLS connection (" + remoteAlert(err) + ")"
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):

@@ -3,7 +3,6 @@ package git
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -33,14 +32,7 @@ type httpSession struct {
 }
 
 func openHTTP(e endpoint, auth Auth, o Options, command service) (session, error) {
-	base := &http.Transport{
-		Proxy:                  o.Proxy,
-		DialContext:            new(net.Dialer).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: auth.roots(), MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:      true,
-		MaxResponseHeaderBytes: 64 << 10,
-		IdleConnTimeout:        30 * time.Second,
-	}
+	base := newTransport(auth, o)
 	g := &redirectGuard{base: base, endpoint: e, limits: o.Limits, command: command}
 	client := githttp.NewClientWithOptions(&http.Client{Transport: g}, &githttp.ClientOptions{
 		RedirectPolicy: githttp.FollowInitialRedirects,
@@ -64,6 +56,36 @@ func openHTTP(e endpoint, auth Auth, o Options, command service) (session, error
 		return nil, fmt.Errorf("cannot open a session: %w", err)
 	}
 	return s, nil
+}
+
+// newTransport is the way to one server.
+func newTransport(auth Auth, o Options) *http.Transport {
+	t := &http.Transport{
+		Proxy:                  o.Proxy,
+		DialContext:            new(net.Dialer).DialContext,
+		TLSClientConfig:        auth.tls(),
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        30 * time.Second,
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+			return explainProxy(res.StatusCode)
+		},
+	}
+	if auth.proxy != nil {
+		t.Proxy = http.ProxyURL(auth.proxy)
+	}
+	return t
+}
+
+// explainProxy gives the answer of a proxy its kind.
+func explainProxy(code int) error {
+	switch {
+	case code == http.StatusProxyAuthRequired:
+		return fail(ErrAuthenticationFailed, "the proxy does not accept the credentials, or wants some")
+	case code/100 != 2:
+		return fail(ErrUnreachable, "the proxy answers %d %s", code, http.StatusText(code))
+	}
+	return nil
 }
 
 func (s *httpSession) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
@@ -109,6 +131,10 @@ func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 			_ = res.Body.Close()
 			return nil, g.saw(err)
 		}
+	}
+	if res.StatusCode == http.StatusProxyAuthRequired { // of a proxy for http, which asks for no connection
+		_ = res.Body.Close()
+		return nil, g.saw(explainProxy(res.StatusCode))
 	}
 	body := res.Body
 	switch {

@@ -46,7 +46,7 @@ func NewRemote(url string, auth Auth, o Options) (*Remote, error) {
 	if err := auth.check(e); err != nil {
 		return nil, err
 	}
-	o.Limits = o.Limits.withDefaults()
+	o.Limits, o.tokens = o.Limits.withDefaults(), newTokens()
 	return &Remote{endpoint: e, auth: auth, options: o}, nil
 }
 
@@ -80,6 +80,10 @@ func (r *Remote) converse(ctx context.Context, command service) (*Conversation, 
 func openSession(ctx context.Context, e endpoint, auth Auth, o Options, command service) (session, error) {
 	if e.scheme == "ssh" {
 		return openSSH(ctx, e, auth, o, command)
+	}
+	auth, err := o.tokens.login(ctx, auth, o)
+	if err != nil {
+		return nil, err
 	}
 	return openHTTP(e, auth, o, command)
 }

@@ -19,3 +19,24 @@ func RequestFor(repo *v1alpha1.GitRepository) Request {
 	}
 	return req
 }
+
+// AuthFor reads the Secrets that a GitRepository names for the way to its server, with a function that
+// returns the data of a Secret of its namespace. Errors are those of that function and of
+// ParseProviderAuth.
+func AuthFor(repo *v1alpha1.GitRepository, read func(name string) (map[string][]byte, error)) (Auth, error) {
+	var data map[string][]byte
+	var err error
+	if ref := repo.Spec.SecretRef; ref != nil {
+		if data, err = read(ref.Name); err != nil {
+			return Auth{}, err
+		}
+	}
+	auth, err := ParseProviderAuth(repo.Spec.Provider, repo.Spec.URL, data)
+	if err != nil || repo.Spec.ProxySecretRef == nil {
+		return auth, err
+	}
+	if data, err = read(repo.Spec.ProxySecretRef.Name); err != nil {
+		return Auth{}, err
+	}
+	return auth.Through(data)
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
@@ -39,6 +40,10 @@ type Options struct {
 	// Damaged is called with the key of a repository of which something could not be read: the next
 	// Follow fetches it anew. It must not block. nil for none.
 	Damaged func(key string)
+	// Now is the clock by which the tokens of GitHub Apps are made and expire; nil where there are none.
+	Now func() time.Time
+	// tokens are those of GitHub Apps.
+	tokens *tokens
 	// scratch is the folder for files that live for a moment; empty for the system's.
 	scratch string
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/net/proxy"
 )
 
 // sshSession runs a command of Git on the server. It stands in for go-git's own SSH transport, which
@@ -54,7 +56,7 @@ func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, command serv
 	if err != nil {
 		return nil, err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	conn, err := dial(ctx, auth.proxy, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +72,24 @@ func openSSH(ctx context.Context, e endpoint, auth Auth, o Options, command serv
 		return nil, err
 	}
 	return s, nil
+}
+
+// dial connects to a server, through the proxy if there is one.
+func dial(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
+	direct := new(net.Dialer)
+	if via == nil {
+		return direct.DialContext(ctx, "tcp", addr)
+	}
+	var login *proxy.Auth
+	if via.User != nil {
+		password, _ := via.User.Password()
+		login = &proxy.Auth{User: via.User.Username(), Password: password}
+	}
+	through, err := proxy.SOCKS5("tcp", via.Host, login, direct)
+	if err != nil {
+		return nil, err
+	}
+	return through.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
 }
 
 func (s *sshSession) login(conn net.Conn, addr string, auth Auth, known *KnownHosts, algorithms []string) error {

@@ -92,6 +92,7 @@ type Commit struct {
 // left in it.
 func OpenStore(dir string, options Options) (*Store, error) {
 	options.Limits = options.Limits.withDefaults()
+	options.tokens = newTokens()
 	options.scratch = filepath.Join(dir, "scratch")
 	s := &Store{dir: dir, options: options, repos: map[string]*repo{}, objects: newObjects(options.Limits.Cache)}
 	if err := os.RemoveAll(s.scratch()); err != nil {
@@ -167,7 +168,11 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 			commit, err = s.follow(ctx, e, req)
 		}
 		if err != nil {
-			return Commit{}, explain(ctx, e, req.Timeout, err)
+			err = explain(ctx, e, req.Timeout, err)
+			if errors.Is(err, ErrAuthenticationFailed) {
+				s.options.tokens.drop(req.Auth) // it may have been revoked before it expired
+			}
+			return Commit{}, err
 		}
 		return commit, nil
 	})

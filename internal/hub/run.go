@@ -167,8 +167,6 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		HeldElsewhere: p.elsewhere(ctx),
 		OnEvent:       p.recordEvents(ctx),
 		Count:         p.metrics.count,
-		OnPass:        p.metrics.passes.ended,
-		OnBreaker:     p.metrics.passes.breakerChanged,
 	})
 	return p, nil
 }
@@ -179,7 +177,7 @@ func (p *parts) openStorage(o Options) (err error) {
 	decides := p.share.K == 1
 	if decides {
 		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{
-			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment,
+			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment, Now: time.Now,
 			// Set before anything is read: the controllers start after it.
 			Damaged: func(key string) { p.sources.Look(key) },
 		})

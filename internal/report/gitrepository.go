@@ -25,6 +25,10 @@ type SourceFacts struct {
 	Rewritten bool
 	// Submodules are the paths of submodules, which are left out.
 	Submodules []string
+	// IgnoredKeys are the keys of the repository's Secrets that nothing reads.
+	IgnoredKeys []string
+	// IgnoredKeysChanged says that they were others at the look before.
+	IgnoredKeysChanged bool
 	// Verified describes what of the artifact was verified to be signed; "" where nothing had to be.
 	Verified string
 	// Unverified says that Err is about a signature or the keys to verify it with.
@@ -99,11 +103,11 @@ func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event 
 	is := condition(now.Conditions, v1alpha1.ReadyCondition)
 	if f.Err != nil {
 		if !changed(old.Conditions, now.Conditions) {
-			return nil
+			return aboutSecrets(f, f.IgnoredKeysChanged)
 		}
-		return []Event{{Warning: true, Reason: is.Reason, Message: is.Message}}
+		return append(aboutSecrets(f, true), Event{Warning: true, Reason: is.Reason, Message: is.Message})
 	}
-	var events []Event
+	events := aboutSecrets(f, f.IgnoredKeysChanged || old.Artifact == nil || old.Artifact.Revision != now.Artifact.Revision)
 	switch {
 	case old.Artifact == nil || old.Artifact.Revision != now.Artifact.Revision:
 		events = append(events, Event{Reason: NewRevisionEvent, Message: is.Message})
@@ -112,6 +116,16 @@ func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event 
 		events = append(events, Event{Reason: is.Reason, Message: is.Message})
 	}
 	return events
+}
+
+// aboutSecrets names the keys that nothing reads where there is news to tell beside them: one of them may be
+// a key that is missing under another name.
+func aboutSecrets(f SourceFacts, news bool) []Event {
+	if len(f.IgnoredKeys) == 0 || !news {
+		return nil
+	}
+	return []Event{{Warning: true, Reason: v1alpha1.IgnoredSecretKeysReason, Message: Line(
+		"Nothing reads these keys of the Secrets of secretRef and proxySecretRef: " + strings.Join(f.IgnoredKeys, ", "))}}
 }
 
 func aboutHistory(f SourceFacts, old v1alpha1.GitRepositoryStatus) []Event {

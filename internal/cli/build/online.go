@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -170,16 +171,16 @@ func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.G
 	// The commit of the artifact, looked for where the hub has found it.
 	req.Reference = req.Reference.At(source.Status.Artifact.Revision)
 	req.Key, req.Timeout = name, o.Timeout(git.DefaultTimeout)
-	var data map[string][]byte
-	if ref := source.Spec.SecretRef; ref != nil {
-		secret := &corev1.Secret{}
-		if err := hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: ref.Name}, secret); err != nil {
-			return factory.Next(fmt.Errorf("cannot read the credentials of the GitRepository %s: %w", name, err), "take the files from a checkout, with --path")
-		}
-		data = secret.Data
-	}
 	var err error
-	if req.Auth, err = git.ParseAuth(source.Spec.URL, data); err != nil {
+	req.Auth, err = git.AuthFor(source, func(secretName string) (map[string][]byte, error) {
+		secret := &corev1.Secret{}
+		err := hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: secretName}, secret)
+		if err != nil {
+			return nil, factory.Next(fmt.Errorf("cannot read the Secret %s: %w", secretName, err), "take the files from a checkout, with --path")
+		}
+		return secret.Data, nil
+	})
+	if err != nil {
 		return fmt.Errorf("GitRepository %s: %w", name, err)
 	}
 	return download(ctx, o, req, source.Status.Artifact.Revision, in)
@@ -191,7 +192,7 @@ func download(ctx context.Context, o *Options, req git.Request, revision string,
 		return fmt.Errorf("cannot make a folder for the commit: %w", err)
 	}
 	in.remove = func() { _ = os.RemoveAll(dir) }
-	store, err := git.OpenStore(dir, git.Options{Proxy: http.ProxyFromEnvironment})
+	store, err := git.OpenStore(dir, git.Options{Proxy: http.ProxyFromEnvironment, Now: time.Now})
 	if err != nil {
 		return err
 	}

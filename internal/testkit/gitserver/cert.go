@@ -14,10 +14,14 @@ import (
 	"time"
 )
 
-// certificate is a server's certificate and the authority that signed it, in PEM.
+// certificate is a server's certificate and the authority that signed it, and a certificate of the same
+// authority for a client, in PEM.
 type certificate struct {
-	pair tls.Certificate
-	ca   []byte
+	pair       tls.Certificate
+	ca         []byte
+	client     []byte
+	clientKey  []byte
+	clientRoot *x509.CertPool
 }
 
 // newCertificate makes an authority and a certificate of it for 127.0.0.1 and localhost, for a day.
@@ -50,8 +54,33 @@ func newCertificate() (*certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a certificate: %w", err)
 	}
+	clientKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a key: %w", err)
+	}
+	client := &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "client"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	clientDER, err := x509.CreateCertificate(rand.Reader, client, ca, &clientKey.PublicKey, caKey)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a certificate: %w", err)
+	}
+	clientKeyDER, err := x509.MarshalPKCS8PrivateKey(clientKey)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write a key: %w", err)
+	}
+	root, err := x509.ParseCertificate(caDER)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read an authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(root)
 	return &certificate{
-		pair: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		ca:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+		client:     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: clientDER}),
+		clientKey:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: clientKeyDER}),
+		clientRoot: pool,
+		pair:       tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		ca:         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
 	}, nil
 }

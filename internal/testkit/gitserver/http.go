@@ -25,6 +25,8 @@ type HTTPOptions struct {
 	Token string
 	// TLS serves HTTPS with a certificate for 127.0.0.1 and localhost of an authority of its own.
 	TLS bool
+	// ClientCertificate asks clients for a certificate of the same authority; it goes with TLS.
+	ClientCertificate bool
 }
 
 // HTTP serves the repositories of a Host by the smart HTTP protocol, pushes included.
@@ -167,6 +169,11 @@ func (s *HTTP) CA() []byte {
 	return bytes.Clone(s.cert.ca)
 }
 
+// Client is a certificate of the authority for a client, and its private key, in PEM.
+func (s *HTTP) Client() (cert, key []byte) {
+	return bytes.Clone(s.cert.client), bytes.Clone(s.cert.clientKey)
+}
+
 // SetFault makes all later requests fail in that way; nil ends it.
 func (s *HTTP) SetFault(fault Fault) {
 	if fault == nil {
@@ -196,7 +203,11 @@ func (s *HTTP) Start() error {
 	}
 	s.addr = listener.Addr().String()
 	if s.cert != nil {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{s.cert.pair}, MinVersion: tls.VersionTLS12})
+		config := &tls.Config{Certificates: []tls.Certificate{s.cert.pair}, MinVersion: tls.VersionTLS12}
+		if s.options.ClientCertificate {
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, s.cert.clientRoot
+		}
+		listener = tls.NewListener(listener, config)
 	}
 	s.server = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet}
 	go func(server *http.Server) { _ = server.Serve(listener) }(s.server)
