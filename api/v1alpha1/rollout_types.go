@@ -205,6 +205,9 @@ type RolloutStatus struct {
 	// Message says what is waited for.
 	// +optional
 	Message string `json:"message,omitempty"`
+	// Cause says why the change was halted or undone; empty when it was not.
+	// +optional
+	Cause string `json:"cause,omitempty"`
 	// StartedAt is when the change was first seen.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`

@@ -109,7 +109,6 @@ func (p *planner) rollBack() {
 			}
 		}
 	}
-	cause := causeOf(p.status.Message)
 	switch {
 	case !undo:
 		p.status.Phase = v1alpha1.RolloutHalted
@@ -118,7 +117,7 @@ func (p *planner) rollBack() {
 	default:
 		p.status.Phase = v1alpha1.RolloutRolledBack
 	}
-	p.status.Message = phaseMessage(p.status.Phase, cause)
+	p.status.Message = phaseMessage(p.status.Phase, p.status.Cause)
 }
 
 // isReturning reports whether the cluster was sent back to its fallback and is not healthy with it yet.

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -142,5 +143,52 @@ func TestWhatAVerificationDoesNotReachStaysUnverified(t *testing.T) {
 				t.Errorf("%s: verified at %s still", name, got)
 			}
 		}
+	}
+}
+
+// TestCauseOutlastsThePhases: it is a field of its own, and the message of each phase repeats it.
+func TestCauseOutlastsThePhases(t *testing.T) {
+	w := newWorld(t, &v1alpha1.Rollout{OnFailure: v1alpha1.FailureRollback}, at(0).Time)
+	w.edges["edge-1"], w.edges["edge-2"] = &edge{name: "edge-1"}, &edge{name: "edge-2"}
+	commit := func(name string) {
+		w.change, w.commits = name, append(w.commits, name)
+		w.settle()
+	}
+	healAll := func() {
+		for range 3 {
+			for _, e := range w.edges {
+				e.heal()
+			}
+			w.settle()
+		}
+	}
+	commit("A")
+	healAll()
+	if w.status.Phase != v1alpha1.RolloutCompleted || w.status.Cause != "" {
+		t.Fatalf("verified: %+v", w.status)
+	}
+	commit("B")
+	w.edges["edge-1"].health, w.edges["edge-1"].message = Failed, "rolled back: ha"
+	w.settle()
+	const cause = "1 failed in stage canary, where none may: edge-1: rolled back: ha"
+	if w.status.Phase != v1alpha1.RolloutRollingBack || w.status.Cause != cause || w.status.Message != "rolling back: "+cause {
+		t.Errorf("rolling back: %+v", w.status)
+	}
+	healAll()
+	if w.status.Phase != v1alpha1.RolloutRolledBack || w.status.Cause != cause || w.status.Message != "rolled back: "+cause {
+		t.Errorf("rolled back: %+v", w.status)
+	}
+	w.promote = "B/*"
+	w.settle()
+	if w.status.Cause != "" {
+		t.Errorf("promoted: %+v", w.status)
+	}
+	w.promote = ""
+	commit("C")
+	w.change = "B" // the branch is set back to it
+	w.status.Halted = append(w.status.Halted, v1alpha1.RolloutChange{ID: "B"})
+	w.settle()
+	if w.status.Cause != "" || !strings.HasSuffix(w.status.Message, ": "+haltedBefore) {
+		t.Errorf("halted before: %+v", w.status)
 	}
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,22 +19,18 @@ const (
 	maxWords = 160
 )
 
-// explainHolds sets the phase and, for each cluster that is not started, the reason why.
+// explainHolds sets the phase and, for each cluster that is held, the reason why.
 func (p *planner) explainHolds(wait *member) {
 	reason := p.setPhase(wait)
 	for _, m := range p.members {
 		switch {
-		case m.verb == start && !p.in.Paused:
-		case m.hasChange():
-			m.verb = leave
+		case m.verb != hold:
 		case m.Unrenderable:
 			m.reason = cannotRender(m)
 		case m.follows() && !m.absent():
-			m.verb, m.reason = hold, m.Waits
+			m.reason = m.Waits
 		case p.in.Paused && !m.absent():
-			m.verb, m.reason = hold, isPaused
-		case p.isNew(m) && !p.in.Paused:
-			m.verb = catchUp
+			m.reason = isPaused
 		case m.absent():
 			m.reason = absentReason(m)
 		case wait != nil:
@@ -83,7 +80,7 @@ func (p *planner) setPhase(wait *member) string {
 func (p *planner) describePause() {
 	var next []*member
 	for _, m := range p.members {
-		if m.verb == start {
+		if m.paused {
 			next = append(next, m)
 		}
 	}
@@ -251,16 +248,9 @@ var phasePrefixes = map[v1alpha1.RolloutPhase]string{
 	v1alpha1.RolloutRolledBack:  "rolled back",
 }
 
-func phaseMessage(phase v1alpha1.RolloutPhase, cause string) string {
-	return phasePrefixes[phase] + ": " + cause
-}
+// haltedBefore is the cause where none is recorded: the source came back to a change that was halted.
+const haltedBefore = "the change was halted before; it needs another commit, or to be promoted in full"
 
-// causeOf reads the cause from a sentence, so that it stays as it was when it happened.
-func causeOf(message string) string {
-	for _, word := range phasePrefixes {
-		if cause, ok := strings.CutPrefix(message, word+": "); ok {
-			return cause
-		}
-	}
-	return "the change was halted before; it needs another commit, or to be promoted in full"
+func phaseMessage(phase v1alpha1.RolloutPhase, cause string) string {
+	return phasePrefixes[phase] + ": " + cmp.Or(cause, haltedBefore)
 }

@@ -75,6 +75,7 @@ type member struct {
 	stage  *stage // nil where there are no stages, and for one that catches up first
 	failed bool
 	verb   verb
+	paused bool   // it would start if the rollout were not paused
 	reason string // why it is held
 }
 
@@ -184,7 +185,7 @@ func (p *planner) applyAnnotations() {
 		return
 	}
 	if stage == "*" {
-		p.status.Promoted = true
+		p.status.Promoted, p.status.Cause = true, ""
 		p.status.Halted = slices.DeleteFunc(p.status.Halted, p.isChange)
 	}
 	for _, s := range p.stages {
@@ -197,7 +198,7 @@ func (p *planner) halt(cause string) {
 	rest := slices.DeleteFunc(p.status.Halted, p.isChange)
 	p.status.Halted = append([]v1alpha1.RolloutChange{p.status.RolloutChange}, rest...)
 	p.status.Halted = p.status.Halted[:min(len(p.status.Halted), maxHalted)]
-	p.status.Message = phaseMessage(v1alpha1.RolloutHalted, cause)
+	p.status.Cause = cause
 }
 
 func (p *planner) isChange(c v1alpha1.RolloutChange) bool { return c.ID == p.status.ID }

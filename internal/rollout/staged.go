@@ -29,8 +29,26 @@ func (p *planner) staged() bool {
 	if over && p.canBeVerified() {
 		return true
 	}
+	p.decideRest()
 	p.explainHolds(wait)
 	return false
+}
+
+// decideRest decides about the clusters that the stages do not start now. A pause holds those that they
+// would.
+func (p *planner) decideRest() {
+	for _, m := range p.members {
+		m.paused = m.verb == start && p.in.Paused
+		switch {
+		case m.verb == start && !p.in.Paused:
+		case m.hasChange():
+			m.verb = leave
+		case p.isNew(m) && !m.Unrenderable && !p.in.Paused && (!m.follows() || m.absent()):
+			m.verb = catchUp
+		default:
+			m.verb = hold
+		}
+	}
 }
 
 // exceededFailureBudget returns the first stage in which more clusters failed than its budget allows, and
