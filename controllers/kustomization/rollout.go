@@ -162,15 +162,14 @@ func position(have *v1alpha1.AssignmentEntry, t *target) rollout.Position {
 // healthOf says how a cluster is towards what it is assigned. One that was never heard from is on
 // its way: whether it answers shows within seconds, and until then it is neither there nor gone.
 func healthOf(c *v1alpha1.Cluster, t *target, have assigned) (rollout.Health, string) {
-	usable := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
+	can := report.AvailabilityOf(c)
 	switch {
-	case t.Suspended:
+	case can.Suspended:
 		return rollout.Suspended, "the cluster is suspended"
 	case t.err != nil:
 		return rollout.Failed, report.Line(t.err.Error())
-	case meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.ReachableCondition),
-		usable != nil && (usable.Status == metav1.ConditionFalse || usable.Reason == v1alpha1.AgentNotConnectedReason):
-		return rollout.Unreachable, report.Line(usable.Message)
+	case can.Unreachable:
+		return rollout.Unreachable, report.Line(can.Message)
 	case have.entry == nil || have.status == nil || !attempted(have):
 		return rollout.Progressing, ""
 	case have.status.Ready == metav1.ConditionTrue && have.status.AppliedDigest == have.entry.Digest:

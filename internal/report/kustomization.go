@@ -104,8 +104,7 @@ func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool 
 	}
 	for _, t := range f.Targets {
 		at := slices.IndexFunc(all, func(v clusterVerdict) bool { return v.cluster == t.Cluster })
-		out := all[at].state == isUnreachable || t.Suspended || t.Err != nil ||
-			condition(t.Conditions, v1alpha1.ReadyCondition).Status == metav1.ConditionFalse
+		out := all[at].state == isUnreachable || t.Err != nil || availability(t.Suspended, t.Conditions).Absent()
 		if !out && (t.Reported == nil || t.Reported.HandledAt != request) {
 			return false
 		}

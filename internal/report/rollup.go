@@ -57,18 +57,15 @@ type clusterVerdict struct {
 // is the problem of the Kustomization as a whole, or nil.
 func classify(t TargetFacts, revision string, hubSide *problem) clusterVerdict {
 	v := clusterVerdict{cluster: t.Cluster}
-	reachable := condition(t.Conditions, v1alpha1.ReachableCondition)
-	usable := condition(t.Conditions, v1alpha1.ReadyCondition)
+	can := availability(t.Suspended, t.Conditions)
 	p := explain(t.Err)
 	switch {
 	case p != nil && p.waiting:
 		return v.is(isProgressing, p.reason, p.message)
 	case p != nil:
 		return v.is(isFailed, p.reason, p.message)
-	case reachable.Status == metav1.ConditionFalse, usable.Reason == v1alpha1.AgentNotConnectedReason:
-		return v.is(isUnreachable, usable.Reason, usable.Message)
-	case usable.Status == metav1.ConditionFalse:
-		return v.is(isFailed, usable.Reason, usable.Message)
+	case can.Unreachable:
+		return v.is(isUnreachable, can.Reason, can.Message)
 	}
 	v = classifyEntry(v, t, revision, hubSide)
 	if t.Suspended && v.state == isProgressing {

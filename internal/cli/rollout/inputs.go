@@ -12,13 +12,13 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/rollout"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
@@ -167,18 +167,11 @@ func members(selected targeting.Selection, namespace string, clusters []v1alpha1
 	all := make([]rollout.Member, 0, len(selected.Targets))
 	for _, t := range selected.Targets {
 		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: rollout.Other, Applied: true, Since: start.Add(-24 * time.Hour)}
-		conditions := byName[t.Name].Status.Conditions
-		usable := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
-		switch {
-		case t.Suspended:
+		switch can := report.AvailabilityOf(byName[t.Name]); {
+		case can.Suspended:
 			m.Health, m.Message = rollout.Suspended, "the cluster is suspended"
-		case meta.IsStatusConditionFalse(conditions, v1alpha1.ReachableCondition),
-			meta.IsStatusConditionFalse(conditions, v1alpha1.ReadyCondition),
-			usable != nil && usable.Reason == v1alpha1.AgentNotConnectedReason:
-			m.Health = rollout.Unreachable
-			if usable != nil {
-				m.Message = usable.Message
-			}
+		case can.Unreachable:
+			m.Health, m.Message = rollout.Unreachable, can.Message
 		}
 		all = append(all, m)
 	}
