@@ -55,6 +55,9 @@ type AssignmentEntry struct {
 	// +kubebuilder:validation:XIntOrString
 	// +optional
 	MaxPrune *intstr.IntOrString `json:"maxPrune,omitempty"`
+	// Drift says what becomes of drift; absent, it is corrected.
+	// +optional
+	Drift *Drift `json:"drift,omitempty"`
 	// +optional
 	Force bool `json:"force,omitempty"`
 	// +optional

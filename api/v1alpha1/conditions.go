@@ -145,6 +145,8 @@ const (
 	InvalidRolloutReason = "InvalidRollout"
 	// InvalidHealthCheckReason says that an expression of spec.healthCheckExprs cannot be read.
 	InvalidHealthCheckReason = "InvalidHealthCheck"
+	// InvalidIgnoreRuleReason says that a rule of spec.drift.ignore or spec.ignore cannot be followed.
+	InvalidIgnoreRuleReason = "InvalidIgnoreRule"
 	// RolloutHaltedReason says that a change failed on too many clusters, or was undone, and goes no
 	// further.
 	RolloutHaltedReason = "RolloutHalted"

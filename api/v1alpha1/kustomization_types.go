@@ -75,6 +75,17 @@ type KustomizationSpec struct {
 	// +optional
 	MaxPrune *intstr.IntOrString `json:"maxPrune,omitempty"`
 
+	// Drift says what becomes of drift, and which fields are another manager's. Absent, drift is corrected.
+	// +nullable
+	// +optional
+	Drift *Drift `json:"drift,omitempty"`
+
+	// Ignore are rules as in drift.ignore, at the place where Flux has them. Both apply.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Ignore []IgnoreRule `json:"ignore,omitempty"`
+
 	// Force deletes and creates again an object whose change the API server refuses because a field
 	// is immutable. A Namespace or CustomResourceDefinition never is, and what holds data, such as a
 	// PersistentVolumeClaim, only when it has the annotation skerry.dev/force: enabled itself.

@@ -91,6 +91,11 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 		d.keep(o)
 		return d, nil //nolint:nilerr // d carries it: it is one to be reported
 	}
+	if err := checkDrift(&o.ks.Spec); err != nil {
+		d.err = err
+		d.keep(o)
+		return d, nil //nolint:nilerr // d carries it: it is one to be reported
+	}
 	if err := r.fill(ctx, o, d); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 		Timeout:       orDuration(spec.Timeout, spec.Interval),
 		Prune:         orBool(spec.Prune, true),
 		MaxPrune:      spec.MaxPrune,
+		Drift:         driftOf(spec),
 		Force:         spec.Force,
 		Wait:          orBool(spec.Wait, true),
 		HealthChecks:  spec.HealthChecks, HealthCheckExprs: spec.HealthCheckExprs,
@@ -66,7 +67,7 @@ func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
 		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
 		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
-		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
+		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Drift.Equal(b.Drift) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
 		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
 		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&

@@ -21,6 +21,7 @@ func TestSameEntryLooksAtEveryField(t *testing.T) {
 		reflect.TypeFor[*metav1.Duration]():                  &metav1.Duration{Duration: time.Second},
 		reflect.TypeFor[*metav1.Time]():                      &metav1.Time{Time: time.Unix(1, 0)},
 		reflect.TypeFor[*v1alpha1.Bundle]():                  &v1alpha1.Bundle{Digest: "x"},
+		reflect.TypeFor[*v1alpha1.Drift]():                   &v1alpha1.Drift{Ignore: []v1alpha1.IgnoreRule{{Paths: []string{"/x"}}}},
 		reflect.TypeFor[*intstr.IntOrString]():               new(intstr.FromInt32(1)),
 		reflect.TypeFor[v1alpha1.DeletionPolicy]():           v1alpha1.DeletionOrphan,
 		reflect.TypeFor[[]v1alpha1.HealthCheckReference]():   []v1alpha1.HealthCheckReference{{Name: "x"}},

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,6 +58,30 @@ func TestACommitReachesEveryCluster(t *testing.T) {
 		t.Errorf("bundle %s", got)
 	}
 	expect(t, "ready", w.ready(), "Unknown Progressing: Applying revision main@sha1:2")
+}
+
+// TestARuleThatCannotBeFollowedIsNamed: the clusters keep what they have, and their rules.
+func TestARuleThatCannotBeFollowedIsNamed(t *testing.T) {
+	w := newWorld(t, kustomization(func(k *v1alpha1.Kustomization) {
+		k.Spec.Ignore = []v1alpha1.IgnoreRule{{Paths: []string{"/data"}}}
+		k.Spec.Drift = &v1alpha1.Drift{Ignore: []v1alpha1.IgnoreRule{{Paths: []string{"/spec/replicas"}}}}
+	}), cluster("edge-1"))
+	w.push("1", "apps/web.yaml", configMap("web", "one"))
+	w.reconcile()
+	have := w.entry("edge-1")
+	want := &v1alpha1.Drift{Mode: v1alpha1.DriftCorrect, Ignore: []v1alpha1.IgnoreRule{{Paths: []string{"/spec/replicas"}}, {Paths: []string{"/data"}}}}
+	if diff := cmp.Diff(want, have.Drift); diff != "" {
+		t.Fatal(diff)
+	}
+	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Ignore[0].Target = &kustomize.Selector{Kind: "(Deployment"} })
+	w.push("2", "apps/web.yaml", configMap("web", "two"))
+	w.reconcile()
+	if diff := cmp.Diff(have, w.entry("edge-1")); diff != "" {
+		t.Errorf("the cluster is changed: %s", diff)
+	}
+	if got := w.ready(); !strings.HasPrefix(got, "False InvalidIgnoreRule") || !strings.Contains(got, "ignore rule 2: target.kind is no regular expression") {
+		t.Errorf("Ready is %s", got)
+	}
 }
 
 func TestEntryHasTheOptions(t *testing.T) {

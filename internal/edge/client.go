@@ -70,6 +70,7 @@ type Client struct {
 	mappings mappings
 	close    func()
 
+	ignored       ignored
 	budget        *budget
 	assessor      Assessor
 	noWatchList   atomic.Bool

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -30,32 +31,39 @@ type Fields struct {
 	Entries bool
 	// Replicas is true when our manager owns spec.replicas.
 	Replicas bool
+	// Yielded are the ignored fields that other managers own, in the form of managed fields; "" when there
+	// are none. They are not applied.
+	Yielded string
 }
 
 // ReadFields reads the managed fields of an object whose owner applies as manager. With keep, the
-// fields of people and tools are left alone, and not counted.
-func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool) Fields {
+// fields of people and tools are left alone, and not counted. Ignored fields are not counted, whoever has
+// them.
+func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool, ignored *drift.Ignored) Fields {
 	var f Fields
 	var sets []string
+	applied := false
 	for i := range managed {
 		e := &managed[i]
 		switch {
 		case e.FieldsV1 == nil || e.Subresource != "":
 		case isOurs(e, manager):
 			raw := e.FieldsV1.GetRawString()
-			sets = append(sets, e.APIVersion+"\x00"+raw)
+			applied = true
+			sets = append(sets, e.APIVersion+"\x00"+counted(e, ignored))
 			f.Replicas = f.Replicas || strings.Contains(raw, `"f:replicas"`)
 		case !keep && isTool(e.Manager):
-			paths := foreign(e)
+			paths := foreign(e, ignored)
 			if len(paths) == 0 {
 				continue
 			}
 			f.Foreign = true
 			f.Entries = f.Entries || slices.ContainsFunc(paths, inList)
-			sets = append(sets, e.Manager+"\x00"+string(e.Operation)+"\x00"+e.APIVersion+"\x00"+e.FieldsV1.GetRawString())
+			sets = append(sets, e.Manager+"\x00"+string(e.Operation)+"\x00"+e.APIVersion+"\x00"+counted(e, ignored))
 		}
 	}
-	if !slices.ContainsFunc(managed, func(e metav1.ManagedFieldsEntry) bool { return isOurs(&e, manager) && e.FieldsV1 != nil }) {
+	f.Yielded = yielded(managed, manager, ignored)
+	if !applied {
 		f.Digest = ""
 		return f
 	}
@@ -67,6 +75,49 @@ func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool) 
 	}
 	f.Digest = hex.EncodeToString(h.Sum(nil)[:12])
 	return f
+}
+
+// counted returns what of an entry counts for drift, as text.
+func counted(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) string {
+	raw := e.FieldsV1.GetRawString()
+	if ignored == nil {
+		return raw
+	}
+	set, ok := decodeFields(e)
+	if !ok {
+		return raw
+	}
+	left, _ := ignored.Split(set)
+	return fieldsText(left)
+}
+
+// yielded returns the ignored fields that other managers own.
+func yielded(managed []metav1.ManagedFieldsEntry, manager string, ignored *drift.Ignored) string {
+	if ignored == nil {
+		return ""
+	}
+	all := &fieldpath.Set{}
+	for i := range managed {
+		if isOurs(&managed[i], manager) {
+			continue
+		}
+		if set, ok := decodeFields(&managed[i]); ok {
+			_, theirs := ignored.Split(set)
+			all = all.Union(theirs)
+		}
+	}
+	if all.Empty() {
+		return ""
+	}
+	return fieldsText(all)
+}
+
+func fieldsText(set *fieldpath.Set) string {
+	raw, err := set.ToJSON()
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(raw))
 }
 
 func isOurs(e *metav1.ManagedFieldsEntry, manager string) bool {
@@ -160,14 +211,14 @@ var keptPaths = func() [][]string {
 }()
 
 // foreign returns the fields of an entry that are to be taken over.
-func foreign(e *metav1.ManagedFieldsEntry) []fieldpath.Path {
+func foreign(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) []fieldpath.Path {
 	set, ok := decodeFields(e)
 	if !ok {
 		return nil
 	}
 	var paths []fieldpath.Path
 	for _, p := range significant(set) {
-		if !kept(p) {
+		if !kept(p) && !ignored.Covers(p) {
 			paths = append(paths, p)
 		}
 	}
@@ -258,6 +309,8 @@ type Takeover struct {
 	// YieldReplicas takes spec.replicas out of what we own, so that the number stays when we no longer
 	// apply one.
 	YieldReplicas bool
+	// Ignored fields stay with whoever owns them.
+	Ignored *drift.Ignored
 }
 
 // Taken is the outcome of a Takeover.
@@ -295,7 +348,7 @@ func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
 			continue // comes last
 		case e.Subresource != "" || e.FieldsV1 == nil:
 		case isTool(e.Manager) && !t.Keep && !isOurs(&e, t.Manager):
-			paths := foreign(&e)
+			paths := foreign(&e, t.Ignored)
 			if len(paths) == 0 {
 				break
 			}
@@ -316,7 +369,7 @@ func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
 			}
 			var shared []fieldpath.Path
 			for _, p := range significant(set) {
-				if ours.Has(p) {
+				if ours.Has(p) && !t.Ignored.Covers(p) {
 					shared = append(shared, p)
 				}
 			}

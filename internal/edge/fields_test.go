@@ -129,7 +129,7 @@ func TestTakeover(t *testing.T) {
 			if again := tc.t.Of(got.Managed); again.Managed != nil {
 				t.Errorf("not settled: %s", show(again.Managed))
 			}
-			if got.Managed != nil && ReadFields(got.Managed, us, tc.t.Keep).Foreign {
+			if got.Managed != nil && ReadFields(got.Managed, us, tc.t.Keep, nil).Foreign {
 				t.Error("what was taken over is still foreign")
 			}
 		})
@@ -138,7 +138,7 @@ func TestTakeover(t *testing.T) {
 
 func TestDigestOfFields(t *testing.T) {
 	ours := us + `/Apply v1 {"f:data":{"f:a":{}}}` + "\n"
-	base := ReadFields(entries(ours), us, false)
+	base := ReadFields(entries(ours), us, false, nil)
 	for name, tc := range map[string]struct {
 		have  string
 		keep  bool
@@ -153,11 +153,11 @@ func TestDigestOfFields(t *testing.T) {
 		"a field of ours less":          {have: us + `/Apply v1 {"f:data":{}}`, drift: true},
 		"nothing of ours":               {have: `kubectl-edit/Update v1 {"f:data":{"f:b":{}}}`, drift: true},
 	} {
-		if got := ReadFields(entries(tc.have), us, tc.keep); (got.Digest != base.Digest) != tc.drift {
+		if got := ReadFields(entries(tc.have), us, tc.keep, nil); (got.Digest != base.Digest) != tc.drift {
 			t.Errorf("%s: drift is %v", name, !tc.drift)
 		}
 	}
-	if got := ReadFields(entries(`kubectl-edit/Update v1 {"f:data":{"f:b":{}}}`), us, false); got.Digest != "" {
+	if got := ReadFields(entries(`kubectl-edit/Update v1 {"f:data":{"f:b":{}}}`), us, false, nil); got.Digest != "" {
 		t.Error("a digest although nothing is ours")
 	}
 }
@@ -168,7 +168,7 @@ func TestFieldsOfAHostileEdge(t *testing.T) {
 	wide := `{"f:data":{` + strings.Repeat(`"f:aaaaaaaa":{},`, 20_000) + `"f:b":{}}}`
 	for name, set := range map[string]string{"deep": deep, "wide": wide} {
 		managed := entries(us + `/Apply v1 {"f:data":{"f:a":{}}}` + "\n" + `kubectl-edit/Update v1 ` + set)
-		if ReadFields(managed, us, false).Foreign {
+		if ReadFields(managed, us, false, nil).Foreign {
 			t.Errorf("%s: was decoded", name)
 		}
 		if got := (Takeover{Manager: us, APIVersion: "v1"}).Of(managed); got.Managed != nil {

@@ -41,7 +41,7 @@ type Applied struct {
 }
 
 // applied reads the answer to a write, which is the object's metadata.
-func applied(raw []byte, id object.ID, manager string) (Applied, error) {
+func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, error) {
 	got := &metav1.PartialObjectMetadata{}
 	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" || !sane(string(got.UID), 128) || !sane(got.ResourceVersion, 64) {
 		return Applied{}, fmt.Errorf("the answer is not an object's metadata")
@@ -50,7 +50,7 @@ func applied(raw []byte, id object.ID, manager string) (Applied, error) {
 	return Applied{
 		UID:             string(got.UID),
 		ResourceVersion: got.ResourceVersion,
-		Fields:          ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge),
+		Fields:          ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge, c.Ignored(manager, id)),
 		Policy:          policy,
 		Keep:            object.KeepOf(id, got.Labels, got.Annotations),
 		Managed:         got.ManagedFields,
@@ -76,7 +76,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 	if err != nil {
 		return Applied{}, conflict(res.Error())
 	}
-	got, err := applied(raw, o.ID, manager)
+	got, err := c.applied(raw, o.ID, manager)
 	got.Created = code == http.StatusCreated
 	return got, err
 }
@@ -106,7 +106,7 @@ func (c *Client) Find(ctx context.Context, m Mapping, id object.ID, manager stri
 	if err != nil {
 		return nil, err
 	}
-	got, err := applied(raw, id, manager)
+	got, err := c.applied(raw, id, manager)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (c *Client) SetManaged(ctx context.Context, m Mapping, id object.ID, versio
 	if err != nil {
 		return Applied{}, false, err
 	}
-	got, err := applied(raw, id, manager)
+	got, err := c.applied(raw, id, manager)
 	return got, err == nil, err
 }
 

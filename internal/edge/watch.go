@@ -340,10 +340,12 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	}
 	owner := one(e.Metadata.Labels[v1alpha1.OwnerLabel])
 	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
-	fields := ReadFields(e.Metadata.ManagedFields, object.FieldManager(owner), policy.Mode == object.Merge)
-	fields.Digest = one(fields.Digest)
+	id := object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)}
+	manager := object.FieldManager(owner)
+	fields := ReadFields(e.Metadata.ManagedFields, manager, policy.Mode == object.Merge, w.client.Ignored(manager, id))
+	fields.Digest, fields.Yielded = one(fields.Digest), one(fields.Yielded)
 	seen := Observed{
-		ID:              object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)},
+		ID:              id,
 		Owner:           owner,
 		UID:             e.Metadata.UID,
 		ResourceVersion: e.Metadata.ResourceVersion,

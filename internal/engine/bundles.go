@@ -171,11 +171,11 @@ func (e *Engine) takeBundle(ctx context.Context, b bundle, now time.Time) {
 	maskBundle(&e.mask, b)
 	for _, en := range e.entries {
 		if en.unloaded() == b.digest {
-			en.desired, en.Changed = b, true
+			en.desired, en.Changed = b.under(en.rules), true
 			e.step(ctx, machine.DesiresChanged{}, now)
 		}
 		if en.unloadedLastGood() == b.digest {
-			en.lastGood = b
+			en.lastGood = b.under(en.rules)
 		}
 	}
 }

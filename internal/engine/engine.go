@@ -355,6 +355,7 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 				en.startSession(e.conn.session)
 			}
 		}
+		en.setDrift(en.Spec.Drift)
 		if en.Matches() {
 			en.appliedRevision = en.Spec.Revision
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -21,6 +22,9 @@ type entry struct {
 	session *session
 	inv     *inventory.Inventory
 	corrupt bool // what is recorded could not be read
+	// rules are the ignore rules of drift, compiled.
+	rules *drift.Rules
+	drift *v1alpha1.Drift
 
 	// desired is the assigned bundle, once loaded, with the identities that the cluster gives.
 	desired bundle
@@ -46,8 +50,8 @@ type entry struct {
 	undecided bool               // some of them, for as long as it is not known whether another one desires them
 	unread    bool               // a bundle that another Kustomization desires could not be loaded then
 
-	drift int64
-	loops map[object.ID]*loop
+	corrections int64 // since the engine started
+	loops       map[object.ID]*loop
 
 	recheck     time.Time // when the status must be told anew without cause; zero for never
 	unhealthy   time.Time // since when; zero when healthy
@@ -72,6 +76,8 @@ type bundle struct {
 	hosts map[string]bool
 	// autoscaled names the objects whose spec.replicas was left out, with the autoscaler that sets it.
 	autoscaled map[object.ID]object.ID
+	// ignored holds the objects of which fields are ignored.
+	ignored map[object.ID]*drift.Ignored
 }
 
 // loadBundle makes a bundle of objects as they were rendered.
@@ -80,6 +86,17 @@ func loadBundle(digest string, objects []object.Object) bundle {
 	b := newBundle(digest, objects)
 	b.autoscaled = autoscaled
 	return b
+}
+
+// under returns the bundle with the ignore rules of an entry.
+func (b bundle) under(rules *drift.Rules) bundle {
+	objects, ignored := rules.Apply(b.objects)
+	if len(ignored) == 0 {
+		return b
+	}
+	out := newBundle(b.digest, objects)
+	out.autoscaled, out.ignored = b.autoscaled, ignored
+	return out
 }
 
 func newBundle(digest string, objects []object.Object) bundle {
@@ -136,6 +153,17 @@ func (en *entry) startSession(s *session) {
 	}
 }
 
+// setDrift takes what is to become of drift. With other ignore rules the bundles are loaded anew: the rules
+// are part of how an object is applied. The hub has checked that they can be followed.
+func (en *entry) setDrift(d *v1alpha1.Drift) {
+	if en.drift.Equal(d) {
+		return
+	}
+	en.drift = d
+	en.rules, _ = drift.Compile(d.Rules())
+	en.desired, en.lastGood = bundle{}, bundle{digest: en.lastGood.digest}
+}
+
 // hasLastGood says whether there is a good bundle other than the assigned one.
 func (en *entry) hasLastGood() bool {
 	return len(en.lastGood.objects) > 0 && en.lastGood.digest != en.Spec.Digest
@@ -159,7 +187,7 @@ func (en *entry) begin(a machine.Start, now time.Time) job {
 	return job{
 		of: en, entry: en.Spec, owner: en.owner, session: en.session, inventory: en.inv, reload: en.corrupt, held: en.held(now),
 		relist: a.Relist, verify: a.Verify, why: a.Why, begun: now,
-		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, whole: !a.LastGood,
+		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, ignored: b.ignored, whole: !a.LastGood,
 	}
 }
 
@@ -175,14 +203,14 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 		en.startSession(en.session)
 		return machine.Outcome{}
 	}
-	en.drift += int64(len(o.drifted))
+	en.corrections += int64(len(o.drifted))
 	en.count(o.drifted, now)
 	en.noteDeleted(o.deleted)
 	if o.job.whole && machine.Same(o.job.entry, en.Spec) {
 		if o.job.bundle == en.desired.digest && o.err == nil {
-			autoscaled := en.desired.autoscaled
-			en.desired = newBundle(en.desired.digest, o.desired)
-			en.desired.autoscaled = autoscaled
+			settled := newBundle(en.desired.digest, o.desired)
+			settled.autoscaled, settled.ignored = en.desired.autoscaled, en.desired.ignored
+			en.desired = settled
 		}
 		en.recordOutcome(o, now)
 	}

@@ -28,18 +28,19 @@ func (r *rig) as(manager string) as { return as{r, manager} }
 
 func (a as) resource(kind string) dynamic.ResourceInterface {
 	gvr := map[string]schema.GroupVersionResource{
-		"ConfigMap":     configMapsResource,
-		"Service":       {Version: "v1", Resource: "services"},
-		"Deployment":    {Group: "apps", Version: "v1", Resource: "deployments"},
-		"StatefulSet":   {Group: "apps", Version: "v1", Resource: "statefulsets"},
-		"RoleBinding":   {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
-		"Secret":        {Version: "v1", Resource: "secrets"},
-		"PriorityClass": {Group: "scheduling.k8s.io", Version: "v1", Resource: "priorityclasses"},
-		"Claim":         {Version: "v1", Resource: "persistentvolumeclaims"},
-		"Webhook":       {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
-		"Job":           {Group: "batch", Version: "v1", Resource: "jobs"},
+		"ConfigMap":       configMapsResource,
+		"Service":         {Version: "v1", Resource: "services"},
+		"Deployment":      {Group: "apps", Version: "v1", Resource: "deployments"},
+		"StatefulSet":     {Group: "apps", Version: "v1", Resource: "statefulsets"},
+		"RoleBinding":     {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+		"Secret":          {Version: "v1", Resource: "secrets"},
+		"PriorityClass":   {Group: "scheduling.k8s.io", Version: "v1", Resource: "priorityclasses"},
+		"Claim":           {Version: "v1", Resource: "persistentvolumeclaims"},
+		"Webhook":         {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
+		"MutatingWebhook": {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"},
+		"Job":             {Group: "batch", Version: "v1", Resource: "jobs"},
 	}[kind]
-	if kind == "PriorityClass" || kind == "Webhook" {
+	if kind == "PriorityClass" || strings.HasSuffix(kind, "Webhook") {
 		return a.dyn.Resource(gvr)
 	}
 	return a.dyn.Resource(gvr).Namespace(a.key.Namespace)
@@ -60,7 +61,7 @@ func (a as) create(documents string) {
 		if u.GetKind() == "Namespace" {
 			_, err = a.dyn.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Create(context.Background(), u, metav1.CreateOptions{FieldManager: a.manager})
 		} else {
-			_, err = a.resource(u.GetKind()).Create(context.Background(), u, metav1.CreateOptions{FieldManager: a.manager})
+			_, err = a.resource(strings.TrimSuffix(u.GetKind(), "Configuration")).Create(context.Background(), u, metav1.CreateOptions{FieldManager: a.manager})
 		}
 		if err != nil {
 			a.t.Fatal(err)

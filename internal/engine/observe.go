@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -33,12 +34,13 @@ func (p *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
+	judgedAnew := p.client.Ignore(object.FieldManager(p.owner), p.ignoredOf(p.scopes()))
 	for gk, m := range p.mappings {
 		if !m.Kept {
 			p.withheld[gk] = notKept(gk)
 			continue
 		}
-		if p.relist && recorded[gk] {
+		if (p.relist || judgedAnew[gk]) && recorded[gk] {
 			p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
 		} else {
 			p.follow(ctx, m)
@@ -69,6 +71,19 @@ func (p *pass) observe(ctx context.Context) error {
 	}
 	p.failWithheld()
 	return nil
+}
+
+// ignoredOf returns the ignored fields under the IDs that the cluster gives.
+func (p *pass) ignoredOf(scopes object.Scopes) map[object.ID]*drift.Ignored {
+	if len(p.ignored) == 0 {
+		return nil
+	}
+	out := make(map[object.ID]*drift.Ignored, len(p.ignored))
+	for id, is := range p.ignored {
+		settled, _ := scopes.Settle(id)
+		out[settled] = is
+	}
+	return out
 }
 
 // first says whether a version that is watched beside another one has not been looked up in this stage

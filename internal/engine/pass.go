@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -35,6 +36,8 @@ type job struct {
 	desired []object.Object
 	// autoscaled names the objects whose spec.replicas is left to an autoscaler, with that autoscaler.
 	autoscaled map[object.ID]object.ID
+	// ignored holds the objects of which fields are left to other managers.
+	ignored map[object.ID]*drift.Ignored
 	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory

@@ -103,7 +103,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 	st := v1alpha1.AssignmentEntryStatus{
 		Name:            en.Spec.Name,
 		AppliedRevision: en.appliedRevision, AppliedDigest: en.lastGood.digest,
-		Drift: en.drift, HandledAt: en.handledAt, Removed: en.Removed, Objects: en.status.Objects,
+		Drift: en.corrections, HandledAt: en.handledAt, Removed: en.Removed, Objects: en.status.Objects,
 	}
 	if st.AppliedRevision != en.Spec.Revision || st.AppliedDigest != en.Spec.Digest {
 		st.Revision, st.Digest = en.Spec.Revision, en.Spec.Digest

@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -34,9 +35,13 @@ type sent struct {
 // and deployment tools own beside us is taken over (apply.Takeover), which costs a patch of the managed
 // fields, once for an object, and another apply where we own more then than Git names.
 func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, error) {
-	t := takeover{pass: p, mapping: m, action: a, manager: object.FieldManager(p.owner)}
+	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: object.FieldManager(p.owner)}
+	t.ignored = p.client.Ignored(t.manager, a.ID)
 	s, ours := p.live.get(a.ID)
 	ours = ours && s.Owner == p.owner
+	if ours {
+		t.body = drift.Without(a.Object, s.Fields.Yielded)
+	}
 	if a.Object.Policy.Mode == object.IfNotPresent && !ours {
 		if left, err := t.occupied(ctx); left || err != nil {
 			return sent{left: left}, err
@@ -73,6 +78,9 @@ type takeover struct {
 	mapping edge.Mapping
 	action  plan.Action
 	manager string
+	// body is what is sent: the object, or the object without ignored fields that others own.
+	body    object.Object
+	ignored *drift.Ignored
 }
 
 func (t *takeover) keep() bool { return t.action.Object.Policy.Mode == object.Merge }
@@ -90,7 +98,7 @@ func namesReplicas(o object.Object) bool { return bytes.Contains(o.Body, []byte(
 func (t *takeover) of(adopting bool) edge.Takeover {
 	return edge.Takeover{
 		Manager: t.manager, APIVersion: t.action.Object.APIVersion(), Adopting: adopting,
-		Keep: t.keep(), YieldReplicas: !namesReplicas(t.action.Object),
+		Keep: t.keep(), YieldReplicas: !namesReplicas(t.action.Object), Ignored: t.ignored,
 	}
 }
 
@@ -119,15 +127,27 @@ func (t *takeover) first(ctx context.Context) (*edge.ConflictError, error) {
 // apply sends the object: without force, and with force when another manager owns fields of it. Where
 // Git has a placeholder for a certificate, the conflict says that its controller has injected one, which
 // stays.
+//
+// A conflict on ignored fields that the watch has not shown yet, or on an object that is adopted, says the
+// same of them: the managed fields are read, and the object is sent again without what others own.
 func (t *takeover) apply(ctx context.Context, contested *edge.ConflictError) (sent, error) {
-	got, err := t.client.Apply(ctx, t.mapping, t.action.Object, t.manager, false)
+	got, err := t.client.Apply(ctx, t.mapping, t.body, t.manager, false)
 	var c *edge.ConflictError
 	if !errors.As(err, &c) || c.Owner() {
 		return sent{Applied: got, contested: contested}, err
 	}
-	o, yielded := t.action.Object, false
+	o, yielded := t.body, false
+	if t.ignored != nil {
+		if o, err = t.yield(ctx); err != nil {
+			return sent{}, err
+		}
+		yielded = !bytes.Equal(o.Body, t.body.Body)
+		t.body = o
+	}
 	if slices.ContainsFunc(c.Fields, func(f string) bool { return strings.HasSuffix(f, object.InjectedField) }) {
-		o, yielded = object.WithoutInjected(o)
+		var injected bool
+		o, injected = object.WithoutInjected(o)
+		yielded = yielded || injected
 	}
 	if yielded {
 		got, err = t.client.Apply(ctx, t.mapping, o, t.manager, false)
@@ -137,6 +157,15 @@ func (t *takeover) apply(ctx context.Context, contested *edge.ConflictError) (se
 	}
 	got, err = t.client.Apply(ctx, t.mapping, o, t.manager, true)
 	return sent{Applied: got, contested: contested.And(c), yielded: yielded}, err
+}
+
+// yield returns the object without the ignored fields that others own now.
+func (t *takeover) yield(ctx context.Context) (object.Object, error) {
+	found, err := t.client.Find(ctx, t.mapping, t.action.ID, t.manager)
+	if err != nil || found == nil {
+		return t.body, err
+	}
+	return drift.Without(t.action.Object, found.Fields.Yielded), nil
 }
 
 // after takes over what the answer to an apply shows of other owners. When that does not succeed
@@ -203,7 +232,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
 	}
-	t := takeover{pass: p, mapping: m, action: a, manager: manager}
+	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: manager}
 	got, err := t.apply(ctx, nil)
 	if edge.Immutable(err) {
 		return sent{}, &keptError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}

@@ -71,6 +71,24 @@ func FromMap(m map[string]any) (Object, error) {
 	return o, nil
 }
 
+// WithBody returns the object with a decoded manifest in place of its own. It keeps its digest, which is that of
+// what Git wants. What cannot be encoded leaves it as it is.
+func (o Object) WithBody(m map[string]any) Object {
+	if body, err := appendJSON(nil, m); err == nil {
+		o.Body = body
+	}
+	return o
+}
+
+// WithKey returns the object with a digest that stands for how it is applied as well as for its body: another key
+// is a change of the object.
+func (o Object) WithKey(key string) Object {
+	if key != "" {
+		o.Digest = digest([]byte(o.Digest + "\n" + key))
+	}
+	return o
+}
+
 func digest(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:16])
