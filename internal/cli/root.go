@@ -57,8 +57,10 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		cluster.NewCmdCluster(f, nil),
 		install.NewCmdInstall(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
+		reconcile.NewCmdResume(f, nil),
 		rollout.NewCmdRollout(f, nil),
 		status.NewCmdStatus(f, nil),
+		reconcile.NewCmdSuspend(f, nil),
 		version.NewCmdVersion(f, nil),
 	)
 	return root, func() bool { return started }

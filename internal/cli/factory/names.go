@@ -48,3 +48,12 @@ func (f *Factory) CompleteName(list func() client.ObjectList) cobra.CompletionFu
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// CompleteNames is CompleteName for a command that takes several names, each once.
+func (f *Factory) CompleteNames(list func() client.ObjectList) cobra.CompletionFunc {
+	one := f.CompleteName(list)
+	return func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		names, directive := one(cmd, nil, toComplete)
+		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(args, name) }), directive
+	}
+}
