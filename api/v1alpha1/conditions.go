@@ -76,6 +76,15 @@ const (
 	UnsupportedObjectFormatReason = "UnsupportedObjectFormat"
 	// StorageFailedReason says that the hub's own storage is full, read-only or broken; of a Kustomization as well.
 	StorageFailedReason = "StorageFailed"
+	// LayoutFailedReason says that a path of spec.sparseCheckout or spec.include is not there, or that
+	// something is in the place of what is included.
+	LayoutFailedReason = "LayoutFailed"
+	// SubmoduleFailedReason says that a submodule cannot be fetched, or lies on another host.
+	SubmoduleFailedReason = "SubmoduleFailed"
+	// IncludeUnavailableReason says that a GitRepository of spec.include is not there, or has fetched nothing.
+	IncludeUnavailableReason = "IncludeUnavailable"
+	// IncludeCycleReason says that a GitRepository includes itself, by way of others.
+	IncludeCycleReason = "IncludeCycle"
 	// InvalidCommitSignatureReason says that spec.verify wants the commit signed by a trusted key, and it is not.
 	InvalidCommitSignatureReason = "InvalidCommitSignature"
 	// InvalidTagSignatureReason says that spec.verify wants the tag signed by a trusted key, and it is not.

@@ -67,6 +67,26 @@ type GitRepositorySpec struct {
 	// +optional
 	Ignore *string `json:"ignore,omitempty"`
 
+	// SparseCheckout lists the directories of the repository that are rendered from, relative to its root;
+	// all when empty. A commit that changes nothing in them changes nothing.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=atomic
+	// +optional
+	SparseCheckout []string `json:"sparseCheckout,omitempty"`
+
+	// RecurseSubmodules fetches the submodules of the repository, and theirs, at the commits that it pins: up
+	// to 64, 5 deep, of the repository's own host only and with its credentials. Without it, they are left out.
+	// +optional
+	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
+
+	// Include shows files of other GitRepositories of the namespace in this one.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Include []GitRepositoryInclude `json:"include,omitempty"`
+
 	// Verification says what must be signed by which keys, so that a commit is used. What is not verified is
 	// not rendered; what was fetched before stays in use.
 	// +nullable
@@ -141,6 +161,11 @@ type GitRepositoryStatus struct {
 	// +optional
 	Artifact *Artifact `json:"artifact,omitempty"`
 
+	// IncludedArtifacts are those of spec.include that the artifact was put together of, in its order.
+	// +listType=atomic
+	// +optional
+	IncludedArtifacts []Artifact `json:"includedArtifacts,omitempty"`
+
 	// SourceVerificationMode is what of the artifact was verified to be signed.
 	// +optional
 	SourceVerificationMode *GitVerificationMode `json:"sourceVerificationMode,omitempty"`
@@ -153,10 +178,11 @@ type GitRepositoryStatus struct {
 // Artifact names an immutable tree.
 type Artifact struct {
 	// Revision is where the tree comes from: "main@sha1:<commit>", "v1.2@sha1:<commit>",
-	// "refs/pull/420/head@sha1:<commit>" or "sha1:<commit>".
+	// "refs/pull/420/head@sha1:<commit>" or "sha1:<commit>", and "+<name>@<12 digits of its commit>" behind
+	// that for each GitRepository included.
 	Revision string `json:"revision"`
 
-	// Digest names the content: "sha1:<git tree>".
+	// Digest names the content: "sha1:<git tree>", or "sha256:…" where the tree is put together of parts.
 	Digest string `json:"digest"`
 
 	// LastUpdateTime is when this revision was fetched.

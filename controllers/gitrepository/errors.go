@@ -56,6 +56,8 @@ var reasons = []struct {
 	{git.ErrTooLarge, v1alpha1.TooLargeReason, false},
 	{git.ErrFetchFailed, v1alpha1.FetchFailedReason, false},
 	{git.ErrObjectFormat, v1alpha1.UnsupportedObjectFormatReason, false},
+	{git.ErrLayout, v1alpha1.LayoutFailedReason, false},
+	{git.ErrSubmodule, v1alpha1.SubmoduleFailedReason, false},
 	{git.ErrCommitSignature, v1alpha1.InvalidCommitSignatureReason, false},
 	{git.ErrTagSignature, v1alpha1.InvalidTagSignatureReason, false},
 	{git.ErrNotATag, v1alpha1.InvalidVerificationModeReason, true},

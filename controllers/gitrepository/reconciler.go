@@ -34,7 +34,9 @@ type Options struct {
 	// Follow looks at a ref, and Forget drops what was kept under a key (see Key).
 	Follow func(context.Context, git.Request) (git.Commit, error)
 	Forget func(key string) error
-	Now    func() time.Time
+	// Include puts a commit together with files of other repositories, and returns the digest of that.
+	Include func(context.Context, string, git.Commit, []git.Part) (digest string, fresh bool, err error)
+	Now     func() time.Time
 	// Jitter returns a random number in [-1, 1).
 	Jitter func() float64
 }
@@ -101,6 +103,9 @@ func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (re
 	facts := report.SourceFacts{Object: repo, Jitter: r.Jitter()}
 	if !repo.Spec.Suspend {
 		commit, ignored, err := r.follow(ctx, repo)
+		if err == nil {
+			facts.Included, err = r.include(ctx, repo, &commit)
+		}
 		if err != nil && !report.IsReportable(err) {
 			return facts, err
 		}

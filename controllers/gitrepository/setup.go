@@ -29,12 +29,16 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("cannot index GitRepositories: %w", err)
 	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GitRepository{}, includeIndex, includeNames); err != nil {
+		return fmt.Errorf("cannot index GitRepositories: %w", err)
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named("gitrepository").
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		WatchesRawSource(&r.bell).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
+		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofIncluded), builder.WithPredicates(includedChanged())).
 		WithOptions(hubapi.Options(looks)).
 		Complete(hubapi.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }

@@ -3,7 +3,6 @@ package kustomization
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -168,10 +167,4 @@ func statusOf(a *v1alpha1.Assignment, name string) *v1alpha1.AssignmentEntryStat
 		}
 	}
 	return nil
-}
-
-// commitOf returns the commit of a revision: the digits behind the last "sha1:".
-func commitOf(revision string) string {
-	_, commit, _ := strings.CutLast(revision, "sha1:")
-	return commit
 }

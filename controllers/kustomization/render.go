@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -125,7 +126,7 @@ func (r *Reconciler) verifyBundles(o *observed) {
 }
 
 func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options render.Options, targets []*target) error {
-	files, err := r.Tree(ctx, targeting.SourceOf(o.ks), commitOf(artifact.Revision))
+	files, err := r.Tree(ctx, targeting.SourceOf(o.ks), treeOf(artifact))
 	if err != nil {
 		return explainTree(err)
 	}
@@ -144,6 +145,15 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 		})
 	}
 	return group.Wait()
+}
+
+// treeOf is the name of an artifact's tree in the Git store: its digest where it is put together of parts,
+// and its commit otherwise.
+func treeOf(artifact *v1alpha1.Artifact) string {
+	if strings.HasPrefix(artifact.Digest, "sha256:") {
+		return artifact.Digest
+	}
+	return v1alpha1.CommitOf(artifact.Revision)
 }
 
 // renderOne renders for one cluster. Clusters with the same input share one render: that is the

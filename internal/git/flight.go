@@ -23,6 +23,8 @@ type flightKey struct {
 	timeout   time.Duration
 	known     string
 	verify    verificationKey
+	modules   bool
+	sparse    string
 }
 
 type flight struct {

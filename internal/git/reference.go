@@ -96,6 +96,7 @@ func parseRevision(revision string) (name string, hash plumbing.Hash) {
 	if !found {
 		return "", plumbing.ZeroHash
 	}
+	commit, _, _ = strings.Cut(commit, "+") // what is included in it
 	return strings.TrimSuffix(name, "@"), plumbing.NewHash(commit)
 }
 

@@ -87,6 +87,9 @@ func (s source) Read(file string) ([]byte, error) {
 	return o.([]byte), nil
 }
 
+// Hash is the hash of the object.
+func (s source) Hash(id string) string { return digestOf(hashOf(id)) }
+
 // folder is a tree object.
 type folder struct {
 	entries []tree.Entry // sorted by name

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,10 @@ type Request struct {
 	Timeout time.Duration
 	// Known is the revision that was followed before, or empty; see Commit.ForcePushed.
 	Known string
+	// Sparse are the directories of the repository that the tree shows; all when empty.
+	Sparse []string
+	// Submodules says that the tree has those of the same host, at the commits that the repository pins.
+	Submodules bool
 	// Verify says what must be signed. Where it is not, Follow fails, and the commit is not to be used.
 	Verify Verification
 }
@@ -68,11 +73,12 @@ type Commit struct {
 	Revision string
 	// Hash is the commit, 40 hexadecimal digits.
 	Hash string
-	// Digest names the content, "sha1:<git tree>": two commits with the same files have the same.
+	// Digest names the content, "sha1:<git tree>", or "sha256:…" for a tree that is put together: two commits
+	// with the same files have the same.
 	Digest string
 	// Size is how many bytes the store keeps of the repository, compressed.
 	Size int64
-	// Fetched says that the commit had to be brought from the server.
+	// Fetched says that the commit, or a part of its tree, had to be brought from the server or put together.
 	Fetched bool
 	// ForcePushed says that Known is of the same branch or tag and proved not to be an ancestor. It is
 	// not said where the history at hand does not tell, as after more than 20 commits in one push.
@@ -82,7 +88,7 @@ type Commit struct {
 	Author, Subject string
 	// Time is when the commit was made, in UTC.
 	Time time.Time
-	// Submodules are the paths of submodules, sorted: they are not fetched.
+	// Submodules are the paths of submodules that are not fetched, sorted.
 	Submodules []string
 	// Verified describes what was verified to be signed; "" if nothing was asked for.
 	Verified string
@@ -123,8 +129,15 @@ func (s *Store) scratch() string { return s.options.scratch }
 // folder is where the repository of a key lies. Keys are hashed because they come from people, and
 // folders have rules of their own.
 func (s *Store) folder(key string) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%x", sha256.Sum256([]byte(key)))[:40])
+	parent, module, isModule := strings.Cut(key, moduleSeparator)
+	name := hashed(parent)
+	if isModule {
+		name += "-" + hashed(module) // beside its repository, with which it goes
+	}
+	return filepath.Join(s.dir, name)
 }
+
+func hashed(name string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:40] }
 
 // repo returns the kept repository of a key, whether there is anything on the disk or not.
 func (s *Store) repo(key string) *repo {
@@ -155,17 +168,19 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	if req.Timeout <= 0 {
 		req.Timeout = DefaultTimeout
 	}
-	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key()}
+	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00")}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
 		ctx, cancel := context.WithTimeout(ctx, req.Timeout)
 		defer cancel()
-		commit, err := s.follow(ctx, e, req)
-		if errors.Is(err, errDamaged) && ctx.Err() == nil {
+		commit, err := s.followArranged(ctx, e, req)
+		if (errors.Is(err, errDamaged) || errors.Is(err, ErrNotStored)) && ctx.Err() == nil {
 			// Only once: if it is not the store, it is the server.
-			if err := s.discard(ctx, req.Key); err != nil {
-				return Commit{}, explain(ctx, e, req.Timeout, err)
+			if errors.Is(err, errDamaged) {
+				if err := s.discard(ctx, req.Key); err != nil {
+					return Commit{}, explain(ctx, e, req.Timeout, err)
+				}
 			}
-			commit, err = s.follow(ctx, e, req)
+			commit, err = s.followArranged(ctx, e, req)
 		}
 		if err != nil {
 			err = explain(ctx, e, req.Timeout, err)
@@ -176,6 +191,16 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 		}
 		return commit, nil
 	})
+}
+
+// followArranged follows, and puts the tree together that is asked for.
+func (s *Store) followArranged(ctx context.Context, e endpoint, req Request) (Commit, error) {
+	commit, err := s.follow(ctx, e, req)
+	if err != nil {
+		return Commit{}, err
+	}
+	err = s.arrange(ctx, e, req, &commit)
+	return commit, err
 }
 
 func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, error) {
@@ -264,6 +289,14 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 	return commit, err
 }
 
+// TreeName is the name under which Tree finds the files of the commit.
+func (c Commit) TreeName() string {
+	if strings.HasPrefix(c.Digest, composedPrefix) {
+		return c.Digest
+	}
+	return c.Hash
+}
+
 // at is the commit as what a reference points to.
 func (c Commit) at(t target, signed string) Commit {
 	c.Revision, c.Verified = t.revision(), signed
@@ -280,11 +313,19 @@ func (s *Store) discard(ctx context.Context, key string) error {
 	return r.remove()
 }
 
-// Tree returns the files of a commit that was followed under key, each of which is read when it is asked
-// for. ErrNotStored, here and from the tree, means that the commit is not, or not completely, in the
-// store: Follow brings it. Another error of the tree is ErrFetchFailed or ErrTooLarge, for what no
-// checkout would make.
-func (s *Store) Tree(ctx context.Context, key, commit string) (*tree.Tree, error) {
+// Tree returns the files of what was followed under key, each of which is read when it is asked for. The name
+// is the commit, or the digest of a tree that was put together. ErrNotStored, here and from the tree, means
+// that it is not, or not completely, in the store: Follow brings it. Another error of the tree is
+// ErrFetchFailed or ErrTooLarge, for what no checkout would make.
+func (s *Store) Tree(ctx context.Context, key, name string) (*tree.Tree, error) {
+	if strings.HasPrefix(name, composedPrefix) {
+		return s.composedTree(ctx, key, name)
+	}
+	return s.plainTree(ctx, key, name)
+}
+
+// plainTree returns the tree of a commit as it is.
+func (s *Store) plainTree(ctx context.Context, key, commit string) (*tree.Tree, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -313,9 +354,7 @@ func (s *Store) object(r *repo, key string, t plumbing.ObjectType, h plumbing.Ha
 	if errors.Is(err, errDamaged) {
 		r.damaged.Store(true) // so that the next Follow fetches anew
 		r.checked.Store(nil)
-		if s.options.Damaged != nil {
-			s.options.Damaged(key)
-		}
+		s.reportDamage(key)
 		return nil, fail(ErrNotStored, "a part of it is damaged or missing, and is fetched anew")
 	}
 	if err != nil {
@@ -341,13 +380,27 @@ func (s *Store) opened(r *repo) {
 	}
 }
 
-// Forget removes what the store has under key.
+// Forget removes what the store has under key, submodules included.
 func (s *Store) Forget(key string) error {
-	r := s.repo(key)
 	s.mu.Lock()
-	delete(s.repos, key)
+	gone := []*repo{}
+	for name, r := range s.repos {
+		if name == key || strings.HasPrefix(name, key+moduleSeparator) {
+			gone = append(gone, r)
+			delete(s.repos, name)
+		}
+	}
 	s.mu.Unlock()
-	return r.remove()
+	var errs []error
+	for _, r := range gone {
+		errs = append(errs, r.remove())
+	}
+	// What an earlier process fetched as well.
+	dirs, err := filepath.Glob(s.folder(key) + "-*")
+	for _, dir := range append(dirs, s.folder(key)) {
+		errs = append(errs, disk("remove a repository", os.RemoveAll(dir)))
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // Retain removes everything but what the store has under these keys: what went while no process was
@@ -362,7 +415,8 @@ func (s *Store) Retain(keys []string) error {
 		return disk("list the store", err)
 	}
 	for _, entry := range entries {
-		if dir := filepath.Join(s.dir, entry.Name()); !wanted[dir] {
+		repository, _, _ := strings.Cut(entry.Name(), "-") // which a submodule belongs to
+		if dir := filepath.Join(s.dir, entry.Name()); !wanted[filepath.Join(s.dir, repository)] {
 			if err := os.RemoveAll(dir); err != nil {
 				return disk("remove a repository", err)
 			}

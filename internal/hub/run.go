@@ -230,7 +230,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		return work
 	}
 	p.sources = gitrepository.New(gitrepository.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Include: p.git.Include, Now: time.Now,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
 	kustomizations := kustomization.New(kustomization.Options{

@@ -21,6 +21,8 @@ type SourceFacts struct {
 	Now    time.Time
 	// Artifact is what the ref leads to; nil when Err is not.
 	Artifact *v1alpha1.Artifact
+	// Included are the artifacts of other repositories that it was put together of.
+	Included []v1alpha1.Artifact
 	// Rewritten says that the commit before is no ancestor of this one.
 	Rewritten bool
 	// Submodules are the paths of submodules, which are left out.
@@ -54,7 +56,7 @@ func Source(f SourceFacts) Report[v1alpha1.GitRepositoryStatus] {
 	case p != nil:
 		return source(f, status, append(about(p), unverified(f, p)...)...)
 	}
-	status.Artifact = f.Artifact
+	status.Artifact, status.IncludedArtifacts = f.Artifact, f.Included
 	status.SourceVerificationMode = nil
 	var verified []metav1.Condition
 	if v := r.Spec.Verification; v != nil {

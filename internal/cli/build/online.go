@@ -160,33 +160,9 @@ func content(ctx context.Context, hub *factory.Hub, kind string, key client.Obje
 	return &found, nil
 }
 
-// fetch brings the commit that the hub has, with the hub's credentials for it, into a folder that goes
-// again.
+// fetch brings the commit that the hub has, with the hub's credentials for it and with what it includes, into a
+// folder that goes again.
 func fetch(ctx context.Context, o *Options, hub *factory.Hub, source *v1alpha1.GitRepository, in *input) error {
-	name := source.Name
-	if source.Status.Artifact == nil {
-		return fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
-	}
-	req := git.RequestFor(source)
-	// The commit of the artifact, looked for where the hub has found it.
-	req.Reference = req.Reference.At(source.Status.Artifact.Revision)
-	req.Key, req.Timeout = name, o.Timeout(git.DefaultTimeout)
-	var err error
-	req.Auth, err = git.AuthFor(source, func(secretName string) (map[string][]byte, error) {
-		secret := &corev1.Secret{}
-		err := hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: secretName}, secret)
-		if err != nil {
-			return nil, factory.Next(fmt.Errorf("cannot read the Secret %s: %w", secretName, err), "take the files from a checkout, with --path")
-		}
-		return secret.Data, nil
-	})
-	if err != nil {
-		return fmt.Errorf("GitRepository %s: %w", name, err)
-	}
-	return download(ctx, o, req, source.Status.Artifact.Revision, in)
-}
-
-func download(ctx context.Context, o *Options, req git.Request, revision string, in *input) error {
 	dir, err := os.MkdirTemp("", "skerry-build-")
 	if err != nil {
 		return fmt.Errorf("cannot make a folder for the commit: %w", err)
@@ -196,13 +172,76 @@ func download(ctx context.Context, o *Options, req git.Request, revision string,
 	if err != nil {
 		return err
 	}
-	commit, err := store.Follow(ctx, req)
+	d := &download{Options: o, hub: hub, store: store}
+	commit, err := d.fetch(ctx, source, 0)
 	if err != nil {
-		return factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", revision, err)), "take the files from a checkout, with --path")
+		return err
 	}
-	if in.files, err = store.Tree(ctx, req.Key, commit.Hash); err != nil {
+	revision := source.Status.Artifact.Revision
+	if in.files, err = store.Tree(ctx, source.Name, commit.TreeName()); err != nil {
 		return fmt.Errorf("cannot read %s: %w", revision, err)
 	}
 	o.IO.Progressf("revision %s", revision)
 	return nil
+}
+
+// download fetches GitRepositories of one namespace, each under its name.
+type download struct {
+	*Options
+	hub   *factory.Hub
+	store *git.Store
+}
+
+// maxIncludes bounds how deep repositories include others; the hub refuses circles.
+const maxIncludes = 16
+
+// fetch brings the commit of a GitRepository's artifact, and what it includes at the commits that the hub has
+// put it together of.
+func (d *download) fetch(ctx context.Context, source *v1alpha1.GitRepository, depth int) (git.Commit, error) {
+	name := source.Name
+	if source.Status.Artifact == nil {
+		return git.Commit{}, fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
+	}
+	if depth > maxIncludes || len(source.Status.IncludedArtifacts) != len(source.Spec.Include) {
+		return git.Commit{}, fmt.Errorf("the hub has not put together yet what the GitRepository %s includes", name)
+	}
+	req := git.RequestFor(source)
+	// The commit of the artifact, looked for where the hub has found it.
+	req.Reference = req.Reference.At(source.Status.Artifact.Revision)
+	req.Key, req.Timeout = name, d.Timeout(git.DefaultTimeout)
+	var err error
+	req.Auth, err = git.AuthFor(source, func(secretName string) (map[string][]byte, error) {
+		secret := &corev1.Secret{}
+		err := d.hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: secretName}, secret)
+		if err != nil {
+			return nil, factory.Next(fmt.Errorf("cannot read the Secret %s: %w", secretName, err), "take the files from a checkout, with --path")
+		}
+		return secret.Data, nil
+	})
+	if err != nil {
+		return git.Commit{}, fmt.Errorf("GitRepository %s: %w", name, err)
+	}
+	commit, err := d.store.Follow(ctx, req)
+	if err != nil {
+		return git.Commit{}, factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", source.Status.Artifact.Revision, err)), "take the files from a checkout, with --path")
+	}
+	var parts []git.Part
+	for i, in := range source.Spec.Include {
+		other := &v1alpha1.GitRepository{}
+		if err := d.hub.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: in.GitRepositoryRef.Name}, other); err != nil {
+			return git.Commit{}, fmt.Errorf("cannot read the GitRepository %s, which %s includes: %w", in.GitRepositoryRef.Name, name, err)
+		}
+		other.Status.Artifact = &source.Status.IncludedArtifacts[i]
+		included, err := d.fetch(ctx, other, depth+1)
+		if err != nil {
+			return git.Commit{}, err
+		}
+		parts = append(parts, git.Part{Key: other.Name, Commit: included.Hash, Digest: included.Digest, From: in.GetFromPath(), At: in.GetToPath()})
+	}
+	if len(parts) > 0 {
+		if commit.Digest, _, err = d.store.Include(ctx, req.Key, commit, parts); err != nil {
+			return git.Commit{}, fmt.Errorf("cannot put the GitRepository %s together: %w", name, err)
+		}
+	}
+	return commit, nil
 }

@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// ShortRevision cuts the commit of a revision: "main@sha1:1234567".
+// ShortRevision cuts the commit of a revision: "main@sha1:1234567". What it includes stays.
 func ShortRevision(revision string) string {
 	const mark, digits = "sha1:", 7
+	if short := commit.ReplaceAllString(revision, mark+"$1"); short != revision {
+		return short
+	}
 	at := strings.LastIndex(revision, mark)
 	if at < 0 || len(revision) < at+len(mark)+digits {
 		return revision
