@@ -145,6 +145,9 @@ const (
 	ClustersUnreachable = "ClustersUnreachable"
 	// DependencyCycleReason says that spec.dependsOn leads in a circle.
 	DependencyCycleReason = "DependencyCycle"
+	// InvalidCELExpressionReason says that a readyExpr of spec.dependsOn is not CEL, or results in something
+	// else than true or false.
+	InvalidCELExpressionReason = "InvalidCELExpression"
 	// InvalidSelectorReason says that spec.clusters.selector cannot be read.
 	InvalidSelectorReason = "InvalidSelector"
 	// ClusterNotFoundReason says that spec.clusters.names names a Cluster that is not there.

@@ -248,8 +248,15 @@ type CommonMetadata struct {
 
 // PostBuild substitutes ${variables} in what was rendered. Variables of the Cluster come first,
 // substituteFrom overrides them in its order, substitute overrides all. A variable without a value and
-// without a default is refused. When both fields are empty, nothing is substituted.
+// without a default is refused. When substitute and substituteFrom are empty, nothing is substituted unless
+// substituteStrategy is Always.
 type PostBuild struct {
+	// SubstituteStrategy decides when variables are substituted: WithVariables when substitute or
+	// substituteFrom names some, Always also when they do not, so that the variables of the Cluster and the
+	// defaults in expressions such as ${region:=north} are. WithVariables when absent.
+	// +optional
+	SubstituteStrategy SubstituteStrategy `json:"substituteStrategy,omitempty"`
+
 	// Substitute holds variables and their values.
 	// +nullable
 	// +optional

@@ -46,6 +46,15 @@ type DependencyReference struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
+
+	// ReadyExpr is an expression in CEL that decides whether the dependency is ready, in place of its
+	// condition Ready. It has the variables self, which is this Kustomization, and dep, which is the
+	// dependency. It is evaluated for each cluster: conditions, lastAppliedRevision and
+	// lastAttemptedRevision of dep.status are those that the cluster reports, and those of the whole status
+	// where the dependency does not select the cluster.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	ReadyExpr string `json:"readyExpr,omitempty"`
 }
 
 // ClusterNamespaces picks namespaces: those that are named and those that the selector matches.

@@ -26,9 +26,23 @@ func (r *Reconciler) planRollout(ctx context.Context, o *observed, d *decision) 
 		return err
 	}
 	now := r.Now()
+	exprs, err := r.readyExprs(ctx, o)
+	if err != nil {
+		if !report.IsReportable(err) {
+			return err
+		}
+		d.err = err
+		d.keep(o)
+		return nil
+	}
 	for _, t := range d.targets {
 		if t.waits, err = r.follow(ctx, o, t); err != nil {
 			return err
+		}
+		if t.waits == "" {
+			if t.waits, err = r.awaitReadyExprs(ctx, o, t, exprs); err != nil {
+				return err
+			}
 		}
 		d.followed = d.followed || t.waits != ""
 	}

@@ -18,13 +18,14 @@ import (
 
 // Indexes: the Assignments with an entry for a Kustomization, the Kustomizations of a source, and
 // those that substitute from an object ("Secret/name"), the Clusters that take variables from one, and the
-// Kustomizations that refer to other namespaces.
+// Kustomizations that refer to other namespaces, or have a readyExpr about one.
 const (
 	entryIndex    = "assignment.entry"
 	sourceIndex   = "kustomization.source"
 	variableIndex = "kustomization.variables"
 	varsFromIndex = "cluster.varsFrom"
 	crossIndex    = "kustomization.crossNamespace"
+	readyIndex    = "kustomization.readyExpr"
 )
 
 // Values of crossIndex: Kustomizations that refer to other namespaces, and those of them that may select
@@ -47,6 +48,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		{&v1alpha1.Kustomization{}, variableIndex, variableNames},
 		{&v1alpha1.Cluster{}, varsFromIndex, varsFromNames},
 		{&v1alpha1.Kustomization{}, crossIndex, crossKinds},
+		{&v1alpha1.Kustomization{}, readyIndex, readyExprNames},
 	} {
 		if err := index.IndexField(ctx, i.of, i.name, i.by); err != nil {
 			return fmt.Errorf("cannot index by %s: %w", i.name, err)
@@ -57,6 +59,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Named("kustomization").
 		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
+		Watches(&v1alpha1.Kustomization{}, r.ofReadyExprs()).
 		Watches(&v1alpha1.Kustomization{}, r.statuses.Handler()).
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceChanged())).
 		Watches(&v1alpha1.Cluster{}, r.ofCluster()).

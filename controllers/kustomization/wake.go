@@ -200,7 +200,7 @@ func clusterChanged(before, after *v1alpha1.Cluster) bool {
 // ofAssignment wakes those whose entry is reported on anew, or was changed by somebody else.
 func (r *Reconciler) ofAssignment() handler.EventHandler {
 	return handler.Funcs{
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue work) {
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			for _, name := range changedEntries(before, after) {
 				ks, rest := reconcile.Request{NamespacedName: v1alpha1.ResolveName(after.Namespace, name)}, time.Duration(0)
@@ -208,6 +208,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 					rest = afterWipe
 				}
 				queue.AddAfter(ks, max(rest, r.rest(ks.NamespacedName)))
+				r.wakeReadyExprs(ctx, ks.NamespacedName, queue)
 			}
 			if before.Generation != after.Generation && !r.assignments.isOurWrite(after) {
 				wakeAll(before, queue)

@@ -63,6 +63,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		WithIndex(&v1alpha1.Kustomization{}, variableIndex, variableNames).
 		WithIndex(&v1alpha1.Kustomization{}, sourceIndex, sourceName).
 		WithIndex(&v1alpha1.Kustomization{}, crossIndex, crossKinds).
+		WithIndex(&v1alpha1.Kustomization{}, readyIndex, readyExprNames).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 				if f := w.funcs.Get; f != nil {

@@ -64,13 +64,16 @@ func Dependencies(ks *v1alpha1.Kustomization) []types.NamespacedName {
 	return slices.Compact(keys)
 }
 
-// DependsOnEntries names the dependencies of ks as the Assignment of a Cluster in the given namespace
-// names them, sorted.
+// DependsOnEntries names the dependencies whose readiness the engine waits for, as the Assignment of a
+// Cluster in the given namespace names them, sorted. Of those with a readyExpr the hub decides.
 func DependsOnEntries(ks *v1alpha1.Kustomization, namespace string) []string {
 	var names []string
-	for _, key := range Dependencies(ks) {
-		names = append(names, v1alpha1.RelativeName(namespace, key))
+	for _, d := range ks.Spec.DependsOn {
+		if d.ReadyExpr == "" {
+			key := types.NamespacedName{Namespace: cmp.Or(d.Namespace, ks.Namespace), Name: strings.TrimSpace(d.Name)}
+			names = append(names, v1alpha1.RelativeName(namespace, key))
+		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }

@@ -46,10 +46,10 @@ func Shared(ks *v1alpha1.Kustomization, hubID string, from []render.Source) rend
 // isSubstituted reports whether a Kustomization asks for variables to be substituted. An empty postBuild
 // does not, as in Flux, and neither do the variables of a Cluster by themselves. A substituteFrom does,
 // even while all that it names is optional and absent: otherwise an object that comes or goes would
-// decide whether ${cluster_name} is text.
+// decide whether ${cluster_name} is text. With substituteStrategy Always, every postBuild does.
 func isSubstituted(ks *v1alpha1.Kustomization) bool {
 	p := ks.Spec.PostBuild
-	return p != nil && len(p.Substitute)+len(p.SubstituteFrom) > 0
+	return p != nil && (p.SubstituteStrategy == v1alpha1.SubstituteAlways || len(p.Substitute)+len(p.SubstituteFrom) > 0)
 }
 
 // For returns the options for one cluster. The error is a *report.Stalled: a selector of a patch or of

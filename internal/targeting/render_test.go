@@ -85,6 +85,8 @@ func TestEmptyPostBuildSubstitutesNothing(t *testing.T) {
 	}{
 		"none":             {nil, false},
 		"empty":            {&v1alpha1.PostBuild{}, false},
+		"always":           {&v1alpha1.PostBuild{SubstituteStrategy: v1alpha1.SubstituteAlways}, true},
+		"with variables":   {&v1alpha1.PostBuild{SubstituteStrategy: v1alpha1.SubstituteWithVariables}, false},
 		"empty substitute": {&v1alpha1.PostBuild{Substitute: map[string]string{}}, false},
 		"substitute":       {&v1alpha1.PostBuild{Substitute: map[string]string{"a": ""}}, true},
 		"substituteFrom":   {&v1alpha1.PostBuild{SubstituteFrom: []v1alpha1.SubstituteReference{{Kind: "Secret", Name: "x", Optional: true}}}, true},
