@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -22,6 +23,9 @@ type Bundles interface {
 	// fs.ErrNotExist.
 	Get(ctx context.Context, digest string) (*object.Bundle, error)
 }
+
+// BreakerState is the state of the circuit breaker of a cluster.
+type BreakerState = machine.BreakerState
 
 // Event is something that happened on a cluster and is worth telling a person.
 type Event struct {
@@ -86,6 +90,10 @@ type PoolOptions struct {
 	Count func(Key, Counter, int)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
+	// OnPass and OnBreaker are called for metrics at the end of each pass, and when the circuit breaker of a
+	// cluster has changed its state; nil drops them. They must not block.
+	OnPass    func(PassResult)
+	OnBreaker func(Key, BreakerState)
 	// Random returns numbers of 0 to 1, which spread waits; those of math/rand/v2 when nil.
 	Random func() float64
 	Log    logr.Logger

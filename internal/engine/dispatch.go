@@ -72,7 +72,9 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 	en, t := e.entries[a.Name], e.slots.take()
 	interest := e.interest(en)
 	j := en.begin(a, now)
-	j.interest, j.count, j.timeout = interest, e.count, e.o.PassTimeout
+	j.interest, j.timeout, j.tally = interest, e.o.PassTimeout, &tally{}
+	j.count = func(c Counter, n int) { j.tally.add(c, n); e.count(c, n) }
+	e.reportStart(a)
 	if e.conn.target.Local {
 		j.tenancy = &plan.Tenancy{Namespace: v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace, Hub: e.o.HubNamespace}
 	}

@@ -50,8 +50,10 @@ type Engine struct {
 	again           bool                  // an action was answered at once: there may be more to do
 	fenced          bool                  // as the machine was told last
 	stopped         bool                  // the machine was told to begin nothing more
-	assignmentKnown bool                  // what is assigned was handed over, be it nothing
-	statusChanged   bool                  // an entry has something to tell that was not published
+	breaker         machine.BreakerState  // as it was reported last
+	breakerReported bool
+	assignmentKnown bool // what is assigned was handed over, be it nothing
+	statusChanged   bool // an entry has something to tell that was not published
 	slots           passSlots
 	publishAt       time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
@@ -204,6 +206,7 @@ func (e *Engine) step(ctx context.Context, ev machine.Event, now time.Time) {
 	for _, a := range e.m.Step(ev, now) {
 		e.execute(ctx, a, now)
 	}
+	e.reportBreaker()
 }
 
 func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Time) {
@@ -219,6 +222,7 @@ func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Ti
 	case machine.Check:
 		e.beginCheck()
 	case machine.Disconnect:
+		e.logger().Info("disconnected", "why", a.Why)
 		e.disconnect()
 	case machine.LookAtClaim:
 		e.lookAtClaim()
@@ -398,11 +402,16 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 		e.unclaimed.changed = e.unclaimed.changed || o.job.reload
 	}
 	done := machine.PassDone{Name: o.job.entry.Name}
-	if en := e.entries[done.Name]; en != nil {
+	en, before := e.entries[done.Name], ""
+	if en != nil {
+		before = en.Reason
+	}
+	e.reportPass(o, before, now)
+	if en != nil {
 		done.Outcome = en.finish(o, now)
 	}
 	e.step(ctx, done, now)
-	if o.cleaned && e.entries[done.Name] != nil {
+	if o.cleaned && en != nil {
 		e.trim()
 	}
 }

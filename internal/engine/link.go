@@ -110,6 +110,7 @@ func (e *Engine) startSession(a machine.StartSession, now time.Time) {
 		e.noWatchList.Store(false)
 	}
 	l.state = State{Reachable: true, Known: true, Usable: true, UID: id.UID, Version: id.Version, LastSeen: now}
+	e.logger().Info("connected", "version", id.Version, "session", a.Session)
 	for _, inv := range l.session.inventories {
 		maskInventory(&e.mask, inv)
 	}
@@ -129,7 +130,7 @@ func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 		ev.Answer = machine.AnotherCluster
 	case c.restored:
 		ev.Answer = machine.EarlierState
-		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key)
+		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key.String())
 	case c.err == nil:
 		e.conn.state.LastSeen = now
 	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
@@ -164,6 +165,7 @@ func (e *Engine) sessionFailed(ctx context.Context, s *session, ev machine.Sessi
 // connectionFailed tells what is known of a cluster without a session.
 func (e *Engine) connectionFailed(err error, now time.Time) {
 	s := &e.conn.state
+	defer e.reportFailure(*s)
 	s.Known = true
 	if at := e.heard(); at.After(s.LastSeen) { // by what came on a watch, say
 		s.LastSeen = at

@@ -28,6 +28,7 @@ type job struct {
 	// why the pass began, and when.
 	why     machine.Why
 	begun   time.Time
+	tally   *tally
 	entry   v1alpha1.AssignmentEntry
 	session *session
 	owner   string

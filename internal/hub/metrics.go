@@ -31,6 +31,7 @@ func (w withoutHost) Increment(ctx context.Context, code, method, _ string) {
 type metrics struct {
 	clusters   *prometheus.GaugeVec
 	counters   map[engine.Counter]prometheus.Counter
+	passes     *passes
 	registered []prometheus.Collector
 }
 
@@ -43,6 +44,7 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 			func() float64 { return float64(value(renders.Stats())) })
 	}
 	m := &metrics{
+		passes: newPasses(objects),
 		clusters: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "skerry", Name: "cluster_reachable", Help: "1 if the cluster answered when it was asked last, else 0.",
 		}, []string{"namespace", "name"}),
@@ -60,6 +62,7 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 		panics,
 		collector{objects},
 		m.clusters,
+		m.passes,
 		ofRenders("renders_total", "Directories rendered with kustomize.", func(s render.Stats) uint64 { return s.Renders }),
 		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s render.Stats) uint64 { return s.Hits }),
 	}

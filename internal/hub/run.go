@@ -167,6 +167,8 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		HeldElsewhere: p.elsewhere(ctx),
 		OnEvent:       p.recordEvents(ctx),
 		Count:         p.metrics.count,
+		OnPass:        p.metrics.passes.ended,
+		OnBreaker:     p.metrics.passes.breakerChanged,
 	})
 	return p, nil
 }

@@ -75,8 +75,8 @@ func (m *Machine) Breaker() (BreakerState, time.Time) {
 	return m.conn.breaker.state, m.conn.breaker.since
 }
 
-// Target returns the number of the configuration that counts.
-func (m *Machine) Target() uint64 { return m.conn.target }
+// NextTry returns when the cluster is dialled next, while the breaker is open.
+func (m *Machine) NextTry() time.Time { return m.conn.breaker.next }
 
 // mayWork says whether passes may begin.
 func (c *connection) mayWork() bool {
