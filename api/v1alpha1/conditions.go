@@ -218,6 +218,9 @@ const (
 
 // Reasons of events that the engine sends for a Kustomization.
 const (
+	// AnnotationIgnoredReason tells that objects have an annotation by which another tool orders, runs or
+	// keeps them, and that it has no effect here.
+	AnnotationIgnoredReason = "AnnotationIgnored"
 	// AdoptedReason tells that an object was there and is managed from now on.
 	AdoptedReason = "Adopted"
 	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.

@@ -56,6 +56,8 @@ type target struct {
 	want   *v1alpha1.AssignmentEntry
 	waits  string // for a dependency, before it may get what was rendered
 	held   string // why it does not get what was rendered now
+
+	ignored string // annotations of what was rendered anew that have no effect
 }
 
 // departing is a cluster that has an entry and is not selected.

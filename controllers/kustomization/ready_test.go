@@ -87,3 +87,31 @@ func TestWhatAReadyExprSeesWakesWhoHasIt(t *testing.T) {
 	expect(t, "labels of its own", woken(t, update(h, t, self, renamed)), "waits")
 	expect(t, "a report of a cluster", woken(t, update(w.r.ofAssignment(), t, edge1(says("infra", "X")), edge1(says("infra", "Y")))), "infra waits")
 }
+
+func TestIgnoredAnnotationsAreToldOnceForEachRevision(t *testing.T) {
+	hook := strings.Replace(configMap("one", "x"), "metadata: {", "metadata: {annotations: {helm.sh/hook: pre-install}, ", 1)
+	w := newWorld(t, kustomization(allAtOnce), cluster("edge-1"), cluster("edge-2"))
+	told := func() (n int) {
+		for {
+			select {
+			case e := <-w.events.Events:
+				if strings.Contains(e, "Warning AnnotationIgnored") && strings.Contains(e, "helm.sh/hook (ConfigMap/apps/one)") {
+					n++
+				}
+			default:
+				return n
+			}
+		}
+	}
+	w.push("1", "apps/cm.yaml", hook)
+	w.reconcile()
+	w.reconcile()
+	if n := told(); n != 1 {
+		t.Errorf("told %d times of one revision", n)
+	}
+	w.push("2", "apps/cm.yaml", hook, "apps/two.yaml", configMap("two", "x"))
+	w.reconcile()
+	if n := told(); n != 1 {
+		t.Errorf("told %d times of the next", n)
+	}
+}

@@ -162,6 +162,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		o.memo.wrote = r.Now()
 	}
 	hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
+	hubapi.Record(r.Recorder, after, "Reconcile", d.ignoredEvents(o))
 	if d.retry != nil {
 		return reconcile.Result{}, d.retry
 	}

@@ -35,6 +35,7 @@ type memo struct {
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
 	dropped  map[string]*dropped // by cluster, where some of it may still stand
+	ignored  string              // revision of which an event has told that annotations are ignored
 }
 
 // rendered says that an input gave a bundle.
@@ -171,6 +172,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 		}
 		return nil
 	}
+	t.ignored = object.IgnoredAnnotations(result.Bundle.Objects)
 	if t.err = r.permitted(o.key.Namespace, o.byName[t.Name], result); t.err != nil {
 		return nil //nolint:nilerr // it is the target's
 	}
@@ -243,4 +245,19 @@ func explainTree(err error) error {
 		return fmt.Errorf("cannot read the commit: %w", err)
 	}
 	return &report.Transient{Reason: v1alpha1.FailedReason, Err: fmt.Errorf("cannot read the commit: %w", err)}
+}
+
+// ignoredEvents tells once for each revision of annotations that have no effect.
+func (d *decision) ignoredEvents(o *observed) []report.Event {
+	if d.revision == "" || d.revision == o.memo.ignored {
+		return nil
+	}
+	for _, t := range d.targets {
+		if t.ignored != "" {
+			o.memo.ignored = d.revision
+			return []report.Event{{Warning: true, Reason: v1alpha1.AnnotationIgnoredReason, Message: fmt.Sprintf(
+				"Annotations of %s that have no effect here; the objects are applied and kept like any other: %s", d.revision, t.ignored)}}
+		}
+	}
+	return nil
 }

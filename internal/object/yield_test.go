@@ -127,6 +127,14 @@ func TestPolicies(t *testing.T) {
 		{annotations: `"kustomize.toolkit.fluxcd.io/ssa":"Ignore","skerry.dev/ssa":"Override"`},
 		{annotations: `"kustomize.toolkit.fluxcd.io/ssa":"IfNotPresent","skerry.dev/force":"Enabled"`, want: Policy{Mode: IfNotPresent, Force: true}},
 		{annotations: `"kustomize.toolkit.fluxcd.io/reconcile":"disabled"`, want: Policy{Mode: Ignore}},
+		{annotations: `"skerry.dev/reconcile":"Disabled"`, want: Policy{Mode: Ignore}},
+		{annotations: `"skerry.dev/reconcile":"enabled"`},
+		{annotations: `"kustomize.toolkit.fluxcd.io/force":"enabled"`, want: Policy{Force: true}},
+		{annotations: `"skerry.dev/force":"enabled"`, want: Policy{Force: true}},
+		{annotations: `"skerry.dev/force":"true"`},
+		{annotations: `"kustomize.toolkit.fluxcd.io/ssa":"Merge"`, want: Policy{Mode: Merge}},
+		{annotations: `"skerry.dev/ssa":"IfNotPresent"`, want: Policy{Mode: IfNotPresent}},
+		{annotations: `"skerry.dev/ssa":"Ignore"`, want: Policy{Mode: Ignore}},
 		{annotations: `"skerry.dev/ssa":"s3cr3t"`, err: "ConfigMap/x: annotation skerry.dev/ssa: want Override, Merge, IfNotPresent or Ignore"},
 	} {
 		for _, field := range []string{"annotations", "labels"} {

@@ -1,0 +1,30 @@
+package object
+
+import "testing"
+
+func TestIgnoredAnnotations(t *testing.T) {
+	one := func(name, annotations string) Object {
+		o, err := FromMap(decode(t, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"`+name+`","annotations":{`+annotations+`}},"data":{"helm.sh/hook":"in a value"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	for _, tt := range []struct {
+		objects []Object
+		want    string
+	}{
+		{nil, ""},
+		{[]Object{one("a", `"x":"y"`)}, ""},
+		{[]Object{one("a", `"argocd.argoproj.io/sync-options":"Prune=false"`)}, ""},
+		{[]Object{one("a", `"argocd.argoproj.io/hook":"PreSync"`)}, "argocd.argoproj.io/hook (ConfigMap/a)"},
+		{[]Object{one("a", `"helm.sh/hook":"pre-install","argocd.argoproj.io/hook":"Sync"`), one("b", `"helm.sh/hook":"test"`), one("c", `"helm.sh/hook":"test"`)},
+			"argocd.argoproj.io/hook (ConfigMap/a), helm.sh/hook (ConfigMap/a and 2 more)"},
+		{[]Object{one("a", `"helm.sh/resource-policy":"keep"`)}, "helm.sh/resource-policy (ConfigMap/a)"},
+		{[]Object{one("a", `"argocd.argoproj.io/sync-wave":"-1"`)}, "argocd.argoproj.io/sync-wave (ConfigMap/a)"},
+	} {
+		if got := IgnoredAnnotations(tt.objects); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
