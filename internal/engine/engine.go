@@ -225,7 +225,7 @@ func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Ti
 		e.logger().Info("disconnected", "why", a.Why)
 		e.disconnect()
 	case machine.LookAtClaim:
-		e.lookAtClaim()
+		e.lookAtClaim() //nolint:contextcheck // it ends with the session
 	case machine.Purge:
 		e.purge(a)
 	case machine.Answer:

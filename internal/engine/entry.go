@@ -54,15 +54,14 @@ type entry struct {
 	loops       map[object.ID]*loop
 
 	recheck     time.Time // when the status must be told anew without cause; zero for never
-	unhealthy   time.Time // since when; zero when healthy
 	kindMissing time.Time // since when a kind is not served; zero when all are
 	status      v1alpha1.AssignmentEntryStatus
 
-	objectsReady  bool                 // whether what depends on the entry may go on, whatever it still deletes
-	deleting      deletions            // what it still deletes
-	deleted       map[object.ID]string // uids of what passes have deleted, until it is off the inventory
-	deletingSince time.Time            // since when an object that was deleted is not gone; zero when none is
-	toldDeletion  bool                 // an event has told of it
+	since        machine.Since
+	objectsReady bool                 // whether what depends on the entry may go on, whatever it still deletes
+	deleting     deletions            // what it still deletes
+	deleted      map[object.ID]string // uids of what passes have deleted, until it is off the inventory
+	toldDeletion bool                 // an event has told of it
 }
 
 // bundle is a set of objects under the digest of what was rendered.
@@ -247,7 +246,7 @@ func (en *entry) recordOutcome(o outcome, now time.Time) {
 		en.lastGood = bundle{}
 	case !o.stopped:
 		if en.lastGood.digest != en.Spec.Digest {
-			en.appliedAt, en.unhealthy = now, now
+			en.appliedAt, en.since.Unhealthy = now, now
 		}
 		en.lastGood, en.appliedRevision = en.desired, en.Spec.Revision
 		if o.verified.After(en.verifiedAt) {

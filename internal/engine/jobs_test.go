@@ -89,7 +89,10 @@ func TestAJobRunsOncePerChange(t *testing.T) {
 
 	// A change in Git runs it again, also if that one ends while no watch is open.
 	r.want("apps", bundle("m:2"))
-	r.eventually("the changed Job is there", func() bool { return r.jobUID() != "" })
+	digest := r.ks["apps"].Digest
+	r.until("apps", "applied and recorded", func(s v1alpha1.AssignmentEntryStatus) bool { // else it is created again, as it should be
+		return s.AppliedDigest == digest
+	})
 	r.pool.Disconnect(r.key)
 	r.deleteJob()
 	r.connect(controlplane.Shared(t).RESTConfig())

@@ -141,7 +141,7 @@ func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
 	}
 }
 
-func TestDeletionsHaveALimitInTime(t *testing.T) {
+func TestADeletionThatTakesLongIsToldOnce(t *testing.T) {
 	start := time.Unix(1000, 0)
 	id := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "old"}
 	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, &machine.Entry{}, "apps")
@@ -149,39 +149,22 @@ func TestDeletionsHaveALimitInTime(t *testing.T) {
 	en.inv = inventory.New(en.owner)
 	en.inv.Objects[id] = inventory.Record{Version: "v1"}
 	en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
-	en.Spec.Wait, en.Spec.Timeout.Duration = true, time.Minute
 	en.deleting = en.pendingDeletions()
-	const message = "waits for deletions: ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
+	en.since.Deleting = start
+	const message = "ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
 	for _, step := range []struct {
-		after   time.Duration
-		wait    bool
-		status  metav1.ConditionStatus
-		reason  string
-		message string
-		event   bool
-	}{
-		{0, true, metav1.ConditionUnknown, v1alpha1.ProgressingReason, "deleting what is wanted no longer", false},
-		{time.Second, false, metav1.ConditionTrue, v1alpha1.SucceededReason, "", false},
-		{2 * time.Second, true, metav1.ConditionUnknown, v1alpha1.DeletionPendingReason, message, true},
-		{59 * time.Second, true, metav1.ConditionUnknown, v1alpha1.DeletionPendingReason, message, false},
-		{59 * time.Second, false, metav1.ConditionTrue, v1alpha1.SucceededReason, "", false},
-		{time.Minute, true, metav1.ConditionFalse, v1alpha1.DeletionPendingReason, message, false},
-		{time.Hour, false, metav1.ConditionFalse, v1alpha1.DeletionPendingReason, message, false},
-	} {
-		now := start.Add(step.after)
-		en.Spec.Wait, en.recheck = step.wait, time.Time{}
-		status, reason, text := en.deletionReadiness(now)
-		_, event := en.deletionEvent(now)
-		if status != step.status || reason != step.reason || text != step.message || event != step.event {
-			t.Errorf("after %s, wait %v: %s %s %q, event %v", step.after, step.wait, status, reason, text, event)
-		}
-		if status != metav1.ConditionFalse && !en.recheck.After(now) {
-			t.Errorf("after %s: no other look is due", step.after)
+		after time.Duration
+		told  bool
+	}{{0, false}, {time.Second, false}, {2 * time.Second, true}, {time.Minute, false}} {
+		ev, told := en.deletionEvent(start.Add(step.after))
+		if told != step.told || told && (ev.Message != message || ev.Object.ID != id) {
+			t.Errorf("after %s: %v %+v", step.after, told, ev)
 		}
 	}
-	en.deleting = deletions{}
-	if status, _, _ := en.deletionReadiness(start.Add(time.Hour)); status != metav1.ConditionTrue || !en.deletingSince.IsZero() {
-		t.Errorf("%s once it is gone", status)
+	en.deleting, en.since.Deleting = deletions{}, time.Time{}
+	en.deletionEvent(start)
+	if en.toldDeletion {
+		t.Error("the next deletion is not told of")
 	}
 }
 

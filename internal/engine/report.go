@@ -113,8 +113,13 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 		st.VerifiedAt = &t
 	}
 	sick := en.waitedFor(en.countObjects(&st), e.key.Namespace)
-	en.objectsReady, en.deleting = false, en.pendingDeletions()
-	st.Ready, st.Reason, st.Message = e.readiness(en, sick, now)
+	en.deleting = en.pendingDeletions()
+	r := en.Readiness(e.facts(en, sick), &en.since, now)
+	st.Ready, st.Reason, st.Message = r.Status, r.Reason, r.Message
+	en.objectsReady = r.ObjectsReady
+	if !r.Again.IsZero() {
+		en.lookAgain(r.Again)
+	}
 	return st
 }
 
@@ -199,94 +204,33 @@ func (s *unhealthy) note(id object.ID, h health.Status, first bool) {
 	}
 }
 
-// readiness is the one place that decides what an entry's Ready says.
-func (e *Engine) readiness(en *entry, sick unhealthy, now time.Time) (metav1.ConditionStatus, string, string) {
-	const unknown, no = metav1.ConditionUnknown, metav1.ConditionFalse
-	giver, contested := e.giver(en)
-	switch {
-	case e.conn.session == nil && !e.conn.state.Known:
-		return unknown, v1alpha1.ProgressingReason, "connecting"
-	case e.conn.session == nil:
-		return unknown, e.conn.state.Reason, e.conn.state.Message
-	case en.Spec.Suspend || e.conn.target.Suspend:
-		return unknown, v1alpha1.SuspendedReason, "suspended"
-	case en.Spec.Remove && en.Removed:
-		return metav1.ConditionTrue, v1alpha1.SucceededReason, "removed"
-	case en.Blocked != "":
-		return unknown, v1alpha1.DependencyNotReadyReason, fmt.Sprintf("waits for Kustomization %s", en.Blocked)
-	case en.Reason == v1alpha1.UnreachableReason, en.Reason == v1alpha1.ProgressingReason, en.Reason == v1alpha1.PruneHeldReason:
-		return unknown, en.Reason, en.message
-	case giver != "":
-		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("waits for Kustomization %s to release %s", giver, contested)
-	case en.Reason == v1alpha1.KindNotFoundReason && en.kindMayCome(now):
-		return unknown, en.Reason, en.message
-	case en.Reason != "":
-		return no, en.Reason, en.message
-	case en.Spec.Remove && en.pending():
-		return unknown, v1alpha1.ProgressingReason, "removing its objects"
-	case en.Spec.Remove && len(en.retained) > 0 && en.undecided:
-		return unknown, v1alpha1.PruneHeldReason, fmt.Sprintf("keeps %s: whether another Kustomization desires them is not known", text.Count(len(en.retained), "object"))
-	case en.Spec.Remove && len(en.retained) > 0:
-		return unknown, v1alpha1.ProgressingReason, fmt.Sprintf("keeps %s for Kustomizations that have not arrived here", text.Count(len(en.retained), "object"))
-	case en.Spec.Remove:
-		return en.removalReadiness(now)
-	case en.pending():
-		return unknown, v1alpha1.ProgressingReason, "applying"
-	case en.waiting != "":
-		return en.untilDeadline(now, en.appliedAt, "waits: "+en.waiting)
+// facts are what decides what an entry's Ready says.
+func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
+	f := machine.Facts{
+		Connected: e.conn.session != nil, Known: e.conn.state.Known,
+		Cluster:   machine.Condition{Reason: e.conn.state.Reason, Message: e.conn.state.Message},
+		Suspended: en.Spec.Suspend || e.conn.target != nil && e.conn.target.Suspend,
+		Message:   en.message, Retained: len(en.retained), Undecided: en.undecided, Waiting: en.waiting, AppliedAt: en.appliedAt,
+		Of: sick.of, Failed: sick.failed, Unhealthy: sick.pending, First: sick.first, Deleting: en.deleting.count,
+	}
+	if en.inv != nil {
+		f.Recorded = len(en.inv.Objects)
+	}
+	// A kind that the cluster does not serve may be defined by a controller yet, as those of Crossplane and of
+	// operators are; one of Kubernetes' own is not.
+	if !slices.ContainsFunc(en.failures, func(f failure) bool { return !strings.Contains(f.id.Group, ".") }) {
+		f.KindMissing = en.kindMissing
+	}
+	if giver, contested := e.giver(en); giver != "" {
+		f.ReleasedBy, f.Contested = giver, contested.String()
 	}
 	if id, l := en.worstLoop(); l != nil {
-		return no, v1alpha1.DriftLoopReason, fmt.Sprintf("%s keeps being changed back%s", id, l.byManager())
+		f.DriftLoop = fmt.Sprintf("%s keeps being changed back%s", id, l.byManager())
 	}
-	if status, reason, message := en.healthReadiness(sick, now); status != metav1.ConditionTrue {
-		return status, reason, message
+	if en.deleting.count > 0 {
+		f.Deletions = en.deleting.String()
 	}
-	en.objectsReady = true
-	return en.deletionReadiness(now)
-}
-
-func (en *entry) removalReadiness(now time.Time) (metav1.ConditionStatus, string, string) {
-	status, reason, message := en.deletionReadiness(now)
-	if status == metav1.ConditionTrue { // the inventory goes next
-		return metav1.ConditionUnknown, v1alpha1.ProgressingReason, "waits for " + text.Count(len(en.inv.Objects), "object") + " to be gone"
-	}
-	return status, reason, message
-}
-
-func (en *entry) healthReadiness(sick unhealthy, now time.Time) (metav1.ConditionStatus, string, string) {
-	if sick.failed+sick.pending == 0 {
-		en.unhealthy = time.Time{}
-		return metav1.ConditionTrue, v1alpha1.SucceededReason, "" // the counts say it
-	}
-	if en.unhealthy.IsZero() {
-		en.unhealthy = now
-	}
-	message := fmt.Sprintf("%d of %s not healthy; %s", sick.failed+sick.pending, text.Count(sick.of, "object"), sick.first)
-	if sick.failed > 0 {
-		return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
-	}
-	return en.untilDeadline(now, en.unhealthy, message)
-}
-
-// kindMayCome says whether the kinds that the cluster does not serve may be defined by a controller yet, as
-// those of Crossplane and of operators are. That is waited for as long as for health.
-func (en *entry) kindMayCome(now time.Time) bool {
-	deadline := en.kindMissing.Add(en.Spec.Timeout.Duration)
-	if !now.Before(deadline) || slices.ContainsFunc(en.failures, func(f failure) bool { return !strings.Contains(f.id.Group, ".") }) {
-		return false
-	}
-	en.lookAgain(deadline)
-	return true
-}
-
-// untilDeadline says Unknown until the timeout, False from then on.
-func (en *entry) untilDeadline(now, since time.Time, message string) (metav1.ConditionStatus, string, string) {
-	deadline := since.Add(en.Spec.Timeout.Duration)
-	if now.Before(deadline) {
-		en.lookAgain(deadline)
-		return metav1.ConditionUnknown, v1alpha1.WaitingForHealthReason, message
-	}
-	return metav1.ConditionFalse, v1alpha1.HealthCheckFailedReason, message
+	return f
 }
 
 // worstLoop returns the object that was corrected most often, if that is a loop.
