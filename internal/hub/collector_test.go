@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +96,64 @@ func TestCollectorLeavesOutWhatCannotBeListed(t *testing.T) {
 	}
 	if n := testutil.CollectAndCount(collector{objects}, "skerry_kustomization_ready"); n != 1 {
 		t.Errorf("%d series of Kustomizations, want 1", n)
+	}
+}
+
+// TestCollectorCountsWhatIsAssignedToACluster: each Kustomization is in one state, and nothing of a cluster
+// that does not answer is ready.
+func TestCollectorCountsWhatIsAssignedToACluster(t *testing.T) {
+	meta := metav1.ObjectMeta{Namespace: "fleet", Name: "shop-1"}
+	entry := func(name, digest string) v1alpha1.AssignmentEntry {
+		return v1alpha1.AssignmentEntry{Name: name, Digest: digest}
+	}
+	status := func(name, digest string, is metav1.ConditionStatus, verified int64) v1alpha1.AssignmentEntryStatus {
+		at := metav1.NewTime(time.Unix(verified, 0))
+		return v1alpha1.AssignmentEntryStatus{Name: name, AppliedDigest: digest, Ready: is, VerifiedAt: &at}
+	}
+	paused := entry("paused", "1")
+	paused.Suspend = true
+	a := &v1alpha1.Assignment{ObjectMeta: meta,
+		Spec: v1alpha1.AssignmentSpec{Entries: []v1alpha1.AssignmentEntry{
+			entry("ready", "1"), entry("failed", "1"), entry("new", "2"), entry("not-taken-up", "1"), entry("on-its-way", "1"), paused,
+		}},
+		Status: v1alpha1.AssignmentStatus{Entries: []v1alpha1.AssignmentEntryStatus{
+			status("ready", "1", "True", 1000), status("failed", "1", "False", 900), status("new", "1", "True", 1100), status("on-its-way", "1", "Unknown", 1000),
+		}},
+	}
+	want := func(ready, progressing, failed, suspended, unreachable int) string {
+		var b strings.Builder
+		b.WriteString("# HELP skerry_cluster_kustomizations Kustomizations assigned to the Cluster by state; each is in one of ready, progressing, failed, suspended and unreachable.\n# TYPE skerry_cluster_kustomizations gauge\n")
+		for state, n := range map[string]int{"ready": ready, "progressing": progressing, "failed": failed, "suspended": suspended, "unreachable": unreachable} {
+			fmt.Fprintf(&b, "skerry_cluster_kustomizations{name=\"shop-1\",namespace=\"fleet\",state=%q} %d\n", state, n)
+		}
+		b.WriteString("# HELP skerry_cluster_verified_timestamp_seconds When the objects of the Kustomization that was verified longest ago were last known to stand as wanted on the cluster, in seconds since 1970.\n# TYPE skerry_cluster_verified_timestamp_seconds gauge\nskerry_cluster_verified_timestamp_seconds{name=\"shop-1\",namespace=\"fleet\"} 900\n")
+		return b.String()
+	}
+	for name, tt := range map[string]struct {
+		conditions []metav1.Condition
+		want       string
+	}{
+		"reachable":   {nil, want(1, 3, 1, 1, 0)},
+		"unreachable": {[]metav1.Condition{{Type: v1alpha1.ReachableCondition, Status: "False"}}, want(0, 0, 0, 0, 6)},
+	} {
+		objects := fakeObjects(t, interceptor.Funcs{}, a, &v1alpha1.Cluster{ObjectMeta: meta, Status: v1alpha1.ClusterStatus{Conditions: tt.conditions}})
+		if err := testutil.CollectAndCompare(collector{objects}, strings.NewReader(tt.want), "skerry_cluster_kustomizations", "skerry_cluster_verified_timestamp_seconds"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCollectorTellsSinceWhenAChangeIsPending(t *testing.T) {
+	at := metav1.NewTime(time.Unix(1000, 0))
+	ks := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "shop"}}
+	ks.Status.Rollout = &v1alpha1.RolloutStatus{RolloutChange: v1alpha1.RolloutChange{ID: "b"}, Phase: v1alpha1.RolloutHalted, StartedAt: &at, Verified: &v1alpha1.RolloutChange{ID: "a"}}
+	const name = "skerry_kustomization_pending_revision_timestamp_seconds"
+	if n := testutil.CollectAndCount(collector{fakeObjects(t, interceptor.Funcs{}, ks)}, name); n != 1 {
+		t.Errorf("%d series of a change that is halted", n)
+	}
+	ks.ResourceVersion = ""
+	ks.Status.Rollout.Verified.ID = "b"
+	if n := testutil.CollectAndCount(collector{fakeObjects(t, interceptor.Funcs{}, ks)}, name); n != 0 {
+		t.Errorf("%d series of a change that is verified", n)
 	}
 }
