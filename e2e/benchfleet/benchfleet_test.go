@@ -17,7 +17,7 @@ func TestFew(t *testing.T) {
 	defer cancel()
 	o := defaults()
 	o.clusters, o.grid, o.repetitions, o.idle, o.quiet = 20, 3, 1, time.Second, 300*time.Millisecond
-	o.only, o.progress = "1,2,3,8", t.Logf
+	o.only, o.progress = "1,2,3,8,9,10", t.Logf
 	tables, err := run(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +46,10 @@ func TestWanted(t *testing.T) {
 	}
 	o = defaults()
 	o.quick = true
-	if wanted, err = o.wanted(); err != nil || len(wanted) != 8 || !wanted[7] || o.clusters != 100 || o.grid != 5 {
+	if wanted, err = o.wanted(); err != nil || len(wanted) != 10 || !wanted[7] || o.clusters != 100 || o.grid != 5 {
 		t.Errorf("quick: %v, %v, with %d clusters", wanted, err, o.clusters)
 	}
-	for _, bad := range []string{"9", "x", "1;2"} {
+	for _, bad := range []string{"11", "x", "1;2"} {
 		o := defaults()
 		o.only = bad
 		if _, err := o.wanted(); err == nil {

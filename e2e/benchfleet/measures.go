@@ -28,7 +28,10 @@ var groups = []group{
 		title: func(o options) string {
 			return fmt.Sprintf("%d Kustomizations of 4 objects on %d clusters; medians of %d", o.grid, o.grid, o.repetitions)
 		},
-		measures: []measure{{1, "creation of many Kustomizations", (*world).grid}},
+		measures: []measure{
+			{1, "creation of many Kustomizations", (*world).grid},
+			{9, "a commit that touches one of many Kustomizations", (*world).one},
+		},
 	},
 	{
 		edges: func(o options) int { return o.clusters },
@@ -40,6 +43,7 @@ var groups = []group{
 			{8, "requests to an idle fleet", (*world).idle},
 			{3, "a commit to all clusters", (*world).all},
 			{2, "a commit to some clusters", (*world).some},
+			{10, "a commit that changes nothing", (*world).nothing},
 			{7, "healthy clusters beside black holes", (*world).holes},
 			{4, "restart", (*world).restarts},
 			{6, "state per pair", (*world).state},
