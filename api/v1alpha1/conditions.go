@@ -50,6 +50,9 @@ const (
 	RepositoryNotFoundReason = "RepositoryNotFound"
 	// ReferenceNotFoundReason says that the repository has no such branch, tag or commit.
 	ReferenceNotFoundReason = "ReferenceNotFound"
+	// HistoryRewrittenReason says that the ref has moved to a commit which does not follow from the one
+	// before, and spec.requireFastForward is set.
+	HistoryRewrittenReason = "HistoryRewritten"
 	// InvalidReferenceReason says that spec.ref holds what cannot be a reference or a range of versions.
 	InvalidReferenceReason = "InvalidReference"
 	// EmptyRepositoryReason says that the repository has no commit.

@@ -49,6 +49,10 @@ const (
 	// Kustomization or Cluster. The value that was handled is in status.lastHandledReconcileAt.
 	ReconcileRequestAnnotation = "skerry.dev/reconcile-requested-at"
 
+	// AcceptRevisionAnnotation on a GitRepository with spec.requireFastForward acknowledges that its ref has
+	// moved to the one revision that is its value, though that does not follow from the one before.
+	AcceptRevisionAnnotation = "skerry.dev/accept-revision"
+
 	// AllowPruneAnnotation on a Kustomization acknowledges, for the one revision that is its value,
 	// an empty build or a prune beyond the guard; or, for the one selection that its value names
 	// ("clusters-1f2e3d4c"), that most clusters leave it.

@@ -20,6 +20,13 @@ type GitRepositorySpec struct {
 	// +optional
 	Reference *GitRepositoryRef `json:"ref,omitempty"`
 
+	// RequireFastForward refuses what the ref has moved to where that does not have the commit before among
+	// its ancestors, as after a forced push: the reason is HistoryRewritten, and what was fetched before stays
+	// in use until the annotation skerry.dev/accept-revision has the new revision as its value, or the ref
+	// moves back. A ref of another name, as the tag of a new version, may be anything.
+	// +optional
+	RequireFastForward bool `json:"requireFastForward,omitempty"`
+
 	// Interval between two looks at the ref, from 1s to 24h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

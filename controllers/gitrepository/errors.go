@@ -58,6 +58,7 @@ var reasons = []struct {
 	{git.ErrObjectFormat, v1alpha1.UnsupportedObjectFormatReason, false},
 	{git.ErrLayout, v1alpha1.LayoutFailedReason, false},
 	{git.ErrSubmodule, v1alpha1.SubmoduleFailedReason, false},
+	{git.ErrHistoryRewritten, v1alpha1.HistoryRewrittenReason, false},
 	{git.ErrCommitSignature, v1alpha1.InvalidCommitSignatureReason, false},
 	{git.ErrTagSignature, v1alpha1.InvalidTagSignatureReason, false},
 	{git.ErrNotATag, v1alpha1.InvalidVerificationModeReason, true},

@@ -214,6 +214,7 @@ func TestReasons(t *testing.T) {
 		{git.ErrHostKeyRefused, "HostKeyRefused", false},
 		{git.ErrRepositoryNotFound, "RepositoryNotFound", false},
 		{git.ErrEmptyRepository, "EmptyRepository", false},
+		{git.ErrHistoryRewritten, "HistoryRewritten", false},
 		{git.ErrInvalidReference, "InvalidReference", true},
 		{git.ErrReferenceNotFound, "ReferenceNotFound", false},
 		{git.ErrUnreachable, "Unreachable", false},
@@ -325,6 +326,36 @@ func TestKeysOfASecretThatNothingReadsAreNamedOnce(t *testing.T) {
 	w.reconcile()
 	if got := w.ready(); got != "False SecretNotFound: there is no Secret proxy" {
 		t.Errorf("ready: %s", got)
+	}
+}
+
+func TestRewrittenHistoryKeepsTheArtifactUntilItIsAcknowledged(t *testing.T) {
+	w := &world{t: t, objects: []client.Object{repository(func(r *v1alpha1.GitRepository) {
+		r.Spec.RequireFastForward = true
+		r.Spec.Reference = &v1alpha1.GitRepositoryRef{Name: "refs/heads/main", SemVer: "1.x", SemVerFilter: "^v"}
+		r.Annotations = map[string]string{v1alpha1.AcceptRevisionAnnotation: "main@sha1:2"}
+	})}}
+	w.start()
+	w.follow = func(git.Request) (git.Commit, error) { return commit("1"), nil }
+	w.reconcile()
+	w.said()
+	w.follow = func(git.Request) (git.Commit, error) {
+		return git.Commit{}, fmt.Errorf("%w: why", git.ErrHistoryRewritten)
+	}
+	w.reconcile()
+	w.reconcile()
+	if got := w.get().Status.Artifact.Revision; got != "main@sha1:1" {
+		t.Errorf("artifact is %s", got)
+	}
+	if diff := cmp.Diff([]string{"Warning HistoryRewritten history was rewritten: why"}, w.said()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	got := w.asked[1]
+	if !got.Forward.Required || got.Forward.Accept != "main@sha1:2" || got.Known != "main@sha1:1" {
+		t.Errorf("asked for %+v", got)
+	}
+	if diff := cmp.Diff(git.Reference{Name: "refs/heads/main", SemVer: "1.x", SemVerFilter: "^v"}, got.Reference); diff != "" {
+		t.Errorf("reference (-want +got):\n%s", diff)
 	}
 }
 

@@ -131,7 +131,7 @@ func isTyped(err error) bool {
 		ErrInvalidURL, ErrInvalidSecret, ErrProviderConfiguration, ErrUnsupportedProvider, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
 		ErrEmptyRepository, ErrReferenceNotFound, ErrInvalidReference, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrFetchFailed,
 		ErrObjectFormat, ErrStoreFailed, ErrNotStored,
-		ErrCommitSignature, ErrTagSignature, ErrNotATag, ErrLayout, ErrSubmodule,
+		ErrHistoryRewritten, ErrCommitSignature, ErrTagSignature, ErrNotATag, ErrLayout, ErrSubmodule,
 	} {
 		if errors.Is(err, kind) {
 			return true

@@ -25,6 +25,7 @@ type flightKey struct {
 	verify    verificationKey
 	modules   bool
 	sparse    string
+	forward   Forward
 }
 
 type flight struct {

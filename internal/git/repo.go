@@ -52,6 +52,8 @@ type repo struct {
 	checked atomic.Pointer[head]
 	// verified is what proved signed last.
 	verified verified
+	// moves is the answer to whether the last move was one forward.
+	moves moves
 	// damaged says that something that should be there was missing or broken when it was read.
 	damaged atomic.Bool
 	// forget drops what is kept of the repository in memory.
@@ -281,10 +283,10 @@ func (r *repo) verify(ctx context.Context, sto *filesystem.Storage, hash plumbin
 	return h, nil
 }
 
-// fetch brings what the target has and the store has not. Where the target is an old commit that no
+// fetch brings what the target has and the store has not, or its whole history if that is asked for. Where the target is an old commit that no
 // reference names, and the server gives none such, it brings the whole history of what it may lie in.
 // It returns the packs that nothing needs any more.
-func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, refs *packp.AdvRefs, t target) ([]pack, error) {
+func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, refs *packp.AdvRefs, t target, whole bool) ([]pack, error) {
 	before, err := r.packs.list()
 	if err != nil {
 		return nil, err
@@ -295,6 +297,8 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 	switch {
 	case !t.advertised && !allowsAnyWant(refs):
 		req.Wants, anew = wantedHashes(refs, t), true
+	case whole:
+		anew = true
 	case refs.Capabilities.Supports(capability.Shallow):
 		_ = req.Capabilities.Set(capability.Shallow)
 		req.Depth = packp.DepthCommits(history)

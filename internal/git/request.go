@@ -17,6 +17,12 @@ func RequestFor(repo *v1alpha1.GitRepository) Request {
 	if repo.Status.Artifact != nil {
 		req.Known = repo.Status.Artifact.Revision
 	}
+	if repo.Spec.RequireFastForward {
+		req.Forward = Forward{
+			Required: true, Accept: repo.Annotations[v1alpha1.AcceptRevisionAnnotation],
+			Remedy: ": if that is right, annotate the GitRepository with " + v1alpha1.AcceptRevisionAnnotation + "=<that revision>",
+		}
+	}
 	return req
 }
 

@@ -62,6 +62,8 @@ type Request struct {
 	Sparse []string
 	// Submodules says that the tree has those of the same host, at the commits that the repository pins.
 	Submodules bool
+	// Forward says how the reference may move from Known.
+	Forward Forward
 	// Verify says what must be signed. Where it is not, Follow fails, and the commit is not to be used.
 	Verify Verification
 }
@@ -168,7 +170,7 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	if req.Timeout <= 0 {
 		req.Timeout = DefaultTimeout
 	}
-	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00")}
+	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00"), req.Forward}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
 		ctx, cancel := context.WithTimeout(ctx, req.Timeout)
 		defer cancel()
@@ -203,7 +205,17 @@ func (s *Store) followArranged(ctx context.Context, e endpoint, req Request) (Co
 	return commit, err
 }
 
+// follow looks at the reference, a second time with its whole history if less does not prove that it has
+// moved as it may.
 func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, error) {
+	commit, err := s.followOnce(ctx, e, req, false)
+	if errors.Is(err, errShortHistory) {
+		return s.followOnce(ctx, e, req, true)
+	}
+	return commit, err
+}
+
+func (s *Store) followOnce(ctx context.Context, e endpoint, req Request, whole bool) (Commit, error) {
 	r := s.repo(req.Key)
 	if err := r.lock(ctx); err != nil {
 		return Commit{}, err
@@ -235,7 +247,7 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 	if err := r.prepare(e.String()); err != nil {
 		return Commit{}, err
 	}
-	commit, err := s.fetchInto(ctx, req, r, conversation, refs, t)
+	commit, err := s.fetchInto(ctx, req, r, conversation, refs, t, whole)
 	if err != nil {
 		return Commit{}, conversation.cause(err)
 	}
@@ -243,7 +255,7 @@ func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, er
 }
 
 // fetchInto makes sure that the target is in the store with all its files, by fetching it if need be.
-func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target) (Commit, error) {
+func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from session, refs *packp.AdvRefs, t target, whole bool) (Commit, error) {
 	name, known := parseRevision(req.Known)
 	moved := name != "" && name == t.name && known != t.hash
 	signed, isVerified := r.verified.get(t, req.Verify)
@@ -252,11 +264,11 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 	}
 	sto := r.open()
 	defer func() { _ = sto.Close() }()
-	fetched := sto.HasEncodedObject(t.hash) != nil || req.Verify.Tag && sto.HasEncodedObject(t.want) != nil
+	fetched := whole || sto.HasEncodedObject(t.hash) != nil || req.Verify.Tag && sto.HasEncodedObject(t.want) != nil
 	var gone []pack
 	if fetched {
 		var err error
-		if gone, err = r.fetch(ctx, sto, from, refs, t); err != nil {
+		if gone, err = r.fetch(ctx, sto, from, refs, t, whole); err != nil {
 			return Commit{}, err
 		}
 		_ = sto.Close()
@@ -270,21 +282,27 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 		return Commit{}, err
 	}
 	r.checked.Store(h)
-	var unsigned error
+	var refused error
 	if !isVerified {
-		if signed, unsigned = req.Verify.signatures(sto, t); unsigned == nil {
+		if signed, refused = req.Verify.signatures(sto, t); refused == nil {
 			r.verified.put(t, req.Verify, signed)
 		}
+	}
+	if moved && refused == nil {
+		refused = req.Forward.check(ctx, sto, r, t, known, whole)
 	}
 	commit := h.commit.at(t, signed)
 	commit.Fetched = fetched
 	commit.ForcePushed = moved && rewritten(sto, t.hash, known)
-	if fetched { // whether it is signed or not: what a fetch brings is kept in order
+	if refused != nil {
+		gone = nil // the commit before stays in use, and may be read from there
+	}
+	if fetched { // whether it is refused or not: what a fetch brings is kept in order
 		err = r.tidy(ctx, sto, t.hash, gone)
 		r.close() // what is open has not what came
 	}
-	if unsigned != nil {
-		return Commit{}, unsigned
+	if refused != nil {
+		return Commit{}, refused
 	}
 	return commit, err
 }
