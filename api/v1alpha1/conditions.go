@@ -134,6 +134,9 @@ const (
 	BuildFailedReason = "BuildFailed"
 	// SubstitutionFailedReason says that a variable is not set, or cannot stand where it is used.
 	SubstitutionFailedReason = "SubstitutionFailed"
+	// DecryptionFailedReason says that a file is encrypted, and why it cannot be decrypted: no key, another
+	// key, or a file that was changed or cut off.
+	DecryptionFailedReason = "DecryptionFailed"
 	// DuplicateObjectReason says that two manifests describe one object.
 	DuplicateObjectReason = "DuplicateObject"
 	// ReservedObjectReason refuses an object that Skerry keeps for itself: an Assignment, an inventory,

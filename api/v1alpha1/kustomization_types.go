@@ -188,6 +188,11 @@ type KustomizationSpec struct {
 	// +nullable
 	// +optional
 	PostBuild *PostBuild `json:"postBuild,omitempty"`
+
+	// Decryption says how files that are encrypted are decrypted; absent, they are refused.
+	// +nullable
+	// +optional
+	Decryption *Decryption `json:"decryption,omitempty"`
 }
 
 // ClusterTargets selects Clusters: those that the selector picks and those that are named, in the

@@ -32,7 +32,9 @@ type observed struct {
 	all      []v1alpha1.Kustomization
 	source   *v1alpha1.GitRepository // nil when there is none
 	from     []render.Source         // data of substituteFrom, in order
-	missing  error                   // spoken: why from is not complete
+	// decryption opens encrypted files; nil when that is not asked for.
+	decryption *render.Decryption
+	missing    error // spoken: why from is not complete
 
 	neighbours []*neighbour                  // nil when they were not looked up
 	bundles    map[string]map[object.ID]bool // identities, by digest, as far as they were looked up
@@ -72,7 +74,10 @@ func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*
 	case !apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("cannot read GitRepository: %w", err)
 	}
-	return o, r.observeSubstitutes(ctx, o)
+	if err := r.observeSubstitutes(ctx, o); err != nil {
+		return nil, err
+	}
+	return o, r.observeDecryption(ctx, o)
 }
 
 // shared lets a list share its objects with the cache.

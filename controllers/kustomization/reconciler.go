@@ -40,6 +40,8 @@ type Options struct {
 	// Tree reads the files of a commit (40 hexadecimal digits) that was fetched for the source of a
 	// name. An error that wraps git.ErrNotStored says that it has to be fetched again.
 	Tree func(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error)
+	// Decryption opens encrypted files for those that ask for it.
+	Decryption Decryption
 	// Build renders.
 	Build func(context.Context, *tree.Tree, render.Options) (*render.Result, error)
 	// Bundles keeps what was rendered.

@@ -208,6 +208,7 @@ func (r *Reconciler) permitted(namespace string, c *v1alpha1.Cluster, result *re
 // options are those of a render, but for what differs between clusters.
 func (r *Reconciler) options(o *observed) render.Options {
 	options := targeting.Shared(o.ks, r.HubID, o.from)
+	options.Decryption = o.decryption
 	if o.source != nil && o.source.Spec.Ignore != nil {
 		options.Ignore = *o.source.Spec.Ignore
 	}

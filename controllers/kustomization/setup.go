@@ -103,11 +103,12 @@ func crossKinds(o client.Object) []string {
 }
 
 func variableNames(o client.Object) []string {
-	post := o.(*v1alpha1.Kustomization).Spec.PostBuild
-	if post == nil {
-		return nil
+	ks := o.(*v1alpha1.Kustomization)
+	names := keyNames(ks)
+	if post := ks.Spec.PostBuild; post != nil {
+		names = append(names, objectNames(post.SubstituteFrom)...)
 	}
-	return objectNames(post.SubstituteFrom)
+	return names
 }
 
 func varsFromNames(o client.Object) []string {

@@ -86,6 +86,7 @@ func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		namespace, name := o.GetNamespace(), kind+"/"+o.GetName()
 		found := r.kustomizations(ctx, client.InNamespace(namespace), client.MatchingFields{variableIndex: name})
+		found = append(found, r.ofSharedKeys(ctx, kind, client.ObjectKeyFromObject(o))...)
 		if clusters := r.clustersOf(ctx, namespace, name); len(clusters) > 0 {
 			for _, ks := range r.selecting(ctx, namespace) {
 				if slices.ContainsFunc(clusters, func(c v1alpha1.Cluster) bool { return selects(&ks, &c) }) {

@@ -53,6 +53,9 @@ type Options struct {
 	GitMaxFetchSize, GitMaxFileSize resource.Quantity
 	// GitMaxFiles bounds the files and folders that a commit may have, and the objects of one fetch.
 	GitMaxFiles int
+	// DecryptionSecret names a Secret in LeaderNamespace whose age and PGP keys serve every Kustomization that
+	// asks for decryption and names no Secret; empty for none.
+	DecryptionSecret string
 	// Version is that of the program, as the hub calls itself.
 	Version string
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
@@ -99,6 +102,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.Var((*quantity)(&o.GitMaxFetchSize), "git-max-fetch-size", "bytes that one fetch of a repository may take on the wire")
 	f.Var((*quantity)(&o.GitMaxFileSize), "git-max-file-size", "bytes that one file of a repository may have, rendered or not; the hub needs memory for four times that")
 	f.IntVar(&o.GitMaxFiles, "git-max-files", o.GitMaxFiles, "files and folders that a commit of a repository may have, rendered or not")
+	f.StringVar(&o.DecryptionSecret, "decryption-secret", o.DecryptionSecret, "Secret in the hub's namespace whose age and PGP keys decrypt for every Kustomization that has spec.decryption without a secretRef (default: none)")
 	f.StringVar(&o.HubID, "hub-id", o.HubID, "identity of the hub on its clusters (default: uid of the namespace kube-system)")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	f.StringVar(&o.PprofAddress, "pprof-bind-address", o.PprofAddress, "address of /debug/pprof")

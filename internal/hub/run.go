@@ -236,7 +236,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decryption(ctx, o), Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

@@ -20,10 +20,13 @@ import (
 type closure struct {
 	root string // the directory to build, as an absolute path: "/apps"
 	fileSystem
-	roles  map[string]role // what the YAML files are for, by path as in files
-	sorted bool            // whether the kustomization says in which order
-	weight weight          // of all of it
-	made   string          // the kustomization file that is not in the tree, if one had to be made
+	roles  map[string]role    // what the YAML files are for, by path as in files
+	sorted bool               // whether the kustomization says in which order
+	weight weight             // of all of it
+	made   string             // the kustomization file that is not in the tree, if one had to be made
+	opened map[string]*opened // the files that were decrypted, by path as in files
+	// skipEncrypted lets encrypted objects stay as they are.
+	skipEncrypted bool
 }
 
 // role says what a YAML file of a closure is for.
@@ -42,8 +45,12 @@ func (c *closure) key() string {
 		fmt.Fprintf(h, "dir %q %q\n", p, c.dirs[p])
 	}
 	for _, p := range slices.Sorted(maps.Keys(c.files)) {
-		fmt.Fprintf(h, "file %q %d\n", p, len(c.files[p]))
-		h.Write(c.files[p])
+		data := c.files[p]
+		if o := c.opened[p]; o != nil {
+			data = o.ciphertext
+		}
+		fmt.Fprintf(h, "file %q %t %d\n", p, c.opened[p] != nil, len(data))
+		h.Write(data)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -100,12 +107,14 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 			root:       rooted(top),
 			fileSystem: fileSystem{files: map[string][]byte{}, dirs: map[string]string{}},
 			roles:      map[string]role{},
+			opened:     map[string]*opened{},
 		},
 		files:   map[string]weight{},
 		visited: map[string]*weight{},
 		plain:   map[string][]string{},
 	}
 	w.closure.dirs[w.closure.root] = w.closure.root
+	w.closure.skipEncrypted = w.skips()
 	var failed *Error
 	if w.closure.weight, failed = w.directory(top); failed != nil {
 		return nil, failed
@@ -199,6 +208,13 @@ func (w *walker) addYAML(p string, r role) (weight, *Error) {
 		return weight{}, err
 	}
 	found, err := scan(data, w.exact)
+	if err == nil && holdsCiphertext(data) && !w.skips() {
+		var plain []byte
+		if plain, err = w.decryptManifests(p, data); err == nil && plain != nil {
+			data, w.closure.files[rooted(p)] = plain, plain
+			found, err = scan(data, w.exact)
+		}
+	}
 	if err != nil {
 		return weight{}, err.in(p)
 	}

@@ -40,6 +40,8 @@ const (
 	DuplicateObject Reason = v1alpha1.DuplicateObjectReason
 	// SubstitutionFailed: a variable without a value where it needs one, or an expression that is none.
 	SubstitutionFailed Reason = v1alpha1.SubstitutionFailedReason
+	// DecryptionFailed: a file is encrypted, and cannot or must not be decrypted.
+	DecryptionFailed Reason = v1alpha1.DecryptionFailedReason
 	// BuildFailed: kustomize refused; the message is what it said.
 	BuildFailed Reason = v1alpha1.BuildFailedReason
 	// Failed: something else than the input kept the render from being done.
@@ -92,6 +94,15 @@ func errorf(reason Reason, format string, args ...any) *Error {
 func Passing(reason Reason, message string) *Error {
 	return &Error{Reason: reason, Message: message, passing: true}
 }
+
+// Decrypting returns the error of a file that cannot be decrypted. passing reports that another try may
+// succeed with the same keys: a service did not answer.
+func Decrypting(message string, passing bool) *Error {
+	return &Error{Reason: DecryptionFailed, Message: message, passing: passing}
+}
+
+// IsPassing reports whether another try may succeed although the input is the same.
+func (e *Error) IsPassing() bool { return e.passing }
 
 // printable replaces what could move the cursor of a terminal: messages and paths have parts that come
 // from files.

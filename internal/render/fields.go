@@ -2,6 +2,8 @@ package render
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
@@ -30,10 +32,10 @@ func (w *walker) kustomization(f *kustFile) (weight, *Error) {
 		s.file("replacements", i, "path", r.Path)
 	}
 	for i, g := range f.k.ConfigMapGenerator {
-		s.data("configMapGenerator", i, g.KvPairSources)
+		s.data("configMapGenerator", i, g.KvPairSources, f.k.GeneratorOptions, g.Options)
 	}
 	for i, g := range f.k.SecretGenerator {
-		s.data("secretGenerator", i, g.KvPairSources)
+		s.data("secretGenerator", i, g.KvPairSources, f.k.GeneratorOptions, g.Options)
 	}
 	s.plugins("generators", f.k.Generators)
 	s.plugins("transformers", f.k.Transformers)
@@ -242,26 +244,42 @@ func isInline(text string) bool {
 	return strings.ContainsAny(text, "\n{") || strings.Contains(text, ": ")
 }
 
-// data takes the files of a ConfigMap or Secret generator, whose content kustomize does not parse.
-func (s *summer) data(field string, i int, sources types.KvPairSources) {
+// data takes the files of a ConfigMap or Secret generator, whose content kustomize does not parse. Those
+// that are encrypted are decrypted, unless the generator sets the annotation that leaves them.
+func (s *summer) data(field string, i int, sources types.KvPairSources, options ...*types.GeneratorOptions) {
+	left := slices.ContainsFunc(options, func(o *types.GeneratorOptions) bool {
+		return o != nil && isDisabledDecryption(func(key string) string { return o.Annotations[key] })
+	})
 	for _, source := range sources.FileSources {
 		// "key=path", or "path"; kustomize refuses what has more of "=".
-		_, ref, ok := strings.Cut(source, "=")
+		key, ref, ok := strings.Cut(source, "=")
 		if !ok {
-			ref = source
+			key, ref = path.Base(source), source
 		}
-		s.raw(field, i, "files", ref)
+		s.raw(field, i, "files", ref, generated{key: key, left: left})
 	}
 	for _, ref := range sources.EnvSources {
-		s.raw(field, i, "envs", ref)
+		s.raw(field, i, "envs", ref, generated{key: path.Base(ref), left: left, env: true})
 	}
 }
 
-func (s *summer) raw(field string, i int, sub, ref string) {
+// generated says how a generator reads a file.
+type generated struct {
+	key  string // of the value
+	env  bool   // it holds a key and a value in each line
+	left bool   // it stays encrypted
+}
+
+func (s *summer) raw(field string, i int, sub, ref string, as generated) {
 	p, ok := s.path(field, i, sub, ref)
 	if !ok {
 		return
 	}
 	data, err := s.w.addFile(p)
+	if err == nil && !as.left && !s.w.skips() && holdsCiphertext(data) {
+		if data, err = s.w.decryptData(p, as.key, data, as.env); err != nil {
+			err = err.in(p)
+		}
+	}
 	s.add(weight{bytes: int64(len(data)), loads: 1}, err, field, i, sub)
 }

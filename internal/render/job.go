@@ -21,6 +21,9 @@ type job struct {
 	Roles  map[string]int
 	Sorted bool
 	Made   string
+	// Opened holds what must not be in a message, of each file that was decrypted; Skip leaves the others.
+	Opened map[string][]string
+	Skip   bool
 	Common CommonMetadata
 }
 
@@ -41,7 +44,11 @@ func (c *closure) encodeJob(common CommonMetadata) ([]byte, *Error) {
 	for p, r := range c.roles {
 		roles[p] = int(r)
 	}
-	return encodeGob(job{Root: c.root, Files: c.files, Dirs: c.dirs, Roles: roles, Sorted: c.sorted, Made: c.made, Common: common})
+	values := make(map[string][]string, len(c.opened))
+	for p, o := range c.opened {
+		values[p] = o.values
+	}
+	return encodeGob(job{Root: c.root, Files: c.files, Dirs: c.dirs, Roles: roles, Sorted: c.sorted, Made: c.made, Opened: values, Skip: c.skipEncrypted, Common: common})
 }
 
 func encodeGob(v any) ([]byte, *Error) {
@@ -73,7 +80,10 @@ func runJob(data []byte) (a answer) {
 		a.Failed = errorf(Failed, "cannot read a render")
 		return a
 	}
-	c := &closure{root: j.Root, fileSystem: fileSystem{files: j.Files, dirs: j.Dirs}, roles: make(map[string]role, len(j.Roles)), sorted: j.Sorted, made: j.Made}
+	c := &closure{root: j.Root, fileSystem: fileSystem{files: j.Files, dirs: j.Dirs}, roles: make(map[string]role, len(j.Roles)), sorted: j.Sorted, made: j.Made, opened: make(map[string]*opened, len(j.Opened)), skipEncrypted: j.Skip}
+	for p, values := range j.Opened {
+		c.opened[p] = &opened{values: values}
+	}
 	for p, r := range j.Roles {
 		c.roles[p] = role(r)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	Vars map[string]string
 	// Secret names those of Vars that come from a Secret. Path cannot hold them: paths are shown.
 	Secret []string
+	// Decryption decrypts files; nil refuses those that are encrypted.
+	Decryption *Decryption `json:",omitempty"`
 	// PostBuild asks for substitution of variables in the objects; nil leaves ${...} as it stands.
 	PostBuild *PostBuild
 	// TargetNamespace, NamePrefix and NameSuffix take the place of what the kustomization file says.

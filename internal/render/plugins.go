@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"path"
 	"slices"
 	"strings"
 
@@ -114,7 +115,7 @@ func (s *summer) plugin(field string, i int, doc *yaml.Node) *Error {
 	}
 	s.data(field, i, config.KvPairSources)
 	if config.EnvSource != "" {
-		s.raw(field, i, "env", config.EnvSource)
+		s.raw(field, i, "env", config.EnvSource, generated{key: path.Base(config.EnvSource), env: true})
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ const minRedacted = 4
 func (c *closure) redact(message string) string {
 	var values []string
 	for p, data := range c.files {
+		if o := c.opened[p]; o != nil {
+			values = append(values, o.values...)
+		}
 		if _, isYAML := c.roles[p]; !isYAML {
 			values = append(values, generatorValues(string(data))...)
 			continue

@@ -80,12 +80,18 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 			if err != nil {
 				return nil, c.locate(err, res.GetKind(), res.GetName())
 			}
+			if err := c.refuseCiphertext(m, t.raw); err != nil {
+				return nil, c.locate(err, res.GetKind(), res.GetName())
+			}
 			r.templates = append(r.templates, t)
 			total += len(t.raw)
 			continue
 		}
 		o, err := finish(m, common)
 		if err != nil {
+			return nil, c.locate(err, res.GetKind(), res.GetName())
+		}
+		if err := c.refuseCiphertext(m, o.Body); err != nil {
 			return nil, c.locate(err, res.GetKind(), res.GetName())
 		}
 		r.objects = append(r.objects, o)

@@ -25,9 +25,12 @@ type arrow struct {
 
 var (
 	core        = []string{"internal/object", "internal/render", "internal/signature", "internal/tree", "internal/inventory", "internal/plan", "internal/engine/machine", "internal/rollout", "internal/health", "internal/drift", "internal/report", "internal/targeting", "internal/shard", "internal/text"}
-	adapters    = []string{"internal/git", "internal/bundlestore", "internal/edge", "internal/kubeconfig", "internal/isolate"}
+	adapters    = []string{"internal/git", "internal/bundlestore", "internal/edge", "internal/kubeconfig", "internal/isolate", "internal/decrypt"}
 	composition = []string{"internal/hub", "internal/cli", "internal/agent"}
 )
+
+// clouds are SOPS, whose root links them all, and what it links.
+var clouds = []string{"github.com/getsops/sops", "github.com/aws", "github.com/Azure", "cloud.google.com", "github.com/hashicorp/vault", "google.golang.org/grpc"}
 
 var arrows = []arrow{
 	{
@@ -58,6 +61,11 @@ var arrows = []arrow{
 		never: append(ours("internal/render", "internal/isolate", "internal/git", "internal/hub", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
 	},
 	{
+		name:  "the command line, the agent and the controllers link no client of a cloud: only the hub decrypts",
+		from:  []string{"api", "controllers", "internal/cli", "internal/agent", "internal/engine", "internal/render", "internal/targeting", "cmd/skerry", "cmd/skerry-agent"},
+		never: append(ours("internal/decrypt"), clouds...),
+	},
+	{
 		name:  "controllers know no composition",
 		from:  []string{"controllers"},
 		never: ours(append([]string{"cmd"}, composition...)...),
@@ -66,7 +74,14 @@ var arrows = []arrow{
 		name:   "the product links no testkit",
 		from:   []string{"api", "cmd", "controllers", "internal"},
 		except: []string{"internal/testkit"},
-		never:  append(ours("internal/testkit", "e2e"), "testing", "github.com/stretchr/testify"),
+		never:  append(ours("internal/testkit", "e2e"), "github.com/stretchr/testify"),
+	},
+	{
+		name: "the product links no testing",
+		from: []string{"api", "cmd", "controllers", "internal"},
+		// sops/age asks testing whether it is tested.
+		except: []string{"internal/testkit", "internal/decrypt", "internal/hub", "cmd/skerry-hub"},
+		never:  []string{"testing"},
 	},
 }
 
@@ -109,7 +124,7 @@ func TestArrowsCanBreak(t *testing.T) {
 			linked[dep] = true
 		}
 	}
-	for _, dep := range []string{"sigs.k8s.io/kustomize/api/krusty", "github.com/go-git/go-git/v5/plumbing", "k8s.io/client-go/rest"} {
+	for _, dep := range []string{"sigs.k8s.io/kustomize/api/krusty", "github.com/go-git/go-git/v5/plumbing", "k8s.io/client-go/rest", "github.com/getsops/sops/v3"} {
 		if !linked[dep] {
 			t.Errorf("nothing links %s: does the rule still name what is used?", dep)
 		}
