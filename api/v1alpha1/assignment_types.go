@@ -163,6 +163,17 @@ type AssignmentEntryStatus struct {
 	// +optional
 	Drift int64 `json:"drift,omitempty"`
 
+	// Drifted counts the objects that differ from Git and are left as they are, with drift.mode Report.
+	// +optional
+	Drifted int32 `json:"drifted,omitempty"`
+
+	// Drifts holds at most 10 drifts: first those that are left as they are, then those that were
+	// corrected since the engine started, each the newest first.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	Drifts []DriftRecord `json:"drifts,omitempty"`
+
 	// VerifiedAt is when all objects were last known to stand as wanted.
 	// +optional
 	VerifiedAt *metav1.Time `json:"verifiedAt,omitempty"`

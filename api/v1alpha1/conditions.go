@@ -18,6 +18,9 @@ const (
 	// SourceVerifiedCondition of a GitRepository with spec.verify says whether what its ref leads to is
 	// signed as it must be.
 	SourceVerifiedCondition = "SourceVerified"
+	// DriftedCondition of a Kustomization is True while objects differ from Git and are left as they are,
+	// because drift.mode is Report; else it is absent.
+	DriftedCondition = "Drifted"
 	// ReachableCondition of a Cluster is True while it is heard from.
 	ReachableCondition = "Reachable"
 )
@@ -211,8 +214,10 @@ const (
 	DependencyNotReadyReason = "DependencyNotReady"
 	// BundleNotFoundReason says that the rendered bundle is not (yet) in the store.
 	BundleNotFoundReason = "BundleNotFound"
-	// DriftLoopReason says that somebody keeps changing an object back.
+	// DriftLoopReason says that another manager keeps changing an object back.
 	DriftLoopReason = "DriftLoop"
+	// ObjectMissingReason says that an object was deleted on the cluster, and that drift.mode leaves it so.
+	ObjectMissingReason = "ObjectMissing"
 	// InventoryCorruptReason says that what is recorded of a Kustomization on the cluster cannot be read.
 	InventoryCorruptReason = "InventoryCorrupt"
 	// HubStateOutdatedReason says that a cluster has what this hub decided on later than what it would
@@ -231,6 +236,9 @@ const (
 	AdoptedReason = "Adopted"
 	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.
 	DriftCorrectedReason = "DriftCorrected"
+	// DriftDetectedReason tells that an object was changed or deleted, and is left as it is; of the
+	// condition Drifted as well.
+	DriftDetectedReason = "DriftDetected"
 	// ReplicasIgnoredReason tells that spec.replicas of an object is not applied, because an autoscaler
 	// of the same bundle sets it.
 	ReplicasIgnoredReason = "ReplicasIgnored"

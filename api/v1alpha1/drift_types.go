@@ -5,6 +5,7 @@ import (
 
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // DriftMode is what becomes of drift: of an object that was changed or deleted on a cluster.
@@ -80,4 +81,50 @@ func (d *Drift) Rules() []IgnoreRule {
 		return nil
 	}
 	return d.Ignore
+}
+
+// DriftChange is what happened to an object.
+// +kubebuilder:validation:Enum=Changed;Deleted;Recreated
+type DriftChange string
+
+const (
+	// DriftChanged says that fields of the object were changed.
+	DriftChanged DriftChange = "Changed"
+	// DriftDeleted says that the object was deleted.
+	DriftDeleted DriftChange = "Deleted"
+	// DriftRecreated says that another object has its name.
+	DriftRecreated DriftChange = "Recreated"
+)
+
+// DriftAction is what was done about drift.
+// +kubebuilder:validation:Enum=Corrected;Reported
+type DriftAction string
+
+const (
+	// DriftCorrected says that the object was put back.
+	DriftCorrected DriftAction = "Corrected"
+	// DriftReported says that the object differs from Git and is left as it is.
+	DriftReported DriftAction = "Reported"
+)
+
+// DriftRecord is one object that was found to differ from Git. It never holds a value.
+type DriftRecord struct {
+	// Object: "Deployment.apps/shop/web".
+	Object string `json:"object"`
+	// Change is what happened to it.
+	Change DriftChange `json:"change"`
+	// Paths are the fields that differ, as far as they are known: ".spec.replicas". There are at most 5.
+	// +listType=atomic
+	// +optional
+	Paths []string `json:"paths,omitempty"`
+	// MorePaths counts the others.
+	// +optional
+	MorePaths int32 `json:"morePaths,omitempty"`
+	// Manager is the field manager that wrote them, where it is known.
+	// +optional
+	Manager string `json:"manager,omitempty"`
+	// At is when the object was corrected, or since when it differs.
+	At metav1.Time `json:"at"`
+	// Action is what was done about it.
+	Action DriftAction `json:"action"`
 }

@@ -254,9 +254,18 @@ func changedEntries(before, after *v1alpha1.Assignment) []string {
 }
 
 func entryChanged(was, now v1alpha1.AssignmentEntryStatus) bool {
-	was.VerifiedAt, was.Drift = nil, 0
-	now.VerifiedAt, now.Drift = nil, 0
-	return was != now
+	was.VerifiedAt, was.Drift, was.Drifts = nil, 0, reported(was.Drifts)
+	now.VerifiedAt, now.Drift, now.Drifts = nil, 0, reported(now.Drifts)
+	return !equality.Semantic.DeepEqual(was, now)
+}
+
+// reported returns the drifts that are left as they are, of which the Kustomization's conditions speak.
+func reported(drifts []v1alpha1.DriftRecord) []v1alpha1.DriftRecord {
+	i := slices.IndexFunc(drifts, func(d v1alpha1.DriftRecord) bool { return d.Action != v1alpha1.DriftReported })
+	if i < 0 {
+		return drifts
+	}
+	return drifts[:i]
 }
 
 func wakeAll(a *v1alpha1.Assignment, queue work) {

@@ -81,6 +81,17 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 	return got, err
 }
 
+// DryRun asks what a server-side apply without force would answer, and writes nothing.
+func (c *Client) DryRun(ctx context.Context, m Mapping, o object.Object, manager string) error {
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return conflict(c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
+		Param("fieldManager", manager).Param("dryRun", metav1.DryRunAll).SetHeader("Accept", asMetadata).Body(o.Body).Do(ctx).Error())
+}
+
 // Found is an object as it stands on the cluster, its metadata only.
 type Found struct {
 	Applied

@@ -377,7 +377,7 @@ func TestDriftLoop(t *testing.T) {
 		}
 	}()
 	st := r.failed("apps", v1alpha1.DriftLoopReason)
-	if !strings.Contains(st.Message, "cm-0") || !strings.Contains(st.Message, "their-operator") {
+	if !strings.Contains(st.Message, "cm-0") || !strings.Contains(st.Message, "their-operator") || !strings.Contains(st.Message, "spec.drift.ignore") {
 		t.Errorf("%+v", st)
 	}
 	<-done

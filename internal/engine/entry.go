@@ -50,7 +50,9 @@ type entry struct {
 	undecided bool               // some of them, for as long as it is not known whether another one desires them
 	unread    bool               // a bundle that another Kustomization desires could not be loaded then
 
-	corrections int64 // since the engine started
+	left        map[object.ID]difference // objects that have drifted and are left as they are
+	corrected   []v1alpha1.DriftRecord   // the last corrections, the oldest first
+	corrections int64                    // since the engine started
 	loops       map[object.ID]*loop
 
 	recheck     time.Time // when the status must be told anew without cause; zero for never
@@ -186,7 +188,7 @@ func (en *entry) begin(a machine.Start, now time.Time) job {
 	return job{
 		of: en, entry: en.Spec, owner: en.owner, session: en.session, inventory: en.inv, reload: en.corrupt, held: en.held(now),
 		relist: a.Relist, verify: a.Verify, why: a.Why, begun: now,
-		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, ignored: b.ignored, whole: !a.LastGood,
+		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, ignored: b.ignored, left: en.left, whole: !a.LastGood,
 	}
 }
 
@@ -204,6 +206,7 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 	}
 	en.corrections += int64(len(o.drifted))
 	en.count(o.drifted, now)
+	en.noteDrift(o, now)
 	en.noteDeleted(o.deleted)
 	if o.job.whole && machine.Same(o.job.entry, en.Spec) {
 		if o.job.bundle == en.desired.digest && o.err == nil {
@@ -287,11 +290,16 @@ func (en *entry) needsPass(seen edge.Observed) bool {
 		// Of what was refused, only that it is gone makes a difference: it can be created then.
 		return !there && slices.ContainsFunc(en.failures, func(f failure) bool { return f.id == seen.ID })
 	}
+	leaves := en.Spec.Drift.GetMode() != v1alpha1.DriftCorrect
 	if !there {
-		return record.Finished == ""
+		return record.Finished == "" && (!leaves || en.asksToCompare(seen.ID, "", "", true))
 	}
 	if s.UID == record.UID && s.Health.Finished != "" && record.Finished == "" {
 		return true // a Job has ended, which the inventory is to know before it is removed
 	}
-	return s.UID != record.UID || s.Fields.Digest != record.Fields
+	differs := s.UID != record.UID || s.Fields.Digest != record.Fields
+	if leaves {
+		return en.asksToCompare(seen.ID, s.UID, s.Fields.Digest, differs)
+	}
+	return differs
 }

@@ -196,8 +196,9 @@ func (p *pass) recordApplied(a plan.Action, got sent) {
 		if got.yielded && got.contested == nil {
 			return // what changed is the injector's
 		}
-		c := correction{id: a.ID}
+		c := correction{id: a.ID, why: a.Why}
 		if got.contested != nil {
+			c.fields, c.managers = got.contested.Fields, got.contested.Managers
 			c.by, c.interactive = got.contested.By(), interactive(got.contested.Managers)
 		}
 		p.out.drifted = append(p.out.drifted, c)

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -27,6 +29,12 @@ func maskInventory(m *object.Mask, inv *inventory.Inventory) {
 // maskStatus hides what may not be shown in the status of an entry.
 func maskStatus(m *object.Mask, st v1alpha1.AssignmentEntryStatus) v1alpha1.AssignmentEntryStatus {
 	st.Message = m.Text(st.Message)
+	if len(st.Drifts) > 0 {
+		st.Drifts = slices.Clone(st.Drifts)
+		for i := range st.Drifts {
+			st.Drifts[i].Object = m.Text(st.Drifts[i].Object)
+		}
+	}
 	return st
 }
 

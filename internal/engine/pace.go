@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -67,9 +68,7 @@ func failing(report []v1alpha1.AssignmentEntryStatus) int {
 	return n
 }
 
-// sameStatus says whether two statuses are equal; a time as a pointer hides it from ==.
+// sameStatus says whether two statuses are equal.
 func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
-	same := a.VerifiedAt.Equal(b.VerifiedAt)
-	a.VerifiedAt, b.VerifiedAt = nil, nil
-	return same && a == b
+	return equality.Semantic.DeepEqual(a, b)
 }

@@ -39,6 +39,8 @@ type job struct {
 	autoscaled map[object.ID]object.ID
 	// ignored holds the objects of which fields are left to other managers.
 	ignored map[object.ID]*drift.Ignored
+	// left are the objects that the pass before has left as they were.
+	left map[object.ID]difference
 	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory
@@ -73,6 +75,8 @@ type outcome struct {
 	retrySoon bool
 	events    []Event
 	drifted   []correction
+	// left are the objects that have drifted and are left as they are; nil when the pass did not get to look.
+	left map[object.ID]difference
 	// verified is up to when the cluster is known to have told everything of the kinds of the entry.
 	verified time.Time
 	// retained are the objects that stay for another Kustomization; undecided says that of some it is
@@ -91,10 +95,12 @@ type outcome struct {
 	err error
 }
 
-// correction is one object that was put back, and who had changed it, where that is known.
+// correction is one object that was put back, and who had changed what, where that is known.
 type correction struct {
-	id object.ID
-	by string
+	id               object.ID
+	why              plan.Why
+	fields, managers []string
+	by               string
 	// interactive says that it was a person, by the name of the field manager.
 	interactive bool
 }
@@ -195,7 +201,8 @@ func (p *pass) do(ctx, timed context.Context) error {
 		Desired: p.out.desired, Bundle: p.bundle, Recorded: p.inventory, Live: p.live.owned(p.owner), Ended: p.live.endedJobs(), Interest: p.interest,
 		Options: plan.Options{
 			Prune: p.entry.Prune, MaxPrune: p.entry.MaxPrune, AllowPrune: p.entry.AllowPrune,
-			Remove: p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
+			LeaveDrift: p.entry.Drift.GetMode() != v1alpha1.DriftCorrect,
+			Remove:     p.entry.Remove, Orphan: p.entry.DeletionPolicy == v1alpha1.DeletionOrphan,
 		},
 	})
 	if todo.Refusal.Reason != "" {
@@ -209,7 +216,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	recorded := p.out.inventory
 	p.out.inventory = recorded.Clone()
 	p.recordFinished(todo)
-	err := recovery.Run(func() error { return p.execute(ctx, todo) }) // what was done before a panic is recorded
+	err := recovery.Run(func() error { return errors.Join(p.execute(ctx, todo), p.compare(ctx, todo.Left)) }) // what was done before a panic is recorded
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }
 

@@ -108,6 +108,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 	if st.AppliedRevision != en.Spec.Revision || st.AppliedDigest != en.Spec.Digest {
 		st.Revision, st.Digest = en.Spec.Revision, en.Spec.Digest
 	}
+	st.Drifts, st.Drifted = en.drifts()
 	if !en.verifiedAt.IsZero() {
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
 		st.VerifiedAt = &t
@@ -225,13 +226,19 @@ func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
 		f.ReleasedBy, f.Contested = giver, contested.String()
 	}
 	if id, l := en.worstLoop(); l != nil {
-		f.DriftLoop = fmt.Sprintf("%s keeps being changed back%s", id, l.byManager())
+		f.DriftLoop = fmt.Sprintf("%s keeps being changed back%s: %s", id, l.byManager(), driftLoopRemedy)
+	}
+	if id, deleted := en.missing(); deleted {
+		f.Missing = fmt.Sprintf("%s was deleted on the cluster, and drift.mode %s leaves it so", id, en.Spec.Drift.GetMode())
 	}
 	if en.deleting.count > 0 {
 		f.Deletions = en.deleting.String()
 	}
 	return f
 }
+
+// driftLoopRemedy is how a field gets another owner.
+const driftLoopRemedy = "leave the fields to it with spec.drift.ignore, or the object with the annotation skerry.dev/ssa (Merge, IfNotPresent or Ignore), or set spec.drift.mode to Report"
 
 // worstLoop returns the object that was corrected most often, if that is a loop.
 func (en *entry) worstLoop() (object.ID, *loop) {

@@ -40,6 +40,8 @@ type Options struct {
 	// MaxPrune is how many objects may be lost: a number, or a percentage of those that are there. nil:
 	// half of them, and a single one.
 	MaxPrune *intstr.IntOrString
+	// LeaveDrift applies only what a commit changes: what was changed or deleted on the cluster is left.
+	LeaveDrift bool
 	// AllowPrune lifts the guard against deleting most objects.
 	AllowPrune bool
 	// Remove says that nothing is desired any more, on purpose: the guard does not apply.
@@ -90,6 +92,7 @@ const (
 	Release Verb = "release" // take the owner label off and leave the object
 	Await   Verb = "await"   // deleted already, not yet gone
 	Forget  Verb = "forget"  // not there, or not ours: strike it off the inventory
+	Leave   Verb = "leave"   // no request; the object has drifted and stays as it is
 	Retain  Verb = "retain"  // no request; the object keeps its label and its place in the inventory
 )
 
@@ -105,6 +108,9 @@ const (
 	Recreated   Why = "recreated"   // deleted and created by somebody else
 	Drifted     Why = "drifted"     // a field of ours was changed by somebody else
 )
+
+// drift says whether the reason is something that happened on the cluster, and not in Git.
+func (w Why) drift() bool { return w == Missing || w == Recreated || w == Drifted }
 
 // Reasons to delete, release, await or forget.
 const (
@@ -143,6 +149,8 @@ type Plan struct {
 	Stages [][]Action
 	// Cleanup comes after all applies have gone well: deletes, releases and forgets.
 	Cleanup []Action
+	// Left are the objects that drifted and are left as they are.
+	Left []Action
 	// Unchanged counts the objects that stand as desired.
 	Unchanged int
 	// Finished holds the desired Jobs that are gone because they had ended, and how.
@@ -197,6 +205,10 @@ func Make(in Input) *Plan {
 		}
 		if why == "" {
 			p.Unchanged++
+			continue
+		}
+		if in.Options.LeaveDrift && why.drift() {
+			p.Left = append(p.Left, Action{Verb: Leave, Why: why, ID: o.ID, Object: o, UID: live.UID})
 			continue
 		}
 		stage := object.Stage(o.ID)

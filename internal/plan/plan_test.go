@@ -47,6 +47,9 @@ func story(p *Plan) string {
 			fmt.Fprintf(&b, "stage %d: %s\n", i+1, a)
 		}
 	}
+	for _, a := range p.Left {
+		fmt.Fprintf(&b, "left: %s\n", a)
+	}
 	for _, a := range p.Cleanup {
 		uid := ""
 		if a.Verb == Delete || a.Verb == Release {
@@ -146,6 +149,8 @@ func option(t *testing.T, in *Input, name string) {
 		o.Prune = true
 	case "allowPrune":
 		o.AllowPrune = true
+	case "leaveDrift":
+		o.LeaveDrift = true
 	case "remove":
 		o.Remove = true
 	case "orphan":

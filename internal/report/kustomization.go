@@ -65,7 +65,8 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	if handled(f, all, hubSide) {
 		status.LastHandledReconcileAt = requested(ks)
 	}
-	status.Conditions = settle(ks.Status.Conditions, kustomizationConditions(f, all, leaving, hubSide), ks.Generation, f.Now)
+	conditions := append(kustomizationConditions(f, all, leaving, hubSide), drifted(f)...)
+	status.Conditions = settle(ks.Status.Conditions, conditions, ks.Generation, f.Now)
 
 	r := Report[v1alpha1.KustomizationStatus]{Status: status, Events: kustomizationEvents(ks.Status, status, f.Revision, hubSide != nil && hubSide.waiting)}
 	if hubSide != nil {

@@ -39,6 +39,9 @@ type Facts struct {
 	AppliedAt time.Time
 	// DriftLoop describes the object that is changed back time and again; empty when there is none.
 	DriftLoop string
+	// Missing describes an object that was deleted on the cluster and is left so (drift.mode); empty when
+	// there is none.
+	Missing string
 	// Of is how many objects Ready waits for. Failed and Unhealthy are not healthy, for good or not yet, and
 	// First describes the first of them.
 	Of, Failed, Unhealthy int
@@ -109,6 +112,9 @@ func (en *Entry) Readiness(f Facts, since *Since, now time.Time) Readiness {
 	}
 	if r := en.health(f, since, now); r.Status != yes {
 		return r
+	}
+	if f.Missing != "" {
+		return is(no, v1alpha1.ObjectMissingReason, "%s", f.Missing)
 	}
 	r := en.deletions(f, since, now)
 	r.ObjectsReady = true
