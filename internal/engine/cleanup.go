@@ -23,7 +23,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		if p.mustStop() {
 			break
 		}
-		if a.Verb == plan.Retain {
+		if a.Verb == plan.Retain || a.Verb == plan.Hold {
 			continue
 		}
 		if why := p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]; why != "" {

@@ -39,10 +39,16 @@ func (en *entry) pendingDeletions() deletions {
 			continue
 		}
 		l, there := en.session.live.get(id)
+		if there && en.heldBack[id] && l.UID == en.inv.Objects[id].UID {
+			if d.count++; d.count == 1 {
+				d.first, d.message = id, "is deleted when the objects of later waves are gone"
+			}
+			continue
+		}
 		if !there || l.Owner != en.owner || !l.Terminating && en.deleted[id] != l.UID {
 			continue
 		}
-		if d.count++; d.count > 1 && object.Order(d.first, id) < 0 {
+		if d.count++; d.count > 1 && !en.heldBack[d.first] && object.Order(d.first, id) < 0 {
 			continue
 		}
 		d.first, d.message = id, "is being deleted"

@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
+	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -46,6 +47,8 @@ type entry struct {
 	message  string // of the last pass, with Reason
 	failures []failure
 
+	awaits    *int32             // the wave that waits for the ones before
+	heldBack  map[object.ID]bool // objects whose deletion waits for later waves
 	retained  map[object.ID]bool // objects that the last pass kept for another Kustomization
 	undecided bool               // some of them, for as long as it is not known whether another one desires them
 	unread    bool               // a bundle that another Kustomization desires could not be loaded then
@@ -226,7 +229,8 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 
 // recordOutcome records how a pass over the assigned bundle went.
 func (en *entry) recordOutcome(o outcome, now time.Time) {
-	en.waiting, en.failures = o.waiting, o.failures
+	en.waiting, en.awaits, en.failures = o.waiting, o.awaits, o.failures
+	en.heldBack = o.heldBack
 	en.retained, en.undecided = o.retained, o.undecided
 	reason, message := reasonForOutcome(o)
 	en.message = message
@@ -271,6 +275,17 @@ func (en *entry) touched(seen edge.Observed, now time.Time) bool {
 	return l == nil || !now.Before(l.until)
 }
 
+// endsWait says whether an object that has changed may let a wave begin: one of an earlier wave that is healthy
+// now.
+func (en *entry) endsWait(id object.ID) bool {
+	o := en.desired.index[id]
+	if en.awaits == nil || o == nil || o.Wave >= *en.awaits {
+		return false
+	}
+	s, there := en.session.live.get(id)
+	return there && s.Owner == en.owner && (s.Health.Phase == health.Current || s.Health.Class != "")
+}
+
 // needsPass says whether the change asks for a pass: drift, something that was waited for, something
 // that is gone. That an object becomes healthy shows in the status without one.
 func (en *entry) needsPass(seen edge.Observed) bool {
@@ -278,6 +293,9 @@ func (en *entry) needsPass(seen edge.Observed) bool {
 		return false
 	}
 	if en.waiting != "" && seen.ID.Kind == "CustomResourceDefinition" {
+		return true
+	}
+	if en.endsWait(seen.ID) {
 		return true
 	}
 	record, recorded := en.inv.Objects[seen.ID]

@@ -21,11 +21,26 @@ import (
 
 func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 	for i, stage := range todo.Stages {
+		gate := todo.Gates[i]
+		if gate.Waits {
+			if p.out.awaits != nil {
+				continue // what is put back does not wait, later waves do
+			}
+			if why := plan.Awaited(p.out.desired, gate.Wave, p.stands); why != "" {
+				p.out.waiting, p.out.awaits = why, &gate.Wave
+				continue
+			}
+			if err := p.recordAhead(ctx, stage); err != nil {
+				return err
+			}
+			p.out.inventory = p.out.inventory.Clone()
+		}
 		if i > 0 && object.Stage(todo.Stages[i-1][0].ID) == object.StageDefinitions {
 			p.nextStage()
 		}
 		if object.Stage(stage[0].ID) != object.StageDefinitions {
-			if p.out.waiting = p.unestablished(); p.out.waiting != "" {
+			if why := p.unestablished(gate.Wave); why != "" {
+				p.out.waiting = why
 				return nil
 			}
 		}
@@ -45,10 +60,29 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 	return p.cleanUp(ctx, cleanup)
 }
 
-// unestablished names a definition among the desired objects that the cluster does not serve yet.
-func (p *pass) unestablished() string {
+// stands returns how an object stands, and false where it does not stand as desired. A claim that waits for
+// its first consumer holds no wave up: the consumer may be in the next one.
+func (p *pass) stands(o object.Object) (health.Status, bool) {
+	record := p.out.inventory.Objects[o.ID]
+	s, there := p.live.get(o.ID)
+	there = there && s.Owner == p.owner
+	switch {
+	case ended(record, &o):
+		return endedHealth(health.Outcome(record.Finished)), true
+	case o.Policy.Mode == object.IfNotPresent && !there, there && s.Policy.Mode == object.Ignore:
+		return health.Status{Phase: health.Current}, true
+	case !there || record.Digest != o.Digest || record.UID != s.UID:
+		return health.Status{}, false
+	case s.Health.Class != "":
+		return health.Status{Phase: health.Current}, true
+	}
+	return s.Health, true
+}
+
+// unestablished names a definition among the desired objects of a wave and those before it that the cluster does not serve yet.
+func (p *pass) unestablished(wave int32) string {
 	for _, o := range p.out.desired {
-		if o.Kind != "CustomResourceDefinition" {
+		if o.Kind != "CustomResourceDefinition" || o.Wave > wave {
 			continue
 		}
 		if s, ok := p.live.get(o.ID); !ok || s.Health.Phase != health.Current {
@@ -137,7 +171,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 	before := p.inventory.Objects[a.ID]
 	p.out.inventory.Objects[a.ID] = inventory.Record{
 		Version: a.Object.Version, Digest: a.Object.Digest, UID: got.UID, Fields: got.Fields.Digest,
-		PruneDisabled: a.Object.PruneDisabled, ManifestName: a.Object.ManifestName,
+		PruneDisabled: a.Object.PruneDisabled, ManifestName: a.Object.ManifestName, Wave: a.Object.Wave,
 		Created: before.Created || before.UID == "" && got.Created,
 	}
 	p.recordApplied(a, got)

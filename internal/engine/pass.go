@@ -71,6 +71,8 @@ type outcome struct {
 	failures  []failure
 	// waiting says that a later stage waits for definitions of an earlier one.
 	waiting string
+	// awaits is the wave that waits for the ones before to be healthy; nil when none does.
+	awaits *int32
 	// retrySoon says that no event will tell when the wait is over.
 	retrySoon bool
 	events    []Event
@@ -83,6 +85,8 @@ type outcome struct {
 	// not known whether one desires them.
 	retained  map[object.ID]bool
 	undecided bool
+	// heldBack are the objects whose deletion waits for those of later waves to be gone.
+	heldBack map[object.ID]bool
 	// deleted holds the uids of the objects that were deleted, gone or not.
 	deleted map[object.ID]string
 	// cleaned says that something was released or deleted, so that others may have it now.
@@ -210,6 +214,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 		return nil
 	}
 	p.out.retained, p.out.undecided = todo.Retained()
+	p.out.heldBack = todo.Held()
 	if err := p.writeAhead(ctx, todo); err != nil {
 		return err
 	}
@@ -239,15 +244,26 @@ func (p *pass) decided(inv *inventory.Inventory) int64 {
 }
 
 func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
-	var applying []object.Object
-	for _, stage := range todo.Stages {
-		for _, a := range stage {
-			if _, withheld := p.withheldKind(a.ID); !withheld && !p.unsettled[a.ID] {
-				applying = append(applying, a.Object)
-			}
+	var now []plan.Action
+	for i, stage := range todo.Stages {
+		if !todo.Gates[i].Waits {
+			now = append(now, stage...)
 		}
 	}
-	ahead, changed := p.inventory.Ahead(applying)
+	p.out.inventory = p.inventory
+	return p.recordAhead(ctx, now)
+}
+
+// recordAhead records what is about to be applied. Of a wave that waits that is done when it begins. Until then
+// what is recorded of its objects is what the last bundle had.
+func (p *pass) recordAhead(ctx context.Context, stage []plan.Action) error {
+	var applying []object.Object
+	for _, a := range stage {
+		if _, withheld := p.withheldKind(a.ID); !withheld && !p.unsettled[a.ID] {
+			applying = append(applying, a.Object)
+		}
+	}
+	ahead, changed := p.out.inventory.Ahead(applying)
 	if !changed && !p.moved {
 		return nil
 	}
@@ -258,7 +274,7 @@ func (p *pass) writeAhead(ctx context.Context, todo *plan.Plan) error {
 	if err := p.store.Save(ctx, ahead); err != nil {
 		return fmt.Errorf("cannot record what is about to be applied: %w", err)
 	}
-	p.out.inventory = ahead
+	p.out.inventory, p.moved = ahead, false
 	return nil
 }
 

@@ -173,7 +173,7 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 			if known, twice := inv.Objects[id]; twice && known != e.Record {
 				e.Record = Record{
 					Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled, Created: known.Created && e.Created,
-					ManifestName: cmp.Or(known.ManifestName, e.ManifestName),
+					ManifestName: cmp.Or(known.ManifestName, e.ManifestName), Wave: max(known.Wave, e.Wave),
 				}
 			}
 			inv.Objects[id] = e.Record

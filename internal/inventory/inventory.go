@@ -33,6 +33,8 @@ type Record struct {
 	// ManifestName is how messages name the object, where its own name has the value of a Secret in it
 	// (object.ManifestNameKey). It is kept here for the time when the manifest is gone.
 	ManifestName string `json:"m,omitempty"`
+	// Wave in which the object was applied. It is kept here for the order in which objects are deleted.
+	Wave int32 `json:"w,omitempty"`
 	// Finished is how a Job ended that Kubernetes removes some time after its end (a health.Outcome), so
 	// that its absence is no drift; empty while that is not known.
 	Finished string `json:"e,omitempty"`
@@ -88,7 +90,7 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 		}
 		ahead.Objects[o.ID] = Record{
 			Version: o.Version, PruneDisabled: record.PruneDisabled || o.PruneDisabled, Created: record.Created,
-			ManifestName: cmp.Or(record.ManifestName, o.ManifestName),
+			ManifestName: cmp.Or(record.ManifestName, o.ManifestName), Wave: o.Wave,
 		}
 	}
 	return ahead, ahead != inv

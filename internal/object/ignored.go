@@ -11,7 +11,6 @@ import (
 // like any other. Of Argo CD's, Prune=false and Delete=false of sync-options are read: see PruneDisabled.
 var ignoredKeys = []string{
 	"argocd.argoproj.io/hook",
-	"argocd.argoproj.io/sync-wave",
 	"helm.sh/hook",
 	"helm.sh/resource-policy",
 }

@@ -21,7 +21,7 @@ func TestIgnoredAnnotations(t *testing.T) {
 		{[]Object{one("a", `"helm.sh/hook":"pre-install","argocd.argoproj.io/hook":"Sync"`), one("b", `"helm.sh/hook":"test"`), one("c", `"helm.sh/hook":"test"`)},
 			"argocd.argoproj.io/hook (ConfigMap/a), helm.sh/hook (ConfigMap/a and 2 more)"},
 		{[]Object{one("a", `"helm.sh/resource-policy":"keep"`)}, "helm.sh/resource-policy (ConfigMap/a)"},
-		{[]Object{one("a", `"argocd.argoproj.io/sync-wave":"-1"`)}, "argocd.argoproj.io/sync-wave (ConfigMap/a)"},
+		{[]Object{one("a", `"argocd.argoproj.io/sync-wave":"-1"`)}, ""}, // it is read
 	} {
 		if got := IgnoredAnnotations(tt.objects); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

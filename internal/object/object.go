@@ -26,6 +26,8 @@ type Object struct {
 	// RemovedWhenFinished says that the object goes by itself some time after its work is done: a Job
 	// with ttlSecondsAfterFinished.
 	RemovedWhenFinished bool
+	// Wave of the bundle in which the object is applied: it waits for all earlier ones to be healthy.
+	Wave int32
 	// Policy is what the object's own annotations ask for.
 	Policy Policy
 	// ManifestName is what ManifestNameKey holds: how messages name the object; empty where its own name
@@ -65,6 +67,9 @@ func FromMap(m map[string]any) (Object, error) {
 	o.PruneDisabled = PruneDisabled(labels, annotations)
 	o.ManifestName = annotations[ManifestNameKey]
 	o.RemovedWhenFinished = removedWhenFinished(o.ID, func() any { return field(m, "spec")["ttlSecondsAfterFinished"] })
+	if o.Wave, err = WaveOf(annotations); err != nil {
+		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
+	}
 	if o.Policy, err = PolicyOf(labels, annotations); err != nil {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
@@ -270,6 +275,7 @@ func fromBody(body []byte) (Object, error) {
 		_ = json.Unmarshal(top["spec"], &spec) // what is no object has no fields
 		return spec["ttlSecondsAfterFinished"]
 	})
+	o.Wave = wave(meta["annotations"])
 	o.Policy = policy(meta["labels"], meta["annotations"]) // FromMap has refused what is wrong
 	return o, nil
 }

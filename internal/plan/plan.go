@@ -4,7 +4,9 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +95,7 @@ const (
 	Await   Verb = "await"   // deleted already, not yet gone
 	Forget  Verb = "forget"  // not there, or not ours: strike it off the inventory
 	Leave   Verb = "leave"   // no request; the object has drifted and stays as it is
+	Hold    Verb = "hold"    // no request; it is deleted when the objects of later waves are gone
 	Retain  Verb = "retain"  // no request; the object keeps its label and its place in the inventory
 )
 
@@ -124,6 +127,7 @@ const (
 	Kept        Why = "prune is disabled for it"
 	BuiltIn     Why = "it belongs to the cluster"
 	InUse       Why = "it holds objects that stay"
+	LaterWave   Why = "objects of a later wave go first"
 	Terminating Why = "terminating"
 	Gone        Why = "not on the cluster"
 )
@@ -147,6 +151,8 @@ type Plan struct {
 	Refusal Refusal
 	// Stages of applies; a stage waits until the definitions of the one before are established.
 	Stages [][]Action
+	// Gates belong to the stages: the wave of each, and whether it waits for the waves before.
+	Gates []Gate
 	// Cleanup comes after all applies have gone well: deletes, releases and forgets.
 	Cleanup []Action
 	// Left are the objects that drifted and are left as they are.
@@ -192,8 +198,9 @@ func Make(in Input) *Plan {
 	}
 	releaseUsed(in, cleanup)
 	retainAround(cleanup)
+	holdEarlierWaves(in, cleanup)
 	p := &Plan{Cleanup: cleanup, Finished: map[object.ID]health.Outcome{}}
-	stages := map[int][]Action{}
+	stages, first := map[at][]Action{}, firstWave(in.Desired)
 	for _, o := range in.Desired {
 		record, recorded := in.Recorded.Objects[o.ID]
 		live, isLive := in.Live[o.ID]
@@ -211,11 +218,12 @@ func Make(in Input) *Plan {
 			p.Left = append(p.Left, Action{Verb: Leave, Why: why, ID: o.ID, Object: o, UID: live.UID})
 			continue
 		}
-		stage := object.Stage(o.ID)
+		stage := at{wave: o.Wave, stage: object.Stage(o.ID), waits: o.Wave > first && !why.drift()}
 		stages[stage] = append(stages[stage], Action{Verb: Apply, Why: why, ID: o.ID, Object: o, UID: live.UID})
 	}
-	for _, n := range sortedKeys(stages) {
-		p.Stages = append(p.Stages, stages[n])
+	for _, stage := range slices.SortedFunc(maps.Keys(stages), at.compare) {
+		p.Stages = append(p.Stages, stages[stage])
+		p.Gates = append(p.Gates, Gate{Wave: stage.wave, Waits: stage.waits})
 	}
 	return p
 }
@@ -277,7 +285,9 @@ func cleanups(in Input) []Action {
 	releaseAround(out)
 	// What was applied last goes first: workloads before the configuration, the namespace and the
 	// definition that they need.
-	slices.SortStableFunc(out, func(a, b Action) int { return object.Order(b.ID, a.ID) })
+	slices.SortStableFunc(out, func(a, b Action) int {
+		return cmp.Or(cmp.Compare(in.Recorded.Objects[b.ID].Wave, in.Recorded.Objects[a.ID].Wave), object.Order(b.ID, a.ID))
+	})
 	return out
 }
 
@@ -558,13 +568,4 @@ func list(ids []object.ID, kind string) string {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")
-}
-
-func sortedKeys(m map[int][]Action) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -43,6 +43,13 @@ func story(p *Plan) string {
 		return b.String()
 	}
 	for i, stage := range p.Stages {
+		if g := p.Gates[i]; g.Wave != 0 || g.Waits {
+			fmt.Fprintf(&b, "wave %d", g.Wave)
+			if g.Waits {
+				b.WriteString(", after those before")
+			}
+			b.WriteString(":\n")
+		}
 		for _, a := range stage {
 			fmt.Fprintf(&b, "stage %d: %s\n", i+1, a)
 		}
@@ -92,13 +99,19 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 				}
 				return at >= 0
 			}
+			wave := int32(0)
+			for n := int32(-3); n <= 3; n++ {
+				if has(fmt.Sprintf("wave=%d", n)) {
+					wave = n
+				}
+			}
 			switch f.Name {
 			case "desired":
-				o := object.Object{ID: id, Version: "v1", PruneDisabled: has("kept"), RemovedWhenFinished: has("ttl")}
+				o := object.Object{ID: id, Version: "v1", PruneDisabled: has("kept"), RemovedWhenFinished: has("ttl"), Wave: wave}
 				o.Digest = nth(words, 0)
 				in.Desired = append(in.Desired, o)
 			case "recorded":
-				r := inventory.Record{Version: "v1", PruneDisabled: has("kept")}
+				r := inventory.Record{Version: "v1", PruneDisabled: has("kept"), Wave: wave}
 				for _, outcome := range []string{"Complete", "Failed"} {
 					if has("finished=" + outcome) {
 						r.Finished = outcome
