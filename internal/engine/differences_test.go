@@ -66,7 +66,7 @@ func TestReportedDriftIsLeft(t *testing.T) {
 	// An object that is deleted is missing, which is no state of Git's.
 	r.delete("deleted")
 	st = r.failed("apps", v1alpha1.ObjectMissingReason)
-	if !strings.Contains(st.Message, "/deleted was deleted on the cluster, and drift.mode Report leaves it so") {
+	if !strings.Contains(st.Message, "/deleted was deleted on the cluster, or lost its owner label, and drift.mode Report leaves it so") {
 		t.Error(st.Message)
 	}
 	r.until("apps", "reporting the deletion", func(s v1alpha1.AssignmentEntryStatus) bool {

@@ -229,7 +229,7 @@ func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
 		f.DriftLoop = fmt.Sprintf("%s keeps being changed back%s: %s", id, l.byManager(), driftLoopRemedy)
 	}
 	if id, deleted := en.missing(); deleted {
-		f.Missing = fmt.Sprintf("%s was deleted on the cluster, and drift.mode %s leaves it so", id, en.Spec.Drift.GetMode())
+		f.Missing = fmt.Sprintf("%s was deleted on the cluster, or lost its owner label, and drift.mode %s leaves it so", id, en.Spec.Drift.GetMode())
 	}
 	if en.deleting.count > 0 {
 		f.Deletions = en.deleting.String()
