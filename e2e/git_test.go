@@ -55,7 +55,7 @@ func (c *call) commit(branch string, change gitserver.Change) error {
 // gitFault says how the case's plain HTTP server behaves.
 func gitFault(_ context.Context, c call) error {
 	if len(c.args) < 1 {
-		return errors.New("wants ok|stop|start|401|hang|trickle|delete-branch")
+		return errors.New("wants ok|stop|start|401|hang|trickle|multi_ack|delete-branch")
 	}
 	switch c.args[0] {
 	case "ok":
@@ -68,6 +68,8 @@ func gitFault(_ context.Context, c call) error {
 		c.server.SetFault(gitserver.Status(http.StatusUnauthorized))
 	case "hang":
 		c.server.SetFault(gitserver.Hang)
+	case "multi_ack":
+		c.server.SetFault(gitserver.NeedsMultiACK)
 	case "trickle":
 		c.server.SetFault(gitserver.Trickle)
 	case "delete-branch":
