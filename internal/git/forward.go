@@ -10,8 +10,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// ErrHistoryRewritten: a reference that may only move forward has moved to a commit that does not follow
-// from the one before, and nobody has acknowledged it.
+// ErrHistoryRewritten says that a reference which may only move forward has moved to a commit that does not
+// follow from the one before, and that this was not acknowledged.
 var ErrHistoryRewritten = errors.New("history was rewritten")
 
 // errShortHistory says that what is stored of the history does not tell whether a reference has moved

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -242,9 +243,7 @@ func TestGitHubApp(t *testing.T) {
 	req := w.request(git.Reference{})
 	app := func(pairs ...string) git.Request {
 		s := secret("githubAppID", "42\n", "githubAppPrivateKey", api.pem(), "githubAppBaseURL", api.URL+"/api/v3/", "ca.crt", api.ca())
-		for k, v := range secret(pairs...) {
-			s[k] = v
-		}
+		maps.Copy(s, secret(pairs...))
 		req := req
 		req.Auth = must(git.ParseProviderAuth(git.ProviderGitHub, req.URL, s))(t)
 		return req
