@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -66,16 +67,14 @@ func (r *rig) owned(name string) []string {
 
 var errCrash = errors.New("the process died")
 
-// TestACrashAtAnyWrite kills the engine at the k-th write, for every k, of a first sync and of the
-// commit after it, which changes one object, drops one and brings one. Before the write it died with
-// may or may not have reached the cluster; both are tried. A new engine, for which Git has moved on to
-// a third commit, must then converge: no orphan, nothing recorded that is not there, no stranger
-// deleted.
-func TestACrashAtAnyWrite(t *testing.T) {
+// atAnyWrite runs a test for every write at which the process may end, until there are no more: the test
+// says whether it did. Before the write it died with may or may not have reached the cluster; both are
+// tried.
+func atAnyWrite(t *testing.T, test func(t *testing.T, k int, lost bool) (died bool)) {
 	for _, lost := range []bool{true, false} {
 		for k := 1; ; k++ {
 			died := false
-			t.Run(fmt.Sprintf("lost=%v/write=%d", lost, k), func(t *testing.T) { died = crashAt(t, k, lost) })
+			t.Run(fmt.Sprintf("lost=%v/write=%d", lost, k), func(t *testing.T) { died = test(t, k, lost) })
 			if !died || t.Failed() {
 				break
 			}
@@ -108,41 +107,18 @@ func (r *rig) dieAt(k int, lost bool) <-chan struct{} {
 	return dead
 }
 
-func crashAt(t *testing.T, k int, lost bool) bool {
-	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	dead := r.dieAt(k, lost)
-	first := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("dropped", "1")
-	second := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "2") + r.configMap("brought", "1")
-	third := r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("last", "1")
-	died := r.untilDeadOrReady(dead, "apps", first) || r.untilDeadOrReady(dead, "apps", second)
-	r.pool.Disconnect(r.key)
-
-	// A stranger with the name of an object that the third commit no longer has.
-	r.mu.Lock()
-	r.before, r.after = nil, nil
-	r.mu.Unlock()
-	r.connect(controlplane.Shared(t).RESTConfig())
-	r.want("apps", third)
-	r.ready("apps")
-	want := []string{"edited=1", "last=1", "stays=1"}
-	r.eventually("only what is desired is left", func() bool { return slices.Equal(r.owned("apps"), want) })
-	r.eventually("the inventory is what is there", func() bool { return len(r.inventory("apps").Objects) == 4 })
-	if got := r.value("edited"); got != "1" {
-		t.Errorf("edited=%s", got)
-	}
-	r.remove("apps")
-	return died
-}
-
-func (r *rig) untilDeadOrReady(dead <-chan struct{}, name, manifests string) bool {
-	r.want(name, manifests)
+// bring assigns a bundle and waits until it is applied, and what else is asked for is true, or until the
+// process has died, which it returns.
+func (r *rig) bring(dead <-chan struct{}, name, manifests string, done func() bool, change ...func(*v1alpha1.AssignmentEntry)) bool {
+	r.want(name, manifests, change...)
 	digest := r.ks[name].Digest
 	for {
 		list, _ := r.pool.Report(r.key)
-		for _, s := range list {
-			if s.Ready == metav1.ConditionTrue && s.AppliedDigest == digest && (!strings.Contains(manifests, "brought") || !r.inventoried(name, "dropped")) {
-				return false
-			}
+		applied := slices.ContainsFunc(list, func(s v1alpha1.AssignmentEntryStatus) bool {
+			return s.Name == name && s.Ready == metav1.ConditionTrue && s.AppliedDigest == digest
+		})
+		if applied && (done == nil || done()) {
+			return false
 		}
 		select {
 		case <-dead:
@@ -151,6 +127,135 @@ func (r *rig) untilDeadOrReady(dead <-chan struct{}, name, manifests string) boo
 		case <-time.After(20 * time.Millisecond): // that the inventory shrinks changes no report
 		case <-r.t.Context().Done():
 			return true
+		}
+	}
+}
+
+// bury ends the engine that has died, or is done; the next one writes as it likes.
+func (r *rig) bury() {
+	r.pool.Disconnect(r.key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before, r.after = nil, nil
+}
+
+// strangers are ConfigMaps that are not the engine's to change, by name, as they were created.
+type strangers struct {
+	*rig
+	were map[string]string
+}
+
+// create creates a ConfigMap of another Kustomization, or of none, where there is no such object.
+func (s *strangers) create(name, owner string) {
+	s.t.Helper()
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.key.Namespace}, Data: map[string]string{"key": "theirs"}}
+	if owner != "" {
+		cm.Labels = map[string]string{v1alpha1.OwnerLabel: object.Owner{Hub: s.hub, Namespace: s.key.Namespace, Name: owner}.Label()}
+	}
+	made, err := s.kube.CoreV1().ConfigMaps(s.key.Namespace).Create(context.Background(), cm, metav1.CreateOptions{FieldManager: "stranger"})
+	switch {
+	case apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err): // it is the engine's, or there is no namespace yet
+	case err != nil:
+		s.t.Error(err)
+	default:
+		s.were[name] = string(made.UID) + "/" + made.ResourceVersion
+	}
+}
+
+// replace puts a ConfigMap of no Kustomization in the place of one that may be there.
+func (s *strangers) replace(name string) {
+	err := s.kube.CoreV1().ConfigMaps(s.key.Namespace).Delete(context.Background(), name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.t.Error(err)
+	}
+	s.create(name, "")
+}
+
+// untouched checks that each of them is the one that was created, in the version that it had then.
+func (s *strangers) untouched() {
+	s.t.Helper()
+	for name, was := range s.were {
+		cm, err := s.kube.CoreV1().ConfigMaps(s.key.Namespace).Get(context.Background(), name, metav1.GetOptions{})
+		if err != nil {
+			s.t.Errorf("the stranger %s: %v", name, err)
+		} else if is := string(cm.UID) + "/" + cm.ResourceVersion; is != was {
+			s.t.Errorf("the stranger %s is %s, and was %s", name, is, was)
+		}
+	}
+}
+
+// commits are three bundles: the second changes one object, drops one and brings one; the third takes that
+// back, and brings another one.
+func (r *rig) commits() (first, second, third string) {
+	first = r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("dropped", "1")
+	second = r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "2") + r.configMap("brought", "1")
+	third = r.namespace() + r.configMap("stays", "1") + r.configMap("edited", "1") + r.configMap("last", "1")
+	return first, second, third
+}
+
+// TestACrashAtAnyWrite kills the engine at the k-th write, for every k, of a first sync and of the
+// commit after it. Meanwhile others create what is missing: an object of no Kustomization, and one of
+// another. A new engine, for which Git has moved on to a third commit, must then converge: no orphan,
+// nothing recorded that is not there, no stranger changed or deleted.
+func TestACrashAtAnyWrite(t *testing.T) {
+	atAnyWrite(t, func(t *testing.T, k int, lost bool) bool {
+		r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+		dead := r.dieAt(k, lost)
+		first, second, third := r.commits()
+		shrunk := func() bool { return !r.inventoried("apps", "dropped") }
+		died := r.bring(dead, "apps", first, nil) || r.bring(dead, "apps", second, shrunk)
+		r.bury()
+		s := &strangers{r, map[string]string{}}
+		s.create("dropped", "")
+		s.create("brought", "another")
+
+		r.connect(controlplane.Shared(t).RESTConfig())
+		r.want("apps", third)
+		r.ready("apps")
+		want := []string{"edited=1", "last=1", "stays=1"}
+		r.eventually("only what is desired is left", func() bool { return slices.Equal(r.owned("apps"), want) })
+		r.eventually("the inventory is what is there", func() bool { return len(r.inventory("apps").Objects) == 4 })
+		if got := r.value("edited"); got != "1" {
+			t.Errorf("edited=%s", got)
+		}
+		s.untouched()
+		r.remove("apps")
+		s.untouched()
+		return died
+	})
+}
+
+// TestAStrangerBetweenAnyTwoWrites lets somebody else's object take the place of the one that a commit
+// drops, before the k-th write of that commit, for every k. It is not the object that the engine applied,
+// and must stay as it is, whatever the engine had read of the other one.
+func TestAStrangerBetweenAnyTwoWrites(t *testing.T) {
+	for k := 1; ; k++ {
+		came := false
+		t.Run(fmt.Sprintf("write=%d", k), func(t *testing.T) {
+			r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+			first, second, third := r.commits()
+			r.want("apps", first)
+			r.ready("apps")
+			s := &strangers{r, map[string]string{}}
+			var writes atomic.Int32
+			r.mu.Lock()
+			r.before = func(*http.Request) error {
+				if int(writes.Add(1)) == k {
+					s.replace("dropped")
+				}
+				return nil
+			}
+			r.mu.Unlock()
+			r.bring(nil, "apps", second, func() bool { return !r.inventoried("apps", "dropped") })
+			came = int(writes.Load()) >= k
+			s.untouched()
+			r.want("apps", third)
+			r.ready("apps")
+			s.untouched()
+			r.remove("apps")
+		})
+		if !came || t.Failed() {
+			break
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -207,28 +206,18 @@ func TestANamespaceThatAnotherKustomizationUsesIsReleased(t *testing.T) {
 // TestACrashAtAnyWriteOfAMove kills the engine at the k-th write after an object has moved, for every k,
 // and lets a new one go on.
 func TestACrashAtAnyWriteOfAMove(t *testing.T) {
-	for _, lost := range []bool{true, false} {
-		for k := 1; ; k++ {
-			died := false
-			t.Run(fmt.Sprintf("lost=%v/write=%d", lost, k), func(t *testing.T) {
-				m := newMover(t)
-				dead := m.dieAt(k, lost)
-				m.assignBoth()
-				died = m.untilDeadOrReady(dead, "receiver", m.receiverAfterwards())
-				m.pool.Disconnect(m.key)
-				m.mu.Lock()
-				m.before, m.after = nil, nil
-				m.mu.Unlock()
-				m.connect(controlplane.Shared(t).RESTConfig())
-				m.assign()
-				m.ready("giver")
-				m.arrived()
-			})
-			if !died || t.Failed() {
-				break
-			}
-		}
-	}
+	atAnyWrite(t, func(t *testing.T, k int, lost bool) bool {
+		m := newMover(t)
+		dead := m.dieAt(k, lost)
+		m.assignBoth()
+		died := m.bring(dead, "receiver", m.receiverAfterwards(), nil)
+		m.bury()
+		m.connect(controlplane.Shared(t).RESTConfig())
+		m.assign()
+		m.ready("giver")
+		m.arrived()
+		return died
+	})
 }
 
 // A receiver that is rolled back keeps what it took over, and deletes what its change created: the revision

@@ -2,12 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
-	"net/http"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,15 +17,7 @@ import (
 // dropped the latter, must converge: what kubectl wrote beside Git is gone, and an object of the same
 // name that was created meanwhile by someone else stays.
 func TestACrashAtAnyWriteOfATakeover(t *testing.T) {
-	for _, lost := range []bool{true, false} {
-		for k := 1; ; k++ {
-			died := false
-			t.Run(fmt.Sprintf("lost=%v/write=%d", lost, k), func(t *testing.T) { died = crashOfTakeoverAt(t, k, lost) })
-			if !died || t.Failed() {
-				break
-			}
-		}
-	}
+	atAnyWrite(t, crashOfTakeoverAt)
 }
 
 func crashOfTakeoverAt(t *testing.T, k int, lost bool) bool {
@@ -41,50 +28,11 @@ func crashOfTakeoverAt(t *testing.T, k int, lost bool) bool {
 	r.as("kubectl-client-side-apply").create(r.namespace() + r.configMap("old", "1"))
 	r.as("kubectl-edit").patch("ConfigMap", "old", types.MergePatchType, `{"data":{"beside":"git"}}`)
 
-	var writes atomic.Int32
-	var once sync.Once
-	dead := make(chan struct{})
-	die := func() { once.Do(func() { close(dead) }) }
-	r.mu.Lock()
-	r.before = func(*http.Request) error {
-		n := int(writes.Add(1))
-		if n > k || n == k && lost {
-			die()
-			return errCrash
-		}
-		return nil
-	}
-	r.after = func(*http.Request) {
-		if int(writes.Load()) >= k {
-			die()
-		}
-	}
-	r.mu.Unlock()
+	dead := r.dieAt(k, lost)
 	force := func(e *v1alpha1.AssignmentEntry) { e.Force = true }
-	bring := func(manifests string) bool {
-		r.want("apps", manifests, force)
-		digest := r.ks["apps"].Digest
-		for {
-			list, _ := r.pool.Report(r.key)
-			if slices.ContainsFunc(list, func(s v1alpha1.AssignmentEntryStatus) bool {
-				return s.Ready == metav1.ConditionTrue && s.AppliedDigest == digest
-			}) {
-				return false
-			}
-			select {
-			case <-dead:
-				return true
-			case <-r.changed:
-			case <-t.Context().Done():
-				return true
-			}
-		}
-	}
-	died := bring(r.namespace()+r.configMap("old", "1")+fixed("1")) || bring(r.namespace()+r.configMap("old", "1")+fixed("2"))
-	r.pool.Disconnect(r.key)
-	r.mu.Lock()
-	r.before, r.after = nil, nil
-	r.mu.Unlock()
+	died := r.bring(dead, "apps", r.namespace()+r.configMap("old", "1")+fixed("1"), nil, force) ||
+		r.bring(dead, "apps", r.namespace()+r.configMap("old", "1")+fixed("2"), nil, force)
+	r.bury()
 
 	// Someone else creates what is missing.
 	stranger := false
