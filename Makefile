@@ -136,6 +136,11 @@ skerry: ## Build bin/skerry and bin/skerry-hub
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
 
+.PHONY: e2e-kine
+e2e-kine: controlplane ## Test the engine against API servers on kine's SQLite, the store of k3s (some minutes to build)
+	cd e2e/kine && go build -ldflags '-s -w' -o $(BIN)/skerry-kine .
+	SKERRY_KINE=$(BIN)/skerry-kine go test -vet=off -count=1 -v -run TestOnKine ./internal/engine
+
 .PHONY: controlplane
 controlplane: bin/skerry-controlplane bin/skerry-kwok ## Build the Kubernetes that demo, tests and benchmarks run on
 

@@ -16,6 +16,7 @@ type Etcd struct {
 	url     string
 	ports   [2]*port
 	process *process
+	again   func(context.Context) error // starts a kine
 }
 
 // StartEtcd starts an etcd that keeps its data below dir and returns when it
