@@ -3,7 +3,10 @@
 // It promises that what Get returns is what its digest says, whatever became of the disk: a file
 // that is cut off or changed is removed and reported as missing, and whoever rendered it renders it
 // again. A process that is killed at any point leaves whole files, or files that the next Open
-// removes. Nobody but the owner of the process reads them: a bundle may hold Secrets.
+// removes. Nobody but the owner of the process reads them. A bundle that holds Secrets, or what came from
+// one, is sealed, and its name is a digest by which nothing of it can be guessed: with the key that the hub
+// keeps on its API server, and without it the disk tells nothing. A bundle whose key was lost is missing,
+// and rendered again.
 package bundlestore
 
 import (
@@ -41,6 +44,8 @@ type Options struct {
 	// Grace is how long Collect leaves a bundle that was stored or asked for, so that there is time
 	// to write down that it is used; 10 minutes when zero.
 	Grace time.Duration
+	// Key seals bundles that are confidential; nil stores them as they are.
+	Key *Key
 	// Now is the clock.
 	Now func() time.Time
 	// ReadOnly is for a process that only reads what another one stores: it leaves the folder as it is,
@@ -56,6 +61,7 @@ type Store struct {
 	grace time.Duration
 	reads singleflight.Group
 	only  bool // reading
+	key   *Key // nil: nothing is sealed
 
 	// opening is held while the folder is looked for anew.
 	opening sync.Mutex
@@ -75,7 +81,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
-	s := &Store{dir: dir, now: o.Now, grace: o.Grace, only: o.ReadOnly, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
+	s := &Store{dir: dir, now: o.Now, grace: o.Grace, only: o.ReadOnly, key: o.Key, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
 	root, used, err := s.openFolder()
 	if err != nil {
 		return nil, err
@@ -182,7 +188,7 @@ func (s *Store) Has(digest string) bool {
 // Put stores a bundle, which must not be changed afterwards, and returns its digest. When it
 // returns, the bundle has reached the disk.
 func (s *Store) Put(b *object.Bundle) (string, error) {
-	digest := b.Digest()
+	digest := b.KeyedDigest(s.key.Digest())
 	if s.only {
 		return "", fmt.Errorf("cannot store bundle %s: %w", digest, errReadOnly)
 	}
@@ -191,7 +197,7 @@ func (s *Store) Put(b *object.Bundle) (string, error) {
 		return digest, nil
 	}
 	if err == nil {
-		err = s.write(root, name(digest), b.Encode())
+		err = s.writeBundle(root, name(digest), b.Encode(), b.Confidential)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot store bundle %s: %w%s", digest, nameless(err), remedy(err, s.dir))
@@ -269,9 +275,8 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 		}
 		return nil, err
 	}
-	sum := sha256.Sum256(data)
-	b, err := object.DecodeBundle(data)
-	if hex.EncodeToString(sum[:]) != name(digest) || err != nil {
+	b, whole := s.decode(name(digest), data)
+	if !whole {
 		s.forget(digest)
 		if s.only {
 			return nil, fmt.Errorf("the file is damaged: %w", fs.ErrNotExist)
@@ -281,10 +286,45 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 		}
 		return nil, fmt.Errorf("the file was damaged and is removed: %w", fs.ErrNotExist)
 	}
+	if b.Confidential && !isSealed(data) && s.key != nil && !s.only {
+		// Stored before bundles were sealed. Where it cannot be written it is read as it is.
+		_ = s.writeBundle(root, name(digest), data, true)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cache.add(digest, &b)
 	return &b, nil
+}
+
+// decode reads a file, and reports whether it is what its name says. A sealed file is bound to its name.
+func (s *Store) decode(name string, data []byte) (object.Bundle, bool) {
+	sealed := isSealed(data)
+	if sealed {
+		plain, err := s.key.opened(name, data)
+		if err != nil {
+			return object.Bundle{}, false
+		}
+		data = plain
+	} else if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != name {
+		return object.Bundle{}, false
+	}
+	b, err := object.DecodeBundle(data)
+	if err != nil {
+		return object.Bundle{}, false
+	}
+	b.Confidential = sealed || b.HoldsSecret()
+	return b, true
+}
+
+// writeBundle writes a bundle, sealed if it is confidential.
+func (s *Store) writeBundle(root *os.Root, name string, data []byte, confidential bool) error {
+	if confidential && s.key != nil {
+		var err error
+		if data, err = s.key.sealed(name, data); err != nil {
+			return err
+		}
+	}
+	return s.write(root, name, data)
 }
 
 func (s *Store) forget(digest string) {

@@ -341,3 +341,34 @@ func read(t *testing.T, name string) string {
 	}
 	return string(data)
 }
+
+// TestDigestOfWhatWasDecryptedCannotBeGuessed: whatever the kind of the object, the digest depends on a key.
+func TestDigestOfWhatWasDecryptedCannotBeGuessed(t *testing.T) {
+	recipient, secret := newAge(t)
+	d := mustParse(t, secret).Decryption(t.Context(), "1")
+	for name, l := range layouts(t, recipient) {
+		cache := render.NewCache(64 << 20)
+		cache.DigestKey = []byte("key")
+		r, err := cache.Build(t.Context(), repo(t, l.files), options(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		decrypted := name != "a SopsSecret" && name != "text that speaks of it" && !strings.HasPrefix(name, "a generator whose file stays")
+		if r.Bundle.Confidential != decrypted || (r.Digest == r.Bundle.Digest()) == decrypted {
+			t.Errorf("%s: confidential %t, digest %s; plain %s", name, r.Bundle.Confidential, r.Digest, r.Bundle.Digest())
+		}
+	}
+	for name, o := range map[string]render.Options{
+		"a variable of a Secret":    {PostBuild: &render.PostBuild{SubstituteFrom: []render.Source{{Data: map[string]string{"v": "x"}, Secret: true}}}},
+		"a variable of a ConfigMap": {PostBuild: &render.PostBuild{SubstituteFrom: []render.Source{{Data: map[string]string{"v": "x"}}}}},
+		"of a Secret and not used":  {PostBuild: &render.PostBuild{SubstituteFrom: []render.Source{{Data: map[string]string{"v": "x"}}, {Data: map[string]string{"w": "x"}, Secret: true}}}},
+	} {
+		r, err := render.Build(t.Context(), repo(t, map[string]string{"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: \"${v}\"}\n"}), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := name == "a variable of a Secret"; r.Bundle.Confidential != want {
+			t.Errorf("%s: confidential %t", name, r.Bundle.Confidential)
+		}
+	}
+}

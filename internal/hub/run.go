@@ -147,7 +147,16 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if p.hubID = o.HubID; p.hubID == "" {
 		p.hubID = uid
 	}
-	if err := p.openStorage(o); err != nil {
+	direct, err := client.New(plain, client.Options{}) // no fence: it is made before a lease is held
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)
+	}
+	key, err := storageKey(ctx, direct, o.LeaderNamespace)
+	if err != nil {
+		return nil, err
+	}
+	p.renders.DigestKey = key.Digest()
+	if err := p.openStorage(o, key); err != nil {
 		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
 	}
 	if err := p.isolateRenders(ctx, o); err != nil {
@@ -174,7 +183,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 }
 
 // openStorage opens the stores. Only the first shard writes there.
-func (p *parts) openStorage(o Options) (err error) {
+func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 	dir := o.StoragePath
 	decides := p.share.K == 1
 	if decides {
@@ -187,7 +196,7 @@ func (p *parts) openStorage(o Options) (err error) {
 			return err
 		}
 	}
-	p.bundles, err = bundlestore.Open(filepath.Join(dir, "bundles"), bundlestore.Options{CacheBytes: bundleCache, Now: time.Now, ReadOnly: !decides})
+	p.bundles, err = bundlestore.Open(filepath.Join(dir, "bundles"), bundlestore.Options{CacheBytes: bundleCache, Key: key, Now: time.Now, ReadOnly: !decides})
 	return err
 }
 

@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,7 +11,12 @@ import (
 
 // Bundle is the set of objects that one Kustomization wants on one cluster, in the order in which
 // they are applied, no ID twice. It is a value: it must not be changed.
-type Bundle struct{ Objects []Object }
+type Bundle struct {
+	Objects []Object
+	// Confidential says that content is not to be readable, nor to be guessed from a digest: it holds
+	// Secrets, what was decrypted, or values of Secrets.
+	Confidential bool
+}
 
 // DuplicateError says that two objects of one bundle have the same ID.
 type DuplicateError struct {
@@ -110,6 +116,27 @@ func (b Bundle) Digest() string {
 		h.Write([]byte{'\n'})
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// KeyedDigest returns Digest of a bundle that is not confidential, or where there is no key. Of one that is,
+// it returns an HMAC-SHA-256 in the same form: a digest is read by many, and a short password in a bundle
+// whose rest is known would be guessed from a plain one. The same content has the same digest as long as
+// the key is the same.
+func (b Bundle) KeyedDigest(key []byte) string {
+	if !b.Confidential || len(key) == 0 {
+		return b.Digest()
+	}
+	h := hmac.New(sha256.New, key)
+	for _, o := range b.Objects {
+		h.Write(o.Body)
+		h.Write([]byte{'\n'})
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// HoldsSecret reports whether one of the objects is a Secret.
+func (b Bundle) HoldsSecret() bool {
+	return slices.ContainsFunc(b.Objects, func(o Object) bool { return o.Group == "" && o.Kind == "Secret" })
 }
 
 // DecodeBundle reads what Encode wrote. The bodies alias data, which must not be changed. It checks

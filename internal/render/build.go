@@ -9,6 +9,7 @@ package render
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -31,8 +32,17 @@ func Build(ctx context.Context, t *tree.Tree, o Options) (*Result, error) {
 	return NewCache(0).Build(ctx, t, o)
 }
 
-// assemble makes the result of a render for one set of variables.
-func assemble(r *rendered, o Options, vars map[string]string, secret map[string]bool) (*Result, *Error) {
+// takesAny reports whether an object refers to one of the variables.
+func (r *rendered) takesAny(variables map[string]bool) bool {
+	if len(variables) == 0 {
+		return false
+	}
+	p, err := r.compile()
+	return err == nil && slices.ContainsFunc(p.names, func(name string) bool { return variables[name] })
+}
+
+// assemble makes the result of a render for one set of variables. key is that of the digest.
+func assemble(r *rendered, o Options, vars map[string]string, secret map[string]bool, key []byte) (*Result, *Error) {
 	objects := make([]object.Object, len(r.objects), len(r.objects)+len(r.templates))
 	copy(objects, r.objects)
 	made, err := r.fill(o, vars, secret)
@@ -43,7 +53,8 @@ func assemble(r *rendered, o Options, vars map[string]string, secret map[string]
 	if twice, ok := errors.AsType[*object.DuplicateError](failed); ok {
 		return nil, r.same(twice.ID, made, vars != nil)
 	}
-	return &Result{Bundle: bundle, Digest: bundle.Digest()}, nil
+	bundle.Confidential = r.decrypted || bundle.HoldsSecret() || r.takesAny(secret)
+	return &Result{Bundle: bundle, Digest: bundle.KeyedDigest(key)}, nil
 }
 
 // fill returns the objects of the templates, in order.

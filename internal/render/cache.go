@@ -24,6 +24,10 @@ type Cache struct {
 	// runs them in this process. It must be set before the first Build.
 	Isolate Isolate
 
+	// DigestKey makes the digests of bundles that hold secrets (object.Bundle.KeyedDigest); nil makes plain
+	// ones. It must be set before the first Build.
+	DigestKey []byte
+
 	max    int64
 	places chan struct{} // one for each render that may run in this process at a time
 
@@ -84,7 +88,7 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 		c.places <- struct{}{}
 		made, err := func() (*Result, *Error) {
 			defer func() { <-c.places }()
-			return assemble(r, o, vars, secret)
+			return assemble(r, o, vars, secret, c.DigestKey)
 		}()
 		if err != nil {
 			err.locate(t, o, dir)
@@ -146,6 +150,14 @@ func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string)
 // renderInput renders a closure where it is to be rendered. A render in a process of its own takes no
 // place of those in this one: however long it takes, it holds up no other.
 func (c *Cache) renderInput(key string, input *closure, common CommonMetadata) (*rendered, *Error) {
+	r, err := c.renderPlaced(key, input, common)
+	if err == nil {
+		r.decrypted = len(input.opened) > 0
+	}
+	return r, err
+}
+
+func (c *Cache) renderPlaced(key string, input *closure, common CommonMetadata) (*rendered, *Error) {
 	if c.Isolate != nil && (input.weight.isLarge() || input.weight.isUnbounded()) {
 		return c.renderIsolated(key, input, common)
 	}

@@ -40,6 +40,8 @@ type rendered struct {
 	objects   []object.Object // those without a "${", complete
 	templates []template      // those that substitution may change
 	compile   func() (*program, *Error)
+	// decrypted reports that some of it was encrypted in the repository.
+	decrypted bool
 }
 
 // template is one object as JSON, as kustomize made it.

@@ -64,6 +64,8 @@ func (in *input) compare(o *Options, r *rendered) {
 	for _, cluster := range r.clusters {
 		if has, ok := in.assigned[cluster]; ok && has.Digest == r.result.Digest {
 			same[has.Revision] = append(same[has.Revision], cluster)
+		} else if ok && r.result.Bundle.Confidential {
+			o.IO.Progressf("%s is assigned revision %s; whether it is this cannot be told: it holds Secrets, whose digest the hub alone can make", cluster, has.Revision)
 		} else if ok {
 			o.IO.Progressf("%s is assigned something else: revision %s", cluster, has.Revision)
 		}

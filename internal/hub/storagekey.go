@@ -1,0 +1,54 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/internal/bundlestore"
+)
+
+const (
+	// storageKeySecret is the Secret, in the hub's namespace, with the key that bundles are sealed with.
+	storageKeySecret = "skerry-hub-storage-key"
+	storageKeyField  = "key"
+)
+
+// storageKey returns the key that bundles are sealed with. The first hub, or part of one, that starts makes
+// it; all others find it.
+func storageKey(ctx context.Context, api client.Client, namespace string) (*bundlestore.Key, error) {
+	secret := &corev1.Secret{}
+	name := client.ObjectKey{Namespace: namespace, Name: storageKeySecret}
+	err := api.Get(ctx, name, secret)
+	if apierrors.IsNotFound(err) {
+		if err = createStorageKey(ctx, api, namespace); err == nil || apierrors.IsAlreadyExists(err) {
+			err = api.Get(ctx, name, secret)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot get the Secret %s, with which bundles that hold Secrets are sealed on the disk; \"skerry install\" brings the right to make it: %w", name, err)
+	}
+	key, err := bundlestore.NewKey(secret.Data[storageKeyField])
+	if err != nil {
+		return nil, fmt.Errorf("the Secret %s is damaged: delete it, and the hub makes another and renders again: %w", name, err)
+	}
+	return key, nil
+}
+
+func createStorageKey(ctx context.Context, api client.Client, namespace string) error {
+	key := make([]byte, bundlestore.KeySize)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("cannot make a key: %w", err)
+	}
+	immutable := true
+	return api.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: storageKeySecret},
+		Immutable:  &immutable,
+		Data:       map[string][]byte{storageKeyField: key},
+	})
+}
