@@ -21,23 +21,11 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
-// verifiedEvery is how often the times of the last verifications are written when nothing else is
-// news, and writeTimeout bounds one write.
-const (
-	verifiedEvery = time.Minute
-	writeTimeout  = 3 * time.Second
-)
-
-// A status is written again only after restFactor times as long as its last write took, one time if it
-// is short, and restMax at most. Each write carries all entries: when the API server is slow, fewer and
-// fuller writes are what makes it faster, and when it is fast, nobody notices.
-const (
-	restFactor = 4
-	restShort  = 32 // entries
-	restMax    = 2 * time.Second
-)
+// writeTimeout bounds one write.
+const writeTimeout = 3 * time.Second
 
 // Options are what a Reconciler works with.
 type Options struct {
@@ -59,7 +47,8 @@ type Share interface {
 // Reconciler reconciles Assignments.
 type Reconciler struct {
 	Options
-	bell hubapi.Trigger
+	bell   hubapi.Trigger
+	writes *pacing.Coalescer[types.NamespacedName]
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
@@ -76,13 +65,11 @@ const remembered = 4
 type written struct {
 	uid     types.UID
 	entries []v1alpha1.AssignmentEntryStatus
-	// rest is when it may be written again.
-	rest time.Time
 }
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
+	return &Reconciler{Options: o, writes: pacing.NewCoalescer[types.NamespacedName](pacing.AssignmentStatus, o.Now), wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
 }
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
@@ -194,6 +181,7 @@ func (r *Reconciler) release(key engine.Key) {
 	delete(r.wrote, key)
 	delete(r.sent, key)
 	r.mu.Unlock()
+	r.writes.Forget(key)
 	if _, there := r.Pool.State(key); there {
 		r.Pool.Assign(key, nil)
 	}
@@ -212,7 +200,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 	if wait := statusDelay(last.entries, entries, began); wait != 0 {
 		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 	}
-	if wait := last.rest.Sub(began); wait > 0 && wait <= restMax { // more is a clock that was set back
+	if wait := r.writes.Wait(key, len(entries), pacing.Decisive); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	patch, err := statusPatch(a, entries)
@@ -227,14 +215,10 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 		return hubapi.ResultForError(fmt.Errorf("cannot write status: %w", err))
 	}
 	r.note(key, now.Status.Entries) // as the API server keeps it
-	ended := r.Now()
+	r.writes.Wrote(key, began)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rest := ended.Sub(began)
-	if len(entries) > restShort {
-		rest *= restFactor
-	}
-	r.wrote[key] = written{a.UID, entries, ended.Add(min(rest, restMax))}
+	r.wrote[key] = written{a.UID, entries}
 	return reconcile.Result{}, nil
 }
 
@@ -269,8 +253,8 @@ func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.D
 		return 0
 	}
 	for i := range old {
-		if before := old[i].VerifiedAt; before != nil && at.Sub(before.Time) < verifiedEvery {
-			return max(verifiedEvery-at.Sub(before.Time), time.Second)
+		if before := old[i].VerifiedAt; before != nil && at.Sub(before.Time) < pacing.VerifiedEvery {
+			return max(pacing.VerifiedEvery-at.Sub(before.Time), time.Second)
 		}
 	}
 	return 0

@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
@@ -142,7 +143,7 @@ func TestHandsOverAndWritesWhatIsNews(t *testing.T) {
 // TestSlowWritesAreFewer: what an API server under load takes long for is not asked of it at once
 // again, and is not forgotten either.
 func TestSlowWritesAreFewer(t *testing.T) {
-	for entries, rest := range map[int]time.Duration{1: 100 * time.Millisecond, restShort: 100 * time.Millisecond, restShort + 1: 400 * time.Millisecond} {
+	for entries, rest := range map[int]time.Duration{1: 100 * time.Millisecond, pacing.AssignmentStatus.Light: 100 * time.Millisecond, pacing.AssignmentStatus.Light + 1: 400 * time.Millisecond} {
 		t.Run(fmt.Sprintf("%d entries", entries), func(t *testing.T) {
 			w := start(t, assignment("u1"), cluster("u1"))
 			w.took = 100 * time.Millisecond
@@ -168,8 +169,8 @@ func TestSlowWritesAreFewer(t *testing.T) {
 				t.Fatalf("%d writes, and the status is %v (%v); want the second with the third report", w.writes, a.Status.Entries, err)
 			}
 			say("fourth")
-			if res := w.reconcile(); res.RequeueAfter != restMax {
-				t.Errorf("after a write of a minute again after %v, want %v", res.RequeueAfter, restMax)
+			if res := w.reconcile(); res.RequeueAfter != pacing.AssignmentStatus.CostMax {
+				t.Errorf("after a write of a minute again after %v, want %v", res.RequeueAfter, pacing.AssignmentStatus.CostMax)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
@@ -29,10 +30,6 @@ const (
 	// writers is how many Assignments are written at a time. Few are enough to keep an API server
 	// busy; what waits for one gathers.
 	writers = 16
-	// An Assignment is written again only after restFactor times as long as its last write took, and
-	// restMax at most: when the API server is slow, fewer and fuller writes are what makes it faster.
-	restFactor = 4
-	restMax    = 500 * time.Millisecond
 )
 
 // assignments writes the specs of Assignments. Many Kustomizations write to one at the same time; what
@@ -124,7 +121,7 @@ func (a *assignments) work() {
 		for _, p := range batch {
 			p.done <- err
 		}
-		time.AfterFunc(min(restFactor*a.now().Sub(began), restMax), func() { a.onRested(key) })
+		time.AfterFunc(pacing.AssignmentSpec.Rest(a.now().Sub(began), len(batch), pacing.Decisive), func() { a.onRested(key) })
 	}
 }
 

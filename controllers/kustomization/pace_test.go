@@ -17,7 +17,7 @@ func TestOnlyCountsWaitToBeWritten(t *testing.T) {
 			Rollout:    &v1alpha1.RolloutStatus{Stage: "rest", Message: "3/24", Stages: []v1alpha1.RolloutStageStatus{{Name: "rest", Clusters: 24, Ready: 3}}},
 		}}
 	}
-	const rest = 20 * progressEach // 24 clusters, of which 4 are free
+	const rest = 20 * 40 * time.Millisecond // 24 clusters, of which 4 are free
 	tests := map[string]struct {
 		clusters int
 		since    time.Duration // the last write
@@ -29,7 +29,7 @@ func TestOnlyCountsWaitToBeWritten(t *testing.T) {
 		}, rest * 3 / 4},
 		"counts, rested":       {24, rest, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
 		"counts of a few":      {4, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
-		"counts of very many":  {5000, time.Second, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, progressMax - time.Second},
+		"counts of very many":  {5000, time.Second, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 2*time.Second - time.Second},
 		"never written":        {24, 1000 * time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
 		"a clock set back":     {24, -time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
 		"a failure":            {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Failed = 1 }, 0},

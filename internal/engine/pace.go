@@ -8,31 +8,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-)
-
-const (
-	// gatherDelay, progressDelay and softDelay let reports that are about to change again, or that
-	// change nothing a person waits for, gather before they are written: each write of an Assignment
-	// costs the hub's API server more than a pass costs a cluster, and the more so the more entries it
-	// has. gatherEach is for each pass that is still to come, up to gatherMax in all.
-	gatherDelay   = 250 * time.Millisecond
-	gatherEach    = 80 * time.Millisecond
-	gatherMax     = 4 * time.Second
-	progressDelay = 400 * time.Millisecond
-	softDelay     = time.Second
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 // pace says whether two reports differ, and how long that may wait to be told while so many passes are
 // afoot.
 func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Duration, bool) {
 	delay, changed := urgency(before, after)
-	switch {
-	case !changed || afoot == 0:
-		return delay, changed
-	case failing(after) > failing(before): // a rollout may have to stop
-		return max(delay, gatherDelay), true
+	if !changed {
+		return 0, false
 	}
-	return max(delay, gatherDelay, min(time.Duration(afoot)*gatherEach, gatherMax)), true
+	return pacing.Gather(delay, afoot, failing(after) > failing(before)), true
 }
 
 // urgency says whether two reports differ, and how long that may wait.
@@ -43,7 +29,7 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 	if len(before) != len(after) {
 		return 0, true
 	}
-	delay := softDelay
+	delay := pacing.SoftDelay
 	for i := range after {
 		a, b := before[i], after[i]
 		switch {
@@ -51,7 +37,7 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision:
 			return 0, true
 		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision:
-			delay = min(delay, progressDelay)
+			delay = min(delay, pacing.ProgressDelay)
 		}
 	}
 	return delay, true

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 func TestPace(t *testing.T) {
@@ -25,13 +26,13 @@ func TestPace(t *testing.T) {
 		nothing bool
 	}{
 		"nothing":        {after: one(func(*status) {}), nothing: true},
-		"a new entry":    {after: append(one(func(*status) {}), status{Name: "more"}), many: gatherMax},
-		"ready":          {after: one(func(s *status) { s.Ready = metav1.ConditionTrue }), many: gatherMax},
-		"applied":        {after: one(func(s *status) { s.AppliedRevision = "r2" }), many: gatherMax},
-		"failed":         {after: one(func(s *status) { s.Ready = metav1.ConditionFalse }), many: gatherDelay},
-		"another reason": {after: one(func(s *status) { s.Reason = v1alpha1.WaitingForHealthReason }), alone: progressDelay, many: gatherMax},
-		"verified again": {after: one(func(s *status) { s.VerifiedAt = &at }), alone: softDelay, many: gatherMax},
-		"drift":          {after: one(func(s *status) { s.Drift++ }), alone: softDelay, many: gatherMax},
+		"a new entry":    {after: append(one(func(*status) {}), status{Name: "more"}), many: pacing.GatherMax},
+		"ready":          {after: one(func(s *status) { s.Ready = metav1.ConditionTrue }), many: pacing.GatherMax},
+		"applied":        {after: one(func(s *status) { s.AppliedRevision = "r2" }), many: pacing.GatherMax},
+		"failed":         {after: one(func(s *status) { s.Ready = metav1.ConditionFalse }), many: pacing.GatherDelay},
+		"another reason": {after: one(func(s *status) { s.Reason = v1alpha1.WaitingForHealthReason }), alone: pacing.ProgressDelay, many: pacing.GatherMax},
+		"verified again": {after: one(func(s *status) { s.VerifiedAt = &at }), alone: pacing.SoftDelay, many: pacing.GatherMax},
+		"drift":          {after: one(func(s *status) { s.Drift++ }), alone: pacing.SoftDelay, many: pacing.GatherMax},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestPace(t *testing.T) {
 			}
 		})
 	}
-	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 10); got != 10*gatherEach {
+	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 10); got != 10*pacing.GatherEach {
 		t.Errorf("with ten passes afoot it waits %s", got)
 	}
 }

@@ -1,0 +1,165 @@
+// Package pacing decides when news goes on its way from an edge to the status of a Kustomization, and
+// when decisions go the other way, so that many small writes become few full ones where the hub's API
+// server is the bottleneck, and none waits where it is not.
+//
+// It promises that what has come true or false is delayed only as the last write of the same object was
+// expensive, that what only counts further waits no longer than the bounds below, and that a clock which
+// is set back delays nothing.
+package pacing
+
+import (
+	"sync"
+	"time"
+)
+
+// The way of a report has four stations, each with a bound of its own:
+//
+//	the engine gathers          ≤ GatherMax               4 s, ≤ GatherDelay (250 ms) for a failure
+//	the status of an Assignment ≤ AssignmentStatus.CostMax 2 s
+//	the roll-up                 ≤ Reconcile.CostMax        1 s
+//	the Kustomization's status  ≤ KustomizationStatus.EachMax 2 s, 0 for what has come true or false
+//
+// so that what has come true or false is in the Kustomization's status within 7 s, a failure within
+// 3.25 s, and a count within 9 s, and the time that the writes themselves take: EndToEnd. That is for an
+// API server so slow, and a cluster so busy, that every bound is reached. Where writes take 5 ms and
+// nothing else is under way on the cluster, a report with 20 entries waits for nothing at first, and for
+// 5 ms if it follows another.
+const (
+	// GatherDelay, ProgressDelay and SoftDelay let reports that are about to change again, or that
+	// change nothing a person waits for, gather in the engine. GatherEach is for each pass that is still
+	// to come on the cluster, up to GatherMax in all.
+	GatherDelay   = 250 * time.Millisecond
+	GatherEach    = 80 * time.Millisecond
+	GatherMax     = 4 * time.Second
+	ProgressDelay = 400 * time.Millisecond
+	SoftDelay     = time.Second
+
+	// VerifiedEvery is how often a report is written that differs in nothing but the times of the last
+	// verifications.
+	VerifiedEvery = time.Minute
+
+	// EndToEnd bounds the way of a report, see above.
+	EndToEnd = GatherMax + 2*time.Second + time.Second + 2*time.Second
+)
+
+// The paces of those who write to the hub's API, and of the roll-up, which only computes.
+var (
+	// AssignmentStatus is small up to 32 entries, when a write costs the API server little.
+	AssignmentStatus = Pace{Cost: 4, CostMax: 2 * time.Second, Light: 32}
+	// AssignmentSpec lets decisions of several Kustomizations about one cluster gather.
+	AssignmentSpec = Pace{Cost: 4, CostMax: 500 * time.Millisecond}
+	// KustomizationStatus is for 54 clusters and more as long as it gets.
+	KustomizationStatus = Pace{Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
+	// Reconcile keeps a thousand clusters that report one after the other from a thousand roll-ups over
+	// all of them.
+	Reconcile = Pace{Cost: 4, CostMax: time.Second, Negligible: 4 * time.Millisecond}
+)
+
+// Urgency of news.
+type Urgency int
+
+const (
+	// Decisive news has come true or false, or a person waits for it.
+	Decisive Urgency = iota
+	// Count is news that only counts further.
+	Count
+)
+
+// Pace says how long one writer rests after a write of an object before it writes the object again.
+type Pace struct {
+	// Cost is how many times as long as the last write took it rests, up to CostMax; once only for an
+	// object of at most Light items, and not at all after a write shorter than Negligible.
+	Cost       int
+	CostMax    time.Duration
+	Light      int
+	Negligible time.Duration
+	// Each is how long it rests for each item beyond Free, up to EachMax, when the news only counts.
+	Each    time.Duration
+	Free    int
+	EachMax time.Duration
+}
+
+// Last is the last write of an object; the zero value when there was none.
+type Last struct {
+	Ended time.Time
+	Took  time.Duration
+}
+
+// Rest returns the time between the end of a write of so many items and the next.
+func (p Pace) Rest(took time.Duration, items int, u Urgency) time.Duration {
+	rest := time.Duration(0)
+	if took >= p.Negligible {
+		times := p.Cost
+		if p.Light > 0 && items <= p.Light {
+			times = min(times, 1)
+		}
+		rest = min(time.Duration(times)*took, p.CostMax)
+	}
+	if u == Count {
+		rest = max(rest, min(time.Duration(max(items-p.Free, 0))*p.Each, p.EachMax))
+	}
+	return rest
+}
+
+// Wait returns how long the next write of so many items has to wait; 0 when it is due.
+func (p Pace) Wait(last Last, items int, u Urgency, now time.Time) time.Duration {
+	rest := p.Rest(last.Took, items, u)
+	wait := last.Ended.Add(rest).Sub(now)
+	if wait > rest { // the clock was set back
+		return 0
+	}
+	return max(wait, 0)
+}
+
+// Gather returns how long news of an urgency waits in an engine which has so many passes to come, each
+// of which may change it again; worse says that more has failed than was reported before, which may have
+// to stop a rollout.
+func Gather(delay time.Duration, pending int, worse bool) time.Duration {
+	switch {
+	case pending == 0:
+		return delay
+	case worse:
+		return max(delay, GatherDelay)
+	}
+	return max(delay, GatherDelay, min(time.Duration(pending)*GatherEach, GatherMax))
+}
+
+// Coalescer knows the last write of each object of one writer.
+type Coalescer[K comparable] struct {
+	pace Pace
+	now  func() time.Time
+
+	mu   sync.Mutex
+	last map[K]Last // guarded by mu
+}
+
+// NewCoalescer returns one that knows of no write.
+func NewCoalescer[K comparable](pace Pace, now func() time.Time) *Coalescer[K] {
+	return &Coalescer[K]{pace: pace, now: now, last: map[K]Last{}}
+}
+
+// Wait returns how long the next write of the object, of so many items, has to wait; 0 when it is due.
+func (c *Coalescer[K]) Wait(key K, items int, u Urgency) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.last[key]
+	if !ok {
+		return 0
+	}
+	return c.pace.Wait(last, items, u, c.now())
+}
+
+// Wrote notes that a write, which began at a time, has ended.
+func (c *Coalescer[K]) Wrote(key K, began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	c.last[key] = Last{Ended: now, Took: now.Sub(began)}
+}
+
+// Forget forgets an object that is gone, or that another process works on.
+func (c *Coalescer[K]) Forget(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.last, key)
+}

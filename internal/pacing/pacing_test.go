@@ -1,0 +1,98 @@
+package pacing
+
+import (
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+func TestWait(t *testing.T) {
+	now := time.Unix(10_000_000, 0)
+	for name, tt := range map[string]struct {
+		pace  Pace
+		since time.Duration // the end of the last write
+		took  time.Duration
+		items int
+		u     Urgency
+		want  time.Duration
+	}{
+		"an Assignment's status after a cheap write":      {AssignmentStatus, 0, 5 * ms, 10, Decisive, 5 * ms},
+		"after a dear one":                                {AssignmentStatus, 0, 100 * ms, 32, Decisive, 100 * ms},
+		"after a dear one of many entries":                {AssignmentStatus, 0, 100 * ms, 33, Decisive, 400 * ms},
+		"of which some has passed":                        {AssignmentStatus, 100 * ms, 100 * ms, 33, Decisive, 300 * ms},
+		"all of which has passed":                         {AssignmentStatus, 400 * ms, 100 * ms, 33, Decisive, 0},
+		"after a write of a minute":                       {AssignmentStatus, 0, time.Minute, 33, Decisive, 2 * time.Second},
+		"with a clock that was set back":                  {AssignmentStatus, -time.Hour, 100 * ms, 33, Decisive, 0},
+		"a spec after a dear write":                       {AssignmentSpec, 0, 50 * ms, 3, Decisive, 200 * ms},
+		"a spec after a very dear write":                  {AssignmentSpec, 0, time.Second, 3, Decisive, 500 * ms},
+		"a Kustomization that became ready":               {KustomizationStatus, 0, time.Second, 1000, Decisive, 0},
+		"a Kustomization that counts, on a few clusters":  {KustomizationStatus, 0, 5 * ms, 4, Count, 0},
+		"a Kustomization that counts, on some":            {KustomizationStatus, 200 * ms, 5 * ms, 24, Count, 600 * ms},
+		"a Kustomization that counts, on many":            {KustomizationStatus, 0, 5 * ms, 1000, Count, 2 * time.Second},
+		"a Kustomization that counts, with a clock ahead": {KustomizationStatus, -time.Hour, 5 * ms, 1000, Count, 0},
+		"a roll-up that took nothing":                     {Reconcile, 0, 3 * ms, 0, Decisive, 0},
+		"a roll-up over a thousand clusters":              {Reconcile, 0, 25 * ms, 0, Decisive, 100 * ms},
+		"a roll-up over very many":                        {Reconcile, 0, time.Second, 0, Decisive, time.Second},
+		"a roll-up that was long ago":                     {Reconcile, time.Minute, 25 * ms, 0, Decisive, 0},
+	} {
+		if got := tt.pace.Wait(Last{Ended: now.Add(-tt.since), Took: tt.took}, tt.items, tt.u, now); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestGather(t *testing.T) {
+	for name, tt := range map[string]struct {
+		delay   time.Duration
+		pending int
+		worse   bool
+		want    time.Duration
+	}{
+		"nothing to come":              {0, 0, false, 0},
+		"a soft one, nothing to come":  {SoftDelay, 0, false, SoftDelay},
+		"one to come":                  {0, 1, false, GatherDelay},
+		"ten to come":                  {0, 10, false, 10 * GatherEach},
+		"very many to come":            {0, 1000, false, GatherMax},
+		"a failure, very many to come": {0, 1000, true, GatherDelay},
+	} {
+		if got := Gather(tt.delay, tt.pending, tt.worse); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// TestEndToEndIsTheSumOfTheBounds: the comment above the constants promises it.
+func TestEndToEndIsTheSumOfTheBounds(t *testing.T) {
+	if sum := GatherMax + AssignmentStatus.CostMax + Reconcile.CostMax + KustomizationStatus.EachMax; sum != EndToEnd {
+		t.Errorf("the bounds come to %s, and EndToEnd is %s", sum, EndToEnd)
+	}
+	if failure := GatherDelay + AssignmentStatus.CostMax + Reconcile.CostMax; failure != 3250*ms {
+		t.Errorf("a failure may take %s", failure)
+	}
+	if decisive := GatherMax + AssignmentStatus.CostMax + Reconcile.CostMax; decisive != 7*time.Second {
+		t.Errorf("what has come true may take %s", decisive)
+	}
+}
+
+func TestCoalescerKnowsEachObject(t *testing.T) {
+	now := time.Unix(1000, 0)
+	c := NewCoalescer[string](AssignmentStatus, func() time.Time { return now })
+	if got := c.Wait("a", 1, Decisive); got != 0 {
+		t.Errorf("the first waits %s", got)
+	}
+	began := now
+	now = now.Add(100 * ms)
+	c.Wrote("a", began)
+	if a, b := c.Wait("a", 1, Decisive), c.Wait("b", 1, Decisive); a != 100*ms || b != 0 {
+		t.Errorf("a waits %s and b %s", a, b)
+	}
+	now = now.Add(40 * ms)
+	if got := c.Wait("a", 1, Decisive); got != 60*ms {
+		t.Errorf("a waits %s", got)
+	}
+	c.Forget("a")
+	if got := c.Wait("a", 1, Decisive); got != 0 {
+		t.Errorf("what is forgotten waits %s", got)
+	}
+}
