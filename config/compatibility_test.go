@@ -1,0 +1,120 @@
+package config_test
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+)
+
+// row is a line of the tables in COMPATIBILITY.md.
+type row struct{ verdict, note string }
+
+// rows reads the lines "| `name` | verdict | note |", by name.
+func rows(t *testing.T) map[string]row {
+	t.Helper()
+	data, err := os.ReadFile("COMPATIBILITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]row{}
+	for line := range strings.Lines(string(data)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) != 5 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
+			continue
+		}
+		name := strings.Trim(strings.TrimSpace(cells[1]), "`")
+		if _, twice := found[name]; twice {
+			t.Errorf("%s has two rows", name)
+		}
+		found[name] = row{strings.TrimSpace(cells[2]), strings.TrimSpace(cells[3])}
+	}
+	return found
+}
+
+// paths adds the JSON paths of the fields of a struct. Types that both APIs take from Kubernetes are one field.
+func paths(of reflect.Type, prefix string, into map[string]bool) {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct || strings.HasPrefix(of.PkgPath(), "k8s.io/") {
+		return
+	}
+	for i := range of.NumField() {
+		field := of.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "" {
+			paths(field.Type, prefix, into)
+			continue
+		}
+		into[prefix+"."+name] = true
+		paths(field.Type, prefix+"."+name, into)
+	}
+}
+
+func pathsOf(source, sourceStatus, kustomization, kustomizationStatus any) map[string]bool {
+	found := map[string]bool{}
+	paths(reflect.TypeOf(source), "GitRepository.spec", found)
+	paths(reflect.TypeOf(sourceStatus), "GitRepository.status", found)
+	paths(reflect.TypeOf(kustomization), "Kustomization.spec", found)
+	paths(reflect.TypeOf(kustomizationStatus), "Kustomization.status", found)
+	return found
+}
+
+func TestCompatibilityNamesEveryFieldOfFlux(t *testing.T) {
+	said := rows(t)
+	flux := pathsOf(sourcev1.GitRepositorySpec{}, sourcev1.GitRepositoryStatus{}, kustomizev1.KustomizationSpec{}, kustomizev1.KustomizationStatus{})
+	ours := pathsOf(v1alpha1.GitRepositorySpec{}, v1alpha1.GitRepositoryStatus{}, v1alpha1.KustomizationSpec{}, v1alpha1.KustomizationStatus{})
+	for path := range flux {
+		r, ok := said[path]
+		switch {
+		case !ok:
+			t.Errorf("Flux's %s has no row", path)
+		case (r.verdict == "same" || r.verdict == "better") && !ours[path]:
+			t.Errorf("%s is said to be %s, and there is no such field here", path, r.verdict)
+		case r.verdict == "absent" && ours[path]:
+			t.Errorf("%s is said to be absent, and there is such a field here", path)
+		}
+	}
+	for name, r := range said {
+		if strings.Contains(name, ".spec.") || strings.Contains(name, ".status.") {
+			if !flux[name] {
+				t.Errorf("%s is no field of Flux", name)
+			}
+		}
+		if !slices.Contains([]string{"same", "better", "different", "absent"}, r.verdict) {
+			t.Errorf("%s: verdict %q", name, r.verdict)
+		}
+		if r.verdict != "same" && r.note == "" {
+			t.Errorf("%s is %s, and the row does not say how or why", name, r.verdict)
+		}
+	}
+}
+
+func TestCompatibilityNamesConditionsReasonsAndAnnotationsOfFlux(t *testing.T) {
+	said := rows(t)
+	for _, name := range []string{
+		meta.ReadyCondition, meta.StalledCondition, meta.ReconcilingCondition, meta.HealthyCondition,
+		sourcev1.ArtifactInStorageCondition, sourcev1.ArtifactOutdatedCondition, sourcev1.SourceVerifiedCondition, sourcev1.FetchFailedCondition,
+		sourcev1.StorageOperationFailedCondition, sourcev1.IncludeUnavailableCondition,
+		meta.SucceededReason, meta.ProgressingReason, meta.SuspendedReason, meta.ProgressingWithRetryReason, meta.DependencyNotReadyReason,
+		meta.PruneFailedReason, meta.ArtifactFailedReason, meta.BuildFailedReason, meta.HealthCheckFailedReason, meta.HealthCheckCanceledReason,
+		meta.ReconciliationSucceededReason, meta.ReconciliationFailedReason, meta.InvalidCELExpressionReason, meta.FeatureGateDisabledReason,
+		sourcev1.GitOperationSucceedReason, sourcev1.GitOperationFailedReason, sourcev1.URLInvalidReason, sourcev1.AuthenticationFailedReason,
+		sourcev1.VerificationError, sourcev1.ArtifactUpToDateReason, sourcev1.NewArtifactReason, sourcev1.NoSourceArtifactReason,
+		sourcev1.GarbageCollectionSucceededReason, sourcev1.InvalidProviderConfigurationReason,
+		meta.ReconcileRequestAnnotation, kustomizev1.GroupVersion.Group + "/prune", kustomizev1.GroupVersion.Group + "/ssa", kustomizev1.GroupVersion.Group + "/force",
+		kustomizev1.GroupVersion.Group + "/reconcile", kustomizev1.GroupVersion.Group + "/substitute", kustomizev1.GroupVersion.Group + "/decrypt",
+	} {
+		if _, ok := said[name]; !ok {
+			t.Errorf("%s has no row", name)
+		}
+	}
+}
