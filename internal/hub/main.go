@@ -77,6 +77,7 @@ const gcPercent = 50
 var pings = map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "10", "HTTP2_PING_TIMEOUT_SECONDS": "5"}
 
 func run(o Options, version string, stderr io.Writer) error {
+	forbidCoreDumps()
 	log, err := newLog(stderr, o.LogLevel)
 	if err != nil {
 		return err
