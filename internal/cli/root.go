@@ -5,12 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/get"
 	"github.com/skerry-dev/skerry/internal/cli/install"
 	"github.com/skerry-dev/skerry/internal/cli/reconcile"
 	"github.com/skerry-dev/skerry/internal/cli/rollout"
@@ -41,9 +43,15 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 
   # What runs where, and what is not right
   skerry status`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { started = true; return nil },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			started = true
+			if cmd.Flags().Changed("namespace") {
+				return nil
+			}
+			return f.DefaultNamespace()
+		},
 	}
 	root.SetOut(f.IO.Out)
 	root.SetErr(f.IO.Err)
@@ -55,6 +63,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		bootstrap.NewCmdBootstrap(f, nil),
 		build.NewCmdBuild(f, nil),
 		cluster.NewCmdCluster(f, nil),
+		get.NewCmdGet(f, nil),
 		install.NewCmdInstall(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
 		reconcile.NewCmdResume(f, nil),
@@ -67,9 +76,13 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 }
 
 func addGlobalFlags(flags *pflag.FlagSet, to *factory.Flags) {
-	flags.StringVar(&to.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub's cluster (default: KUBECONFIG, then ~/.kube/config)")
-	flags.StringVar(&to.Context, "context", "", "context of that kubeconfig (default: its current one)")
-	flags.StringVarP(&to.Namespace, "namespace", "n", v1alpha1.SystemNamespace, "namespace of the objects")
+	to.Config = genericclioptions.NewConfigFlags(true)
+	to.Config.Namespace, to.Config.Timeout = nil, nil // ours, below
+	to.Config.ClusterName = nil                       // a Cluster is another thing here
+	to.Config.BearerToken = nil                       // --token would be taken for the one of Git
+	to.Config.AddFlags(flags)
+	flags.StringVarP(&to.Namespace, "namespace", "n", v1alpha1.SystemNamespace, "namespace of the objects (SKERRY_NAMESPACE gives another default)")
+	flags.BoolVar(&to.NamespaceFollows, "ns-follows-kube-context", false, "take the namespace of the context when none is given")
 	flags.DurationVar(&to.Timeout, "timeout", 0, "give up after this long (default: 5m where clusters are waited for, otherwise 30s)")
 }
 

@@ -19,6 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,9 +30,11 @@ import (
 
 // Flags are the global ones.
 type Flags struct {
-	Kubeconfig string
-	Context    string
-	Namespace  string
+	// Config holds those that lead to the hub's API server, as kubectl has them; nil: its defaults.
+	Config    *genericclioptions.ConfigFlags
+	Namespace string
+	// NamespaceFollows takes the namespace of the context when none is given.
+	NamespaceFollows bool
 	// Timeout is 0 when the command's own default is to hold.
 	Timeout time.Duration
 }
@@ -81,10 +84,7 @@ func New(version string, getenv func(string) string) *Factory {
 }
 
 func (f *Factory) hubConfig() (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = f.Flags.Kubeconfig
-	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.Flags.Context}
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	cfg, err := f.Connection().ToRESTConfig()
 	if err != nil {
 		return nil, Next(fmt.Errorf("cannot find the hub's cluster: %w", err),
 			"name a kubeconfig with --kubeconfig or KUBECONFIG, and a context of it with --context")
@@ -92,13 +92,58 @@ func (f *Factory) hubConfig() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Connect returns a client for a cluster. It changes cfg: one name for us, no limit on requests but
-// the server's own, and an unreachable server known after seconds.
-func (f *Factory) Connect(cfg *rest.Config) (client.WithWatch, error) {
+// Connection is the way to the hub's API server, for packages of kubectl. What it connects has our name and
+// shows the warnings of the API server.
+func (f *Factory) Connection() *genericclioptions.ConfigFlags {
+	if f.Flags.Config == nil {
+		f.Flags.Config = genericclioptions.NewConfigFlags(true)
+	}
+	f.Flags.Config.Namespace = &f.Flags.Namespace
+	f.Flags.Config.WrapConfigFn = f.named
+	return f.Flags.Config
+}
+
+// named gives a connection our name, no limit on requests but the server's own, and seconds for an
+// unreachable server to be known.
+func (f *Factory) named(cfg *rest.Config) *rest.Config {
 	cfg.UserAgent = "skerry/" + f.Version
 	cfg.QPS = -1
 	cfg.WarningHandlerWithContext = warnings{f.IO}
 	cfg.Dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	return cfg
+}
+
+// DefaultNamespace decides where no namespace was given: SKERRY_NAMESPACE, else that of the context if it is
+// to be followed, else the hub's.
+func (f *Factory) DefaultNamespace() error {
+	if name := f.Getenv("SKERRY_NAMESPACE"); name != "" {
+		f.Flags.Namespace = name
+	}
+	if !f.Flags.NamespaceFollows {
+		return nil
+	}
+	config := *f.Connection()
+	config.Namespace = nil
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if config.KubeConfig != nil {
+		rules.ExplicitPath = *config.KubeConfig
+	}
+	overrides := &clientcmd.ConfigOverrides{}
+	if config.Context != nil {
+		overrides.CurrentContext = *config.Context
+	}
+	name, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).Namespace()
+	if err != nil {
+		return fmt.Errorf("cannot read the namespace of the context: %w", err)
+	}
+	f.Flags.Namespace = name
+	return nil
+}
+
+// Connect returns a client for a cluster. It changes cfg: one name for us, no limit on requests but
+// the server's own, and an unreachable server known after seconds.
+func (f *Factory) Connect(cfg *rest.Config) (client.WithWatch, error) {
+	f.named(cfg)
 	scheme, err := Scheme()
 	if err != nil {
 		return nil, err
