@@ -379,3 +379,55 @@ func TestWaitersAreWokenOnceForEachChange(t *testing.T) {
 		t.Error("a reconcile without news changed what others see")
 	}
 }
+
+// A Kustomization that is renamed on five clusters under the default rollout leaves each of them only when
+// the new one has arrived there, in whatever stage: no cluster is told to delete, at any step.
+func TestARenameUnderTheDefaultRolloutLeavesNoClusterBefore(t *testing.T) {
+	const clusters = 5
+	names := make([]string, clusters)
+	w := newWorld(t, kustomization(), other("renamed", staged))
+	for i := range clusters {
+		names[i] = fmt.Sprintf("edge-%d", i+1)
+		w.create(cluster(names[i]))
+		c := cluster(names[i])
+		if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: key.Namespace, Name: names[i]}, c); err != nil {
+			t.Fatal(err)
+		}
+		c.Status = cluster(names[i]).Status
+		if err := w.client.Status().Update(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.push("1", "apps/a.yaml", configMap("stays", "1"), "renamed/a.yaml", configMap("base", "1"))
+	for range 4 {
+		w.reconcileOf("apps", "renamed")
+		w.apply(names...)
+	}
+	w.push("2", "apps/a.yaml", configMap("other", "1"), "renamed/a.yaml", configMap("base", "1"), "renamed/b.yaml", configMap("stays", "1"))
+	if err := w.client.Delete(t.Context(), w.get()); err != nil {
+		t.Fatal(err)
+	}
+	arrived := map[string]bool{}
+	for range 10 {
+		w.reconcileOf("apps", "renamed", "apps")
+		for _, name := range names {
+			a := w.assignment(name)
+			e := entryOf(a, key.Name)
+			if e != nil && e.Remove && len(e.KeepFor) == 0 && !e.HoldPrune && !arrived[name] {
+				t.Errorf("%s deletes before the new Kustomization has arrived", name)
+			}
+			if r := entryOf(a, "renamed"); r != nil && r.Revision == "main@sha1:2" {
+				arrived[name] = true // the engine reports it next
+			}
+		}
+		w.apply(names...)
+	}
+	if len(arrived) != clusters {
+		t.Errorf("the new one has arrived on %d of %d", len(arrived), clusters)
+	}
+	for _, name := range names {
+		if got := w.keeps(name, key.Name); got != "" && got != "no entry" {
+			t.Errorf("%s keeps %q in the end", name, got)
+		}
+	}
+}
