@@ -103,7 +103,7 @@ func inSubmodule(t *tree.Tree, p string) string {
 	if module == "" {
 		return ""
 	}
-	return fmt.Sprintf(": %q is a Git submodule, and submodules are not fetched; follow its repository with a GitRepository of its own, or copy the files into this one", module)
+	return fmt.Sprintf(": %q is a Git submodule that was not fetched; set spec.recurseSubmodules of the GitRepository, or follow that repository with a GitRepository of its own and show its files with spec.include", module)
 }
 
 // isEmpty reports whether everything below a directory is left out.

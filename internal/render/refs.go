@@ -53,7 +53,7 @@ func clean(dir, ref string) (string, *Error) {
 	case ref == "":
 		return "", errorf(InvalidKustomization, "empty path")
 	case looksRemote(ref) || strings.Contains(ref, "://"):
-		return "", errorf(RemoteReference, "%s is remote; only files of the same repository are rendered", harmless(ref))
+		return "", errorf(RemoteReference, "%s is remote; only files of the repository are rendered: copy them into it, or show them in it with spec.include of the GitRepository", harmless(ref))
 	case path.IsAbs(ref):
 		return "", errorf(PathOutsideRoot, "%q is absolute; paths are relative to the file that names them", ref)
 	}

@@ -65,7 +65,7 @@ func TestMessageNamesTheSubmodule(t *testing.T) {
 	tr := tree.Open("sha1:module", "root", &flaky{})
 	for _, path := range []string{"./module", "module/app", "./module/overlays/eu"} {
 		_, err := Build(t.Context(), tr, Options{Path: path})
-		if err == nil || !strings.Contains(err.Error(), `"module" is a Git submodule, and submodules are not fetched`) {
+		if err == nil || !strings.Contains(err.Error(), `"module" is a Git submodule that was not fetched`) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
