@@ -47,8 +47,7 @@ func paths(of reflect.Type, prefix string, into map[string]bool) {
 	if of.Kind() != reflect.Struct || strings.HasPrefix(of.PkgPath(), "k8s.io/") {
 		return
 	}
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" {
 			paths(field.Type, prefix, into)

@@ -76,7 +76,7 @@ func (r *Reconciler) include(ctx context.Context, repo *v1alpha1.GitRepository, 
 	}
 	var parts []git.Part
 	var included []v1alpha1.Artifact
-	suffix := ""
+	var suffix strings.Builder
 	for _, in := range repo.Spec.Include {
 		name := in.GitRepositoryRef.Name
 		source := byName[name]
@@ -90,7 +90,7 @@ func (r *Reconciler) include(ctx context.Context, repo *v1alpha1.GitRepository, 
 		key := types.NamespacedName{Namespace: source.Namespace, Name: name}
 		parts = append(parts, git.Part{Key: Key(key), Commit: v1alpha1.CommitOf(a.Revision), Digest: a.Digest, From: in.GetFromPath(), At: in.GetToPath()})
 		included = append(included, *a)
-		suffix += includedRevision(name, a.Revision)
+		suffix.WriteString(includedRevision(name, a.Revision))
 	}
 	digest, fresh, err := r.Include(ctx, keyOf(repo), *commit, parts)
 	switch {
@@ -101,7 +101,7 @@ func (r *Reconciler) include(ctx context.Context, repo *v1alpha1.GitRepository, 
 	}
 	// A part that was fetched again, and one that is put together again, wake those that wait for them.
 	commit.Digest, commit.Fetched = digest, commit.Fetched || fresh || !equality.Semantic.DeepEqual(repo.Status.IncludedArtifacts, included)
-	commit.Revision += shortened(suffix)
+	commit.Revision += shortened(suffix.String())
 	return included, nil
 }
 
@@ -148,7 +148,7 @@ func includeCycle(name string, byName map[string]*v1alpha1.GitRepository) []stri
 			}
 			if !seen[next] {
 				seen[next] = true
-				if circle := walk(next, append(way[:len(way):len(way)], next)); circle != nil {
+				if circle := walk(next, append(slices.Clip(way), next)); circle != nil {
 					return circle
 				}
 			}

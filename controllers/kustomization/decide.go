@@ -86,7 +86,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	}
 	if d.err = o.refusedDependency(); d.err != nil {
 		d.keep(o)
-		return d, nil
+		return d, nil //nolint:nilerr // d carries it: it is one to be reported
 	}
 	if _, err := r.expressions.Compile(o.ks.Spec.HealthCheckExprs); err != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.InvalidHealthCheckReason, Err: err}

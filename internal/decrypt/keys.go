@@ -31,7 +31,7 @@ const (
 	awsFile        = "sops.aws-kms"
 	gcpFile        = "sops.gcp-kms"
 	azureFile      = "sops.azure-kv"
-	vaultTokenFile = "sops.vault-token"
+	vaultTokenFile = "sops.vault-token" //nolint:gosec // the name of a key in the Secret, not its value
 	// vaultAddressFile lists the addresses that the token may be sent to, one a line. The address stands in
 	// the file that is decrypted: without the list, who can push to the repository gets the token.
 	vaultAddressFile = "sops.vault-address"

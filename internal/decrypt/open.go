@@ -36,8 +36,9 @@ func store(f render.Format) sops.Store {
 		return dotenv.NewStore(&c.Dotenv)
 	case render.FormatINI:
 		return ini.NewStore(&c.INI)
+	default: // render.FormatBinary
+		return json.NewBinaryStore(&c.JSONBinary)
 	}
-	return json.NewBinaryStore(&c.JSONBinary)
 }
 
 // Decryption returns what opens files with the keys; id names them. Whatever a file makes it wait for ends

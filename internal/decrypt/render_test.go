@@ -2,6 +2,7 @@ package decrypt
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -198,7 +199,8 @@ func TestNothingIsRenderedWithoutTheKey(t *testing.T) {
 				}
 				continue
 			}
-			failed, _ := err.(*render.Error)
+			var failed *render.Error
+			errors.As(err, &failed)
 			switch {
 			case failed == nil || failed.Reason != render.DecryptionFailed:
 				t.Errorf("%s, %s: %v, %v", name, with, err, r)

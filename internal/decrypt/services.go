@@ -75,16 +75,16 @@ func (s *session) Decrypt(_ context.Context, req *keyservice.DecryptRequest) (*k
 		plain, err = s.keys.openPGP(req.Ciphertext)
 	case *keyservice.Key_KmsKey:
 		made.recipient = k.KmsKey.Arn
-		plain, err = s.keys.openAWS(s.ctx, k.KmsKey, req.Ciphertext)
+		plain, err = s.keys.openAWS(s.ctx, k.KmsKey, req.Ciphertext) //nolint:contextcheck // SOPS passes on none
 	case *keyservice.Key_GcpKmsKey:
 		made.recipient = k.GcpKmsKey.ResourceId
-		plain, err = s.keys.openGCP(s.ctx, k.GcpKmsKey, req.Ciphertext)
+		plain, err = s.keys.openGCP(s.ctx, k.GcpKmsKey, req.Ciphertext) //nolint:contextcheck // SOPS passes on none
 	case *keyservice.Key_AzureKeyvaultKey:
 		made.recipient = k.AzureKeyvaultKey.VaultUrl + "/keys/" + k.AzureKeyvaultKey.Name
-		plain, err = s.keys.openAzure(s.ctx, k.AzureKeyvaultKey, req.Ciphertext)
+		plain, err = s.keys.openAzure(s.ctx, k.AzureKeyvaultKey, req.Ciphertext) //nolint:contextcheck // SOPS passes on none
 	case *keyservice.Key_VaultKey:
 		made.recipient = k.VaultKey.VaultAddress + "/v1/" + k.VaultKey.EnginePath + "/keys/" + k.VaultKey.KeyName
-		plain, err = s.keys.openVault(s.ctx, k.VaultKey, req.Ciphertext)
+		plain, err = s.keys.openVault(s.ctx, k.VaultKey, req.Ciphertext) //nolint:contextcheck // SOPS passes on none
 	default:
 		made.recipient, made.why = "a key of another service", "which is not supported"
 		err = errNotOpened

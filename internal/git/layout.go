@@ -16,7 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// ErrLayout: a path that is to be shown, or to be included, is not there, or its place is taken.
+// ErrLayout means that a path that is to be shown, or to be included, is not there, or its place is taken.
 var ErrLayout = errors.New("cannot put the tree together")
 
 const (
@@ -297,7 +297,7 @@ func (s *Store) pinned(ctx context.Context, e endpoint, req Request) (Commit, er
 	found, err := func() (*head, error) {
 		defer r.unlock()
 		if raw, err := os.ReadFile(filepath.Join(r.dir, urlFile)); err != nil || string(raw) != e.String() || r.damaged.Load() {
-			return nil, nil //nolint:nilnil,nilerr // then it is fetched
+			return nil, nil // then it is fetched
 		}
 		h := plumbing.NewHash(req.Reference.Commit)
 		if c := r.checked.Load(); c != nil && c.commit.Hash == h.String() {

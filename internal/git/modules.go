@@ -15,7 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// ErrSubmodule: a submodule cannot be fetched, or may not.
+// ErrSubmodule means that a submodule cannot be fetched, or may not.
 var ErrSubmodule = errors.New("submodule cannot be fetched")
 
 const (

@@ -94,7 +94,7 @@ func importMonorepo(b *testing.B, repo *gitserver.Repo) {
 		b.Fatal(err)
 	}
 	w := bufio.NewWriterSize(in, 1<<20)
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same data each time
+	rng := rand.New(rand.NewPCG(1, 2)) // the same data each time
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \n"
 	fmt.Fprintf(w, "commit refs/heads/main\ncommitter Skerry <skerry@example.com> 1700000000 +0000\ndata 5\nfirst\n")
 	content := make([]byte, monorepoFile)

@@ -15,7 +15,7 @@ import (
 
 const (
 	// storageKeySecret is the Secret, in the hub's namespace, with the key that bundles are sealed with.
-	storageKeySecret = "skerry-hub-storage-key"
+	storageKeySecret = "skerry-hub-storage-key" //nolint:gosec // the name of a Secret, not its value
 	storageKeyField  = "key"
 )
 

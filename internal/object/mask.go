@@ -64,10 +64,11 @@ func (m *Mask) add(hidden, shown string) {
 }
 
 func splitManifestName(s string) (namespace, name string) {
-	if at := strings.LastIndexByte(s, '/'); at >= 0 {
-		return s[:at], s[at+1:]
+	namespace, name, found := strings.CutLast(s, "/")
+	if !found {
+		return "", s
 	}
-	return "", s
+	return namespace, name
 }
 
 // ID returns the ID as it may be shown.

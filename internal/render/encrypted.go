@@ -104,7 +104,7 @@ func (w *walker) decryptManifests(p string, data []byte) ([]byte, *Error) {
 	for i, doc := range docs {
 		root, err := parseOne(doc)
 		if err != nil {
-			return nil, nil // whoever reads the file next says what is wrong with it
+			return nil, nil //nolint:nilerr // the parser of manifests refuses the file, and names what is wrong with it
 		}
 		switch {
 		case staysEncrypted(root):
@@ -272,7 +272,7 @@ func isDisabledDecryption(annotation func(string) string) bool {
 // refuseRest refuses a document that has encrypted values without being an encrypted document.
 func refuseRest(root *yaml.Node, err error) *Error {
 	if err != nil || isEncrypted(root) || staysEncrypted(root) || !slices.ContainsFunc(plainScalars(root, 0), isCiphertext) {
-		return nil
+		return nil //nolint:nilerr // the parser of manifests refuses what is no YAML
 	}
 	return cutOff()
 }

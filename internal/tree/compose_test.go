@@ -3,6 +3,7 @@ package tree_test
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestCompose(t *testing.T) {
 			}
 			want := c.want
 			for _, f := range c.want {
-				want = append(want[:len(want):len(want)], "z/"+f)
+				want = append(slices.Clip(want), "z/"+f)
 			}
 			if diff := cmp.Diff(want, contents(t, again)); diff != "" {
 				t.Errorf("composed again: %s", diff)

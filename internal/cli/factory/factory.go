@@ -122,8 +122,7 @@ func (f *Factory) DefaultNamespace() error {
 	if !f.Flags.NamespaceFollows {
 		return nil
 	}
-	config := *f.Connection()
-	config.Namespace = nil
+	config := f.Connection()
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if config.KubeConfig != nil {
 		rules.ExplicitPath = *config.KubeConfig
