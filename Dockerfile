@@ -1,12 +1,14 @@
-# The hub: one static binary, which `make build` leaves, and nothing else. No shell, no package
-# manager, no git; the certificate authorities for HTTPS are linked into the binary. So it builds
-# without a network, and from the same binary to the same layer.
+# The hub: its static binary and the one that opens SOPS files, which `make build` leaves, and nothing
+# else. No shell, no package manager, no git; the certificate authorities for HTTPS are linked into the
+# binaries. So it builds without a network, and from the same binaries to the same layers.
 #
 #   make build && buildah build --timestamp 0 -t skerry-hub .
 FROM scratch
-# BINARY is another one where the image is not for the machine that builds it (make release).
-ARG BINARY=bin/skerry-hub
-COPY --chmod=0555 ${BINARY} /skerry-hub
+# They are others where the image is not for the machine that builds it (make release).
+ARG HUB=bin/skerry-hub
+ARG SOPS=bin/skerry-sops
+COPY --chmod=0555 ${SOPS} /skerry-sops
+COPY --chmod=0555 ${HUB} /skerry-hub
 USER 65532:65532
 # Writes below /data (a cache of repositories and bundles) and /tmp alone, where the Deployment in
 # config/ mounts volumes; everything else may be read-only.

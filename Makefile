@@ -134,11 +134,12 @@ demo: build ## Show the whole way on three edge clusters; stays up until Ctrl-C 
 build: skerry controlplane ## Build static binaries into bin/
 
 .PHONY: skerry
-skerry: ## Build bin/skerry and bin/skerry-hub
+skerry: ## Build bin/skerry, bin/skerry-hub and bin/skerry-sops, which the hub starts
 	@if [[ ! -x bin/skerry-hub ]]; then echo "building bin/skerry and bin/skerry-hub: the first time compiles client-go and kustomize, about two minutes"; fi
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
+	go build -ldflags '$(LDFLAGS)' -o bin/skerry-sops ./cmd/skerry-sops
 
 .PHONY: e2e-kine
 e2e-kine: controlplane ## Test the engine against API servers on kine's SQLite, the store of k3s (some minutes to build)
@@ -182,11 +183,13 @@ release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and che
 		if [[ " $(HUB_PLATFORMS) " == *" $$platform "* ]]; then \
 			echo "skerry-hub $$platform"; \
 			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-hub_$(VERSION)_$$suffix ./cmd/skerry-hub; \
+			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-sops_$(VERSION)_$$suffix ./cmd/skerry-sops; \
 		fi; \
 	done
 	@for platform in $(if $(shell command -v buildah),$(IMAGE_PLATFORMS)); do \
 		arch=$${platform#*/}; echo "image $$platform"; \
-		buildah build --quiet --platform $$platform --timestamp 0 --build-arg BINARY=$(DIST)/skerry-hub_$(VERSION)_linux_$$arch \
+		buildah build --quiet --platform $$platform --timestamp 0 --build-arg HUB=$(DIST)/skerry-hub_$(VERSION)_linux_$$arch \
+			--build-arg SOPS=$(DIST)/skerry-sops_$(VERSION)_linux_$$arch \
 			-t skerry-hub:$(VERSION)-$$arch . >/dev/null; \
 		buildah push --quiet skerry-hub:$(VERSION)-$$arch oci:$(DIST)/image:$(VERSION); \
 		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/image -cf $(DIST)/skerry-hub_$(VERSION)_linux_$$arch.oci.tar .; \

@@ -23,8 +23,8 @@ func TestImage(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil {
 		t.Skip("buildah is not installed: the image is not built")
 	}
-	if _, err := os.Stat("../bin/skerry-hub"); err != nil {
-		t.Skip("bin/skerry-hub is missing: run make build first")
+	if _, err := os.Stat("../bin/skerry-sops"); err != nil {
+		t.Skip("bin/skerry-sops is missing: run make build first")
 	}
 	first, second := buildImage(t), buildImage(t)
 	if first.digest != second.digest {
@@ -34,7 +34,7 @@ func TestImage(t *testing.T) {
 	if diff := cmp.Diff(want, first.config); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"skerry-hub -r-xr-xr-x 0:0"}, first.files); diff != "" {
+	if diff := cmp.Diff([]string{"skerry-sops -r-xr-xr-x 0:0", "skerry-hub -r-xr-xr-x 0:0"}, first.files); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	out, err := exec.CommandContext(t.Context(), first.binary, "--version").CombinedOutput()

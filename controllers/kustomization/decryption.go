@@ -56,6 +56,9 @@ func (r *Reconciler) observeDecryption(ctx context.Context, o *observed) error {
 }
 
 func decryptionFailed(err error) error {
+	if _, transient := errors.AsType[*report.Transient](err); transient {
+		return err
+	}
 	return &report.Stalled{Reason: v1alpha1.DecryptionFailedReason, Err: err}
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	// DecryptionSecret names a Secret in LeaderNamespace whose age and PGP keys serve every Kustomization that
 	// asks for decryption and names no Secret; empty for none.
 	DecryptionSecret string
+	// SOPSCommand opens files that SOPS encrypted; skerry-sops beside the hub's own program when nil.
+	SOPSCommand []string
 	// Version is that of the program, as the hub calls itself.
 	Version string
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.

@@ -244,8 +244,12 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Include: p.git.Include, Now: time.Now,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
+	decrypts, err := decryption(ctx, o)
+	if err != nil {
+		return err
+	}
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decryption(ctx, o), Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,
