@@ -43,6 +43,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"git":      command(gitFault),
 	"serve":    command(serve),
 	"world":    command(newWorld),
+	"canary":   command(lookForCanary),
 	"load":     command(loadVariable),
 
 	"kubeconfig": command(writeKubeconfig),

@@ -31,6 +31,7 @@
 //	skerry [-code N] [-stdin FILE] ARGS...              the CLI; `! skerry` expects that it fails, or not with N
 //	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
+//	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events
 //	world EDGE...                     a hub and edges of the case's own; the hub does not run yet
 //
 // OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.
