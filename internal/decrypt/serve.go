@@ -28,7 +28,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 func answer(ctx context.Context, r sopsclient.Request) sopsclient.Response {
-	keys, err := Parse(r.Secret, r.Data)
+	keys, err := Parse(r.Name, r.Data)
 	switch {
 	case err != nil:
 		return sopsclient.Response{Error: err.Error()}

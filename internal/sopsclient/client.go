@@ -23,9 +23,9 @@ import (
 
 // Request is one line of JSON that the program reads.
 type Request struct {
-	// Secret is the name of the Secret, for messages, and Data what it holds.
-	Secret string
-	Data   map[string][]byte
+	// Name is that of the Secret, for messages, and Data what it holds.
+	Name string
+	Data map[string][]byte
 	// Local leaves out the keys of services.
 	Local bool
 	// File is opened from one format to another; nil only reads the keys.
@@ -69,7 +69,7 @@ func New(ctx context.Context, command []string, log logr.Logger) *Client {
 
 // Check reads the keys of a Secret. The error names the key of the Secret at fault.
 func (c *Client) Check(secret string, data map[string][]byte) error {
-	answer, err := c.ask(Request{Secret: secret, Data: data})
+	answer, err := c.ask(Request{Name: secret, Data: data})
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func Answered(err error) bool {
 // Decryption returns what opens files with the keys of a Secret; id names them.
 func (c *Client) Decryption(id, secret string, data map[string][]byte, local bool) *render.Decryption {
 	return &render.Decryption{Keys: id, Open: func(file []byte, from, to render.Format) ([]byte, *render.Error) {
-		answer, err := c.ask(Request{Secret: secret, Data: data, Local: local, File: file, From: from, To: to})
+		answer, err := c.ask(Request{Name: secret, Data: data, Local: local, File: file, From: from, To: to})
 		switch {
 		case err != nil:
 			return nil, render.Decrypting(fmt.Sprintf("is encrypted and cannot be opened: %v", err), true)
