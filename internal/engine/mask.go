@@ -32,10 +32,20 @@ func maskStatus(m *object.Mask, st v1alpha1.AssignmentEntryStatus) v1alpha1.Assi
 	if len(st.Drifts) > 0 {
 		st.Drifts = slices.Clone(st.Drifts)
 		for i := range st.Drifts {
-			st.Drifts[i].Object = m.Text(st.Drifts[i].Object)
+			maskDrift(m, &st.Drifts[i])
 		}
 	}
 	return st
+}
+
+// maskDrift hides what may not be shown in a drift record: a path may hold a name as the key of a map or of
+// a list. The paths are copied: the entry keeps the record.
+func maskDrift(m *object.Mask, r *v1alpha1.DriftRecord) {
+	r.Object, r.Manager = m.Text(r.Object), m.Text(r.Manager)
+	r.Paths = slices.Clone(r.Paths)
+	for i := range r.Paths {
+		r.Paths[i] = m.Text(r.Paths[i])
+	}
 }
 
 // maskEvent hides what may not be shown in an event.

@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -124,6 +126,25 @@ func TestNamesFromSecretsAreShownNowhere(t *testing.T) {
 	await(t, edge, drifted, "put back", func(*corev1.ConfigMap) bool { return true })
 	look("a correction")
 
+	// Drift that is left is named in a record, a condition and an event; here its path holds a name too.
+	drift := func(spec string) {
+		t.Helper()
+		if err := w.client.Patch(t.Context(), apps.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"drift":`+spec+`}}`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drift(`{"mode":"Report"}`)
+	w.says(apps, "True Succeeded", r1)
+	if err := edge.Patch(t.Context(), drifted, client.RawPatch(types.MergePatchType, []byte(`{"data":{"canary-tenant":"2"}}`)), client.FieldOwner("kubectl-edit")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w.client, apps, "reporting the drift", func(k *v1alpha1.Kustomization) bool {
+		c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.DriftedCondition)
+		return c != nil && strings.Contains(c.Message, "ConfigMap/${tenant}/web changed: .data.")
+	})
+	look("a report of drift")
+	drift("null")
+
 	// What is refused for its name, and what has no namespace, is named in the condition.
 	w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": namesFromSecrets + held + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"${bad}\", namespace: default}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: \"${lost}\"}\n"}})
 	w.says(apps, "False ApplyFailed")
@@ -136,7 +157,7 @@ func TestNamesFromSecretsAreShownNowhere(t *testing.T) {
 		return strings.Contains(string(text), v1alpha1.DeletionPendingReason)
 	})
 	look("a deletion")
-	for _, want := range []string{"ConfigMap/${tenant}/web was deleted", "ConfigMap/default/${domain}-tls was there", "ConfigMap/default/${bad}: ", `namespace "${lost}" does not exist`, "ConfigMap/default/${domain} "} {
+	for _, want := range []string{"ConfigMap/${tenant}/web was deleted", "ConfigMap/${tenant}/web was changed and is left as it is", "- .data.${tenant}\n", "ConfigMap/default/${domain}-tls was there", "ConfigMap/default/${bad}: ", `namespace "${lost}" does not exist`, "ConfigMap/default/${domain} "} {
 		if !strings.Contains(shown.String(), want) {
 			t.Errorf("nothing shows %q", want)
 		}

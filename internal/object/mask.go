@@ -89,8 +89,8 @@ func (m *Mask) ID(id ID) ID {
 const shortName = 3
 
 // Text returns the text as it may be shown: each hidden name that stands in it as a word of its own is
-// replaced. "acme" is hidden in "Secret/acme/tls" and "acme-tls", not in "acmeism". A name that the end of
-// the text cuts off is hidden too.
+// replaced. "acme" is hidden in "Secret/acme/tls" and "acme-tls", not in "acmeism". A name that "…" cuts off
+// is hidden too.
 func (m *Mask) Text(text string) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -118,13 +118,14 @@ func (m *Mask) Text(text string) string {
 // at returns the length of the hidden name that begins in the text at i, and what stands for it.
 func (m *Mask) at(text string, i int) (int, string) {
 	rest := text[i:]
-	cut := strings.TrimRight(rest, "….")
+	cut, _, isCut := strings.Cut(rest, "…")
+	cut = strings.TrimRight(cut, ".")
 	for _, hidden := range m.hidden {
 		switch {
 		case len(hidden) < shortName && (i == 0 || !strings.ContainsRune(`/"'`, rune(text[i-1]))):
 		case strings.HasPrefix(rest, hidden) && (len(rest) == len(hidden) || !alphanumeric(rest[len(hidden)])):
 			return len(hidden), m.shown[hidden]
-		case len(cut) < len(rest) && len(cut) >= shortName && strings.HasPrefix(hidden, cut) && strings.HasSuffix(rest, "…"):
+		case isCut && len(cut) >= shortName && strings.HasPrefix(hidden, cut):
 			return len(cut), m.shown[hidden]
 		}
 	}

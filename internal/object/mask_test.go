@@ -10,20 +10,22 @@ func TestMaskHidesNamesAsWords(t *testing.T) {
 	m.Add(ID{Kind: "Namespace", Name: "ab"}, "${SHORT}")
 	m.Add(ID{Kind: "Namespace", Name: "public"}, "")
 	for text, want := range map[string]string{
-		"ConfigMap/shop/acme-example-tls: is refused":       "ConfigMap/shop/${DOMAIN}-tls: is refused",
-		`configmaps "acme-example-tls" is forbidden`:        `configmaps "${DOMAIN}-tls" is forbidden`,
-		"ConfigMap/umbrella/web was changed":                "ConfigMap/${TENANT}/web was changed",
-		`namespaces "umbrella" not found`:                   `namespaces "${TENANT}" not found`,
-		"system:serviceaccount:umbrella:default":            "system:serviceaccount:${TENANT}:default",
-		"umbrella":                                          "${TENANT}",
-		"umbrella.svc and umbrella-2":                       "${TENANT}.svc and ${TENANT}-2",
-		"umbrellas and theumbrella and umbrella2":           "umbrellas and theumbrella and umbrella2",
-		"the end is cut off: ConfigMap/shop/acme-exa…":      "the end is cut off: ConfigMap/shop/${DOMAIN}-tls…",
-		"Namespace/ab is there; ab is a word":               "Namespace/${SHORT} is there; ab is a word",
-		`namespaces "ab" not found`:                         `namespaces "${SHORT}" not found`,
-		"Namespace/public":                                  "Namespace/public",
-		"nothing of it":                                     "nothing of it",
-		"https://edge/api/v1/namespaces/umbrella/pods?a=b1": "https://edge/api/v1/namespaces/${TENANT}/pods?a=b1",
+		"ConfigMap/shop/acme-example-tls: is refused":        "ConfigMap/shop/${DOMAIN}-tls: is refused",
+		`configmaps "acme-example-tls" is forbidden`:         `configmaps "${DOMAIN}-tls" is forbidden`,
+		"ConfigMap/umbrella/web was changed":                 "ConfigMap/${TENANT}/web was changed",
+		`namespaces "umbrella" not found`:                    `namespaces "${TENANT}" not found`,
+		"system:serviceaccount:umbrella:default":             "system:serviceaccount:${TENANT}:default",
+		"umbrella":                                           "${TENANT}",
+		"umbrella.svc and umbrella-2":                        "${TENANT}.svc and ${TENANT}-2",
+		"umbrellas and theumbrella and umbrella2":            "umbrellas and theumbrella and umbrella2",
+		"the end is cut off: ConfigMap/shop/acme-exa…":       "the end is cut off: ConfigMap/shop/${DOMAIN}-tls…",
+		"a path is cut off: .data.acme-exa…, .data.b by k9s": "a path is cut off: .data.${DOMAIN}-tls…, .data.b by k9s",
+		"no name is cut off: .data.acme-other…, .data.b":     "no name is cut off: .data.acme-other…, .data.b",
+		"Namespace/ab is there; ab is a word":                "Namespace/${SHORT} is there; ab is a word",
+		`namespaces "ab" not found`:                          `namespaces "${SHORT}" not found`,
+		"Namespace/public":                                   "Namespace/public",
+		"nothing of it":                                      "nothing of it",
+		"https://edge/api/v1/namespaces/umbrella/pods?a=b1":  "https://edge/api/v1/namespaces/${TENANT}/pods?a=b1",
 	} {
 		if got := m.Text(text); got != want {
 			t.Errorf("%q is shown as %q; want %q", text, got, want)
