@@ -34,7 +34,7 @@ func TestImage(t *testing.T) {
 	if diff := cmp.Diff(want, first.config); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"skerry-sops -r-xr-xr-x 0:0", "skerry-hub -r-xr-xr-x 0:0"}, first.files); diff != "" {
+	if diff := cmp.Diff([]string{"skerry-hub -r-xr-xr-x 0:0", "skerry-sops -r-xr-xr-x 0:0"}, first.files); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	out, err := exec.CommandContext(t.Context(), first.binary, "--version").CombinedOutput()

@@ -62,7 +62,7 @@ func TestBootstrap(t *testing.T) {
 	}
 
 	t.Run("what is wrong is told before anything is written", func(t *testing.T) {
-		bootstrap("").want(t, factory.ExitFailed, "certificate signed by unknown authority")
+		bootstrap("").want(t, factory.ExitFailed, "certificate signed by an unknown authority")
 		bootstrap("", "--ca-file", ca).want(t, factory.ExitFailed, "authentication failed", "next: give a token")
 		bootstrap("wrong\n", "--ca-file", ca, "--token-stdin").want(t, factory.ExitFailed, "authentication failed")
 		bootstrap("t0ken\n", "--ca-file", ca, "--token-stdin", "--branch", "mian").want(t, factory.ExitFailed, `branch "mian" does not exist`, "--branch main")

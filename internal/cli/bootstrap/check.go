@@ -108,7 +108,10 @@ func (r *run) checkRepository(ctx context.Context, s *factory.Step) error {
 
 // gitError adds what to do about an error of the Git server, which is not the hub's API server.
 func gitError(url string, err error) error {
-	err = factory.Elsewhere(fmt.Errorf("%s: %w", url, err))
+	if !strings.Contains(err.Error(), url) { // most name it themselves
+		err = fmt.Errorf("%s: %w", url, err)
+	}
+	err = factory.Elsewhere(err)
 	var branch *gitpush.BranchError
 	switch {
 	case errors.As(err, &branch) && len(branch.Known) > 0:
