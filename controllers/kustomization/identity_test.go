@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,10 +13,12 @@ import (
 
 // countWrites counts the writes of Assignments.
 func (w *world) countWrites() *int {
-	n := new(int)
+	n, mu := new(int), sync.Mutex{}
 	w.funcs.Patch = func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
 		if _, ok := o.(*v1alpha1.Assignment); ok {
+			mu.Lock() // Assignments are written side by side
 			*n++
+			mu.Unlock()
 		}
 		return nil
 	}

@@ -198,7 +198,7 @@ func (e *Edge) precondition(c *call, old *instance, uid, version string) error {
 			return apierrors.NewConflict(c.kind.groupResource(), c.name, fmt.Errorf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, have)) //nolint:staticcheck // the API server's own words
 		default:
 			immutable := field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")
-			return apierrors.NewInvalid(c.kind.gvk.GroupKind(), c.name, field.ErrorList{immutable, immutable}) // each is found twice
+			return apierrors.NewInvalid(c.kind.gvk.GroupKind(), c.name, field.ErrorList{immutable})
 		}
 	}
 	if version != "" && version != strconv.FormatUint(old.version, 10) {

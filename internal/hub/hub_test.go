@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -138,7 +139,7 @@ func TestBadClusters(t *testing.T) {
 	// One of the two has it, by whoever came first; never both.
 	await(t, w.client, apps, "ready on one and only one", func(k *v1alpha1.Kustomization) bool {
 		c := k.Status.Clusters
-		return k.Status.LastAttemptedRevision == r1 && c.Desired == 5 && c.Ready == 1 && c.Failed == 4
+		return k.Status.LastAttemptedRevision == r1 && c.Desired == 5 && c.Ready == 1 && c.Unreachable == 4
 	})
 	// A corrected Secret is taken up at once.
 	fixed := controlplane.New(t, "fixed", controlplane.Options{})
@@ -308,7 +309,12 @@ func TestWithoutItsKinds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()
-	installCRDs(t, newClient(t, c))
+	api := newClient(t, c)
+	// As `skerry install --crds-only` does.
+	if err := api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.LeaderNamespace}}); err != nil {
+		t.Fatal(err)
+	}
+	installCRDs(t, api)
 	deadline := time.After(20 * time.Second)
 	for ready := false; !ready; {
 		select {

@@ -25,6 +25,7 @@ import (
 func TestATornDownHubTouchesNoEdge(t *testing.T) {
 	w := newWorldOn(t, controlplane.Options{ControllerManager: true})
 	w.options.LeaderNamespace = namespace
+	w.grantIn(namespace)
 	edge := controlplane.New(t, "edge", controlplane.Options{})
 	onEdgeClient := newClient(t, edge)
 	kubeconfig := kubeconfigOf(t, edge)
@@ -87,6 +88,7 @@ func TestATornDownHubTouchesNoEdge(t *testing.T) {
 		}
 		// Set up again, with the identity that it had: by a hub that was there all the time, or by the next.
 		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+		w.grantIn(namespace)
 		if !tt.goesOn {
 			if err := w.stop(); err != nil {
 				t.Error(err)

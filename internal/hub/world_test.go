@@ -87,33 +87,53 @@ func newWorldOn(t *testing.T, o controlplane.Options) *world {
 	return w
 }
 
-// serviceAccount is a user with the rights of the hub that config/rbac gives, and no others.
+// hubUser has the rights of the hub that config/rbac gives, and no others.
+const hubUser = "hub-of-the-test"
+
+// serviceAccount gives hubUser its rights.
 func (w *world) serviceAccount() *rest.Config {
+	w.t.Helper()
+	w.grant(func(*unstructured.Unstructured) bool { return true })
+	cfg, err := w.cluster.User(hubUser)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cfg
+}
+
+// grantIn gives hubUser the rights of the hub's namespace in another one, which was created anew.
+func (w *world) grantIn(namespace string) {
+	w.t.Helper()
+	w.grant(func(role *unstructured.Unstructured) bool {
+		role.SetNamespace(namespace)
+		return role.GetKind() == "Role"
+	})
+}
+
+// grant creates those roles of config/rbac that are picked, and binds hubUser to them.
+func (w *world) grant(pick func(*unstructured.Unstructured) bool) {
 	w.t.Helper()
 	data, err := fs.ReadFile(config.FS, "rbac/role.yaml")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	const user = "hub-of-the-test"
 	for doc := range strings.SplitSeq(string(data), "\n---\n") {
 		role := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(doc), role); err != nil {
 			w.t.Fatal(err)
 		}
+		if !pick(role) {
+			continue
+		}
 		ref := map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()}
 		binding := &unstructured.Unstructured{Object: map[string]any{
-			"roleRef": ref, "subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}},
+			"roleRef": ref, "subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": hubUser}},
 		}}
 		binding.SetGroupVersionKind(role.GroupVersionKind().GroupVersion().WithKind(role.GetKind() + "Binding"))
 		binding.SetName(role.GetName())
 		binding.SetNamespace(role.GetNamespace())
 		w.create(role, binding)
 	}
-	cfg, err := w.cluster.User(user)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return cfg
 }
 
 func newClient(t *testing.T, c *controlplane.Cluster) client.WithWatch {
