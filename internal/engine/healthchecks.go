@@ -194,7 +194,10 @@ func (h *referenceHandler) Deleted(edge.Observed) {
 func (h *referenceHandler) Heard(string) {}
 
 func (h *referenceHandler) Failed(err error) {
-	if edge.Refused(err) {
+	switch {
+	case edge.KindGone(err): // with its definition the object is gone
+		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
+	case edge.Refused(err):
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "the cluster does not let it be read"})
 	}
 }
@@ -236,7 +239,9 @@ func (e *Engine) watchHealthChecks() {
 		if err != nil {
 			continue // the hub has refused it before it was assigned
 		}
-		for _, gk := range s.expressions.set(en.owner, x) {
+		kinds := s.expressions.set(en.owner, x)
+		s.live.forgetHealth(en.owner, kinds)
+		for _, gk := range kinds {
 			anew[gk] = true
 		}
 		for _, ref := range en.referencesOf(e.key.Namespace) {
@@ -247,7 +252,6 @@ func (e *Engine) watchHealthChecks() {
 	}
 	s.references.watch(wanted)
 	if len(anew) > 0 {
-		s.live.forgetHealth(anew)
 		s.watches.restart(slices.Collect(maps.Keys(anew)))
 	}
 }
@@ -273,12 +277,16 @@ func (en *entry) checkedHealth(namespace string) map[object.ID]health.Status {
 	return out
 }
 
-// forgetHealth makes the health of all objects of some kinds unknown until their watches show it again.
-func (l *live) forgetHealth(kinds map[schema.GroupKind]bool) {
+// forgetHealth makes the health of an owner's objects of some kinds unknown until their watches show it again.
+// Objects of other owners are judged as before.
+func (l *live) forgetHealth(owner string, kinds []schema.GroupKind) {
+	if len(kinds) == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, s := range l.objects {
-		if kinds[schema.GroupKind{Group: id.Group, Kind: id.Kind}] {
+		if s.Owner == owner && slices.Contains(kinds, schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
 			s.Health = health.Status{}
 			l.objects[id] = s
 		}

@@ -1,16 +1,22 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -116,4 +122,37 @@ func TestAKindThatAControllerMayDefineIsWaitedFor(t *testing.T) {
 		e.Timeout = metav1.Duration{Duration: time.Hour}
 	})
 	r.failed("typo", v1alpha1.KindNotFoundReason)
+}
+
+// TestAnExpressionOfOneOwnerLeavesTheHealthOfOthers holds that a new expression makes no other Kustomization
+// look as if it were on its way.
+func TestAnExpressionOfOneOwnerLeavesTheHealthOfOthers(t *testing.T) {
+	l := newLive()
+	current := health.Status{Phase: health.Current}
+	id := func(name string) object.ID { return object.ID{Group: "apps", Kind: "Deployment", Name: name} }
+	for _, owner := range []string{"mine", "theirs"} {
+		l.changed(edge.Observed{ID: id(owner), Owner: owner, ResourceVersion: "1", Health: current})
+	}
+	l.forgetHealth("mine", []schema.GroupKind{{Group: "apps", Kind: "Deployment"}})
+	mine, _ := l.get(id("mine"))
+	theirs, _ := l.get(id("theirs"))
+	if mine.Health == current || theirs.Health != current {
+		t.Errorf("mine %v, theirs %v", mine.Health, theirs.Health)
+	}
+}
+
+// TestAReferenceWhoseKindGoesIsNotHealthy holds that the last health does not outlast the definition.
+func TestAReferenceWhoseKindGoesIsNotHealthy(t *testing.T) {
+	r := newReferences(nil, func(reference) {})
+	ref := reference{owner: "mine", id: object.ID{Group: "example.com", Kind: "Widget", Name: "x"}}
+	h := &referenceHandler{of: r, ctx: t.Context(), ref: ref}
+	h.Changed(edge.Observed{Health: health.Status{Phase: health.Current}})
+	h.Failed(errors.New("the connection broke"))
+	if got := r.get(ref); got.Phase != health.Current {
+		t.Errorf("after an error of the network: %v", got)
+	}
+	h.Failed(apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{}, "", "404 page not found", 0, true))
+	if got := r.get(ref); got.Phase == health.Current {
+		t.Errorf("without its kind: %v", got)
+	}
 }
