@@ -276,6 +276,20 @@ const (
 	AgentNotConnectedReason = "AgentNotConnected"
 )
 
+// Reasons that an agent reports on itself.
+const (
+	// AgentDiskFullReason says that the agent's disk has no room: it works from memory meanwhile.
+	AgentDiskFullReason = "AgentDiskFull"
+	// AgentDiskReadOnlyReason says that the agent may not write to its disk.
+	AgentDiskReadOnlyReason = "AgentDiskReadOnly"
+	// AgentDiskFailedReason says that the agent's disk fails, or is not there.
+	AgentDiskFailedReason = "AgentDiskFailed"
+	// AgentDiskDamagedReason tells that records on the agent's disk were damaged, and removed.
+	AgentDiskDamagedReason = "AgentDiskDamaged"
+	// BundleRefusedReason says that what was downloaded is not what its digest says, and was refused.
+	BundleRefusedReason = "BundleRefused"
+)
+
 // Conditioned is a kind with conditions.
 //
 // +kubebuilder:object:generate=false
