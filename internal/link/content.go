@@ -1,0 +1,187 @@
+package link
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// ObjectID names the body of an object by the first eight bytes of its SHA-256: enough to find what is there already,
+// and 500 of them cost 4 KB. What was put together is verified by the digest of the whole.
+type ObjectID [8]byte
+
+func (id ObjectID) String() string { return hex.EncodeToString(id[:]) }
+
+// IDOf returns the name of a body.
+func IDOf(body []byte) ObjectID {
+	sum := sha256.Sum256(body)
+	return ObjectID(sum[:8])
+}
+
+// ObjectIDs are one string in JSON.
+type ObjectIDs []ObjectID
+
+// MarshalJSON writes base64.
+func (ids ObjectIDs) MarshalJSON() ([]byte, error) {
+	raw := make([]byte, 0, len(ids)*len(ObjectID{}))
+	for _, id := range ids {
+		raw = append(raw, id[:]...)
+	}
+	return json.Marshal(base64.StdEncoding.EncodeToString(raw))
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (ids *ObjectIDs) UnmarshalJSON(data []byte) error {
+	var raw []byte
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	size := len(ObjectID{})
+	if len(raw)%size != 0 {
+		return errors.New("the list of objects is cut off")
+	}
+	*ids = make(ObjectIDs, 0, len(raw)/size)
+	for ; len(raw) > 0; raw = raw[size:] {
+		*ids = append(*ids, ObjectID(raw))
+	}
+	return nil
+}
+
+// Manifest says what a bundle consists of.
+type Manifest struct {
+	// Digest by which the Assignment names the bundle.
+	Digest string `json:"digest"`
+	// Content is "sha256:" and the digest of the encoded bundle; the same as Digest, but for one that is Confidential.
+	Content string `json:"content"`
+	// Confidential says that the bundle is to be sealed on disk.
+	Confidential bool `json:"confidential,omitempty"`
+	// Size of the encoded bundle in bytes.
+	Size int64 `json:"size"`
+	// Objects in their order.
+	Objects ObjectIDs `json:"objects"`
+	// Signature is that of the hub over BundleTranscript.
+	Signature []byte `json:"signature"`
+}
+
+// NewManifest returns the manifest of a bundle that an Assignment names by the digest, without a signature.
+func NewManifest(digest string, b *object.Bundle) Manifest {
+	m := Manifest{Digest: digest, Content: b.Digest(), Confidential: b.Confidential, Size: int64(b.Size()), Objects: make(ObjectIDs, 0, len(b.Objects))}
+	for i := range b.Objects {
+		m.Objects = append(m.Objects, IDOf(b.Objects[i].Body))
+	}
+	return m
+}
+
+// Assemble puts the bundle together. body returns what is there of an object. It fails when one is missing, or when
+// the whole is not what the digest says: then something that is there is wrong, and all of it is fetched again.
+func (m Manifest) Assemble(body func(ObjectID) ([]byte, bool)) (*object.Bundle, error) {
+	if !m.Confidential && m.Content != m.Digest {
+		return nil, fmt.Errorf("the manifest of bundle %.80q is for another content", m.Digest)
+	}
+	var encoded bytes.Buffer
+	for _, id := range m.Objects {
+		data, there := body(id)
+		if !there {
+			return nil, fmt.Errorf("object %s of bundle %.80q is missing", id, m.Digest)
+		}
+		if int64(encoded.Len()+len(data)) > m.Size {
+			return nil, fmt.Errorf("bundle %.80q is larger than its manifest says", m.Digest)
+		}
+		encoded.Write(data)
+		encoded.WriteByte('\n')
+	}
+	sum := sha256.Sum256(encoded.Bytes())
+	if got := "sha256:" + hex.EncodeToString(sum[:]); got != m.Content {
+		return nil, &WrongDigestError{Bundle: m.Digest, Want: m.Content, Got: got}
+	}
+	b, err := object.DecodeBundle(encoded.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	b.Confidential = m.Confidential || b.HoldsSecret()
+	return &b, nil
+}
+
+// WrongDigestError says that content is not what its digest says.
+type WrongDigestError struct {
+	// Bundle is how the Assignment names it.
+	Bundle    string
+	Want, Got string
+}
+
+func (e *WrongDigestError) Error() string {
+	return fmt.Sprintf("bundle %.80q: the content has digest %s, not %.80s", e.Bundle, e.Got, e.Want)
+}
+
+// Missing returns the objects that are not there, each once, in the order of the manifest.
+func (m Manifest) Missing(has func(ObjectID) bool) ObjectIDs {
+	var missing ObjectIDs
+	seen := make(map[ObjectID]bool, len(m.Objects))
+	for _, id := range m.Objects {
+		if !seen[id] && !has(id) {
+			missing = append(missing, id)
+		}
+		seen[id] = true
+	}
+	return missing
+}
+
+// Wanted asks for objects of a bundle. They come in the order asked for, each as one or more chunks.
+type Wanted struct {
+	// Bundle is the digest of one that the Assignment names.
+	Bundle string `json:"bundle"`
+	// Objects to send; all when empty.
+	Objects ObjectIDs `json:"objects,omitempty"`
+	// From is how many bytes of the first object are there already.
+	From int64 `json:"from,omitempty"`
+}
+
+// Chunk is a part of the body of an object.
+type Chunk struct {
+	ID ObjectID
+	// Size of the whole body, and Offset of the part in it.
+	Size, Offset int64
+	Data         []byte
+}
+
+// AppendChunk appends the payload of a frame. The frame after the last chunk is empty: without it the answer was cut
+// off.
+func AppendChunk(to []byte, c Chunk) []byte {
+	to = append(to, c.ID[:]...)
+	to = binary.AppendUvarint(to, uint64(c.Size))
+	to = binary.AppendUvarint(to, uint64(c.Offset))
+	return append(to, c.Data...)
+}
+
+var errChunk = errors.New("a chunk is malformed")
+
+// ParseChunk reads what AppendChunk wrote. Data aliases the payload.
+func ParseChunk(payload []byte) (Chunk, error) {
+	var c Chunk
+	if len(payload) < len(c.ID) {
+		return c, errChunk
+	}
+	copy(c.ID[:], payload)
+	payload = payload[len(c.ID):]
+	size, n := binary.Uvarint(payload)
+	if n <= 0 {
+		return c, errChunk
+	}
+	offset, m := binary.Uvarint(payload[n:])
+	if m <= 0 {
+		return c, errChunk
+	}
+	c.Data = payload[n+m:]
+	if size > MaxMessage || offset > size || uint64(len(c.Data)) > size-offset || len(c.Data) > MaxChunk {
+		return c, errChunk
+	}
+	c.Size, c.Offset = int64(size), int64(offset)
+	return c, nil
+}

@@ -1,0 +1,129 @@
+package link
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// A frame is four bytes, big-endian, and a payload: the upper bit says that the payload is deflated, the others are
+// its length on the wire. A frame of length 0 is empty.
+const (
+	headerSize   = 4
+	deflated     = 1 << 31
+	compressFrom = 256 // bytes: below, compression saves less than it costs
+)
+
+// ErrTooLarge says that a peer sent more than the limit.
+var ErrTooLarge = errors.New("the message is larger than the limit")
+
+// AppendFrame appends a frame with the payload, compressed if that makes it smaller.
+func AppendFrame(to, payload []byte) ([]byte, error) {
+	if len(payload) > MaxMessage {
+		return to, ErrTooLarge
+	}
+	head := uint32(len(payload))
+	if len(payload) >= compressFrom {
+		small, err := deflate(payload)
+		if err != nil {
+			return to, err
+		}
+		if len(small) < len(payload) {
+			payload, head = small, uint32(len(small))|deflated
+		}
+	}
+	return append(binary.BigEndian.AppendUint32(to, head), payload...), nil
+}
+
+// EncodeFrame returns a frame with the message as JSON.
+func EncodeFrame(message any) ([]byte, error) {
+	payload, err := json.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode message: %w", err)
+	}
+	return AppendFrame(nil, payload)
+}
+
+// EmptyFrame keeps a stream alive.
+func EmptyFrame() []byte { return make([]byte, headerSize) }
+
+// ReadFrame reads one frame, of at most limit bytes before and after decompression. It returns an empty payload for
+// an empty frame, io.EOF at the end, and io.ErrUnexpectedEOF in the middle of one.
+func ReadFrame(from io.Reader, limit int) ([]byte, error) {
+	var header [headerSize]byte
+	if _, err := io.ReadFull(from, header[:]); err != nil {
+		return nil, err
+	}
+	head := binary.BigEndian.Uint32(header[:])
+	n := int(head &^ deflated)
+	if n > limit {
+		return nil, ErrTooLarge
+	}
+	// The buffer grows with what arrives: a header alone must not cost the limit.
+	var payload bytes.Buffer
+	if _, err := io.CopyN(&payload, from, int64(n)); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	if head&deflated == 0 {
+		return payload.Bytes(), nil
+	}
+	return inflate(payload.Bytes(), limit)
+}
+
+// ReadMessage reads one frame into a message. Fields that the message does not have are ignored.
+func ReadMessage(from io.Reader, limit int, message any) error {
+	payload, err := ReadFrame(from, limit)
+	if err != nil {
+		return err
+	}
+	if len(payload) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(payload, message); err != nil {
+		return fmt.Errorf("cannot decode message: %w", err)
+	}
+	return nil
+}
+
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestCompression)
+	if err != nil { // the level is valid
+		panic(err)
+	}
+	return w
+}}
+
+func deflate(payload []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	if _, err := w.Write(payload); err != nil {
+		return nil, fmt.Errorf("cannot compress message: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("cannot compress message: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func inflate(payload []byte, limit int) ([]byte, error) {
+	r := flate.NewReader(bytes.NewReader(payload))
+	defer r.Close()
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot decompress message: %w", err)
+	case len(out) > limit:
+		return nil, ErrTooLarge
+	}
+	return out, nil
+}

@@ -1,0 +1,413 @@
+package link
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+func TestFrame(t *testing.T) {
+	for name, payload := range map[string][]byte{
+		"empty":         {},
+		"short":         []byte(`{"seq":1}`),
+		"compressible":  bytes.Repeat([]byte("a"), 100_000),
+		"at the limit":  bytes.Repeat([]byte("a"), MaxMessage),
+		"incompressive": random(t, 10_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			frame, err := AppendFrame([]byte("before"), payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ReadFrame(bytes.NewReader(frame[len("before"):]), MaxMessage)
+			if err != nil || !bytes.Equal(got, payload) {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(payload))
+			}
+		})
+	}
+	if _, err := AppendFrame(nil, make([]byte, MaxMessage+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a payload beyond the limit: %v", err)
+	}
+}
+
+func TestReadFrameRefuses(t *testing.T) {
+	bomb, err := AppendFrame(nil, bytes.Repeat([]byte{0}, MaxMessage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		wire []byte
+		want error
+	}{
+		"nothing":                    {nil, io.EOF},
+		"half a header":              {[]byte{0, 0}, io.ErrUnexpectedEOF},
+		"half a payload":             {[]byte{0, 0, 0, 5, 'a'}, io.ErrUnexpectedEOF},
+		"a header and no payload":    {[]byte{0, 0, 0, 5}, io.ErrUnexpectedEOF},
+		"a length beyond the limit":  {binary.BigEndian.AppendUint32(nil, MaxProof+1), ErrTooLarge},
+		"the greatest length":        {[]byte{0xff, 0xff, 0xff, 0xff}, ErrTooLarge},
+		"more after decompression":   {bomb, ErrTooLarge},
+		"what cannot be inflated":    {[]byte{0x80, 0, 0, 2, 0xff, 0xff}, nil},
+		"a deflated frame of length": {[]byte{0x80, 0, 0, 0}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ReadFrame(bytes.NewReader(test.wire), MaxProof)
+			if err == nil || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+// TestHeaderAloneCostsNoMemory: a length is a claim of the peer until its bytes have arrived.
+func TestHeaderAloneCostsNoMemory(t *testing.T) {
+	wire := append(binary.BigEndian.AppendUint32(nil, MaxMessage), 'a')
+	if per := testing.AllocsPerRun(10, func() { _, _ = ReadFrame(bytes.NewReader(wire), MaxMessage) }); per > 20 {
+		t.Errorf("%v allocations", per)
+	}
+	result := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			_, _ = ReadFrame(bytes.NewReader(wire), MaxMessage)
+		}
+	})
+	if got := result.AllocedBytesPerOp(); got > 64<<10 {
+		t.Errorf("%d bytes for a frame of which one byte came", got)
+	}
+}
+
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	frame, err := AppendFrame(nil, []byte(`{"seq":7,"later":{"a":1},"bye":{"reason":"Stopping","retryAfter":3,"x":1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Down
+	if err := ReadMessage(bytes.NewReader(frame), MaxMessage, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Down{Seq: 7, Bye: &Bye{Reason: ByeStopping, RetryAfter: 3}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func entry(name, digest string) v1alpha1.AssignmentEntry {
+	return v1alpha1.AssignmentEntry{Name: name, Revision: "main@sha1:" + digest, Digest: "sha256:" + digest, Interval: metav1.Duration{Duration: time.Minute}}
+}
+
+func entries(t *testing.T, list ...v1alpha1.AssignmentEntry) []Entry {
+	t.Helper()
+	out, err := NewEntries(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestDiffSendsWhatDiffers(t *testing.T) {
+	before := entries(t, entry("b", "1"), entry("a", "1"), entry("c", "1"))
+	after := entries(t, entry("d", "1"), entry("c", "2"), entry("a", "1"))
+	got := Diff(HaveEntries(before), after)
+	var names []string
+	for _, e := range got.Entries {
+		names = append(names, e.Name)
+	}
+	if diff := cmp.Diff([]string{"c", "d"}, names); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"b"}, got.Dropped); diff != "" {
+		t.Error(diff)
+	}
+	applied, err := got.Apply(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(HaveEntries(after), HaveEntries(applied)); diff != "" {
+		t.Error(diff)
+	}
+	if same := Diff(HaveEntries(after), after); len(same.Entries)+len(same.Dropped) > 0 {
+		t.Errorf("what is there is sent again: %v", same)
+	}
+}
+
+func TestApplyNoticesDivergence(t *testing.T) {
+	change := Diff(HaveEntries(entries(t, entry("a", "1"))), entries(t, entry("a", "1"), entry("b", "1")))
+	for name, before := range map[string][]Entry{
+		"nothing":       nil,
+		"another entry": entries(t, entry("a", "1"), entry("x", "1")),
+		"another value": entries(t, entry("a", "2")),
+	} {
+		if _, err := change.Apply(before); !errors.Is(err, ErrDiverged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFieldsOfALaterVersionKeepTheDigest: an agent that does not know a field stores, compares and applies the entry
+// as the hub encoded it.
+func TestFieldsOfALaterVersionKeepTheDigest(t *testing.T) {
+	var sent []Entry
+	if err := json.Unmarshal([]byte(`[{"name":"a","digest":"sha256:1","interval":"1m0s","timeout":"1m0s","later":{"x":"<1>"}}]`), &sent); err != nil {
+		t.Fatal(err)
+	}
+	wire, err := EncodeFrame(Down{Seq: 1, Assignment: &Assignment{Entries: sent, Digest: Digest(sent)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Down
+	if err := ReadMessage(bytes.NewReader(wire), MaxMessage, &got); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := json.Marshal(got.Assignment.Entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var restored []Entry
+	if err := json.Unmarshal(disk, &restored); err != nil {
+		t.Fatal(err)
+	}
+	var sentAgain []Entry
+	if disk, err = json.Marshal(sent); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(disk, &sentAgain); err != nil {
+		t.Fatal(err)
+	}
+	if Digest(restored) != Digest(sentAgain) {
+		t.Error("the digest changed on the way")
+	}
+	decoded, err := DecodeEntries(restored)
+	if err != nil || len(decoded) != 1 || decoded[0].Digest != "sha256:1" {
+		t.Errorf("%v, %v", decoded, err)
+	}
+}
+
+func status(name, ready string, at int64) v1alpha1.AssignmentEntryStatus {
+	verified := metav1.Unix(at, 0)
+	return v1alpha1.AssignmentEntryStatus{Name: name, Ready: metav1.ConditionStatus(ready), Reason: "Succeeded", VerifiedAt: &verified}
+}
+
+func TestReportHoldsWhatDiffers(t *testing.T) {
+	before := []v1alpha1.AssignmentEntryStatus{status("a", "True", 1), status("b", "True", 1), status("gone", "True", 1)}
+	now := []v1alpha1.AssignmentEntryStatus{status("a", "True", 2), status("b", "False", 2), status("new", "True", 2)}
+	has, err := HaveStatuses(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var u Up
+	if err := u.DiffStatuses(has, map[string]int64{"a": 1, "b": 1}, now); err != nil {
+		t.Fatal(err)
+	}
+	want := Up{Entries: now[1:], Dropped: []string{"gone"}, Verified: map[string]int64{"a": 2}}
+	if diff := cmp.Diff(want, u); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(now, u.ApplyStatuses(before)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestASignatureServesOnePurpose changes each part of what is signed by itself.
+func TestASignatureServesOnePurpose(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := Session{Cluster: "fleet/a", Key: public, Nonce: []byte("n"), AgentNonce: []byte("m"), Agent: Agent{Instance: "i", ClusterUID: "u"}}
+	join := Join{Cluster: "fleet/a", Token: "t", Key: public, ClusterUID: "u", Nonce: []byte("n"), AgentNonce: []byte("m")}
+	hub := HubIdentity{ID: "h", UID: "u", Namespace: "s", Key: public}
+	assignment := Assignment{UID: "u", Generation: 1, Digest: "d"}
+	manifest := Manifest{Digest: "d", Content: "c"}
+	all := map[string][]byte{
+		"session": SessionTranscript("h", session), "join": JoinTranscript("h", join),
+		"hub": HubTranscript(hub, "fleet/a", "t", []byte("n"), []byte("m")), "assignment": AssignmentTranscript("h", "fleet/a", assignment),
+		"bundle":                BundleTranscript("h", "fleet/a", manifest),
+		"session, another hub":  SessionTranscript("g", session),
+		"join, another hub":     JoinTranscript("g", join),
+		"fields that run over":  transcript(sessionPurpose, []byte("hf"), []byte("leet/a")),
+		"assignment of another": AssignmentTranscript("h", "fleet/b", assignment),
+		"bundle of another":     BundleTranscript("h", "fleet/b", manifest),
+	}
+	vary := session
+	vary.Nonce = []byte("x")
+	all["session, nonce"] = SessionTranscript("h", vary)
+	vary = session
+	vary.Agent.ClusterUID = "x"
+	all["session, uid"] = SessionTranscript("h", vary)
+	vary = session
+	vary.Cluster = "fleet/b"
+	all["session, cluster"] = SessionTranscript("h", vary)
+	other := join
+	other.Token = "x"
+	all["join, token"] = JoinTranscript("h", other)
+	later := assignment
+	later.Generation = 2
+	all["assignment, generation"] = AssignmentTranscript("h", "fleet/a", later)
+	sealed := manifest
+	sealed.Confidential = true
+	all["bundle, confidential"] = BundleTranscript("h", "fleet/a", sealed)
+	for of, transcript := range all {
+		signature := ed25519.Sign(private, transcript)
+		for to, other := range all {
+			if got := Verify(public, other, signature); got != (of == to) {
+				t.Errorf("a signature of %q serves for %q: %t", of, to, got)
+			}
+		}
+	}
+	if Verify(nil, nil, nil) || Verify(public, nil, nil) || Verify(public[:5], all["join"], ed25519.Sign(private, all["join"])) {
+		t.Error("a key or signature of another length is accepted")
+	}
+}
+
+func bundle(t *testing.T, n int, change map[int]string) *object.Bundle {
+	t.Helper()
+	var objects []object.Object
+	for i := range n {
+		value := fmt.Sprintf("value-%d", i)
+		if other, ok := change[i]; ok {
+			value = other
+		}
+		o, err := object.FromMap(map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprintf("c-%04d", i), "namespace": "default"},
+			"data": map[string]any{"key": value},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, o)
+	}
+	b, err := object.NewBundle(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+func bodies(b *object.Bundle) map[ObjectID][]byte {
+	out := map[ObjectID][]byte{}
+	for _, o := range b.Objects {
+		out[IDOf(o.Body)] = o.Body
+	}
+	return out
+}
+
+func TestOneChangedObjectOf500CostsLessThan5KiB(t *testing.T) {
+	old, now := bundle(t, 500, nil), bundle(t, 500, map[int]string{250: "changed"})
+	there := bodies(old)
+	m := NewManifest(now.Digest(), now)
+	m.Signature = random(t, ed25519.SignatureSize)
+	frame, err := EncodeFrame(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := m.Missing(func(id ObjectID) bool { return there[id] != nil })
+	if len(missing) != 1 {
+		t.Fatalf("%d objects are missing", len(missing))
+	}
+	ask, err := EncodeFrame(Wanted{Bundle: m.Digest, Objects: missing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := bodies(now)[missing[0]]
+	chunk, err := AppendFrame(nil, AppendChunk(nil, Chunk{ID: missing[0], Size: int64(len(body)), Data: body}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const headers = 400 // of two requests and answers, TLS and TCP included
+	if total := len(frame) + len(ask) + len(chunk) - len(body) + headers; total > 5<<10 {
+		t.Errorf("%d bytes, of which the manifest %d", total, len(frame))
+	}
+	var got Manifest
+	if err := ReadMessage(bytes.NewReader(frame), MaxMessage, &got); err != nil {
+		t.Fatal(err)
+	}
+	there[missing[0]] = body
+	assembled, err := got.Assemble(func(id ObjectID) ([]byte, bool) { b, ok := there[id]; return b, ok })
+	if err != nil || assembled.Digest() != now.Digest() {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAssembleRefusesOtherContent(t *testing.T) {
+	b := bundle(t, 3, nil)
+	good := NewManifest(b.Digest(), b)
+	for name, test := range map[string]struct {
+		change func(*Manifest, map[ObjectID][]byte)
+		want   string
+	}{
+		"an object is missing":   {func(m *Manifest, there map[ObjectID][]byte) { delete(there, m.Objects[1]) }, "is missing"},
+		"an object is another":   {func(m *Manifest, there map[ObjectID][]byte) { there[m.Objects[1]] = there[m.Objects[0]] }, "has digest"},
+		"another order":          {func(m *Manifest, _ map[ObjectID][]byte) { m.Objects[0], m.Objects[1] = m.Objects[1], m.Objects[0] }, "has digest"},
+		"one less":               {func(m *Manifest, _ map[ObjectID][]byte) { m.Objects = m.Objects[:2] }, "has digest"},
+		"one twice":              {func(m *Manifest, _ map[ObjectID][]byte) { m.Objects = append(m.Objects, m.Objects[0]) }, "larger"},
+		"for another content":    {func(m *Manifest, _ map[ObjectID][]byte) { m.Content = "sha256:00" }, "another content"},
+		"sealed, another digest": {func(m *Manifest, _ map[ObjectID][]byte) { m.Confidential, m.Content = true, "sha256:00" }, "has digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, there := good, bodies(b)
+			m.Objects = append(ObjectIDs(nil), good.Objects...)
+			test.change(&m, there)
+			_, err := m.Assemble(func(id ObjectID) ([]byte, bool) { b, ok := there[id]; return b, ok })
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestParseChunkRefuses(t *testing.T) {
+	id := ObjectID{1}
+	for name, payload := range map[string][]byte{
+		"nothing":             nil,
+		"half an id":          id[:3],
+		"no size":             id[:],
+		"no offset":           append(id[:], 1),
+		"more than the size":  AppendChunk(nil, Chunk{ID: id, Size: 1, Data: []byte("ab")}),
+		"beyond the end":      AppendChunk(nil, Chunk{ID: id, Size: 1, Offset: 2}),
+		"a size beyond any":   AppendChunk(nil, Chunk{ID: id, Size: MaxMessage + 1}),
+		"a chunk beyond any":  AppendChunk(nil, Chunk{ID: id, Size: MaxMessage, Data: make([]byte, MaxChunk+1)}),
+		"a size beyond int64": append(append([]byte{}, id[:]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0),
+	} {
+		if c, err := ParseChunk(payload); err == nil {
+			t.Errorf("%s: %v", name, c)
+		}
+	}
+	want := Chunk{ID: id, Size: 5, Offset: 2, Data: []byte("abc")}
+	got, err := ParseChunk(AppendChunk(nil, want))
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func random(t *testing.T, n int) []byte {
+	t.Helper()
+	b := make([]byte, n)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func FuzzReadFrame(f *testing.F) {
+	f.Add([]byte{0x80, 0, 0, 2, 1, 2})
+	f.Add(EmptyFrame())
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		var d Down
+		_ = ReadMessage(bytes.NewReader(wire), MaxProof, &d)
+		if payload, err := ReadFrame(bytes.NewReader(wire), MaxProof); err == nil {
+			_, _ = ParseChunk(payload)
+		}
+	})
+}

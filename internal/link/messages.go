@@ -1,0 +1,273 @@
+package link
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// Challenge asks for a nonce.
+type Challenge struct {
+	// Versions of the protocol that the agent speaks.
+	Versions []int `json:"versions"`
+}
+
+// ChallengeAnswer holds a nonce that serves one proof, for a minute.
+type ChallengeAnswer struct {
+	// Version to speak; 0 when the hub speaks none of those asked for. Versions are those of the hub.
+	Version  int    `json:"version"`
+	Versions []int  `json:"versions"`
+	Nonce    []byte `json:"nonce"`
+}
+
+// Join binds an agent's public key to a Cluster.
+type Join struct {
+	// Cluster is "namespace/name" on the hub.
+	Cluster string `json:"cluster"`
+	// Token was made for the Cluster by "skerry cluster join", and serves once.
+	Token string `json:"token"`
+	// Key is the ed25519 public key that the agent made.
+	Key []byte `json:"key"`
+	// ClusterUID is the uid of kube-system on the edge.
+	ClusterUID string `json:"clusterUID"`
+	// Nonce is the gateway's, AgentNonce 32 random bytes of the agent's.
+	Nonce      []byte `json:"nonce"`
+	AgentNonce []byte `json:"agentNonce"`
+	// Signature is over JoinTranscript, by Key.
+	Signature []byte `json:"signature"`
+}
+
+// JoinAnswer says that the key is bound.
+type JoinAnswer struct {
+	Hub HubIdentity `json:"hub"`
+	// Signature is over HubTranscript, by Hub.Key.
+	Signature []byte `json:"signature"`
+}
+
+// HubIdentity names a hub to its agents: they write its identity into owner labels, inventories and claims as the
+// hub itself does where it pushes, so that a Cluster moves between the two without a write to a workload.
+type HubIdentity struct {
+	// ID is the identity of the hub, UID that of kube-system on its own cluster, Namespace the one it is installed in.
+	ID        string `json:"id"`
+	UID       string `json:"uid"`
+	Namespace string `json:"namespace"`
+	Version   string `json:"version"`
+	// Key is the hub's ed25519 public key, which agents pin.
+	Key []byte `json:"key"`
+}
+
+// Session proves possession of the key of a Cluster.
+type Session struct {
+	Cluster    string `json:"cluster"`
+	Key        []byte `json:"key"`
+	Nonce      []byte `json:"nonce"`
+	AgentNonce []byte `json:"agentNonce"`
+	Agent      Agent  `json:"agent"`
+	// Signature is over SessionTranscript, by Key.
+	Signature []byte `json:"signature"`
+}
+
+// Agent is what an agent says of itself.
+type Agent struct {
+	Version string `json:"version"`
+	// Instance is random, and another one in each process: an instance that comes back after another one had its
+	// place means that two agents have one key.
+	Instance string `json:"instance"`
+	// ClusterUID is the uid of kube-system on the edge.
+	ClusterUID string `json:"clusterUID"`
+	// StartedAt is by the edge's clock, which may be wrong.
+	StartedAt metav1.Time `json:"startedAt"`
+}
+
+// SessionAnswer opens a session.
+type SessionAnswer struct {
+	// Token is the bearer token of all further requests. It is short-lived, random, and in memory only.
+	Token    string      `json:"token"`
+	Hub      HubIdentity `json:"hub"`
+	Settings Settings    `json:"settings"`
+	// Reported is what the hub knows of earlier reports: only what differs from it need be reported.
+	Reported Have `json:"reported"`
+	// Signature is over HubTranscript, by Hub.Key.
+	Signature []byte `json:"signature"`
+}
+
+// Settings of the Cluster that concern the agent.
+type Settings struct {
+	// KeepAlive and Heartbeat in seconds; the defaults when 0.
+	KeepAlive int64 `json:"keepAlive,omitempty"`
+	Heartbeat int64 `json:"heartbeat,omitempty"`
+	// Suspend leaves the cluster as it is.
+	Suspend bool `json:"suspend,omitempty"`
+	// TakeOver names the hub that a person has told to give way to this one.
+	TakeOver string `json:"takeOver,omitempty"`
+}
+
+// KeepAliveInterval is how often the gateway sends at least.
+func (s Settings) KeepAliveInterval() time.Duration { return seconds(s.KeepAlive, DefaultKeepAlive) }
+
+// HeartbeatInterval is how often the agent sends at least.
+func (s Settings) HeartbeatInterval() time.Duration { return seconds(s.Heartbeat, DefaultHeartbeat) }
+
+func seconds(n int64, otherwise time.Duration) time.Duration {
+	if n <= 0 {
+		return otherwise
+	}
+	return time.Duration(min(n, 86400)) * time.Second
+}
+
+// Hello begins a stream.
+type Hello struct {
+	// Assignment is what the agent has; only what differs from it is sent.
+	Assignment Have `json:"assignment"`
+}
+
+// Have is a state by its digests: short ones of each entry, by name. An empty one has nothing.
+type Have struct {
+	Entries map[string]Short `json:"entries,omitempty"`
+}
+
+// Down is a frame of the stream. What is nil or zero has not changed. An empty frame keeps the connection alive.
+type Down struct {
+	// Seq counts the frames of a stream that are not empty, from 1.
+	Seq        uint64      `json:"seq"`
+	Assignment *Assignment `json:"assignment,omitempty"`
+	Settings   *Settings   `json:"settings,omitempty"`
+	// Verify asks for a probe and a full verification now.
+	Verify bool `json:"verify,omitempty"`
+	// Finalize asks the agent to take away what Skerry keeps on the cluster for itself, once every entry is removed,
+	// and to answer with Up.Finalized of the same value. The agent forgets its Assignment and key after that.
+	Finalize string `json:"finalize,omitempty"`
+	// Bye is the last frame.
+	Bye *Bye `json:"bye,omitempty"`
+}
+
+// Bye ends a stream.
+type Bye struct {
+	// Reason is one of those below.
+	Reason string `json:"reason"`
+	// RetryAfter is how many seconds the agent waits at least, with up to as much again at random.
+	RetryAfter int64 `json:"retryAfter"`
+}
+
+// Reasons of a Bye.
+const (
+	// ByeStopping says that the hub ends, or another one leads.
+	ByeStopping = "Stopping"
+	// ByeRevoked says that the key is not, or not any more, that of the Cluster. The agent keeps what stands, as when
+	// it is cut off, and tries seldom.
+	ByeRevoked = "Revoked"
+	// ByeReplaced says that another stream of the Cluster has begun.
+	ByeReplaced = "Replaced"
+	// ByeDuplicate says that another agent with the same key is connected.
+	ByeDuplicate = "DuplicateAgent"
+	// ByeClusterReplaced says that the cluster is not the one that joined, by the uid of kube-system.
+	ByeClusterReplaced = "ClusterReplaced"
+	// ByeNotApproved says that the agent waits to be approved.
+	ByeNotApproved = "NotApproved"
+	// ByeElsewhere says that another part of a divided hub has the Cluster.
+	ByeElsewhere = "Elsewhere"
+	// ByePushed says that the hub reaches the cluster itself now: the agent stops its engine, and waits.
+	ByePushed = "Pushed"
+	// ByeSlow says that the agent did not read what was sent.
+	ByeSlow = "Slow"
+)
+
+// Assignment is what changed in the Assignment of the Cluster (Delta.Apply).
+type Assignment struct {
+	// Generation and UID are those of the Assignment on the hub.
+	Generation int64  `json:"generation"`
+	UID        string `json:"uid"`
+	// Entries are those that are new or changed, Dropped the names of those that are gone.
+	Entries []Entry  `json:"entries,omitempty"`
+	Dropped []string `json:"dropped,omitempty"`
+	// Digest is that of all entries after the change, Signature that of the hub over AssignmentTranscript.
+	Digest    string `json:"digest"`
+	Signature []byte `json:"signature"`
+}
+
+// Up reports what changed. An empty one only says that the agent is there.
+type Up struct {
+	// Seq counts the reports of a session, from 1. A report that is not answered is sent again with the same number.
+	Seq uint64 `json:"seq,omitempty"`
+	// State of the agent's connection to its API server, when it has changed, and in the first report.
+	State *State `json:"state,omitempty"`
+	// Entries are those whose status has changed, in more than VerifiedAt; Dropped the names of those that are gone.
+	Entries []v1alpha1.AssignmentEntryStatus `json:"entries,omitempty"`
+	Dropped []string                         `json:"dropped,omitempty"`
+	// Verified is VerifiedAt of those in which nothing else has changed, in seconds since 1970, by name.
+	Verified map[string]int64 `json:"verified,omitempty"`
+	// Complete says that, with this report, the hub knows all entries: until then their absence means nothing.
+	Complete bool `json:"complete,omitempty"`
+	// Events in the order in which they happened; those that were not answered are sent again.
+	Events []Event `json:"events,omitempty"`
+	// Disk says what is wrong with the agent's disk; State of the agent, which runs on without it.
+	Disk *Disk `json:"disk,omitempty"`
+	// Received is Down.Seq of the last frame that was handled.
+	Received uint64 `json:"received,omitempty"`
+	// Finalized is the value of Down.Finalize that was carried out; FinalizeError why one was not.
+	Finalized     string `json:"finalized,omitempty"`
+	FinalizeError string `json:"finalizeError,omitempty"`
+	// Now is the edge's clock, in seconds since 1970: the hub corrects the times of a clock that is wrong.
+	Now int64 `json:"now,omitempty"`
+}
+
+// UpAnswer acknowledges a report.
+type UpAnswer struct {
+	Seq uint64 `json:"seq,omitempty"`
+	// Sent is Down.Seq of the last frame that was sent. An agent that does not receive it within ten seconds begins a
+	// new stream: something between the two holds it back.
+	Sent uint64 `json:"sent,omitempty"`
+}
+
+// State is what an agent knows of its API server; see engine.State.
+type State struct {
+	Reachable bool         `json:"reachable,omitempty"`
+	Usable    bool         `json:"usable,omitempty"`
+	Reason    string       `json:"reason,omitempty"`
+	Message   string       `json:"message,omitempty"`
+	UID       string       `json:"uid,omitempty"`
+	Version   string       `json:"version,omitempty"`
+	LastSeen  *metav1.Time `json:"lastSeen,omitempty"`
+	Orphaned  string       `json:"orphaned,omitempty"`
+	Examined  bool         `json:"examined,omitempty"`
+}
+
+// Disk is the state of the agent's disk.
+type Disk struct {
+	// Reason is empty when there is nothing wrong.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Event is something that happened on the cluster; see engine.Event.
+type Event struct {
+	// Seq counts the events of an agent, over restarts, from 1.
+	Seq uint64 `json:"seq"`
+	// At is by the edge's clock.
+	At            metav1.Time `json:"at"`
+	Kustomization string      `json:"kustomization,omitempty"`
+	Warning       bool        `json:"warning,omitempty"`
+	Reason        string      `json:"reason"`
+	Message       string      `json:"message"`
+	// Object is absent where the event is about all.
+	Object *Object `json:"object,omitempty"`
+}
+
+// Object names an object on the edge; see engine.Object.
+type Object struct {
+	Group           string `json:"group,omitempty"`
+	Version         string `json:"version,omitempty"`
+	Kind            string `json:"kind"`
+	Namespace       string `json:"namespace,omitempty"`
+	Name            string `json:"name"`
+	UID             string `json:"uid,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+// ID of the object.
+func (o Object) ID() object.ID {
+	return object.ID{Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}
+}

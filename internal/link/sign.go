@@ -1,0 +1,77 @@
+package link
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+)
+
+// NonceSize is the length of every nonce, in bytes.
+const NonceSize = 32
+
+// What is signed begins with its purpose, so that a signature for one is none for another.
+const (
+	joinPurpose       = "skerry.dev/link/v1 join"
+	sessionPurpose    = "skerry.dev/link/v1 session"
+	hubPurpose        = "skerry.dev/link/v1 hub"
+	assignmentPurpose = "skerry.dev/link/v1 assignment"
+	bundlePurpose     = "skerry.dev/link/v1 bundle"
+)
+
+// transcript joins a purpose and fields without ambiguity: each after its length.
+func transcript(purpose string, fields ...[]byte) []byte {
+	out := append(binary.AppendUvarint(nil, uint64(len(purpose))), purpose...)
+	for _, f := range fields {
+		out = append(binary.AppendUvarint(out, uint64(len(f))), f...)
+	}
+	return out
+}
+
+// JoinTranscript is what an agent signs to join the hub with the identity, which it knows from what it was installed
+// with. The token is part of it by its hash.
+func JoinTranscript(hub string, j Join) []byte {
+	token := HashToken(j.Token)
+	return transcript(joinPurpose, []byte(hub), []byte(j.Cluster), token[:], j.Key, []byte(j.ClusterUID), j.Nonce, j.AgentNonce)
+}
+
+// SessionTranscript is what an agent signs to open a session at the hub with the identity.
+func SessionTranscript(hub string, s Session) []byte {
+	return transcript(sessionPurpose, []byte(hub), []byte(s.Cluster), s.Key, s.Nonce, s.AgentNonce,
+		[]byte(s.Agent.Instance), []byte(s.Agent.ClusterUID), []byte(s.Agent.Version))
+}
+
+// HubTranscript is what the hub signs in its answer to Join and Session: token is that of the session, empty for Join.
+func HubTranscript(hub HubIdentity, cluster, token string, nonce, agentNonce []byte) []byte {
+	hashed := HashToken(token)
+	return transcript(hubPurpose, []byte(hub.ID), []byte(hub.UID), []byte(hub.Namespace), hub.Key, []byte(cluster), hashed[:], nonce, agentNonce)
+}
+
+// AssignmentTranscript is what the hub signs of an Assignment as it is after a change.
+func AssignmentTranscript(hub, cluster string, a Assignment) []byte {
+	return transcript(assignmentPurpose, []byte(hub), []byte(cluster), []byte(a.UID), binary.BigEndian.AppendUint64(nil, uint64(a.Generation)), []byte(a.Digest))
+}
+
+// BundleTranscript is what the hub signs of a bundle: which content a digest stands for. A digest of a bundle with
+// Secrets is made with a key that the agent does not have.
+func BundleTranscript(hub, cluster string, m Manifest) []byte {
+	confidential := []byte{0}
+	if m.Confidential {
+		confidential[0] = 1
+	}
+	return transcript(bundlePurpose, []byte(hub), []byte(cluster), []byte(m.Digest), []byte(m.Content), confidential)
+}
+
+// Verify reports whether the signature over what a Transcript function returned is by the public key.
+func Verify(key, transcript, signature []byte) bool {
+	return len(key) == ed25519.PublicKeySize && len(signature) == ed25519.SignatureSize && ed25519.Verify(key, transcript, signature)
+}
+
+// HashToken is what the hub keeps of a token.
+func HashToken(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
+
+// Fingerprint names a public key to people: "SHA256:" and base64, as ssh does.
+func Fingerprint(key []byte) string {
+	sum := sha256.Sum256(key)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+}
