@@ -13,12 +13,12 @@ import (
 func NewCmdCluster(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Add and remove edge clusters",
+		Short: "List, add and remove edge clusters",
 		Example: `  skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop
   skerry cluster remove shop-1 --deletion-policy delete
-  skerry status`,
+  skerry cluster list -o wide`,
 	}
 	factory.Group(cmd)
-	cmd.AddCommand(NewCmdJoin(f, runF), NewCmdRemove(f, nil))
+	cmd.AddCommand(NewCmdJoin(f, runF), NewCmdRemove(f, nil), NewCmdList(f, nil))
 	return cmd
 }

@@ -2,6 +2,7 @@ package factory
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,21 +54,32 @@ func (f *Factory) SystemNamespaceOnly() error {
 	return nil
 }
 
-// AddOutputFlag adds -o, which is "", "json" or "yaml". Anything else is refused when it is set.
-func AddOutputFlag(cmd *cobra.Command, to *string) {
-	cmd.Flags().VarP((*output)(to), "output", "o", "print as json or yaml instead of text")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+// AddOutputFlag adds -o, which is "", "json" or "yaml", or one of the formats that the command has beside
+// them. Anything else is refused when it is set.
+func AddOutputFlag(cmd *cobra.Command, to *string, more ...string) {
+	o := &output{to: to, formats: append([]string{"json", "yaml"}, more...)}
+	cmd.Flags().VarP(o, "output", "o", "print as "+o.list()+" instead of text")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(o.formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
-type output string
+type output struct {
+	to      *string
+	formats []string
+}
 
-func (o *output) String() string { return string(*o) }
+func (o *output) String() string { return *o.to }
 func (o *output) Type() string   { return "format" }
 
 func (o *output) Set(value string) error {
-	if value != "json" && value != "yaml" {
-		return fmt.Errorf("must be json or yaml")
+	if !slices.Contains(o.formats, value) {
+		return fmt.Errorf("must be %s", o.list())
 	}
-	*o = output(value)
+	*o.to = value
 	return nil
+}
+
+// list is "json, yaml or wide".
+func (o *output) list() string {
+	last := len(o.formats) - 1
+	return strings.Join(o.formats[:last], ", ") + " or " + o.formats[last]
 }

@@ -31,6 +31,8 @@ type IOStreams struct {
 	// Rows returns the height of the terminal that Out is; nil when Out is none, or its cursor cannot
 	// be moved.
 	Rows func() int
+	// Columns returns the width of the terminal that Out is; nil when Out is none.
+	Columns func() int
 	// readPassword reads a line without echo; nil when In is not a terminal.
 	readPassword func() ([]byte, error)
 }
@@ -43,6 +45,9 @@ func System(getenv func(string) string) *IOStreams {
 	s.Colour = tty(os.Stdout) && tty(os.Stderr) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 	if tty(os.Stdout) && getenv("TERM") != "dumb" {
 		s.Rows = rows
+	}
+	if tty(os.Stdout) {
+		s.Columns = columns
 	}
 	if tty(os.Stdin) && tty(os.Stderr) {
 		s.readPassword = func() ([]byte, error) { return term.ReadPassword(int(os.Stdin.Fd())) }
@@ -57,6 +62,24 @@ func rows() int {
 		return 24
 	}
 	return height
+}
+
+// columns is the width of the terminal, of which one that does not tell has the usual one.
+func columns() int {
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || width <= 0 {
+		return 80
+	}
+	return width
+}
+
+// Width returns the width of the terminal that Out is, 0 when Out is none: what is read by a program is never
+// cut off.
+func (s *IOStreams) Width() int {
+	if s.Columns == nil {
+		return 0
+	}
+	return s.Columns()
 }
 
 // Test returns streams over buffers: without colours, and with nobody to ask.

@@ -28,9 +28,9 @@ type Facts struct {
 	Assignments    []v1alpha1.Assignment
 }
 
-// gather reads the facts of one namespace, or of all when it is empty. A list that cannot be read is
+// Gather reads the facts of one namespace, or of all when it is empty. A list that cannot be read is
 // an error and never an empty list.
-func gather(ctx context.Context, hub *factory.Hub, namespace string, now func() time.Time) (Facts, error) {
+func Gather(ctx context.Context, hub *factory.Hub, namespace string, now func() time.Time) (Facts, error) {
 	facts := Facts{Server: hub.Config.Host}
 	var (
 		sources        v1alpha1.GitRepositoryList

@@ -23,7 +23,7 @@ func rolloutRows(r Report, v View) [][]table.Cell {
 			sent, healthy = fmt.Sprintf("%d/%d", k.Rollout.Updated, n), fmt.Sprintf("%d/%d", k.Rollout.Ready, n)
 		}
 		rows = append(rows, []table.Cell{
-			v.namespace(k.Namespace), table.Plain(k.Name), table.Plain(factory.ShortRevision(k.Rollout.Revision)),
+			v.Namespace(k.Namespace), table.Plain(k.Name), table.Plain(factory.ShortRevision(k.Rollout.Revision)),
 			table.Painted(k.Rollout.Phase, paint), table.Plain(k.Rollout.Stage), table.Plain(sent), table.Plain(healthy),
 			table.Plain(factory.ShortRevisions(k.Rollout.Message)),
 		})

@@ -55,8 +55,8 @@ func (v View) groups(folded map[runGroup]int) [][]table.Cell {
 	var rows [][]table.Cell
 	for _, g := range groups {
 		rows = append(rows, []table.Cell{
-			v.namespace(g.namespace), table.Plain(number(folded[g], "cluster")), table.Plain(g.kustomization), table.Plain(factory.ShortRevision(g.revision)),
-			{}, v.state(Ready), {}, {}, {},
+			v.Namespace(g.namespace), table.Plain(number(folded[g], "cluster")), table.Plain(g.kustomization), table.Plain(factory.ShortRevision(g.revision)),
+			{}, v.State(Ready), {}, {}, {},
 		})
 	}
 	return rows
@@ -77,7 +77,7 @@ func (v View) run(c Cluster, run Run) []table.Cell {
 		drift = table.Plain(fmt.Sprint(run.Drift))
 	}
 	return []table.Cell{
-		v.namespace(c.Namespace), table.Plain(c.Name), table.Plain(run.Kustomization), table.Plain(revision), table.Plain(wanted),
-		v.state(run.State), table.Plain(objects), drift, table.Plain(v.ago(run.Verified)),
+		v.Namespace(c.Namespace), table.Plain(c.Name), table.Plain(run.Kustomization), table.Plain(revision), table.Plain(wanted),
+		v.State(run.State), table.Plain(objects), drift, table.Plain(v.ago(run.Verified)),
 	}
 }

@@ -60,7 +60,7 @@ func runStatus(ctx context.Context, o *Options) error {
 	if o.AllNamespaces {
 		namespace = ""
 	}
-	facts, err := gather(ctx, hub, namespace, o.Now)
+	facts, err := Gather(ctx, hub, namespace, o.Now)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func sourceRows(r Report, v View) [][]table.Cell {
 	rows := [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REVISION", "FETCHED", "URL")}
 	for _, s := range r.Sources {
 		rows = append(rows, []table.Cell{
-			v.namespace(s.Namespace), table.Plain(s.Name), v.state(s.State), table.Plain(factory.ShortRevision(s.Revision)), table.Plain(v.ago(s.Fetched)), table.Plain(s.URL),
+			v.Namespace(s.Namespace), table.Plain(s.Name), v.State(s.State), table.Plain(factory.ShortRevision(s.Revision)), table.Plain(v.ago(s.Fetched)), table.Plain(s.URL),
 		})
 	}
 	return rows
@@ -115,7 +115,7 @@ func kustomizationRows(r Report, v View) [][]table.Cell {
 			attempted = factory.ShortRevision(k.Attempted)
 		}
 		rows = append(rows, []table.Cell{
-			v.namespace(k.Namespace), table.Plain(k.Name), v.state(k.State), table.Plain(factory.ShortRevision(k.Revision)), table.Plain(attempted),
+			v.Namespace(k.Namespace), table.Plain(k.Name), v.State(k.State), table.Plain(factory.ShortRevision(k.Revision)), table.Plain(attempted),
 			table.Plain(fmt.Sprintf("%d/%d", k.Clusters.Ready, k.Clusters.Desired)),
 			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), table.Plain(k.Source), table.Plain(k.Path),
 		})
@@ -137,7 +137,7 @@ func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
 			continue
 		}
 		rows = append(rows, []table.Cell{
-			v.namespace(c.Namespace), table.Plain(c.Name), v.state(c.State), v.reachable(c.Reachable), table.Plain(v.seen(c)), table.Plain(c.Version),
+			v.Namespace(c.Namespace), table.Plain(c.Name), v.State(c.State), v.Reachable(c.Reachable), table.Plain(v.Known(c.Reachable, c.LastSeen)), table.Plain(c.Version),
 		})
 	}
 	switch left {
@@ -150,16 +150,17 @@ func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
 	return rows, rest
 }
 
-// seen is how old what is known of a cluster is. The hub writes LastSeen every few minutes only, so
+// Known is how old what is known of a cluster is. The hub writes LastSeen every few minutes only, so
 // of a cluster that it hears from it is no measure.
-func (v View) seen(c Cluster) string {
-	if c.Reachable == Ready {
+func (v View) Known(reachable State, seen *time.Time) string {
+	if reachable == Ready {
 		return "now"
 	}
-	return v.ago(c.LastSeen)
+	return v.ago(seen)
 }
 
-func (v View) namespace(name string) table.Cell {
+// Namespace is a cell that is empty, and so left out, where only one namespace is shown.
+func (v View) Namespace(name string) table.Cell {
 	if !v.Namespaces {
 		return table.Cell{}
 	}
@@ -173,7 +174,8 @@ func (v View) ago(t *time.Time) string {
 	return age(t, v.Now) + " ago"
 }
 
-func (v View) state(s State) table.Cell {
+// State is a state in a column that asks whether it is ready.
+func (v View) State(s State) table.Cell {
 	switch s {
 	case Ready:
 		return table.Painted("yes", v.IO.Green)
@@ -184,11 +186,12 @@ func (v View) state(s State) table.Cell {
 	return table.Painted(string(s), v.IO.Yellow)
 }
 
-func (v View) reachable(s State) table.Cell {
+// Reachable is a state in a column that asks whether a cluster is reachable.
+func (v View) Reachable(s State) table.Cell {
 	if s == Unknown {
 		return table.Painted("unknown", v.IO.Yellow)
 	}
-	return v.state(s)
+	return v.State(s)
 }
 
 func (v View) count(n int32) table.Cell {

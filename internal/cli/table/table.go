@@ -32,7 +32,14 @@ func Header(names ...string) []Cell {
 
 // Write writes rows with aligned columns, two spaces apart. A column that is empty in every row but
 // the first, which holds the headings, is left out.
-func Write(b *strings.Builder, rows [][]Cell) {
+func Write(b *strings.Builder, rows [][]Cell) { WriteWithin(b, rows, 0) }
+
+// minCell is the width below which no cell is cut, in characters.
+const minCell = 12
+
+// WriteWithin is Write on a terminal of so many columns: where a row does not fit, its last cell is cut with
+// "…", down to minCell characters. Zero columns cut nothing.
+func WriteWithin(b *strings.Builder, rows [][]Cell, columns int) {
 	widths := make([]int, len(rows[0]))
 	for i, row := range rows {
 		for j := range row {
@@ -43,12 +50,17 @@ func Write(b *strings.Builder, rows [][]Cell) {
 		}
 	}
 	for _, row := range rows {
-		line, gap := "", 0
+		line, gap, used := "", 0, 0
 		for j, c := range row {
 			if widths[j] == 0 {
 				continue
 			}
 			line += strings.Repeat(" ", gap)
+			used += gap
+			if columns > 0 && empty(row[j+1:]) {
+				c.Text = cut(c.Text, max(columns-used, minCell))
+			}
+			used += utf8.RuneCountInString(c.Text)
 			if c.Text != "" && c.Paint != nil {
 				line += c.Paint(c.Text)
 			} else {
@@ -58,4 +70,21 @@ func Write(b *strings.Builder, rows [][]Cell) {
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+}
+
+func empty(cells []Cell) bool {
+	for _, c := range cells {
+		if c.Text != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func cut(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width {
+		return text
+	}
+	return strings.TrimRight(string(runes[:width-1]), " ") + "…"
 }
