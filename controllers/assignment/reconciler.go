@@ -215,7 +215,7 @@ func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconc
 		return hubapi.ResultForError(fmt.Errorf("cannot write status: %w", err))
 	}
 	r.note(key, now.Status.Entries) // as the API server keeps it
-	r.writes.Wrote(key, began)
+	r.writes.Wrote(key, r.Now().Sub(began), len(entries))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wrote[key] = written{a.UID, entries}

@@ -3,6 +3,7 @@ package kustomization
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,6 +36,8 @@ type observed struct {
 	// decryption opens encrypted files; nil when that is not asked for.
 	decryption *render.Decryption
 	missing    error // spoken: why from is not complete
+	// rendering is the time that this reconcile took to render what was not rendered before.
+	rendering time.Duration
 
 	neighbours []*neighbour                  // nil when they were not looked up
 	bundles    map[string]map[object.ID]bool // identities, by digest, as far as they were looked up

@@ -12,23 +12,7 @@ import (
 
 // rest is how long a Kustomization rests before reports wake it.
 func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m := r.memos[key]
-	if m == nil {
-		return 0
-	}
-	return pacing.Reconcile.Rest(m.took, 0, pacing.Decisive)
-}
-
-// took notes how long a reconcile took, without the wait for its writes to Assignments: they rest by
-// themselves, and cost others nothing.
-func (r *Reconciler) took(key types.NamespacedName, took time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if m := r.memos[key]; m != nil {
-		m.took = took
-	}
+	return r.rollUps.WaitAgain(key, pacing.Decisive)
 }
 
 // pace says how long the next status may wait to be written.

@@ -1,12 +1,16 @@
 package kustomization
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 func TestOnlyCountsWaitToBeWritten(t *testing.T) {
@@ -49,5 +53,41 @@ func TestOnlyCountsWaitToBeWritten(t *testing.T) {
 				t.Errorf("waits %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestARenderDoesNotDelayTheRollUp: what the clusters report after a commit is rolled up at once, however
+// long the commit took to render and to assign.
+func TestARenderDoesNotDelayTheRollUp(t *testing.T) {
+	w := newWorld(t, kustomization(), cluster("edge-1"))
+	w.push("1", "apps/a.yaml", configMap("a", "1"))
+	build := w.r.Build
+	w.r.Build = func(ctx context.Context, files *tree.Tree, o render.Options) (*render.Result, error) {
+		w.now = w.now.Add(5 * time.Second)
+		return build(ctx, files, o)
+	}
+	w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+		w.now = w.now.Add(2 * time.Second)
+		return nil
+	}
+	w.reconcile()
+	w.push("2", "apps/a.yaml", configMap("a", "2"))
+	w.reconcile()
+	if rest := w.r.rest(key); rest != 0 {
+		t.Errorf("the roll-up waits %s after a commit that was slow to render and to assign", rest)
+	}
+	w.funcs.Get = func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+		if _, ok := o.(*v1alpha1.GitRepository); ok {
+			w.now = w.now.Add(100 * time.Millisecond)
+		}
+		return c.Get(ctx, k, o, opts...)
+	}
+	w.reconcile()
+	if rest := w.r.rest(key); rest != 100*time.Millisecond {
+		t.Errorf("after a roll-up of 100 ms the next waits %s", rest)
+	}
+	w.now = w.now.Add(time.Second)
+	if rest := w.r.rest(key); rest != 0 {
+		t.Errorf("a roll-up whose rest is over waits %s", rest)
 	}
 }

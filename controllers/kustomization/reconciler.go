@@ -23,6 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -70,6 +71,7 @@ type Bundles interface {
 type Reconciler struct {
 	Options
 	assignments *assignments
+	rollUps     *pacing.Coalescer[types.NamespacedName]
 	statuses    *hubapi.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
 	expressions health.Compiler
@@ -90,14 +92,14 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
 	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
 	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
+	r.rollUps = pacing.NewCoalescer[types.NamespacedName](pacing.RollUp, o.Now)
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
 	return r
 }
 
 // Reconcile brings one Kustomization to its clusters and reports.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	start, waited := r.Now(), time.Duration(0)
-	defer func() { r.took(req.NamespacedName, r.Now().Sub(start)-waited) }()
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+	began := r.Now()
 	before := &v1alpha1.Kustomization{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -126,15 +128,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	writing := r.Now()
 	err = r.execute(ctx, o, d)
-	waited = r.Now().Sub(writing)
+	waited := r.Now().Sub(writing)
 	if err != nil {
 		return hubapi.ResultForError(err)
 	}
 	r.show(o, viewOf(o, d))
-	if d.silent {
-		return reconcile.Result{}, nil
+	if !d.silent {
+		result, err = r.report(ctx, before, o, d)
 	}
-	return r.report(ctx, before, o, d)
+	if !d.released {
+		// The next roll-up renders and assigns nothing: what that took must not delay it.
+		r.rollUps.Wrote(req.NamespacedName, r.Now().Sub(began)-waited-o.rendering, len(d.targets))
+	}
+	return result, err
 }
 
 // report commits what is known after the decision was carried out, and lets a Kustomization go that
@@ -201,4 +207,5 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	delete(r.views.marks, key)
 	delete(r.views.waiting, key)
 	r.statuses.Forget(key)
+	r.rollUps.Forget(key)
 }

@@ -30,7 +30,6 @@ const renderTimeout = time.Minute
 
 // memo is what the reconciles of one Kustomization remember for each other. One runs at a time.
 type memo struct {
-	took     time.Duration       // the last reconcile
 	wrote    time.Time           // the last status
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
@@ -127,6 +126,8 @@ func (r *Reconciler) verifyBundles(o *observed) {
 }
 
 func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1alpha1.Artifact, options render.Options, targets []*target) error {
+	began := r.Now()
+	defer func() { o.rendering += r.Now().Sub(began) }()
 	files, err := r.Tree(ctx, targeting.SourceOf(o.ks), treeOf(artifact))
 	if err != nil {
 		return explainTree(err)

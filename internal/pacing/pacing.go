@@ -16,7 +16,7 @@ import (
 //
 //	the engine gathers          ≤ GatherMax               4 s, ≤ GatherDelay (250 ms) for a failure
 //	the status of an Assignment ≤ AssignmentStatus.CostMax 2 s
-//	the roll-up                 ≤ Reconcile.CostMax        1 s
+//	the roll-up                 ≤ RollUp.CostMax           1 s
 //	the Kustomization's status  ≤ KustomizationStatus.EachMax 2 s, 0 for what has come true or false
 //
 // so that what has come true or false is in the Kustomization's status within 7 s, a failure within
@@ -50,9 +50,9 @@ var (
 	AssignmentSpec = Pace{Cost: 4, CostMax: 500 * time.Millisecond}
 	// KustomizationStatus is for 54 clusters and more as long as it gets.
 	KustomizationStatus = Pace{Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
-	// Reconcile keeps a thousand clusters that report one after the other from a thousand roll-ups over
-	// all of them.
-	Reconcile = Pace{Cost: 4, CostMax: time.Second, Negligible: 4 * time.Millisecond}
+	// RollUp keeps a thousand clusters that report one after the other from a thousand roll-ups over all
+	// of them. Up to 16 clusters a roll-up is little beside the write of its status.
+	RollUp = Pace{Cost: 4, CostMax: time.Second, Light: 16, Negligible: 4 * time.Millisecond}
 )
 
 // Urgency of news.
@@ -79,10 +79,11 @@ type Pace struct {
 	EachMax time.Duration
 }
 
-// Last is the last write of an object; the zero value when there was none.
+// Last is the last write of an object, of so many items; the zero value when there was none.
 type Last struct {
 	Ended time.Time
 	Took  time.Duration
+	Items int
 }
 
 // Rest returns the time between the end of a write of so many items and the next.
@@ -149,12 +150,22 @@ func (c *Coalescer[K]) Wait(key K, items int, u Urgency) time.Duration {
 	return c.pace.Wait(last, items, u, c.now())
 }
 
-// Wrote notes that a write, which began at a time, has ended.
-func (c *Coalescer[K]) Wrote(key K, began time.Time) {
+// WaitAgain returns how long a write of the object has to wait that is like its last one.
+func (c *Coalescer[K]) WaitAgain(key K, u Urgency) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
-	c.last[key] = Last{Ended: now, Took: now.Sub(began)}
+	last, ok := c.last[key]
+	if !ok {
+		return 0
+	}
+	return c.pace.Wait(last, last.Items, u, c.now())
+}
+
+// Wrote records that a write of so many items, which took so long, has ended now.
+func (c *Coalescer[K]) Wrote(key K, took time.Duration, items int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last[key] = Last{Ended: c.now(), Took: took, Items: items}
 }
 
 // Forget forgets an object that is gone, or that another process works on.

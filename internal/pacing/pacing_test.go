@@ -31,10 +31,11 @@ func TestWait(t *testing.T) {
 		"a Kustomization that counts, on some":            {KustomizationStatus, 200 * ms, 5 * ms, 24, Count, 600 * ms},
 		"a Kustomization that counts, on many":            {KustomizationStatus, 0, 5 * ms, 1000, Count, 2 * time.Second},
 		"a Kustomization that counts, with a clock ahead": {KustomizationStatus, -time.Hour, 5 * ms, 1000, Count, 0},
-		"a roll-up that took nothing":                     {Reconcile, 0, 3 * ms, 0, Decisive, 0},
-		"a roll-up over a thousand clusters":              {Reconcile, 0, 25 * ms, 0, Decisive, 100 * ms},
-		"a roll-up over very many":                        {Reconcile, 0, time.Second, 0, Decisive, time.Second},
-		"a roll-up that was long ago":                     {Reconcile, time.Minute, 25 * ms, 0, Decisive, 0},
+		"a roll-up that took nothing":                     {RollUp, 0, 3 * ms, 0, Decisive, 0},
+		"a roll-up over a thousand clusters":              {RollUp, 0, 25 * ms, 1000, Decisive, 100 * ms},
+		"a roll-up over a few":                            {RollUp, 0, 25 * ms, 16, Decisive, 25 * ms},
+		"a roll-up over very many":                        {RollUp, 0, time.Second, 10_000, Decisive, time.Second},
+		"a roll-up that was long ago":                     {RollUp, time.Minute, 25 * ms, 0, Decisive, 0},
 	} {
 		if got := tt.pace.Wait(Last{Ended: now.Add(-tt.since), Took: tt.took}, tt.items, tt.u, now); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
@@ -64,13 +65,13 @@ func TestGather(t *testing.T) {
 
 // TestEndToEndIsTheSumOfTheBounds: the comment above the constants promises it.
 func TestEndToEndIsTheSumOfTheBounds(t *testing.T) {
-	if sum := GatherMax + AssignmentStatus.CostMax + Reconcile.CostMax + KustomizationStatus.EachMax; sum != EndToEnd {
+	if sum := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax + KustomizationStatus.EachMax; sum != EndToEnd {
 		t.Errorf("the bounds come to %s, and EndToEnd is %s", sum, EndToEnd)
 	}
-	if failure := GatherDelay + AssignmentStatus.CostMax + Reconcile.CostMax; failure != 3250*ms {
+	if failure := GatherDelay + AssignmentStatus.CostMax + RollUp.CostMax; failure != 3250*ms {
 		t.Errorf("a failure may take %s", failure)
 	}
-	if decisive := GatherMax + AssignmentStatus.CostMax + Reconcile.CostMax; decisive != 7*time.Second {
+	if decisive := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax; decisive != 7*time.Second {
 		t.Errorf("what has come true may take %s", decisive)
 	}
 }
@@ -81,9 +82,10 @@ func TestCoalescerKnowsEachObject(t *testing.T) {
 	if got := c.Wait("a", 1, Decisive); got != 0 {
 		t.Errorf("the first waits %s", got)
 	}
-	began := now
-	now = now.Add(100 * ms)
-	c.Wrote("a", began)
+	c.Wrote("a", 100*ms, 40)
+	if got := c.WaitAgain("a", Decisive); got != 400*ms {
+		t.Errorf("another one like the last waits %s", got)
+	}
 	if a, b := c.Wait("a", 1, Decisive), c.Wait("b", 1, Decisive); a != 100*ms || b != 0 {
 		t.Errorf("a waits %s and b %s", a, b)
 	}
