@@ -90,6 +90,8 @@ type SessionAnswer struct {
 	Settings Settings    `json:"settings"`
 	// Reported is what the hub knows of earlier reports: only what differs from it need be reported.
 	Reported Have `json:"reported"`
+	// Bye refuses a session to an agent that has proven its key; Token is empty then.
+	Bye *Bye `json:"bye,omitempty"`
 	// Signature is over HubTranscript, by Hub.Key.
 	Signature []byte `json:"signature"`
 }

@@ -1,0 +1,62 @@
+package link
+
+import (
+	"encoding/base64"
+	"time"
+)
+
+// Enrollment is what an agent is installed with: the key EnrollmentKey of the Secret EnrollmentSecret in the namespace
+// skerry-system of its own cluster, as JSON. "skerry cluster join --agent" makes it. The agent keeps it, and needs the
+// token once.
+type Enrollment struct {
+	// Gateway is the URL of the gateway: "https://host[:port][/prefix]", to which the paths are added.
+	Gateway string `json:"gateway"`
+	// CA is the certificate, in PEM, that signed the gateway's own: the agent accepts a certificate that is signed by
+	// it for ServerName, whatever the host is called and whatever the edge's clock shows. When it is empty, an ingress
+	// terminates TLS: the certificate is checked by the edge's system roots for the host of the URL. In both cases the
+	// hub proves its key.
+	CA string `json:"ca,omitempty"`
+	// HubID is the identity of the hub, and HubKey its ed25519 public key; both are pinned.
+	HubID  string `json:"hubID"`
+	HubKey []byte `json:"hubKey"`
+	// Cluster is "namespace/name" on the hub.
+	Cluster string `json:"cluster"`
+	// Token serves for one join.
+	Token string `json:"token,omitempty"`
+}
+
+// Where the agent finds its Enrollment on its own cluster.
+const (
+	EnrollmentSecret = "skerry-agent-enrollment" //nolint:gosec // the name of a Secret, not its value
+	EnrollmentKey    = "enrollment.json"
+)
+
+// ServerName is the name in the certificate that the gateway makes for itself. The CA signs nothing else, so a host
+// name would add nothing, and the address of a gateway may change.
+const ServerName = "skerry-gateway"
+
+// AgentInfo is what is known of the agent of a Cluster. It is a value that can be compared.
+type AgentInfo struct {
+	// Connected says that its stream stands, since Since.
+	Connected bool
+	Since     time.Time
+	Version   string
+	// Fingerprint of its public key.
+	Fingerprint string
+	// DiskReason and DiskMessage say what is wrong with its disk.
+	DiskReason, DiskMessage string
+	// Pending says that it has not joined, or is not approved yet.
+	Pending bool
+}
+
+// EncodeKey and DecodeKey are the form of a public key in spec.agent of a Cluster.
+func EncodeKey(key []byte) string { return base64.StdEncoding.EncodeToString(key) }
+
+// DecodeKey returns nil for what is no key.
+func DecodeKey(text string) []byte {
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return key
+}
