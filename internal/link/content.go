@@ -151,37 +151,50 @@ type Chunk struct {
 	Data         []byte
 }
 
-// AppendChunk appends the payload of a frame. The frame after the last chunk is empty: without it the answer was cut
-// off.
+// AppendChunk appends a chunk to the payload of a frame, which holds one or more, so that small objects are compressed
+// together. The frame after the last chunk is empty: without it the answer was cut off.
 func AppendChunk(to []byte, c Chunk) []byte {
 	to = append(to, c.ID[:]...)
 	to = binary.AppendUvarint(to, uint64(c.Size))
 	to = binary.AppendUvarint(to, uint64(c.Offset))
+	to = binary.AppendUvarint(to, uint64(len(c.Data)))
 	return append(to, c.Data...)
 }
 
 var errChunk = errors.New("a chunk is malformed")
 
-// ParseChunk reads what AppendChunk wrote. Data aliases the payload.
-func ParseChunk(payload []byte) (Chunk, error) {
+// ParseChunks reads what AppendChunk wrote. Data aliases the payload.
+func ParseChunks(payload []byte) ([]Chunk, error) {
+	var chunks []Chunk
+	for len(payload) > 0 {
+		c, rest, err := parseChunk(payload)
+		if err != nil {
+			return nil, err
+		}
+		chunks, payload = append(chunks, c), rest
+	}
+	return chunks, nil
+}
+
+func parseChunk(payload []byte) (Chunk, []byte, error) {
 	var c Chunk
 	if len(payload) < len(c.ID) {
-		return c, errChunk
+		return c, nil, errChunk
 	}
 	copy(c.ID[:], payload)
 	payload = payload[len(c.ID):]
-	size, n := binary.Uvarint(payload)
-	if n <= 0 {
-		return c, errChunk
+	var numbers [3]uint64 // size, offset, length
+	for i := range numbers {
+		n, width := binary.Uvarint(payload)
+		if width <= 0 {
+			return c, nil, errChunk
+		}
+		numbers[i], payload = n, payload[width:]
 	}
-	offset, m := binary.Uvarint(payload[n:])
-	if m <= 0 {
-		return c, errChunk
+	size, offset, length := numbers[0], numbers[1], numbers[2]
+	if size > MaxMessage || offset > size || length > size-offset || length > MaxChunk || length > uint64(len(payload)) {
+		return c, nil, errChunk
 	}
-	c.Data = payload[n+m:]
-	if size > MaxMessage || offset > size || uint64(len(c.Data)) > size-offset || len(c.Data) > MaxChunk {
-		return c, errChunk
-	}
-	c.Size, c.Offset = int64(size), int64(offset)
-	return c, nil
+	c.Size, c.Offset, c.Data = int64(size), int64(offset), payload[:length]
+	return c, payload[length:], nil
 }

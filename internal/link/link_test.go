@@ -367,25 +367,29 @@ func TestAssembleRefusesOtherContent(t *testing.T) {
 	}
 }
 
-func TestParseChunkRefuses(t *testing.T) {
+func TestParseChunksRefuses(t *testing.T) {
 	id := ObjectID{1}
+	good := AppendChunk(nil, Chunk{ID: id, Size: 5, Offset: 2, Data: []byte("abc")})
 	for name, payload := range map[string][]byte{
-		"nothing":             nil,
-		"half an id":          id[:3],
-		"no size":             id[:],
-		"no offset":           append(id[:], 1),
-		"more than the size":  AppendChunk(nil, Chunk{ID: id, Size: 1, Data: []byte("ab")}),
-		"beyond the end":      AppendChunk(nil, Chunk{ID: id, Size: 1, Offset: 2}),
-		"a size beyond any":   AppendChunk(nil, Chunk{ID: id, Size: MaxMessage + 1}),
-		"a chunk beyond any":  AppendChunk(nil, Chunk{ID: id, Size: MaxMessage, Data: make([]byte, MaxChunk+1)}),
-		"a size beyond int64": append(append([]byte{}, id[:]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0),
+		"half an id":           id[:3],
+		"no size":              id[:],
+		"no offset":            append(id[:], 1),
+		"no length":            append(id[:], 1, 0),
+		"cut off":              good[:len(good)-1],
+		"the second cut off":   append(append([]byte{}, good...), good[:len(good)-1]...),
+		"more than the size":   AppendChunk(nil, Chunk{ID: id, Size: 1, Data: []byte("ab")}),
+		"beyond the end":       AppendChunk(nil, Chunk{ID: id, Size: 1, Offset: 2}),
+		"a size beyond any":    AppendChunk(nil, Chunk{ID: id, Size: MaxMessage + 1}),
+		"a chunk beyond any":   AppendChunk(nil, Chunk{ID: id, Size: MaxMessage, Data: make([]byte, MaxChunk+1)}),
+		"a length beyond int":  append(append([]byte{}, id[:]...), 5, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01),
+		"an offset beyond int": append(append([]byte{}, id[:]...), 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0),
 	} {
-		if c, err := ParseChunk(payload); err == nil {
+		if c, err := ParseChunks(payload); err == nil {
 			t.Errorf("%s: %v", name, c)
 		}
 	}
-	want := Chunk{ID: id, Size: 5, Offset: 2, Data: []byte("abc")}
-	got, err := ParseChunk(AppendChunk(nil, want))
+	want := []Chunk{{ID: id, Size: 5, Offset: 2, Data: []byte("abc")}, {ID: ObjectID{2}, Size: 1, Data: []byte("x")}}
+	got, err := ParseChunks(AppendChunk(append([]byte{}, good...), want[1]))
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -407,7 +411,7 @@ func FuzzReadFrame(f *testing.F) {
 		var d Down
 		_ = ReadMessage(bytes.NewReader(wire), MaxProof, &d)
 		if payload, err := ReadFrame(bytes.NewReader(wire), MaxProof); err == nil {
-			_, _ = ParseChunk(payload)
+			_, _ = ParseChunks(payload)
 		}
 	})
 }
