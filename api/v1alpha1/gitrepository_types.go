@@ -35,7 +35,9 @@ type GitRepositorySpec struct {
 	// +required
 	Interval metav1.Duration `json:"interval"`
 
-	// Timeout of one look including its fetch, from 1s to 1h.
+	// Timeout of one look including its fetch, from 1s to 1h. It begins anew, up to nine times, while a
+	// fetch makes progress: 1 MiB has arrived within it, or what arrived is being indexed. So the first
+	// fetch of a large repository needs no longer one.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"

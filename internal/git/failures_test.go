@@ -1,12 +1,16 @@
 package git_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -369,5 +373,36 @@ func TestServerThatWantsMultiACK(t *testing.T) {
 			}
 			w.fsck()
 		})
+	}
+}
+
+// TestPackThatKeepsArrivingOutlastsTheTimeout: the first fetch of a large repository needs no timeout of
+// its own.
+func TestPackThatKeepsArrivingOutlastsTheTimeout(t *testing.T) {
+	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
+	content := make([]byte, 8<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)
+	w.commit("main", write("large", string(content)))
+	const timeout = time.Second
+	// The pack comes in eight parts, a third of a timeout apart.
+	w.http.SetFault(gitserver.Only(http.MethodPost, func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		maps.Copy(rw.Header(), answer.Header())
+		for body := answer.Body; body.Len() > 0; {
+			_, _ = rw.Write(body.Next(1100 << 10))
+			_ = http.NewResponseController(rw).Flush()
+			select {
+			case <-time.After(timeout / 3):
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	req := w.request(git.Reference{})
+	req.Timeout = timeout
+	c := w.follow(req)
+	if got := must(w.tree(c.Hash).ReadFile("large"))(t); !bytes.Equal(got, content) {
+		t.Errorf("got %d bytes", len(got))
 	}
 }

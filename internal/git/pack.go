@@ -51,6 +51,7 @@ func (p packs) add(ctx context.Context, from io.Reader) (err error) {
 	if _, err := io.Copy(toDisk{f}, from); err != nil {
 		return err
 	}
+	defer working(ctx)()
 	count, largest, err := p.scan(ctx, f)
 	if err != nil || count == 0 {
 		return err

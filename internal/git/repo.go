@@ -246,6 +246,7 @@ func (r *repo) treeOf(commit plumbing.Hash) (plumbing.Hash, error) {
 // verify proves that a commit is completely in the database, by what it changes against the one that was
 // verified last, and describes it.
 func (r *repo) verify(ctx context.Context, sto *filesystem.Storage, hash plumbing.Hash) (*head, error) {
+	defer working(ctx)()
 	encoded, err := sto.EncodedObject(plumbing.AnyObject, hash)
 	if err != nil {
 		return nil, fmt.Errorf("%w: cannot read object %s", errDamaged, hash)
@@ -414,7 +415,7 @@ func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequ
 	if err := sto.SetShallow(slices.Compact(shallow)); err != nil {
 		return disk("keep the shallow commits", err)
 	}
-	return r.packs.add(ctx, packOf(req, res))
+	return r.packs.add(ctx, receiving(ctx, packOf(req, res)))
 }
 
 // tidy drops what a fetch made superfluous: shallow commits behind the new ones, and the packs that

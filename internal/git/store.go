@@ -2,7 +2,7 @@
 // new into a bare repository that it keeps, and reads commits out of that into memory.
 //
 // It promises that nothing is ever checked out, that no conversation with a server outlasts its
-// timeout, that credentials go to no other host than the one in the URL and into no message, and
+// timeout but for a pack that keeps arriving, that credentials go to no other host than the one in the URL and into no message, and
 // that one repository, whatever its server does, costs another nothing but its share of the limits.
 package git
 
@@ -26,7 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// DefaultTimeout is how long Follow may take where a Request says nothing.
+// DefaultTimeout is how long Follow may take without progress where a Request says nothing.
 const DefaultTimeout = 60 * time.Second
 
 // Store keeps bare repositories below one folder, which is its own. It is safe for concurrent use by
@@ -54,7 +54,8 @@ type Request struct {
 	URL       string
 	Reference Reference
 	Auth      Auth
-	// Timeout is for everything together; zero means DefaultTimeout.
+	// Timeout is for everything together, and begins anew, up to nine times, while a pack arrives or is
+	// indexed; zero means DefaultTimeout. See patience.
 	Timeout time.Duration
 	// Known is the revision that was followed before, or empty; see Commit.ForcePushed.
 	Known string
@@ -172,20 +173,21 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	}
 	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00"), req.Forward}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
-		ctx, cancel := context.WithTimeout(ctx, req.Timeout)
-		defer cancel()
+		look := newPatience(ctx, req.Timeout)
+		defer look.cancel()
+		ctx = look
 		commit, err := s.followArranged(ctx, e, req)
 		if (errors.Is(err, errDamaged) || errors.Is(err, ErrNotStored)) && ctx.Err() == nil {
 			// Only once: if it is not the store, it is the server.
 			if errors.Is(err, errDamaged) {
 				if err := s.discard(ctx, req.Key); err != nil {
-					return Commit{}, explain(ctx, e, req.Timeout, err)
+					return Commit{}, explain(ctx, e, look.waited(), err)
 				}
 			}
 			commit, err = s.followArranged(ctx, e, req)
 		}
 		if err != nil {
-			err = explain(ctx, e, req.Timeout, err)
+			err = explain(ctx, e, look.waited(), err)
 			if errors.Is(err, ErrAuthenticationFailed) {
 				s.options.tokens.drop(req.Auth) // it may have been revoked before it expired
 			}

@@ -1,0 +1,118 @@
+package git
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// minProgress is how many bytes of a pack must arrive within one timeout so that the fetch goes on.
+	minProgress = 1 << 20
+	// maxPeriods is how many timeouts a look may take that makes progress in each of them.
+	maxPeriods = 10
+)
+
+// patience bounds a look. Its context ends when the timeout passes, unless the look has made progress
+// since: at least minProgress bytes of a pack have arrived, or what arrived is being read and indexed here.
+// Then it has another timeout, up to maxPeriods in all. So a large repository can be fetched for the first
+// time with a timeout that suits every later look, and a server that hangs or trickles is cut off by it.
+type patience struct {
+	context.Context
+	cancel  context.CancelFunc
+	timeout time.Duration
+
+	mu       sync.Mutex
+	timer    *time.Timer // guarded by mu
+	received int64       // bytes in this period; guarded by mu
+	busy     int         // how many pieces of work go on that wait for no server; guarded by mu
+	worked   bool        // whether there was such work in this period; guarded by mu
+	periods  int         // how many have begun; guarded by mu
+	expired  bool        // guarded by mu
+}
+
+type patienceKey struct{}
+
+// newPatience returns the context of a look. Its cancel function ends it and its timer.
+func newPatience(ctx context.Context, timeout time.Duration) *patience {
+	p := &patience{timeout: timeout, periods: 1}
+	p.Context, p.cancel = context.WithCancel(context.WithValue(ctx, patienceKey{}, p))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(timeout, p.review)
+	context.AfterFunc(p.Context, func() { p.timer.Stop() })
+	return p
+}
+
+// review is the end of a period.
+func (p *patience) review() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.Context.Err() != nil {
+		return
+	}
+	if p.periods < maxPeriods && (p.received >= minProgress || p.worked) {
+		p.periods, p.received, p.worked = p.periods+1, 0, p.busy > 0
+		p.timer.Reset(p.timeout)
+		return
+	}
+	p.expired = true
+	p.cancel()
+}
+
+// Err is context.DeadlineExceeded where the look was out of time.
+func (p *patience) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.expired {
+		return context.DeadlineExceeded
+	}
+	return p.Context.Err()
+}
+
+// waited is how much time the look was given.
+func (p *patience) waited() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.periods) * p.timeout
+}
+
+// working says that what follows waits for no server, until the function that it returns is called.
+func working(ctx context.Context) func() {
+	p, _ := ctx.Value(patienceKey{}).(*patience)
+	if p == nil {
+		return func() {}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy++
+	p.worked = true
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.busy--
+	}
+}
+
+// receiving returns the reader of a pack whose bytes count as progress of the look.
+func receiving(ctx context.Context, from io.Reader) io.Reader {
+	p, _ := ctx.Value(patienceKey{}).(*patience)
+	if p == nil {
+		return from
+	}
+	return received{from, p}
+}
+
+type received struct {
+	io.Reader
+	patience *patience
+}
+
+func (r received) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.patience.mu.Lock()
+	defer r.patience.mu.Unlock()
+	r.patience.received += int64(n)
+	return n, err
+}

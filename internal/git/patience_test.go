@@ -1,0 +1,63 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFetchThatMakesProgressOutlastsItsTimeout, ten times at most; one that does not make enough is cut off.
+func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
+	for name, c := range map[string]struct {
+		bytes int // that arrive every 20 s
+		work  time.Duration
+		want  time.Duration // when the look ends
+	}{
+		"nothing arrives":                       {0, 0, time.Minute},
+		"little arrives":                        {minProgress/3 - 1, 0, time.Minute},
+		"enough arrives, without end":           {minProgress, 0, 10 * time.Minute},
+		"the pack is indexed for three minutes": {0, 190 * time.Second, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				look := newPatience(t.Context(), time.Minute)
+				defer look.cancel()
+				if c.work > 0 {
+					done := working(look)
+					time.AfterFunc(c.work, done)
+				}
+				for look.Err() == nil {
+					_, _ = io.Copy(io.Discard, receiving(look, strings.NewReader(strings.Repeat("x", c.bytes))))
+					select {
+					case <-look.Done():
+					case <-time.After(20 * time.Second):
+					}
+				}
+				if got := time.Since(start); got != c.want {
+					t.Errorf("ended after %s, want %s", got, c.want)
+				}
+				if !errors.Is(look.Err(), context.DeadlineExceeded) || look.waited() != c.want {
+					t.Errorf("got %v after %s", look.Err(), look.waited())
+				}
+			})
+		})
+	}
+}
+
+// TestLookThatIsCancelledIsNotOutOfTime, and leaves no timer behind.
+func TestLookThatIsCancelledIsNotOutOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		look := newPatience(ctx, time.Minute)
+		cancel()
+		time.Sleep(time.Hour)
+		if !errors.Is(look.Err(), context.Canceled) || look.waited() != time.Minute {
+			t.Errorf("got %v after %s", look.Err(), look.waited())
+		}
+	})
+}
