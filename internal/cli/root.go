@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/rollout"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/version"
+	"github.com/skerry-dev/skerry/internal/cli/why"
 )
 
 // newRoot returns the command tree, and whether a command came to run: before that, every error is
@@ -71,6 +72,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		status.NewCmdStatus(f, nil),
 		reconcile.NewCmdSuspend(f, nil),
 		version.NewCmdVersion(f, nil),
+		why.NewCmdWhy(f, nil),
 	)
 	return root, func() bool { return started }
 }

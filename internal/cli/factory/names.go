@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // Names returns the sorted names of the objects of a kind in a namespace.
@@ -56,4 +59,49 @@ func (f *Factory) CompleteNames(list func() client.ObjectList) cobra.CompletionF
 		names, directive := one(cmd, nil, toComplete)
 		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(args, name) }), directive
 	}
+}
+
+// CompleteEach completes the first argument with the names of the first kind, the second with those of the
+// second, and so on.
+func (f *Factory) CompleteEach(lists ...func() client.ObjectList) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) >= len(lists) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return f.CompleteName(lists[len(args)])(cmd, nil, toComplete)
+	}
+}
+
+// GetCluster reads the Cluster "name", or "namespace/name" of another namespace than that of the command line.
+func (f *Factory) GetCluster(ctx context.Context, hub *Hub, name string, into *v1alpha1.Cluster) error {
+	key := v1alpha1.ResolveName(f.Flags.Namespace, name)
+	err := hub.Get(ctx, key, into)
+	switch {
+	case err == nil:
+		return nil
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("cannot read cluster %s: %w", name, err)
+	}
+	names, err := Names(ctx, hub, &v1alpha1.ClusterList{}, key.Namespace)
+	if err != nil {
+		return err
+	}
+	return NotFound("cluster", key.Name, key.Namespace, names)
+}
+
+// GetKustomization reads a Kustomization, named as in GetCluster.
+func (f *Factory) GetKustomization(ctx context.Context, hub *Hub, name string, into *v1alpha1.Kustomization) error {
+	key := v1alpha1.ResolveName(f.Flags.Namespace, name)
+	err := hub.Get(ctx, key, into)
+	switch {
+	case err == nil:
+		return nil
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("cannot read kustomization %s: %w", name, err)
+	}
+	names, err := Names(ctx, hub, &v1alpha1.KustomizationList{}, key.Namespace)
+	if err != nil {
+		return err
+	}
+	return NotFound("kustomization", key.Name, key.Namespace, names)
 }

@@ -51,7 +51,7 @@ func Gather(ctx context.Context, hub *factory.Hub, namespace string, now func() 
 		})
 	}
 	group.Go(func() (err error) {
-		facts.Lease, err = readLease(ctx, hub)
+		facts.Lease, err = ReadLease(ctx, hub)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -63,8 +63,8 @@ func Gather(ctx context.Context, hub *factory.Hub, namespace string, now func() 
 	return facts, nil
 }
 
-// readLease returns nil where a tenant may not read the hub's lease, or a hub works without.
-func readLease(ctx context.Context, hub *factory.Hub) (*coordinationv1.Lease, error) {
+// ReadLease returns nil where a tenant may not read the hub's lease, or a hub works without.
+func ReadLease(ctx context.Context, hub *factory.Hub) (*coordinationv1.Lease, error) {
 	lease := &coordinationv1.Lease{}
 	err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: leaseName}, lease)
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {

@@ -18,7 +18,7 @@ func problems(r Report, now time.Time) []Problem {
 	out := []Problem{}
 	add := func(p Problem) {
 		if p.State != Ready && p.State != Suspended {
-			p.Next = next(p)
+			p.Next = Next(p)
 			out = append(out, p)
 		}
 	}
@@ -74,8 +74,8 @@ func onClusters(r Report, k Kustomization) []Problem {
 	return out
 }
 
-// next says what to do about a problem, for the reasons where that is the same each time.
-func next(p Problem) string {
+// Next says what to do about a problem, for the reasons where that is the same each time.
+func Next(p Problem) string {
 	flag := ""
 	if p.Namespace != "" && p.Namespace != v1alpha1.SystemNamespace {
 		flag = " -n " + p.Namespace

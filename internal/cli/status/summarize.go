@@ -18,7 +18,7 @@ import (
 // Summarize makes the report of the facts. It is pure.
 func Summarize(f Facts) Report {
 	r := Report{
-		Hub:     hubReport(f),
+		Hub:     HubReport(f),
 		Sources: []Source{}, Kustomizations: []Kustomization{}, Clusters: []Cluster{}, Problems: []Problem{},
 	}
 	for i := range f.Sources {
@@ -63,9 +63,9 @@ func (k key) compare(other key) int {
 	return cmp.Or(strings.Compare(k.namespace, other.namespace), strings.Compare(k.name, other.name))
 }
 
-// hubReport takes a lease that was not renewed for twice its time as a hub that is gone: once is
+// HubReport says whether the hub works. It takes a lease that was not renewed for twice its time as a hub that is gone: once is
 // what a change of leader may take.
-func hubReport(f Facts) Hub {
+func HubReport(f Facts) Hub {
 	h := Hub{Server: iostreams.Line(f.Server), State: Unknown, Reason: "it holds no lease"}
 	if f.Lease == nil || f.Lease.Spec.RenewTime == nil {
 		return h
