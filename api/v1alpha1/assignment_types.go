@@ -93,7 +93,8 @@ type AssignmentEntry struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// KeepFor names bundles that other Kustomizations render for the cluster and that have not arrived
-	// there: what they hold is not deleted, and stays with this entry until it is released to them.
+	// there, and a bundle of what one may desire that cannot be rendered: what they hold is not deleted, and
+	// stays with this entry until it is released to them.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=atomic
 	// +optional

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -30,6 +31,7 @@ type view struct {
 	failed     map[string]string // by cluster: why there is none
 	problem    string            // why there is none for any cluster
 	assigned   map[string]string // digest, by cluster, once it is written
+	lastGood   map[string]string // digest at the same generation and artifact, of clusters without one now
 }
 
 // views are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
@@ -87,6 +89,7 @@ func (r *Reconciler) show(o *observed, v *view) {
 		delete(r.views.known, o.key)
 		delete(r.views.marks, o.key)
 	} else {
+		v.lastGood = r.views.known[o.key].goodAt(v)
 		r.views.known[o.key], r.views.marks[o.key] = v, mark
 	}
 	var wake []types.NamespacedName
@@ -99,6 +102,23 @@ func (r *Reconciler) show(o *observed, v *view) {
 	for _, key := range wake {
 		r.bell.Enqueue(key)
 	}
+}
+
+// goodAt returns the digests that a view, which may be nil, knows of clusters for which the next one has none,
+// where both are of the same generation and artifact.
+func (v *view) goodAt(next *view) map[string]string {
+	if v == nil || v.generation != next.generation || v.artifact != next.artifact {
+		return nil
+	}
+	good := map[string]string{}
+	for _, known := range []map[string]string{v.lastGood, v.digests} {
+		for cluster, digest := range known {
+			if next.digests[cluster] == "" {
+				good[cluster] = digest
+			}
+		}
+	}
+	return good
 }
 
 // markOf digests what others see of a view, with what the clusters have applied.
@@ -145,9 +165,12 @@ type neighbour struct {
 	ks       *v1alpha1.Kustomization
 	from     string // namespace of the Kustomization that looks at it, which names the clusters
 	view     *view  // names clusters as the neighbour does
+	source   *v1alpha1.GitRepository
 	artifact string // what its source has fetched
+	denied   bool   // its source does not admit it: it gets nothing of it
 	selects  map[string]bool
-	assigned map[string]assigned // names clusters as the neighbour does
+	targets  map[string]targeting.Target // of the clusters that it selects, where its selection is valid
+	assigned map[string]assigned         // names clusters as the neighbour does
 }
 
 // local is the name of a cluster as seen from the neighbour.
@@ -172,12 +195,12 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 		return nil, err
 	}
 	found := []*neighbour{}
-	artifacts := map[types.NamespacedName]string{}
+	sources := map[types.NamespacedName]*v1alpha1.GitRepository{}
 	for _, ks := range items {
 		if client.ObjectKeyFromObject(ks) == o.key || !ks.DeletionTimestamp.IsZero() {
 			continue
 		}
-		n := &neighbour{ks: ks, from: o.key.Namespace, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}}
+		n := &neighbour{ks: ks, from: o.key.Namespace, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}, targets: map[string]targeting.Target{}}
 		access, err := r.observeAccess(ctx, ks)
 		if err != nil {
 			return nil, err
@@ -189,20 +212,21 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 			}
 		}
 		for _, t := range selection.Targets {
-			n.selects[v1alpha1.RelativeName(o.key.Namespace, v1alpha1.ResolveName(ks.Namespace, t.Name))] = true
+			name := v1alpha1.RelativeName(o.key.Namespace, v1alpha1.ResolveName(ks.Namespace, t.Name))
+			n.selects[name], n.targets[name] = true, t
 		}
 		name := targeting.SourceOf(ks)
-		if _, read := artifacts[name]; !read {
+		if sources[name] == nil {
 			source := &v1alpha1.GitRepository{}
 			if err := r.Hub.Get(ctx, name, source); err != nil && !apierrors.IsNotFound(err) {
 				return nil, fmt.Errorf("cannot read GitRepository: %w", err)
 			}
-			artifacts[name] = artifactKey(name, source.Status.Artifact)
-			if source.Name == "" {
-				artifacts[name] = ""
-			}
+			sources[name] = source
 		}
-		n.artifact = artifacts[name]
+		if n.source = sources[name]; n.source.Name != "" {
+			n.artifact = artifactKey(name, n.source.Status.Artifact)
+			n.denied = !access.Admits(ks.Namespace, name.Namespace, n.source.Spec.AccessFrom)
+		}
 		found = append(found, n)
 	}
 	o.neighbours = found
@@ -299,9 +323,15 @@ func (r *Reconciler) isFirst(ctx context.Context, n *neighbour, cluster string) 
 
 // dropped is what a Kustomization drops on a cluster and may still stand there.
 type dropped struct {
-	all bool // it is not known what
-	ids map[object.ID]bool
+	all     bool // it is not known what
+	ids     map[object.ID]bool
+	objects map[object.ID]object.Object // with their namespaces, as the bundles had them
+	// confidential says that one of those bundles was.
+	confidential bool
 }
+
+// errNotKnown says that it cannot be known what a neighbour names.
+var errNotKnown = errors.New("not known")
 
 // anywhere strikes the namespace off an identity: the hub does not know which kinds have one.
 func anywhere(id object.ID) object.ID {
@@ -372,7 +402,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 	}
 	var list []targeting.Neighbour
 	for _, n := range all {
-		if !n.selects[cluster] {
+		if !n.selects[cluster] || n.denied {
 			continue
 		}
 		related := targeting.SourceOf(n.ks) == targeting.SourceOf(o.ks)
@@ -380,9 +410,11 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 		why, problem := n.unknown(cluster)
 		if why != "" {
 			// Of another source, only what is new may be this Kustomization under another name.
-			if related || want.Remove && !problem {
+			if !want.AllowPrune && (related || want.Remove && !problem) {
 				one.Unknown = why
-				list = append(list, one)
+				if !problem || r.mayTake(ctx, o, n, cluster, drop, &one) {
+					list = append(list, one)
+				}
 			}
 			continue
 		}
@@ -395,7 +427,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 	}
 	kept := targeting.Retain(list)
 	want.KeepFor, want.HoldPrune = kept.KeepFor, kept.Hold != "" && !want.AllowPrune
-	if want.HoldPrune && d.pruneHeld == "" {
+	if d.pruneHeld == "" && !want.AllowPrune {
 		d.pruneHeld = kept.Held(cluster, want.Revision)
 	}
 	if want.Remove && len(kept.Waits) > 0 && d.pruneHeld == "" {
@@ -442,21 +474,35 @@ func (r *Reconciler) drops(ctx context.Context, o *observed, have assigned, befo
 			return &dropped{all: true}
 		}
 	}
-	found := &dropped{ids: map[object.ID]bool{}}
+	found := &dropped{ids: map[object.ID]bool{}, objects: map[object.ID]object.Object{}}
 	if before != nil {
-		found.all = before.all
+		found.all, found.confidential = before.all, before.confidential
 		maps.Copy(found.ids, before.ids)
-	} else if keepsDropped(have.entry) {
-		found.all = true // decided by a hub that has ended since
+		maps.Copy(found.objects, before.objects)
+	} else if keepsDropped(have.entry) { // decided by a hub that has ended since
+		found.all = have.entry.HoldPrune
+		for _, digest := range append([]string{have.entry.Undone}, have.entry.KeepFor...) {
+			digests[digest] = true
+		}
+		delete(digests, "")
 	}
 	for _, digest := range slices.Sorted(maps.Keys(digests)) {
-		ids, ok := r.identities(ctx, o, digest)
-		found.all = found.all || !ok
-		maps.Copy(found.ids, ids)
+		b, err := r.Bundles.Get(ctx, digest)
+		if err != nil {
+			found.all = true
+			continue
+		}
+		found.confidential = found.confidential || b.Confidential
+		for i := range b.Objects {
+			if id := anywhere(b.Objects[i].ID); !stays[id] {
+				found.ids[id], found.objects[b.Objects[i].ID] = true, b.Objects[i]
+			}
+		}
 	}
 	for id := range stays {
 		delete(found.ids, id)
 	}
+	maps.DeleteFunc(found.objects, func(id object.ID, _ object.Object) bool { return stays[anywhere(id)] })
 	return found
 }
 

@@ -31,10 +31,14 @@ func after(names ...string) func(*v1alpha1.Kustomization) {
 func (w *world) reconcileOf(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
-		if _, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: key.Namespace, Name: name}}); err != nil {
+		if _, err := w.r.Reconcile(w.t.Context(), requestFor(name)); err != nil {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+func requestFor(name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: key.Namespace, Name: name}}
 }
 
 // apply lets the engine of a cluster report all its entries as applied.

@@ -45,6 +45,8 @@ type Options struct {
 	Decryption Decryption
 	// Build renders.
 	Build func(context.Context, *tree.Tree, render.Options) (*render.Result, error)
+	// Outlines says what a commit names, where it cannot be rendered for want of a Secret or variable.
+	Outlines func(context.Context, *tree.Tree, render.Options) ([]render.Outline, error)
 	// Bundles keeps what was rendered.
 	Bundles Bundles
 	// NoCrossNamespaceRefs refuses references between namespaces that no accessFrom admits.

@@ -129,8 +129,9 @@ func (w *world) restart() {
 		Build: func(ctx context.Context, t *tree.Tree, o render.Options) (*render.Result, error) {
 			return w.cache.Build(ctx, t, o)
 		},
-		Bundles: store,
-		Now:     func() time.Time { return w.now },
+		Outlines: w.cache.Outlines,
+		Bundles:  store,
+		Now:      func() time.Time { return w.now },
 	})
 }
 

@@ -249,7 +249,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		return err
 	}
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

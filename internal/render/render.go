@@ -40,6 +40,7 @@ type rendered struct {
 	objects   []object.Object // those without a "${", complete
 	templates []template      // those that substitution may change
 	compile   func() (*program, *Error)
+	outlines  func() []Outline
 	// decrypted reports that some of it was encrypted in the repository.
 	decrypted bool
 }
@@ -54,6 +55,7 @@ type template struct {
 func newRendered(objects []object.Object, templates []template) *rendered {
 	r := &rendered{objects: objects, templates: templates}
 	r.compile = sync.OnceValues(func() (*program, *Error) { return compile(r.templates) })
+	r.outlines = sync.OnceValue(func() []Outline { return outlinesOf(r.objects, r.templates) })
 	return r
 }
 
