@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
+	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/get"
 	"github.com/skerry-dev/skerry/internal/cli/install"
@@ -47,6 +48,10 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			// Cobra asks these only after this function, and then they were errors of the command.
+			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+				return err
+			}
 			started = true
 			if cmd.Flags().Changed("namespace") {
 				return nil
@@ -64,10 +69,12 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		bootstrap.NewCmdBootstrap(f, nil),
 		build.NewCmdBuild(f, nil),
 		cluster.NewCmdCluster(f, nil),
+		drift.NewCmdDrift(f, nil),
 		get.NewCmdGet(f, nil),
 		install.NewCmdInstall(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
 		reconcile.NewCmdResume(f, nil),
+		rollout.NewCmdHistory(f, nil),
 		rollout.NewCmdRollout(f, nil),
 		status.NewCmdStatus(f, nil),
 		reconcile.NewCmdSuspend(f, nil),

@@ -30,6 +30,15 @@ type Past struct {
 	ReadyAt *time.Time `json:"readyAt,omitempty"`
 }
 
+// NewCmdHistory returns the command, which stands beside the others of rollout as well; runF replaces what it
+// runs, for tests.
+func NewCmdHistory(f *factory.Factory, runF run) *cobra.Command {
+	cmd := newCmdHistory(f, runF)
+	cmd.Use, cmd.Example = "history KUSTOMIZATION", strings.ReplaceAll(cmd.Example, "skerry rollout history", "skerry history")
+	cmd.Short = "List the last revisions of a kustomization: current, verified, halted, and when they were ready"
+	return cmd
+}
+
 func newCmdHistory(f *factory.Factory, runF run) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := verb(o, runF, runHistory, &cobra.Command{
