@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -18,9 +17,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/report"
 )
-
-// defaultKeys are where a kubeconfig is looked for in a Secret when no key is named.
-var defaultKeys = []string{"value", "value.yaml"}
 
 // secrets reads kubeconfigs, each once for each version of its Secret: the cache says what the
 // version is, the API server has the content.
@@ -87,7 +83,7 @@ func (s secrets) parse(ctx context.Context, name types.NamespacedName, key strin
 		return parsed{}, missing(err, name.Name)
 	}
 	p := parsed{secret: name, key: key, version: version(secret)}
-	data, err := pick(secret, key)
+	data, err := kubeconfig.Pick(secret.Name, secret.Data, key)
 	if err == nil {
 		p.config, p.fingerprint, err = kubeconfig.Parse(data)
 	}
@@ -103,22 +99,6 @@ func missing(err error, name string) error {
 		return &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", name)}
 	}
 	return fmt.Errorf("cannot read Secret: %w", err)
-}
-
-func pick(secret *corev1.Secret, key string) ([]byte, error) {
-	keys := defaultKeys
-	if key != "" {
-		keys = []string{key}
-	}
-	for _, k := range keys {
-		if data, ok := secret.Data[k]; ok {
-			return data, nil
-		}
-	}
-	if key != "" {
-		return nil, fmt.Errorf("the Secret %s has no key %s", secret.Name, key)
-	}
-	return nil, errors.New("the Secret " + secret.Name + " has neither the key value nor value.yaml")
 }
 
 func (s secrets) forget(key engine.Key) {

@@ -64,13 +64,17 @@ func (r ran) want(t *testing.T, code int, texts ...string) {
 // clientOf returns an administrator's client of a test cluster.
 func clientOf(t *testing.T, c *controlplane.Cluster) client.Client {
 	t.Helper()
-	scheme, err := factory.Scheme()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cl, err := client.New(c.RESTConfig(), client.Options{Scheme: scheme})
+	cl, err := clientFor(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cl
+}
+
+func clientFor(c *controlplane.Cluster) (client.Client, error) {
+	scheme, err := factory.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(c.RESTConfig(), client.Options{Scheme: scheme})
 }

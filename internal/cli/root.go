@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
+	"github.com/skerry-dev/skerry/internal/cli/diff"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/get"
@@ -80,6 +81,9 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		reconcile.NewCmdSuspend(f, nil),
 		version.NewCmdVersion(f, nil),
 		why.NewCmdWhy(f, nil),
+	)
+	root.AddCommand(
+		diff.NewCmdDiff(f, nil),
 	)
 	return root, func() bool { return started }
 }

@@ -9,24 +9,32 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 // Options of the command.
 type Options struct {
 	*factory.Factory
-	Name              string
-	Clusters          []string
-	AllClusters       bool
-	Path              string
+	Name        string
+	Clusters    []string
+	Selector    string
+	AllClusters bool
+	Path        string
+	// Files are taken instead of those of Path, or of the commit.
+	Files             *tree.Tree
 	KustomizationFile string
 	ClusterFiles      []string
 	HubID             string
 	ShowSecrets       bool
 	Output            string
+
+	// allFlag is the name of the flag that chooses every cluster.
+	allFlag string
 }
 
 // NewCmdBuild returns the command; runF replaces what its subcommand runs, for tests.
@@ -84,31 +92,49 @@ given. A rollout may still hold a cluster at an earlier revision: 'skerry status
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.Clusters, "cluster", nil, "for this cluster; can be given again (default: the only one)")
-	flags.BoolVar(&o.AllClusters, "all-clusters", false, "for every cluster that the kustomization selects")
+	AddTargetFlags(cmd, o, "all-clusters")
 	flags.StringVar(&o.Path, "path", "", "local checkout to take the files from, as they are, instead of the commit")
 	flags.StringVar(&o.KustomizationFile, "kustomization-file", "", "read the Kustomization from a file instead of the hub")
 	flags.StringArrayVar(&o.ClusterFiles, "cluster-file", nil, "read Clusters from a file instead of the hub; can be given again")
 	flags.StringVar(&o.HubID, "hub-id", "", "identity of the hub in the owner label (default: the hub's; offline: none)")
 	flags.BoolVar(&o.ShowSecrets, "show-secrets", false, "show the data of Secrets")
 	factory.AddOutputFlag(cmd, &o.Output)
-	complete := f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} })
-	_ = cmd.RegisterFlagCompletionFunc("cluster", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return complete(cmd, nil, typed)
-	})
 	_ = cmd.MarkFlagDirname("path")
 	_ = cmd.MarkFlagFilename("kustomization-file", "yaml", "yml")
 	_ = cmd.MarkFlagFilename("cluster-file", "yaml", "yml")
 	return cmd
 }
 
+// AddTargetFlags adds the flags that choose among the clusters of a Kustomization; all is the name of the
+// one that chooses every cluster.
+func AddTargetFlags(cmd *cobra.Command, o *Options, all string) {
+	flags := cmd.Flags()
+	o.allFlag = all
+	flags.StringArrayVar(&o.Clusters, "cluster", nil, "for this cluster; can be given again (default: the only one)")
+	flags.StringVarP(&o.Selector, "selector", "l", "", "for the selected clusters whose labels match, for example tier=shop")
+	flags.BoolVar(&o.AllClusters, all, false, "for every cluster that the kustomization selects")
+	complete := o.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} })
+	_ = cmd.RegisterFlagCompletionFunc("cluster", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return complete(cmd, nil, typed)
+	})
+}
+
 func (o *Options) check() error {
+	ways := 0
+	for _, given := range []bool{len(o.Clusters) > 0, o.Selector != "", o.AllClusters} {
+		if given {
+			ways++
+		}
+	}
+	if _, err := labels.Parse(o.Selector); err != nil {
+		return factory.Usagef("-l: %s", err)
+	}
 	switch {
-	case o.AllClusters && len(o.Clusters) > 0:
-		return factory.Usagef("--all-clusters and --cluster exclude each other")
+	case ways > 1:
+		return factory.Usagef("--cluster, -l and --%s exclude each other", o.allFlag)
 	case o.KustomizationFile == "" && len(o.ClusterFiles) > 0:
 		return factory.Usagef("--cluster-file goes with --kustomization-file")
-	case o.KustomizationFile != "" && o.Path == "":
+	case o.KustomizationFile != "" && o.Path == "" && o.Files == nil:
 		return factory.Usagef("--kustomization-file goes with --path: without a hub there is no commit")
 	}
 	return nil
@@ -120,18 +146,23 @@ func run(ctx context.Context, o *Options) error {
 	}
 	ctx, cancel := o.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	in, made, err := makeAll(ctx, o)
+	if err != nil {
+		return err
+	}
+	return in.write(o, made)
+}
+
+func makeAll(ctx context.Context, o *Options) (*input, []*rendered, error) {
 	collect := online
 	if o.KustomizationFile != "" {
 		collect = offline
 	}
 	in, err := collect(ctx, o)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer in.remove()
 	made, err := renderTargets(ctx, o, in)
-	if err != nil {
-		return err
-	}
-	return in.write(o, made)
+	return in, made, err
 }

@@ -49,6 +49,9 @@ func offline(_ context.Context, o *Options) (*input, error) {
 		}
 		return nil, nil //nolint:nilnil // there is none
 	}
+	if in.files = o.Files; in.files != nil {
+		return in, nil
+	}
 	if in.files, err = checkout(o.Path); err != nil {
 		return nil, err
 	}

@@ -47,15 +47,18 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	}
 	in.lookup = lookup(ctx, hub)
 	source, err := sourceOf(ctx, hub, ks)
-	if err != nil && o.Path == "" {
+	if err != nil && o.Path == "" && o.Files == nil {
 		return nil, err
 	}
 	if source != nil && source.Spec.Ignore != nil {
 		in.ignore = *source.Spec.Ignore
 	}
-	if o.Path != "" {
+	switch {
+	case o.Files != nil:
+		in.files, err = o.Files, nil
+	case o.Path != "":
 		in.files, err = checkout(o.Path)
-	} else {
+	default:
 		err = fetch(ctx, o, hub, source, in)
 	}
 	if err != nil {

@@ -1,11 +1,13 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -135,10 +137,12 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 	switch {
 	case len(names) == 0:
 		return nil, errors.New(selection.Message)
+	case o.Selector != "":
+		return labelled(o, selection.Targets)
 	case o.AllClusters || len(o.Clusters) == 0 && len(names) == 1:
 		return selection.Targets, nil
 	case len(o.Clusters) == 0:
-		return nil, factory.Next(factory.Usagef("%s is for %d clusters: choose one with --cluster, or --all-clusters", in.ks.Name, len(names)),
+		return nil, factory.Next(factory.Usagef("%s is for %d clusters: choose one with --cluster, or --%s", in.ks.Name, len(names), cmp.Or(o.allFlag, "all-clusters")),
 			"it is for %s", few(names))
 	}
 	var chosen []targeting.Target
@@ -148,6 +152,24 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 			return nil, notSelected(in, name, names)
 		}
 		chosen = append(chosen, t)
+	}
+	return chosen, nil
+}
+
+// labelled returns the targets whose labels match -l.
+func labelled(o *Options, targets []targeting.Target) ([]targeting.Target, error) {
+	selector, err := labels.Parse(o.Selector)
+	if err != nil {
+		return nil, factory.Usagef("-l: %s", err)
+	}
+	var chosen []targeting.Target
+	for _, t := range targets {
+		if selector.Matches(labels.Set(t.Labels)) {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("none of the %d clusters that are selected has labels that match %s", len(targets), o.Selector)
 	}
 	return chosen, nil
 }

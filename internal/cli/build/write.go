@@ -99,12 +99,13 @@ func (in *input) tell(o *Options, failed []*rendered) error {
 		if in.ks.Spec.Clusters == nil {
 			which = ""
 		}
-		o.IO.Progressf("%s %s%s: %s", o.IO.Red("✗"), which, reason(r.err), report.Line(r.err.Error()))
+		o.IO.Progressf("%s %s%s: %s", o.IO.Red("✗"), which, Reason(r.err), report.Line(r.err.Error()))
 	}
 	return factory.ErrSilent
 }
 
-func reason(err error) string {
+// Reason is that of the condition which an error of rendering becomes.
+func Reason(err error) string {
 	if stalled, ok := errors.AsType[*report.Stalled](err); ok {
 		return stalled.Reason
 	}

@@ -20,8 +20,26 @@ const (
 	ExitFailed      = 1   // something is not ready, was refused or did not work
 	ExitUsage       = 2   // the command line is wrong
 	ExitUnreachable = 3   // the hub's API server could not be asked
+	ExitDiffFailed  = 4   // diff alone: it could not be told, or would be refused; 1 is a change there
 	ExitInterrupted = 130 // Ctrl-C
 )
+
+// WithCode gives an error an exit code of its own in place of ExitFailed. Wrong command lines and an
+// API server that could not be asked keep theirs.
+func WithCode(err error, code int) error {
+	if err == nil {
+		return nil
+	}
+	return &coded{err, code}
+}
+
+type coded struct {
+	err  error
+	code int
+}
+
+func (e *coded) Error() string { return e.err.Error() }
+func (e *coded) Unwrap() error { return e.err }
 
 // ErrSilent ends with ExitFailed; what there was to say has been said.
 var ErrSilent = errors.New("failed")
@@ -70,10 +88,18 @@ func Report(s *iostreams.IOStreams, command string, err error) int {
 		s.Progressf("interrupted; running the same command again goes on from here")
 		return ExitInterrupted
 	}
+	failed := ExitFailed
+	var own *coded
+	if errors.As(err, &own) {
+		failed = own.code
+	}
 	if errors.Is(err, ErrSilent) {
-		return ExitFailed
+		return failed
 	}
 	code, next := classify(command, err)
+	if code == ExitFailed {
+		code = failed
+	}
 	s.Progressf("%s %s", s.Red("error:"), strings.TrimSpace(iostreams.Clean(err.Error())))
 	if next != "" {
 		s.Progressf("%s %s", s.Bold("next:"), iostreams.Clean(next))
