@@ -51,7 +51,7 @@ func TestAClusterIsFreeWhenItsEngineHasEnded(t *testing.T) {
 func TestAClusterThatIsConnectedAnewWaitsForItsFormerEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
-		p := NewPool(PoolOptions{HubUID: "hub", Fence: fence(func() error { asked.Add(1); return nil })})
+		p := NewPool(PoolOptions{HubUID: "hub", Fence: fenceFunc(func() error { asked.Add(1); return nil })})
 		key := Key{Name: "edge"}
 		former := &runningEngine{engine: p.engineOf(key), cancel: func() {}, done: make(chan struct{})}
 		p.engines[key] = former
@@ -77,19 +77,19 @@ func TestAClusterThatIsConnectedAnewWaitsForItsFormerEngine(t *testing.T) {
 	})
 }
 
-// fence is a Fence by a function.
-type fence func() error
+// fenceFunc is a Fence by a function.
+type fenceFunc func() error
 
-func (f fence) Lost() error { return f() }
+func (f fenceFunc) Lost() error { return f() }
 
-func (f fence) Leading() error { return nil }
+func (f fenceFunc) Leading() error { return nil }
 
 // An engine whose loop panics begins anew after a second, two, four, up to a minute.
 func TestAnEngineThatPanicsRestartsAfterAGrowingPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var at []time.Duration
-		p := NewPool(PoolOptions{HubUID: "hub", Log: logr.Discard(), Fence: fence(func() error {
+		p := NewPool(PoolOptions{HubUID: "hub", Log: logr.Discard(), Fence: fenceFunc(func() error {
 			at = append(at, time.Since(begin))
 			panic("cannot tell")
 		})})

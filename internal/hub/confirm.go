@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/skerry-dev/skerry/internal/fence"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
@@ -27,7 +28,7 @@ func (p *parts) confirmer(plain *rest.Config) func(context.Context) error {
 		}
 		taken, err := p.holder.Taken(ctx, hubapi.Direct{Reader: api})
 		if err == nil && taken != "" {
-			err = fmt.Errorf("%w: another shard has taken the Cluster %s", errLeaseLost, taken)
+			err = fmt.Errorf("%w: another shard has taken the Cluster %s", fence.ErrLost, taken)
 		}
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fence"
 )
 
 // newScheme knows what the hub deals with on its own API server.
@@ -57,9 +58,9 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 		LeaderElection:                      o.LeaderElect,
 		LeaderElectionResourceLockInterface: lease,
 		LeaderElectionReleaseOnCancel:       true,
-		LeaseDuration:                       new(neverGiveUp + time.Hour), // the lock writes the real one
-		RenewDeadline:                       new(neverGiveUp),
-		RetryPeriod:                         new(leaseRetry),
+		LeaseDuration:                       new(fence.NeverGiveUp + time.Hour), // the lock writes the real one
+		RenewDeadline:                       new(fence.NeverGiveUp),
+		RetryPeriod:                         new(fence.Retry),
 		GracefulShutdownTimeout:             &grace,
 		Controller:                          config.Controller{Logger: o.Log},
 	})

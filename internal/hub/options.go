@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/fence"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/shard"
 )
@@ -39,7 +40,7 @@ type Options struct {
 	LeaderElect     bool
 	LeaderNamespace string
 	// LeaseDuration is how long a lease keeps other hubs away. A leader goes on for that long, less
-	// leaseMargin, without its API server; when it is killed, another one waits as long.
+	// fence.Margin, without its API server; when it is killed, another one waits as long.
 	LeaseDuration time.Duration
 	// Shard is the part of the fleet that this hub works on, "k/n".
 	Shard string
@@ -126,8 +127,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("--shard: %w", err)
 	case s.N > 1 && !o.LeaderElect:
 		return errors.New("--shard needs --leader-elect: by their leases shards know who works on what")
-	case o.LeaderElect && o.LeaseDuration < 2*leaseMargin:
-		return fmt.Errorf("--leader-election-lease-duration must be at least %s", 2*leaseMargin)
+	case o.LeaderElect && o.LeaseDuration < 2*fence.Margin:
+		return fmt.Errorf("--leader-election-lease-duration must be at least %s", 2*fence.Margin)
 	case o.StoragePath == "":
 		return errors.New("--storage-path must not be empty")
 	case o.Concurrency < 1:

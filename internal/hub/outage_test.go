@@ -12,6 +12,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/skerry-dev/skerry/internal/fence"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
 
@@ -21,7 +22,7 @@ func TestTheHubsAPIServerIsAway(t *testing.T) {
 	for name, elect := range map[string]bool{"with leader election": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.options.LeaderElect, w.options.LeaseDuration = elect, 2*leaseMargin
+			w.options.LeaderElect, w.options.LeaseDuration = elect, 2*fence.Margin
 			_, edge := w.edge("edge-1")
 			w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
 			w.source()

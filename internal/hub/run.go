@@ -22,8 +22,8 @@ import (
 	"github.com/skerry-dev/skerry/controllers/holder"
 	"github.com/skerry-dev/skerry/controllers/kustomization"
 	"github.com/skerry-dev/skerry/internal/bundlestore"
-	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/fence"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/isolate"
@@ -73,7 +73,7 @@ type parts struct {
 	pool    *engine.Pool
 	metrics *metrics
 	outage  *outage
-	fence   *fence // nil without leader election
+	fence   *fence.Lease // nil without leader election
 
 	sources     *gitrepository.Reconciler
 	clusters    *cluster.Reconciler
@@ -105,7 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := p.mgr.Start(ctx); err != nil {
 		return fmt.Errorf("the hub ended: %w", err)
 	}
-	if err := context.Cause(ctx); errors.Is(err, errLeaseLost) {
+	if err := context.Cause(ctx); errors.Is(err, fence.ErrLost) {
 		return err
 	}
 	return nil
@@ -126,18 +126,18 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	me := share.Identity(identity())
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
 	var lease resourcelock.Interface
-	var guard edge.Fence
+	var guard fence.Fence
 	plain := rest.CopyConfig(cfg)
 	out := &outage{now: time.Now, done: ctx.Done()}
 	cfg.Wrap(out.wrap)
 	p := &parts{local: cfg, share: share, renders: render.NewCache(renderCache), outage: out}
 	if o.LeaderElect {
-		f := &fence{now: time.Now, patience: o.LeaseDuration - leaseMargin, end: func() { end(errLeaseLost) }}
-		if lease, err = newLock(plain, o.LeaderNamespace, share.Lease(), me, o.LeaseDuration, f); err != nil {
+		f := &fence.Lease{Now: time.Now, Validity: o.LeaseDuration - fence.Margin, End: func() { end(fence.ErrLost) }}
+		if lease, err = fence.NewLock(plain, o.LeaderNamespace, share.Lease(), me, o.LeaseDuration, f); err != nil {
 			return nil, err
 		}
-		f.guard(cfg) // all but the lease itself
-		f.confirm, f.resumed = p.confirmer(plain), func() { p.pool.Resume() }
+		f.Guard(cfg) // all but the lease itself
+		f.Confirm, f.Resumed = p.confirmer(plain), func() { p.pool.Resume() }
 		guard, p.fence = f, f
 	}
 	uid, err := awaitAPI(ctx, cfg, o.Patience)

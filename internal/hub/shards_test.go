@@ -44,7 +44,7 @@ func newShards(t *testing.T, edges int) *shards {
 func (s *shards) hub(part, name string) (stop func()) {
 	s.t.Helper()
 	o := s.options
-	o.Shard, o.Version, o.LeaderElect, o.LeaseDuration = part, name, true, leaseDuration
+	o.Shard, o.Version, o.LeaderElect, o.LeaseDuration = part, name, true, 15*time.Second
 	o.Log = o.Log.WithName(name)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

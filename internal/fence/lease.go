@@ -1,4 +1,4 @@
-package hub
+package fence
 
 import (
 	"context"
@@ -6,40 +6,37 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-
-	"github.com/skerry-dev/skerry/internal/edge"
 )
 
 const (
-	// leaseMargin is how much earlier than the lease a leader that cannot renew it stops writing: what it
+	// Margin is how much earlier than the lease a leader that cannot renew it stops writing: what it
 	// has sent by then has that long to arrive before another hub begins.
-	leaseMargin = 5 * time.Second
-	leaseRetry  = 2 * time.Second
-	// leaseRequest bounds one request for the lease, twice.
-	leaseRequest = 10 * time.Second
-	// neverGiveUp is what leader election is told instead of the lease's duration. A leader whose lease
+	Margin = 5 * time.Second
+	// Retry is the time between two tries to get or to renew the lease.
+	Retry = 2 * time.Second
+	// requestTimeout bounds one request for the lease, twice.
+	requestTimeout = 10 * time.Second
+	// NeverGiveUp is what leader election is told instead of the lease's duration. A leader whose lease
 	// has run out does not end: its fence lets nothing through, and when its API server is back and the
 	// lease is still its own, it goes on from what it has in memory.
-	neverGiveUp = 1000 * time.Hour
+	NeverGiveUp = 1000 * time.Hour
 	// confirmTimeout bounds the look at who holds which Cluster before a leader goes on.
 	confirmTimeout = 10 * time.Second
 )
 
 var (
-	errNotLeading   = errors.New("this hub does not hold the lease")
-	errLeaseExpired = errors.New("this hub could not renew its lease in time, and writes nothing until it can")
-	errLeaseLost    = errors.New("another hub may have held the lease since this one renewed it")
+	ErrNotLeading = errors.New("this hub does not hold the lease")
+	ErrExpired    = errors.New("this hub could not renew its lease in time, and writes nothing until it can")
+	ErrLost       = errors.New("another hub may have held the lease since this one renewed it")
 )
 
-// fence holds back everything that a hub would write while it does not hold the lease. It goes by the
+// Lease is a Fence that holds back everything that a hub would write while it does not hold the lease. It goes by the
 // time at which the last renewal was sent, on two clocks: the monotonic one counts while the process
 // is stopped, the one on the wall while the whole machine is. What either says to be too long, is.
 //
@@ -47,37 +44,37 @@ var (
 // the record was not written to since, or names this process with the same count of transitions, and no
 // Cluster was taken over meanwhile, the fence opens again. In every other case it stays closed for good
 // and the process ends.
-type fence struct {
-	now func() time.Time
-	// patience is how long a renewal lasts.
-	patience time.Duration
-	// end is called once the lease is lost, from a goroutine that waits for nobody.
-	end func()
-	// confirm says whether what this process holds is still its own; nil: it holds nothing else. An
-	// error that wraps errLeaseLost says that it is not.
-	confirm func(context.Context) error
-	// resumed is called when the fence has opened again; nil for nobody.
-	resumed func()
+type Lease struct {
+	Now func() time.Time
+	// Validity is how long a renewal allows writes: the lease's duration less Margin.
+	Validity time.Duration
+	// End is called once the lease is lost, from a goroutine of its own.
+	End func()
+	// Confirm reports whether what this process holds is still its own; nil: it holds nothing but the lease.
+	// An error that wraps ErrLost means that another process has taken some of it.
+	Confirm func(context.Context) error
+	// Resumed is called when the fence has opened again; may be nil.
+	Resumed func()
 
-	mu         sync.Mutex
-	renewed    time.Time // zero before the first time
-	expired    bool      // since renewed
-	lost       bool      // for good
+	mu         sync.Mutex // guards what follows
+	renewed    time.Time  // zero before the first time
+	expired    bool       // since renewed
+	lost       bool       // for good
 	confirming bool
 }
 
-// Leading implements apply.Fence.
-func (f *fence) Leading() error {
+// Leading implements Fence.
+func (f *Lease) Leading() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.renewed.IsZero() {
-		return errNotLeading
+		return ErrNotLeading
 	}
 	return f.check()
 }
 
-// Lost implements apply.Fence.
-func (f *fence) Lost() error {
+// Lost implements Fence.
+func (f *Lease) Lost() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.renewed.IsZero() {
@@ -86,35 +83,35 @@ func (f *fence) Lost() error {
 	return f.check()
 }
 
-func (f *fence) check() error {
+func (f *Lease) check() error {
 	f.expired = f.expired || f.tooOld(f.renewed)
 	switch {
 	case f.lost:
-		return errLeaseLost
+		return ErrLost
 	case f.expired:
-		return errLeaseExpired
+		return ErrExpired
 	}
 	return nil
 }
 
-func (f *fence) tooOld(renewed time.Time) bool {
-	now := f.now()
-	return now.Sub(renewed) > f.patience || now.Round(0).Sub(renewed.Round(0)) > f.patience
+func (f *Lease) tooOld(renewed time.Time) bool {
+	now := f.Now()
+	return now.Sub(renewed) > f.Validity || now.Round(0).Sub(renewed.Round(0)) > f.Validity
 }
 
 // lose closes the fence for good.
-func (f *fence) lose() {
+func (f *Lease) lose() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lost = true
-	if f.end != nil {
-		go f.end()
-		f.end = nil
+	if f.End != nil {
+		go f.End()
+		f.End = nil
 	}
 }
 
 // led says whether this process has held the lease, and whether that ended since.
-func (f *fence) led() (led, expired bool) {
+func (f *Lease) led() (led, expired bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.renewed.IsZero(), !f.renewed.IsZero() && f.check() != nil
@@ -122,14 +119,14 @@ func (f *fence) led() (led, expired bool) {
 
 // renew notes a renewal that was sent at a time and has been confirmed since, of a lease that nobody
 // else can have held.
-func (f *fence) renew(sent time.Time) {
+func (f *Lease) renew(sent time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.renewed.IsZero() || f.check() == nil:
 		f.renewed = sent
 	case f.lost || f.tooOld(sent):
-	case f.confirm == nil:
+	case f.Confirm == nil:
 		f.open(sent)
 	case !f.confirming:
 		f.confirming = true
@@ -140,11 +137,11 @@ func (f *fence) renew(sent time.Time) {
 // confirmAndOpen opens an expired fence when what this process holds is still its own. The renewal came
 // first: whoever takes a Cluster from a process whose lease has expired looks at the lease once more
 // afterwards, so that one of the two sees the other.
-func (f *fence) confirmAndOpen(sent time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
+func (f *Lease) confirmAndOpen(sent time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout) //nolint:forbidigo // a renewal has no context that outlasts it
 	defer cancel()
-	err := f.confirm(ctx)
-	if errors.Is(err, errLeaseLost) {
+	err := f.Confirm(ctx)
+	if errors.Is(err, ErrLost) {
 		f.lose()
 		return
 	}
@@ -156,36 +153,36 @@ func (f *fence) confirmAndOpen(sent time.Time) {
 	}
 }
 
-func (f *fence) open(sent time.Time) {
+func (f *Lease) open(sent time.Time) {
 	f.renewed, f.expired = sent, false
-	if f.resumed != nil {
-		go f.resumed()
+	if f.Resumed != nil {
+		go f.Resumed()
 	}
 }
 
-// guard puts the fence around everything that a config reaches.
-func (f *fence) guard(cfg *rest.Config) {
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return edge.Guard(next, f) })
-	plain := edge.Dial(cfg.Dial)
+// Guard puts the fence around everything that a config reaches.
+func (f *Lease) Guard(cfg *rest.Config) {
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return Guard(next, f) })
+	plain := Dial(cfg.Dial)
 	if plain == nil {
 		plain = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
-	cfg.Dial = edge.GuardDial(plain, f)
+	cfg.Dial = GuardDial(plain, f)
 }
 
 // lock is the lease, as leader election sees it; the fence hears of each renewal, and of everything that
 // speaks of another holder. Leader election calls it from one goroutine.
 type lock struct {
 	resourcelock.Interface
-	fence    *fence
+	fence    *Lease
 	duration time.Duration
 	// transitions is the count of changes of the holder when this process became it.
 	transitions int
 }
 
-func newLock(cfg *rest.Config, namespace, name, identity string, duration time.Duration, f *fence) (resourcelock.Interface, error) {
+func NewLock(cfg *rest.Config, namespace, name, identity string, duration time.Duration, f *Lease) (resourcelock.Interface, error) {
 	l, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, name,
-		resourcelock.ResourceLockConfig{Identity: identity}, cfg, leaseRequest)
+		resourcelock.ResourceLockConfig{Identity: identity}, cfg, requestTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up the lease: %w", err)
 	}
@@ -210,7 +207,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	if led, expired := l.fence.led(); led && expired {
 		l.fence.lose() // it was deleted, and nothing tells what happened since
-		return errLeaseLost
+		return ErrLost
 	}
 	//nolint:contextcheck // what is confirmed after a renewal has its own time
 	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Create(ctx, r) })
@@ -224,14 +221,14 @@ func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 }
 
 func (l *lock) write(r resourcelock.LeaderElectionRecord, send func(resourcelock.LeaderElectionRecord) error) error {
-	if err := l.fence.Lost(); errors.Is(err, errLeaseLost) {
+	if err := l.fence.Lost(); errors.Is(err, ErrLost) {
 		return err // somebody else may have it
 	}
 	ours := r.HolderIdentity == l.Identity()
 	if ours {
 		r.LeaseDurationSeconds = int(l.duration / time.Second)
 	}
-	sent := l.fence.now()
+	sent := l.fence.Now()
 	if err := send(r); err != nil {
 		return err
 	}
@@ -240,18 +237,4 @@ func (l *lock) write(r resourcelock.LeaderElectionRecord, send func(resourcelock
 		l.fence.renew(sent)
 	}
 	return nil
-}
-
-// identity names this process among all that want the lease. The first process of a container has a
-// name that its successor in the same Pod has as well, which need not wait for the lease to run out:
-// the kubelet starts it when the one before has ended.
-func identity() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	if pod := os.Getenv("POD_UID"); pod != "" && os.Getpid() == 1 {
-		return host + "_" + pod
-	}
-	return host + "_" + string(uuid.NewUUID())
 }

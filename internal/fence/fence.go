@@ -1,4 +1,10 @@
-package edge
+// Package fence holds back what a process would send while another one may have its place. It promises that
+// a hub without its lease writes nothing, to its own API server and to the edges, and that a hub which could
+// not renew its lease goes on only when no other hub can have held it meanwhile.
+//
+// fence.go is the side of the transports: Fence is asked right before a request or a byte goes out. lease.go
+// is the side of leader election: Lease implements Fence by the renewals of a lease.
+package fence
 
 import (
 	"context"
@@ -6,14 +12,15 @@ import (
 	"net/http"
 )
 
-// Fence says whether this process may still act. A process that was stopped for a while, and whose
-// place somebody else has taken meanwhile, does not notice by itself: it goes on at the instruction
-// where it was stopped. So it asks right before it acts, and not when it decides.
+// Fence reports whether this process may still act. A process that was suspended for a while (SIGSTOP, a
+// paused virtual machine), and whose place another process has taken meanwhile, does not notice: it goes on
+// at the instruction where it was stopped. So the fence is asked right before each write, and not when the
+// write is decided.
 type Fence interface {
 	// Leading is nil while this process may write.
 	Leading() error
-	// Lost is nil unless this process might write once and may not now: then it has nothing to say to
-	// anybody, until it may again.
+	// Lost is nil unless this process was allowed to write once and is not now: then it sends nothing at
+	// all, until it may again.
 	Lost() error
 }
 

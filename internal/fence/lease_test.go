@@ -1,4 +1,4 @@
-package hub
+package fence
 
 import (
 	"context"
@@ -20,26 +20,26 @@ import (
 
 const (
 	leaseDuration = 15 * time.Second
-	leasePatience = leaseDuration - leaseMargin
+	validity = leaseDuration - Margin
 )
 
 func TestTheFenceGoesByTheLease(t *testing.T) {
 	now := time.Now()
-	f := &fence{now: func() time.Time { return now }, patience: leasePatience}
+	f := &Lease{Now: func() time.Time { return now }, Validity: validity}
 	if f.Leading() == nil || f.Lost() != nil {
 		t.Fatal("before the lease: no writes, but reads")
 	}
 	f.renew(now)
-	now = now.Add(leasePatience - time.Second)
+	now = now.Add(validity - time.Second)
 	if f.Leading() != nil || f.Lost() != nil {
 		t.Fatal("while it holds")
 	}
 	f.renew(now)
-	now = now.Add(leasePatience + time.Millisecond)
-	if !errors.Is(f.Leading(), errLeaseExpired) || !errors.Is(f.Lost(), errLeaseExpired) {
+	now = now.Add(validity + time.Millisecond)
+	if !errors.Is(f.Leading(), ErrExpired) || !errors.Is(f.Lost(), ErrExpired) {
 		t.Fatal("when it has not been renewed")
 	}
-	f.renew(now.Add(-leasePatience - time.Second))
+	f.renew(now.Add(-validity - time.Second))
 	if f.Leading() == nil {
 		t.Error("a renewal that was confirmed too late counts")
 	}
@@ -49,7 +49,7 @@ func TestTheFenceGoesByTheLease(t *testing.T) {
 	}
 	f.lose()
 	f.renew(now)
-	if !errors.Is(f.Leading(), errLeaseLost) {
+	if !errors.Is(f.Leading(), ErrLost) {
 		t.Error("what was lost comes back")
 	}
 }
@@ -62,15 +62,15 @@ func TestTheFenceOpensWhenWhatIsHeldIsConfirmed(t *testing.T) {
 		ended     bool
 	}{
 		"all is as it was":          {nil, nil, false},
-		"a Cluster was taken":       {fmt.Errorf("%w: edge-1", errLeaseLost), errLeaseLost, true},
-		"that cannot be told (yet)": {errors.New("no answer"), errLeaseExpired, false},
+		"a Cluster was taken":       {fmt.Errorf("%w: edge-1", ErrLost), ErrLost, true},
+		"that cannot be told (yet)": {errors.New("no answer"), ErrExpired, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				resumed, ended := false, false
-				f := &fence{
-					now: time.Now, patience: leasePatience, end: func() { ended = true }, resumed: func() { resumed = true },
-					confirm: func(context.Context) error { return tt.confirmed },
+				f := &Lease{
+					Now: time.Now, Validity: validity, End: func() { ended = true }, Resumed: func() { resumed = true },
+					Confirm: func(context.Context) error { return tt.confirmed },
 				}
 				f.renew(time.Now())
 				time.Sleep(leaseDuration)
@@ -87,7 +87,7 @@ func TestTheFenceOpensWhenWhatIsHeldIsConfirmed(t *testing.T) {
 // A machine that is stopped as a whole may stop its monotonic clock, too.
 func TestTheFenceGoesByTheClockOnTheWall(t *testing.T) {
 	now := time.Now()
-	f := &fence{now: func() time.Time { return now }, patience: leasePatience}
+	f := &Lease{Now: func() time.Time { return now }, Validity: validity}
 	f.renew(now.Round(0).Add(-time.Minute)) // without its monotonic reading
 	if f.Leading() == nil {
 		t.Error("a minute on the wall is too long")
@@ -118,11 +118,11 @@ func (s *seat) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte,
 }
 
 func ours(transitions int) resourcelock.LeaderElectionRecord {
-	return resourcelock.LeaderElectionRecord{HolderIdentity: "me", LeaderTransitions: transitions, LeaseDurationSeconds: int(neverGiveUp.Seconds())}
+	return resourcelock.LeaderElectionRecord{HolderIdentity: "me", LeaderTransitions: transitions, LeaseDurationSeconds: int(NeverGiveUp.Seconds())}
 }
 
 func TestOnlyOurOwnRenewalCounts(t *testing.T) {
-	f := &fence{now: time.Now, patience: leasePatience}
+	f := &Lease{Now: time.Now, Validity: validity}
 	s := &seat{}
 	l := &lock{Interface: s, fence: f, duration: leaseDuration}
 	if err := l.Update(t.Context(), resourcelock.LeaderElectionRecord{LeaseDurationSeconds: 1}); err != nil || f.Leading() == nil || s.record.LeaseDurationSeconds != 1 {
@@ -145,14 +145,14 @@ func TestAnExpiredLeaseIsLostWhenAnybodyElseMayHaveHeldIt(t *testing.T) {
 		want error
 	}{
 		"nobody has written to it":                {func(*seat) {}, func(ctx context.Context, l *lock) error { return l.Update(ctx, ours(3)) }, nil},
-		"another one holds it":                    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "other", 4 }, nil, errLeaseLost},
-		"another one held it and we took it back": {func(s *seat) { s.record.LeaderTransitions = 5 }, nil, errLeaseLost},
-		"another one held it and gave it back":    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "", 4 }, nil, errLeaseLost},
-		"it was deleted":                          {func(s *seat) { s.missing = true }, func(ctx context.Context, l *lock) error { _ = l.Create(ctx, ours(0)); return nil }, errLeaseLost},
+		"another one holds it":                    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "other", 4 }, nil, ErrLost},
+		"another one held it and we took it back": {func(s *seat) { s.record.LeaderTransitions = 5 }, nil, ErrLost},
+		"another one held it and gave it back":    {func(s *seat) { s.record.HolderIdentity, s.record.LeaderTransitions = "", 4 }, nil, ErrLost},
+		"it was deleted":                          {func(s *seat) { s.missing = true }, func(ctx context.Context, l *lock) error { _ = l.Create(ctx, ours(0)); return nil }, ErrLost},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
-			f := &fence{now: func() time.Time { return now }, patience: leasePatience}
+			f := &Lease{Now: func() time.Time { return now }, Validity: validity}
 			s := &seat{}
 			l := &lock{Interface: s, fence: f, duration: leaseDuration}
 			if err := l.Update(t.Context(), ours(3)); err != nil {
@@ -170,7 +170,7 @@ func TestAnExpiredLeaseIsLostWhenAnybodyElseMayHaveHeldIt(t *testing.T) {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 			if tt.want != nil {
-				if err := l.Update(t.Context(), ours(3)); !errors.Is(err, errLeaseLost) {
+				if err := l.Update(t.Context(), ours(3)); !errors.Is(err, ErrLost) {
 					t.Errorf("it is written to again: %v", err)
 				}
 			}
@@ -189,9 +189,9 @@ func TestNothingPassesTheFence(t *testing.T) {
 	var now atomic.Pointer[time.Time]
 	begin := time.Now()
 	now.Store(&begin)
-	f := &fence{now: func() time.Time { return *now.Load() }, patience: leasePatience}
+	f := &Lease{Now: func() time.Time { return *now.Load() }, Validity: validity}
 	cfg := &rest.Config{Host: server.URL}
-	f.guard(cfg)
+	f.Guard(cfg)
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestNothingPassesTheFence(t *testing.T) {
 		}
 		return err
 	}
-	if err := send(http.MethodPatch); !errors.Is(err, errNotLeading) {
+	if err := send(http.MethodPatch); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("a write before the lease: %v", err)
 	}
 	if err := send(http.MethodGet); err != nil {
@@ -222,7 +222,7 @@ func TestNothingPassesTheFence(t *testing.T) {
 	late := begin.Add(leaseDuration)
 	now.Store(&late)
 	for _, method := range []string{http.MethodPatch, http.MethodGet} {
-		if err := send(method); !errors.Is(err, errLeaseExpired) {
+		if err := send(method); !errors.Is(err, ErrExpired) {
 			t.Errorf("%s after the lease: %v", method, err)
 		}
 	}
