@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
@@ -31,22 +31,22 @@ func TestAFleetIsDividedWhileItsHubHangs(t *testing.T) {
 	defer cancel()
 	w := start(ctx, t)
 	whole := w.rig.Hub
-	a := w.holder(ctx, shard.Whole.Lease(), "nobody")
+	a := w.holder(ctx, sharding.Whole.Lease(), "nobody")
 	w.ready(ctx, w.commit("2"))
 
-	part := shard.Shard{K: shard.Place([]string{namespace + "/edge-1"}, 2)[namespace+"/edge-1"], N: 2}
+	part := sharding.Shard{K: sharding.Place([]string{namespace + "/edge-1"}, 2)[namespace+"/edge-1"], N: 2}
 	for k := 1; k <= 2; k++ {
 		h := rig.NewHub(rig.HubOptions{Kubeconfig: w.rig.HubKubeconfig, Dir: t.TempDir()})
 		t.Cleanup(h.Kill)
-		w.must(h.Start(ctx, "--leader-elect", lease, "--storage-path", whole.Storage(), "--shard", shard.Shard{K: k, N: 2}.String()))
+		w.must(h.Start(ctx, "--leader-elect", lease, "--storage-path", whole.Storage(), "--shard", sharding.Shard{K: k, N: 2}.String()))
 	}
-	w.holder(ctx, shard.Shard{K: 2, N: 2}.Lease(), "nobody") // which alone gives it nothing
+	w.holder(ctx, sharding.Shard{K: 2, N: 2}.Lease(), "nobody") // which alone gives it nothing
 	began := time.Now()
 	three := w.commit("3")
 	w.firstWrite(ctx, a, began)
 	w.must(syscall.Kill(whole.PID(), syscall.SIGSTOP)) // in the middle of the pass
 	stopped := time.Now()
-	w.holder(ctx, shard.Whole.Lease(), a)
+	w.holder(ctx, sharding.Whole.Lease(), a)
 	b := w.holder(ctx, part.Lease(), a)
 	took := w.firstWrite(ctx, b, stopped)
 	t.Logf("stopped with %d writes of the commit done; shard %s writes after %v",

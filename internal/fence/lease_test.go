@@ -20,7 +20,7 @@ import (
 
 const (
 	leaseDuration = 15 * time.Second
-	validity = leaseDuration - Margin
+	validity      = leaseDuration - Margin
 )
 
 func TestTheFenceGoesByTheLease(t *testing.T) {

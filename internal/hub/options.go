@@ -18,7 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/fence"
 	"github.com/skerry-dev/skerry/internal/git"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
 // Options say how a hub runs.
@@ -80,7 +80,7 @@ func Defaults() Options {
 		HealthAddress:   ":8081",
 		LeaderNamespace: v1alpha1.SystemNamespace,
 		LeaseDuration:   45 * time.Second,
-		Shard:           shard.Whole.String(),
+		Shard:           sharding.Whole.String(),
 		Concurrency:     8,
 		GitMaxFetchSize: resource.MustParse("2Gi"),
 		GitMaxFileSize:  resource.MustParse("128Mi"),
@@ -113,11 +113,11 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 }
 
 // share returns the shard; an empty one is the whole fleet.
-func (o *Options) share() (shard.Shard, error) {
+func (o *Options) share() (sharding.Shard, error) {
 	if o.Shard == "" {
-		return shard.Whole, nil
+		return sharding.Whole, nil
 	}
-	return shard.Parse(o.Shard)
+	return sharding.Parse(o.Shard)
 }
 
 func (o *Options) check() error {

@@ -19,7 +19,6 @@ import (
 	"github.com/skerry-dev/skerry/controllers/assignment"
 	"github.com/skerry-dev/skerry/controllers/cluster"
 	"github.com/skerry-dev/skerry/controllers/gitrepository"
-	"github.com/skerry-dev/skerry/controllers/holder"
 	"github.com/skerry-dev/skerry/controllers/kustomization"
 	"github.com/skerry-dev/skerry/internal/bundlestore"
 	"github.com/skerry-dev/skerry/internal/engine"
@@ -29,7 +28,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/isolate"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/render"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
+	"github.com/skerry-dev/skerry/internal/sharding/holder"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -66,7 +66,7 @@ type parts struct {
 	reader  client.Reader // the manager's cache
 	local   *rest.Config
 	hubID   string
-	share   shard.Shard
+	share   sharding.Shard
 	git     *git.Store
 	bundles *bundlestore.Store
 	renders *render.Cache
@@ -173,7 +173,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 			p.assignments.Changed(key)
 			p.clusters.Changed(key)
 		},
-		HeldElsewhere: p.elsewhere(ctx),
+		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader),
 		OnEvent:       p.recordEvents(ctx),
 		Count:         p.metrics.count,
 		OnPass:        p.metrics.passes.ended,
@@ -236,7 +236,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
-	work := errors.Join(p.indexUIDs(ctx), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, reporting*o.Concurrency))
+	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, reporting*o.Concurrency))
 	if !share.First() {
 		return work
 	}

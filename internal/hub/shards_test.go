@@ -15,7 +15,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/e2e/fleetsim"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
 
@@ -81,14 +81,14 @@ func (s *shards) commit(value string) {
 // leads waits until a hub of a shard has its lease.
 func (s *shards) leads(part string) {
 	s.t.Helper()
-	want, err := shard.Parse(part)
+	want, err := sharding.Parse(part)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.eventually(part+" leads", func() bool {
 		lease := &coordinationv1.Lease{}
 		err := s.client.Get(s.t.Context(), types.NamespacedName{Namespace: v1alpha1.SystemNamespace, Name: want.Lease()}, lease)
-		return err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" && shard.OfIdentity(*lease.Spec.HolderIdentity) == want
+		return err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" && sharding.OfIdentity(*lease.Spec.HolderIdentity) == want
 	})
 }
 
@@ -105,9 +105,9 @@ func (s *shards) placed(n int) map[string]int {
 		for i := range list.Items {
 			keys = append(keys, keyOf(&list.Items[i]).String())
 		}
-		want = shard.Place(keys, n)
+		want = sharding.Place(keys, n)
 		return !slices.ContainsFunc(list.Items, func(c v1alpha1.Cluster) bool {
-			return c.Status.Shard != shard.Shard{K: want[keyOf(&c).String()], N: n}.Record()
+			return c.Status.Shard != sharding.Shard{K: want[keyOf(&c).String()], N: n}.Record()
 		})
 	})
 	return want

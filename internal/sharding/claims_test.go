@@ -1,4 +1,4 @@
-package hub
+package sharding
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterRight(t *testing.T) {
+func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 	cluster := func(name string, age time.Duration, uid string) *v1alpha1.Cluster {
 		c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "n", Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(time.Unix(1_700_000_000, 0).Add(-age)),
@@ -33,7 +33,7 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterRight(t *testing.T) {
 		{"itself", cluster("a", 0, "x"), cluster("a", 0, "x"), false},
 		{"the hub's own", local, cluster("b", 0, ""), false},
 	} {
-		if got := betterRight(tt.other, tt.own, "x"); got != tt.want {
+		if got := BetterClaim(tt.other, tt.own, "x"); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

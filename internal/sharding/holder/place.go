@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
 // owner returns the number of the shard that a Cluster belongs to; 0 for one that is not there.
@@ -44,7 +44,7 @@ func (h *Holder) place(ctx context.Context) error {
 	for i := range list.Items {
 		keys[i] = client.ObjectKeyFromObject(&list.Items[i]).String()
 	}
-	now := shard.Place(keys, h.Shard.N)
+	now := sharding.Place(keys, h.Shard.N)
 	h.mu.Lock()
 	before := h.owners
 	h.owners = now

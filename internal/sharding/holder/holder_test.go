@@ -20,7 +20,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
 const leaseDuration = 15 * time.Second
@@ -73,7 +73,7 @@ func (w *world) must(err error) {
 
 // hub is one process.
 func (w *world) hub(k, n int) *Holder {
-	s := shard.Shard{K: k, N: n}
+	s := sharding.Shard{K: k, N: n}
 	say := func(what string) func(types.NamespacedName) {
 		return func(key types.NamespacedName) { w.log = append(w.log, fmt.Sprintf("%s %s %s", s, what, key.Name)) }
 	}
@@ -84,7 +84,7 @@ func (w *world) hub(k, n int) *Holder {
 }
 
 // lease lets a process of a shard hold its lease, or nobody.
-func (w *world) lease(s shard.Shard, process string) {
+func (w *world) lease(s sharding.Shard, process string) {
 	w.t.Helper()
 	identity := ""
 	if process != "" {
@@ -134,7 +134,7 @@ func of2(names []string) (first, second string) {
 	for i, name := range names {
 		keys[i] = "fleet/" + name
 	}
-	placed := shard.Place(keys, 2)
+	placed := sharding.Place(keys, 2)
 	for _, name := range names {
 		if placed["fleet/"+name] == 1 {
 			first = name
@@ -160,23 +160,23 @@ func TestAShardWaitsForTheLeaseOfTheHolder(t *testing.T) {
 	w := newWorld(t, names...)
 	_, mine := of2(names)
 	h := w.hub(2, 2)
-	w.lease(shard.Whole, "a")
+	w.lease(sharding.Whole, "a")
 	w.expect("held by the whole", w.holds(h, w.cluster(mine)), false, mine, "")
 
 	w.now = w.now.Add(leaseDuration - time.Second)
-	w.lease(shard.Whole, "a") // renewed
+	w.lease(sharding.Whole, "a") // renewed
 	w.expect("renewed", w.holds(h, w.cluster(mine)), false, mine, "")
 	w.now = w.now.Add(leaseDuration)
 	w.expect("not renewed for a moment too little", w.holds(h, w.cluster(mine)), false, mine, "")
 	w.now = w.now.Add(time.Second)
 	w.expect("expired", w.holds(h, w.cluster(mine)), true, mine, "2/2")
 
-	w.lease(shard.Whole, "")
+	w.lease(sharding.Whole, "")
 	other := w.hub(1, 1)
-	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{K: 2, N: 2}, "b")
 	w.expect("held by the shard", w.holds(other, w.cluster(mine)), false, mine, "2/2")
 	w.now = w.now.Add(2 * time.Second)
-	w.lease(shard.Shard{K: 2, N: 2}, "")
+	w.lease(sharding.Shard{K: 2, N: 2}, "")
 	w.expect("given back", w.holds(other, w.cluster(mine)), true, mine, "")
 }
 
@@ -184,7 +184,7 @@ func TestAShardWaitsForTheLeaseOfTheHolder(t *testing.T) {
 func TestTheFirstShardHasTheLeaseOfTheWhole(t *testing.T) {
 	w := newWorld(t, names...)
 	first, mine := of2(names)
-	w.lease(shard.Shard{K: 1, N: 2}, "a")
+	w.lease(sharding.Shard{K: 1, N: 2}, "a")
 	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(mine)), true, mine, "2/2")
 	w.expect("1/2", w.holds(w.hub(1, 2), w.cluster(first)), true, first, "1/2")
 	w.expect("of another", w.holds(w.hub(2, 2), w.cluster(first)), false, first, "1/2")
@@ -196,8 +196,8 @@ func TestTheHolderHandsOverWhatMoves(t *testing.T) {
 	c := w.cluster(name)
 	c.Status.Shard = "1/2" // as it was before others joined
 	w.must(w.api.Status().Update(t.Context(), c))
-	w.lease(shard.Shard{K: 1, N: 2}, "a")
-	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{K: 1, N: 2}, "a")
+	w.lease(sharding.Shard{K: 2, N: 2}, "b")
 	from, to := w.hub(1, 2), w.hub(2, 2)
 	from.gain(client.ObjectKeyFromObject(c))
 	leave, ok := from.Enter(client.ObjectKeyFromObject(c))
@@ -238,9 +238,9 @@ func TestTheHolderHandsOverWhatMoves(t *testing.T) {
 func TestAHolderThatComesBack(t *testing.T) {
 	w := newWorld(t, names...)
 	_, name := of2(names)
-	w.lease(shard.Whole, "")
+	w.lease(sharding.Whole, "")
 	h := w.hub(2, 2)
-	w.written = func() { w.lease(shard.Whole, "a") }
+	w.written = func() { w.lease(sharding.Whole, "a") }
 	w.expect("it came between", w.holds(h, w.cluster(name)), false, name, "")
 	if slices.Contains(w.log, "2/2 gains "+name) {
 		t.Error("it was worked on in between")
@@ -263,11 +263,11 @@ func TestAnOldCache(t *testing.T) {
 	_, name := of2(names)
 	old := w.cluster(name)
 	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(name)), true, name, "2/2")
-	w.lease(shard.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{K: 2, N: 2}, "b")
 	whole := w.hub(1, 1)
 	w.expect("by an old cache", w.holds(whole, old), false, name, "2/2")
 	w.expect("again", w.holds(whole, old), false, name, "2/2")
-	w.lease(shard.Shard{K: 2, N: 2}, "")
+	w.lease(sharding.Shard{K: 2, N: 2}, "")
 	w.now = w.now.Add(2 * time.Second)
 	w.expect("by a new one", w.holds(whole, w.cluster(name)), true, name, "")
 	w.expect("and ever after", w.holds(whole, w.cluster(name)), true, name, "")
@@ -286,7 +286,7 @@ func TestJoiningAndLeavingMoves(t *testing.T) {
 		w.must(w.api.Create(t.Context(), &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}))
 		keys, told = append(keys, key.String()), nil
 		w.holds(h, w.cluster(key.Name))
-		now := shard.Place(keys, 2)
+		now := sharding.Place(keys, 2)
 		var want []string
 		for _, k := range keys {
 			if before[k] != now[k] && (before[k] == 2 || now[k] == 2) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
 const (
@@ -37,7 +37,7 @@ type Options struct {
 	Hub    hubapi.Hub
 	Direct hubapi.Direct
 	// Shard is that of this process.
-	Shard shard.Shard
+	Shard sharding.Shard
 	// Namespace is where the leases are, and Duration how long each lasts.
 	Namespace string
 	Duration  time.Duration
@@ -106,7 +106,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (b
 	case ours:
 		return h.take(ctx, c)
 	case recorded && owner != 0:
-		return false, 0, h.record(ctx, c, shard.Shard{K: owner, N: h.Shard.N}.Record())
+		return false, 0, h.record(ctx, c, sharding.Shard{K: owner, N: h.Shard.N}.Record())
 	}
 	return false, 0, nil
 }

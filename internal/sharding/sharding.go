@@ -1,6 +1,6 @@
-// Package shard says which of several hubs works on which clusters. It is pure: the same clusters and
+// Package sharding decides which of several hubs works on which clusters. It is pure: the same clusters and
 // the same number of shards give the same answer, in whatever order they come.
-package shard
+package sharding
 
 import (
 	"crypto/sha256"

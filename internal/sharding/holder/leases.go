@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/internal/hubapi"
-	"github.com/skerry-dev/skerry/internal/shard"
+	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
 // leases looks at those of other shards.
@@ -39,7 +39,7 @@ type leaseObservation struct {
 // goes by the clock of this process alone. A look that is not a second old will do, unless it must be
 // afresh.
 func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, error) {
-	of, err := shard.OfRecord(record)
+	of, err := sharding.OfRecord(record)
 	if err != nil {
 		return false, fmt.Errorf("cannot tell who holds the Cluster: status.shard: %w", err)
 	}
@@ -54,7 +54,7 @@ func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, er
 		l.seen[name] = s
 	}
 	switch {
-	case !s.exists, s.holder == "", shard.OfIdentity(s.holder) != of:
+	case !s.exists, s.holder == "", sharding.OfIdentity(s.holder) != of:
 		return true, nil
 	}
 	return s.asked.Sub(s.since) > l.duration, nil
