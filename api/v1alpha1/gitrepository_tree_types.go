@@ -6,7 +6,8 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 )
 
-// GitRepositoryInclude names another GitRepository of the same namespace, of which files are shown in this one.
+// GitRepositoryInclude names another GitRepository of the same namespace, of which files are shown in this one,
+// but for those that its spec.ignore and its .sourceignore files leave out.
 type GitRepositoryInclude struct {
 	// GitRepositoryRef names the GitRepository. A new artifact of it gives this one a new artifact as well.
 	// +required

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -34,13 +35,14 @@ func includeNames(o client.Object) []string {
 	return slices.Compact(names)
 }
 
-// includedChanged passes what matters of a repository to those that include it: its artifact, and what it
-// includes itself, which may close or open a circle.
+// includedChanged passes what matters of a repository to those that include it: its artifact, what it leaves
+// out of it, and what it includes itself, which may close or open a circle.
 func includedChanged() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.GitRepository), e.ObjectNew.(*v1alpha1.GitRepository)
 			return !equality.Semantic.DeepEqual(before.Status.Artifact, after.Status.Artifact) ||
+				ptr.Deref(before.Spec.Ignore, "") != ptr.Deref(after.Spec.Ignore, "") ||
 				!slices.Equal(includeNames(before), includeNames(after))
 		},
 	}
@@ -88,7 +90,7 @@ func (r *Reconciler) include(ctx context.Context, repo *v1alpha1.GitRepository, 
 		}
 		a := source.Status.Artifact
 		key := types.NamespacedName{Namespace: source.Namespace, Name: name}
-		parts = append(parts, git.Part{Key: Key(key), Commit: v1alpha1.CommitOf(a.Revision), Digest: a.Digest, From: in.GetFromPath(), At: in.GetToPath()})
+		parts = append(parts, git.Part{Key: Key(key), Commit: v1alpha1.CommitOf(a.Revision), Digest: a.Digest, From: in.GetFromPath(), At: in.GetToPath(), Ignore: ptr.Deref(source.Spec.Ignore, "")})
 		included = append(included, *a)
 		suffix.WriteString(includedRevision(name, a.Revision))
 	}

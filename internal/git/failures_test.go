@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -383,22 +384,29 @@ func TestPackThatKeepsArrivingOutlastsTheTimeout(t *testing.T) {
 	content := make([]byte, 8<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)
 	w.commit("main", write("large", string(content)))
-	const timeout = time.Second
-	// The pack comes in eight parts, a third of a timeout apart.
+	// What the server answers, first at once and then in eight parts, a quarter of a timeout apart.
+	const timeout = 2 * time.Second
+	var answer *httptest.ResponseRecorder
 	w.http.SetFault(gitserver.Only(http.MethodPost, func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		answer := httptest.NewRecorder()
-		next.ServeHTTP(answer, r)
+		pause := timeout / 4
+		if answer == nil {
+			answer, pause = httptest.NewRecorder(), 0
+			next.ServeHTTP(answer, r)
+		}
 		maps.Copy(rw.Header(), answer.Header())
-		for body := answer.Body; body.Len() > 0; {
-			_, _ = rw.Write(body.Next(1100 << 10))
+		for part := range slices.Chunk(answer.Body.Bytes(), 1100<<10) {
+			_, _ = rw.Write(part)
 			_ = http.NewResponseController(rw).Flush()
 			select {
-			case <-time.After(timeout / 3):
+			case <-time.After(pause):
 			case <-r.Context().Done():
 				return
 			}
 		}
 	}))
+	first := w.request(git.Reference{})
+	first.Key = "default/other"
+	w.follow(first)
 	req := w.request(git.Reference{})
 	req.Timeout = timeout
 	c := w.follow(req)

@@ -42,6 +42,7 @@ type layoutPart struct {
 	At        string `json:"at"`
 	From      string `json:"from"`
 	Submodule bool   `json:"submodule,omitempty"`
+	Ignore    string `json:"ignore,omitempty"`
 	Of        layout `json:"of"`
 }
 
@@ -55,6 +56,8 @@ type Part struct {
 	Key, Commit, Digest string
 	// From is the path in there.
 	From string
+	// Ignore holds patterns, beside those of its .sourceignore files, of files in there that are not shown.
+	Ignore string
 }
 
 // clean returns a path relative to the root.
@@ -109,6 +112,11 @@ func (s *Store) compose(ctx context.Context, l layout, depth int) (*tree.Tree, e
 		of, err := s.compose(ctx, p.Of, depth+1)
 		if err != nil {
 			return nil, err
+		}
+		if !p.Submodule {
+			if of, err = tree.Without(of, p.Ignore, p.From); err != nil {
+				return nil, explainLayout(err)
+			}
 		}
 		parts = append(parts, tree.Part{At: p.At, Tree: of, From: p.From, Submodule: p.Submodule})
 	}
@@ -246,7 +254,7 @@ func (s *Store) Include(ctx context.Context, key string, base Commit, parts []Pa
 		if at == "." {
 			return "", false, fail(ErrLayout, "%q is the root of the repository, which nothing can be included at", oneLine(p.At))
 		}
-		l.Parts = append(l.Parts, layoutPart{At: at, From: from, Of: of})
+		l.Parts = append(l.Parts, layoutPart{At: at, From: from, Ignore: p.Ignore, Of: of})
 	}
 	return s.keepLayout(ctx, l)
 }

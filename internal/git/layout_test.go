@@ -300,6 +300,15 @@ func TestIncludedRepositoriesAreShownInTheTree(t *testing.T) {
 		t.Error("the same parts give another digest")
 	}
 
+	// What its repository ignores is not shown, neither now nor when the tree is opened again.
+	part.Ignore = "/deploy/sub\n"
+	c.Digest = w.include("default/config", c, []git.Part{part})
+	w.shows(c, map[string]string{"apps/a": "1", "base/x": "x", "base/third/z": "z"})
+	if c.Digest == digest {
+		t.Error("other rules give the same digest")
+	}
+	c.Digest = digest
+
 	// What is included moves on: the tree that was put together stays as it is.
 	must(baseRepo.Commit("main", write("deploy/x", "new")))(t)
 	w.other("default/base", baseRepo, func(r *git.Request) { r.Sparse = []string{"deploy"} })

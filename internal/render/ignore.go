@@ -1,15 +1,12 @@
 package render
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/sourceignore"
-	"github.com/fluxcd/pkg/sourceignore/gitignore"
 
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -20,63 +17,27 @@ import (
 // files of CI) count only for a directory that is rendered as a whole: a generator may name a picture.
 type view struct {
 	*tree.Tree
-	ignore   []gitignore.Pattern
-	patterns map[string][]gitignore.Pattern // of the .sourceignore of a directory
+	rules *tree.IgnoreRules
 }
 
 func newView(t *tree.Tree, ignore string) *view {
-	return &view{Tree: t, ignore: sourceignore.ReadPatterns(strings.NewReader(ignore), nil), patterns: map[string][]gitignore.Pattern{}}
-}
-
-// patternsFor returns the patterns that a file is matched against. The last that matches decides.
-func (v *view) patternsFor(p string) []gitignore.Pattern {
-	var all []gitignore.Pattern
-	dir := "."
-	for part := range strings.SplitSeq(p, "/") {
-		all = append(all, v.of(dir)...)
-		dir = path.Join(dir, part)
-	}
-	return append(all, v.ignore...)
-}
-
-func (v *view) of(dir string) []gitignore.Pattern {
-	if known, ok := v.patterns[dir]; ok {
-		return known
-	}
-	var domain []string
-	if dir != "." {
-		domain = strings.Split(dir, "/")
-	}
-	var found []gitignore.Pattern
-	if data, err := v.Tree.ReadFile(path.Join(dir, sourceignore.IgnoreFile)); err == nil {
-		found = sourceignore.ReadPatterns(bytes.NewReader(data), domain)
-	}
-	v.patterns[dir] = found
-	return found
+	return &view{Tree: t, rules: tree.NewIgnoreRules(t, ignore)}
 }
 
 // ignored reports whether a file is left out, by its own path or by that of the file a link leads to.
 func (v *view) ignored(p string) bool {
 	p = path.Clean(strings.TrimLeft(p, "/"))
-	if v.matches(p, nil) {
+	if v.rules.Match(p, nil) {
 		return true
 	}
 	resolved, err := v.Resolve(p)
-	return err == nil && resolved != p && v.matches(resolved, nil)
-}
-
-func (v *view) matches(p string, before []gitignore.Pattern) bool {
-	patterns := v.patternsFor(p)
-	if len(patterns)+len(before) == 0 {
-		return false
-	}
-	return gitignore.NewMatcher(append(slices.Clip(before), patterns...)).Match(strings.Split(p, "/"), false)
+	return err == nil && resolved != p && v.rules.Match(resolved, nil)
 }
 
 var defaults = append(sourceignore.VCSPatterns(nil), sourceignore.DefaultPatterns(nil)...)
 
 // isManifest reports whether a file of a directory that is rendered as a whole is rendered.
-func (v *view) isManifest(p string) bool { return !v.matches(p, defaults) && !v.ignored(p) }
+func (v *view) isManifest(p string) bool { return !v.rules.Match(p, defaults) && !v.ignored(p) }
 
 // IsFile reports whether there is a file that is not left out.
 func (v *view) IsFile(p string) bool { return v.Tree.IsFile(p) && !v.ignored(p) }

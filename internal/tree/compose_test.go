@@ -158,3 +158,49 @@ func TestTheDigestOfACompositionNamesItsContent(t *testing.T) {
 		seen[got.Digest()] = name
 	}
 }
+
+// TestIncludedTreeIsWithoutWhatItsRepositoryIgnores, as in Flux: by spec.ignore of that repository, and by
+// .sourceignore files of it, those above what is shown as well.
+func TestIncludedTreeIsWithoutWhatItsRepositoryIgnores(t *testing.T) {
+	base := treeOf(t, "base", "top=1")
+	plain := treeOf(t, "lib", "deploy/a.yaml=1", "deploy/b.txt=2", "deploy/deep/c.yaml=3", "deploy/link->a.yaml")
+	ruled := treeOf(t, "ruled", ".sourceignore=/deploy/deep\n", "deploy/a.yaml=1", "deploy/b.txt=2", "deploy/deep/c.yaml=3", "deploy/link->a.yaml")
+	digests := map[string]string{}
+	for name, c := range map[string]struct {
+		of     *tree.Tree
+		ignore string
+		want   []string
+	}{
+		"nothing":                             {plain, "", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/deep/c.yaml=3", "lib/link=1", "top=1"}},
+		"comments":                            {plain, "# none\n", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/deep/c.yaml=3", "lib/link=1", "top=1"}},
+		"files":                               {plain, "*.txt\n", []string{"lib/a.yaml=1", "lib/deep/c.yaml=3", "lib/link=1", "top=1"}},
+		"a path of the included repository":   {plain, "/deploy/deep/\n", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/link=1", "top=1"}},
+		"a path of the including one":         {plain, "/lib/\n/top\n", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/deep/c.yaml=3", "lib/link=1", "top=1"}},
+		"all but one":                         {plain, "/*\n!/deploy\n/deploy/*\n!/deploy/b.txt\n", []string{"lib/b.txt=2", "top=1"}},
+		"what a link leads to":                {plain, "/deploy/a.yaml\n", []string{"lib/b.txt=2", "lib/deep/c.yaml=3", "top=1"}},
+		".sourceignore above what is shown":   {ruled, "", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/link=1", "top=1"}},
+		"spec.ignore overrides .sourceignore": {ruled, "!/deploy/deep\n", []string{"lib/a.yaml=1", "lib/b.txt=2", "lib/deep/c.yaml=3", "lib/link=1", "top=1"}},
+	} {
+		of, err := tree.Without(c.of, c.ignore, "deploy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := tree.Compose(base, tree.Layout{Parts: []tree.Part{{At: "lib", Tree: of, From: "deploy"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, f := range got.Files() {
+			if data, err := got.ReadFile(f); err == nil { // a link to what is left out leads nowhere
+				all = append(all, f+"="+string(data))
+			}
+		}
+		if diff := cmp.Diff(c.want, all); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+		digests[name] = got.Digest()
+	}
+	if digests["nothing"] != digests["comments"] || digests["nothing"] == digests["files"] || digests["files"] == digests["what a link leads to"] {
+		t.Errorf("the digest does not name what is shown: %v", digests)
+	}
+}

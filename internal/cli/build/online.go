@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -239,7 +240,7 @@ func (d *download) fetch(ctx context.Context, source *v1alpha1.GitRepository, de
 		if err != nil {
 			return git.Commit{}, err
 		}
-		parts = append(parts, git.Part{Key: other.Name, Commit: included.Hash, Digest: included.Digest, From: in.GetFromPath(), At: in.GetToPath()})
+		parts = append(parts, git.Part{Key: other.Name, Commit: included.Hash, Digest: included.Digest, From: in.GetFromPath(), At: in.GetToPath(), Ignore: ptr.Deref(other.Spec.Ignore, "")})
 	}
 	if len(parts) > 0 {
 		if commit.Digest, _, err = d.store.Include(ctx, req.Key, commit, parts); err != nil {
