@@ -50,6 +50,8 @@ type Factory struct {
 	Flags    *Flags
 	// Hub connects to the hub's cluster, the same connection at each call.
 	Hub func() (*Hub, error)
+	// Edge connects to a cluster of the hub.
+	Edge func(context.Context, *Hub, *v1alpha1.Cluster) (*Edge, error)
 }
 
 // Hub is the API server that holds the kinds of skerry.dev. Other clusters have other types.
@@ -64,6 +66,7 @@ func New(version string, getenv func(string) string) *Factory {
 		IO: iostreams.System(getenv), Version: version, Now: time.Now, Getenv: getenv,
 		ReadFile: os.ReadFile, Flags: &Flags{},
 	}
+	f.Edge = f.connectEdge
 	var hub *Hub
 	f.Hub = func() (*Hub, error) {
 		if hub != nil {

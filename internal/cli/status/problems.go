@@ -33,7 +33,7 @@ func problems(r Report, now time.Time) []Problem {
 	for _, c := range r.Clusters {
 		message := c.Message
 		if c.Reachable == NotReady && c.LastSeen != nil {
-			message += fmt.Sprintf(" (last heard from %s ago)", age(c.LastSeen, now))
+			message += fmt.Sprintf(" (last heard from %s ago)", Age(c.LastSeen, now))
 		}
 		add(Problem{Kind: v1alpha1.ClusterKind, Namespace: c.Namespace, Name: c.Name, State: c.State, Reason: c.Reason, Message: message})
 	}
@@ -113,7 +113,8 @@ func Next(p Problem) string {
 	return ""
 }
 
-func age(t *time.Time, now time.Time) string {
+// Age is how long ago a time is, as kubectl writes it.
+func Age(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "never"
 	}

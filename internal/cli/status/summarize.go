@@ -79,9 +79,9 @@ func HubReport(f Facts) Hub {
 	h.State, h.Reason = Ready, ""
 	switch holder := f.Lease.Spec.HolderIdentity; {
 	case holder == nil || *holder == "":
-		h.State, h.Reason = NotReady, "it was stopped "+age(&heard, f.Now)+" ago"
+		h.State, h.Reason = NotReady, "it was stopped "+Age(&heard, f.Now)+" ago"
 	case f.Now.Sub(heard) > 2*lasts:
-		h.State, h.Reason = NotReady, "it has not renewed its lease for "+age(&heard, f.Now)
+		h.State, h.Reason = NotReady, "it has not renewed its lease for "+Age(&heard, f.Now)
 	}
 	return h
 }

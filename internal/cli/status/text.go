@@ -171,7 +171,7 @@ func (v View) ago(t *time.Time) string {
 	if t == nil {
 		return ""
 	}
-	return age(t, v.Now) + " ago"
+	return Age(t, v.Now) + " ago"
 }
 
 // State is a state in a column that asks whether it is ready.

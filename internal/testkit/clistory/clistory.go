@@ -44,7 +44,7 @@ func Run(t *testing.T, pattern string) {
 
 func play(t *testing.T, a *txtar.Archive) string {
 	t.Helper()
-	hub := hubOf(t, golden.Text(a, "hub.yaml"))
+	hub, reach := hubOf(t, golden.Text(a, "hub.yaml")), edges(t, a)
 	var b strings.Builder
 	width, colour := 0, false
 	for line := range strings.Lines(string(a.Comment)) {
@@ -60,13 +60,13 @@ func play(t *testing.T, a *txtar.Archive) string {
 				t.Fatalf("%q: %v", line, err)
 			}
 		case "$":
-			b.WriteString(line + "\n" + run(t, strings.Fields(rest)[1:], hub, width, colour))
+			b.WriteString(line + "\n" + run(t, strings.Fields(rest)[1:], hub, reach, width, colour))
 		}
 	}
 	return strings.ReplaceAll(b.String(), "\x1b", "␛")
 }
 
-func run(t *testing.T, args []string, hub client.WithWatch, width int, colour bool) string {
+func run(t *testing.T, args []string, hub client.WithWatch, reach func(context.Context, *factory.Hub, *v1alpha1.Cluster) (*factory.Edge, error), width int, colour bool) string {
 	t.Helper()
 	streams, _, out, log := iostreams.Test()
 	streams.Colour = colour
@@ -76,6 +76,7 @@ func run(t *testing.T, args []string, hub client.WithWatch, width int, colour bo
 	f := factory.New("v0.0.0-test", func(string) string { return "" })
 	f.IO, f.Now = streams, func() time.Time { return Noon }
 	f.ReadFile = func(string) ([]byte, error) { return nil, os.ErrNotExist }
+	f.Edge = reach
 	f.Hub = func() (*factory.Hub, error) {
 		if hub == nil {
 			return nil, errors.New("there is no hub")
