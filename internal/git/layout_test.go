@@ -302,7 +302,7 @@ func TestIncludedRepositoriesAreShownInTheTree(t *testing.T) {
 
 	// What its repository ignores is not shown, neither now nor when the tree is opened again.
 	part.Ignore = "/deploy/sub\n"
-	c.Digest = w.include("default/config", c, []git.Part{part})
+	c.Digest = w.include("default/config", w.follow(w.request(git.Reference{Branch: "main"})), []git.Part{part})
 	w.shows(c, map[string]string{"apps/a": "1", "base/x": "x", "base/third/z": "z"})
 	if c.Digest == digest {
 		t.Error("other rules give the same digest")
