@@ -83,6 +83,9 @@ func encrypt(t *testing.T, plain string, f render.Format, regex string, master .
 }
 
 func sealKey(key keys.MasterKey, dataKey []byte) error {
+	if sealForService(key, dataKey) {
+		return nil
+	}
 	if pgpKey, ok := key.(*pgp.MasterKey); ok {
 		entity := pgpEntities[pgpKey.Fingerprint]
 		var b bytes.Buffer
