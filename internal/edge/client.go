@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,9 @@ type Client struct {
 	slots    chan struct{}
 	mappings mappings
 	close    func()
+
+	aggregating  sync.Mutex // held while Discover asks
+	noAggregated bool       // guarded by aggregating: the server does not offer aggregated discovery
 
 	ignored       ignored
 	budget        *budget

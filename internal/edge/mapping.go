@@ -51,11 +51,28 @@ func (e *KindNotFoundError) Error() string {
 }
 
 // mappings remembers the kinds that were found. What was not found is asked for again: a definition
-// may have come with the same commit. Each group and version is read by itself, so a broken
-// aggregated API hurts nobody but its own kinds, and only what is used takes memory.
+// may have come with the same commit. A group and version whose resources are in doubt is read by itself,
+// so a broken aggregated API fails the lookup of its own kinds only, and only what is used takes memory.
 type mappings struct {
 	mu    sync.Mutex
 	known map[schema.GroupVersionKind]Mapping
+	// aggregatedFor holds the groups and versions that were looked for in a document of all groups.
+	aggregatedFor map[schema.GroupVersion]bool
+	// unconfirmed are kinds that only such a document has.
+	unconfirmed map[schema.GroupVersionKind]bool
+}
+
+// add remembers the kind of a resource. The lock is held.
+func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
+	if strings.Contains(r.Name, "/") {
+		return // a subresource
+	}
+	if m.known == nil {
+		m.known = map[schema.GroupVersionKind]Mapping{}
+	}
+	k := gv.WithKind(r.Kind)
+	delete(m.unconfirmed, k)
+	m.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Kept: isKept(r)}
 }
 
 // Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
@@ -74,15 +91,8 @@ func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	}
 	c.mappings.mu.Lock()
 	defer c.mappings.mu.Unlock()
-	if c.mappings.known == nil {
-		c.mappings.known = map[schema.GroupVersionKind]Mapping{}
-	}
 	for _, r := range list.APIResources {
-		if strings.Contains(r.Name, "/") {
-			continue
-		}
-		k := gvk.GroupVersion().WithKind(r.Kind)
-		c.mappings.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Kept: isKept(r)}
+		c.mappings.add(gvk.GroupVersion(), r)
 	}
 	if m, ok = c.mappings.known[gvk]; !ok {
 		return Mapping{}, &KindNotFoundError{gvk}
@@ -106,12 +116,7 @@ func (c *Client) ForgetMapping(gvk schema.GroupVersionKind) {
 }
 
 func (c *Client) resources(ctx context.Context, gv schema.GroupVersion) (*metav1.APIResourceList, error) {
-	ctx, done, err := c.slot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	raw, err := rawOf(c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json").Do(ctx))
+	raw, err := c.discovery(ctx, c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json"))
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 // observe finds out where each kind lives and waits until what was applied before is in sight. A
 // kind that nothing defines any more has no objects there; any other failure to look is no answer.
 func (p *pass) observe(ctx context.Context) error {
+	p.client.Discover(ctx, p.kinds())
 	recorded := map[schema.GroupKind]bool{}
 	for id, r := range p.inventory.Objects {
 		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
@@ -48,18 +49,13 @@ func (p *pass) observe(ctx context.Context) error {
 	}
 	verify := map[schema.GroupKind]bool{}
 	for gk := range recorded {
-		if p.doubtful[gk] != "" {
-			continue // what was seen of it last stands
-		}
-		if m, there := p.mappings[gk]; !there || !m.Kept {
-			p.watches.stop(gk)
-			p.live.listed(gk, nil, p.live.lastApply())
-			continue
-		}
-		if err := p.awaitFirstList(ctx, gk); err != nil {
+		listed, err := p.awaitRecorded(ctx, gk)
+		if err != nil {
 			return err
 		}
-		verify[gk] = p.verify && p.doubtful[gk] == ""
+		if listed {
+			verify[gk] = p.verify && p.doubtful[gk] == ""
+		}
 	}
 	if p.verify && !p.relist {
 		if err := p.verifyWatches(ctx, verify); err != nil {
@@ -71,6 +67,45 @@ func (p *pass) observe(ctx context.Context) error {
 	}
 	p.failWithheld()
 	return nil
+}
+
+// kinds returns those of what is desired and of what is recorded.
+func (p *pass) kinds() []schema.GroupVersionKind {
+	kinds := recordedKinds(p.inventory)
+	for _, o := range p.desired {
+		kinds = append(kinds, schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind})
+	}
+	return kinds
+}
+
+// awaitRecorded waits for the first list of a kind of which something is recorded, and returns whether
+// there is one: a kind that nothing defines any more has no objects, and of one in doubt stands what was
+// seen last.
+func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) (bool, error) {
+	if p.doubtful[gk] != "" {
+		return false, nil
+	}
+	m, there := p.mappings[gk]
+	if !there || !m.Kept {
+		p.watches.stop(gk)
+		p.live.listed(gk, nil, p.live.lastApply())
+		return false, nil
+	}
+	err := p.awaitFirstList(ctx, gk)
+	if !errors.Is(err, errOutdated) {
+		return err == nil, err
+	}
+	delete(p.mappings, gk)
+	if err := p.find(ctx, m.GVK); err != nil {
+		return false, err
+	}
+	if err := p.findLost(ctx, m.GVK); err != nil {
+		return false, err
+	}
+	if m, there := p.mappings[gk]; there && m.Kept {
+		p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
+	}
+	return p.awaitRecorded(ctx, gk)
 }
 
 // ignoredOf returns the ignored fields under the IDs that the cluster gives.
@@ -162,7 +197,7 @@ func (p *pass) awaitFirstList(ctx context.Context, gk schema.GroupKind) error {
 	short, cancel := context.WithTimeout(ctx, firstListTimeout)
 	defer cancel()
 	err := p.watches.wait(short, gk)
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, errOutdated) {
 		return err
 	}
 	why := p.watches.failure(gk)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +47,17 @@ func (s *session) applied(owner string) string {
 		return inv.Bundle
 	}
 	return ""
+}
+
+// recordedKinds returns the kinds of which inventories record objects, in no order.
+func recordedKinds(inventories ...*inventory.Inventory) []schema.GroupVersionKind {
+	kinds := map[schema.GroupVersionKind]bool{}
+	for _, inv := range inventories {
+		for id, r := range inv.Objects {
+			kinds[schema.GroupVersionKind{Group: id.Group, Version: r.Version, Kind: id.Kind}] = true
+		}
+	}
+	return slices.Collect(maps.Keys(kinds))
 }
 
 // end gives up all that the session holds.
@@ -121,6 +134,7 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 		return refusal(err)
 	}
 	s.inventories, s.corrupt, s.clusters = kept.Inventories, kept.Corrupt, kept.Clusters
+	s.client.Discover(ctx, recordedKinds(slices.Collect(maps.Values(s.inventories))...))
 	s.watches.ensure(edge.OwnMapping) //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
 	return nil
 }

@@ -55,6 +55,8 @@ type watcher struct {
 	once    sync.Once
 	err     atomic.Pointer[error] // why the last list or watch failed
 	gone    atomic.Bool           // the version is not served any more
+	// outdated: only the document of all groups had the kind, which is not served
+	outdated atomic.Bool
 
 	started time.Time
 	blocked chan struct{} // closed when the cluster refused a list or a watch in a way that lasts
@@ -216,6 +218,9 @@ func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.
 // errBlocked says that a kind cannot be listed, and will not be a moment later.
 var errBlocked = errors.New("the kind cannot be listed")
 
+// errOutdated says that a kind is watched where a document of all groups had it, and is not served there.
+var errOutdated = errors.New("the kind is to be looked up by itself")
+
 // wait returns when a kind has been listed once, or with the context's error; or with errBlocked where
 // the cluster refuses to list it, or has not done so for as long as is waited once. A watcher that is
 // replaced meanwhile, by another pass that lists the kind anew, will never have: its successor counts.
@@ -239,6 +244,9 @@ func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 		case <-x.synced:
 			return nil
 		case <-x.blocked:
+			if x.outdated.Load() {
+				return errOutdated
+			}
 			return errBlocked
 		case <-x.over:
 		case <-ctx.Done():
@@ -303,6 +311,9 @@ func (s *watchHandler) Failed(err error) {
 	case edge.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
 		s.of.unserved(s.gk)
+	case edge.KindGone(err) && s.of.client.ForgetUnconfirmed(s.mapping.GVK):
+		s.outdated.Store(true)
+		s.refused.Do(func() { close(s.blocked) })
 	}
 }
 
