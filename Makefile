@@ -62,6 +62,7 @@ help: ## List the targets
 generate: $(CONTROLLER_GEN) ## Write deep copies and CRDs again from the types in api/
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd
+	@cd e2e/fleetsim && go mod tidy # its tests use packages of this module, whose requirements are theirs
 
 .PHONY: verify
 verify: generate ## Fail when generated files, formatting, go.mod or go.sum are not as committed
@@ -78,11 +79,13 @@ verify: generate ## Fail when generated files, formatting, go.mod or go.sum are 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
 	$(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m ./...
+	cd e2e/fleetsim && $(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m --config ../../.golangci.yml ./...
 
 .PHONY: test
 test: build ## Run all tests: pure, API-server and end-to-end
 	go test -vet=off -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v '^$(MODULE)/e2e')
 	$(MAKE) e2e
+	cd e2e/fleetsim && go test -vet=off -count=1 -timeout $(E2E_TIMEOUT) ./...
 
 .PHONY: unit
 unit: ## Run the tests that need no API server, in under a minute once compiled

@@ -7,7 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/skerry-dev/skerry/e2e/fleetsim"
+	"github.com/skerry-dev/skerry/internal/testkit/simulator"
 )
 
 // TestFew runs the measures that take no minutes with a fleet of a few: what they measure is of no
@@ -63,18 +63,18 @@ func TestWanted(t *testing.T) {
 func TestArrived(t *testing.T) {
 	a := small("x")
 	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
-	var all []fleetsim.Write
+	var all []simulator.Write
 	for i, o := range a.objects("1") {
-		all = append(all, fleetsim.Write{Time: at(i + 1), Verb: "apply", Resource: o.Kind.Plural, Name: o.Name, Manager: "skerry.x", Code: 200})
+		all = append(all, simulator.Write{Time: at(i + 1), Verb: "apply", Resource: o.Kind.Plural, Name: o.Name, Manager: "skerry.x", Code: 200})
 	}
 	last := len(all) - 1
 	if got, whole := a.arrived(all); !whole || !got.Equal(at(last+1)) {
 		t.Errorf("arrived at %v (%t), want with the last write", got, whole)
 	}
-	refused, others := append([]fleetsim.Write(nil), all...), append([]fleetsim.Write(nil), all...)
+	refused, others := append([]simulator.Write(nil), all...), append([]simulator.Write(nil), all...)
 	refused[last].Code = 409
 	others[last].Manager = "floor"
-	for name, list := range map[string][]fleetsim.Write{"one is missing": all[:last], "one is refused": refused, "one is by others": others} {
+	for name, list := range map[string][]simulator.Write{"one is missing": all[:last], "one is refused": refused, "one is by others": others} {
 		if _, whole := a.arrived(list); whole {
 			t.Errorf("%s, and yet it arrived", name)
 		}

@@ -56,11 +56,11 @@ func (w *world) holes(ctx context.Context) error {
 // returns when the hub knows.
 func (w *world) dropShare(ctx context.Context, a *app, share int) error {
 	gone := w.clusters * share / 100
-	if err := w.sim.restore(ctx); err != nil {
+	if err := w.sim.Restore(ctx); err != nil {
 		return err
 	}
 	if gone > 0 {
-		if err := w.sim.drop(ctx, w.clusters-gone, w.clusters-1); err != nil {
+		if err := w.sim.Drop(ctx, w.clusters-gone, w.clusters-1); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ func (w *world) machine() machine {
 	if u, err := w.rig.Hub.Usage(); err == nil {
 		m.hub = u.CPU
 	}
-	if u, err := w.sim.process.Usage(); err == nil {
+	if u, err := w.sim.Usage(); err == nil {
 		m.sim = u.CPU
 	}
 	var self syscall.Rusage

@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
+	"github.com/skerry-dev/skerry/internal/testkit/rig"
+	"github.com/skerry-dev/skerry/internal/testkit/simulator"
 )
 
 func main() {
@@ -57,11 +59,16 @@ func run(ctx context.Context, o options) ([]*figures.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	sim, remove, err := buildSim(ctx)
+	rig.SweepDirs(os.TempDir(), dirPrefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
-	defer remove()
+	defer os.RemoveAll(dir)
+	program, err := simulator.Build(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
 	var tables []*figures.Table
 	for _, g := range groups {
 		var todo []measure
@@ -75,7 +82,7 @@ func run(ctx context.Context, o options) ([]*figures.Table, error) {
 		}
 		table := &figures.Table{Title: g.title(o)}
 		tables = append(tables, table)
-		if err := inWorld(ctx, o, sim, g.edges(o), table, todo); err != nil {
+		if err := inWorld(ctx, o, program, g.edges(o), table, todo); err != nil {
 			return tables, err
 		}
 	}

@@ -56,6 +56,10 @@ func (w *world) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	simSome, err := w.sim.Usage()
+	if err != nil {
+		return err
+	}
 	before := w.machine()
 	if err := w.join(ctx, w.clusters); err != nil {
 		return err
@@ -65,6 +69,10 @@ func (w *world) memory(ctx context.Context) error {
 	}
 	w.progress("%d more clusters are connected and ready: %s", w.clusters-few, w.machine().since(before))
 	all, err := w.settled(ctx, w.options.idle)
+	if err != nil {
+		return err
+	}
+	simAll, err := w.sim.Usage()
 	if err != nil {
 		return err
 	}
@@ -78,6 +86,10 @@ func (w *world) memory(ctx context.Context) error {
 	w.table.Add(figures.Figure{
 		Name: fmt.Sprintf("  anonymous memory with %d clusters, less that with none, per cluster", w.clusters), Unit: "MiB",
 		Samples: []float64{mib(all.Anon-empty.Anon) / float64(w.clusters)},
+	})
+	w.table.Add(figures.Figure{
+		Name: "  memory of the simulator per edge", Unit: "MiB",
+		Samples: []float64{mib(simAll.Anon-simSome.Anon) / float64(w.clusters-few)}, Target: simMemory, Rule: "little beside the hub's",
 	})
 	w.table.Add(figures.Figure{Name: "  peak of all memory of the hub", Unit: "MiB", Samples: []float64{mib(all.PeakRSS)}})
 	return nil
@@ -112,7 +124,7 @@ func (w *world) idle(ctx context.Context) error {
 	if err := w.connected(ctx); err != nil {
 		return err
 	}
-	before, err := w.sim.counters(ctx)
+	before, err := w.sim.Counters(ctx)
 	if err != nil {
 		return err
 	}
@@ -124,7 +136,7 @@ func (w *world) idle(ctx context.Context) error {
 	if err := pause(ctx, w.options.idle); err != nil {
 		return err
 	}
-	after, err := w.sim.counters(ctx)
+	after, err := w.sim.Counters(ctx)
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (w *world) restart(ctx context.Context, kill bool) (restarted, error) {
 	if _, err := w.awaitIdle(ctx); err != nil {
 		return r, err
 	}
-	before, err := w.sim.counters(ctx)
+	before, err := w.sim.Counters(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -124,7 +124,7 @@ func (w *world) restart(ctx context.Context, kill bool) (restarted, error) {
 		return r, err
 	}
 	r.idle = idle.Sub(started)
-	after, err := w.sim.counters(ctx)
+	after, err := w.sim.Counters(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -157,7 +157,7 @@ func (w *world) awaitVerified(ctx context.Context, after time.Time, watches int6
 		}
 	}
 	for {
-		c, err := w.sim.counters(ctx)
+		c, err := w.sim.Counters(ctx)
 		if err != nil || c.OpenWatches >= watches {
 			return err
 		}

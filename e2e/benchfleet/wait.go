@@ -80,7 +80,7 @@ func (w *world) look(ctx context.Context) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	counters, err := w.sim.counters(ctx)
+	counters, err := w.sim.Counters(ctx)
 	return look{time.Now(), usage.CPU, counters.Beyond()}, err
 }
 

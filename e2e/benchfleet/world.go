@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
+	"github.com/skerry-dev/skerry/internal/testkit/simulator"
 )
 
 const (
@@ -35,7 +36,7 @@ type world struct {
 
 	dir    string
 	rig    *rig.Rig
-	sim    *sim
+	sim    *simulator.Fleet
 	repo   *gitserver.Repo
 	url    string
 	table  *figures.Table
@@ -50,7 +51,7 @@ func progress(format string, args ...any) {
 }
 
 // inWorld starts a hub and edges, takes the measures and stops everything again.
-func inWorld(ctx context.Context, o options, simulator string, edges int, table *figures.Table, todo []measure) (err error) {
+func inWorld(ctx context.Context, o options, program string, edges int, table *figures.Table, todo []measure) (err error) {
 	rig.SweepDirs(os.TempDir(), dirPrefix)
 	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
 	if err != nil {
@@ -63,7 +64,7 @@ func inWorld(ctx context.Context, o options, simulator string, edges int, table 
 	}
 	w := &world{options: o, dir: dir, table: table, apps: map[string]*app{}}
 	defer func() { err = errors.Join(err, w.close()) }()
-	if err := w.setUp(ctx, simulator, edges); err != nil {
+	if err := w.setUp(ctx, program, edges); err != nil {
 		return err
 	}
 	for _, m := range todo {
@@ -77,7 +78,7 @@ func inWorld(ctx context.Context, o options, simulator string, edges int, table 
 		o.progress("%d: %s", m.number, w.machine().since(before))
 		stop()
 		if err == nil {
-			err = w.sim.broken(ctx)
+			err = w.sim.Err(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w\nthe end of the hub's log:\n%s", m.name, err, w.rig.Hub.LogTail(10))
@@ -90,7 +91,7 @@ func inWorld(ctx context.Context, o options, simulator string, edges int, table 
 // and hub and floor are connected.
 const filesPerEdge = 4
 
-func (w *world) setUp(ctx context.Context, simulator string, edges int) (err error) {
+func (w *world) setUp(ctx context.Context, program string, edges int) (err error) {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Max < uint64(filesPerEdge*edges) {
 		return fmt.Errorf("%d edges need %d open files in one process, the limit (ulimit -Hn) is %d", edges, filesPerEdge*edges, files.Max)
@@ -108,7 +109,7 @@ func (w *world) setUp(ctx context.Context, simulator string, edges int) (err err
 	if w.rig, err = rig.New(ctx, rig.Options{Dir: w.dir, HubArgs: args, HubProfile: w.pprof != ""}); err != nil {
 		return err
 	}
-	if w.sim, err = startSim(ctx, simulator, filepath.Join(w.dir, "edges"), edges); err != nil {
+	if w.sim, err = simulator.Start(ctx, program, filepath.Join(w.dir, "edges"), edges); err != nil {
 		return err
 	}
 	server, err := w.rig.Git.ServeHTTP(gitserver.HTTPOptions{})
@@ -138,7 +139,7 @@ func (w *world) close() error {
 		err = w.rig.Close()
 	}
 	if w.sim != nil {
-		w.sim.stop()
+		_ = w.sim.Stop() // it has nothing to lose
 	}
 	return err
 }

@@ -1,11 +1,14 @@
 package fleetsim
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
+	apidiscovery "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -25,6 +28,9 @@ const versionText = `{
   "platform": "linux/amd64"
 }`
 
+// verbsOfKind are what each kind offers.
+var verbsOfKind = metav1.Verbs{"delete", "get", "list", "patch", "create", "update", "watch"}
+
 // discover answers what is not about objects; nil when the request is not of that sort.
 func (e *Edge) discover(r *request) *answer {
 	if r.method != http.MethodGet {
@@ -41,6 +47,9 @@ func (e *Edge) discover(r *request) *answer {
 			ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: e.address}},
 		})
 	case "/apis":
+		if strings.Contains(r.accept, "g="+apidiscovery.GroupName+";v=v2;as=APIGroupDiscoveryList") {
+			return e.aggregated()
+		}
 		return encoded(e.groups())
 	default:
 		if strings.Count(path, "/") == 2 && strings.HasPrefix(path, "/api/") || strings.Count(path, "/") == 3 && strings.HasPrefix(path, "/apis/") {
@@ -83,6 +92,64 @@ func (e *Edge) groups() *metav1.APIGroupList {
 	return list
 }
 
+// aggregated answers all groups with their resources. What is built in is encoded once for all.
+func (e *Edge) aggregated() *answer {
+	e.mu.Lock()
+	var own []*kind
+	for _, k := range e.custom {
+		own = append(own, k)
+	}
+	e.mu.Unlock()
+	if len(own) == 0 {
+		return jsonAnswer(http.StatusOK, e.fleet.allGroups())
+	}
+	return jsonAnswer(http.StatusOK, discoveryList(append(e.fleet.kinds.grouped(), own...)))
+}
+
+// grouped returns the kinds that are built in and not of the core group.
+func (b *builtins) grouped() []*kind {
+	var all []*kind
+	for path, kinds := range b.versions {
+		if strings.HasPrefix(path, "/apis/") {
+			all = slices.AppendSeq(all, maps.Values(kinds))
+		}
+	}
+	return all
+}
+
+func discoveryList(kinds []*kind) []byte {
+	slices.SortFunc(kinds, func(a, b *kind) int {
+		return cmp.Or(strings.Compare(a.apiVersion, b.apiVersion), strings.Compare(a.resource, b.resource))
+	})
+	list := &apidiscovery.APIGroupDiscoveryList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupDiscoveryList", APIVersion: apidiscovery.SchemeGroupVersion.String()}}
+	var group *apidiscovery.APIGroupDiscovery
+	var version *apidiscovery.APIVersionDiscovery
+	for _, k := range kinds {
+		if group == nil || group.Name != k.gvk.Group {
+			list.Items = append(list.Items, apidiscovery.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: k.gvk.Group}})
+			group, version = &list.Items[len(list.Items)-1], nil
+		}
+		if version == nil || version.Version != k.gvk.Version {
+			group.Versions = append(group.Versions, apidiscovery.APIVersionDiscovery{Version: k.gvk.Version, Freshness: apidiscovery.DiscoveryFreshnessCurrent})
+			version = &group.Versions[len(group.Versions)-1]
+		}
+		r := apidiscovery.APIResourceDiscovery{
+			Resource: k.resource, ResponseKind: &metav1.GroupVersionKind{Kind: k.gvk.Kind}, Scope: apidiscovery.ScopeCluster,
+			SingularResource: k.singular, ShortNames: k.short, Verbs: verbsOfKind,
+		}
+		if k.namespaced {
+			r.Scope = apidiscovery.ScopeNamespace
+		}
+		if k.status {
+			r.Subresources = []apidiscovery.APISubresourceDiscovery{{
+				Subresource: "status", ResponseKind: &metav1.GroupVersionKind{Kind: k.gvk.Kind}, Verbs: []string{"get", "patch", "update"},
+			}}
+		}
+		version.Resources = append(version.Resources, r)
+	}
+	return encoded(list).body
+}
+
 func (e *Edge) group(name string) *answer {
 	for _, g := range e.groups().Groups {
 		if g.Name == name {
@@ -118,7 +185,7 @@ func resourceList(kinds []*kind) []byte {
 	for _, k := range kinds {
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name: k.resource, SingularName: k.singular, Namespaced: k.namespaced, Kind: k.gvk.Kind, ShortNames: k.short,
-			Verbs: metav1.Verbs{"delete", "get", "list", "patch", "create", "update", "watch"},
+			Verbs: verbsOfKind,
 		})
 		if k.status {
 			list.APIResources = append(list.APIResources, metav1.APIResource{

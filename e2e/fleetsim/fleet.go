@@ -34,6 +34,7 @@ type Fleet struct {
 	authority   string // certificate as PEM in base64
 	kinds       *builtins
 	documents   map[string][]byte // of discovery, by path
+	allGroups   func() []byte     // of aggregated discovery
 	defined     defined
 	transitions *transitions
 	selectors   sync.Map // string → labels.Selector
@@ -93,6 +94,7 @@ func newFleet() (*Fleet, error) {
 		}
 		f.documents[path] = resourceList(all)
 	}
+	f.allGroups = sync.OnceValue(func() []byte { return discoveryList(f.kinds.grouped()) })
 	return f, nil
 }
 

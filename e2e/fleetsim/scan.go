@@ -2,104 +2,41 @@ package fleetsim
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 )
 
-// Taking values out of an object with encoding/json reads every byte four times and copies most of
-// them. What follows knows just enough of JSON to find where values begin and end; what it does not
-// understand goes the long way.
-
-func skipSpace(s string, i int) int {
-	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\r' || s[i] == '\t') {
-		i++
-	}
-	return i
-}
-
-// skipString returns where the string that begins at i ends; -1: it does not.
-func skipString(s string, i int) int {
-	if i >= len(s) || s[i] != '"' {
-		return -1
-	}
-	for i++; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return -1
-}
-
-// skipValue returns where the value that begins at i ends; -1: it does not.
-func skipValue(s string, i int) int {
-	depth := 0
-	for i < len(s) {
-		switch s[i] {
-		case '"':
-			if i = skipString(s, i); i < 0 {
-				return -1
-			}
-		case '{', '[':
-			depth++
-			i++
-		case '}', ']':
-			if depth--; depth < 0 {
-				return i
-			}
-			i++
-		case ',', ' ', '\n', '\r', '\t':
-			if depth == 0 {
-				return i
-			}
-			i++
-		default:
-			i++
-			continue
-		}
-		if depth == 0 && (s[i-1] == '"' || s[i-1] == '}' || s[i-1] == ']') {
-			return i
-		}
-	}
-	return -1
-}
-
 // eachField calls do for each field of an object, with the value as it is written; false when the
-// text is no object, has a name twice or one with an escape in it, or do says so.
+// text is no object, has a name that JSON writes with an escape, or do returns false.
 func eachField(s string, do func(name, value string) bool) bool {
-	i := skipSpace(s, 0)
-	if i >= len(s) || s[i] != '{' {
+	d := json.NewDecoder(strings.NewReader(s))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return false
 	}
-	if i = skipSpace(s, i+1); i < len(s) && s[i] == '}' {
-		return skipSpace(s, i+1) == len(s)
-	}
-	for {
-		end := skipString(s, i)
-		if end < 0 || strings.ContainsAny(s[i:end], `\`) {
-			return false
-		}
-		name := s[i+1 : end-1]
-		if i = skipSpace(s, end); i >= len(s) || s[i] != ':' {
-			return false
-		}
-		i = skipSpace(s, i+1)
-		if end = skipValue(s, i); end <= i || !do(name, s[i:end]) {
-			return false
-		}
-		if i = skipSpace(s, end); i >= len(s) {
-			return false
-		}
-		switch s[i] {
-		case ',':
-			i = skipSpace(s, i+1)
-		case '}':
-			return skipSpace(s, i+1) == len(s)
-		default:
+	for d.More() {
+		token, err := d.Token()
+		name, _ := token.(string)
+		var value json.RawMessage
+		if err != nil || !isPlain(name) || d.Decode(&value) != nil || !do(name, string(value)) {
 			return false
 		}
 	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return false
+	}
+	_, err := d.Token()
+	return errors.Is(err, io.EOF)
+}
+
+// isPlain says whether JSON writes a text as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f || strings.IndexByte(`"\\<>&`, c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // plainString returns a string of JSON as encoding/json writes it; false when the text is no string.
@@ -107,10 +44,8 @@ func plainString(text string) (string, bool) {
 	if len(text) < 2 || text[0] != '"' {
 		return "", false
 	}
-	for i := 0; i < len(text); i++ {
-		if c := text[i]; c < ' ' || c >= 0x7f || c == '\\' || c == '<' || c == '>' || c == '&' {
-			return again(text)
-		}
+	if !isPlain(text[1 : len(text)-1]) {
+		return again(text)
 	}
 	return text, true
 }

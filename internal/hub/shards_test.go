@@ -14,25 +14,21 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/e2e/fleetsim"
 	"github.com/skerry-dev/skerry/internal/sharding"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+	"github.com/skerry-dev/skerry/internal/testkit/simulator"
 )
 
 // shards are hubs of one fleet of simulated clusters.
 type shards struct {
 	*world
-	fleet *fleetsim.Fleet
+	edges []*simulator.Edge
 	first *v1alpha1.Kustomization
 }
 
 func newShards(t *testing.T, edges int) *shards {
 	s := &shards{world: newWorld(t)}
-	var err error
-	if s.fleet, err = fleetsim.Start(t.Context(), fleetsim.Options{Edges: edges}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.fleet.Stop)
+	_, s.edges = simulator.ForTest(t, edges)
 	s.source()
 	s.first = s.kustomization("apps", "./apps", func(ks *v1alpha1.Kustomization) {
 		ks.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
@@ -64,7 +60,7 @@ func (s *shards) hub(part, name string) (stop func()) {
 	return stop
 }
 
-func (s *shards) joinEdges(edges ...*fleetsim.Edge) {
+func (s *shards) joinEdges(edges ...*simulator.Edge) {
 	for _, e := range edges {
 		s.join(e.Name, e.Kubeconfig())
 	}
@@ -126,7 +122,7 @@ func (s *shards) eventually(what string, done func() bool) {
 }
 
 // writers returns who wrote to an edge, each time that it was somebody else than before.
-func writers(e *fleetsim.Edge) []string {
+func writers(e *simulator.Edge) []string {
 	var out []string
 	for _, w := range e.Writes() {
 		name, _, _ := strings.Cut(strings.TrimPrefix(w.Agent, "skerry-hub/"), " ")
@@ -138,7 +134,7 @@ func writers(e *fleetsim.Edge) []string {
 }
 
 // check fails unless each edge was written to by one hub after another, as given.
-func (s *shards) check(want func(cluster string) []string, edges ...*fleetsim.Edge) {
+func (s *shards) check(want func(cluster string) []string, edges ...*simulator.Edge) {
 	s.t.Helper()
 	for _, e := range edges {
 		if got, want := writers(e), want(namespace+"/"+e.Name); !slices.Equal(got, want) {
@@ -151,7 +147,7 @@ func (s *shards) check(want func(cluster string) []string, edges ...*fleetsim.Ed
 // together again: every cluster is worked on by one of them at a time, and every commit reaches all.
 func TestShards(t *testing.T) {
 	s := newShards(t, 12)
-	early, late := s.fleet.Edges[:9], s.fleet.Edges[9:]
+	early, late := s.edges[:9], s.edges[9:]
 	s.joinEdges(early...)
 	stopWhole := s.hub("1/1", "whole")
 	s.leads("1/1")
@@ -193,17 +189,17 @@ func TestShards(t *testing.T) {
 	t.Logf("%d of %d clusters moved when %d more joined", moves, len(early), len(late))
 
 	// A shard that is away is nobody else's.
-	for _, e := range s.fleet.Edges {
+	for _, e := range s.edges {
 		e.ForgetWrites()
 	}
 	stopSecond()
 	revision := s.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "5")}})
 	s.eventually("its own part has the commit", func() bool {
-		return !slices.ContainsFunc(s.fleet.Edges, func(e *fleetsim.Edge) bool {
+		return !slices.ContainsFunc(s.edges, func(e *simulator.Edge) bool {
 			return placed[namespace+"/"+e.Name] == 1 && len(e.Writes()) == 0
 		})
 	})
-	for _, e := range s.fleet.Edges {
+	for _, e := range s.edges {
 		if placed[namespace+"/"+e.Name] == 2 && len(e.Writes()) > 0 {
 			t.Errorf("%s was written to by %v", e.Name, writers(e))
 		}
@@ -219,10 +215,7 @@ func TestShards(t *testing.T) {
 			return []string{"first", "again"}
 		}
 		return []string{"again"}
-	}, s.fleet.Edges...)
-	if err := s.fleet.Err(); err != nil {
-		t.Error(err)
-	}
+	}, s.edges...)
 }
 
 // TestShardsShareAStore, of which one part only reads, and clusters, of which each has one Cluster.
@@ -231,12 +224,12 @@ func TestShardsShareAStore(t *testing.T) {
 	s.hub("1/2", "first")
 	stopSecond := s.hub("2/2", "second")
 	s.leads("2/2")
-	s.joinEdges(s.fleet.Edges...)
+	s.joinEdges(s.edges...)
 	s.commit("1")
 	placed := s.placed(2)
 
 	// Some Clusters more, in both parts, that lead to where the first edge is worked on already.
-	edge := s.fleet.Edges[0]
+	edge := s.edges[0]
 	s.says(clusterNamed(edge.Name), "True Succeeded")
 	edge.ForgetWrites()
 	for i := range 4 {
