@@ -60,6 +60,8 @@ type Engine struct {
 	own map[object.ID]bool
 	// healthChecks is what the session was told last of spec.healthChecks.
 	healthChecks healthChecks
+	// steps is what the expressions of spec.healthCheckExprs may still take on this cluster.
+	steps steps
 	// unclaimed are inventories that no entry claims.
 	unclaimed unclaimed
 
@@ -161,7 +163,7 @@ func (e *Engine) loop(ctx context.Context) {
 		e.drainInbox(ctx, now)
 		e.refresh(ctx, now)
 		e.tick(ctx, now)
-		e.watchHealthChecks() //nolint:contextcheck // what it begins ends with the session
+		e.watchHealthChecks(now) //nolint:contextcheck // what it begins ends with the session
 		e.refresh(ctx, now)
 		e.askClasses(now)
 		e.findUnclaimed(now)

@@ -13,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
+	"github.com/skerry-dev/skerry/internal/expression"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -21,8 +22,58 @@ import (
 // expressions are those of spec.healthCheckExprs on one cluster, by the owner label of the Kustomization
 // whose objects they judge. The watches ask them, the loop sets them.
 type expressions struct {
+	now   func() time.Time
+	steps *steps
+	// exhausted is called when objects are no longer judged, and does not block.
+	exhausted func()
+
 	mu      sync.RWMutex
 	byOwner map[string]*health.Expressions // guarded by mu
+	skipped map[schema.GroupKind]bool      // guarded by mu: kinds of objects that were not judged
+	due     time.Time                      // guarded by mu: when they are judged
+}
+
+// steps are what the expressions of one cluster may still take, by owner. They outlive a session: a
+// cluster that disconnects does not get them back by that.
+type steps struct {
+	mu      sync.Mutex
+	byOwner map[string]*expression.Budget // guarded by mu
+}
+
+func (s *steps) allow(owner string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byOwner == nil {
+		s.byOwner = map[string]*expression.Budget{}
+	}
+	if s.byOwner[owner] == nil {
+		s.byOwner[owner] = &expression.Budget{}
+	}
+	return s.byOwner[owner].Allows(now, len(s.byOwner))
+}
+
+func (s *steps) charge(owner string, now time.Time, n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.byOwner[owner]; b != nil {
+		b.Charge(now, len(s.byOwner), n)
+	}
+}
+
+// refilled is when everything is given back that was spent.
+func (s *steps) refilled(owner string, now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.byOwner[owner]; b != nil {
+		return now.Add(b.Refilled(len(s.byOwner)))
+	}
+	return now
+}
+
+func (s *steps) forget(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byOwner, owner)
 }
 
 func (x *expressions) of(owner string) *health.Expressions {
@@ -31,9 +82,56 @@ func (x *expressions) of(owner string) *health.Expressions {
 	return x.byOwner[owner]
 }
 
-// Health implements edge.Assessor.
+// Health implements edge.Assessor. What an edge shows decides how many steps an expression takes: once
+// those of a Kustomization have taken what they may on this cluster, its objects are not judged until that
+// is given back.
 func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.Status {
-	return x.of(owner).Of(u)
+	gk := u.GroupVersionKind().GroupKind()
+	e := x.of(owner)
+	if !e.Judges(gk) {
+		return health.Of(u)
+	}
+	if !x.steps.allow(owner, x.now()) {
+		x.skip(owner, gk)
+		return health.Unjudged()
+	}
+	s, n := e.Of(u)
+	x.steps.charge(owner, x.now(), n)
+	return s
+}
+
+// skip notes that an object of a kind was not judged.
+func (x *expressions) skip(owner string, gk schema.GroupKind) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first := len(x.skipped) == 0
+	if first {
+		x.skipped = map[schema.GroupKind]bool{}
+		x.due = x.steps.refilled(owner, x.now())
+	}
+	x.skipped[gk] = true
+	if first {
+		x.exhausted()
+	}
+}
+
+// judgeSkipped returns the kinds of objects that were not judged, once they can be.
+func (x *expressions) judgeSkipped(now time.Time) []schema.GroupKind {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.skipped) == 0 || now.Before(x.due) {
+		return nil
+	}
+	kinds := slices.Collect(maps.Keys(x.skipped))
+	x.skipped, x.due = nil, time.Time{}
+	return kinds
+}
+
+// next is when judgeSkipped returns something; zero when nothing was skipped.
+func (x *expressions) next() time.Time {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.due
 }
 
 // HasStatus implements edge.Assessor.
@@ -65,6 +163,7 @@ func (x *expressions) set(owner string, e *health.Expressions) []schema.GroupKin
 	x.byOwner[owner] = e
 	if e == nil {
 		delete(x.byOwner, owner)
+		x.steps.forget(owner)
 	}
 	return append(old.Kinds(), e.Kinds()...)
 }
@@ -225,8 +324,13 @@ type healthChecks struct {
 }
 
 // watchHealthChecks brings the session in line with the healthChecks and healthCheckExprs of the entries.
-func (e *Engine) watchHealthChecks() {
+func (e *Engine) watchHealthChecks(now time.Time) {
 	s := e.conn.session
+	if s != nil {
+		if kinds := s.expressions.judgeSkipped(now); len(kinds) > 0 {
+			s.watches.restart(kinds)
+		}
+	}
 	if s == nil || e.healthChecks.session == s && e.healthChecks.desires == e.m.Desires() {
 		return
 	}

@@ -128,6 +128,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 type unhealthy struct {
 	of              int // how many there are
 	failed, pending int
+	unjudged        int    // of those that are pending: spec.healthCheckExprs are at a limit
 	first           string // names the first object and what it says
 }
 
@@ -177,6 +178,9 @@ func (s *unhealthy) count(id object.ID, h health.Status) {
 	default:
 		s.note(id, h, s.failed+s.pending == 0)
 		s.pending++
+		if h.Unjudged {
+			s.unjudged++
+		}
 	}
 }
 
@@ -212,7 +216,7 @@ func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
 		Cluster:   machine.Condition{Reason: e.conn.state.Reason, Message: e.conn.state.Message},
 		Suspended: en.Spec.Suspend || e.conn.target != nil && e.conn.target.Suspend,
 		Message:   en.message, Retained: len(en.retained), Undecided: en.undecided, Waiting: en.waiting, AppliedAt: en.appliedAt,
-		Of: sick.of, Failed: sick.failed, Unhealthy: sick.pending, First: sick.first, Deleting: en.deleting.count,
+		Of: sick.of, Failed: sick.failed, Unhealthy: sick.pending, Unjudged: sick.unjudged, First: sick.first, Deleting: en.deleting.count,
 	}
 	if en.inv != nil {
 		f.Recorded = len(en.inv.Objects)
@@ -339,6 +343,9 @@ func (e *Engine) next(now time.Time) time.Time {
 	sooner(e.unclaimed.due)
 	if _, since := e.m.Breaker(); e.conn.session != nil && now.Sub(since) <= verifyDelay {
 		sooner(since.Add(verifyDelay + time.Millisecond))
+	}
+	if s := e.conn.session; s != nil {
+		sooner(s.expressions.next())
 	}
 	sooner(e.m.Next(now, e.heard()))
 	for _, en := range e.entries {

@@ -80,7 +80,7 @@ func (e *refusedError) Error() string { return e.message }
 // cluster that nobody has claimed.
 func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	judges := &expressions{}
+	judges := &expressions{now: e.o.Now, steps: &e.steps, exhausted: func() { e.send(func(*inbox) {}) }}
 	client, err := edge.New(conn.Config, edge.Options{
 		Assessor: judges,
 		Timeout:  e.o.RequestTimeout, Inflight: e.o.Inflight,

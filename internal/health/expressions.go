@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/ext"
-	"github.com/google/cel-go/interpreter"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/expression"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
@@ -27,33 +24,8 @@ type Expressions struct {
 type evaluator []question
 
 type question struct {
-	program cel.Program
+	program *expression.Program
 	answer  Status
-}
-
-// environment has the functions that Flux's health checks have, so that an expression means here what it
-// means there. It is made when the first expression is compiled: most hubs have none.
-var environment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(cel.HomogeneousAggregateLiterals(), cel.EagerlyValidateDeclarations(true), cel.DefaultUTCTimeZone(true),
-		cel.CrossTypeNumericComparisons(true), cel.OptionalTypes(), ext.Strings(), ext.Sets(), ext.Encoders())
-})
-
-// costLimit bounds the steps of one expression over one object: an expression may loop over lists within
-// lists of what a cluster shows. Usual ones take some hundred.
-const costLimit = 1_000_000
-
-// program reads one expression. It is parsed and not checked against types, as in Flux: the fields of the
-// object are the variables, and which there are is known when it is there.
-func program(expression string) (cel.Program, error) {
-	env, err := environment()
-	if err != nil {
-		return nil, err
-	}
-	parsed, issues := env.Parse(expression)
-	if issues != nil && issues.Err() != nil {
-		return nil, issues.Err()
-	}
-	return env.Program(parsed, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
 }
 
 func newEvaluator(check v1alpha1.HealthCheckExpressions) (evaluator, error) {
@@ -69,7 +41,7 @@ func newEvaluator(check v1alpha1.HealthCheckExpressions) (evaluator, error) {
 		if x.expression == "" {
 			continue
 		}
-		p, err := program(x.expression)
+		p, err := expression.Parse(x.expression, expression.ObjectLimit)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", x.field, err)
 		}
@@ -120,36 +92,48 @@ func (e *Expressions) Kinds() []schema.GroupKind {
 }
 
 // Of returns the health of an object: by the expressions for its kind, or as Of does where there is none.
-// An expression that asks for a field which is not there leaves the object in progress.
-func (e *Expressions) Of(u *unstructured.Unstructured) Status {
+// An expression that asks for a field which is not there leaves the object in progress. The second result
+// is how many steps the expressions took.
+func (e *Expressions) Of(u *unstructured.Unstructured) (Status, uint64) {
 	gk := u.GroupVersionKind().GroupKind()
 	switch {
 	case !e.Judges(gk):
-		return Of(u)
+		return Of(u), 0
 	case u.GetDeletionTimestamp() != nil:
-		return Deleting(u.GetFinalizers())
+		return Deleting(u.GetFinalizers()), 0
 	case stale(u):
-		return progress("its controller has not looked at this generation yet")
+		return progress("its controller has not looked at this generation yet"), 0
 	}
 	var s Status
-	if err := recovery.Run(func() error { s = e.of[gk].judge(u.Object); return nil }); err != nil {
-		return progress("its spec.healthCheckExprs cannot be evaluated: %v", err)
+	var steps uint64
+	if err := recovery.Run(func() error { s = e.of[gk].judge(u.Object, &steps); return nil }); err != nil {
+		return progress("its spec.healthCheckExprs cannot be evaluated: %v", err), steps
 	}
+	return s, steps
+}
+
+// Unjudged is the health of an object whose expressions are not evaluated for now, because those of its
+// cluster have taken what they may take in sum.
+func Unjudged() Status {
+	s := progress("its spec.healthCheckExprs are not evaluated for now: those of the Kustomization have taken more steps than they may on this cluster")
+	s.Unjudged = true
 	return s
 }
 
-func (e evaluator) judge(fields map[string]any) Status {
+func (e evaluator) judge(fields map[string]any, steps *uint64) Status {
 	for _, q := range e {
-		v, _, err := q.program.Eval(fields)
-		var cancelled interpreter.EvalCancelledError
-		switch answer, ok := v.(types.Bool); {
-		case errors.As(err, &cancelled):
-			return progress("its spec.healthCheckExprs take too many steps")
+		holds, n, err := q.program.Holds(fields)
+		*steps += n
+		switch {
+		case errors.Is(err, expression.ErrTooManySteps):
+			s := progress("its spec.healthCheckExprs take too many steps")
+			s.Unjudged = true
+			return s
+		case errors.Is(err, expression.ErrNotBool):
+			return progress("its spec.healthCheckExprs are neither true nor false")
 		case err != nil:
 			return progress("its spec.healthCheckExprs have no answer: a field that they ask for is not there")
-		case !ok:
-			return progress("its spec.healthCheckExprs are neither true nor false")
-		case bool(answer):
+		case holds:
 			return q.answer
 		}
 	}

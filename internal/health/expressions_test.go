@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/expression"
 )
 
 func expressions(kind, current, inProgress, failed string) v1alpha1.HealthCheckExpressions {
@@ -45,7 +46,8 @@ func TestExpressionsJudgeTheirKind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, e.Of(parse(t, tc.object))); diff != "" {
+			got, _ := e.Of(parse(t, tc.object))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -79,9 +81,9 @@ func TestAnExpressionIsBoundedInSteps(t *testing.T) {
 	for i := range 2000 {
 		fmt.Fprintf(&list, "%d, ", i)
 	}
-	got := e.Of(parse(t, "apiVersion: example.com/v1\nkind: Widget\nstatus: {l: ["+list.String()+"]}"))
-	if got.Message != "its spec.healthCheckExprs take too many steps" {
-		t.Errorf("got %v", got)
+	got, steps := e.Of(parse(t, "apiVersion: example.com/v1\nkind: Widget\nstatus: {l: ["+list.String()+"]}"))
+	if got.Message != "its spec.healthCheckExprs take too many steps" || !got.Unjudged || steps != expression.ObjectLimit {
+		t.Errorf("got %+v after %d steps", got, steps)
 	}
 }
 

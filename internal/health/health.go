@@ -65,6 +65,8 @@ type Status struct {
 	Class string
 	// Finished is the outcome of a Job that Kubernetes removes some time after its end.
 	Finished Outcome
+	// Unjudged says that the steps of spec.healthCheckExprs are at a limit, so that nothing is known.
+	Unjudged bool
 }
 
 const messageLimit = 200

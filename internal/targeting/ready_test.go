@@ -35,7 +35,7 @@ func TestReadyExpr(t *testing.T) {
 		"no bool":                                {"dep.metadata.name", nil, "and not in bool"},
 		"no CEL":                                 {"dep.status.", nil, "Syntax error"},
 		"an unknown variable":                    {"other.metadata.name == 'x'", nil, "undeclared reference"},
-		"loops within loops within loops":        {"[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, [1,2,3,4,5,6,7,8,9,10].all(e, dep.metadata.generation > 0)))))", nil, "cost limit"},
+		"loops within loops within loops":        {"[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, [1,2,3,4,5,6,7,8,9,10].all(e, dep.metadata.generation > 0)))))", nil, "too many steps"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			expr, err := CompileReadyExpr(tt.expr)

@@ -43,9 +43,10 @@ type Facts struct {
 	// there is none.
 	Missing string
 	// Of is how many objects Ready waits for. Failed and Unhealthy are not healthy, for good or not yet, and
-	// First describes the first of them.
-	Of, Failed, Unhealthy int
-	First                 string
+	// First describes the first of them. Of Unjudged ones it is not known, because the steps of
+	// spec.healthCheckExprs are at a limit.
+	Of, Failed, Unhealthy, Unjudged int
+	First                           string
 	// Deleting is how many objects are being deleted, and Deletions describes them.
 	Deleting  int
 	Deletions string
@@ -151,7 +152,11 @@ func (en *Entry) health(f Facts, since *Since, now time.Time) Readiness {
 	if f.Failed > 0 {
 		return is(no, v1alpha1.HealthCheckFailedReason, "%s", message)
 	}
-	return en.untilTimeout(now, since.Unhealthy, message)
+	r := en.untilTimeout(now, since.Unhealthy, message)
+	if f.Unjudged > 0 {
+		r.Reason = v1alpha1.HealthCheckLimitExceededReason
+	}
+	return r
 }
 
 // untilTimeout says Unknown until the timeout, False from then on.

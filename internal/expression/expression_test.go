@@ -1,0 +1,157 @@
+package expression
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	fields := map[string]any{
+		"status": map[string]any{"phase": "Up", "replicas": int64(3), "list": []any{int64(1), int64(2)}},
+		"data":   map[string]any{"text": "Zm9v"},
+	}
+	for expression, want := range map[string]string{
+		"status.phase == 'Up'":                           "true",
+		"status.replicas > 2.5":                          "true", // numbers of different types compare
+		"status.?missing.orValue('x') == 'x'":            "true",
+		"status.phase.lowerAscii() == 'up'":              "true",
+		"sets.contains(status.list, [2])":                "true",
+		"string(base64.decode(data.text)) == 'foo'":      "true",
+		"status.list.exists(x, x == 3)":                  "false",
+		"timestamp('2026-01-01T00:00:00Z').getHours()>0": "false",
+		"status.missing == 'x'":                          "no such key",
+		"status.phase":                                   ErrNotBool.Error(),
+		"status.":                                        "Syntax error",
+		strings.Repeat("(", 4000):                        "recursion",
+	} {
+		got := ""
+		p, err := Parse(expression, ObjectLimit)
+		if err == nil {
+			var holds bool
+			var steps uint64
+			if holds, steps, err = p.Holds(fields); err == nil {
+				got = map[bool]string{true: "true", false: "false"}[holds]
+				if steps == 0 || steps > 100 {
+					t.Errorf("%s takes %d steps", expression, steps)
+				}
+			}
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want && (err == nil || !strings.Contains(got, want)) {
+			t.Errorf("%s: %q, want %q", expression, got, want)
+		}
+	}
+}
+
+func TestCompileChecksVariablesAndResult(t *testing.T) {
+	for expression, want := range map[string]string{
+		"dep.metadata.name == self.metadata.name": "",
+		"other.metadata.name == 'x'":              "undeclared reference",
+		"dep.metadata.name":                       "and not in bool",
+		"1 + 1 == 2":                              "",
+		"":                                        "Syntax error",
+	} {
+		_, err := Compile(expression, DependencyLimit, "self", "dep")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", expression, err, want)
+		}
+	}
+}
+
+func TestEvaluationEndsAtItsLimit(t *testing.T) {
+	var list []any
+	for i := range 1000 {
+		list = append(list, int64(i))
+	}
+	p, err := Parse("l.all(a, l.all(b, l.all(c, a + b + c >= 0)))", 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, steps, err := p.Holds(map[string]any{"l": list}); !errors.Is(err, ErrTooManySteps) || steps != 50_000 {
+		t.Errorf("%d steps, %v", steps, err)
+	}
+	if holds, steps, err := p.Holds(map[string]any{"l": list[:3]}); !holds || err != nil || steps == 0 || steps > 1000 {
+		t.Errorf("a short list: %v, %d steps, %v", holds, steps, err)
+	}
+}
+
+func TestBudget(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	var b Budget
+	n := 0
+	for ; b.Allows(start, 1); n++ {
+		b.Charge(start, 1, ObjectLimit)
+	}
+	if n != 5 {
+		t.Errorf("%d of the dearest evaluations at once, want 5", n)
+	}
+	if got := b.Refilled(1); got != 100*time.Second {
+		t.Errorf("full again after %v", got)
+	}
+	if b.Allows(start, 1) {
+		t.Error("more at the same time")
+	}
+	if b.Allows(start.Add(-time.Hour), 1) { // a clock that was set back
+		t.Error("a clock that goes backwards gives something back")
+	}
+	if !b.Allows(start.Add(time.Second), 1) {
+		t.Error("nothing is given back after a second")
+	}
+	if got := b.Refilled(1); got != 99*time.Second {
+		t.Errorf("full again after %v", got)
+	}
+
+	// In a minute an expression at its limit is evaluated five times at once, and every 20 seconds.
+	b, n = Budget{}, 0
+	for at := start; at.Before(start.Add(time.Minute)); at = at.Add(10 * time.Millisecond) {
+		if b.Allows(at, 1) {
+			b.Charge(at, 1, ObjectLimit)
+			n++
+		}
+	}
+	if n < 8 || n > 9 {
+		t.Errorf("%d evaluations in a minute", n)
+	}
+}
+
+func TestKustomizationsOfOneClusterShareItsBudget(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	const sharers = 4
+	budgets, n := make([]Budget, sharers), 0
+	for at := start; at.Before(start.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
+		for i := range budgets {
+			for budgets[i].Allows(at, sharers) {
+				budgets[i].Charge(at, sharers, ObjectLimit/10)
+				n++
+			}
+		}
+	}
+	if most := (clusterBurst + 60*clusterRate) / (ObjectLimit / 10); n > most+sharers || n < most-sharers {
+		t.Errorf("%d evaluations of all in a minute, want about %d", n, most)
+	}
+	var frugal Budget
+	if frugal.Charge(start, sharers, 1000); !frugal.Allows(start, sharers) {
+		t.Error("one that takes little is held back")
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	var list []any
+	for i := range 1000 {
+		list = append(list, int64(i))
+	}
+	p, err := Parse("l.all(a, l.all(b, l.all(c, a + b + c >= 0)))", ObjectLimit)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var all uint64
+	for b.Loop() {
+		_, steps, _ := p.Holds(map[string]any{"l": list})
+		all += steps
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(all), "ns/step")
+}
