@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/reconcile"
 	"github.com/skerry-dev/skerry/internal/cli/rollout"
 	"github.com/skerry-dev/skerry/internal/cli/status"
+	"github.com/skerry-dev/skerry/internal/cli/trace"
 	"github.com/skerry-dev/skerry/internal/cli/tree"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 	"github.com/skerry-dev/skerry/internal/cli/why"
@@ -80,6 +81,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		rollout.NewCmdRollout(f, nil),
 		status.NewCmdStatus(f, nil),
 		reconcile.NewCmdSuspend(f, nil),
+		trace.NewCmdTrace(f, nil),
 		tree.NewCmdTree(f, nil),
 		version.NewCmdVersion(f, nil),
 		why.NewCmdWhy(f, nil),
