@@ -16,7 +16,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/internal/fence"
@@ -95,7 +94,7 @@ func (c *Client) listsFromNowOn() {
 func New(cfg *rest.Config, o Options) (*Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1 // slots bound the work under way, which is what a small cluster minds
-	cfg.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	cfg.NegotiatedSerializer = Codecs()
 	if o.UserAgent != "" {
 		cfg.UserAgent = o.UserAgent
 	}
