@@ -292,6 +292,8 @@ const (
 	AgentDiskDamagedReason = "AgentDiskDamaged"
 	// BundleRefusedReason says that what was downloaded is not what its digest says, and was refused.
 	BundleRefusedReason = "BundleRefused"
+	// AgentEventsDroppedReason tells that an agent that was cut off had more events than it keeps.
+	AgentEventsDroppedReason = "AgentEventsDropped"
 )
 
 // Conditioned is a kind with conditions.

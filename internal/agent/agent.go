@@ -1,0 +1,358 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// assignmentRecord is what the agent goes on from without its hub.
+const assignmentRecord = "assignment"
+
+// memory is the record.
+type memory struct {
+	// Hub and Cluster are those that it is of: a record of another hub is none.
+	Hub     string `json:"hub"`
+	Cluster string `json:"cluster"`
+	// UID and Generation are those of the Assignment on the hub, Entries its entries as they came.
+	UID        string       `json:"uid,omitempty"`
+	Generation int64        `json:"generation,omitempty"`
+	Entries    []link.Entry `json:"entries,omitempty"`
+	// Told is what the engine was told last: it differs from Entries while a bundle is missing.
+	Told     []v1alpha1.AssignmentEntry `json:"told,omitempty"`
+	Settings link.Settings              `json:"settings"`
+	// Resting says that the engine must not work: the hub reaches the cluster itself, or knows another one.
+	Resting bool `json:"resting,omitempty"`
+}
+
+// agent is one process that works on one cluster.
+type agent struct {
+	log      logr.Logger
+	now      func() time.Time
+	version  string
+	instance string
+	started  time.Time
+
+	config     *rest.Config
+	lease      *lease
+	disk       *disk.Store
+	bundles    bundles
+	journal    *journal
+	clusterUID string
+	// newPool makes the engine's pool.
+	newPool func(engine.PoolOptions) engine.Pooled
+
+	// reportDue and fetchDue wake the session; each holds one.
+	reportDue, fetchDue chan struct{}
+
+	mu       sync.Mutex // guards what follows
+	pool     engine.Pooled
+	key      engine.Key
+	hub      link.HubIdentity
+	memory   memory
+	assigned []v1alpha1.AssignmentEntry // memory.Entries, decoded
+	held     []string
+	failures map[string]failure
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// belong makes the agent that of a Cluster of a hub: it takes up what the disk has for it, and starts the
+// engine. Called again with the same, it does nothing; with another identity of the hub, the engine is begun
+// anew.
+func (a *agent) belong(e link.Enrollment, hub link.HubIdentity) error {
+	key := v1alpha1.ResolveName("", e.Cluster)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	hub.Version = "" // the engine does not mind
+	if a.pool != nil && a.key == key && equality.Semantic.DeepEqual(a.hub, hub) {
+		return nil
+	}
+	a.stopPool()
+	if a.key != key || a.hub.ID != hub.ID {
+		a.memory, a.assigned, a.held, a.failures = a.recall(hub.ID, e.Cluster), nil, nil, map[string]failure{}
+		entries, err := link.DecodeEntries(a.memory.Entries)
+		if err != nil {
+			return err
+		}
+		a.assigned = entries
+	}
+	a.key, a.hub = key, hub
+	a.startPool()
+	return nil
+}
+
+// recall reads the record of the disk; an empty one where there is none, or one of another Cluster.
+func (a *agent) recall(hub, cluster string) memory {
+	var m memory
+	data, err := a.disk.Read(assignmentRecord)
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil || m.Hub != hub || m.Cluster != cluster {
+		return memory{Hub: hub, Cluster: cluster}
+	}
+	return m
+}
+
+func (a *agent) remember() {
+	data, err := json.Marshal(a.memory)
+	if err != nil { // these are strings and numbers
+		a.log.Error(err, "cannot encode what is assigned")
+		return
+	}
+	_ = a.disk.Write(assignmentRecord, data) // the disk names its problem itself
+}
+
+// startPool starts the engine with what is known.
+func (a *agent) startPool() {
+	if a.memory.Resting {
+		return
+	}
+	a.pool = a.newPool(engine.PoolOptions{
+		Hub: a.hub.ID, HubUID: a.hub.UID, HubNamespace: a.hub.Namespace,
+		Bundles: available{a}, Fence: a.lease, UserAgent: "skerry-agent/" + a.version,
+		OnChange: func(engine.Key) { wake(a.reportDue) },
+		OnEvent:  func(e engine.Event) { a.journal.add(e); wake(a.reportDue) },
+		Now:      a.now, Log: a.log.WithName("engine"),
+	})
+	a.connect()
+	if len(a.memory.Entries) > 0 || a.memory.UID != "" {
+		a.tell()
+	}
+}
+
+func (a *agent) connect() {
+	a.pool.Connect(a.key, engine.Connection{
+		Config: a.config, Fingerprint: "agent", KnownUID: a.clusterUID,
+		Suspend: a.memory.Settings.Suspend, TakeOver: a.memory.Settings.TakeOver,
+	})
+}
+
+// stopPool ends the engine at an object boundary.
+func (a *agent) stopPool() {
+	if a.pool == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	a.pool.Stop(ctx)
+	a.pool = nil
+}
+
+// stopGrace is how long the engine has to get to the end of the object at hand.
+const stopGrace = 5 * time.Second
+
+// tell hands the engine what it can bring about with the bundles that are there.
+func (a *agent) tell() {
+	there := a.bundles.there()
+	now, held := effective(a.assigned, a.memory.Told, func(d string) bool { return there[d] })
+	a.held = held
+	if !equality.Semantic.DeepEqual(now, a.memory.Told) {
+		a.memory.Told = now
+		a.remember()
+	}
+	if a.pool != nil {
+		a.pool.Assign(a.key, now)
+	}
+	wake(a.reportDue)
+}
+
+// missing returns the digests of the bundles that are to be fetched.
+func (a *agent) missing() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	there := a.bundles.there()
+	return slices.DeleteFunc(wanted(a.assigned), func(d string) bool { return there[d] })
+}
+
+// take takes what the hub has changed of the Assignment. link.ErrDiverged says that the agent must begin with
+// nothing.
+func (a *agent) take(e link.Enrollment, change link.Assignment) error {
+	if !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, change), change.Signature) {
+		return errors.New("an Assignment came that the hub did not sign")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	entries, err := change.Apply(a.memory.Entries)
+	if err != nil {
+		return err
+	}
+	assigned, err := link.DecodeEntries(entries)
+	if err != nil {
+		return err
+	}
+	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
+	a.failures = map[string]failure{}
+	a.remember() // before the engine acts on it: a restart goes on from here
+	there := a.bundles.there()
+	for _, d := range wanted(assigned) {
+		if !there[d] { // the session fetches it, and tells the engine then
+			wake(a.fetchDue)
+			return nil
+		}
+	}
+	a.tell()
+	return nil
+}
+
+// has is what the agent has of the Assignment.
+func (a *agent) has() link.Have {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.memory.UID == "" {
+		return link.Have{}
+	}
+	return link.HaveEntries(a.memory.Entries)
+}
+
+// forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told.
+func (a *agent) forgetAssignment() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.memory.Entries, a.memory.UID = nil, ""
+}
+
+// adopt takes the settings of the Cluster.
+func (a *agent) adopt(s link.Settings) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.memory.Settings == s && !a.memory.Resting {
+		return
+	}
+	rested := a.memory.Resting
+	a.memory.Settings, a.memory.Resting = s, false
+	a.remember()
+	if rested && a.pool == nil {
+		a.startPool()
+		return
+	}
+	if a.pool != nil {
+		a.connect()
+	}
+}
+
+// rest ends the engine until the hub wants the agent again: it works on the cluster itself, or the cluster is
+// another one than the hub knows.
+func (a *agent) rest() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.memory.Resting || a.key.Name == "" {
+		return
+	}
+	a.memory.Resting = true
+	a.remember()
+	a.stopPool()
+}
+
+// fetched records how the download of a bundle ended.
+func (a *agent) fetched(digest string, f *failure) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f == nil {
+		delete(a.failures, digest)
+		return
+	}
+	if a.failures[digest] != *f {
+		a.failures[digest] = *f
+		a.log.Info("cannot fetch a bundle", "digest", digest, "reason", f.reason, "message", f.message)
+	}
+}
+
+// reconsider tells the engine what is possible with the bundles that are there now. Where one came back that it
+// was told of before, which the disk had lost, it is told to look again. whole says that no bundle is missing:
+// those that nothing needs are removed.
+func (a *agent) reconsider(arrived []string, whole bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.memory.UID == "" {
+		return
+	}
+	back := slices.ContainsFunc(wanted(a.memory.Told), func(d string) bool { return slices.Contains(arrived, d) })
+	a.tell()
+	if a.pool == nil {
+		return
+	}
+	if back {
+		a.pool.Verify(a.key)
+	}
+	if !whole {
+		return
+	}
+	report, told := a.pool.Report(a.key)
+	if !told || len(a.held) > 0 {
+		return
+	}
+	a.bundles.collect(kept(a.assigned, a.memory.Told, report))
+}
+
+// reported returns what the hub is to know.
+func (a *agent) reported() (*link.State, []v1alpha1.AssignmentEntryStatus, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pool == nil {
+		return nil, nil, false
+	}
+	entries, told := a.pool.Report(a.key)
+	s, known := a.pool.State(a.key)
+	var state *link.State
+	if known && s.Known {
+		state = stateOf(s)
+	}
+	if !told {
+		return state, nil, false
+	}
+	return state, withHeld(entries, a.assigned, a.held, a.failures), true
+}
+
+// verify asks for a full verification.
+func (a *agent) verify() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pool != nil {
+		a.pool.Verify(a.key)
+	}
+}
+
+// finalize takes away what Skerry keeps on the cluster for itself.
+func (a *agent) finalize(ctx context.Context) error {
+	a.mu.Lock()
+	pool, key := a.pool, a.key
+	a.mu.Unlock()
+	if pool == nil {
+		return errors.New("the engine of the agent rests")
+	}
+	return pool.Finalize(ctx, key)
+}
+
+// available hands bundles to the engine. One that was on the disk and is not whole any more is fetched again.
+type available struct{ a *agent }
+
+// Get implements engine.Bundles.
+func (v available) Get(ctx context.Context, digest string) (*object.Bundle, error) {
+	b, err := v.a.bundles.Get(ctx, digest)
+	if err != nil {
+		wake(v.a.fetchDue)
+		return nil, fmt.Errorf("cannot read a bundle from the agent's disk: %w", err)
+	}
+	return b, nil
+}

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
+	b := &backoff{random: func() float64 { return 1 }}
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+		if got := b.next(0, 0); got != want*time.Second {
+			t.Errorf("try %d after %s, want %s", i, got, want*time.Second)
+		}
+	}
+	if got := b.next(time.Second, 0); got != lastRetry {
+		t.Errorf("after a session of a second: %s, want %s", got, lastRetry)
+	}
+	if got := b.next(steady, 0); got != time.Second {
+		t.Errorf("after a steady session: %s, want 1s", got)
+	}
+	for range 100 {
+		b.next(0, 0)
+	}
+	if got := b.next(0, 0); got != lastRetry {
+		t.Errorf("after a hundred failures: %s, want %s", got, lastRetry)
+	}
+}
+
+func TestTheHubIsGivenTheTimeItAskedFor(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // not a secret
+	b := &backoff{random: r.Float64}
+	for range 100 {
+		b.failures = 0
+		if got := b.next(0, time.Minute); got < time.Minute || got > 2*time.Minute {
+			t.Errorf("%s, want one minute to two", got)
+		}
+	}
+}
+
+// TestAgentsDoNotComeBackTogether: of 10,000 that lose their hub at once, no tenth of a second sees more than
+// a fifth in the first try, nor in the later ones more than their share of a longer time.
+func TestAgentsDoNotComeBackTogether(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret
+	for try, most := range []int{2500, 1250, 700} {
+		counts := map[int64]int{}
+		for range 10000 {
+			b := &backoff{random: r.Float64, failures: try}
+			counts[b.next(0, 0).Milliseconds()/100]++
+		}
+		for slot, n := range counts {
+			if n > most {
+				t.Errorf("try %d: %d agents within the tenth of a second %d, want at most %d", try, n, slot, most)
+			}
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// bundlePrefix and partPrefix begin the names of records: bundles, and what has arrived of one that has not
+// arrived as a whole. The rest is the digest.
+const (
+	bundlePrefix = "bundle-"
+	partPrefix   = "part-"
+	digestPrefix = "sha256:"
+)
+
+// bundles are those on the disk. What is returned from there is what was verified when it arrived: records are
+// sealed.
+type bundles struct{ disk *disk.Store }
+
+func recordOf(prefix, digest string) string {
+	return prefix + strings.TrimPrefix(digest, digestPrefix)
+}
+
+// header is the first line of a record. The others are the encoded bundle.
+type header struct {
+	Confidential bool `json:"confidential,omitempty"`
+}
+
+// Get implements engine.Bundles.
+func (b bundles) Get(_ context.Context, digest string) (*object.Bundle, error) {
+	head, body, err := b.read(bundlePrefix, digest)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := object.DecodeBundle(body)
+	if err != nil { // a later version wrote it, or an earlier one
+		b.disk.Remove(recordOf(bundlePrefix, digest))
+		return nil, fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+	}
+	bundle.Confidential = head.Confidential
+	return &bundle, nil
+}
+
+func (b bundles) read(prefix, digest string) (header, []byte, error) {
+	var h header
+	data, err := b.disk.Read(recordOf(prefix, digest))
+	if err != nil {
+		return h, nil, err
+	}
+	line, body, found := bytes.Cut(data, []byte{'\n'})
+	if !found || json.Unmarshal(line, &h) != nil {
+		b.disk.Remove(recordOf(prefix, digest))
+		return h, nil, fmt.Errorf("the record of bundle %.80q is none: %w", digest, fs.ErrNotExist)
+	}
+	return h, body, nil
+}
+
+// put keeps a bundle that was verified.
+func (b bundles) put(digest string, bundle *object.Bundle) error {
+	head, err := json.Marshal(header{Confidential: bundle.Confidential})
+	if err != nil {
+		return fmt.Errorf("cannot encode: %w", err)
+	}
+	return b.disk.Write(recordOf(bundlePrefix, digest), append(append(head, '\n'), bundle.Encode()...))
+}
+
+// putPart keeps the bodies of objects that have arrived of a bundle.
+func (b bundles) putPart(digest string, bodies map[link.ObjectID][]byte) {
+	data := []byte("{}\n")
+	for _, body := range bodies {
+		data = append(append(data, body...), '\n')
+	}
+	_ = b.disk.Write(recordOf(partPrefix, digest), data) // the disk names its problem itself
+}
+
+func (b bundles) dropPart(digest string) { b.disk.Remove(recordOf(partPrefix, digest)) }
+
+// there returns the digests of the bundles on the disk.
+func (b bundles) there() map[string]bool {
+	out := map[string]bool{}
+	for _, name := range b.disk.List(bundlePrefix) {
+		out[digestPrefix+strings.TrimPrefix(name, bundlePrefix)] = true
+	}
+	return out
+}
+
+// collect removes all bundles, and parts of some, that are not kept.
+func (b bundles) collect(keep map[string]bool) {
+	for _, prefix := range []string{bundlePrefix, partPrefix} {
+		for _, name := range b.disk.List(prefix) {
+			if !keep[digestPrefix+strings.TrimPrefix(name, prefix)] {
+				b.disk.Remove(name)
+			}
+		}
+	}
+}
+
+// find returns the bodies of those of the objects that are on the disk, in whichever bundle. It reads one
+// record at a time, so that memory holds one.
+func (b bundles) find(ids []link.ObjectID) map[link.ObjectID][]byte {
+	want := make(map[link.ObjectID]bool, len(ids))
+	for _, id := range ids {
+		want[id] = true
+	}
+	found := map[link.ObjectID][]byte{}
+	for _, prefix := range []string{partPrefix, bundlePrefix} {
+		for _, name := range b.disk.List(prefix) {
+			if len(found) == len(want) {
+				return found
+			}
+			_, body, err := b.read(prefix, strings.TrimPrefix(name, prefix))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			for line := range bytes.Lines(body) {
+				line = bytes.TrimSuffix(line, []byte{'\n'})
+				if id := link.IDOf(line); want[id] && found[id] == nil {
+					found[id] = bytes.Clone(line)
+				}
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// downloads fetches bundles. What has arrived of one when the link goes is kept: the next try asks for the
+// rest, at the byte.
+type downloads struct {
+	bundles bundles
+	// digest is that of the bundle of which parts are there, got its objects, and half the beginning of the next.
+	digest string
+	got    map[link.ObjectID][]byte
+	halfID link.ObjectID
+	half   []byte
+	size   int64 // of the object whose beginning half is
+}
+
+// fetch brings one bundle onto the disk: the objects that no other bundle there has. The error wraps
+// errRefused when what arrived is not what its digest says, also after all of it was fetched anew.
+func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, digest string) error {
+	m, err := manifest(ctx, g, e, digest)
+	if err != nil {
+		return err
+	}
+	if d.digest != digest {
+		*d = downloads{bundles: d.bundles, digest: digest, got: map[link.ObjectID][]byte{}}
+	}
+	there := d.bundles.find(m.Objects)
+	bundle, err := d.complete(ctx, g, m, there)
+	if wrong, ok := errors.AsType[*link.WrongDigestError](err); ok && len(there) > 0 && ctx.Err() == nil {
+		// Something that was there has the short name of another object, or was received wrong before.
+		d.reset()
+		if bundle, err = d.complete(ctx, g, m, nil); err != nil {
+			err = errors.Join(wrong, err)
+		}
+	}
+	if _, ok := errors.AsType[*link.WrongDigestError](err); ok {
+		d.reset()
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if err != nil {
+		return err
+	}
+	d.reset()
+	if err := d.bundles.put(digest, bundle); err != nil && !d.bundles.there()[digest] {
+		return err
+	}
+	return nil
+}
+
+// errRefused says that what was downloaded is not what it is to be.
+var errRefused = errors.New("what was downloaded is refused")
+
+func (d *downloads) reset() {
+	d.got, d.half, d.halfID, d.size = map[link.ObjectID][]byte{}, nil, link.ObjectID{}, 0
+	d.bundles.dropPart(d.digest)
+}
+
+func manifest(ctx context.Context, g *gateway, e link.Enrollment, digest string) (link.Manifest, error) {
+	var m link.Manifest
+	if err := g.call(ctx, http.MethodGet, link.BundlesPath+digest, nil, &m, link.MaxMessage); err != nil {
+		return m, err
+	}
+	if m.Digest != digest || !link.Verify(e.HubKey, link.BundleTranscript(e.HubID, e.Cluster, m), m.Signature) {
+		return m, fmt.Errorf("%w: the manifest of bundle %.80q is not signed by the hub", errRefused, digest)
+	}
+	return m, nil
+}
+
+// complete receives what is missing of a bundle, and puts it together.
+func (d *downloads) complete(ctx context.Context, g *gateway, m link.Manifest, there map[link.ObjectID][]byte) (*object.Bundle, error) {
+	has := func(id link.ObjectID) bool { return there[id] != nil || d.got[id] != nil }
+	if missing := m.Missing(has); len(missing) > 0 {
+		if err := d.receive(ctx, g, m, missing); err != nil {
+			d.keep()
+			return nil, err
+		}
+	}
+	return m.Assemble(func(id link.ObjectID) ([]byte, bool) {
+		body := d.got[id]
+		if body == nil {
+			body = there[id]
+		}
+		return body, body != nil
+	})
+}
+
+// keep writes what has arrived to the disk, where it is worth a write.
+func (d *downloads) keep() {
+	size := 0
+	for _, body := range d.got {
+		size += len(body)
+	}
+	if size >= worthKeeping {
+		d.bundles.putPart(d.digest, d.got)
+	}
+}
+
+// worthKeeping is how much of a bundle that has not arrived as a whole is written down, in bytes.
+const worthKeeping = 64 << 10
+
+func (d *downloads) receive(ctx context.Context, g *gateway, m link.Manifest, missing link.ObjectIDs) error {
+	w := link.Wanted{Bundle: m.Digest, Objects: missing}
+	if d.halfID == missing[0] {
+		w.From = int64(len(d.half))
+	} else {
+		d.half = nil
+	}
+	asked := make(map[link.ObjectID]bool, len(missing))
+	for _, id := range missing {
+		asked[id] = true
+	}
+	body, err := g.do(ctx, http.MethodPost, link.ObjectsPath, w)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for {
+		payload, err := link.ReadFrame(body, 2*link.MaxChunk)
+		switch {
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("bundle %.80q: the download was cut off", m.Digest)
+		case err != nil:
+			return fmt.Errorf("bundle %.80q: the download was cut off: %w", m.Digest, err)
+		case len(payload) == 0:
+			return nil
+		}
+		c, err := link.ParseChunk(payload)
+		if err != nil {
+			return err
+		}
+		if err := d.take(m, asked, c); err != nil {
+			return err
+		}
+	}
+}
+
+// take adds a chunk to what is there. Chunks of an object come in order.
+func (d *downloads) take(m link.Manifest, wanted map[link.ObjectID]bool, c link.Chunk) error {
+	if c.Offset == 0 {
+		d.halfID, d.half, d.size = c.ID, nil, c.Size
+	}
+	switch {
+	case !wanted[c.ID] || d.got[c.ID] != nil:
+		return fmt.Errorf("bundle %.80q: an object came that was not asked for", m.Digest)
+	case c.Size > m.Size:
+		return fmt.Errorf("bundle %.80q: an object is larger than the whole", m.Digest)
+	case c.ID != d.halfID || c.Offset != int64(len(d.half)) || c.Offset != 0 && d.size != 0 && c.Size != d.size:
+		d.half, d.halfID, d.size = nil, link.ObjectID{}, 0
+		return fmt.Errorf("bundle %.80q: the parts of an object are out of order", m.Digest)
+	}
+	d.half, d.size = append(d.half, c.Data...), c.Size
+	if int64(len(d.half)) < c.Size {
+		return nil
+	}
+	whole := d.half
+	d.half, d.halfID, d.size = nil, link.ObjectID{}, 0
+	if link.IDOf(whole) != c.ID {
+		return fmt.Errorf("%w: an object of bundle %.80q is not what its digest says", errRefused, m.Digest)
+	}
+	d.got[c.ID] = whole
+	return nil
+}

@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// callTimeout bounds one request that is no stream: a frame of a megabyte takes two minutes at 64 kbit/s.
+const callTimeout = 3 * time.Minute
+
+// statusError is an answer of the gateway, or of something on the way to it, that is none of the protocol's.
+type statusError struct {
+	code       int
+	retryAfter time.Duration
+}
+
+func (e *statusError) Error() string {
+	switch e.code {
+	case http.StatusUnauthorized:
+		return "the gateway does not accept the key or the token of this agent"
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return "the gateway asks to be left alone for a while"
+	}
+	return fmt.Sprintf("the gateway, or what is between, answers with status %d", e.code)
+}
+
+// unauthorized says whether the gateway refused what it was shown.
+func unauthorized(err error) bool {
+	s, ok := errors.AsType[*statusError](err)
+	return ok && s.code == http.StatusUnauthorized
+}
+
+func notFound(err error) bool {
+	s, ok := errors.AsType[*statusError](err)
+	return ok && s.code == http.StatusNotFound
+}
+
+// gateway is the hub's end of the link.
+type gateway struct {
+	client *http.Client
+	url    string
+	agent  string // User-Agent
+	token  string // of the session
+}
+
+func newGateway(e link.Enrollment, transport http.RoundTripper, version string) *gateway {
+	return &gateway{
+		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		url:    strings.TrimSuffix(e.Gateway, "/"), agent: "skerry-agent/" + version,
+	}
+}
+
+// do sends one message. The body of the answer is the caller's to close.
+func (g *gateway) do(ctx context.Context, method, path string, message any) (io.ReadCloser, error) {
+	var body io.Reader
+	if message != nil {
+		frame, err := link.EncodeFrame(message)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(frame)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a request: %w", err)
+	}
+	req.Header.Set("User-Agent", g.agent)
+	req.Header.Set("Content-Type", link.ContentType)
+	if g.token != "" {
+		req.Header.Set("Authorization", "Bearer "+g.token)
+	}
+	res, err := g.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res.Body, nil
+	}
+	_ = res.Body.Close()
+	e := &statusError{code: res.StatusCode}
+	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && n > 0 {
+		e.retryAfter = min(time.Duration(n)*time.Second, time.Hour)
+	}
+	return nil, e
+}
+
+// call sends one message and reads one.
+func (g *gateway) call(ctx context.Context, method, path string, message, answer any, limit int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body, err := g.do(ctx, method, path, message)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := link.ReadMessage(body, limit, answer); err != nil {
+		return fmt.Errorf("cannot read the answer of the gateway: %w", err)
+	}
+	return nil
+}
+
+// errHub says that what answers is not the hub that the agent belongs to.
+var errHub = errors.New("what answers at the gateway's address does not have the key of the hub")
+
+// challenge fetches a nonce for one proof.
+func (g *gateway) challenge(ctx context.Context) ([]byte, error) {
+	var a link.ChallengeAnswer
+	if err := g.call(ctx, http.MethodPost, link.ChallengePath, link.Challenge{Versions: []int{link.Version}}, &a, link.MaxProof); err != nil {
+		return nil, err
+	}
+	switch {
+	case a.Version != link.Version:
+		return nil, fmt.Errorf("the hub speaks versions %v of the protocol, this agent %d: upgrade the older one", a.Versions, link.Version)
+	case len(a.Nonce) != link.NonceSize:
+		return nil, errors.New("the gateway sent no challenge")
+	}
+	return a.Nonce, nil
+}
+
+func nonce() ([]byte, error) {
+	n := make([]byte, link.NonceSize)
+	if _, err := rand.Read(n); err != nil {
+		return nil, fmt.Errorf("cannot make a nonce: %w", err)
+	}
+	return n, nil
+}
+
+// join binds a key to the Cluster of an enrollment, and returns the hub's identity, which has proven the key
+// that the enrollment names.
+func (g *gateway) join(ctx context.Context, e link.Enrollment, key ed25519.PrivateKey, clusterUID string) (link.HubIdentity, error) {
+	theirs, err := g.challenge(ctx)
+	if err != nil {
+		return link.HubIdentity{}, err
+	}
+	ours, err := nonce()
+	if err != nil {
+		return link.HubIdentity{}, err
+	}
+	j := link.Join{Cluster: e.Cluster, Token: e.Token, Key: key.Public().(ed25519.PublicKey), ClusterUID: clusterUID, Nonce: theirs, AgentNonce: ours}
+	j.Signature = ed25519.Sign(key, link.JoinTranscript(e.HubID, j))
+	var a link.JoinAnswer
+	if err := g.call(ctx, http.MethodPost, link.JoinPath, j, &a, link.MaxProof); err != nil {
+		return link.HubIdentity{}, err
+	}
+	return a.Hub, proven(e, a.Hub, "", theirs, ours, a.Signature)
+}
+
+// proven returns an error unless the hub has the identity and the key that are pinned, and signed this exchange.
+func proven(e link.Enrollment, hub link.HubIdentity, token string, theirs, ours, signature []byte) error {
+	if hub.ID != e.HubID || !bytes.Equal(hub.Key, e.HubKey) || !link.Verify(e.HubKey, link.HubTranscript(hub, e.Cluster, token, theirs, ours), signature) {
+		return errHub
+	}
+	return nil
+}
+
+// session proves the key, and has the gateway take the session's token from then on.
+func (g *gateway) session(ctx context.Context, e link.Enrollment, key ed25519.PrivateKey, about link.Agent) (link.SessionAnswer, error) {
+	var a link.SessionAnswer
+	theirs, err := g.challenge(ctx)
+	if err != nil {
+		return a, err
+	}
+	ours, err := nonce()
+	if err != nil {
+		return a, err
+	}
+	s := link.Session{Cluster: e.Cluster, Key: key.Public().(ed25519.PublicKey), Nonce: theirs, AgentNonce: ours, Agent: about}
+	s.Signature = ed25519.Sign(key, link.SessionTranscript(e.HubID, s))
+	if err := g.call(ctx, http.MethodPost, link.SessionPath, s, &a, link.MaxMessage); err != nil {
+		return a, err
+	}
+	if err := proven(e, a.Hub, a.Token, theirs, ours, a.Signature); err != nil {
+		return link.SessionAnswer{}, err
+	}
+	g.token = a.Token
+	return a, nil
+}
+
+func parsePEM(data []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for len(data) > 0 {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("cannot parse the certificate authority: %w", err)
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("the certificate authority is not in PEM format")
+	}
+	return all, nil
+}

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// agentName is what the agent calls itself on the edge: ServiceAccount, Deployment, Secret and Lease.
+const agentName = "skerry-agent"
+
+// Fields of the Secret that holds the identity.
+const (
+	keyField         = "key"          // seed of the ed25519 key that the hub knows; absent before it joined
+	nextKeyField     = "next-key"     // seed of the one that is to join
+	nextTokenField   = "next-token"   // hash of the token with which it is to join
+	joinedTokenField = "joined-token" // hash of the token with which key joined
+	storageField     = "storage-key"  // secret of the key that records on the disk are sealed with
+	uidField         = "cluster-uid"  // uid of kube-system on the cluster for which the key was made
+	enrollmentField  = "enrollment"   // link.Enrollment as JSON with which key joined, without the token
+	hubField         = "hub"          // link.HubIdentity as JSON, whose key is pinned
+)
+
+// identity is what the agent is known by. It is kept in a Secret on the edge, and its keys never leave that
+// cluster.
+type identity struct {
+	secret *corev1.Secret
+}
+
+func (i identity) field(name string) string { return string(i.secret.Data[name]) }
+
+// key returns the private key that the hub knows; nil when the agent has not joined.
+func (i identity) key() ed25519.PrivateKey { return privateKey(i.secret.Data[keyField]) }
+
+// nextKey returns the private key that is to join; nil when there is none.
+func (i identity) nextKey() ed25519.PrivateKey { return privateKey(i.secret.Data[nextKeyField]) }
+
+func privateKey(seed []byte) ed25519.PrivateKey {
+	if len(seed) != ed25519.SeedSize {
+		return nil
+	}
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// hub returns the identity of the hub, whose key is pinned; zero before the agent has joined.
+func (i identity) hub() link.HubIdentity {
+	var h link.HubIdentity
+	_ = json.Unmarshal(i.secret.Data[hubField], &h) // the zero value is that of an agent that has not joined
+	return h
+}
+
+func (i identity) storageKey() (*disk.Key, error) { return disk.NewKey(i.secret.Data[storageField]) }
+
+func hashOf(token string) []byte {
+	sum := link.HashToken(token)
+	return []byte(hex.EncodeToString(sum[:]))
+}
+
+// enrolled returns the enrollment with which the key joined; false before that.
+func (i identity) enrolled() (link.Enrollment, bool) {
+	var e link.Enrollment
+	err := json.Unmarshal(i.secret.Data[enrollmentField], &e)
+	return e, err == nil && i.key() != nil && checkEnrollment(e) == nil
+}
+
+// invites says whether the agent is to join with an enrollment, and has not yet.
+func (i identity) invites(inv link.Enrollment) bool {
+	return inv.Token != "" && !bytes.Equal(hashOf(inv.Token), i.secret.Data[joinedTokenField])
+}
+
+// identities keeps the identity in its Secret.
+type identities struct {
+	kube      kube
+	namespace string
+}
+
+func (s identities) secrets() string { return "/api/v1/namespaces/" + s.namespace + "/secrets" }
+
+// load reads the identity, and makes it at the first start.
+func (s identities) load(ctx context.Context, clusterUID string) (identity, error) {
+	for range 2 { // another process may make it in between
+		secret := &corev1.Secret{}
+		err := s.kube.get(ctx, s.secrets()+"/"+agentName, secret)
+		if err == nil {
+			return identity{secret}, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return identity{}, fmt.Errorf("cannot read the Secret %s/%s: %w", s.namespace, agentName, err)
+		}
+		storage := make([]byte, disk.KeySize)
+		if _, err := rand.Read(storage); err != nil {
+			return identity{}, fmt.Errorf("cannot make a key: %w", err)
+		}
+		secret = &corev1.Secret{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: agentName, Labels: map[string]string{"app.kubernetes.io/name": agentName}},
+			Type:       corev1.SecretTypeOpaque,
+			Data:       map[string][]byte{storageField: storage, uidField: []byte(clusterUID)},
+		}
+		err = s.kube.create(ctx, s.secrets(), secret)
+		if err == nil {
+			return identity{secret}, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return identity{}, fmt.Errorf("cannot make the Secret %s/%s: %w", s.namespace, agentName, err)
+		}
+	}
+	return identity{}, fmt.Errorf("the Secret %s/%s is made and deleted at the same time", s.namespace, agentName)
+}
+
+// change writes fields of the identity; an empty one is removed.
+func (s identities) change(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
+	secret := i.secret.DeepCopy()
+	secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
+	for k, v := range fields {
+		if len(v) == 0 {
+			delete(secret.Data, k)
+			continue
+		}
+		secret.Data[k] = v
+	}
+	if err := s.kube.update(ctx, s.secrets()+"/"+agentName, secret); err != nil {
+		return i, fmt.Errorf("cannot write the Secret %s/%s: %w", s.namespace, agentName, err)
+	}
+	return identity{secret}, nil
+}
+
+// prepare makes a key for an enrollment, and keeps it before the hub learns of it: an agent that dies after
+// the hub has bound the key still has it.
+func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment) (identity, error) {
+	if bytes.Equal(i.secret.Data[nextTokenField], hashOf(inv.Token)) && i.nextKey() != nil {
+		return i, nil
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return i, fmt.Errorf("cannot make a key: %w", err)
+	}
+	return s.change(ctx, i, map[string][]byte{nextKeyField: key.Seed(), nextTokenField: hashOf(inv.Token)})
+}
+
+// joined makes the key that has joined the one that counts, and pins the hub.
+func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment, hub link.HubIdentity) (identity, error) {
+	raw, err := json.Marshal(hub)
+	if err != nil {
+		return i, fmt.Errorf("cannot encode: %w", err)
+	}
+	token := inv.Token
+	inv.Token = ""
+	enrolled, err := json.Marshal(inv)
+	if err != nil {
+		return i, fmt.Errorf("cannot encode: %w", err)
+	}
+	return s.change(ctx, i, map[string][]byte{
+		keyField: i.secret.Data[nextKeyField], nextKeyField: nil, nextTokenField: nil, joinedTokenField: hashOf(token),
+		enrollmentField: enrolled, hubField: raw,
+	})
+}
+
+// pin records what has changed of the hub, whose key is the pinned one.
+func (s identities) pin(ctx context.Context, i identity, hub link.HubIdentity) (identity, error) {
+	raw, err := json.Marshal(hub)
+	if err != nil {
+		return i, fmt.Errorf("cannot encode: %w", err)
+	}
+	if bytes.Equal(raw, i.secret.Data[hubField]) {
+		return i, nil
+	}
+	return s.change(ctx, i, map[string][]byte{hubField: raw})
+}
+
+// enrollment returns what the agent was installed with; false for none.
+func (s identities) enrollment(ctx context.Context) (link.Enrollment, bool, error) {
+	secret, e := &corev1.Secret{}, link.Enrollment{}
+	err := s.kube.get(ctx, s.secrets()+"/"+link.EnrollmentSecret, secret)
+	if apierrors.IsNotFound(err) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("cannot read the Secret %s/%s: %w", s.namespace, link.EnrollmentSecret, err)
+	}
+	err = json.Unmarshal(secret.Data[link.EnrollmentKey], &e)
+	if err == nil {
+		err = checkEnrollment(e)
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("the Secret %s/%s is damaged: %w; run \"skerry cluster join\" again", s.namespace, link.EnrollmentSecret, err)
+	}
+	return e, true, nil
+}
+
+// checkEnrollment returns what is wrong with an enrollment.
+func checkEnrollment(e link.Enrollment) error {
+	u, err := url.Parse(e.Gateway)
+	namespace, cluster, found := strings.Cut(e.Cluster, "/")
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("the gateway %q is no URL that begins with https://", e.Gateway)
+	case !found || namespace == "" || cluster == "":
+		return fmt.Errorf("the cluster %q is not of the form namespace/name", e.Cluster)
+	case e.HubID == "" || len(e.HubKey) != ed25519.PublicKeySize:
+		return errors.New("the identity or the public key of the hub is missing")
+	case e.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(e.CA)):
+		return errors.New("the certificate authority is not in PEM format")
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+const (
+	journalRecord = "journal"
+	// maxJournal bounds the events that the hub has not acknowledged; the oldest are dropped, and counted.
+	maxJournal = 500
+	// perReport bounds the events of one report.
+	perReport = 100
+	// reserved is how many numbers of events are written down ahead: after a kill, numbers go on above every
+	// number that was sent.
+	reserved = 1000
+)
+
+// journal holds the events that the hub has not acknowledged, in the order in which they happened, on the
+// disk where they have waited for a while.
+type journal struct {
+	disk *disk.Store
+	now  func() time.Time
+
+	mu      sync.Mutex // guards what follows
+	events  []link.Event
+	last    uint64 // number of the last event
+	ahead   uint64 // numbers up to here are written down
+	dropped int    // events since the last acknowledgement
+	dirty   bool   // since the last save
+	saved   bool   // the record has events
+}
+
+// journalState is the record.
+type journalState struct {
+	Ahead   uint64       `json:"ahead"`
+	Dropped int          `json:"dropped,omitempty"`
+	Events  []link.Event `json:"events,omitempty"`
+}
+
+// openJournal reads what an earlier process left. Without a record, numbers begin above those of a disk that
+// was lost, as long as the clock is right.
+func openJournal(d *disk.Store, now func() time.Time) *journal {
+	j := &journal{disk: d, now: now}
+	var s journalState
+	if data, err := d.Read(journalRecord); err == nil && json.Unmarshal(data, &s) == nil {
+		j.events, j.last, j.dropped, j.saved = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0
+	} else {
+		j.last = uint64(max(now().Unix(), 1)) * reserved
+	}
+	j.ahead = j.last
+	return j
+}
+
+// add appends an event of the engine.
+func (j *journal) add(e engine.Event) {
+	ev := link.Event{At: metav1.NewTime(j.now()), Kustomization: e.Kustomization, Warning: e.Warning, Reason: e.Reason, Message: e.Message}
+	if o := e.Object; o.ID.Kind != "" {
+		ev.Object = &link.Object{Group: o.ID.Group, Version: o.Version, Kind: o.ID.Kind, Namespace: o.ID.Namespace, Name: o.ID.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.append(ev)
+}
+
+func (j *journal) append(ev link.Event) {
+	j.last++
+	ev.Seq = j.last
+	j.events, j.dirty = append(j.events, ev), true
+	if n := len(j.events) - maxJournal; n > 0 {
+		j.events, j.dropped = append([]link.Event(nil), j.events[n:]...), j.dropped+n
+	}
+	if j.last > j.ahead {
+		j.ahead = j.last + reserved
+		j.write()
+	}
+}
+
+// pending returns the oldest events that were not acknowledged. Where older ones were dropped, the first of
+// them says how many.
+func (j *journal) pending() []link.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := append([]link.Event(nil), j.events[:min(len(j.events), perReport)]...)
+	if len(out) > 0 && j.dropped > 0 {
+		first := link.Event{
+			Seq: out[0].Seq - 1, At: out[0].At, Reason: v1alpha1.AgentEventsDroppedReason,
+			Message: fmt.Sprintf("%d earlier events of the time without the hub were dropped", j.dropped),
+		}
+		out = append([]link.Event{first}, out...)
+	}
+	return out
+}
+
+// acknowledge forgets the events up to a number.
+func (j *journal) acknowledge(upTo uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for n < len(j.events) && j.events[n].Seq <= upTo {
+		n++
+	}
+	if n > 0 {
+		j.events, j.dropped, j.dirty = j.events[n:], 0, true
+	}
+}
+
+// save writes the events to the disk, if there is something new: those of which the hub does not know yet
+// survive a restart.
+func (j *journal) save() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dirty && (len(j.events) > 0 || j.saved) {
+		j.write()
+	}
+}
+
+func (j *journal) write() {
+	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events})
+	if err == nil {
+		_ = j.disk.Write(journalRecord, data) // the disk names its problem itself
+	}
+	j.dirty, j.saved = false, len(j.events) > 0
+}

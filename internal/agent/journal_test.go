@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+func testDisk(t *testing.T, dir string) *disk.Store {
+	t.Helper()
+	k, err := disk.NewKey(bytes.Repeat([]byte{1}, disk.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk.Open(dir, k, disk.Options{})
+}
+
+func fixedNow() time.Time { return time.Unix(1700000000, 0) }
+
+// TestEventsAreToldInOrderAfterAnAbsence: what happened before a restart comes before what happened after it,
+// with rising numbers, and what was acknowledged does not come again.
+func TestEventsAreToldInOrderAfterAnAbsence(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(testDisk(t, dir), fixedNow)
+	for i := range 3 {
+		j.add(engine.Event{Kustomization: "apps", Reason: v1alpha1.DriftCorrectedReason, Message: fmt.Sprint(i)})
+	}
+	j.acknowledge(j.pending()[0].Seq)
+	j.save()
+	sent := j.last
+
+	j = openJournal(testDisk(t, dir), fixedNow)
+	j.add(engine.Event{Message: "3"})
+	var last uint64
+	var got string
+	for _, e := range j.pending() {
+		if e.Seq <= last {
+			t.Errorf("number %d comes after %d", e.Seq, last)
+		}
+		last = e.Seq
+		got += e.Message
+	}
+	if got != "123" || last <= sent {
+		t.Errorf("told %q, the last with number %d; want 123, above %d", got, last, sent)
+	}
+}
+
+// TestNumbersRiseAfterAKill: events that were sent and never saved do not lend their numbers to others.
+func TestNumbersRiseAfterAKill(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 {
+		j := openJournal(testDisk(t, dir), fixedNow)
+		before := j.last
+		for range reserved + 5 {
+			j.add(engine.Event{Message: "x"})
+		}
+		sent := j.last
+		if again := openJournal(testDisk(t, dir), fixedNow); again.last < sent || sent <= before {
+			t.Fatalf("after a kill numbers begin at %d, after %d were sent", again.last, sent)
+		}
+	}
+}
+
+func TestTheJournalIsBounded(t *testing.T) {
+	j := openJournal(testDisk(t, t.TempDir()), fixedNow)
+	for i := range maxJournal + 7 {
+		j.add(engine.Event{Message: fmt.Sprint(i)})
+	}
+	p := j.pending()
+	if len(p) != perReport+1 || p[0].Reason != v1alpha1.AgentEventsDroppedReason || p[0].Message[:2] != "7 " || p[1].Message != "7" {
+		t.Errorf("%d events, the first two %+v", len(p), p[:2])
+	}
+	j.acknowledge(p[len(p)-1].Seq)
+	if p = j.pending(); p[0].Message != fmt.Sprint(7+perReport) {
+		t.Errorf("after an acknowledgement the first is %+v", p[0])
+	}
+}

@@ -1,0 +1,178 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// leaseDuration is how long a lease keeps another agent away, and leaseRenewal how often it is renewed: two
+	// writes a minute are what a small cluster pays for one agent at a time.
+	leaseDuration = 90 * time.Second
+	leaseRenewal  = 30 * time.Second
+	// leaseMargin is how much earlier than the lease an agent that cannot renew it stops writing.
+	leaseMargin = 10 * time.Second
+	// leaseRetry is how often an agent without the lease tries to get it.
+	leaseRetry = time.Second
+)
+
+var (
+	errNoLease      = errors.New("this agent does not hold the lease of the cluster")
+	errLeaseExpired = errors.New("this agent could not renew its lease in time, and writes nothing until it can")
+)
+
+// heldError says that another agent works on the cluster.
+type heldError struct{ holder string }
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("another agent (%s) works on this cluster: stop one of the two", e.holder)
+}
+
+// lease lets one agent at a time work on a cluster. It is the fence of the engine: without the lease, nothing
+// is written. A lease that has expired while the API server was away is renewed when it is back, if no other
+// agent has taken it meanwhile, and the agent goes on.
+type lease struct {
+	kube      kube
+	namespace string
+	holder    string
+	now       func() time.Time
+
+	mu      sync.Mutex // guards what follows
+	renewed time.Time  // when the last renewal that succeeded was sent; zero for none
+	// seen is the lease of another holder, and since when it has not changed, by this agent's clock: the clocks
+	// of two machines need not agree.
+	seen  string
+	since time.Time
+	holds bool
+}
+
+// Leading implements edge.Fence.
+func (l *lease) Leading() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.holds {
+		return errNoLease
+	}
+	return l.check()
+}
+
+// Lost implements edge.Fence.
+func (l *lease) Lost() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.renewed.IsZero() {
+		return nil
+	}
+	return l.check()
+}
+
+// check compares two clocks: the monotonic one stops with the machine, the one on the wall with nothing.
+func (l *lease) check() error {
+	now, patience := l.now(), leaseDuration-leaseMargin
+	if now.Sub(l.renewed) > patience || now.Round(0).Sub(l.renewed.Round(0)) > patience {
+		return errLeaseExpired
+	}
+	return nil
+}
+
+func (l *lease) path() string {
+	return "/apis/coordination.k8s.io/v1/namespaces/" + l.namespace + "/leases"
+}
+
+// renew takes the lease, or renews it. It returns a *heldError while another agent has it, and resumed when
+// the fence was closed before.
+func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
+	began := l.now()
+	current := &coordinationv1.Lease{}
+	err = l.kube.get(ctx, l.path()+"/"+agentName, current)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = l.kube.create(ctx, l.path(), l.record(&coordinationv1.Lease{}, began))
+	case err != nil:
+		return false, fmt.Errorf("cannot read the lease: %w", err)
+	default:
+		if holder, held := l.heldByAnother(current, began); held {
+			l.lose()
+			return false, &heldError{holder}
+		}
+		err = l.kube.update(ctx, l.path()+"/"+agentName, l.record(current, began))
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot write the lease: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	resumed = !l.holds || l.check() != nil
+	l.renewed, l.holds = began, true
+	return resumed, nil
+}
+
+func (l *lease) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holds = false
+	if !l.renewed.IsZero() {
+		l.renewed = l.renewed.Add(-leaseDuration)
+	}
+}
+
+// heldByAnother says whether another agent has the lease: its record names another holder, and has changed
+// within its duration.
+func (l *lease) heldByAnother(current *coordinationv1.Lease, now time.Time) (string, bool) {
+	holder := ""
+	if current.Spec.HolderIdentity != nil {
+		holder = *current.Spec.HolderIdentity
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if holder == "" || holder == l.holder {
+		l.seen = ""
+		return "", false
+	}
+	if l.seen != current.ResourceVersion {
+		l.seen, l.since = current.ResourceVersion, now
+	}
+	lasts := leaseDuration
+	if s := current.Spec.LeaseDurationSeconds; s != nil {
+		lasts = time.Duration(*s) * time.Second
+	}
+	return holder, now.Sub(l.since) < lasts
+}
+
+// record is the lease as this agent writes it. Its times are for people.
+func (l *lease) record(to *coordinationv1.Lease, now time.Time) *coordinationv1.Lease {
+	seconds, at := int32(leaseDuration/time.Second), metav1.NewMicroTime(now)
+	to.TypeMeta = metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}
+	to.Namespace, to.Name = l.namespace, agentName
+	if to.Spec.HolderIdentity == nil || *to.Spec.HolderIdentity != l.holder {
+		to.Spec.HolderIdentity, to.Spec.AcquireTime = &l.holder, &at
+	}
+	to.Spec.LeaseDurationSeconds, to.Spec.RenewTime = &seconds, &at
+	return to
+}
+
+// release gives the lease back, so that the next agent need not wait.
+func (l *lease) release(ctx context.Context) {
+	l.mu.Lock()
+	held := l.holds
+	l.mu.Unlock()
+	l.lose()
+	if !held {
+		return
+	}
+	current := &coordinationv1.Lease{}
+	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || current.Spec.HolderIdentity == nil || *current.Spec.HolderIdentity != l.holder {
+		return
+	}
+	nobody := ""
+	current.TypeMeta = metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}
+	current.Spec.HolderIdentity = &nobody
+	_ = l.kube.update(ctx, l.path()+"/"+agentName, current) // it expires by itself
+}

@@ -1,0 +1,387 @@
+// Package agent runs on an edge cluster that the hub cannot reach: it dials out to the hub's gateway, and keeps
+// the cluster on its Assignment with the engine that the hub has for the clusters that it reaches.
+//
+// It promises: without its hub it goes on from its disk, and without its disk from memory; nothing is applied
+// that its hub did not sign for its Cluster; one agent at a time works on a cluster; and its key never leaves it.
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/agent/disk"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+const (
+	// pollEnrollment is how often an agent that cannot connect looks for another enrollment on the edge.
+	pollEnrollment = 10 * time.Second
+	// upkeep is how often the disk is tried again, and events are saved that the hub has not acknowledged.
+	upkeep = 2 * time.Second
+	// startRetry is how often an agent that starts asks an API server that does not answer.
+	startRetry = 500 * time.Millisecond
+)
+
+// errClusterReplaced says that the identity on this cluster was made for another one.
+var errClusterReplaced = errors.New("the key of this agent was made on another cluster, of which this one is a copy or a replacement")
+
+// process is an agent and what it needs to reach its hub.
+type process struct {
+	*agent
+	o          Options
+	identities identities
+	health     *healthState
+
+	// What follows belongs to the loop that connects.
+	identity  identity
+	backoff   backoff
+	fetches   *downloads
+	tlsFor    string // the enrollment that tlsConfig is for
+	tlsConfig *tls.Config
+	said      string // the last error that was logged
+}
+
+// Run runs an agent until ctx is done, or everything of it was taken away from the cluster.
+func Run(ctx context.Context, o Options) error {
+	config, err := o.config()
+	if err != nil {
+		return err
+	}
+	k, err := newKube(config)
+	if err != nil {
+		return err
+	}
+	h := &healthState{}
+	stopServing, err := h.serve(o.HealthAddress)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+	l := &lease{kube: k, namespace: o.Namespace, holder: o.holder(), now: time.Now}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		l.release(ctx)
+	}()
+	p, err := start(ctx, o, config, k, l, h)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it began
+		}
+		return err
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go p.holdLease(ctx, end) // ends with ctx
+	go p.keepUp(ctx)         // ends with ctx
+	defer p.stop()
+	err = p.connectAgain(ctx)
+	if errors.Is(err, errFinalized) {
+		return p.uninstall(context.WithoutCancel(ctx))
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// start waits for the API server and the lease, and begins from the disk.
+func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease, h *healthState) (*process, error) {
+	p := &process{
+		agent: &agent{
+			log: o.Log, now: time.Now, version: o.Version, instance: strings.ToLower(rand.Text()[:16]), started: time.Now(),
+			config: config, lease: l, failures: map[string]failure{},
+			newPool:   func(po engine.PoolOptions) engine.Pooled { return engine.NewPool(po) },
+			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1),
+		},
+		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64},
+	}
+	if err := p.until(ctx, func() error { _, err := l.renew(ctx); return err }); err != nil {
+		return nil, err
+	}
+	if err := p.until(ctx, func() (err error) {
+		if p.clusterUID, err = k.clusterUID(ctx); err == nil {
+			p.identity, err = p.identities.load(ctx, p.clusterUID)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	key, err := p.identity.storageKey()
+	if err != nil {
+		return nil, fmt.Errorf("the Secret %s/%s is damaged: %w; delete it, and join again", o.Namespace, agentName, err)
+	}
+	p.disk = disk.Open(o.StoragePath, key, disk.Options{})
+	p.bundles = bundles{p.disk}
+	p.journal = openJournal(p.disk, p.now)
+	p.fetches = &downloads{bundles: p.bundles}
+	if e, ok := p.identity.enrolled(); ok && !p.replaced() {
+		if err := p.belong(e, p.identity.hub()); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// replaced says whether the identity was made on another cluster: this one was restored from parts of it, or
+// is a copy. Then nothing is done here on the strength of what the other one was.
+func (p *process) replaced() bool { return p.identity.field(uidField) != p.clusterUID }
+
+// until tries until it goes well, and keeps saying why it does not.
+func (p *process) until(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil {
+			p.health.set(nil)
+			return nil
+		}
+		p.health.set(err)
+		p.say("waiting", err)
+		if !pause(ctx, startRetry) {
+			return ctx.Err()
+		}
+	}
+}
+
+// say logs an error once for as long as it stays the same.
+func (p *process) say(what string, err error) {
+	if p.said != what+err.Error() {
+		p.said = what + err.Error()
+		p.log.Info(what, "reason", err.Error())
+	}
+}
+
+// holdLease renews the lease. The agent ends when another one has taken it.
+func (p *process) holdLease(ctx context.Context, end context.CancelCauseFunc) {
+	wait := leaseRenewal
+	for pause(ctx, wait) {
+		wait = leaseRenewal
+		resumed, err := p.lease.renew(ctx)
+		if held, ok := errors.AsType[*heldError](err); ok {
+			end(held)
+			return
+		}
+		if err != nil {
+			wait = leaseRetry
+			continue
+		}
+		if resumed {
+			p.mu.Lock()
+			if pool, ok := p.pool.(interface{ Resume() }); ok {
+				pool.Resume()
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+// keepUp tries a disk again that has refused something, and saves what has to survive a restart.
+func (p *process) keepUp(ctx context.Context) {
+	var last *disk.Problem
+	for pause(ctx, upkeep) {
+		p.journal.save()
+		if p.disk.Problem() != nil {
+			p.disk.Retry()
+		}
+		if names := p.disk.Damaged(); len(names) > 0 {
+			p.journal.add(engine.Event{Warning: true, Reason: v1alpha1.AgentDiskDamagedReason, Message: "records on the agent's disk were damaged, and are fetched again: " + strings.Join(names, ", ")})
+			wake(p.fetchDue)
+			wake(p.reportDue)
+		}
+		problem := p.disk.Problem()
+		if (problem == nil) != (last == nil) || problem != nil && *problem != *last {
+			if problem != nil {
+				p.log.Info("the disk cannot be used", "reason", problem.Reason, "message", problem.Message)
+			}
+			wake(p.reportDue)
+		}
+		last = problem
+	}
+}
+
+// stop ends the engine and saves what is to survive.
+func (p *process) stop() {
+	p.mu.Lock()
+	p.stopPool()
+	p.mu.Unlock()
+	p.journal.save()
+}
+
+// connectAgain connects to the hub, and again when the connection ends, until ctx is done.
+func (p *process) connectAgain(ctx context.Context) error {
+	for ctx.Err() == nil {
+		began := p.now()
+		lasted, err := p.connectOnce(ctx)
+		if errors.Is(err, errFinalized) {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		p.say("not connected to the hub", err)
+		wait := p.backoff.next(lasted, retryAfter(err))
+		p.log.V(1).Info("waiting", "for", wait.String(), "after", p.now().Sub(began).String())
+		if !p.waitToRetry(ctx, wait) {
+			break
+		}
+	}
+	return nil
+}
+
+// waitToRetry waits until it is time to try again, or there is another enrollment.
+func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
+	until := p.now().Add(wait)
+	for {
+		left := until.Sub(p.now())
+		if left <= 0 {
+			return true
+		}
+		if !pause(ctx, min(left, pollEnrollment)) {
+			return false
+		}
+		if left > pollEnrollment {
+			if e, there, err := p.identities.enrollment(ctx); err == nil && there && p.identity.invites(e) {
+				return true
+			}
+		}
+	}
+}
+
+// retryAfter is what the hub asked for.
+func retryAfter(err error) time.Duration {
+	if bye, ok := errors.AsType[*byeError](err); ok {
+		after := time.Duration(min(bye.RetryAfter, 86400)) * time.Second
+		switch bye.Reason {
+		case link.ByeRevoked, link.ByeDuplicate, link.ByeClusterReplaced:
+			return max(after, seldom)
+		}
+		return after
+	}
+	if status, ok := errors.AsType[*statusError](err); ok {
+		return status.retryAfter
+	}
+	return 0
+}
+
+// connectOnce opens a session, joining before if there is something to join with, and returns when it has ended.
+func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
+	e, key, joining, err := p.credentials(ctx)
+	if err != nil {
+		return 0, err
+	}
+	transport, err := p.transport(e)
+	if err != nil {
+		return 0, err
+	}
+	defer transport.CloseIdleConnections()
+	g := newGateway(e, transport, p.version)
+	if joining {
+		// The key is written down already. Where the answer to an earlier try was lost, the token has served, and
+		// the session below shows that the key is bound.
+		if _, err := g.join(ctx, e, key, p.clusterUID); err != nil && !unauthorized(err) {
+			return 0, err
+		}
+	}
+	s, hub, err := open(ctx, p.agent, g, e, key, p.fetches)
+	if bye, ok := errors.AsType[*byeError](err); ok && joining && bye.Reason == link.ByeNotApproved {
+		// The key is bound, and known to the hub.
+		err = errors.Join(err, p.becomeMember(ctx, e, hub))
+	}
+	if err != nil {
+		return 0, p.ended(err)
+	}
+	if joining {
+		if err := p.becomeMember(ctx, e, hub); err != nil {
+			return 0, err
+		}
+	} else if p.identity, err = p.identities.pin(ctx, p.identity, hub); err != nil {
+		return 0, err
+	}
+	if err := p.belong(e, hub); err != nil {
+		return 0, err
+	}
+	began := p.now()
+	p.said = ""
+	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
+	err = s.run(ctx)
+	return p.now().Sub(began), p.ended(err)
+}
+
+// becomeMember makes the key that joined the one that counts.
+func (p *process) becomeMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity) (err error) {
+	p.identity, err = p.identities.joined(ctx, p.identity, e, hub)
+	return err
+}
+
+// ended draws the consequences of the reason for which the hub has ended a session.
+func (p *process) ended(err error) error {
+	if bye, ok := errors.AsType[*byeError](err); ok && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced) {
+		p.agent.rest()
+	}
+	return err
+}
+
+// credentials returns with what the agent is to connect, and whether it is to join before.
+func (p *process) credentials(ctx context.Context) (e link.Enrollment, key ed25519.PrivateKey, joining bool, err error) {
+	enrollment, there, err := p.identities.enrollment(ctx)
+	if there && p.identity.invites(enrollment) {
+		if p.replaced() { // a person has invited this very cluster
+			if p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{uidField: []byte(p.clusterUID)}); err != nil {
+				return e, nil, false, err
+			}
+		}
+		if p.identity, err = p.identities.prepare(ctx, p.identity, enrollment); err != nil {
+			return e, nil, false, err
+		}
+		return enrollment, p.identity.nextKey(), true, nil
+	}
+	if p.replaced() {
+		return e, nil, false, errClusterReplaced
+	}
+	if e, ok := p.identity.enrolled(); ok {
+		return e, p.identity.key(), false, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("there is no Secret %s/%s to join a hub with", p.o.Namespace, link.EnrollmentSecret)
+	}
+	return e, nil, false, err
+}
+
+// transport makes a transport for one session: a connection that died in the last one is not used again. TLS
+// sessions are resumed, which saves a few kilobytes.
+func (p *process) transport(e link.Enrollment) (*http.Transport, error) {
+	t, err := newTransport(e, http.ProxyFromEnvironment)
+	if err != nil {
+		return nil, err
+	}
+	if id := e.Gateway + "\x00" + e.CA; p.tlsConfig == nil || p.tlsFor != id {
+		p.tlsFor, p.tlsConfig = id, t.TLSClientConfig
+	}
+	t.TLSClientConfig = p.tlsConfig.Clone()
+	return t, nil
+}
+
+// uninstall takes away what runs the agent: the hub has removed the Cluster.
+func (p *process) uninstall(ctx context.Context) error {
+	p.log.Info("the hub has removed this cluster: the agent takes itself away")
+	p.stop()
+	for _, name := range p.disk.List("") {
+		p.disk.Remove(name)
+	}
+	if p.o.KeepInstallation {
+		return nil
+	}
+	return p.identities.uninstall(ctx)
+}

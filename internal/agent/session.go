@@ -1,0 +1,344 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/health"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+const (
+	// coalesce is how long a report waits for what else there is to tell.
+	coalesce = 200 * time.Millisecond
+	// reportTimeout is how long the gateway has to acknowledge a report, before the link counts as lost.
+	reportTimeout = time.Minute
+	// heldBack is how long a frame may take that the gateway says it has sent.
+	heldBack = 10 * time.Second
+	// firstFetchRetry and lastFetchRetry bound the wait after a bundle that could not be fetched.
+	firstFetchRetry = 5 * time.Second
+	lastFetchRetry  = 5 * time.Minute
+	// patient is how long what has arrived waits for the bundles that have not: of one commit, all entries
+	// begin at once where the link lets them.
+	patient = 5 * time.Second
+)
+
+// byeError is the end of a session that the hub gave a reason for.
+type byeError struct{ link.Bye }
+
+func (e *byeError) Error() string { return "the hub ended the session: " + e.Reason }
+
+var (
+	errFinalized = errors.New("everything that Skerry kept on the cluster is taken away")
+	errSilent    = errors.New("the gateway has been silent for too long")
+	errHeldBack  = errors.New("what the gateway has sent does not arrive")
+)
+
+// session is one connection to the gateway and what goes over it.
+type session struct {
+	a       *agent
+	gateway *gateway
+	enroll  link.Enrollment
+	reports *reports
+	fetches *downloads
+
+	mu                       sync.Mutex // guards what follows
+	keepAlive, heartbeat     time.Duration
+	received                 uint64 // Down.Seq
+	finalizing               string
+	finalized, finalizeError string
+}
+
+// open proves the key and takes up what the hub says. Without an error, the session is to be run.
+func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25519.PrivateKey, fetches *downloads) (*session, link.HubIdentity, error) {
+	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started)})
+	if err != nil {
+		return nil, link.HubIdentity{}, err
+	}
+	if answer.Bye != nil {
+		return nil, answer.Hub, &byeError{*answer.Bye}
+	}
+	s := &session{a: a, gateway: g, enroll: e, reports: newReports(answer.Reported), fetches: fetches}
+	s.settings(answer.Settings)
+	return s, answer.Hub, nil
+}
+
+func (s *session) settings(to link.Settings) {
+	s.mu.Lock()
+	s.keepAlive, s.heartbeat = to.KeepAliveInterval(), to.HeartbeatInterval()
+	s.mu.Unlock()
+	s.a.adopt(to)
+}
+
+// run works until the link goes, or the hub ends the session.
+func (s *session) run(ctx context.Context) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return s.stream(ctx) })
+	work.Go(func() error { return s.report(ctx) })
+	work.Go(func() error { return s.fetch(ctx) })
+	return work.Wait()
+}
+
+// stream reads what comes down, until it ends.
+func (s *session) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	body, err := s.gateway.do(ctx, http.MethodPost, link.StreamPath, link.Hello{Assignment: s.a.has()})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	silence := time.AfterFunc(s.silence(), func() { cancel(errSilent) })
+	defer silence.Stop()
+	for {
+		var d link.Down
+		err := link.ReadMessage(body, link.MaxMessage, &d)
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			return cause
+		}
+		if errors.Is(err, io.EOF) {
+			return errors.New("the gateway ended the stream")
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read from the gateway: %w", err)
+		}
+		silence.Reset(s.silence())
+		if err := s.handle(ctx, d); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) silence() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(link.SilentAfter * float64(s.keepAlive))
+}
+
+// handle does what a frame asks for.
+func (s *session) handle(ctx context.Context, d link.Down) error {
+	if d.Settings != nil {
+		s.settings(*d.Settings)
+	}
+	if d.Assignment != nil {
+		err := s.a.take(s.enroll, *d.Assignment)
+		if errors.Is(err, link.ErrDiverged) {
+			s.a.forgetAssignment()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if d.Verify {
+		s.a.verify()
+	}
+	if d.Finalize != "" {
+		s.finalize(ctx, d.Finalize)
+	}
+	if d.Seq > 0 {
+		s.mu.Lock()
+		s.received = d.Seq
+		s.mu.Unlock()
+		wake(s.a.reportDue)
+	}
+	if d.Bye != nil {
+		return &byeError{*d.Bye}
+	}
+	return nil
+}
+
+// finalize begins to carry out a request, unless it is under way.
+func (s *session) finalize(ctx context.Context, request string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finalizing == request {
+		return
+	}
+	s.finalizing = request
+	go func() { // ends with the answer of the engine, or with the session
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		err := s.a.finalize(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.finalizing = ""
+		if s.finalized, s.finalizeError = request, ""; err != nil {
+			s.finalized, s.finalizeError = "", health.Clean(err.Error())
+		}
+		wake(s.a.reportDue)
+	}()
+}
+
+// report tells the hub what has changed, within a second, and that the agent is there, with each heartbeat.
+func (s *session) report(ctx context.Context) error {
+	beat := s.a.now()
+	for {
+		s.mu.Lock()
+		due := beat.Add(s.heartbeat)
+		s.mu.Unlock()
+		now := s.a.now()
+		sent, err := s.tell(ctx, !now.Before(due))
+		if err != nil {
+			return err
+		}
+		if sent {
+			beat = now
+			if !pause(ctx, coalesce) {
+				return ctx.Err()
+			}
+			continue // what came meanwhile goes along
+		}
+		timer := time.NewTimer(due.Sub(now))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		case <-s.a.reportDue:
+		}
+		timer.Stop()
+	}
+}
+
+// pause waits, and returns false when ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// tell sends one report, if there is something to tell, or in any case. More events than one report holds
+// follow at once.
+func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) {
+	f := s.facts()
+	up, canWait, err := s.reports.next(f)
+	if err != nil || canWait && !anyway && s.reports.seq > 0 {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, reportTimeout, errSilent)
+	defer cancel()
+	var answer link.UpAnswer
+	if err := s.gateway.call(ctx, http.MethodPost, link.ReportPath, up, &answer, link.MaxMessage); err != nil {
+		return false, fmt.Errorf("cannot report: %w", err)
+	}
+	if err := s.reports.acknowledged(up, f); err != nil {
+		return false, err
+	}
+	if n := len(up.Events); n > 0 {
+		s.a.journal.acknowledge(up.Events[n-1].Seq)
+		wake(s.a.reportDue)
+	}
+	if up.Finalized != "" {
+		return true, errFinalized
+	}
+	return true, s.awaitSent(ctx, answer.Sent)
+}
+
+func (s *session) facts() facts {
+	state, entries, told := s.a.reported()
+	f := facts{state: state, entries: entries, told: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.received, f.finalized, f.finalizeError = s.received, s.finalized, s.finalizeError
+	return f
+}
+
+// awaitSent notices a proxy that holds the stream back: what the gateway has sent must arrive soon.
+func (s *session) awaitSent(ctx context.Context, sent uint64) error {
+	until := s.a.now().Add(heldBack)
+	for {
+		s.mu.Lock()
+		received := s.received
+		s.mu.Unlock()
+		if received >= sent {
+			return nil
+		}
+		if s.a.now().After(until) {
+			return errHeldBack
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// fetch brings the bundles that are missing onto the disk, and has the engine told.
+func (s *session) fetch(ctx context.Context) error {
+	failed := 0
+	for {
+		missing := s.a.missing()
+		ok, err := s.fetchAll(ctx, missing)
+		if err != nil {
+			return err
+		}
+		var retry <-chan time.Time
+		if failed++; ok {
+			failed = 0
+		} else {
+			timer := time.NewTimer(min(firstFetchRetry<<min(failed-1, 10), lastFetchRetry))
+			defer timer.Stop()
+			retry = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.a.fetchDue:
+		case <-retry:
+		}
+	}
+}
+
+// fetchAll fetches bundles one after the other, and returns whether all are there. An error is that of the link.
+func (s *session) fetchAll(ctx context.Context, digests []string) (whole bool, err error) {
+	if len(digests) == 0 {
+		s.a.reconsider(nil, true)
+		return true, nil
+	}
+	began, whole := s.a.now(), true
+	var arrived []string
+	for _, digest := range digests {
+		err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
+		f := failureOf(err)
+		if err != nil && f == nil {
+			return false, err
+		}
+		s.a.fetched(digest, f)
+		if f == nil {
+			arrived = append(arrived, digest)
+		} else {
+			whole = false
+		}
+		if s.a.now().Sub(began) > patient {
+			s.a.reconsider(arrived, false)
+		}
+	}
+	s.a.reconsider(arrived, whole && len(s.a.missing()) == 0)
+	return whole, nil
+}
+
+// failureOf returns what is reported of a bundle that could not be fetched; nil for none, and for a link that
+// went away meanwhile.
+func failureOf(err error) *failure {
+	switch {
+	case errors.Is(err, errRefused):
+		return &failure{v1alpha1.BundleRefusedReason, health.Clean(err.Error())}
+	case notFound(err):
+		return &failure{v1alpha1.BundleNotFoundReason, "the hub does not have the bundle yet"}
+	}
+	return nil
+}
