@@ -124,7 +124,7 @@ func (d *downloads) receive(ctx context.Context, g *gateway, m link.Manifest, mi
 	}
 	defer body.Close()
 	for {
-		payload, err := link.ReadFrame(body, 2*link.MaxChunk)
+		payload, err := link.ReadFrame(body, link.MaxMessage)
 		switch {
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("bundle %.80q: the download was cut off", m.Digest)
@@ -133,12 +133,14 @@ func (d *downloads) receive(ctx context.Context, g *gateway, m link.Manifest, mi
 		case len(payload) == 0:
 			return nil
 		}
-		c, err := link.ParseChunk(payload)
+		chunks, err := link.ParseChunks(payload)
 		if err != nil {
 			return err
 		}
-		if err := d.take(m, asked, c); err != nil {
-			return err
+		for _, c := range chunks {
+			if err := d.take(m, asked, c); err != nil {
+				return err
+			}
 		}
 	}
 }

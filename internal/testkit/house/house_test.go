@@ -59,7 +59,12 @@ var arrows = []arrow{
 	{
 		name:  "the engine, and so the agent, links no kustomize, no go-git and no hub",
 		from:  []string{"internal/engine", "internal/agent", "cmd/skerry-agent"},
-		never: append(ours("internal/render", "internal/isolate", "internal/git", "internal/hub", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
+		never: append(ours("internal/render", "internal/isolate", "internal/git", "internal/hub", "internal/gateway", "internal/cli", "controllers"), "sigs.k8s.io/kustomize/api", "github.com/go-git/go-git"),
+	},
+	{
+		name:  "the agent links no types of APIs but those that it reads, and no informers",
+		from:  []string{"internal/engine", "internal/agent", "cmd/skerry-agent"},
+		never: []string{"k8s.io/client-go/kubernetes/scheme", "k8s.io/client-go/informers", "sigs.k8s.io/controller-runtime/pkg/manager"},
 	},
 	{
 		name:   "nothing but skerry-sops links a client of a cloud",
