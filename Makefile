@@ -5,6 +5,7 @@
 # another version here is another file and is built. The Kubernetes of the demo, the tests and the
 # benchmarks is pinned in e2e/controlplane/go.mod.
 CONTROLLER_GEN_VERSION := v0.23.0
+CRD_REF_DOCS_VERSION   := v0.3.0
 GOLANGCI_LINT_VERSION  := v2.15.0
 GOVULNCHECK_VERSION    := v1.9.0
 CYCLONEDX_VERSION      := v1.10.0
@@ -20,6 +21,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
+CRD_REF_DOCS   := $(BIN)/crd-ref-docs-$(CRD_REF_DOCS_VERSION)
 GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK    := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
 CYCLONEDX      := $(BIN)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
@@ -59,9 +61,11 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Write deep copies and CRDs again from the types in api/
+generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs and the API reference again from the types in api/
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd
+	@$(CRD_REF_DOCS) --source-path=./api --config=config/api-reference.yaml --renderer=markdown --log-level=ERROR --output-path=config/API.md
+	@sed -i -e 's/: \\{\\}//g' -e 's/ *<br \/> |$$/ |/' config/API.md # a marker without a value is its name
 	@cd e2e/fleetsim && go mod tidy # its tests use packages of this module, whose requirements are theirs
 
 .PHONY: verify
@@ -206,6 +210,10 @@ release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and che
 $(CONTROLLER_GEN):
 	@echo "building controller-gen $(CONTROLLER_GEN_VERSION): it writes deep copies and CRDs"
 	$(call install-tool,sigs.k8s.io/controller-tools/cmd/controller-gen,$(CONTROLLER_GEN_VERSION),$@)
+
+$(CRD_REF_DOCS):
+	@echo "building crd-ref-docs $(CRD_REF_DOCS_VERSION): it writes the API reference"
+	$(call install-tool,github.com/elastic/crd-ref-docs,$(CRD_REF_DOCS_VERSION),$@)
 
 $(GOLANGCI_LINT):
 	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION): the first time takes some minutes"

@@ -49,6 +49,7 @@ type AssignmentEntry struct {
 	// Timeout for the objects to become healthy.
 	Timeout metav1.Duration `json:"timeout"`
 
+	// Prune deletes from the cluster what a new bundle does not hold any more.
 	// +optional
 	Prune bool `json:"prune,omitempty"`
 	// MaxPrune is how many objects a bundle may take from the cluster: a number or a percentage.
@@ -58,17 +59,21 @@ type AssignmentEntry struct {
 	// Drift says what becomes of drift; absent, it is corrected.
 	// +optional
 	Drift *Drift `json:"drift,omitempty"`
+	// Force recreates objects whose immutable fields change.
 	// +optional
 	Force bool `json:"force,omitempty"`
+	// Wait makes the entry ready only when all of its objects are healthy.
 	// +optional
 	Wait bool `json:"wait,omitempty"`
+	// Suspend leaves the objects alone until it is taken away.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// HealthChecks and HealthCheckExprs are those of the Kustomization.
+	// HealthChecks are those of the Kustomization.
 	// +listType=atomic
 	// +optional
 	HealthChecks []HealthCheckReference `json:"healthChecks,omitempty"`
+	// HealthCheckExprs are those of the Kustomization.
 	// +listType=atomic
 	// +optional
 	HealthCheckExprs []HealthCheckExpressions `json:"healthCheckExprs,omitempty"`
@@ -118,6 +123,7 @@ type AssignmentEntry struct {
 
 // Bundle is a revision of a source as it was rendered for one cluster.
 type Bundle struct {
+	// Revision of the source that the bundle was rendered from.
 	Revision string `json:"revision"`
 	// Digest of the rendered bundle: "sha256:<hex>".
 	Digest string `json:"digest"`
@@ -154,9 +160,11 @@ type AssignmentEntryStatus struct {
 	Ready metav1.ConditionStatus `json:"ready"`
 	// Reason is one of the reasons in this package.
 	Reason string `json:"reason"`
+	// Message explains the reason to a person.
 	// +optional
 	Message string `json:"message,omitempty"`
 
+	// Objects counts the objects of the entry on the cluster.
 	// +optional
 	Objects ObjectCounts `json:"objects,omitempty"`
 
@@ -210,8 +218,10 @@ type Assignment struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec is written by the hub only.
 	// +optional
 	Spec AssignmentSpec `json:"spec,omitempty"`
+	// Status is written by what applies the entries.
 	// +optional
 	Status AssignmentStatus `json:"status,omitempty"`
 }

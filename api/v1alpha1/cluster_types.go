@@ -81,6 +81,7 @@ type Agent struct{}
 
 // ClusterStatus says what is known of the cluster.
 type ClusterStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -132,6 +133,7 @@ type Cluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec says how the cluster is reached and what it has of its own.
 	// +required
 	Spec ClusterSpec `json:"spec"`
 	// Status of an object that no controller has seen is of no generation, so that whoever computes a

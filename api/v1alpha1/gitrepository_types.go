@@ -217,6 +217,7 @@ type GitRepository struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec says which repository is followed, and at which ref.
 	// +required
 	Spec GitRepositorySpec `json:"spec"`
 	// Status of an object that no controller has seen is of no generation, so that whoever computes a

@@ -245,8 +245,10 @@ type BuildMetadataOption string
 
 // CommonMetadata is added to every object.
 type CommonMetadata struct {
+	// Labels are added to all objects; those of the manifests lose against them.
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations are added to all objects; those of the manifests lose against them.
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
@@ -276,10 +278,12 @@ type PostBuild struct {
 
 // SubstituteReference names a ConfigMap or Secret of the same namespace.
 type SubstituteReference struct {
+	// Kind of the object whose keys are variables.
 	// +kubebuilder:validation:Enum=Secret;ConfigMap
 	// +required
 	Kind string `json:"kind"`
 
+	// Name of the object, in the namespace of the Kustomization.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +required
@@ -292,6 +296,7 @@ type SubstituteReference struct {
 
 // KustomizationStatus rolls up what the clusters report.
 type KustomizationStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -346,11 +351,17 @@ type KustomizationStatus struct {
 // ClusterCounts counts clusters. Each desired cluster is counted in exactly one of ready,
 // progressing, failed and unreachable; updated ones are at the last attempted revision.
 type ClusterCounts struct {
-	Desired     int32 `json:"desired"`
-	Updated     int32 `json:"updated"`
-	Ready       int32 `json:"ready"`
+	// Desired are those that are selected.
+	Desired int32 `json:"desired"`
+	// Updated are at the last attempted revision, whatever their health.
+	Updated int32 `json:"updated"`
+	// Ready have all objects healthy.
+	Ready int32 `json:"ready"`
+	// Progressing are being applied, or wait for health or a dependency.
 	Progressing int32 `json:"progressing"`
-	Failed      int32 `json:"failed"`
+	// Failed report an error.
+	Failed int32 `json:"failed"`
+	// Unreachable have not answered; what is known of them is old.
 	Unreachable int32 `json:"unreachable"`
 }
 
@@ -366,16 +377,21 @@ type ObjectCounts struct {
 
 // ClusterFailure says what is not right on one cluster.
 type ClusterFailure struct {
+	// Cluster is its name, "namespace/name" in another namespace than the Kustomization.
 	Cluster string `json:"cluster"`
-	Reason  string `json:"reason"`
+	// Reason is one of the reasons of conditions.
+	Reason string `json:"reason"`
+	// Message explains the reason to a person.
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
 // HistoryEntry is one revision that became ready.
 type HistoryEntry struct {
-	Revision string      `json:"revision"`
-	ReadyAt  metav1.Time `json:"readyAt"`
+	// Revision of the source.
+	Revision string `json:"revision"`
+	// ReadyAt is when it was ready on all clusters that count.
+	ReadyAt metav1.Time `json:"readyAt"`
 }
 
 // Kustomization is a directory of a source, rendered with kustomize and kept on clusters.
@@ -396,6 +412,7 @@ type Kustomization struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec says what to render, how, and onto which clusters.
 	// +required
 	Spec KustomizationSpec `json:"spec"`
 	// Status of an object that no controller has seen is of no generation, so that whoever computes a

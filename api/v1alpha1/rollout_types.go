@@ -238,12 +238,14 @@ type RolloutStatus struct {
 
 // RolloutStageStatus counts the clusters of one stage.
 type RolloutStageStatus struct {
+	// Name of the stage in spec.rollout, or that of a default stage.
 	Name string `json:"name"`
 	// Clusters of the stage.
 	Clusters int32 `json:"clusters"`
-	// Updated are those that the change was sent to, and Ready those of them that are healthy.
+	// Updated are those that the change was sent to.
 	Updated int32 `json:"updated"`
-	Ready   int32 `json:"ready"`
+	// Ready are those of the updated ones that are healthy.
+	Ready int32 `json:"ready"`
 	// Failed are those that it did not do good to.
 	Failed int32 `json:"failed"`
 	// Absent are those that are unreachable or suspended; no stage waits for them.
