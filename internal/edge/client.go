@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
-	"github.com/skerry-dev/skerry/internal/fence"
+	"github.com/skerry-dev/skerry/internal/fence/guard"
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
@@ -37,7 +37,7 @@ type Options struct {
 	// Connected is called for each connection that was made. nil: not.
 	Connected func()
 	// Fence is asked before each write, and before anything goes out; nil lets everything out.
-	Fence fence.Fence
+	Fence guard.Fence
 	// UserAgent is what the client calls itself.
 	UserAgent string
 	// NoWatchList says that the API server is known not to send what is there as the initial events of
@@ -106,7 +106,7 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	limits := newBudget()
 	var way http.RoundTripper = &bounds{next: transport, budget: limits}
 	if o.Fence != nil {
-		way = fence.Guard(way, o.Fence)
+		way = guard.Guard(way, o.Fence)
 	}
 	wrapped, err := rest.HTTPWrappersForConfig(cfg, &observer{next: way, request: o.Request, outcome: o.Outcome})
 	if err != nil {
@@ -147,7 +147,7 @@ func newTransport(cfg *rest.Config, o Options) (*http.Transport, error) {
 		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: alive}).DialContext
 	}
 	if o.Fence != nil {
-		dial = fence.GuardDial(dial, o.Fence)
+		dial = guard.GuardDial(dial, o.Fence)
 	}
 	if o.Connected != nil {
 		plain := dial

@@ -10,7 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
-	"github.com/skerry-dev/skerry/internal/fence"
+	"github.com/skerry-dev/skerry/internal/fence/guard"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -98,7 +98,7 @@ type PoolOptions struct {
 	Random func() float64
 	Log    logr.Logger
 	// Fence is asked before anything is written to a cluster; nil lets everything through.
-	Fence fence.Fence
+	Fence guard.Fence
 	// UserAgent is what the hub calls itself to its clusters.
 	UserAgent string
 	// Inflight bounds the requests under way to one cluster; 8 when zero.

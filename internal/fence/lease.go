@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/skerry-dev/skerry/internal/fence/guard"
 )
 
 const (
@@ -162,12 +164,12 @@ func (f *Lease) open(sent time.Time) {
 
 // Guard puts the fence around everything that a config reaches.
 func (f *Lease) Guard(cfg *rest.Config) {
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return Guard(next, f) })
-	plain := Dial(cfg.Dial)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard.Guard(next, f) })
+	plain := guard.Dial(cfg.Dial)
 	if plain == nil {
 		plain = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
-	cfg.Dial = GuardDial(plain, f)
+	cfg.Dial = guard.GuardDial(plain, f)
 }
 
 // lock is the lease, as leader election sees it; the fence hears of each renewal, and of everything that
