@@ -97,7 +97,7 @@ unit: ## Run the tests that need no API server, in under a minute once compiled
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
 # detector makes it several times slower, and the same code runs without one.
-RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,edge engine git hub hubapi recovery bundlestore render cli/wait testkit/edgeproxy testkit/gitserver)
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent edge engine git hub hubapi recovery bundlestore render cli/wait testkit/edgeproxy testkit/gitserver)
 
 .PHONY: race
 race: export CGO_ENABLED := 1
@@ -141,12 +141,13 @@ demo: build ## Show the whole way on three edge clusters; stays up until Ctrl-C 
 build: skerry controlplane ## Build static binaries into bin/
 
 .PHONY: skerry
-skerry: ## Build bin/skerry, bin/skerry-hub and bin/skerry-sops, which the hub starts
+skerry: ## Build bin/skerry, bin/skerry-agent, bin/skerry-hub and bin/skerry-sops, which the hub starts
 	@if [[ ! -x bin/skerry-hub ]]; then echo "building bin/skerry and bin/skerry-hub: the first time compiles client-go and kustomize, about two minutes"; fi
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry ./cmd/skerry
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry-hub ./cmd/skerry-hub
 	go build -ldflags '$(LDFLAGS)' -o bin/skerry-sops ./cmd/skerry-sops
+	go build -ldflags '$(LDFLAGS)' -o bin/skerry-agent ./cmd/skerry-agent
 
 .PHONY: e2e-kine
 e2e-kine: controlplane ## Test the engine against API servers on kine's SQLite, the store of k3s (some minutes to build)
@@ -167,13 +168,14 @@ bin/skerry-kwok: $(CONTROLPLANE_SOURCES)
 	cd e2e/controlplane && go build -ldflags '-s -w' -o $(BIN)/skerry-kwok ./kwok
 
 .PHONY: image
-image: build ## Build the hub's container image with buildah, podman or docker
+image: build ## Build the container images of the hub and the agent with buildah, podman or docker
 	@engine=$$(command -v buildah || command -v podman || command -v docker) || { echo "image needs buildah, podman or docker"; exit 1; }; \
 	if [[ $$engine == *docker ]]; then reproducible=; else reproducible="--timestamp 0"; fi; \
-	"$$engine" build $$reproducible -t skerry-hub:$(VERSION) .
+	"$$engine" build $$reproducible -t skerry-hub:$(VERSION) . && \
+	"$$engine" build $$reproducible -f Dockerfile.agent -t skerry-agent:$(VERSION) .
 
 # A release: the hub for the machines that hubs run on, the CLI for those that people sit at, and
-# images of the hub. DIST is emptied first; the same commit and VERSION give the same bytes.
+# images of the hub and the agent. DIST is emptied first; the same commit and VERSION give the same bytes.
 DIST          ?= dist
 HUB_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm
 CLI_PLATFORMS ?= $(HUB_PLATFORMS) darwin/amd64 darwin/arm64 windows/amd64
@@ -191,6 +193,7 @@ release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and che
 			echo "skerry-hub $$platform"; \
 			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-hub_$(VERSION)_$$suffix ./cmd/skerry-hub; \
 			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-sops_$(VERSION)_$$suffix ./cmd/skerry-sops; \
+			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-agent_$(VERSION)_$$suffix ./cmd/skerry-agent; \
 		fi; \
 	done
 	@for platform in $(if $(shell command -v buildah),$(IMAGE_PLATFORMS)); do \
@@ -200,6 +203,11 @@ release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and che
 			-t skerry-hub:$(VERSION)-$$arch . >/dev/null; \
 		buildah push --quiet skerry-hub:$(VERSION)-$$arch oci:$(DIST)/image:$(VERSION); \
 		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/image -cf $(DIST)/skerry-hub_$(VERSION)_linux_$$arch.oci.tar .; \
+		rm -r $(DIST)/image; \
+		buildah build --quiet --platform $$platform --timestamp 0 --build-arg AGENT=$(DIST)/skerry-agent_$(VERSION)_linux_$$arch \
+			-f Dockerfile.agent -t skerry-agent:$(VERSION)-$$arch . >/dev/null; \
+		buildah push --quiet skerry-agent:$(VERSION)-$$arch oci:$(DIST)/image:$(VERSION); \
+		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/image -cf $(DIST)/skerry-agent_$(VERSION)_linux_$$arch.oci.tar .; \
 		rm -r $(DIST)/image; \
 	done
 	@cd $(DIST) && for binary in $$(ls | grep -v '\.oci\.tar$$'); do \

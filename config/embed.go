@@ -1,9 +1,10 @@
-// Package config holds the manifests of the hub, as kustomize bases, for the command line to install.
+// Package config holds the manifests of the hub and of the agent, as kustomize bases, for the command line to install.
 package config
 
 import "embed"
 
-// FS holds kustomization.yaml at its root and every base that it names; samples are left out.
+// FS holds kustomization.yaml at its root and every base that it names, and the base of the agent, which goes to
+// edges; samples are left out.
 //
-//go:embed kustomization.yaml crd rbac apply hub
+//go:embed kustomization.yaml crd rbac apply hub agent
 var FS embed.FS

@@ -147,7 +147,11 @@ func (p *process) until(ctx context.Context, try func() error) error {
 			p.health.set(nil)
 			return nil
 		}
-		p.health.set(err)
+		if _, standby := errors.AsType[*heldError](err); standby {
+			p.health.set(nil) // the Deployment ends the old agent when the new one stands by
+		} else {
+			p.health.set(err)
+		}
 		p.say("waiting", err)
 		if !pause(ctx, startRetry) {
 			return ctx.Err()
