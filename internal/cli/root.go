@@ -11,13 +11,18 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
+	"github.com/skerry-dev/skerry/internal/cli/debug"
 	"github.com/skerry-dev/skerry/internal/cli/diff"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
+	"github.com/skerry-dev/skerry/internal/cli/events"
+	"github.com/skerry-dev/skerry/internal/cli/export"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/get"
 	"github.com/skerry-dev/skerry/internal/cli/install"
+	"github.com/skerry-dev/skerry/internal/cli/logs"
 	"github.com/skerry-dev/skerry/internal/cli/reconcile"
 	"github.com/skerry-dev/skerry/internal/cli/rollout"
+	"github.com/skerry-dev/skerry/internal/cli/stats"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/trace"
 	"github.com/skerry-dev/skerry/internal/cli/tree"
@@ -81,6 +86,11 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		rollout.NewCmdRollout(f, nil),
 		status.NewCmdStatus(f, nil),
 		reconcile.NewCmdSuspend(f, nil),
+		debug.NewCmdDebug(f, nil),
+		events.NewCmdEvents(f, nil),
+		export.NewCmdExport(f, nil),
+		logs.NewCmdLogs(f, nil),
+		stats.NewCmdStats(f, nil),
 		trace.NewCmdTrace(f, nil),
 		tree.NewCmdTree(f, nil),
 		version.NewCmdVersion(f, nil),
