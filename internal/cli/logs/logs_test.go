@@ -1,7 +1,6 @@
 package logs_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
@@ -21,39 +21,29 @@ import (
 func hub(t *testing.T, asked *[]string, logOf map[string]string) *factory.Factory {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
-		switch path := r.URL.Path; path {
-		case "/api/v1":
-			answer(metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: "v1", APIResources: []metav1.APIResource{{Name: "pods", Kind: "Pod", Namespaced: true, Verbs: metav1.Verbs{"list", "get", "watch"}}}})
-		case "/api/v1/namespaces/skerry-system/pods":
-			*asked = append(*asked, r.URL.Query().Get("labelSelector"))
-			list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
-			for _, name := range []string{"hub-2", "hub-1"} {
-				if _, is := logOf[name]; is {
-					list.Items = append(list.Items, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "skerry-system"}})
-				}
-			}
-			answer(list)
-		default:
-			var name string
-			if _, err := fmt.Sscanf(path, "/api/v1/namespaces/skerry-system/pods/%5s/log", &name); err != nil {
-				http.NotFound(w, r)
-				return
-			}
-			*asked = append(*asked, r.URL.RawQuery)
-			w.Header().Set("Content-Type", "text/plain")
-			_, _ = w.Write([]byte(logOf[name]))
+		var name string
+		if _, err := fmt.Sscanf(r.URL.Path, "/api/v1/namespaces/skerry-system/pods/%5s/log", &name); err != nil {
+			http.NotFound(w, r)
+			return
 		}
+		*asked = append(*asked, r.URL.RawQuery)
+		_, _ = w.Write([]byte(logOf[name]))
 	}))
 	t.Cleanup(server.Close)
-	f := factory.New("v0.0.0-test", func(string) string { return "" })
-	cfg := &rest.Config{Host: server.URL}
-	c, err := f.Connect(cfg)
+	scheme, err := factory.Scheme()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Hub = func() (*factory.Hub, error) { return &factory.Hub{WithWatch: c, Config: cfg}, nil }
+	b := fake.NewClientBuilder().WithScheme(scheme)
+	for name := range logOf {
+		b.WithObjects(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "skerry-system", Labels: map[string]string{"app.kubernetes.io/name": "skerry-hub"}}})
+	}
+	b.WithObjects(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "skerry-system"}})
+	c := b.Build()
+	f := factory.New("v0.0.0-test", func(string) string { return "" })
+	f.Hub = func() (*factory.Hub, error) {
+		return &factory.Hub{WithWatch: c, Config: &rest.Config{Host: server.URL}}, nil
+	}
 	return f
 }
 
@@ -77,7 +67,7 @@ func TestLogsOfOnePodAreCleanedAndHaveNoPrefix(t *testing.T) {
 	if diff := cmp.Diff("one\n[31mtwo\n", out); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"app.kubernetes.io/name=skerry-hub", "previous=true&sinceSeconds=90&tailLines=5"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"previous=true&sinceSeconds=90&tailLines=5"}, asked); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
