@@ -1,7 +1,7 @@
 // Package decrypt opens files that are encrypted with SOPS.
 //
 // It promises that a file is opened only by the keys that it was given, never by what the process's own
-// environment or files hold; that what it returns is what was encrypted, to the last byte, or an error; that
+// environment or files hold, unless a request asks for those, as the command line's may; that what it returns is what was encrypted, to the last byte, or an error; that
 // no error, log or file holds anything of the content, the keys or the credentials; and that a hostile file
 // ends neither the process nor its own deadline. The part of a file that is named sops is as untrusted as
 // the rest: it names the services that are asked.
@@ -41,6 +41,8 @@ const (
 type Keys struct {
 	secret  string // the name of the Secret, for messages
 	ignored []string
+	// own says that sops looks for keys in the environment, and there are no others.
+	own bool
 
 	age            []age.Identity
 	pgp            openpgp.EntityList

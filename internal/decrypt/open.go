@@ -102,7 +102,9 @@ func (s *session) explain() *render.Error {
 		}
 	}
 	var parts []string
-	if len(none) > 0 {
+	if len(none) > 0 && s.keys.own {
+		parts = append(parts, fmt.Sprintf("is encrypted for %s, of which your environment has no key (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, gpg)", list(none)))
+	} else if len(none) > 0 {
 		parts = append(parts, fmt.Sprintf("is encrypted for %s, of which the Secret %s has no key", list(none), s.keys.secret))
 	}
 	if len(failed) > 0 {

@@ -34,6 +34,8 @@ func answer(ctx context.Context, r sopsclient.Request) sopsclient.Response {
 		return sopsclient.Response{Error: err.Error()}
 	case r.File == nil:
 		return sopsclient.Response{}
+	case r.Own:
+		keys = &Keys{own: true}
 	case r.Local:
 		keys = keys.Local()
 	}

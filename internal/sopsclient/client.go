@@ -28,6 +28,9 @@ type Request struct {
 	Data map[string][]byte
 	// Local leaves out the keys of services.
 	Local bool
+	// Own asks for the keys that sops itself finds in the environment of the process, in place of Data: age by
+	// SOPS_AGE_KEY or SOPS_AGE_KEY_FILE, gpg, and the logins of a person at the clouds. The hub never does.
+	Own bool `json:",omitempty"`
 	// File is opened from one format to another; nil only reads the keys.
 	File     []byte
 	From, To render.Format
@@ -93,15 +96,26 @@ func Answered(err error) bool {
 // Decryption returns what opens files with the keys of a Secret; id names them.
 func (c *Client) Decryption(id, secret string, data map[string][]byte, local bool) *render.Decryption {
 	return &render.Decryption{Keys: id, Open: func(file []byte, from, to render.Format) ([]byte, *render.Error) {
-		answer, err := c.ask(Request{Name: secret, Data: data, Local: local, File: file, From: from, To: to})
-		switch {
-		case err != nil:
-			return nil, render.Decrypting(fmt.Sprintf("is encrypted and cannot be opened: %v", err), true)
-		case answer.Error != "":
-			return nil, render.Decrypting(answer.Error, answer.Passing)
-		}
-		return answer.Plain, nil
+		return c.open(Request{Name: secret, Data: data, Local: local, File: file, From: from, To: to})
 	}}
+}
+
+// Own returns what opens files with the keys of whoever runs this process, as the command sops does.
+func (c *Client) Own() *render.Decryption {
+	return &render.Decryption{Keys: "own", Open: func(file []byte, from, to render.Format) ([]byte, *render.Error) {
+		return c.open(Request{Own: true, File: file, From: from, To: to})
+	}}
+}
+
+func (c *Client) open(r Request) ([]byte, *render.Error) {
+	answer, err := c.ask(r)
+	switch {
+	case err != nil:
+		return nil, render.Decrypting(fmt.Sprintf("is encrypted and cannot be opened: %v", err), true)
+	case answer.Error != "":
+		return nil, render.Decrypting(answer.Error, answer.Passing)
+	}
+	return answer.Plain, nil
 }
 
 // ask has one process answer a request. A process that does not is ended.

@@ -31,7 +31,10 @@ type Options struct {
 	ClusterFiles      []string
 	HubID             string
 	ShowSecrets       bool
-	Output            string
+	// Decrypt opens what SOPS encrypted, by the Secret of spec.decryption or the keys of the environment; without
+	// it such values are masked.
+	Decrypt bool
+	Output  string
 
 	// allFlag is the name of the flag that chooses every cluster.
 	allFlag string
@@ -68,7 +71,8 @@ do before it is pushed. With --kustomization-file and --cluster-file they are re
 and no API server is asked: each may hold several documents, ConfigMaps and Secrets too.
 
 The data of Secrets, and what was taken from them, is shown as *** unless --show-secrets is
-given. A rollout may still hold a cluster at an earlier revision: 'skerry status' tells.`,
+given. What SOPS encrypted is shown as *** too, and with --decrypt opened as far as rendering
+goes. A rollout may still hold a cluster at an earlier revision: 'skerry status' tells.`,
 		Example: `  # What shop-1 gets from the commit that the hub has
   skerry build kustomization apps --cluster shop-1
 
@@ -98,6 +102,7 @@ given. A rollout may still hold a cluster at an earlier revision: 'skerry status
 	flags.StringArrayVar(&o.ClusterFiles, "cluster-file", nil, "read Clusters from a file instead of the hub; can be given again")
 	flags.StringVar(&o.HubID, "hub-id", "", "identity of the hub in the owner label (default: the hub's; offline: none)")
 	flags.BoolVar(&o.ShowSecrets, "show-secrets", false, "show the data of Secrets")
+	flags.BoolVar(&o.Decrypt, "decrypt", false, "open what SOPS encrypted, by the Secret of spec.decryption if it is at hand, else by your own keys (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, gpg)")
 	factory.AddOutputFlag(cmd, &o.Output)
 	_ = cmd.MarkFlagDirname("path")
 	_ = cmd.MarkFlagFilename("kustomization-file", "yaml", "yml")
@@ -150,6 +155,7 @@ func run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	in.tellMasked(o)
 	return in.write(o, made)
 }
 

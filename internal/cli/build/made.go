@@ -32,8 +32,10 @@ type Rendered struct {
 	Err error
 }
 
-// Make renders as the command does.
+// Make renders as the command does, with what is encrypted opened: a mask is for people to read, not for a
+// cluster.
 func Make(ctx context.Context, o *Options) (*Made, error) {
+	o.Decrypt = true
 	if err := o.check(); err != nil {
 		return nil, err
 	}

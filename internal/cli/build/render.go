@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,8 +30,10 @@ type input struct {
 	hubID    string
 	// assigned is what each cluster is assigned by the hub, where that is known.
 	assigned map[string]v1alpha1.Bundle
-	// secrets are the contents of Secrets that were looked up.
+	mu       sync.Mutex
+	// secrets are the contents of Secrets that were looked up, and of files that were decrypted; guarded by mu.
 	secrets []targeting.Content
+	masked  int // how many encrypted files are shown with their values masked; guarded by mu
 }
 
 // rendered is what clusters get that get the same.
@@ -53,6 +56,9 @@ func renderTargets(ctx context.Context, o *Options, in *input) ([]*rendered, err
 	}
 	shared, cache := targeting.Shared(in.ks, in.hubID, from), render.NewCache(64<<20)
 	shared.Ignore = in.ignore
+	if shared.Decryption, err = in.decryption(ctx, o); err != nil {
+		return nil, err
+	}
 	var all []*rendered
 	same := map[string]*rendered{}
 	for _, t := range targets {
@@ -97,6 +103,8 @@ func (in *input) remember(namespace string) targeting.Lookup {
 	return func(kind, name string) (*targeting.Content, error) {
 		found, err := in.lookup(kind, namespace, name)
 		if found != nil && found.Secret {
+			in.mu.Lock()
+			defer in.mu.Unlock()
 			in.secrets = append(in.secrets, *found)
 		}
 		return found, err

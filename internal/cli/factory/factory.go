@@ -48,6 +48,8 @@ type Factory struct {
 	// ReadFile reads a file named on the command line.
 	ReadFile func(string) ([]byte, error)
 	Flags    *Flags
+	// SOPSCommand opens files that SOPS encrypted; skerry-sops beside this program, or else in PATH, when nil.
+	SOPSCommand []string
 	// Hub connects to the hub's cluster, the same connection at each call.
 	Hub func() (*Hub, error)
 	// Edge connects to a cluster of the hub.
