@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		defer cancel()
 		l.release(ctx)
 	}()
-	p, err := start(ctx, o, config, k, l, h)
+	p, err := start(ctx, o, config, k, l, h, func(po engine.PoolOptions) engine.Pooled { return engine.NewPool(po) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before it began
@@ -98,12 +98,11 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // start waits for the API server and the lease, and begins from the disk.
-func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease, h *healthState) (*process, error) {
+func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease, h *healthState, newPool func(engine.PoolOptions) engine.Pooled) (*process, error) {
 	p := &process{
 		agent: &agent{
 			log: o.Log, now: time.Now, version: o.Version, instance: strings.ToLower(rand.Text()[:16]), started: time.Now(),
-			config: config, lease: l, failures: map[string]failure{},
-			newPool:   func(po engine.PoolOptions) engine.Pooled { return engine.NewPool(po) },
+			config: config, lease: l, failures: map[string]failure{}, newPool: newPool,
 			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1),
 		},
 		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64},
