@@ -244,30 +244,41 @@ func found(a *v1alpha1.Assignment, kustomization string, d v1alpha1.DriftRecord)
 
 // Text writes the drift for a person. It is pure.
 func Text(r Result, now time.Time, o *Options) string {
-	rows := [][]table.Cell{table.Header("NAMESPACE", "AGE", "CLUSTER", "KUSTOMIZATION", "OBJECT", "CHANGE", "BY", "NOW", "FIELDS")}
+	rows := [][]table.Cell{table.Header("NAMESPACE", "CLUSTER", "KUSTOMIZATION", "OBJECT", "BY", "AGE", "NOW", "FIELDS")}
 	for _, d := range r.Drifts {
-		namespace, action := "", table.Painted("put back", o.IO.Green)
+		namespace := ""
 		if o.AllNamespaces {
 			namespace = d.Namespace
 		}
-		if d.Action == string(v1alpha1.DriftReported) {
-			action = table.Painted("differs", o.IO.Yellow)
-		}
-		by := d.Manager
-		if by == "" && d.Change != string(v1alpha1.DriftDeleted) {
-			by = "unknown"
-		}
-		rows = append(rows, []table.Cell{
-			table.Plain(namespace), table.Plain(duration.HumanDuration(max(0, now.Sub(d.At)))), table.Plain(d.Cluster), table.Plain(d.Kustomization),
-			table.Plain(d.Object), table.Plain(strings.ToLower(d.Change)), table.Plain(by), action, table.Plain(fields(d)),
-		})
+		rows = append(rows, append([]table.Cell{table.Plain(namespace)}, Row(d, now, o.IO)...))
 	}
 	var b strings.Builder
 	table.WriteWithin(&b, rows, o.IO.Width())
 	return b.String()
 }
 
+// Row is a drift in a table: cluster, Kustomization, object, field manager, age, what it is now, fields.
+func Row(d Found, now time.Time, s *iostreams.IOStreams) []table.Cell {
+	action := table.Painted("put back", s.Green)
+	if d.Action == string(v1alpha1.DriftReported) {
+		action = table.Painted("differs", s.Yellow)
+	}
+	by := d.Manager
+	if by == "" && d.Change != string(v1alpha1.DriftDeleted) {
+		by = "unknown"
+	}
+	return []table.Cell{
+		table.Plain(d.Cluster), table.Plain(d.Kustomization), table.Plain(d.Object), table.Plain(by),
+		table.Plain(duration.HumanDuration(max(0, now.Sub(d.At)))), action, table.Plain(fields(d)),
+	}
+}
+
+// fields says what of the object was changed.
 func fields(d Found) string {
+	if d.Change != string(v1alpha1.DriftChanged) {
+		return "(" + strings.ToLower(d.Change) + ")"
+	}
+
 	list := strings.Join(d.Paths, ", ")
 	if d.MorePaths > 0 {
 		list += fmt.Sprintf(" and %d more", d.MorePaths)

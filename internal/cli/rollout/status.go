@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/screen"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
 )
 
@@ -67,14 +68,14 @@ func follow(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kust
 		ctx, cancel = context.WithTimeout(ctx, o.Flags.Timeout)
 		defer cancel()
 	}
-	screen := newScreen(o)
+	at := screen.New(o.IO, o.Now)
 	var last Report
 	err := wait.Until(ctx, hub, []client.Object{ks}, func() (bool, error) {
 		if ks.UID == "" {
 			return false, errors.New("it was deleted")
 		}
 		last = Summarize(ks)
-		return last.Done, screen.show(last)
+		return last.Done, at.Show(Text(last, o.IO), Line(last))
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

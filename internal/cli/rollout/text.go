@@ -110,7 +110,7 @@ func stageRows(r Report, io *iostreams.IOStreams) [][]table.Cell {
 		// The bar is measured without its colours.
 		blank := &iostreams.IOStreams{}
 		rows = append(rows, []table.Cell{
-			table.Plain(s.Name), table.Painted(bar(s, blank), func(string) string { return bar(s, io) }),
+			table.Plain(s.Name), table.Painted(stageBar(s, blank), func(string) string { return stageBar(s, io) }),
 			table.Plain(fmt.Sprint(s.Clusters)), table.Plain(fmt.Sprint(s.Updated)), table.Plain(fmt.Sprint(s.Ready)),
 			failed, table.Plain(absent), table.Plain(stageNote(r, s)),
 		})

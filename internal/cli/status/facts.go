@@ -31,7 +31,27 @@ type Facts struct {
 // Gather reads the facts of one namespace, or of all when it is empty. A list that cannot be read is
 // an error and never an empty list.
 func Gather(ctx context.Context, hub *factory.Hub, namespace string, now func() time.Time) (Facts, error) {
-	facts := Facts{Server: hub.Config.Host}
+	var lease *coordinationv1.Lease
+	var facts Facts
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		lease, err = ReadLease(ctx, hub)
+		return err
+	})
+	group.Go(func() (err error) {
+		facts, err = list(ctx, hub, hub.Config.Host, namespace, now)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return Facts{}, err
+	}
+	facts.Lease = lease
+	return facts, nil
+}
+
+// list reads what is of the hub's kinds.
+func list(ctx context.Context, hub client.Reader, server, namespace string, now func() time.Time) (Facts, error) {
+	facts := Facts{Server: server}
 	var (
 		sources        v1alpha1.GitRepositoryList
 		kustomizations v1alpha1.KustomizationList
@@ -50,10 +70,6 @@ func Gather(ctx context.Context, hub *factory.Hub, namespace string, now func() 
 			return nil
 		})
 	}
-	group.Go(func() (err error) {
-		facts.Lease, err = ReadLease(ctx, hub)
-		return err
-	})
 	if err := group.Wait(); err != nil {
 		return Facts{}, err
 	}

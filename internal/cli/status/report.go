@@ -2,6 +2,8 @@ package status
 
 import (
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/cli/drift"
 )
 
 // State is how a thing stands, in one word.
@@ -28,7 +30,18 @@ type Report struct {
 	Clusters       []Cluster       `json:"clusters"`
 	// Problems is everything that is not ready, the causes before what follows from them.
 	Problems []Problem `json:"problems"`
+	// Drift is what was changed on clusters beside Git: all that differs now, and what was put back in the
+	// last hour, at most MaxDrift of them.
+	Drift []drift.Found `json:"drift,omitempty"`
+	// MoreDrift counts the others.
+	MoreDrift int `json:"moreDrift,omitempty"`
 }
+
+// DriftTime is how far back a report looks for drift that was put back.
+const DriftTime = time.Hour
+
+// MaxDrift bounds the drift of a report.
+const MaxDrift = 100
 
 // Hub says where the hub is and whether it is at work.
 type Hub struct {
@@ -66,7 +79,9 @@ type Kustomization struct {
 	// was rendered.
 	Revision  string `json:"revision,omitempty"`
 	Attempted string `json:"attempted,omitempty"`
-	Clusters  Counts `json:"clusters"`
+	// Head is the last commit that the source has fetched.
+	Head     string `json:"head,omitempty"`
+	Clusters Counts `json:"clusters"`
 	// Rollout says where a change stands that is not on every cluster; nil when the last one is.
 	Rollout *Rollout `json:"rollout,omitempty"`
 }

@@ -18,7 +18,7 @@ func runRows(r Report, v View) (rows [][]table.Cell, rest string) {
 	for _, c := range r.Clusters {
 		total += len(c.Runs)
 	}
-	fold := !v.All && total > glance
+	fold := !v.All && total > v.glance()
 	folded := map[runGroup]int{}
 	for _, c := range r.Clusters {
 		for _, run := range c.Runs {
@@ -26,7 +26,7 @@ func runRows(r Report, v View) (rows [][]table.Cell, rest string) {
 				folded[runGroup{c.Namespace, run.Kustomization, run.Revision}]++
 				continue
 			}
-			if !fold || len(rows) <= glance {
+			if !fold || len(rows) <= v.glance() {
 				rows = append(rows, v.run(c, run))
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
@@ -24,8 +25,17 @@ func Summarize(f Facts) Report {
 	for i := range f.Sources {
 		r.Sources = append(r.Sources, sourceReport(&f.Sources[i]))
 	}
+	heads := map[key]string{}
+	for i := range f.Sources {
+		if a := f.Sources[i].Status.Artifact; a != nil {
+			heads[key{f.Sources[i].Namespace, f.Sources[i].Name}] = iostreams.Line(a.Revision)
+		}
+	}
 	for i := range f.Kustomizations {
-		r.Kustomizations = append(r.Kustomizations, kustomizationReport(&f.Kustomizations[i]))
+		one := kustomizationReport(&f.Kustomizations[i])
+		source := targeting.SourceOf(&f.Kustomizations[i])
+		one.Head = heads[key{source.Namespace, source.Name}]
+		r.Kustomizations = append(r.Kustomizations, one)
 	}
 	assigned := map[key]*v1alpha1.Assignment{}
 	for i := range f.Assignments {
@@ -54,6 +64,10 @@ func Summarize(f Facts) Report {
 	slices.SortFunc(r.Clusters, func(a, b Cluster) int { return key{a.Namespace, a.Name}.compare(key{b.Namespace, b.Name}) })
 	r.Problems = problems(r, f.Now)
 	r.Ready = len(r.Problems) == 0
+	r.Drift = drift.Collect(f.Assignments, nil, f.Now, DriftTime).Drifts
+	if more := len(r.Drift) - MaxDrift; more > 0 {
+		r.Drift, r.MoreDrift = r.Drift[:MaxDrift], more
+	}
 	return r
 }
 

@@ -6,13 +6,22 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/bar"
+	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
 )
 
-// glance is how many rows of a table still are a glance.
+// glance is how many rows of a table still are a glance, where the height of the screen is not known.
 const glance = 20
+
+// Glance is how many rows of a table still are a glance at a terminal of so many rows: what is shown of a fleet
+// fits onto one screen.
+func Glance(rows int) int { return max(3, min(glance, (rows-16)/4)) }
+
+// barWidth is the width of a bar, in characters.
+const barWidth = 16
 
 // View says how to write a report.
 type View struct {
@@ -22,6 +31,8 @@ type View struct {
 	Namespaces bool
 	// All lists every cluster, however many there are.
 	All bool
+	// Glance is how many rows of a table still are a glance; zero: 20.
+	Glance int
 	// IO paints.
 	IO *iostreams.IOStreams
 }
@@ -42,7 +53,16 @@ func Text(r Report, v View) string {
 	rows, rest = runRows(r, v)
 	v.section(&b, "WHAT RUNS WHERE", rows, rest)
 	writeProblems(&b, r, v)
+	rows, rest = driftRows(r, v)
+	v.section(&b, "DRIFT, NOW AND IN THE LAST HOUR", rows, rest)
 	return b.String()
+}
+
+func (v View) glance() int {
+	if v.Glance > 0 {
+		return v.Glance
+	}
+	return glance
 }
 
 const emptyHub = `
@@ -60,7 +80,7 @@ func (v View) section(b *strings.Builder, title string, rows [][]table.Cell, res
 	}
 	b.WriteString("\n" + v.IO.Bold(title) + "\n")
 	if len(rows) > 1 {
-		table.Write(b, rows)
+		table.WriteWithin(b, rows, v.IO.Width())
 	}
 	if rest != "" {
 		b.WriteString(rest + "\n")
@@ -108,19 +128,55 @@ func sourceRows(r Report, v View) [][]table.Cell {
 }
 
 func kustomizationRows(r Report, v View) [][]table.Cell {
-	rows := [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REVISION", "ATTEMPTED", "CLUSTERS", "FAILED", "UNREACHABLE", "SOURCE", "PATH")}
+	rows := [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REVISION", "ATTEMPTED", "HEAD", "CLUSTERS", "FAILED", "UNREACHABLE", "", "SOURCE", "PATH")}
 	for _, k := range r.Kustomizations {
 		attempted := ""
 		if k.Attempted != k.Revision {
 			attempted = factory.ShortRevision(k.Attempted)
 		}
+		head := ""
+		if k.Head != k.Revision && k.Head != k.Attempted {
+			head = factory.ShortRevision(k.Head)
+		}
 		rows = append(rows, []table.Cell{
-			v.Namespace(k.Namespace), table.Plain(k.Name), v.State(k.State), table.Plain(factory.ShortRevision(k.Revision)), table.Plain(attempted),
+			v.Namespace(k.Namespace), table.Plain(k.Name), v.State(k.State), table.Plain(factory.ShortRevision(k.Revision)), table.Plain(attempted), table.Plain(head),
 			table.Plain(fmt.Sprintf("%d/%d", k.Clusters.Ready, k.Clusters.Desired)),
-			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), table.Plain(k.Source), table.Plain(k.Path),
+			v.count(k.Clusters.Failed), v.count(k.Clusters.Unreachable), v.bar(k.Clusters), table.Plain(k.Source), table.Plain(k.Path),
 		})
 	}
 	return rows
+}
+
+// bar draws the clusters of a Kustomization by state: ready, failed, on their way, unreachable. It is for a person
+// at a terminal.
+func (v View) bar(c Counts) table.Cell {
+	if v.IO.Width() == 0 || c.Desired < 2 {
+		return table.Cell{}
+	}
+	draw := func(io *iostreams.IOStreams) string {
+		return bar.Draw([]bar.Part{
+			{N: c.Ready, Mark: "█", Paint: io.Green}, {N: c.Failed, Mark: "✗", Paint: io.Red},
+			{N: c.Progressing, Mark: "▒", Paint: io.Yellow}, {N: c.Unreachable, Mark: "·"},
+		}, barWidth)
+	}
+	// The bar is measured without its colours.
+	return table.Painted(draw(&iostreams.IOStreams{}), func(string) string { return draw(v.IO) })
+}
+
+// driftRows are what differs now and what was put back.
+func driftRows(r Report, v View) (rows [][]table.Cell, rest string) {
+	rows = [][]table.Cell{table.Header("NAMESPACE", "CLUSTER", "KUSTOMIZATION", "OBJECT", "BY", "AGE", "NOW", "FIELDS")}
+	shown := r.Drift
+	if most := v.glance() / 2; !v.All && len(shown) > most {
+		shown = shown[:most]
+	}
+	for _, d := range shown {
+		rows = append(rows, append([]table.Cell{v.Namespace(d.Namespace)}, drift.Row(d, v.Now, v.IO)...))
+	}
+	if more := len(r.Drift) - len(shown) + r.MoreDrift; more > 0 {
+		rest = fmt.Sprintf("… %d more ('skerry drift --since 1h' lists every one)", more)
+	}
+	return rows, rest
 }
 
 // clusterRows returns the rows, and what they leave out: of a fleet that is more than a glance, the
@@ -129,7 +185,7 @@ func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
 	rows = [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION")}
 	ready, left := 0, 0
 	for _, c := range r.Clusters {
-		if !v.All && len(r.Clusters) > glance && (c.State == Ready || len(rows) > glance) {
+		if !v.All && len(r.Clusters) > v.glance() && (c.State == Ready || len(rows) > v.glance()) {
 			left++
 			if c.State == Ready {
 				ready++
@@ -207,8 +263,8 @@ func writeProblems(b *strings.Builder, r Report, v View) {
 	}
 	b.WriteString("\n" + v.IO.Bold("NOT READY") + "\n")
 	shown := r.Problems
-	if !v.All && len(shown) > glance {
-		shown = shown[:glance]
+	if !v.All && len(shown) > v.glance() {
+		shown = shown[:v.glance()]
 	}
 	for i, p := range shown {
 		b.WriteString(v.problem(p, i+1 < len(r.Problems) && sameCause(p, r.Problems[i+1])) + "\n")

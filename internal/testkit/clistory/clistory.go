@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +30,7 @@ import (
 var Noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // Run holds each file that the pattern matches. Lines "$ skerry …" of its comment are the command lines;
-// "terminal WIDTH" there puts a terminal behind the lines that follow, and "colour" one with colours; "pipe"
+// "terminal WIDTH" or "terminal WIDTHxHEIGHT" there puts a terminal behind the lines that follow, and "colour" one with colours; "pipe"
 // takes it away. hub.yaml is what the hub's API server holds; without it there is none. The file "out" is what
 // comes of it: standard output, standard error with "2> " before each line, and the exit code unless it is 0.
 func Run(t *testing.T, pattern string) {
@@ -46,32 +45,40 @@ func play(t *testing.T, a *txtar.Archive) string {
 	t.Helper()
 	hub, reach := hubOf(t, golden.Text(a, "hub.yaml")), edges(t, a)
 	var b strings.Builder
-	width, colour := 0, false
+	var at terminal
 	for line := range strings.Lines(string(a.Comment)) {
 		line = strings.TrimSpace(line)
 		switch word, rest, _ := strings.Cut(line, " "); word {
 		case "pipe":
-			width, colour = 0, false
+			at = terminal{}
 		case "colour":
-			colour = true
+			at.colour = true
 		case "terminal":
-			var err error
-			if width, err = strconv.Atoi(rest); err != nil {
+			if n, err := fmt.Sscanf(rest, "%dx%d", &at.width, &at.height); err != nil && n == 0 {
 				t.Fatalf("%q: %v", line, err)
 			}
 		case "$":
-			b.WriteString(line + "\n" + run(t, strings.Fields(rest)[1:], hub, reach, width, colour))
+			b.WriteString(line + "\n" + run(t, strings.Fields(rest)[1:], hub, reach, at))
 		}
 	}
 	return strings.ReplaceAll(b.String(), "\x1b", "␛")
 }
 
-func run(t *testing.T, args []string, hub client.WithWatch, reach func(context.Context, *factory.Hub, *v1alpha1.Cluster) (*factory.Edge, error), width int, colour bool) string {
+// terminal is what a command line is run at; zero: a pipe.
+type terminal struct {
+	width, height int
+	colour        bool
+}
+
+func run(t *testing.T, args []string, hub client.WithWatch, reach func(context.Context, *factory.Hub, *v1alpha1.Cluster) (*factory.Edge, error), at terminal) string {
 	t.Helper()
 	streams, _, out, log := iostreams.Test()
-	streams.Colour = colour
-	if width > 0 {
-		streams.Columns = func() int { return width }
+	streams.Colour = at.colour
+	if at.width > 0 {
+		streams.Columns = func() int { return at.width }
+	}
+	if at.height > 0 {
+		streams.Rows = func() int { return at.height }
 	}
 	f := factory.New("v0.0.0-test", func(string) string { return "" })
 	f.IO, f.Now = streams, func() time.Time { return Noon }

@@ -1,9 +1,13 @@
-package rollout
+// Package screen draws a text in place: again and again on a terminal, elsewhere as lines.
+package screen
 
 import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
 
 // Sequences that every terminal of the last decades knows.
@@ -14,37 +18,43 @@ const (
 	erase   = "\x1b[J"   // from here to the end of the screen
 )
 
-// screen shows reports: in place on a terminal, elsewhere as a line for each that says something
-// new. It leaves nothing behind that would have to be undone when it is interrupted.
-type screen struct {
-	o     *Options
+// Screen shows texts: in place on a terminal, elsewhere as a line for each that says something new. It leaves
+// nothing behind that would have to be undone when it is interrupted.
+type Screen struct {
+	io    *iostreams.IOStreams
+	now   func() time.Time
 	last  string
 	lines int // drawn in place
 }
 
-func newScreen(o *Options) *screen { return &screen{o: o} }
+// New returns a screen on standard output.
+func New(s *iostreams.IOStreams, now func() time.Time) *Screen { return &Screen{io: s, now: now} }
 
-func (s *screen) show(r Report) error {
-	text, out := "", ""
-	if s.o.IO.Rows != nil {
-		text = fit(Text(r, s.o.IO), s.o.IO.Rows())
+// InPlace says that texts are drawn in place; otherwise lines are written.
+func (s *Screen) InPlace() bool { return s.io.Rows != nil }
+
+// Show shows the text in place, or else the line with the time before it; what was shown last is not shown again.
+func (s *Screen) Show(text, line string) error {
+	out := ""
+	if s.InPlace() {
+		text = fit(text, s.io.Rows())
 		out = s.redraw(text)
 	} else {
-		text = Line(r)
-		out = s.o.Now().UTC().Format("15:04:05") + " " + text + "\n"
+		text = line
+		out = s.now().UTC().Format("15:04:05") + " " + text + "\n"
 	}
 	if text == s.last {
 		return nil
 	}
 	s.last, s.lines = text, strings.Count(text, "\n")
-	if _, err := io.WriteString(s.o.IO.Out, out); err != nil {
+	if _, err := io.WriteString(s.io.Out, out); err != nil {
 		return fmt.Errorf("cannot write: %w", err)
 	}
 	return nil
 }
 
 // redraw is one write, so that an interruption finds the terminal as it was or as it is to be.
-func (s *screen) redraw(text string) string {
+func (s *Screen) redraw(text string) string {
 	var b strings.Builder
 	if s.lines > 0 {
 		fmt.Fprintf(&b, upBy+erase, s.lines)
