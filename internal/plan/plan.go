@@ -301,6 +301,10 @@ func cleanup(in Input, id object.ID) Action {
 	switch {
 	case !isLive:
 		a.Verb, a.Why = Forget, Gone
+	case live.Terminating && in.Options.Remove && in.Options.Orphan:
+		// What is left to itself is not waited for. A Kustomization can be among its own objects, as the one
+		// is that holds the hub, and then waits for itself.
+		a.Verb, a.Why = Release, Orphaned
 	case live.Terminating:
 		a.Verb, a.Why = Await, Terminating
 	case interest == Assigned:
