@@ -10,8 +10,10 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
+	"github.com/skerry-dev/skerry/internal/cli/check"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/debug"
+	"github.com/skerry-dev/skerry/internal/cli/deleting"
 	"github.com/skerry-dev/skerry/internal/cli/diff"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/events"
@@ -26,6 +28,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/trace"
 	"github.com/skerry-dev/skerry/internal/cli/tree"
+	"github.com/skerry-dev/skerry/internal/cli/uninstall"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 	"github.com/skerry-dev/skerry/internal/cli/why"
 )
@@ -97,7 +100,10 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		why.NewCmdWhy(f, nil),
 	)
 	root.AddCommand(
+		check.NewCmdCheck(f, nil),
+		deleting.NewCmdDelete(f, nil),
 		diff.NewCmdDiff(f, nil),
+		uninstall.NewCmdUninstall(f, nil),
 	)
 	return root, func() bool { return started }
 }

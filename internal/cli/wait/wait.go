@@ -154,3 +154,51 @@ func isPageNotFound(err error) bool {
 	details := status.Status().Details
 	return details == nil || details.Name == ""
 }
+
+// Changes calls check, and again after changes to the objects of the kinds of the lists in any namespace,
+// until check returns true, or an error, or ctx ends. It takes one watch a kind, however many objects there
+// are. The error of an ended ctx wraps ctx.Err().
+func Changes(ctx context.Context, c client.WithWatch, lists []client.ObjectList, check func() (bool, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wake := make(chan struct{}, 1)
+	for _, list := range lists {
+		go followAll(ctx, c, list, wake)
+	}
+	for {
+		if done, err := check(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+		}
+	}
+}
+
+// followAll wakes whenever an object of the kind changes, and whenever a watch begins or ends.
+func followAll(ctx context.Context, c client.WithWatch, list client.ObjectList, wake chan<- struct{}) {
+	ring := func() {
+		select {
+		case wake <- struct{}{}:
+		default: // already rung
+		}
+	}
+	for ctx.Err() == nil {
+		if w, err := c.Watch(ctx, list); err == nil {
+			ring()
+			for event := range w.ResultChan() {
+				if event.Type == watch.Error {
+					break
+				}
+				ring()
+			}
+			w.Stop()
+		}
+		if pause(ctx) != nil {
+			return
+		}
+		ring()
+	}
+}

@@ -1,0 +1,151 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/skerry-dev/skerry/internal/text"
+)
+
+// State is how a check went.
+type State string
+
+// States.
+const (
+	Good     State = "ok"
+	Doubtful State = "warning" // it works, or cannot be told
+	Bad      State = "failed"
+)
+
+// Result is one check.
+type Result struct {
+	Check   string `json:"check"`
+	State   State  `json:"state"`
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"`
+}
+
+// facts are what is judged.
+type facts struct {
+	cli, host                  string
+	server                     string
+	tooOld, tooOldNext         string
+	notAllowed, notAllowedNext string
+	flux                       bool
+	wanted                     []string
+	kinds                      []kindFacts
+	kindsUnknown               bool
+	hub, hubUnknown            bool
+	hubVersion, hubTrouble     string
+}
+
+type kindFacts struct {
+	name, version string
+	established   bool
+	stored        []string
+}
+
+// judge says what is right and what is not. pre leaves out the hub that is there, except where an upgrade
+// would not work.
+func judge(f facts, pre bool) []Result {
+	out := []Result{{Check: "API server", State: Good, Message: fmt.Sprintf("Kubernetes %s at %s", f.server, f.host)}}
+	if f.tooOld != "" {
+		out[0] = Result{"API server", Bad, f.tooOld, f.tooOldNext}
+	}
+	if f.notAllowed != "" {
+		out = append(out, Result{"permissions", Bad, f.notAllowed, f.notAllowedNext})
+	} else {
+		out = append(out, Result{Check: "permissions", State: Good, Message: "may install and bootstrap"})
+	}
+	if f.flux {
+		out = append(out, Result{"Flux", Doubtful, "Flux is on this cluster too; what one of the two applies, the other must not", ""})
+	}
+	out = append(out, skew(f)...)
+	if pre {
+		return out
+	}
+	return append(out, installed(f)...)
+}
+
+// skew compares versions: hub and command line go together across two minor versions, and neither is to meet
+// kinds that are newer than the hub.
+func skew(f facts) []Result {
+	if !f.hub || f.hubVersion == "" {
+		return nil
+	}
+	cli, err := utilversion.ParseSemantic(f.cli)
+	hub, err2 := utilversion.ParseSemantic(f.hubVersion)
+	if err != nil || err2 != nil {
+		return []Result{{"versions", Doubtful, fmt.Sprintf("command line %s, hub %s: one of them is no release, so that they cannot be compared", f.cli, f.hubVersion), ""}}
+	}
+	switch {
+	case cli.Major() != hub.Major() || apart(cli.Minor(), hub.Minor()) > 2:
+		next := "upgrade the hub in steps of at most two minor versions"
+		if cli.LessThan(hub) {
+			next = "use a command line of the hub's version"
+		}
+		return []Result{{"versions", Bad, fmt.Sprintf("command line %s and hub %s are more than two minor versions apart", f.cli, f.hubVersion), next}}
+	case cli.LessThan(hub):
+		return []Result{{"versions", Doubtful, fmt.Sprintf("the command line %s is older than the hub %s: to install or bootstrap with it would take the hub back", f.cli, f.hubVersion), "use a command line of the hub's version"}}
+	}
+	return []Result{{Check: "versions", State: Good, Message: fmt.Sprintf("command line %s, hub %s", f.cli, f.hubVersion)}}
+}
+
+func apart(a, b uint) uint {
+	if a > b {
+		return a - b
+	}
+	return b - a
+}
+
+const reinstall = "run 'skerry bootstrap git' again, or 'skerry install'"
+
+func installed(f facts) []Result {
+	var out []Result
+	switch {
+	case f.kindsUnknown:
+		out = append(out, Result{"kinds", Doubtful, "these credentials may not see the kinds", ""})
+	case len(f.kinds) == 0:
+		return append(out, Result{"kinds", Bad, "the kinds of Skerry are not installed", "'skerry install' or 'skerry bootstrap git' installs them"})
+	default:
+		out = append(out, kinds(f))
+	}
+	switch {
+	case f.hubUnknown:
+		out = append(out, Result{"hub", Doubtful, "these credentials may not see the hub's Deployment", ""})
+	case !f.hub:
+		out = append(out, Result{"hub", Doubtful, "there is no Deployment of the hub: it runs outside of this cluster, or not at all", ""})
+	case f.hubTrouble != "":
+		out = append(out, Result{"hub", Bad, f.hubTrouble, ""})
+	default:
+		out = append(out, Result{Check: "hub", State: Good, Message: "available"})
+	}
+	return out
+}
+
+func kinds(f facts) Result {
+	var missing, old, broken []string
+	for _, name := range f.wanted {
+		i := slices.IndexFunc(f.kinds, func(k kindFacts) bool { return k.name == name })
+		switch {
+		case i < 0:
+			missing = append(missing, name)
+		case !f.kinds[i].established:
+			broken = append(broken, name)
+		case f.hub && f.hubVersion != "" && f.kinds[i].version != f.hubVersion:
+			old = append(old, name)
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return Result{"kinds", Bad, "missing: " + strings.Join(missing, ", "), reinstall}
+	case len(broken) > 0:
+		return Result{"kinds", Bad, "not established: " + strings.Join(broken, ", "), "kubectl get crd " + broken[0] + " -o yaml says why"}
+	case len(old) > 0:
+		return Result{"kinds", Bad, "of another version than the hub: " + strings.Join(old, ", "), reinstall}
+	}
+	return Result{Check: "kinds", State: Good, Message: text.Count(len(f.kinds), "kind") + " of skerry.dev"}
+}

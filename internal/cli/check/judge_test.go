@@ -1,0 +1,57 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestChecks(t *testing.T) {
+	whole := func(change func(*facts)) facts {
+		f := facts{
+			cli: "v0.3.0", host: "https://hub", server: "v1.37.2", wanted: []string{"a.skerry.dev", "b.skerry.dev"}, hub: true, hubVersion: "v0.3.0",
+			kinds: []kindFacts{{name: "a.skerry.dev", version: "v0.3.0", established: true}, {name: "b.skerry.dev", version: "v0.3.0", established: true}},
+		}
+		change(&f)
+		return f
+	}
+	const ok = "ok API server: Kubernetes v1.37.2 at https://hub\nok permissions: may install and bootstrap\n"
+	for name, tt := range map[string]struct {
+		facts facts
+		pre   bool
+		want  string
+	}{
+		"whole":                  {whole(func(*facts) {}), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nok kinds: 2 kinds of skerry.dev\nok hub: available\n"},
+		"before":                 {whole(func(f *facts) { f.hub, f.kinds = false, nil }), true, ok},
+		"nothing there":          {whole(func(f *facts) { f.hub, f.kinds = false, nil }), false, ok + "failed kinds: the kinds of Skerry are not installed → 'skerry install' or 'skerry bootstrap git' installs them\n"},
+		"a kind is missing":      {whole(func(f *facts) { f.kinds = f.kinds[:1] }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: missing: b.skerry.dev → run 'skerry bootstrap git' again, or 'skerry install'\nok hub: available\n"},
+		"a kind is old":          {whole(func(f *facts) { f.kinds[1].version = "v0.2.0" }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: of another version than the hub: b.skerry.dev → run 'skerry bootstrap git' again, or 'skerry install'\nok hub: available\n"},
+		"a kind is not served":   {whole(func(f *facts) { f.kinds[1].established = false }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: not established: b.skerry.dev → kubectl get crd b.skerry.dev -o yaml says why\nok hub: available\n"},
+		"the hub is down":        {whole(func(f *facts) { f.hubTrouble = "0 of 1 Pods are available" }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nok kinds: 2 kinds of skerry.dev\nfailed hub: 0 of 1 Pods are available\n"},
+		"outside of the cluster": {whole(func(f *facts) { f.hub, f.hubVersion = false, "" }), false, ok + "ok kinds: 2 kinds of skerry.dev\nwarning hub: there is no Deployment of the hub: it runs outside of this cluster, or not at all\n"},
+		"older command line":     {whole(func(f *facts) { f.hubVersion = "v0.4.1" }), true, ok + "warning versions: the command line v0.3.0 is older than the hub v0.4.1: to install or bootstrap with it would take the hub back → use a command line of the hub's version\n"},
+		"two versions newer":     {whole(func(f *facts) { f.cli, f.hubVersion = "v0.5.0", "v0.3.9" }), true, ok + "ok versions: command line v0.5.0, hub v0.3.9\n"},
+		"too far apart":          {whole(func(f *facts) { f.cli, f.hubVersion = "v0.6.0", "v0.3.0" }), true, ok + "failed versions: command line v0.6.0 and hub v0.3.0 are more than two minor versions apart → upgrade the hub in steps of at most two minor versions\n"},
+		"no release":             {whole(func(f *facts) { f.cli = "3f2a1b" }), true, ok + "warning versions: command line 3f2a1b, hub v0.3.0: one of them is no release, so that they cannot be compared\n"},
+		"old server, no rights": {whole(func(f *facts) {
+			f.hub, f.tooOld, f.tooOldNext, f.notAllowed, f.flux = false, "the API server is of Kubernetes v1.20.0", "Skerry needs 1.29.0 or newer", "these credentials may not patch namespaces", true
+		}), true, "failed API server: the API server is of Kubernetes v1.20.0 → Skerry needs 1.29.0 or newer\nfailed permissions: these credentials may not patch namespaces\nwarning Flux: Flux is on this cluster too; what one of the two applies, the other must not\n"},
+		"may not look": {whole(func(f *facts) { f.kindsUnknown, f.hubUnknown, f.hub = true, true, false }), false, ok + "warning kinds: these credentials may not see the kinds\nwarning hub: these credentials may not see the hub's Deployment\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got strings.Builder
+			for _, r := range judge(tt.facts, tt.pre) {
+				fmt.Fprintf(&got, "%s %s: %s", r.State, r.Check, r.Message)
+				if r.Next != "" {
+					got.WriteString(" → " + r.Next)
+				}
+				got.WriteByte('\n')
+			}
+			if diff := cmp.Diff(tt.want, got.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,430 @@
+package uninstall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/components"
+	"github.com/skerry-dev/skerry/internal/cli/diagnose"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/text"
+)
+
+// hubGrace is how long a hub may take to let go of what it sends nothing for. After it, the command takes the
+// finalizers off itself: the hub does not run.
+const hubGrace = 30 * time.Second
+
+// teardown is one run of the command.
+type teardown struct {
+	*Options
+	hub *factory.Hub
+	// grace is hubGrace, for tests.
+	grace time.Duration
+}
+
+// observe reads what is there. Kinds that are gone already have no objects.
+func (t *teardown) observe(ctx context.Context) (*seen, error) {
+	s := &seen{host: t.hub.Config.Host}
+	var ks v1alpha1.KustomizationList
+	var clusters v1alpha1.ClusterList
+	var sources v1alpha1.GitRepositoryList
+	var assignments v1alpha1.AssignmentList
+	for _, list := range []client.ObjectList{&ks, &clusters, &sources, &assignments} {
+		if err := t.hub.List(ctx, list); err != nil && !gone(err) {
+			return nil, fmt.Errorf("cannot list what there is: %w", err)
+		}
+	}
+	for i := range ks.Items {
+		s.kustomizations = append(s.kustomizations, ks.Items[i].Namespace+"/"+ks.Items[i].Name)
+		if o := &ks.Items[i]; o.Namespace == v1alpha1.SystemNamespace && o.Name == v1alpha1.SystemNamespace {
+			s.path = o.Spec.Path
+		}
+	}
+	for i := range clusters.Items {
+		c := &clusters.Items[i]
+		if c.Name == v1alpha1.HubCluster && c.Spec.KubeConfig == nil {
+			continue
+		}
+		s.clusters = append(s.clusters, c.Namespace+"/"+c.Name)
+		if !apimeta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReachableCondition) {
+			s.silent = append(s.silent, c.Name)
+		}
+	}
+	for i := range sources.Items {
+		s.sources = append(s.sources, sources.Items[i].Namespace+"/"+sources.Items[i].Name)
+		if o := &sources.Items[i]; s.path != "" && o.Namespace == v1alpha1.SystemNamespace && o.Name == v1alpha1.SystemNamespace {
+			s.url = o.Spec.URL
+		}
+	}
+	for i := range assignments.Items {
+		for j := range assignments.Items[i].Status.Entries {
+			s.objects += int(assignments.Items[i].Status.Entries[j].Objects.Applied)
+		}
+	}
+	own, err := t.own(ctx)
+	if err != nil {
+		return nil, err
+	}
+	definitions, err := t.definitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.components, s.kinds = len(own), len(definitions)
+	return s, t.observeNamespace(ctx, s)
+}
+
+func (t *teardown) observeNamespace(ctx context.Context, s *seen) error {
+	ns := &corev1.Namespace{}
+	err := t.hub.Get(ctx, client.ObjectKey{Name: v1alpha1.SystemNamespace}, ns)
+	if apierrors.IsNotFound(err) || err == nil && !ns.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the namespace %s: %w", v1alpha1.SystemNamespace, err)
+	}
+	secrets := metadataList(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := t.hub.List(ctx, secrets, client.InNamespace(v1alpha1.SystemNamespace)); err != nil && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("cannot list the Secrets of %s: %w", v1alpha1.SystemNamespace, err)
+	}
+	s.namespace, s.secrets = true, len(secrets.Items)
+	return nil
+}
+
+// gone says that the kind is not there any more.
+func gone(err error) bool { return apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
+
+func metadataList(kind schema.GroupVersionKind) *metav1.PartialObjectMetadataList {
+	list := &metav1.PartialObjectMetadataList{}
+	kind.Kind += "List"
+	list.SetGroupVersionKind(kind)
+	return list
+}
+
+// held are the kinds whose objects the hub has to let go of.
+var held = []string{v1alpha1.KustomizationKind, v1alpha1.ClusterKind}
+
+// release deletes Kustomizations and Clusters, those first that no other Kustomization keeps: as long as one
+// is there, it would make again what it keeps. The hub's own Cluster goes last, which the others' way leads
+// through.
+func (t *teardown) release(ctx context.Context, s *factory.Step) error {
+	total := 0
+	for {
+		all, err := t.objects(ctx, held)
+		if err != nil {
+			return err
+		}
+		next := nextRound(all)
+		if len(next) == 0 {
+			s.Donef("%d deleted", total)
+			return nil
+		}
+		total += len(next)
+		for _, o := range next {
+			if err := t.deleteHeld(ctx, o); err != nil {
+				return err
+			}
+		}
+		if err := t.waitGone(ctx, s, held, next); err != nil {
+			return err
+		}
+	}
+}
+
+// nextRound returns what is deleted next: what no Kustomization that is still there keeps; where everything is
+// kept, all of it; and the hub's own Clusters when nothing else is left.
+func nextRound(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMetadata {
+	var free, kept, hubs []metav1.PartialObjectMetadata
+	for _, o := range all {
+		switch {
+		case o.Kind == v1alpha1.ClusterKind && o.Name == v1alpha1.HubCluster:
+			hubs = append(hubs, o)
+		case o.Labels[v1alpha1.OwnerLabel] == "" || !o.DeletionTimestamp.IsZero() || keepsItself(&o):
+			free = append(free, o)
+		default:
+			kept = append(kept, o)
+		}
+	}
+	switch {
+	case len(free) > 0:
+		return free
+	case len(kept) > 0:
+		return kept
+	}
+	return hubs
+}
+
+// keepsItself says whether a Kustomization is among its own objects, as the one is that holds the hub. The owner
+// label begins with the name of the owner.
+func keepsItself(o *metav1.PartialObjectMetadata) bool {
+	label := o.Labels[v1alpha1.OwnerLabel]
+	at := strings.LastIndex(label, ".")
+	return o.Kind == v1alpha1.KustomizationKind && at > 0 && strings.HasPrefix(o.Name, label[:at])
+}
+
+// objects lists the metadata of the kinds in all namespaces.
+func (t *teardown) objects(ctx context.Context, kinds []string) ([]metav1.PartialObjectMetadata, error) {
+	var all []metav1.PartialObjectMetadata
+	for _, kind := range kinds {
+		list := metadataList(v1alpha1.GroupVersion.WithKind(kind))
+		if err := t.hub.List(ctx, list); err != nil {
+			if gone(err) {
+				continue
+			}
+			return nil, fmt.Errorf("cannot list what there is: %w", err)
+		}
+		for _, o := range list.Items {
+			o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+// deleteHeld says what is to become of the objects on the clusters, and then deletes.
+func (t *teardown) deleteHeld(ctx context.Context, o metav1.PartialObjectMetadata) error {
+	policy := map[string]string{policyOrphan: "Orphan", policyDelete: "Delete", policyAbandon: "Orphan"}[t.DeletionPolicy]
+	switch {
+	case o.Kind == v1alpha1.ClusterKind && t.DeletionPolicy == policyAbandon:
+		policy = string(v1alpha1.ClusterDeletionAbandon)
+	case o.Kind == v1alpha1.KustomizationKind && o.Namespace == v1alpha1.SystemNamespace && o.Name == v1alpha1.SystemNamespace:
+		policy = string(v1alpha1.DeletionOrphan) // it holds the hub, which has work to do
+	}
+	body, err := json.Marshal(map[string]any{"spec": map[string]any{"deletionPolicy": policy}})
+	if err != nil {
+		return fmt.Errorf("cannot encode the change: %w", err)
+	}
+	name := strings.ToLower(o.Kind) + " " + o.Namespace + "/" + o.Name
+	err = t.hub.Patch(ctx, &o, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot set deletionPolicy of %s: %w", name, err)
+	}
+	if !o.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	if err := t.hub.Delete(ctx, &o, client.Preconditions{UID: &o.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete %s: %w", name, err)
+	}
+	return nil
+}
+
+// waitGone waits until the objects are gone. With abandon, what the hub does not let go of in the grace is
+// let go of here; otherwise only the hub knows what it left on the edges.
+func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string, objects []metav1.PartialObjectMetadata) error {
+	left := map[types.UID]bool{}
+	for _, o := range objects {
+		left[o.UID] = true
+	}
+	grace := t.grace
+	if grace == 0 {
+		grace = hubGrace
+	}
+	patience, cancel := ctx, context.CancelFunc(func() {})
+	if t.DeletionPolicy == policyAbandon {
+		patience, cancel = context.WithTimeout(ctx, grace)
+	}
+	defer cancel()
+	var there []metav1.PartialObjectMetadata
+	err := wait.Changes(patience, t.hub, lists(kinds), func() (bool, error) {
+		all, err := t.objects(ctx, kinds)
+		if err != nil {
+			return false, err
+		}
+		there = slices.DeleteFunc(all, func(o metav1.PartialObjectMetadata) bool { return !left[o.UID] })
+		if len(there) > 0 {
+			s.Notef("%s left: %s", text.Count(len(there), "object"), namesOf(there))
+		}
+		return len(there) == 0, nil
+	})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return t.letGo(ctx, there)
+	case errors.Is(err, context.DeadlineExceeded):
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return factory.Next(fmt.Errorf("the hub has not let go of %s: %s", namesOf(there), diagnose.Hub(late, t.hub)),
+			"run this again to go on; a hub that does not run any more takes nothing off the edges: 'skerry uninstall --deletion-policy abandon' leaves them as they are")
+	}
+	return err
+}
+
+func lists(kinds []string) []client.ObjectList {
+	out := make([]client.ObjectList, len(kinds))
+	for i, kind := range kinds {
+		out[i] = metadataList(v1alpha1.GroupVersion.WithKind(kind))
+	}
+	return out
+}
+
+func namesOf(objects []metav1.PartialObjectMetadata) string {
+	names := make([]string, len(objects))
+	for i, o := range objects {
+		names[i] = strings.ToLower(o.Kind) + " " + o.Namespace + "/" + o.Name
+	}
+	return some(names)
+}
+
+// letGo takes Skerry's finalizer off objects that are being deleted, and no other.
+func (t *teardown) letGo(ctx context.Context, objects []metav1.PartialObjectMetadata) error {
+	for _, o := range objects {
+		rest := slices.DeleteFunc(slices.Clone(o.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
+		if len(rest) == len(o.Finalizers) {
+			continue
+		}
+		body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": o.UID, "resourceVersion": o.ResourceVersion, "finalizers": rest}})
+		if err != nil {
+			return fmt.Errorf("cannot encode the change: %w", err)
+		}
+		if err := t.hub.Patch(ctx, &o, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot let go of %s %s/%s: %w", strings.ToLower(o.Kind), o.Namespace, o.Name, err)
+		}
+	}
+	return nil
+}
+
+// sources deletes what is left of the kinds of Skerry: sources, and what the hub keeps for itself.
+func (t *teardown) sources(ctx context.Context, s *factory.Step) error {
+	definitions, err := t.definitions(ctx)
+	if err != nil {
+		return err
+	}
+	var kinds []string
+	for i := range definitions {
+		if served(&definitions[i]) {
+			kinds = append(kinds, definitions[i].Spec.Names.Kind)
+		}
+	}
+	all, err := t.objects(ctx, kinds)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := t.hub.Delete(ctx, &all[i], client.Preconditions{UID: &all[i].UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot delete %s: %w", namesOf(all[i:i+1]), err)
+		}
+	}
+	s.Donef("%d deleted", len(all))
+	if len(all) == 0 {
+		return nil
+	}
+	return t.waitGone(ctx, s, kinds, all)
+}
+
+func served(d *apiextensionsv1.CustomResourceDefinition) bool {
+	return slices.ContainsFunc(d.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {
+		return v.Served && v.Name == v1alpha1.GroupVersion.Version
+	})
+}
+
+// definitions are the kinds of Skerry, those of other versions among them.
+func (t *teardown) definitions(ctx context.Context) ([]apiextensionsv1.CustomResourceDefinition, error) {
+	list := &apiextensionsv1.CustomResourceDefinitionList{}
+	if err := t.hub.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("cannot list the kinds: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(d apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Group != v1alpha1.Group }), nil
+}
+
+// partOf is the label of what belongs to the hub.
+const partOf = "app.kubernetes.io/part-of"
+
+// own are the hub's own objects that are there, in the order in which they are deleted: the Deployment before
+// its rights.
+func (t *teardown) own(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	manifests, err := components.Render(components.Options{})
+	if err != nil {
+		return nil, err
+	}
+	var out []*unstructured.Unstructured
+	for _, m := range slices.Backward(manifests) {
+		if m.GetKind() == "CustomResourceDefinition" || m.GetKind() == "Namespace" {
+			continue
+		}
+		live := &unstructured.Unstructured{}
+		live.SetGroupVersionKind(m.GroupVersionKind())
+		err := t.hub.Get(ctx, client.ObjectKeyFromObject(m), live)
+		if gone(err) || err == nil && live.GetLabels()[partOf] != m.GetLabels()[partOf] {
+			continue // absent, or something else of that name
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", apply.Name(m), err)
+		}
+		out = append(out, live)
+	}
+	slices.SortStableFunc(out, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
+	return out, nil
+}
+
+func rank(o *unstructured.Unstructured) int {
+	if o.GetKind() == "Deployment" {
+		return 0
+	}
+	return 1
+}
+
+func (t *teardown) components(ctx context.Context, s *factory.Step) error {
+	own, err := t.own(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range own {
+		uid := o.GetUID()
+		if err := t.hub.Delete(ctx, o, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot delete %s: %w", apply.Name(o), err)
+		}
+	}
+	s.Donef("%s deleted", text.Count(len(own), "object"))
+	return nil
+}
+
+func (t *teardown) kinds(ctx context.Context, s *factory.Step) error {
+	definitions, err := t.definitions(ctx)
+	if err != nil {
+		return err
+	}
+	var objects []client.Object
+	for i := range definitions {
+		d := &definitions[i]
+		if err := t.hub.Delete(ctx, d, client.Preconditions{UID: &d.UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot delete the kind %s: %w", d.Name, err)
+		}
+		objects = append(objects, &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: d.Name}})
+	}
+	s.Donef("%s deleted", text.Count(len(objects), "kind"))
+	return wait.Until(ctx, t.hub, objects, func() (bool, error) {
+		return !slices.ContainsFunc(objects, func(o client.Object) bool { return o.GetUID() != "" }), nil
+	})
+}
+
+// namespace deletes the hub's namespace. Its end is not waited for: a finalizer of anything in it may keep it.
+func (t *teardown) namespace(ctx context.Context, s *factory.Step) error {
+	if t.KeepNamespace {
+		s.Donef("stays")
+		return nil
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
+	if err := t.hub.Delete(ctx, ns); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete the namespace %s: %w", v1alpha1.SystemNamespace, err)
+	}
+	s.Donef("%s is being deleted", v1alpha1.SystemNamespace)
+	return nil
+}
