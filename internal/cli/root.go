@@ -10,11 +10,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
-	"github.com/skerry-dev/skerry/internal/cli/check"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/debug"
-	"github.com/skerry-dev/skerry/internal/cli/deleting"
-	"github.com/skerry-dev/skerry/internal/cli/diff"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
 	"github.com/skerry-dev/skerry/internal/cli/events"
 	"github.com/skerry-dev/skerry/internal/cli/export"
@@ -28,7 +25,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/trace"
 	"github.com/skerry-dev/skerry/internal/cli/tree"
-	"github.com/skerry-dev/skerry/internal/cli/uninstall"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 	"github.com/skerry-dev/skerry/internal/cli/why"
 )
@@ -99,12 +95,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		version.NewCmdVersion(f, nil),
 		why.NewCmdWhy(f, nil),
 	)
-	root.AddCommand(
-		check.NewCmdCheck(f, nil),
-		deleting.NewCmdDelete(f, nil),
-		diff.NewCmdDiff(f, nil),
-		uninstall.NewCmdUninstall(f, nil),
-	)
+	addActing(root, f)
 	return root, func() bool { return started }
 }
 

@@ -1,0 +1,431 @@
+package create
+
+import (
+	"bytes"
+	"context"
+	"crypto/elliptic"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	fluxssh "github.com/fluxcd/pkg/ssh"
+	"github.com/spf13/cobra"
+	gossh "golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/git"
+)
+
+// maxPassword bounds what is read from standard input, in bytes.
+const maxPassword = 64 << 10
+
+// SecretOptions are those of all Secrets: a subcommand fills the data.
+type SecretOptions struct {
+	Common
+	// data returns what the Secret holds, and its type.
+	data func(context.Context) (map[string][]byte, corev1.SecretType, error)
+}
+
+func newCmdSecret(f *factory.Factory, runF func(context.Context, *SecretOptions) error, use, short, example string) (*cobra.Command, *SecretOptions) {
+	o := &SecretOptions{Common: Common{Factory: f}}
+	if runF == nil {
+		runF = runSecret
+	}
+	cmd := &cobra.Command{
+		Use: use, Short: short, Example: example,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name = args[0]
+			return runF(cmd.Context(), o)
+		},
+	}
+	addCommon(cmd, &o.Common)
+	return cmd, o
+}
+
+func runSecret(ctx context.Context, o *SecretOptions) error {
+	in, err := o.meta()
+	if err != nil {
+		return err
+	}
+	data, kind, err := o.data(ctx)
+	if err != nil {
+		return err
+	}
+	return o.put(ctx, &corev1.Secret{ObjectMeta: in, Type: kind, Data: data}, "secret")
+}
+
+// file reads a file that a flag names.
+func (c *Common) file(flag, name string) ([]byte, error) {
+	data, err := c.ReadFile(name)
+	if err != nil {
+		return nil, factory.Usagef("cannot read --%s: %w", flag, err)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, factory.Usagef("--%s: %s is empty", flag, name)
+	}
+	return data, nil
+}
+
+// gitSecret are the flags of `create secret git`.
+type gitSecret struct {
+	*SecretOptions
+	url, username, password, passwordFile string
+	passwordStdin                         bool
+	bearerTokenFile, caFile               string
+	privateKeyFile, knownHostsFile        string
+	algorithm, curve                      string
+	rsaBits                               int
+}
+
+// NewCmdSecretGit returns the command; runF replaces what it runs, for tests.
+func NewCmdSecretGit(f *factory.Factory, runF func(context.Context, *SecretOptions) error) *cobra.Command {
+	cmd, o := newCmdSecret(f, runF, "git NAME", "Create the credentials of a GitRepository", `  # A new deploy key, and the host key that the server shows now
+  skerry create secret git fleet --url ssh://git@git.example.com/team/fleet.git
+
+  # A token
+  pass git-token | skerry create secret git fleet --url https://git.example.com/team/fleet.git --username git --password-stdin`)
+	cmd.Long = `Create the credentials of a GitRepository. For an ssh URL a key is made, unless --private-key-file
+has one, and the server is asked for its host key, unless --known-hosts-file has it; both are shown
+on standard error: give the public key to the server, and compare the host key with what its owner
+says. For an https URL a user name and password, or a bearer token, are stored.`
+	g := &gitSecret{SecretOptions: o}
+	o.data = g.read
+	flags := cmd.Flags()
+	flags.StringVar(&g.url, "url", "", "URL of the repository")
+	flags.StringVarP(&g.username, "username", "u", "git", "user name that goes with the password")
+	flags.StringVarP(&g.password, "password", "p", "", "password or token; every process on this machine can see it: better --password-file or --password-stdin")
+	flags.StringVar(&g.passwordFile, "password-file", "", "file with the password or token, or with the passphrase of the private key")
+	flags.BoolVar(&g.passwordStdin, "password-stdin", false, "read the password or token from standard input")
+	flags.StringVar(&g.bearerTokenFile, "bearer-token-file", "", "file with a bearer token")
+	flags.StringVar(&g.caFile, "ca-crt-file", "", "file with the certificate authority of the HTTPS server")
+	flags.StringVar(&g.privateKeyFile, "private-key-file", "", "file with the private SSH key (default: a new one)")
+	flags.StringVar(&g.knownHostsFile, "known-hosts-file", "", "file with the SSH server's host key (default: the server is asked)")
+	flags.StringVar(&g.algorithm, "ssh-key-algorithm", "ed25519", "of a new key: ed25519, ecdsa or rsa")
+	flags.StringVar(&g.curve, "ssh-ecdsa-curve", "p384", "of a new ecdsa key: p256, p384 or p521")
+	flags.IntVar(&g.rsaBits, "ssh-rsa-bits", 3072, "of a new rsa key; at least 2048")
+	return cmd
+}
+
+func (g *gitSecret) read(ctx context.Context) (map[string][]byte, corev1.SecretType, error) {
+	scheme, err := git.Scheme(g.url)
+	switch {
+	case g.url == "":
+		return nil, "", factory.Usagef("--url is missing: the URL of the repository")
+	case err != nil:
+		return nil, "", factory.Usagef("--url must be an http, https or ssh URL with a host and a path and without credentials, or user@host:path: %w", err)
+	case scheme == "ssh":
+		data, err := g.ssh(ctx)
+		return data, corev1.SecretTypeOpaque, err
+	}
+	data, err := g.http()
+	return data, corev1.SecretTypeOpaque, err
+}
+
+func (g *gitSecret) http() (map[string][]byte, error) {
+	if g.privateKeyFile != "" || g.knownHostsFile != "" {
+		return nil, factory.Usagef("--private-key-file and --known-hosts-file go with an ssh URL")
+	}
+	password, err := g.passwordOf()
+	if err != nil {
+		return nil, err
+	}
+	data := map[string][]byte{}
+	switch {
+	case len(password) > 0 && g.bearerTokenFile != "":
+		return nil, factory.Usagef("a password and --bearer-token-file exclude each other")
+	case len(password) > 0:
+		data["username"], data["password"] = []byte(g.username), password
+	case g.bearerTokenFile != "":
+		token, err := g.file("bearer-token-file", g.bearerTokenFile)
+		if err != nil {
+			return nil, err
+		}
+		data["bearerToken"] = bytes.TrimSpace(token)
+	}
+	if g.caFile != "" {
+		if data["ca.crt"], err = g.authority("ca-crt-file", g.caFile); err != nil {
+			return nil, err
+		}
+	}
+	if len(data) == 0 {
+		return nil, factory.Usagef("credentials are missing: --password-file, --password-stdin, --bearer-token-file or --ca-crt-file")
+	}
+	return data, nil
+}
+
+// authority reads a file with certificates.
+func (c *Common) authority(flag, name string) ([]byte, error) {
+	data, err := c.file(flag, name)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		err = factory.Usagef("--%s: %s holds no certificate", flag, name)
+	}
+	return data, err
+}
+
+func (g *gitSecret) passwordOf() ([]byte, error) {
+	ways := 0
+	for _, given := range []bool{g.password != "", g.passwordFile != "", g.passwordStdin} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return nil, factory.Usagef("--password, --password-file and --password-stdin are three ways to give one password: choose one")
+	case g.password != "":
+		return []byte(g.password), nil
+	case g.passwordFile != "":
+		data, err := g.file("password-file", g.passwordFile)
+		return bytes.TrimRight(data, "\r\n"), err
+	case g.passwordStdin:
+		data, err := io.ReadAll(io.LimitReader(g.IO.In, maxPassword))
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the password from standard input: %w", err)
+		}
+		if data = bytes.TrimRight(data, "\r\n"); len(data) == 0 {
+			return nil, factory.Usagef("standard input holds no password")
+		}
+		return data, nil
+	case g.IO.CanPrompt() && g.bearerTokenFile == "" && g.caFile == "":
+		return g.IO.Password("Password or token for " + g.url)
+	}
+	return nil, nil
+}
+
+func (g *gitSecret) ssh(ctx context.Context) (map[string][]byte, error) {
+	if g.passwordStdin || g.caFile != "" || g.bearerTokenFile != "" {
+		return nil, factory.Usagef("--password-stdin, --bearer-token-file and --ca-crt-file do not go with an ssh URL")
+	}
+	data := map[string][]byte{}
+	var err error
+	if g.privateKeyFile != "" {
+		err = g.givenKey(data)
+	} else {
+		err = g.newKey(data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if g.knownHostsFile != "" {
+		data["known_hosts"], err = g.file("known-hosts-file", g.knownHostsFile)
+		return data, err
+	}
+	host, err := hostOf(g.url)
+	if err != nil {
+		return nil, err
+	}
+	if data["known_hosts"], err = scan(ctx, host, g.Timeout(30*time.Second)); err != nil {
+		return nil, factory.Next(factory.Elsewhere(fmt.Errorf("cannot ask %s for its host key: %w", host, err)), "give it with --known-hosts-file")
+	}
+	_, _, key, _, _, err := gossh.ParseKnownHosts(data["known_hosts"])
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the host key of %s: %w", host, err)
+	}
+	g.IO.Progressf("host key of %s: %s %s; compare it with what the server's owner says", host, key.Type(), gossh.FingerprintSHA256(key))
+	return data, nil
+}
+
+// hostOf returns the host and port of an ssh URL or user@host:path.
+func hostOf(url string) (string, error) {
+	rest, isURL := strings.CutPrefix(url, "ssh://")
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	if !isURL {
+		host, _, _ := strings.Cut(rest, ":")
+		return net.JoinHostPort(host, "22"), nil
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return net.JoinHostPort(strings.Trim(host, "[]"), "22"), nil //nolint:nilerr // it has no port
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", factory.Usagef("--url has no valid port")
+	}
+	return net.JoinHostPort(name, port), nil
+}
+
+// scan asks for a host key, and leaves a server that does not answer when ctx ends.
+func scan(ctx context.Context, host string, timeout time.Duration) ([]byte, error) {
+	type answer struct {
+		keys []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() { // ends with its timeout, or when the server has answered
+		keys, err := fluxssh.ScanHostKey(host, timeout, nil, false)
+		answers <- answer{keys, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case a := <-answers:
+		return a.keys, a.err
+	case <-time.After(timeout):
+		return nil, context.DeadlineExceeded
+	}
+}
+
+func (g *gitSecret) givenKey(data map[string][]byte) error {
+	key, err := g.file("private-key-file", g.privateKeyFile)
+	if err != nil {
+		return err
+	}
+	password, err := g.passwordOf()
+	if err != nil {
+		return err
+	}
+	var signer gossh.Signer
+	if len(password) > 0 {
+		signer, err = gossh.ParsePrivateKeyWithPassphrase(key, password)
+		data["password"] = password
+	} else {
+		signer, err = gossh.ParsePrivateKey(key)
+	}
+	if err != nil {
+		return factory.Usagef("--private-key-file: %s cannot be read as a private key: %w", g.privateKeyFile, err)
+	}
+	data["identity"], data["identity.pub"] = key, gossh.MarshalAuthorizedKey(signer.PublicKey())
+	return nil
+}
+
+func (g *gitSecret) newKey(data map[string][]byte) error {
+	var generator fluxssh.KeyPairGenerator
+	switch strings.ToLower(g.algorithm) {
+	case "ed25519":
+		generator = fluxssh.NewEd25519Generator()
+	case "rsa":
+		if g.rsaBits < 2048 || g.rsaBits > 16384 || g.rsaBits%8 != 0 {
+			return factory.Usagef("--ssh-rsa-bits must lie between 2048 and 16384 and be a multiple of 8")
+		}
+		generator = fluxssh.NewRSAGenerator(g.rsaBits)
+	case "ecdsa":
+		curve := map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()}[strings.ToLower(g.curve)]
+		if curve == nil {
+			return factory.Usagef("--ssh-ecdsa-curve must be p256, p384 or p521")
+		}
+		generator = fluxssh.NewECDSAGenerator(curve)
+	default:
+		return factory.Usagef("--ssh-key-algorithm must be ed25519, ecdsa or rsa")
+	}
+	pair, err := generator.Generate()
+	if err != nil {
+		return fmt.Errorf("cannot make a key: %w", err)
+	}
+	data["identity"], data["identity.pub"] = pair.PrivateKey, pair.PublicKey
+	g.IO.Progressf("public key, to be given to the server as a deploy key:\n%s", strings.TrimSpace(string(pair.PublicKey)))
+	return nil
+}
+
+// NewCmdSecretTLS returns the command; runF replaces what it runs, for tests.
+func NewCmdSecretTLS(f *factory.Factory, runF func(context.Context, *SecretOptions) error) *cobra.Command {
+	cmd, o := newCmdSecret(f, runF, "tls NAME", "Create a Secret with certificates, of a client or an authority",
+		"  skerry create secret tls fleet --tls-crt-file client.crt --tls-key-file client.key --ca-crt-file ca.crt")
+	var cert, key, ca string
+	flags := cmd.Flags()
+	flags.StringVar(&cert, "tls-crt-file", "", "file with the client's certificate")
+	flags.StringVar(&key, "tls-key-file", "", "file with the key of the client's certificate")
+	flags.StringVar(&ca, "ca-crt-file", "", "file with the certificate authority of the server")
+	o.data = func(context.Context) (map[string][]byte, corev1.SecretType, error) {
+		data := map[string][]byte{}
+		var err error
+		if (cert == "") != (key == "") {
+			return nil, "", factory.Usagef("--tls-crt-file and --tls-key-file go together")
+		}
+		if cert != "" {
+			if data[corev1.TLSCertKey], err = o.file("tls-crt-file", cert); err != nil {
+				return nil, "", err
+			}
+			if data[corev1.TLSPrivateKeyKey], err = o.file("tls-key-file", key); err != nil {
+				return nil, "", err
+			}
+			if _, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]); err != nil {
+				return nil, "", factory.Usagef("--tls-crt-file and --tls-key-file do not belong together: %w", err)
+			}
+		}
+		if ca != "" {
+			if data["ca.crt"], err = o.authority("ca-crt-file", ca); err != nil {
+				return nil, "", err
+			}
+		}
+		switch {
+		case len(data) == 0:
+			return nil, "", factory.Usagef("a certificate is missing: --tls-crt-file and --tls-key-file, or --ca-crt-file")
+		case cert == "":
+			return data, corev1.SecretTypeOpaque, nil
+		}
+		return data, corev1.SecretTypeTLS, nil
+	}
+	return cmd
+}
+
+// NewCmdSecretGitHubApp returns the command; runF replaces what it runs, for tests.
+func NewCmdSecretGitHubApp(f *factory.Factory, runF func(context.Context, *SecretOptions) error) *cobra.Command {
+	cmd, o := newCmdSecret(f, runF, "githubapp NAME", "Create the credentials of a GitHub App, for a GitRepository with provider github",
+		"  skerry create secret githubapp fleet --app-id 1 --app-installation-id 2 --app-private-key app.pem")
+	var id, installation, owner, key, base string
+	flags := cmd.Flags()
+	flags.StringVar(&id, "app-id", "", "id of the App")
+	flags.StringVar(&installation, "app-installation-id", "", "id of the installation")
+	flags.StringVar(&owner, "app-installation-owner", "", "organization or user that has installed it, in place of the installation's id")
+	flags.StringVar(&key, "app-private-key", "", "file with the private key of the App")
+	flags.StringVar(&base, "app-base-url", "", "base URL of a GitHub Enterprise Server")
+	o.data = func(context.Context) (map[string][]byte, corev1.SecretType, error) {
+		switch {
+		case id == "" || key == "":
+			return nil, "", factory.Usagef("--app-id and --app-private-key are needed")
+		case (installation == "") == (owner == ""):
+			return nil, "", factory.Usagef("one of --app-installation-id and --app-installation-owner is needed")
+		}
+		pem, err := o.file("app-private-key", key)
+		if err != nil {
+			return nil, "", err
+		}
+		data := map[string][]byte{"githubAppID": []byte(id), "githubAppPrivateKey": pem}
+		for name, value := range map[string]string{"githubAppInstallationID": installation, "githubAppInstallationOwner": owner, "githubAppBaseURL": base} {
+			if value != "" {
+				data[name] = []byte(value)
+			}
+		}
+		return data, corev1.SecretTypeOpaque, nil
+	}
+	return cmd
+}
+
+// NewCmdSecretAge returns the command; runF replaces what it runs, for tests.
+func NewCmdSecretAge(f *factory.Factory, runF func(context.Context, *SecretOptions) error) *cobra.Command {
+	cmd, o := newCmdSecret(f, runF, "age NAME", "Create an age key that opens files that SOPS has encrypted",
+		"  skerry create secret age sops-keys\n  skerry create secret age sops-keys --age-key-file key.txt")
+	cmd.Aliases = []string{"sops-age"}
+	var file string
+	cmd.Flags().StringVar(&file, "age-key-file", "", "file with the key (default: a new one)")
+	_ = cmd.MarkFlagFilename("age-key-file")
+	o.data = func(context.Context) (map[string][]byte, corev1.SecretType, error) {
+		if file != "" {
+			data, err := o.file("age-key-file", file)
+			if err != nil {
+				return nil, "", err
+			}
+			if _, err := age.ParseIdentities(bytes.NewReader(data)); err != nil {
+				return nil, "", factory.Usagef("--age-key-file: %s holds no age key", file)
+			}
+			return map[string][]byte{"age.agekey": data}, corev1.SecretTypeOpaque, nil
+		}
+		identity, err := age.GenerateX25519Identity()
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot make a key: %w", err)
+		}
+		recipient := identity.Recipient().String()
+		o.IO.Progressf("public key: %s\nencrypt for it with 'sops encrypt --age %s FILE'", recipient, recipient)
+		return map[string][]byte{"age.agekey": fmt.Appendf(nil, "# public key: %s\n%s\n", recipient, identity)}, corev1.SecretTypeOpaque, nil
+	}
+	return cmd
+}
