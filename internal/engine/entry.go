@@ -80,15 +80,17 @@ type bundle struct {
 	hosts map[string]bool
 	// autoscaled names the objects whose spec.replicas was left out, with the autoscaler that sets it.
 	autoscaled map[object.ID]object.ID
+	// hidden maps texts that may be part of a path to what is shown in their place.
+	hidden map[string]string
 	// ignored holds the objects of which fields are ignored.
 	ignored map[object.ID]*drift.Ignored
 }
 
-// loadBundle makes a bundle of objects as they were rendered.
-func loadBundle(digest string, objects []object.Object) bundle {
-	objects, autoscaled := object.WithoutReplicas(objects)
+// loadBundle makes a bundle of one as it was rendered.
+func loadBundle(digest string, of *object.Bundle) bundle {
+	objects, autoscaled := object.WithoutReplicas(of.Objects)
 	b := newBundle(digest, objects)
-	b.autoscaled = autoscaled
+	b.autoscaled, b.hidden = autoscaled, of.Hidden
 	return b
 }
 

@@ -12,8 +12,9 @@ import (
 // reports and events: so no message needs to mind it, be it of the API server, of the plan or of health.
 // What is hidden stays so until the engine ends: an event may be about an object that is recorded no more.
 
-// maskBundle hides the names in a bundle that may not be shown.
+// maskBundle hides the names and keys in a bundle that may not be shown.
 func maskBundle(m *object.Mask, b bundle) {
+	m.Hide(b.hidden)
 	for i := range b.objects {
 		m.Add(b.objects[i].ID, b.objects[i].ManifestName)
 	}

@@ -5,7 +5,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -16,6 +18,9 @@ type Bundle struct {
 	// Confidential says that content is not to be readable, nor to be guessed from a digest: it holds
 	// Secrets, what was decrypted, or values of Secrets.
 	Confidential bool
+	// Hidden maps texts that come from Secrets and may be part of a path, as the key of a map or of an item of
+	// a list, to what messages show in their place.
+	Hidden map[string]string
 }
 
 // DuplicateError says that two objects of one bundle have the same ID.
@@ -95,26 +100,50 @@ func (b Bundle) Size() int {
 	for _, o := range b.Objects {
 		n += len(o.Body) + 1
 	}
+	if line := b.hiddenLine(); line != nil {
+		n += len(line) + 1
+	}
 	return n
 }
 
-// Encode returns the bundle as JSON lines: one body a line, in order. Equal bundles are equal bytes.
+// hiddenMark begins the line that holds Hidden. No object begins so.
+const hiddenMark = `{"skerry.dev/hidden":`
+
+// hiddenLine is the last line of an encoded bundle with something to hide; nil for any other.
+func (b Bundle) hiddenLine() []byte {
+	if len(b.Hidden) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(b.Hidden) // sorted
+	if err != nil {
+		return nil // strings always encode
+	}
+	return append(append([]byte(hiddenMark), data...), '}')
+}
+
+// write writes what Encode returns.
+func (b Bundle) write(to io.Writer) {
+	for _, o := range b.Objects {
+		_, _ = to.Write(o.Body) // a digest and a buffer take everything
+		_, _ = to.Write([]byte{'\n'})
+	}
+	if line := b.hiddenLine(); line != nil {
+		_, _ = to.Write(append(line, '\n'))
+	}
+}
+
+// Encode returns the bundle as JSON lines: one body a line, in order, and what is hidden last. Equal bundles are equal bytes.
 // Compressing them is the transport's affair.
 func (b Bundle) Encode() []byte {
-	out := make([]byte, 0, b.Size())
-	for _, o := range b.Objects {
-		out = append(append(out, o.Body...), '\n')
-	}
-	return out
+	out := bytes.NewBuffer(make([]byte, 0, b.Size()))
+	b.write(out)
+	return out.Bytes()
 }
 
 // Digest returns "sha256:" and the 64 hexadecimal digits of the SHA-256 of what Encode returns.
 func (b Bundle) Digest() string {
 	h := sha256.New()
-	for _, o := range b.Objects {
-		h.Write(o.Body)
-		h.Write([]byte{'\n'})
-	}
+	b.write(h)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
@@ -127,10 +156,7 @@ func (b Bundle) KeyedDigest(key []byte) string {
 		return b.Digest()
 	}
 	h := hmac.New(sha256.New, key)
-	for _, o := range b.Objects {
-		h.Write(o.Body)
-		h.Write([]byte{'\n'})
-	}
+	b.write(h)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
@@ -147,6 +173,12 @@ func DecodeBundle(data []byte) (Bundle, error) {
 		line, rest, ok := bytes.Cut(data, []byte{'\n'})
 		if !ok {
 			return Bundle{}, fmt.Errorf("cannot decode bundle: line %d is cut off", n)
+		}
+		if bytes.HasPrefix(line, []byte(hiddenMark)) && len(rest) == 0 {
+			if err := json.Unmarshal(line[len(hiddenMark):len(line)-1], &b.Hidden); err != nil {
+				return Bundle{}, fmt.Errorf("cannot decode bundle: line %d is not what is hidden", n)
+			}
+			break
 		}
 		o, err := fromBody(line)
 		if err != nil {

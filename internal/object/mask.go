@@ -3,6 +3,7 @@ package object
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,15 @@ func (m *Mask) Add(id ID, manifestName string) {
 	}
 }
 
+// Hide hides texts, each as what it maps to.
+func (m *Mask) Hide(texts map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, hidden := range slices.Sorted(maps.Keys(texts)) {
+		m.add(hidden, texts[hidden])
+	}
+}
+
 func (m *Mask) add(hidden, shown string) {
 	if hidden == "" || hidden == shown || m.shown[hidden] != "" {
 		return
@@ -84,8 +94,8 @@ func (m *Mask) ID(id ID) ID {
 	return id
 }
 
-// shortName is the length in bytes below which a name is hidden only behind a slash or a quote: anywhere
-// else it may be a word of the sentence.
+// shortName is the length in bytes below which a name is hidden only behind a slash, a quote or what is
+// before a key in a path: anywhere else it may be a word of the sentence.
 const shortName = 3
 
 // Text returns the text as it may be shown: each hidden name that stands in it as a word of its own is
@@ -100,7 +110,7 @@ func (m *Mask) Text(text string) string {
 	var out strings.Builder
 	from := 0
 	for i := 0; i < len(text); i++ {
-		if i > 0 && alphanumeric(text[i-1]) || !alphanumeric(text[i]) {
+		if i > 0 && alphanumeric(text[i-1]) && alphanumeric(text[i]) {
 			continue
 		}
 		if n, shown := m.at(text, i); n > 0 {
@@ -122,8 +132,8 @@ func (m *Mask) at(text string, i int) (int, string) {
 	cut = strings.TrimRight(cut, ".")
 	for _, hidden := range m.hidden {
 		switch {
-		case len(hidden) < shortName && (i == 0 || !strings.ContainsRune(`/"'`, rune(text[i-1]))):
-		case strings.HasPrefix(rest, hidden) && (len(rest) == len(hidden) || !alphanumeric(rest[len(hidden)])):
+		case len(hidden) < shortName && (i == 0 || !strings.ContainsRune(`/"'.[=`, rune(text[i-1]))):
+		case strings.HasPrefix(rest, hidden) && (len(rest) == len(hidden) || !alphanumeric(rest[len(hidden)]) || !alphanumeric(hidden[len(hidden)-1])):
 			return len(hidden), m.shown[hidden]
 		case isCut && len(cut) >= shortName && strings.HasPrefix(hidden, cut):
 			return len(cut), m.shown[hidden]

@@ -49,3 +49,26 @@ func TestManifestNameIsReadFromTheBody(t *testing.T) {
 		t.Errorf("read again: %+v, %v", b, err)
 	}
 }
+
+// Keys of maps and of items are texts of any form.
+func TestMaskHidesKeysInPaths(t *testing.T) {
+	var m Mask
+	m.Hide(map[string]string{"canary": "${key}", "_token": "${token}", ".hidden": "${dot}", "x": "${short}", "22": "${port}", "canary.io/tier": "${domain}/tier", `a\"b`: "${quoted}", "end-": "${end}"})
+	for text, want := range map[string]string{
+		".data.canary":                          ".data.${key}",
+		".data._token":                          ".data.${token}",
+		".data..hidden, .data.other":            ".data.${dot}, .data.other",
+		".data.x and an x":                      ".data.${short} and an x",
+		`.spec.ports[port=22,protocol="TCP"]`:   `.spec.ports[port=${port},protocol="TCP"]`,
+		"22 objects, after 22 s":                "22 objects, after 22 s",
+		".metadata.labels.canary.io/tier by me": ".metadata.labels.${domain}/tier by me",
+		`.spec.list[name="a\"b"].value`:         `.spec.list[name="${quoted}"].value`,
+		".data.end-of-it, .data.end-":           ".data.${end}of-it, .data.${end}",
+		"data[canary]: is refused":              "data[${key}]: is refused",
+		"canaryx, my_tokens and the.hiddenx":    "canaryx, my_tokens and the.hiddenx",
+	} {
+		if got := m.Text(text); got != want {
+			t.Errorf("%q is shown as %q; want %q", text, got, want)
+		}
+	}
+}

@@ -45,7 +45,8 @@ func (r *rendered) takesAny(variables map[string]bool) bool {
 func assemble(r *rendered, o Options, vars map[string]string, secret map[string]bool, key []byte) (*Result, *Error) {
 	objects := make([]object.Object, len(r.objects), len(r.objects)+len(r.templates))
 	copy(objects, r.objects)
-	made, err := r.fill(o, vars, secret)
+	hidden := map[string]string{}
+	made, err := r.fill(o, vars, secret, hidden)
 	if err != nil {
 		return nil, err
 	}
@@ -53,12 +54,15 @@ func assemble(r *rendered, o Options, vars map[string]string, secret map[string]
 	if twice, ok := errors.AsType[*object.DuplicateError](failed); ok {
 		return nil, r.same(twice.ID, made, vars != nil)
 	}
+	if len(hidden) > 0 {
+		bundle.Hidden = hidden
+	}
 	bundle.Confidential = r.decrypted || bundle.HoldsSecret() || r.takesAny(secret)
 	return &Result{Bundle: bundle, Digest: bundle.KeyedDigest(key)}, nil
 }
 
-// fill returns the objects of the templates, in order.
-func (r *rendered) fill(o Options, vars map[string]string, secret map[string]bool) ([]object.Object, *Error) {
+// fill returns the objects of the templates, in order, and adds to hidden what of them may not be shown.
+func (r *rendered) fill(o Options, vars map[string]string, secret map[string]bool, hidden map[string]string) ([]object.Object, *Error) {
 	objects := make([]object.Object, len(r.templates))
 	var err *Error
 	if vars == nil {
@@ -90,6 +94,7 @@ func (r *rendered) fill(o Options, vars map[string]string, secret map[string]boo
 		if objects[i], err = p.parts[i].run(vars, secret, o.CommonMetadata); err != nil {
 			return nil, err
 		}
+		p.parts[i].hide(vars, secret, hidden)
 	}
 	return objects, nil
 }
