@@ -9,13 +9,18 @@ import (
 	"fmt"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // KeySize is the size of the secret that a Key is made of, in bytes.
 const KeySize = 32
 
 // Key seals bundles that hold secrets, and makes their digests. All stores of one hub have the same.
-type Key struct{ seal, digest []byte }
+type Key struct {
+	seal, digest []byte
+	objects      *object.Seal
+}
 
 // NewKey returns the Key of a secret of KeySize random bytes.
 func NewKey(secret []byte) (*Key, error) {
@@ -23,14 +28,24 @@ func NewKey(secret []byte) (*Key, error) {
 		return nil, fmt.Errorf("a key has %d bytes, not %d", KeySize, len(secret))
 	}
 	k := &Key{}
-	for purpose, to := range map[string]*[]byte{"skerry bundle seal v1": &k.seal, "skerry bundle digest v1": &k.digest} {
+	var objects []byte
+	for purpose, to := range map[string]*[]byte{"skerry bundle seal v1": &k.seal, "skerry bundle digest v1": &k.digest, "skerry object digest v1": &objects} {
 		derived, err := hkdf.Key(sha256.New, secret, nil, purpose, KeySize)
 		if err != nil {
 			return nil, fmt.Errorf("cannot derive a key: %w", err)
 		}
 		*to = derived
 	}
+	k.objects = object.NewSeal(objects)
 	return k, nil
+}
+
+// objectSeal makes the digests of the objects of a bundle; nil where there is no key.
+func (k *Key) objectSeal() *object.Seal {
+	if k == nil {
+		return nil
+	}
+	return k.objects
 }
 
 // Digest is the key of the digests of bundles that hold secrets (object.Bundle.KeyedDigest).

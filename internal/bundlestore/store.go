@@ -205,7 +205,7 @@ func (s *Store) Put(b *object.Bundle) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used[digest] = s.now()
-	s.cache.add(digest, b)
+	s.cache.add(digest, s.withSeal(*b))
 	return digest, nil
 }
 
@@ -292,8 +292,9 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cache.add(digest, &b)
-	return &b, nil
+	sealed := s.withSeal(b)
+	s.cache.add(digest, sealed)
+	return sealed, nil
 }
 
 // decode reads a file, and reports whether it is what its name says. A sealed file is bound to its name.
@@ -314,6 +315,20 @@ func (s *Store) decode(name string, data []byte) (object.Bundle, bool) {
 	}
 	b.Confidential = sealed || b.HoldsSecret()
 	return b, true
+}
+
+// withSeal returns the bundle with its objects under the seal of the key: what Get gives out.
+func (s *Store) withSeal(b object.Bundle) *object.Bundle {
+	seal := s.key.objectSeal()
+	if seal == nil {
+		return &b
+	}
+	objects := make([]object.Object, len(b.Objects))
+	for i, o := range b.Objects {
+		objects[i] = o.WithSeal(seal, b.Confidential)
+	}
+	b.Objects = objects
+	return &b
 }
 
 // writeBundle writes a bundle, sealed if it is confidential.

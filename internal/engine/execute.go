@@ -71,7 +71,7 @@ func (p *pass) stands(o object.Object) (health.Status, bool) {
 		return endedHealth(health.Outcome(record.Finished)), true
 	case o.Policy.Mode == object.IfNotPresent && !there, there && s.Policy.Mode == object.Ignore:
 		return health.Status{Phase: health.Current}, true
-	case !there || record.Digest != o.Digest || record.UID != s.UID:
+	case !there || !o.HasDigest(record.Digest) || record.UID != s.UID:
 		return health.Status{}, false
 	case s.Health.Class != "":
 		return health.Status{Phase: health.Current}, true

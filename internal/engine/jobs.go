@@ -17,7 +17,7 @@ func (p *pass) recordFinished(todo *plan.Plan) {
 	for i := range p.out.desired {
 		o := &p.out.desired[i]
 		record := p.out.inventory.Objects[o.ID]
-		if !isJob(o.ID) || record.Digest != o.Digest || record.Finished != "" {
+		if !isJob(o.ID) || !o.HasDigest(record.Digest) || record.Finished != "" {
 			continue
 		}
 		outcome, gone := todo.Finished[o.ID]
@@ -38,7 +38,7 @@ func (p *pass) recordFinished(todo *plan.Plan) {
 
 // ended says whether an object is as recorded though it is not there: a Job that has ended.
 func ended(record inventory.Record, o *object.Object) bool {
-	return record.Finished != "" && record.Digest == o.Digest
+	return record.Finished != "" && o.HasDigest(record.Digest)
 }
 
 // endedHealth is the health of a desired Job that has ended and is gone, or about to be.

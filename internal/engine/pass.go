@@ -221,6 +221,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	recorded := p.out.inventory
 	p.out.inventory = recorded.Clone()
 	p.recordFinished(todo)
+	p.sealDigests()
 	err := recovery.Run(func() error { return errors.Join(p.execute(ctx, todo), p.compare(ctx, todo.Left)) }) // what was done before a panic is recorded
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }
@@ -278,6 +279,19 @@ func (p *pass) recordAhead(ctx context.Context, stage []plan.Action) error {
 	return nil
 }
 
+// sealDigests replaces the digests that an earlier version recorded of confidential objects: from a plain one a
+// short password could be guessed on the edge. The objects are as they were, and are not applied for it.
+func (p *pass) sealDigests() {
+	for i := range p.out.desired {
+		o := &p.out.desired[i]
+		record := p.out.inventory.Objects[o.ID]
+		if o.IsSealed() && record.Digest != o.Digest && o.HasDigest(record.Digest) {
+			record.Digest = o.Digest
+			p.out.inventory.Objects[o.ID] = record
+		}
+	}
+}
+
 // record writes down what was confirmed. It goes on for a moment when the engine stops, for all that
 // is not recorded now is applied again later.
 func (p *pass) record(ctx context.Context, before *inventory.Inventory, finished bool) error {
@@ -308,7 +322,7 @@ func (o *outcome) final() bool {
 func (o *outcome) applied() int {
 	n := 0
 	for i := range o.desired {
-		if o.inventory.Objects[o.desired[i].ID].Digest == o.desired[i].Digest {
+		if o.desired[i].HasDigest(o.inventory.Objects[o.desired[i].ID].Digest) {
 			n++
 		}
 	}

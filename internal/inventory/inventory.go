@@ -82,7 +82,7 @@ func (inv *Inventory) Ahead(applying []object.Object) (*Inventory, bool) {
 	ahead := inv
 	for _, o := range applying {
 		record, known := inv.Objects[o.ID]
-		if known && (record.Digest == "" || record.Digest == o.Digest) {
+		if known && (record.Digest == "" || o.HasDigest(record.Digest)) {
 			continue
 		}
 		if ahead == inv {

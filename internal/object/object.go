@@ -17,7 +17,7 @@ type Object struct {
 	ID
 	// Version of the API group ("v1").
 	Version string
-	// Digest is 32 hexadecimal digits of the SHA-256 of Body.
+	// Digest is 32 hexadecimal digits of the SHA-256 of Body, or what Seal makes of them.
 	Digest string
 	// Body is compact JSON with sorted keys, ready to be sent as a server-side apply.
 	Body []byte
@@ -33,6 +33,10 @@ type Object struct {
 	// ManifestName is what ManifestNameKey holds: how messages name the object; empty where its own name
 	// may be shown.
 	ManifestName string
+	// Seal makes digests of which nothing can be guessed; nil where there is none.
+	Seal *Seal
+	// Unsealed is the digest without Seal, where Digest is with it.
+	Unsealed string
 }
 
 // APIVersion returns "group/version", or "version" for the core group.
@@ -89,7 +93,7 @@ func (o Object) WithBody(m map[string]any) Object {
 // is a change of the object.
 func (o Object) WithKey(key string) Object {
 	if key != "" {
-		o.Digest = digest([]byte(o.Digest + "\n" + key))
+		o.setDigest(digest([]byte(o.plain() + "\n" + key)))
 	}
 	return o
 }

@@ -110,7 +110,8 @@ func WithoutInjected(o Object) (Object, bool) {
 	if err != nil {
 		return o, false
 	}
-	o.Body, o.Digest = body, digest(body)
+	o.Body = body
+	o.setDigest(digest(body))
 	return o, true
 }
 
@@ -200,7 +201,8 @@ func WithoutReplicas(objects []Object) ([]Object, map[ID]ID) {
 		if out == nil {
 			out = slices.Clone(objects)
 		}
-		out[i].Body, out[i].Digest = body, digest(body)
+		out[i].Body = body
+		out[i].setDigest(digest(body))
 		dropped[o.ID] = by
 	}
 	if out == nil {

@@ -237,7 +237,7 @@ func Judge(o object.Object, record inventory.Record, recorded bool, live Live, i
 		return New
 	case record.Digest == "":
 		return Unconfirmed
-	case record.Digest != o.Digest || record.Version != o.Version:
+	case !o.HasDigest(record.Digest) || record.Version != o.Version:
 		return Changed
 	case !isLive:
 		return Missing
