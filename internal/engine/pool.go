@@ -165,7 +165,7 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 }
 
 func duplicate(by Key) error {
-	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster", by)}
+	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster, or did: delete one of the two. One that is not Ready for ten minutes gives way to the other", by)}
 }
 
 // Disconnect implements Pooled. The cluster is free for another Cluster when the engine has ended, and not

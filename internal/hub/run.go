@@ -151,7 +151,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)
 	}
-	key, err := storageKey(ctx, direct, o.LeaderNamespace)
+	key, err := awaitStorageKey(ctx, direct, o.LeaderNamespace, askEvery, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 			p.assignments.Changed(key)
 			p.clusters.Changed(key)
 		},
-		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader),
+		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now),
 		OnEvent:       p.recordEvents(ctx),
 		Count:         p.metrics.count,
 		OnPass:        p.metrics.passes.ended,

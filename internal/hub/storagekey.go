@@ -3,8 +3,12 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
+	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +42,35 @@ func storageKey(ctx context.Context, api client.Client, namespace string) (*bund
 		return nil, fmt.Errorf("the Secret %s is damaged: delete it, and the hub makes another and renders again: %w", name, err)
 	}
 	return key, nil
+}
+
+// awaitStorageKey is storageKey, once there is a namespace to keep the key in: it may be on its way, or about to
+// go, when the hub starts. Why it waits is logged once.
+func awaitStorageKey(ctx context.Context, api client.Client, namespace string, every time.Duration, log logr.Logger) (*bundlestore.Key, error) {
+	told := ""
+	for {
+		key, err := storageKey(ctx, api, namespace)
+		if err == nil || !isPassing(err) {
+			return key, err
+		}
+		if why := err.Error(); why != told {
+			told = why
+			log.Info("waiting for the hub's namespace, or for its API server", "namespace", namespace, "why", why)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(every):
+		}
+	}
+}
+
+// isPassing reports whether an error of the API server is one that time, or an install, helps against: there is
+// no namespace yet, it is being deleted, or the server does not answer.
+func isPassing(err error) bool {
+	_, unanswered := errors.AsType[net.Error](err)
+	return unanswered || apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsTimeout(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)
 }
 
 func createStorageKey(ctx context.Context, api client.Client, namespace string) error {

@@ -2,17 +2,36 @@ package sharding
 
 import (
 	"cmp"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // BetterClaim reports whether another Cluster, whose status names the uid of a cluster, has a better claim to
-// that cluster than own: the status of own does not name the uid, or own is younger.
-func BetterClaim(other, own *v1alpha1.Cluster, uid string) bool {
-	if other.UID == own.UID || other.Spec.KubeConfig == nil {
+// that cluster than own: the status of own does not name the uid, or own is younger. A
+// stale Cluster has no claim.
+func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
+	if other.UID == own.UID || other.Spec.KubeConfig == nil || isStale(other, now) {
 		return false
 	}
 	return own.Status.UID != uid || older(other, own)
+}
+
+// staleAfter is how long a Cluster is not Ready before what its status names is free: longer than a reboot or a
+// link that flaps, for otherwise two Clusters would take the cluster from each other.
+const staleAfter = 10 * time.Minute
+
+// isStale reports whether a Cluster is not Ready for so long that its kubeconfig leads nowhere any more, or is
+// refused itself because another Cluster has the cluster: the uid in its status is what it led to once.
+func isStale(c *v1alpha1.Cluster, now time.Time) bool {
+	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil || ready.Status != metav1.ConditionFalse {
+		return false
+	}
+	return ready.Reason == v1alpha1.DuplicateClusterReason || now.Sub(ready.LastTransitionTime.Time) >= staleAfter
 }
 
 func older(a, b *v1alpha1.Cluster) bool {

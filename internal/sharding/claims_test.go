@@ -21,6 +21,11 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 	}
 	local := cluster("hub", time.Hour, "x")
 	local.Spec.KubeConfig = nil
+	now := time.Unix(1_700_000_000, 0)
+	ready := func(c *v1alpha1.Cluster, status metav1.ConditionStatus, reason string, since time.Duration) *v1alpha1.Cluster {
+		c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: status, Reason: reason, LastTransitionTime: metav1.NewTime(now.Add(-since))}}
+		return c
+	}
 	for _, tt := range []struct {
 		name       string
 		other, own *v1alpha1.Cluster
@@ -30,10 +35,16 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 		{"an older Cluster that was another cluster until now", cluster("a", 0, "x"), cluster("b", time.Hour, "y"), true},
 		{"two that are known, the other one older", cluster("a", time.Hour, "x"), cluster("b", 0, "x"), true},
 		{"two that are known, the other one younger", cluster("a", 0, "x"), cluster("b", time.Hour, "x"), false},
+		{"one that is ready for a day", ready(cluster("a", time.Hour, "x"), metav1.ConditionTrue, "Succeeded", 24*time.Hour), cluster("b", 0, ""), true},
+		{"one that is suspended for a day", ready(cluster("a", time.Hour, "x"), metav1.ConditionUnknown, "Suspended", 24*time.Hour), cluster("b", 0, ""), true},
+		{"one that does not answer for a moment", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "Unreachable", staleAfter-time.Second), cluster("b", 0, ""), true},
+		{"one that does not answer for long", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "Unreachable", staleAfter), cluster("b", 0, ""), false},
+		{"one whose Secret is gone for long", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "SecretNotFound", staleAfter), cluster("b", 0, "x"), false},
+		{"one that leads to the cluster of another", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "DuplicateCluster", 0), cluster("b", 0, "x"), false},
 		{"itself", cluster("a", 0, "x"), cluster("a", 0, "x"), false},
 		{"the hub's own", local, cluster("b", 0, ""), false},
 	} {
-		if got := BetterClaim(tt.other, tt.own, "x"); got != tt.want {
+		if got := BetterClaim(tt.other, tt.own, "x", now); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

@@ -118,7 +118,8 @@ func (c *Client) open(r Request) ([]byte, *render.Error) {
 	return answer.Plain, nil
 }
 
-// ask has one process answer a request. A process that does not is ended.
+// ask has one process answer a request. A process that does not is ended. One that was idle may have died since
+// its last answer: then another one is asked, at once. One that was just started has died of the request.
 func (c *Client) ask(r Request) (Response, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -126,25 +127,35 @@ func (c *Client) ask(r Request) (Response, error) {
 	case <-c.ctx.Done():
 		return Response{}, errors.New("the hub stops")
 	}
-	p, err := c.process()
-	if err != nil {
-		c.log.Error(err, "cannot start the program that opens SOPS files", "program", c.command[0])
-		return Response{}, errors.New("skerry-sops cannot be started; the hub's log has why")
-	}
-	answer, err := p.ask(r)
-	if err != nil {
+	for {
+		p, err := c.process()
+		if err != nil {
+			c.log.Error(err, "cannot start the program that opens SOPS files", "program", c.command[0])
+			return Response{}, errors.New("skerry-sops cannot be started; the hub's log has why")
+		}
+		wasIdle := p.idle != nil
+		answer, err := p.ask(r)
+		if err == nil {
+			c.release(p)
+			return answer, nil
+		}
 		p.end()
 		c.log.Error(err, "the program that opens SOPS files ended", "stderr", p.stderr.String())
-		return Response{}, errors.New("skerry-sops ended, or took too long")
+		if !wasIdle || errors.Is(err, errTooLong) || c.ctx.Err() != nil {
+			return Response{}, errors.New("skerry-sops ended, or took too long")
+		}
 	}
+}
+
+// release keeps a process that has answered for the next request.
+func (c *Client) release(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idle = append(c.idle, p)
 	p.idle = time.AfterFunc(idleTime, func() { c.retire(p) })
-	return answer, nil
 }
 
-// process returns one that is idle, or a new one.
+// process returns one that is idle, or a new one, which has no timer yet.
 func (c *Client) process() (*process, error) {
 	c.mu.Lock()
 	for len(c.idle) > 0 {
@@ -212,16 +223,21 @@ func start(ctx context.Context, command []string) (*process, error) {
 
 func (p *process) ask(r Request) (Response, error) {
 	late := time.AfterFunc(requestTimeout, p.cancel)
-	defer late.Stop()
 	var answer Response
-	if err := json.NewEncoder(p.in).Encode(r); err != nil {
-		return answer, fmt.Errorf("cannot ask: %w", err)
+	err := json.NewEncoder(p.in).Encode(r)
+	if err != nil {
+		err = fmt.Errorf("cannot ask: %w", err)
+	} else if err = p.out.Decode(&answer); err != nil {
+		err = fmt.Errorf("no answer: %w", err)
 	}
-	if err := p.out.Decode(&answer); err != nil {
-		return answer, fmt.Errorf("no answer: %w", err)
+	if !late.Stop() {
+		err = errors.Join(errTooLong, err) // and it is being killed
 	}
-	return answer, nil
+	return answer, err
 }
+
+// errTooLong says that a process was ended because it did not answer in time.
+var errTooLong = errors.New("no answer in time")
 
 // end kills the process, which holds nothing that is not the hub's, and waits until it is gone.
 func (p *process) end() {

@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,14 +27,14 @@ func IndexUIDs(ctx context.Context, indexer client.FieldIndexer) error {
 // ClaimedByOther returns a function that names another Cluster with a better claim to the cluster that has a
 // uid. It reads the statuses, which are there before any cluster is connected: a cluster that answers with
 // the uid of another one cannot keep that one from the hub by being the first to answer.
-func ClaimedByOther(ctx context.Context, reader client.Reader) func(types.NamespacedName, string) (types.NamespacedName, bool) {
+func ClaimedByOther(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) (types.NamespacedName, bool) {
 	return func(key types.NamespacedName, uid string) (types.NamespacedName, bool) {
 		list, own := &v1alpha1.ClusterList{}, &v1alpha1.Cluster{}
 		if reader.List(ctx, list, client.MatchingFields{uidIndex: uid}, client.UnsafeDisableDeepCopy) != nil || reader.Get(ctx, key, own) != nil {
 			return types.NamespacedName{}, false // the hub is about to end
 		}
 		for i := range list.Items {
-			if other := &list.Items[i]; sharding.BetterClaim(other, own, uid) {
+			if other := &list.Items[i]; sharding.BetterClaim(other, own, uid, now()) {
 				return client.ObjectKeyFromObject(other), true
 			}
 		}
