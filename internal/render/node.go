@@ -45,6 +45,9 @@ func toMap(n *yaml.Node) (map[string]any, *Error) {
 		if key.Kind != yaml.ScalarNode {
 			return nil, errorf(InvalidObject, "a key is not a string")
 		}
+		if key.ShortTag() == "!!null" { // kustomize writes it twice
+			return nil, errorf(InvalidObject, "the key %s is YAML's null, and no string: put it in quotes", oneLine(key.Value))
+		}
 		if _, twice := m[key.Value]; twice {
 			return nil, errorf(InvalidObject, "key %q is set twice", oneLine(key.Value))
 		}
