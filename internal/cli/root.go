@@ -25,6 +25,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/trace"
 	"github.com/skerry-dev/skerry/internal/cli/tree"
+	"github.com/skerry-dev/skerry/internal/cli/vendoring"
 	"github.com/skerry-dev/skerry/internal/cli/version"
 	"github.com/skerry-dev/skerry/internal/cli/why"
 )
@@ -92,6 +93,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
 		stats.NewCmdStats(f, nil),
 		trace.NewCmdTrace(f, nil),
 		tree.NewCmdTree(f, nil),
+		vendoring.NewCmdVendor(f, nil),
 		version.NewCmdVersion(f, nil),
 		why.NewCmdWhy(f, nil),
 	)

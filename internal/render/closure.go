@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -74,6 +75,23 @@ func collect(t *tree.Tree, o Options, dir string) (*closure, *Error) {
 		return nil, &Error{Reason: BuildFailed, Message: failed.Error(), Cause: failed}
 	}
 	return c, err
+}
+
+// Files returns the paths, in the tree, of all files that a directory is rendered from, sorted. What is encrypted
+// stays so. The error is an *Error: why it could not be rendered.
+func Files(t *tree.Tree, dir string) ([]string, error) {
+	c, err := collect(t, Options{Decryption: &Decryption{Skip: true}}, dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name := range c.files {
+		if name != c.made {
+			names = append(names, strings.TrimPrefix(name, "/"))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // walker finds a closure.

@@ -33,6 +33,12 @@ func looksRemote(ref string) bool {
 	return scpUser.MatchString(lower)
 }
 
+// LooksRemote reports whether a reference of a kustomization is refused as remote.
+func LooksRemote(ref string) bool { return looksRemote(ref) || strings.Contains(ref, "://") }
+
+// WithoutCredentials returns a remote reference as messages show it.
+func WithoutCredentials(ref string) string { return strings.Trim(harmless(ref), `"`) }
+
 // harmless returns a remote reference without what may be a credential in it.
 func harmless(ref string) string {
 	ref, _, _ = strings.Cut(ref, "?")
@@ -52,8 +58,8 @@ func clean(dir, ref string) (string, *Error) {
 	switch {
 	case ref == "":
 		return "", errorf(InvalidKustomization, "empty path")
-	case looksRemote(ref) || strings.Contains(ref, "://"):
-		return "", errorf(RemoteReference, "%s is remote; only files of the repository are rendered: copy them into it, or show them in it with spec.include of the GitRepository", harmless(ref))
+	case LooksRemote(ref):
+		return "", errorf(RemoteReference, "%s is remote; only files of the repository are rendered: copy them into it with 'skerry vendor', or show them in it with spec.include of the GitRepository", harmless(ref))
 	case path.IsAbs(ref):
 		return "", errorf(PathOutsideRoot, "%q is absolute; paths are relative to the file that names them", ref)
 	}

@@ -12,9 +12,9 @@ import (
 // maxCheckout bounds what is read of a working tree, in bytes.
 const maxCheckout = 256 << 20
 
-// checkout reads a working tree as it is, but for what belongs to Git itself. Symbolic links are read
+// Checkout reads a working tree as it is, but for what belongs to Git itself. Symbolic links are read
 // as such and followed within the tree alone, as in a commit.
-func checkout(dir string) (*tree.Tree, error) {
+func Checkout(dir string) (*tree.Tree, error) {
 	files := map[string]tree.File{}
 	size := 0
 	dir, err := filepath.EvalSymlinks(dir)

@@ -52,7 +52,7 @@ func offline(_ context.Context, o *Options) (*input, error) {
 	if in.files = o.Files; in.files != nil {
 		return in, nil
 	}
-	if in.files, err = checkout(o.Path); err != nil {
+	if in.files, err = Checkout(o.Path); err != nil {
 		return nil, err
 	}
 	return in, nil

@@ -58,7 +58,7 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	case o.Files != nil:
 		in.files, err = o.Files, nil
 	case o.Path != "":
-		in.files, err = checkout(o.Path)
+		in.files, err = Checkout(o.Path)
 	default:
 		err = fetch(ctx, o, hub, source, in)
 	}
