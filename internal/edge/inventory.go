@@ -50,6 +50,8 @@ func (e *CorruptError) Error() string {
 type Inventories struct {
 	client *Client
 	holder Holder
+	// limit bounds a shard in bytes; 0: inventory.ShardLimit.
+	limit int
 
 	mu       sync.Mutex
 	shards   map[string]map[string]string // owner → name → resourceVersion
@@ -144,7 +146,7 @@ func newer(a, b string) bool {
 // Save records an inventory. Its shards are written before those of an earlier division are deleted,
 // so that at no point less is recorded than before or after.
 func (s *Inventories) Save(ctx context.Context, inv *inventory.Inventory) error {
-	parts, err := inventory.Encode(inv, 0)
+	parts, err := inventory.Encode(inv, s.limit)
 	if err != nil {
 		return err
 	}
