@@ -43,7 +43,7 @@ renders them with kustomize and applies them to many edge clusters.
 Results go to standard output, progress and problems to standard error.
 
 Exit codes: 0 all is well; 1 something is not ready, was refused or failed; 2 the command
-line is wrong; 3 the hub's API server could not be asked; 130 interrupted.`,
+line is wrong; 3 the hub's API server could not be asked; 130 interrupted. Those of diff are its own.`,
 		Example: `  # Put a hub onto a cluster, and keep it up to date from Git
   skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
     --path clusters/hub --token-file ~/.git-token

@@ -61,23 +61,32 @@ func parse(o *Options) (wanted, error) {
 			return w, factory.Usagef("--server must be an https URL without credentials")
 		}
 	}
-	if w.labels, err = parseChange("--label", o.Labels, func(key, value string) string {
-		return first(validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
-	}); err != nil {
+	if w.labels, err = parseChange("--label", o.Labels, labelProblem); err != nil {
 		return w, err
 	}
-	w.vars, err = parseChange("--var", o.Vars, func(key, value string) string {
-		switch {
-		case !variable.MatchString(key):
-			return "a variable name has letters, digits and '_', and does not begin with a digit"
-		case key == "cluster_name" || key == "cluster_namespace":
-			return key + " is set by the hub"
-		case len(value) > 4096:
-			return "a value has at most 4096 bytes"
-		}
-		return ""
-	})
+	w.vars, err = parseChange("--var", o.Vars, varProblem)
 	return w, err
+}
+
+// labelProblem says what is wrong with a label; "" when nothing is.
+func labelProblem(key, value string) string {
+	if key == v1alpha1.OwnerLabel || key == v1alpha1.PartLabel {
+		return "it is set by the hub"
+	}
+	return first(validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
+}
+
+// varProblem says what is wrong with a variable; "" when nothing is.
+func varProblem(key, value string) string {
+	switch {
+	case !variable.MatchString(key):
+		return "a variable name has letters, digits and '_', and does not begin with a digit"
+	case key == "cluster_name" || key == "cluster_namespace":
+		return key + " is set by the hub"
+	case len(value) > 4096:
+		return "a value has at most 4096 bytes"
+	}
+	return ""
 }
 
 func parseChange(flag string, args []string, problem func(key, value string) string) (change, error) {
