@@ -48,7 +48,8 @@ type Share interface {
 type Reconciler struct {
 	Options
 	bell   hubapi.Trigger
-	writes *pacing.Coalescer[types.NamespacedName]
+	writes *hubapi.Writer[types.NamespacedName, report]
+	after  *hubapi.Continuations
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
@@ -67,9 +68,22 @@ type written struct {
 	entries []v1alpha1.AssignmentEntryStatus
 }
 
+// report is what is to be written to the status of an Assignment.
+type report struct {
+	of      *v1alpha1.Assignment
+	entries []v1alpha1.AssignmentEntryStatus
+}
+
+// writers is how many statuses are written at a time: enough to keep the hub's API server busy. What waits for
+// one is not written yet, and newer reports replace it.
+const writers = 16
+
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, writes: pacing.NewCoalescer[types.NamespacedName](pacing.AssignmentStatus, o.Now), wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
+	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
+	r.writes = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now})
+	r.after = hubapi.NewContinuations(&r.bell)
+	return r
 }
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
@@ -114,8 +128,11 @@ func digestOf(entries []v1alpha1.AssignmentEntryStatus) digest {
 	return sha256.Sum256(data)
 }
 
-// Reconcile hands over one Assignment and takes the report on it.
+// Reconcile hands over one Assignment and takes the report on it. It waits for no write.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := r.after.Err(req.NamespacedName); err != nil {
+		return reconcile.Result{}, err
+	}
 	a := &v1alpha1.Assignment{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, a); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -135,13 +152,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	case err != nil:
 		return reconcile.Result{}, r.drop(ctx, a)
 	}
+	leave := func() {}
 	if r.Share != nil {
-		leave, ours := r.Share.Enter(req.NamespacedName)
-		if !ours {
+		var ours bool
+		if leave, ours = r.Share.Enter(req.NamespacedName); !ours {
 			return reconcile.Result{}, nil
 		}
-		defer leave()
 	}
+	writing := false
+	defer func() {
+		if !writing { // else the end of the write leaves
+			leave()
+		}
+	}()
 	switch {
 	case !ownedBy(a, c.UID):
 		return reconcile.Result{}, r.drop(ctx, a)
@@ -151,7 +174,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if _, connected := r.Pool.State(req.NamespacedName); connected {
 		r.Pool.Assign(req.NamespacedName, a.Spec.Entries)
 	}
-	return r.commit(ctx, a)
+	wait := r.due(a)
+	if wait == 0 {
+		writing = r.begin(a, leave)
+	}
+	return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 }
 
 // ownedBy says whether the Assignment is one of this very Cluster, and not of one of its name that is
@@ -187,39 +214,60 @@ func (r *Reconciler) release(key engine.Key) {
 	}
 }
 
-// commit writes the report when it is news. Only this controller writes the status, so that it needs
-// no lock against those who write the spec, and nobody's read has to wait for it.
-func (r *Reconciler) commit(ctx context.Context, a *v1alpha1.Assignment) (reconcile.Result, error) {
+// due returns how long the report has to wait to be written: zero for now, negative when there is nothing to
+// write. While a write is under way there is nothing to do: the Assignment is reconciled again when it ends.
+func (r *Reconciler) due(a *v1alpha1.Assignment) time.Duration {
 	key := client.ObjectKeyFromObject(a)
-	entries, told := r.Pool.Report(key)
-	if !told {
+	entries, reported := r.Pool.Report(key)
+	if !reported || r.after.Busy(key) {
+		return -1
+	}
+	if wait := statusDelay(r.last(a).entries, entries, r.Now()); wait != 0 {
+		return wait
+	}
+	return r.writes.Wait(key, len(entries), pacing.Decisive)
+}
+
+// begin begins to write the report; leave is called when it is written, or could not be.
+func (r *Reconciler) begin(a *v1alpha1.Assignment, leave func()) (begun bool) {
+	key := client.ObjectKeyFromObject(a)
+	entries, reported := r.Pool.Report(key)
+	if !reported { // the engine has gone meanwhile
+		return false
+	}
+	done := r.after.Begin(key, 1, func(_ context.Context, err error) (reconcile.Result, error) {
+		if err != nil {
+			return hubapi.ResultForError(err)
+		}
 		return reconcile.Result{}, nil
-	}
-	began := r.Now()
-	last := r.last(a)
-	if wait := statusDelay(last.entries, entries, began); wait != 0 {
-		return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
-	}
-	if wait := r.writes.Wait(key, len(entries), pacing.Decisive); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
-	}
+	})
+	r.writes.Enqueue(key, len(entries), report{a, entries}, func(err error) {
+		leave()
+		done(err)
+	})
+	return true
+}
+
+// write writes the last of the reports. Only this controller writes the status, so that it needs no lock
+// against those who write the spec.
+func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch []report) error {
+	a, entries := batch[len(batch)-1].of, batch[len(batch)-1].entries
 	patch, err := statusPatch(a, entries)
 	if err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
 	r.note(key, entries) // the watch may be sooner than the answer
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	now := a.DeepCopy()
 	if err := r.Hub.Status().Patch(ctx, now, patch, client.DisableReadYourWritesConsistency); err != nil {
-		return hubapi.ResultForError(fmt.Errorf("cannot write status: %w", err))
+		return fmt.Errorf("cannot write status: %w", err)
 	}
 	r.note(key, now.Status.Entries) // as the API server keeps it
-	r.writes.Wrote(key, r.Now().Sub(began), len(entries))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wrote[key] = written{a.UID, entries}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 // last returns what the status says, by the memory of this process or else by the cache.

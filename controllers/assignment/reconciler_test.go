@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -68,8 +69,11 @@ func start(t *testing.T, objects ...client.Object) *world {
 
 func (w *world) reconcile() reconcile.Result {
 	w.t.Helper()
+	ended, end := context.WithCancel(w.t.Context())
+	end()
 	res, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
-	if err != nil {
+	// The writer ends when the report is written, and so does what follows.
+	if err = errors.Join(err, w.r.writes.Start(ended), w.r.after.Err(key)); err != nil {
 		w.t.Fatal(err)
 	}
 	return res

@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/util/workqueue"
@@ -19,6 +20,9 @@ import (
 
 // SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
 func (r *Reconciler) SetUp(mgr manager.Manager, concurrency int) error {
+	if err := mgr.Add(r.writes); err != nil {
+		return fmt.Errorf("cannot add the writer: %w", err)
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named("assignment").
 		For(&v1alpha1.Assignment{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -3,7 +3,6 @@ package kustomization
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/pacing"
-	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 const (
@@ -27,32 +25,20 @@ const (
 	writeTimeout = 10 * time.Second
 	// writeTries is how often one is tried when others change it meanwhile.
 	writeTries = 5
-	// writers is how many Assignments are written at a time. Few are enough to keep an API server
-	// busy; what waits for one gathers.
+	// writers is how many Assignments are written at a time, and how many statuses of Kustomizations. Few are
+	// enough to keep an API server busy; what waits for one gathers.
 	writers = 16
 )
 
 // assignments writes the specs of Assignments. Many Kustomizations write to one at the same time; what
-// gathers for it while it waits for a writer goes with one write, so that the number of writes follows
-// the server's speed and not the number of Kustomizations.
+// gathers for it goes with one write.
 type assignments struct {
+	*hubapi.Writer[types.NamespacedName, change]
 	hub    hubapi.Hub
 	direct hubapi.Direct
-	now    func() time.Time
 
-	mu      sync.Mutex
-	queues  map[types.NamespacedName]*queue
-	waiting []types.NamespacedName // of queues that wait for a writer, in the order in which they came
-	writing int
-	wrote   map[types.NamespacedName]int64 // generation that we wrote last
-}
-
-// queue is what is to be written to one Assignment. It waits in the line, has a writer, or rests.
-type queue struct{ pending []*pending }
-
-type pending struct {
-	change
-	done chan<- error
+	mu    sync.Mutex
+	wrote map[types.NamespacedName]int64 // generation that was written here last; guarded by mu
 }
 
 // change is what one Kustomization wants in the Assignment of a cluster.
@@ -63,97 +49,14 @@ type change struct {
 }
 
 func newAssignments(hub hubapi.Hub, direct hubapi.Direct, now func() time.Time) *assignments {
-	return &assignments{hub: hub, direct: direct, now: now, queues: map[types.NamespacedName]*queue{}, wrote: map[types.NamespacedName]int64{}}
+	a := &assignments{hub: hub, direct: direct, wrote: map[types.NamespacedName]int64{}}
+	a.Writer = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, change]{
+		Write: a.commit, Pace: pacing.AssignmentSpec, Concurrency: writers, Now: now,
+	})
+	return a
 }
 
-// write returns when all changes have been written, or could not be. One that fails does not keep the
-// others.
-func (a *assignments) write(ctx context.Context, changes ...change) error {
-	done := make(chan error, len(changes)) // whoever gave up waiting holds up no writer
-	a.enqueue(changes, done)               //nolint:contextcheck // a writer works for many reconciles
-	var failed []error
-	for range changes {
-		select {
-		case err := <-done:
-			failed = append(failed, err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return errors.Join(failed...)
-}
-
-func (a *assignments) enqueue(changes []change, done chan<- error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, c := range changes {
-		key := client.ObjectKeyFromObject(c.cluster)
-		q := a.queues[key]
-		if q == nil {
-			q = &queue{}
-			a.queues[key] = q
-			a.waiting = append(a.waiting, key)
-		}
-		q.pending = append(q.pending, &pending{c, done})
-	}
-	a.startWriters()
-}
-
-// startWriters sees to it that there is a writer for everybody in the line, as far as there may be. The
-// caller holds the lock.
-func (a *assignments) startWriters() {
-	for range min(len(a.waiting), writers-a.writing) {
-		a.writing++
-		go a.work()
-	}
-}
-
-// work writes until nobody waits for a writer.
-func (a *assignments) work() {
-	ctx := context.Background() //nolint:forbidigo // see write; each try has its time
-	for {
-		key, batch := a.next()
-		if batch == nil {
-			return
-		}
-		began := a.now()
-		err := recovery.Run(func() error { return a.commit(ctx, key, batch) })
-		for _, p := range batch {
-			p.done <- err
-		}
-		time.AfterFunc(pacing.AssignmentSpec.Rest(a.now().Sub(began), len(batch), pacing.Decisive), func() { a.onRested(key) })
-	}
-}
-
-// next takes all that has gathered for the Assignment that has waited longest; nil when none waits.
-func (a *assignments) next() (types.NamespacedName, []*pending) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.waiting) == 0 {
-		a.writing--
-		return types.NamespacedName{}, nil
-	}
-	key := a.waiting[0]
-	a.waiting = a.waiting[1:]
-	q := a.queues[key]
-	batch := q.pending
-	q.pending = nil
-	return key, batch
-}
-
-// onRested has what came meanwhile wait for its turn.
-func (a *assignments) onRested(key types.NamespacedName) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.queues[key].pending) == 0 {
-		delete(a.queues, key)
-		return
-	}
-	a.waiting = append(a.waiting, key)
-	a.startWriters()
-}
-
-func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []*pending) error {
+func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batch []change) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var read client.Reader = a.hub
@@ -169,7 +72,7 @@ func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batc
 }
 
 // try reads the Assignment, applies the batch and writes it, if nobody else wrote its spec between.
-func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []*pending) (again bool, err error) {
+func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []change) (again bool, err error) {
 	have := &v1alpha1.Assignment{}
 	owner := batch[len(batch)-1].cluster
 	err = read.Get(ctx, key, have)
@@ -234,7 +137,7 @@ func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, entri
 }
 
 // apply returns the entries after the changes, sorted by name.
-func apply(have []v1alpha1.AssignmentEntry, batch []*pending) []v1alpha1.AssignmentEntry {
+func apply(have []v1alpha1.AssignmentEntry, batch []change) []v1alpha1.AssignmentEntry {
 	want := slices.Clone(have)
 	for _, p := range batch {
 		want = slices.DeleteFunc(want, func(e v1alpha1.AssignmentEntry) bool { return e.Name == p.name })
@@ -264,4 +167,5 @@ func (a *assignments) forget(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.wrote, key)
+	a.Forget(key)
 }

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -230,7 +229,7 @@ func TestAnObjectThatMovesToAKustomizationOfAnotherNamespaceIsKept(t *testing.T)
 	north.Spec.Clusters.Namespaces = &v1alpha1.ClusterNamespaces{Names: []string{"fleet"}}
 	w := newWorld(t, space("fleet", nil), space("north", nil), kustomization(allAtOnce), north, cluster("edge-1"))
 	reconcileNorth := func() {
-		if _, err := w.r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(north)}); err != nil {
+		if _, err := w.reconcileKey(client.ObjectKeyFromObject(north)); err != nil {
 			t.Fatal(err)
 		}
 	}

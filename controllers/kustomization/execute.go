@@ -11,16 +11,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// execute writes what was decided.
-func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) error {
+// execute begins to write what was decided. What is left to do, then, runs when the writes have ended: at
+// once where there are none.
+func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision, then hubapi.Then) (reconcile.Result, error) {
 	if d.createHub {
-		return r.createHub(ctx, o.key.Namespace)
+		return then(ctx, r.createHub(ctx, o.key.Namespace))
 	}
 	var changes []change
 	for _, t := range d.targets {
@@ -30,7 +32,7 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) erro
 	}
 	if len(changes) > 0 {
 		if err := r.addFinalizer(ctx, o); err != nil {
-			return err
+			return then(ctx, err)
 		}
 	}
 	for _, l := range d.leaving {
@@ -38,7 +40,14 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision) erro
 			changes = append(changes, o.change(l.cluster, l.want))
 		}
 	}
-	return r.assignments.write(ctx, changes...)
+	if len(changes) == 0 {
+		return then(ctx, nil)
+	}
+	done := r.after.Begin(o.key, len(changes), then)
+	for _, c := range changes {
+		r.assignments.Enqueue(client.ObjectKeyFromObject(c.cluster), 1, c, done)
+	}
+	return reconcile.Result{}, nil
 }
 
 // change sets, or drops, the entry of the Kustomization in the Assignment of a cluster.
@@ -90,26 +99,28 @@ func (r *Reconciler) createHub(ctx context.Context, namespace string) error {
 // removed by hand, which says that its objects are to be left alone. Entries that are left of one that
 // went with its namespace, its kind or the hub stay, so that the clusters are kept as they are until a
 // Kustomization of the name is back, or the Cluster is removed.
-func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) error {
+func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) (reconcile.Result, error) {
 	r.forget(key)
 	o := &observed{key: key, ks: &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}}
 	if err := r.observeClusters(ctx, o); err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	o.ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
 	leaving := departingClusters(o, nil)
 	if len(leaving) == 0 {
-		return nil
+		return reconcile.Result{}, nil
 	}
 	why, err := r.TearDown(ctx, subject(key.Namespace, oldest(o)))
 	if err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	if why != "" {
 		r.leave(ctx, o, leaving, why)
-		return nil
+		return reconcile.Result{}, nil
 	}
-	return r.execute(ctx, o, &decision{leaving: leaving})
+	return r.execute(ctx, o, &decision{leaving: leaving}, func(_ context.Context, err error) (reconcile.Result, error) {
+		return reconcile.Result{}, err
+	})
 }
 
 // oldest returns when the first of the entries was assigned; the zero time when one does not say so.

@@ -31,7 +31,7 @@ func after(names ...string) func(*v1alpha1.Kustomization) {
 func (w *world) reconcileOf(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
-		if _, err := w.r.Reconcile(w.t.Context(), requestFor(name)); err != nil {
+		if _, err := w.reconcileKey(requestFor(name).NamespacedName); err != nil {
 			w.t.Fatal(err)
 		}
 	}

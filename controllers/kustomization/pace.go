@@ -15,12 +15,12 @@ func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
 	return r.rollUps.WaitAgain(key, pacing.Decisive)
 }
 
-// pace says how long the next status may wait to be written.
-func (m *memo) pace(before, after *v1alpha1.Kustomization, clusters int, now time.Time) time.Duration {
+// urgency is that of a status: whether something has come true or false in it, or it only counts further.
+func urgency(before, after *v1alpha1.Kustomization) pacing.Urgency {
 	if !equality.Semantic.DeepEqual(uncounted(before), uncounted(after)) {
-		return 0
+		return pacing.Decisive
 	}
-	return pacing.KustomizationStatus.Wait(pacing.Last{Ended: m.wrote}, clusters, pacing.Count, now)
+	return pacing.Count
 }
 
 // uncounted is a status without what says how far it is.

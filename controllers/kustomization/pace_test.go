@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -48,8 +49,8 @@ func TestOnlyCountsWaitToBeWritten(t *testing.T) {
 			before, after := status(), status()
 			tt.change(&after.Status)
 			now := time.Unix(10_000_000, 0)
-			m := &memo{wrote: now.Add(-tt.since)}
-			if got := m.pace(before, after, tt.clusters, now); got != tt.want {
+			last := pacing.Last{Ended: now.Add(-tt.since)}
+			if got := pacing.KustomizationStatus.Wait(last, tt.clusters, urgency(before, after), now); got != tt.want {
 				t.Errorf("waits %s, want %s", got, tt.want)
 			}
 		})

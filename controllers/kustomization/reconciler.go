@@ -73,6 +73,8 @@ type Bundles interface {
 type Reconciler struct {
 	Options
 	assignments *assignments
+	writes      *hubapi.Writer[types.NamespacedName, *v1alpha1.Kustomization] // of statuses
+	after       *hubapi.Continuations
 	rollUps     *pacing.Coalescer[types.NamespacedName]
 	statuses    *hubapi.Statuses[v1alpha1.Kustomization, *v1alpha1.Kustomization]
 	contents    contents // of ConfigMaps and Secrets
@@ -96,16 +98,26 @@ func New(o Options) *Reconciler {
 	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.rollUps = pacing.NewCoalescer[types.NamespacedName](pacing.RollUp, o.Now)
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
+	r.writes = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, *v1alpha1.Kustomization]{
+		Write: r.commit, Pace: pacing.KustomizationStatus, Concurrency: writers, Now: o.Now,
+	})
+	r.after = hubapi.NewContinuations(&r.bell)
 	return r
 }
 
-// Reconcile brings one Kustomization to its clusters and reports.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+// Reconcile brings one Kustomization to its clusters and reports. It waits for no write: what has to follow
+// one runs when the write has ended.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return r.after.Reconcile(ctx, req, r.begin)
+}
+
+// begin reconciles up to the first write.
+func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
 	before := &v1alpha1.Kustomization{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
-			return reconcile.Result{}, r.sweep(ctx, req.NamespacedName)
+			return r.sweep(ctx, req.NamespacedName)
 		}
 		return reconcile.Result{}, fmt.Errorf("cannot read Kustomization: %w", err)
 	}
@@ -128,21 +140,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (resu
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	writing := r.Now()
-	err = r.execute(ctx, o, d)
-	waited := r.Now().Sub(writing)
-	if err != nil {
-		return hubapi.ResultForError(err)
-	}
-	r.show(o, viewOf(o, d))
-	if !d.silent {
-		result, err = r.report(ctx, before, o, d)
-	}
 	if !d.released {
 		// The next roll-up renders and assigns nothing: what that took must not delay it.
-		r.rollUps.Wrote(req.NamespacedName, r.Now().Sub(began)-waited-o.rendering, len(d.targets))
+		r.rollUps.Wrote(req.NamespacedName, r.Now().Sub(began)-o.rendering, len(d.targets))
 	}
-	return result, err
+	return r.execute(ctx, o, d, func(ctx context.Context, err error) (reconcile.Result, error) {
+		if err != nil {
+			return hubapi.ResultForError(err)
+		}
+		r.show(o, viewOf(o, d))
+		if d.silent {
+			return reconcile.Result{}, nil
+		}
+		return r.report(ctx, before, o, d)
+	})
 }
 
 // report commits what is known after the decision was carried out, and lets a Kustomization go that
@@ -157,26 +168,34 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 	if d.released {
 		return reconcile.Result{}, r.release(ctx, after)
 	}
-	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		r.statuses.Stands(after)
-	} else {
-		if wait := o.memo.pace(before, after, len(d.targets), r.Now()); wait > 0 && d.retry == nil {
-			if said.Requeue > 0 {
-				wait = min(wait, said.Requeue)
-			}
-			return reconcile.Result{RequeueAfter: wait}, nil
-		}
-		if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
+	reported := func(_ context.Context, err error) (reconcile.Result, error) {
+		if err != nil {
 			return hubapi.ResultForError(err)
 		}
-		o.memo.wrote = r.Now()
+		hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
+		hubapi.Record(r.Recorder, after, "Reconcile", d.ignoredEvents(o))
+		if d.retry != nil {
+			return reconcile.Result{}, d.retry
+		}
+		return reconcile.Result{RequeueAfter: said.Requeue}, nil
 	}
-	hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
-	hubapi.Record(r.Recorder, after, "Reconcile", d.ignoredEvents(o))
-	if d.retry != nil {
-		return reconcile.Result{}, d.retry
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		r.statuses.Stands(after)
+		return reported(ctx, nil)
 	}
-	return reconcile.Result{RequeueAfter: said.Requeue}, nil
+	if wait := r.writes.Wait(o.key, len(d.targets), urgency(before, after)); wait > 0 && d.retry == nil {
+		if said.Requeue > 0 {
+			wait = min(wait, said.Requeue)
+		}
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	r.writes.Enqueue(o.key, len(d.targets), after, r.after.Begin(o.key, 1, reported))
+	return reconcile.Result{}, nil
+}
+
+// commit writes a status. There is one at a time: the Kustomization is reconciled again when it is written.
+func (r *Reconciler) commit(ctx context.Context, _ types.NamespacedName, batch []*v1alpha1.Kustomization) error {
+	return r.statuses.Commit(ctx, r.Hub, batch[len(batch)-1])
 }
 
 // release removes the finalizer; the status of what goes is of no interest.
@@ -210,4 +229,5 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	delete(r.views.waiting, key)
 	r.statuses.Forget(key)
 	r.rollUps.Forget(key)
+	r.writes.Forget(key)
 }

@@ -510,7 +510,7 @@ func TestManyWriteOneAssignment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, aWrite = 40, 20 * time.Millisecond
 		w := newWorld(t, cluster("edge-1"))
-		w.r.assignments.now = time.Now // of the bubble
+		w.r.assignments = newAssignments(w.r.Hub, w.r.Direct, time.Now) // of the bubble
 		var mu sync.Mutex
 		patches := 0
 		w.funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
@@ -522,7 +522,7 @@ func TestManyWriteOneAssignment(t *testing.T) {
 		}
 		edge := cluster("edge-1")
 		write := func(name, revision string) {
-			err := w.r.assignments.write(t.Context(), change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name, Revision: revision}})
+			err := w.writeEntry(change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name, Revision: revision}})
 			if err != nil {
 				t.Error(err)
 			}
@@ -556,10 +556,6 @@ func TestManyWriteOneAssignment(t *testing.T) {
 			t.Errorf("the next is written after %s", took)
 		}
 		time.Sleep(4 * aWrite)
-		synctest.Wait()
-		if len(w.r.assignments.queues) > 0 || w.r.assignments.writing > 0 {
-			t.Error("a queue is left, or a writer")
-		}
 	})
 }
 
@@ -567,7 +563,7 @@ func TestAStaleReadDoesNotLoseWhatOthersWrote(t *testing.T) {
 	w := newWorld(t, cluster("edge-1"))
 	edge := cluster("edge-1")
 	set := func(name string) error {
-		return w.r.assignments.write(t.Context(), change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name}})
+		return w.writeEntry(change{cluster: edge, name: name, entry: &v1alpha1.AssignmentEntry{Name: name}})
 	}
 	if err := set("a"); err != nil {
 		t.Fatal(err)

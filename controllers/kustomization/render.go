@@ -30,7 +30,6 @@ const renderTimeout = time.Minute
 
 // memo is what the reconciles of one Kustomization remember for each other. One runs at a time.
 type memo struct {
-	wrote    time.Time           // the last status
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
 	dropped  map[string]*dropped // by cluster, where some of it may still stand

@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,9 @@ const (
 
 // SetUp adds the controller to the manager; concurrency bounds the reconciles at once.
 func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency int) error {
+	if err := errors.Join(mgr.Add(r.assignments), mgr.Add(r.writes)); err != nil {
+		return fmt.Errorf("cannot add the writers: %w", err)
+	}
 	index := mgr.GetFieldIndexer()
 	for _, i := range []struct {
 		of   client.Object

@@ -2,10 +2,12 @@ package kustomization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,8 +177,49 @@ func (w *world) reconcile() {
 	}
 }
 
-func (w *world) try() (reconcile.Result, error) {
-	return w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
+func (w *world) try() (reconcile.Result, error) { return w.reconcileKey(key) }
+
+// reconcileKey reconciles until what a reconcile began to write is written and nothing follows from that.
+func (w *world) reconcileKey(key types.NamespacedName) (reconcile.Result, error) {
+	w.t.Helper()
+	woken := &wakings{}
+	w.r.after.Wake = woken
+	for {
+		result, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
+		w.writeAll()
+		if !woken.now.Swap(false) {
+			return reconcile.Result{RequeueAfter: max(result.RequeueAfter, time.Duration(woken.after.Load()))}, err
+		}
+	}
+}
+
+// wakings records that a reconcile is asked for: now, or after a while.
+type wakings struct {
+	now   atomic.Bool
+	after atomic.Int64
+}
+
+func (w *wakings) Enqueue(types.NamespacedName) { w.now.Store(true) }
+
+func (w *wakings) EnqueueAfter(_ types.NamespacedName, wait time.Duration) {
+	w.after.Store(int64(wait))
+}
+
+// writeAll returns when all that was enqueued is written.
+func (w *world) writeAll() {
+	w.t.Helper()
+	ended, end := context.WithCancel(w.t.Context())
+	end()
+	if err := errors.Join(w.r.assignments.Start(ended), w.r.writes.Start(ended)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// writeEntry returns when a change is written.
+func (w *world) writeEntry(c change) error {
+	done := make(chan error, 1)
+	w.r.assignments.Enqueue(client.ObjectKeyFromObject(c.cluster), 1, c, func(err error) { done <- err })
+	return <-done
 }
 
 // edit changes the Kustomization.

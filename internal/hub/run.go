@@ -39,11 +39,9 @@ const (
 	engineGrace     = 3 * time.Second
 	controllerGrace = 4 * time.Second
 
-	// waiting is how many times more reconciles of Kustomizations there may be: those under way at once
-	// share their writes to an Assignment. And reporting, of Assignments: enough to keep the hub's API
-	// server busy; with more, reports would wait there, where nothing newer can join them.
-	waiting   = 8
-	reporting = 2
+	// rendering is how many times more reconciles of Kustomizations there may be than of other kinds: a
+	// render in a process of its own may take minutes, and others are not to wait for it.
+	rendering = 8
 
 	// renderCache and gitCache bound what is kept in memory of renders and of the files of commits,
 	// and bundleCache of rendered bundles, in bytes. What falls out is made anew or read again.
@@ -236,7 +234,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
-	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, reporting*o.Concurrency))
+	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, o.Concurrency))
 	if !share.First() {
 		return work
 	}
@@ -254,7 +252,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	return errors.Join(
 		work,
 		p.sources.SetUp(ctx, p.mgr),
-		kustomizations.SetUp(ctx, p.mgr, waiting*o.Concurrency),
+		kustomizations.SetUp(ctx, p.mgr, rendering*o.Concurrency),
 	)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -51,8 +52,8 @@ func RequestsFor[T any, P interface {
 	return requests
 }
 
-// Trigger wakes a controller for something that is not an object of the API server. Ring never blocks;
-// rings before the controller starts are kept.
+// Trigger wakes a controller for something that is not an object of the API server. It never blocks; what is
+// enqueued before the controller starts is kept.
 type Trigger struct {
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -71,6 +72,18 @@ func (b *Trigger) Enqueue(key types.NamespacedName) {
 		b.early = map[types.NamespacedName]struct{}{}
 	}
 	b.early[key] = struct{}{}
+}
+
+// EnqueueAfter asks for a reconcile of the object after a while.
+func (b *Trigger) EnqueueAfter(key types.NamespacedName, wait time.Duration) {
+	b.mu.Lock()
+	queue := b.queue
+	b.mu.Unlock()
+	if queue == nil {
+		b.Enqueue(key) // it is reconciled when the controller starts
+		return
+	}
+	queue.AddAfter(reconcile.Request{NamespacedName: key}, wait)
 }
 
 // Start implements source.Source.

@@ -17,10 +17,10 @@ import (
 //	the engine gathers          ≤ GatherMax               4 s, ≤ GatherDelay (250 ms) for a failure
 //	the status of an Assignment ≤ AssignmentStatus.CostMax 2 s
 //	the roll-up                 ≤ RollUp.CostMax           1 s
-//	the Kustomization's status  ≤ KustomizationStatus.EachMax 2 s, 0 for what has come true or false
+//	the Kustomization's status  ≤ KustomizationStatus.EachMax 2 s, ≤ CostMax (500 ms) for what has come true or false
 //
-// so that what has come true or false is in the Kustomization's status within 7 s, a failure within
-// 3.25 s, and a count within 9 s, and the time that the writes themselves take: EndToEnd. That is for an
+// so that what has come true or false is in the Kustomization's status within 7.5 s, a failure within
+// 3.75 s, and a count within 9 s, and the time that the writes themselves take: EndToEnd. That is for an
 // API server so slow, and a cluster so busy, that every bound is reached. Where writes take 5 ms and
 // nothing else is under way on the cluster, a report with 20 entries waits for nothing at first, and for
 // 5 ms if it follows another.
@@ -48,8 +48,9 @@ var (
 	AssignmentStatus = Pace{Cost: 4, CostMax: 2 * time.Second, Light: 32}
 	// AssignmentSpec lets decisions of several Kustomizations about one cluster gather.
 	AssignmentSpec = Pace{Cost: 4, CostMax: 500 * time.Millisecond}
-	// KustomizationStatus is for 54 clusters and more as long as it gets.
-	KustomizationStatus = Pace{Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
+	// KustomizationStatus rests for a count that goes on as 40 ms for each cluster beyond four: for 54 clusters
+	// and more as long as it gets.
+	KustomizationStatus = Pace{Cost: 1, CostMax: 500 * time.Millisecond, Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
 	// RollUp keeps a thousand clusters that report one after the other from a thousand roll-ups over all
 	// of them. Up to 16 clusters a roll-up is little beside the write of its status.
 	RollUp = Pace{Cost: 4, CostMax: time.Second, Light: 16, Negligible: 4 * time.Millisecond}

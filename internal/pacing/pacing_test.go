@@ -26,8 +26,9 @@ func TestWait(t *testing.T) {
 		"with a clock that was set back":                  {AssignmentStatus, -time.Hour, 100 * ms, 33, Decisive, 0},
 		"a spec after a dear write":                       {AssignmentSpec, 0, 50 * ms, 3, Decisive, 200 * ms},
 		"a spec after a very dear write":                  {AssignmentSpec, 0, time.Second, 3, Decisive, 500 * ms},
-		"a Kustomization that became ready":               {KustomizationStatus, 0, time.Second, 1000, Decisive, 0},
-		"a Kustomization that counts, on a few clusters":  {KustomizationStatus, 0, 5 * ms, 4, Count, 0},
+		"a Kustomization that became ready":               {KustomizationStatus, 0, 5 * ms, 1000, Decisive, 5 * ms},
+		"a Kustomization after a very dear write":         {KustomizationStatus, 0, time.Minute, 1000, Decisive, 500 * ms},
+		"a Kustomization that counts, on a few clusters":  {KustomizationStatus, 0, 5 * ms, 4, Count, 5 * ms},
 		"a Kustomization that counts, on some":            {KustomizationStatus, 200 * ms, 5 * ms, 24, Count, 600 * ms},
 		"a Kustomization that counts, on many":            {KustomizationStatus, 0, 5 * ms, 1000, Count, 2 * time.Second},
 		"a Kustomization that counts, with a clock ahead": {KustomizationStatus, -time.Hour, 5 * ms, 1000, Count, 0},
@@ -68,10 +69,10 @@ func TestEndToEndIsTheSumOfTheBounds(t *testing.T) {
 	if sum := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax + KustomizationStatus.EachMax; sum != EndToEnd {
 		t.Errorf("the bounds come to %s, and EndToEnd is %s", sum, EndToEnd)
 	}
-	if failure := GatherDelay + AssignmentStatus.CostMax + RollUp.CostMax; failure != 3250*ms {
+	if failure := GatherDelay + AssignmentStatus.CostMax + RollUp.CostMax + KustomizationStatus.CostMax; failure != 3750*ms {
 		t.Errorf("a failure may take %s", failure)
 	}
-	if decisive := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax; decisive != 7*time.Second {
+	if decisive := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax + KustomizationStatus.CostMax; decisive != 7500*ms {
 		t.Errorf("what has come true may take %s", decisive)
 	}
 }

@@ -1,0 +1,128 @@
+package hubapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
+)
+
+// Then is the rest of a reconcile, which runs when the writes that it began have ended; err is theirs.
+type Then func(ctx context.Context, err error) (reconcile.Result, error)
+
+// Waker asks for a reconcile of an object: now, or after a while. It does not block.
+type Waker interface {
+	Enqueue(key types.NamespacedName)
+	EnqueueAfter(key types.NamespacedName, wait time.Duration)
+}
+
+// Continuations lets a reconcile return while the writes that it began are under way. Until they have ended
+// and the rest of the reconcile has run, the object is not reconciled: the next reconcile would decide once
+// more what is being written. What came meanwhile is reconciled afterwards.
+type Continuations struct {
+	Wake Waker
+
+	mu     sync.Mutex // guards what follows
+	begun  map[types.NamespacedName]*continuation
+	failed map[types.NamespacedName]error // of a rest that has run
+}
+
+type continuation struct {
+	then  Then
+	left  int     // writes that have not ended
+	errs  []error // of those that have
+	again bool    // a reconcile was asked for meanwhile
+}
+
+// NewContinuations returns those of one controller.
+func NewContinuations(wake Waker) *Continuations {
+	return &Continuations{Wake: wake, begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]error{}}
+}
+
+// Begin announces so many writes and what is to be done when they have ended. Each of them calls done once;
+// the last call runs the rest. It is called by a reconcile of the object, or by the rest of one.
+func (c *Continuations) Begin(key types.NamespacedName, writes int, then Then) (done func(error)) {
+	one := &continuation{then: then, left: writes}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun[key] = one
+	return func(err error) {
+		c.mu.Lock()
+		one.errs = append(one.errs, err)
+		one.left--
+		last := one.left == 0
+		c.mu.Unlock()
+		if last {
+			c.run(key, one)
+		}
+	}
+}
+
+// run runs the rest of a reconcile. Its error, and its panic, are those of the next reconcile, so that they
+// are logged, counted and retried with growing pauses like any other.
+func (c *Continuations) run(key types.NamespacedName, one *continuation) {
+	ctx := context.Background() //nolint:forbidigo // what has been written is recorded also by a hub that stops
+	var result reconcile.Result
+	err := recovery.Run(func() (err error) {
+		result, err = one.then(ctx, errors.Join(one.errs...))
+		return err
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch next := c.begun[key]; {
+	case next == one:
+		delete(c.begun, key)
+	case next != nil: // the rest began more writes
+		next.again = next.again || one.again
+		return
+	} // else those have ended as well
+	switch {
+	case err != nil:
+		c.failed[key] = err
+		c.Wake.Enqueue(key)
+	case one.again:
+		c.Wake.Enqueue(key)
+	case result.RequeueAfter > 0:
+		c.Wake.EnqueueAfter(key, result.RequeueAfter)
+	}
+}
+
+// Busy reports whether a reconcile of the object has not run to its end. Another one follows when it has.
+func (c *Continuations) Busy(key types.NamespacedName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.begun[key]
+	if one == nil {
+		return false
+	}
+	one.again = true
+	return true
+}
+
+// Err returns the error of the last reconcile of an object, once, if its rest failed.
+func (c *Continuations) Err(key types.NamespacedName) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.failed[key]
+	delete(c.failed, key)
+	if p, ok := errors.AsType[*recovery.Panic](err); ok {
+		panic(p)
+	}
+	return err
+}
+
+// Reconcile begins a reconcile unless the one before has not run to its end or has failed.
+func (c *Continuations) Reconcile(ctx context.Context, req reconcile.Request, begin reconcile.Func) (reconcile.Result, error) {
+	if c.Busy(req.NamespacedName) {
+		return reconcile.Result{}, nil
+	}
+	if err := c.Err(req.NamespacedName); err != nil {
+		return reconcile.Result{}, err
+	}
+	return begin(ctx, req)
+}

@@ -1,0 +1,110 @@
+package hubapi
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// woken counts the reconciles that are asked for.
+type woken struct {
+	now   int
+	after time.Duration
+}
+
+func (w *woken) Enqueue(types.NamespacedName) { w.now++ }
+
+func (w *woken) EnqueueAfter(_ types.NamespacedName, wait time.Duration) { w.after = wait }
+
+func TestTheRestOfAReconcileRunsWhenItsWritesHaveEnded(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	wake := &woken{}
+	c := NewContinuations(wake)
+	refused := errors.New("refused")
+	var rest []error
+	begun := 0
+	var done func(error)
+	reconcileNow := func() error {
+		_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}, func(context.Context, reconcile.Request) (reconcile.Result, error) {
+			begun++
+			done = c.Begin(key, 2, func(_ context.Context, err error) (reconcile.Result, error) {
+				rest = append(rest, err)
+				return reconcile.Result{RequeueAfter: time.Hour}, err
+			})
+			return reconcile.Result{}, nil
+		})
+		return err
+	}
+	if err := reconcileNow(); err != nil || begun != 1 {
+		t.Fatal(err, begun)
+	}
+	done(nil)
+	if len(rest) > 0 {
+		t.Error("the rest runs before the last write has ended")
+	}
+	done(nil)
+	if len(rest) != 1 || rest[0] != nil || wake.now != 0 || wake.after != time.Hour {
+		t.Errorf("rest %v, woken %+v", rest, wake)
+	}
+
+	_ = reconcileNow()
+	first := done
+	if _ = reconcileNow(); begun != 2 {
+		t.Error("a reconcile begins while one is under way")
+	}
+	first(nil)
+	first(refused)
+	if wake.now != 1 {
+		t.Errorf("what came meanwhile is forgotten: %+v", wake)
+	}
+	if err := reconcileNow(); !errors.Is(err, refused) || begun != 2 {
+		t.Errorf("the error of a write is not that of a reconcile: %v", err)
+	}
+	if err := reconcileNow(); err != nil || begun != 3 {
+		t.Errorf("after the error: %v, %d begun", err, begun)
+	}
+}
+
+func TestTheRestOfAReconcileMayBeginMoreWrites(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	for name, second := range map[string]func(done func(error)) func(error){
+		"which end at once": func(done func(error)) func(error) { done(nil); return func(error) {} },
+		"which end later":   func(done func(error)) func(error) { return done },
+	} {
+		t.Run(name, func(t *testing.T) {
+			wake := &woken{}
+			c := NewContinuations(wake)
+			end := func(error) {}
+			first := c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) {
+				end = second(c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil }))
+				return reconcile.Result{}, nil
+			})
+			c.Busy(key) // something comes
+			first(nil)
+			end(nil)
+			if wake.now != 1 || c.Busy(key) {
+				t.Errorf("woken %+v, and busy: %v", wake, c.Busy(key))
+			}
+		})
+	}
+}
+
+func TestAPanicOfTheRestIsOneOfTheNextReconcile(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	wake := &woken{}
+	c := NewContinuations(wake)
+	c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) { panic("swordfish") })(nil)
+	if wake.now != 1 {
+		t.Error("not woken")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("controller-runtime does not learn of it")
+		}
+	}()
+	_ = c.Err(key)
+}

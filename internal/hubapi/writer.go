@@ -1,0 +1,208 @@
+package hubapi
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/skerry-dev/skerry/internal/pacing"
+	"github.com/skerry-dev/skerry/internal/recovery"
+)
+
+const (
+	// retryMin and retryMax bound the pause after a failed write of one object, which doubles with each.
+	retryMin = 50 * time.Millisecond
+	retryMax = 10 * time.Second
+	// drainTimeout is how long a hub that stops still writes what was enqueued.
+	drainTimeout = 3 * time.Second
+)
+
+// WriterOptions are what a Writer works with.
+type WriterOptions[K comparable, C any] struct {
+	// Write writes to one object what has gathered for it, oldest first. It is not called for one object
+	// twice at a time, and bounds its own time.
+	Write func(ctx context.Context, key K, batch []C) error
+	// Pace is how long an object rests between two writes.
+	Pace pacing.Pace
+	// Concurrency is how many objects are written at a time. What waits for one gathers meanwhile.
+	Concurrency int
+	Now         func() time.Time
+}
+
+// Writer writes objects of the hub's API server beside the reconciles, so that no reconcile waits for a
+// write. What is enqueued for an object while a write of it waits, runs or rests goes with the next write, so
+// that the number of writes follows the speed of the API server and not the number of changes.
+//
+// Example: with 50 Kustomizations that assign something to one cluster within 20 ms, and writes that take
+// 10 ms, the first change is written at once, the others gather while that write runs and while the object
+// rests after it, and go with the second write.
+type Writer[K comparable, C any] struct {
+	o       WriterOptions[K, C]
+	paces   *pacing.Coalescer[K]
+	retries workqueue.TypedRateLimiter[K]
+
+	mu      sync.Mutex          // guards what follows
+	objects map[K]*gathering[C] // those that wait in the line, are written, or rest
+	line    []K                 // objects that wait for a place, longest first
+	writing int                 // places taken
+	ending  bool                // nothing rests any more
+	settled chan struct{}       // closed when nothing is left to write; nil until ending
+	resting map[K]*time.Timer   // objects that rest
+}
+
+// gathering is what is to be written to one object.
+type gathering[C any] struct{ pending []enqueued[C] }
+
+type enqueued[C any] struct {
+	change C
+	items  int
+	done   func(error)
+}
+
+// NewWriter returns a Writer. It begins to write as soon as something is enqueued; Start is for its end.
+func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
+	return &Writer[K, C]{
+		o: o, paces: pacing.NewCoalescer[K](o.Pace, o.Now),
+		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryMin, retryMax),
+		objects: map[K]*gathering[C]{}, resting: map[K]*time.Timer{},
+	}
+}
+
+// Wait returns how long the next write of an object, of so many items, has to wait; 0 when it is due.
+func (w *Writer[K, C]) Wait(key K, items int, u pacing.Urgency) time.Duration {
+	return w.paces.Wait(key, items, u)
+}
+
+// Forget forgets an object that is gone.
+func (w *Writer[K, C]) Forget(key K) {
+	w.paces.Forget(key)
+	w.retries.Forget(key)
+}
+
+// Enqueue has a change of so many items written, and calls done with the error of the write. It does not
+// block; done must not either.
+func (w *Writer[K, C]) Enqueue(key K, items int, change C, done func(error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.objects[key]
+	if g == nil {
+		g = &gathering[C]{}
+		w.objects[key] = g
+		w.line = append(w.line, key)
+	}
+	g.pending = append(g.pending, enqueued[C]{change, items, done})
+	w.startWriting()
+}
+
+// Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest.
+func (w *Writer[K, C]) Start(ctx context.Context) error {
+	<-ctx.Done()
+	w.mu.Lock()
+	w.ending, w.settled = true, make(chan struct{})
+	for key, timer := range w.resting {
+		if timer.Stop() {
+			w.endRest(key)
+		}
+	}
+	settled := w.settled
+	w.settle()
+	w.mu.Unlock()
+	timer := time.NewTimer(drainTimeout)
+	defer timer.Stop()
+	select {
+	case <-settled:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// settle closes settled when nothing is left to write. The caller holds the lock.
+func (w *Writer[K, C]) settle() {
+	if w.settled != nil && len(w.objects) == 0 {
+		close(w.settled)
+		w.settled = nil
+	}
+}
+
+// startWriting starts a goroutine for each object in the line, as far as there are places. It ends when the
+// line is empty. The caller holds the lock.
+func (w *Writer[K, C]) startWriting() {
+	for range min(len(w.line), w.o.Concurrency-w.writing) {
+		w.writing++
+		go w.work()
+	}
+}
+
+func (w *Writer[K, C]) work() {
+	ctx := context.Background() //nolint:forbidigo // a write is for many reconciles, and is recorded also by a hub that stops
+	for {
+		key, batch := w.next()
+		if batch == nil {
+			return
+		}
+		changes, items := make([]C, len(batch)), 0
+		for i, e := range batch {
+			changes[i] = e.change
+			items += e.items
+		}
+		began := w.o.Now()
+		err := recovery.Run(func() error { return w.o.Write(ctx, key, changes) })
+		rest := w.rest(key, items, began, err)
+		for _, e := range batch {
+			e.done(err)
+		}
+		w.mu.Lock()
+		if w.ending || rest <= 0 {
+			w.endRest(key)
+		} else {
+			w.resting[key] = time.AfterFunc(rest, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.endRest(key)
+			})
+		}
+		w.mu.Unlock()
+	}
+}
+
+// next takes what has gathered for the object that has waited longest; nil when none waits.
+func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.line) == 0 {
+		w.writing--
+		return key, nil
+	}
+	key = w.line[0]
+	w.line = w.line[1:]
+	g := w.objects[key]
+	batch, g.pending = g.pending, nil
+	return key, batch
+}
+
+// rest records a write, and returns how long the object rests. A conflict is none of the API server's
+// trouble: its next write starts from what is there then.
+func (w *Writer[K, C]) rest(key K, items int, began time.Time, err error) time.Duration {
+	w.paces.Wrote(key, w.o.Now().Sub(began), items)
+	rest := w.paces.WaitAgain(key, pacing.Decisive)
+	if err != nil && !apierrors.IsConflict(err) {
+		return max(rest, w.retries.When(key))
+	}
+	w.retries.Forget(key)
+	return rest
+}
+
+// endRest puts the object into the line if something has gathered for it. The caller holds the lock.
+func (w *Writer[K, C]) endRest(key K) {
+	delete(w.resting, key)
+	if len(w.objects[key].pending) == 0 {
+		delete(w.objects, key)
+		w.settle()
+		return
+	}
+	w.line = append(w.line, key)
+	w.startWriting()
+}
