@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // What no API server answers. Who answers in its place may, and so may one in bad hands.
@@ -141,8 +142,6 @@ func (f *flow) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sane says whether a string is no longer than it can be and holds nothing but what can be printed, as
-// every name, label, uid and version of Kubernetes does. Names of RBAC may have letters of any script.
-func sane(s string, limit int) bool {
-	return len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
-}
+// sane reports whether a string is no longer than it can be and is printable, as every name, label, uid and
+// version of Kubernetes is. Names of RBAC may have letters of any script.
+func sane(s string, limit int) bool { return text.IsPrintable(s, limit) }

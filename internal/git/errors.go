@@ -14,12 +14,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // What can be wrong with a repository, for errors.Is. A message is one line without control
@@ -110,20 +111,8 @@ func local(err error) bool {
 	return path || link || ok && remedies[errno] != ""
 }
 
-// oneLine makes text that somebody else wrote safe for a terminal and a condition.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar {
-			return ' '
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxMessage {
-		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
-	}
-	return text
-}
+// oneLine makes text from a repository or a server fit for a terminal and a condition.
+func oneLine(s string) string { return text.Line(s, maxMessage) }
 
 // isTyped says that an error already has one of the kinds above.
 func isTyped(err error) bool {

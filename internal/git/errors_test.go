@@ -70,7 +70,7 @@ func TestOneLine(t *testing.T) {
 		"a\x1b[31mb\r\nc\td":     "a [31mb c d",
 		"safe \u202etxt.exe":     "safe txt.exe",
 		"\xff\xfe":               "",
-		strings.Repeat("x", 600): strings.Repeat("x", 512) + "…",
+		strings.Repeat("x", 600): strings.Repeat("x", 512-len("…")) + "…",
 	} {
 		if got := oneLine(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

@@ -68,10 +68,10 @@ func parseApp(e endpoint, secret map[string][]byte) (Auth, error) {
 	if err != nil {
 		return Auth{}, err
 	}
-	app := &githubApp{owner: text(secret[keyAppOwner])}
-	installation := text(secret[keyAppInstallation])
-	switch app.id, err = strconv.ParseInt(text(secret[keyAppID]), 10, 64); {
-	case text(secret[keyAppID]) == "":
+	app := &githubApp{owner: trimmed(secret[keyAppOwner])}
+	installation := trimmed(secret[keyAppInstallation])
+	switch app.id, err = strconv.ParseInt(trimmed(secret[keyAppID]), 10, 64); {
+	case trimmed(secret[keyAppID]) == "":
 		return Auth{}, fail(ErrProviderConfiguration, "key %s is missing", keyAppID)
 	case err != nil || app.id <= 0:
 		return Auth{}, fail(ErrInvalidSecret, "key %s is not a number", keyAppID)
@@ -89,7 +89,7 @@ func parseApp(e endpoint, secret map[string][]byte) (Auth, error) {
 		return Auth{}, fail(ErrInvalidSecret, "key %s is not an RSA private key in PEM", keyAppPrivateKey)
 	}
 	app.api = publicAPI
-	if base := text(secret[keyAppBaseURL]); base != "" {
+	if base := trimmed(secret[keyAppBaseURL]); base != "" {
 		app.api = strings.TrimRight(base, "/")
 	}
 	if app.at, err = parseAPI(app.api); err != nil {
@@ -99,7 +99,7 @@ func parseApp(e endpoint, secret map[string][]byte) (Auth, error) {
 	return a, nil
 }
 
-func text(value []byte) string { return strings.TrimSpace(string(value)) }
+func trimmed(value []byte) string { return strings.TrimSpace(string(value)) }
 
 // parseAPI reads the URL of an API: what is signed for it must not be read on the way.
 func parseAPI(raw string) (endpoint, error) {

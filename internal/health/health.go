@@ -3,15 +3,12 @@
 package health
 
 import (
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Phase is where an object is on its way.
@@ -152,25 +149,6 @@ func of(u *unstructured.Unstructured) Status {
 	}
 }
 
-// Clean makes a string from an edge fit for a status and a terminal: one line, no control
-// characters, valid UTF-8, at most messageLimit bytes.
-func Clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError, unicode.Is(unicode.Cf, r):
-			return -1
-		case unicode.IsSpace(r), unicode.IsControl(r):
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= messageLimit {
-		return s
-	}
-	s = s[:messageLimit-len("…")]
-	for !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
-}
+// Clean makes a string from an edge fit for a status and a terminal: one line of printable characters, at most
+// messageLimit bytes.
+func Clean(s string) string { return text.Line(s, messageLimit) }

@@ -51,7 +51,7 @@ func job(u *unstructured.Unstructured) (Status, bool) {
 		return Status{Phase: Current, Message: "is suspended, as its manifest asks"}, true
 	case suspended:
 		return progress("the Job is suspended, though its manifest does not ask for it"), true
-	case text(u, "status", "startTime") == "":
+	case stringAt(u, "status", "startTime") == "":
 		return progress("the Job has not started"), true
 	}
 	wanted := number(u, number(u, 1, "spec", "parallelism"), "spec", "completions")
@@ -87,7 +87,7 @@ func deployment(u *unstructured.Unstructured) (Status, bool) {
 
 // daemonSet: with the strategy OnDelete, Pods of the template before stay until a person deletes them.
 func daemonSet(u *unstructured.Unstructured) (Status, bool) {
-	if text(u, "spec", "updateStrategy", "type") != "OnDelete" {
+	if stringAt(u, "spec", "updateStrategy", "type") != "OnDelete" {
 		return Status{}, false
 	}
 	wanted, available := number(u, -1, "status", "desiredNumberScheduled"), number(u, 0, "status", "numberAvailable")
@@ -102,7 +102,7 @@ func daemonSet(u *unstructured.Unstructured) (Status, bool) {
 
 // statefulSet: the same.
 func statefulSet(u *unstructured.Unstructured) (Status, bool) {
-	if text(u, "spec", "updateStrategy", "type") != "OnDelete" {
+	if stringAt(u, "spec", "updateStrategy", "type") != "OnDelete" {
 		return Status{}, false
 	}
 	wanted, ready := number(u, 1, "spec", "replicas"), number(u, 0, "status", "readyReplicas")
@@ -129,10 +129,10 @@ func replicationController(u *unstructured.Unstructured) (Status, bool) {
 }
 
 func pod(u *unstructured.Unstructured) (Status, bool) {
-	if text(u, "status", "phase") != "Failed" {
+	if stringAt(u, "status", "phase") != "Failed" {
 		return Status{}, false
 	}
-	return failure("the Pod failed%s", because(condition{Reason: text(u, "status", "reason")})), true
+	return failure("the Pod failed%s", because(condition{Reason: stringAt(u, "status", "reason")})), true
 }
 
 // Annotations of claims, as the controllers of Kubernetes read and write them.
@@ -149,7 +149,7 @@ func claim(u *unstructured.Unstructured) (Status, bool) {
 	if old, ok := annotations[classAnnotation]; ok {
 		class, named = old, true
 	}
-	volume, phase := text(u, "spec", "volumeName"), text(u, "status", "phase")
+	volume, phase := stringAt(u, "spec", "volumeName"), stringAt(u, "status", "phase")
 	switch {
 	case phase == "Bound":
 		return Status{Phase: Current}, true
@@ -170,9 +170,9 @@ func claim(u *unstructured.Unstructured) (Status, bool) {
 }
 
 func volume(u *unstructured.Unstructured) (Status, bool) {
-	switch text(u, "status", "phase") {
+	switch stringAt(u, "status", "phase") {
 	case "Failed":
-		return failure("the volume could not be reclaimed%s", because(condition{Reason: text(u, "status", "reason")})), true
+		return failure("the volume could not be reclaimed%s", because(condition{Reason: stringAt(u, "status", "reason")})), true
 	case "Pending":
 		return progress("the volume is not available yet"), true
 	}
@@ -219,7 +219,7 @@ func signingRequest(u *unstructured.Unstructured) (Status, bool) {
 		return failure("the request could not be signed%s", because(c["Failed"])), true
 	case c["Approved"].Status != metav1.ConditionTrue:
 		return progress("the request waits for approval"), true
-	case text(u, "status", "certificate") == "":
+	case stringAt(u, "status", "certificate") == "":
 		return progress("the request waits for its signer"), true
 	}
 	return Status{Phase: Current}, true
@@ -297,7 +297,7 @@ func value(u *unstructured.Unstructured, path ...string) any {
 	return v
 }
 
-func text(u *unstructured.Unstructured, path ...string) string {
+func stringAt(u *unstructured.Unstructured, path ...string) string {
 	s, _ := value(u, path...).(string)
 	return s
 }

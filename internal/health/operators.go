@@ -156,7 +156,7 @@ func (r required) of(u *unstructured.Unstructured) (Status, bool) {
 			return failure("%s%s", name, because(c[name])), true
 		}
 	}
-	if reason := text(u, "status", "failureReason"); reason != "" { // of Cluster API
+	if reason := stringAt(u, "status", "failureReason"); reason != "" { // of Cluster API
 		return failure("failed%s", because(condition{Reason: reason})), true
 	}
 	all := r.all
@@ -183,7 +183,7 @@ func (r required) of(u *unstructured.Unstructured) (Status, bool) {
 }
 
 func (p phases) of(u *unstructured.Unstructured) (Status, bool) {
-	phase := text(u, append([]string{"status"}, strings.Split(p.path, ".")...)...)
+	phase := stringAt(u, append([]string{"status"}, strings.Split(p.path, ".")...)...)
 	switch {
 	case stale(u):
 		return progress("its controller has not looked at this generation yet"), true
@@ -236,7 +236,7 @@ func helmChart(u *unstructured.Unstructured) (Status, bool) {
 	switch {
 	case c["Failed"].Status == metav1.ConditionTrue:
 		return failure("the chart could not be installed%s", because(c["Failed"])), true
-	case text(u, "status", "jobName") == "" && c["JobCreated"].Status != metav1.ConditionTrue:
+	case stringAt(u, "status", "jobName") == "" && c["JobCreated"].Status != metav1.ConditionTrue:
 		return progress("the Job that installs the chart is not made yet"), true
 	}
 	return Status{Phase: Current}, true
@@ -266,7 +266,7 @@ func upgradePlan(u *unstructured.Unstructured) (Status, bool) {
 // https://kubevirt.io/user-guide/compute/run_strategies
 func virtualMachine(u *unstructured.Unstructured) (Status, bool) {
 	running, set := value(u, "spec", "running").(bool)
-	strategy, shown := text(u, "spec", "runStrategy"), text(u, "status", "printableStatus")
+	strategy, shown := stringAt(u, "spec", "runStrategy"), stringAt(u, "status", "printableStatus")
 	stopped := set && !running || strategy == "Halted"
 	switch {
 	case stale(u), shown == "":
@@ -286,7 +286,7 @@ func virtualMachine(u *unstructured.Unstructured) (Status, bool) {
 // argoRollout: one that is paused waits for a person, or for its next step.
 // https://argo-rollouts.readthedocs.io/en/stable/features/specification
 func argoRollout(u *unstructured.Unstructured) (Status, bool) {
-	phase := text(u, "status", "phase")
+	phase := stringAt(u, "status", "phase")
 	switch {
 	case stale(u), phase == "":
 		return progress("its controller has not looked at this generation yet"), true
@@ -300,7 +300,7 @@ func argoRollout(u *unstructured.Unstructured) (Status, bool) {
 
 // argoApplication of Argo CD: what it deploys is in sync and healthy.
 func argoApplication(u *unstructured.Unstructured) (Status, bool) {
-	state, sync := text(u, "status", "health", "status"), text(u, "status", "sync", "status")
+	state, sync := stringAt(u, "status", "health", "status"), stringAt(u, "status", "sync", "status")
 	switch {
 	case state == "Healthy" && sync == "Synced":
 		return Status{Phase: Current}, true
@@ -314,7 +314,7 @@ func argoApplication(u *unstructured.Unstructured) (Status, bool) {
 
 // helmRepository of Flux has no status where it is only an address.
 func helmRepository(u *unstructured.Unstructured) (Status, bool) {
-	if text(u, "spec", "type") == "oci" {
+	if stringAt(u, "spec", "type") == "oci" {
 		return Status{Phase: Current}, true
 	}
 	return ready.of(u)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Hub reads the hub's API server from the cache, and sees its own writes there; it writes straight.
@@ -65,15 +66,8 @@ func Record(to Recorder, obj client.Object, action string, list []report.Event) 
 	}
 }
 
-// Note makes a text fit for an event.
-func Note(text string) string {
-	text = report.Line(text)
-	for len(text) > maxNote {
-		runes := []rune(text)
-		text = string(runes[:len(runes)-(len(text)-maxNote+5)/4-1]) + "…"
-	}
-	return text
-}
+// Note makes a message fit for an event.
+func Note(message string) string { return text.Truncate(report.Line(message), maxNote) }
 
 // ResultForError returns what a reconcile returns when its commit failed. That somebody changed the object
 // meanwhile is no error: the next reconcile starts from what is there then.

@@ -3,9 +3,9 @@ package render
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Reason says in one word why a render failed. Reasons are stable: people and programs match them.
@@ -104,16 +104,8 @@ func Decrypting(message string, passing bool) *Error {
 // IsPassing reports whether another try may succeed although the input is the same.
 func (e *Error) IsPassing() bool { return e.passing }
 
-// printable replaces what could move the cursor of a terminal: messages and paths have parts that come
-// from files.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
+// printable makes messages and paths fit for a terminal, which have parts that come from files.
+func printable(s string) string { return text.Visible(s) }
 
 // in returns the error as one of a file.
 func (e *Error) in(path string) *Error {

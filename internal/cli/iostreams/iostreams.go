@@ -14,9 +14,10 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // IOStreams are the three streams of one run. Nothing else in the command line touches os.Stdin,
@@ -164,23 +165,8 @@ func (s *IOStreams) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// Clean drops what could steer a terminal, newlines excepted: control characters, the bytes that are
-// no UTF-8, and the characters that turn the direction of writing.
-func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return r
-		case r == '\t':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == unicode.ReplacementChar:
-			return -1
-		}
-		return r
-	}, text)
-}
+// Clean drops what could steer a terminal, line breaks excepted.
+func Clean(s string) string { return text.Lines(s) }
 
 // Line is Clean, on one line.
-func Line(text string) string {
-	return strings.Join(strings.Fields(Clean(text)), " ")
-}
+func Line(s string) string { return text.Line(Clean(s), 0) }
