@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/skerry-dev/skerry/internal/lru"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/ownfiles"
 )
@@ -67,9 +68,9 @@ type Store struct {
 	opening sync.Mutex
 
 	mu    sync.Mutex
-	root  *os.Root             // the folder as it was when it was opened
-	used  map[string]time.Time // every bundle on disk, by digest, and when it was last stored or asked for
-	cache *cache
+	root  *os.Root                           // the folder as it was when it was opened
+	used  map[string]time.Time               // every bundle on disk, by digest, and when it was last stored or asked for
+	cache *lru.Cache[string, *object.Bundle] // of bundles as they are decoded, by digest
 	temps int
 }
 
@@ -81,7 +82,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
-	s := &Store{dir: dir, now: o.Now, grace: o.Grace, only: o.ReadOnly, key: o.Key, used: map[string]time.Time{}, cache: newCache(o.CacheBytes)}
+	s := &Store{dir: dir, now: o.Now, grace: o.Grace, only: o.ReadOnly, key: o.Key, used: map[string]time.Time{}, cache: lru.New[string, *object.Bundle](o.CacheBytes)}
 	root, used, err := s.openFolder()
 	if err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func (s *Store) Put(b *object.Bundle) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used[digest] = s.now()
-	s.cache.add(digest, s.withSeal(*b))
+	s.keep(digest, s.withSeal(*b))
 	return digest, nil
 }
 
@@ -231,6 +232,9 @@ func remedy(err error, dir string) string {
 	return fmt.Sprintf(": check that %s is a folder in which the hub can make files", dir)
 }
 
+// keep keeps a bundle in memory. The caller holds the lock.
+func (s *Store) keep(digest string, b *object.Bundle) { s.cache.Put(digest, b, int64(b.Size())) }
+
 // Get returns a bundle, which nobody may change. The error wraps fs.ErrNotExist when the bundle is
 // not there, or no longer whole.
 func (s *Store) Get(ctx context.Context, digest string) (*object.Bundle, error) {
@@ -238,9 +242,9 @@ func (s *Store) Get(ctx context.Context, digest string) (*object.Bundle, error) 
 		return nil, fmt.Errorf("cannot read bundle %.80q: %w", digest, fs.ErrNotExist)
 	}
 	s.mu.Lock()
-	b := s.cache.get(digest)
+	b, ok := s.cache.Get(digest)
 	s.mu.Unlock()
-	if b != nil {
+	if ok {
 		return b, nil
 	}
 	read := s.reads.DoChan(digest, func() (any, error) { return s.read(digest) })
@@ -293,7 +297,7 @@ func (s *Store) read(digest string) (*object.Bundle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sealed := s.withSeal(b)
-	s.cache.add(digest, sealed)
+	s.keep(digest, sealed)
 	return sealed, nil
 }
 
@@ -346,7 +350,7 @@ func (s *Store) forget(digest string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.used, digest)
-	s.cache.remove(digest)
+	s.cache.Remove(digest)
 }
 
 // Collect removes every bundle that keep does not hold and that nobody stored or asked for within
@@ -371,7 +375,7 @@ func (s *Store) Collect(keep map[string]struct{}) (int, error) {
 		err := root.Remove(name(digest))
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			delete(s.used, digest)
-			s.cache.remove(digest)
+			s.cache.Remove(digest)
 			removed++
 		} else if failed == nil {
 			failed = fmt.Errorf("cannot remove bundle %s: %w", digest, err)

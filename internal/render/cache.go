@@ -1,7 +1,6 @@
 package render
 
 import (
-	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/skerry-dev/skerry/internal/lru"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -28,14 +28,12 @@ type Cache struct {
 	// ones. It must be set before the first Build.
 	DigestKey []byte
 
-	max    int64
 	places chan struct{} // one for each render that may run in this process at a time
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	recent  *list.List // of finished entries, the last used first
-	bytes   int64
-	stats   Stats
+	mu     sync.Mutex
+	begun  map[string]*entry          // that are not finished; guarded by mu
+	recent *lru.Cache[string, *entry] // that are finished; guarded by mu
+	stats  Stats                      // guarded by mu
 }
 
 // Stats counts since the Cache was made.
@@ -51,7 +49,7 @@ type Stats struct {
 
 // NewCache returns a Cache that holds at most about that many bytes.
 func NewCache(maxBytes int64) *Cache {
-	return &Cache{max: maxBytes, places: make(chan struct{}, runtime.GOMAXPROCS(0)), entries: map[string]*entry{}, recent: list.New()}
+	return &Cache{places: make(chan struct{}, runtime.GOMAXPROCS(0)), begun: map[string]*entry{}, recent: lru.New[string, *entry](maxBytes)}
 }
 
 // Stats returns the counts of this moment.
@@ -59,7 +57,7 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Entries, s.Bytes = c.recent.Len(), c.bytes
+	s.Entries, s.Bytes = c.recent.Len(), c.recent.Size()
 	return s
 }
 
@@ -213,14 +211,13 @@ func (c *Cache) count(n *uint64) {
 	*n++
 }
 
-// entry is one remembered answer. Its fields but place are written before done is closed.
+// entry is one remembered answer. Its fields are written before done is closed.
 type entry struct {
 	key   string
 	done  chan struct{}
 	value any
 	err   *Error
 	size  int64
-	place *list.Element
 }
 
 // do returns what compute gives for a key, and whether it was there or on its way already. compute
@@ -258,14 +255,14 @@ func ended(err error) error {
 func (c *Cache) get(key string, compute computation) (e *entry, hit bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[key]; ok {
-		if e.place != nil {
-			c.recent.MoveToFront(e.place)
-		}
+	if e, ok := c.begun[key]; ok {
+		return e, true
+	}
+	if e, ok := c.recent.Get(key); ok {
 		return e, true
 	}
 	e = &entry{key: key, done: make(chan struct{})}
-	c.entries[key] = e
+	c.begun[key] = e
 	go c.fill(e, compute)
 	return e, false
 }
@@ -285,16 +282,10 @@ func (c *Cache) fill(e *entry, compute computation) {
 func (c *Cache) keep(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.begun, e.key)
 	if e.err != nil && (e.err.passing || e.err.Cause != nil) {
-		delete(c.entries, e.key)
 		return
 	}
 	e.size += int64(len(e.key)) + 300
-	e.place = c.recent.PushFront(e)
-	c.bytes += e.size
-	for c.bytes > c.max && c.recent.Len() > 0 {
-		oldest := c.recent.Remove(c.recent.Back()).(*entry)
-		delete(c.entries, oldest.key)
-		c.bytes -= oldest.size
-	}
+	c.recent.Put(e.key, e, e.size)
 }
