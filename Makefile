@@ -64,6 +64,7 @@ help: ## List the targets
 generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs and the API reference again from the types in api/
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd
+	go run ./internal/cli/reference docs
 	@$(CRD_REF_DOCS) --source-path=./api --config=config/api-reference.yaml --renderer=markdown --log-level=ERROR --output-path=config/API.md
 	@sed -i -e 's/: \\{\\}//g' -e 's/ *<br \/> |$$/ |/' config/API.md # a marker without a value is its name
 	@cd e2e/fleetsim && go mod tidy # its tests use packages of this module, whose requirements are theirs

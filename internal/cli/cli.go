@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -38,5 +39,19 @@ func Run(ctx context.Context, f *factory.Factory, args []string) int {
 	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		err = context.Canceled
 	}
-	return factory.Report(f.IO, cmd.CommandPath(), err)
+	return factory.Report(f.IO, cmd.CommandPath(), outputOf(cmd), err)
+}
+
+// outputOf returns what -o of a command was set to; "" when it has none.
+func outputOf(cmd *cobra.Command) string {
+	if o := cmd.Flags().Lookup("output"); o != nil {
+		return o.Value.String()
+	}
+	return ""
+}
+
+// Root returns the commands of a process that runs none of them: for what is generated from them.
+func Root(f *factory.Factory) *cobra.Command {
+	root, _ := newRoot(f)
+	return root
 }

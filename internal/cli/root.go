@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
@@ -43,7 +45,8 @@ renders them with kustomize and applies them to many edge clusters.
 Results go to standard output, progress and problems to standard error.
 
 Exit codes: 0 all is well; 1 something is not ready, was refused or failed; 2 the command
-line is wrong; 3 the hub's API server could not be asked; 130 interrupted. Those of diff are its own.`,
+line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
+'skerry help exit-codes'.`,
 		Example: `  # Put a hub onto a cluster, and keep it up to date from Git
   skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
     --path clusters/hub --token-file ~/.git-token
@@ -98,7 +101,28 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. Those
 		why.NewCmdWhy(f, nil),
 	)
 	addActing(root, f)
+	root.AddCommand(exitCodes())
+	_ = root.RegisterFlagCompletionFunc("namespace", f.CompleteFlag(func() client.ObjectList { return &corev1.NamespaceList{} }))
 	return root, func() bool { return started }
+}
+
+// exitCodes is a help topic: the one table of exit codes.
+func exitCodes() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: "What exit codes mean",
+		Long: `Every command ends with one of these, whatever its output format:
+
+  0    all is well; of status, why and rollout status: everything is ready
+  1    something is not ready, was refused or did not work; of diff: there are changes
+  2    the command line is wrong, and nothing was done
+  3    the hub's API server could not be asked, or does not accept the credentials
+  4    of diff: it could not be told, or would be refused
+  130  interrupted with Ctrl-C
+  141  what read the output has gone (SIGPIPE)
+
+With -o json an error is {"error": {"code": …, "message": "…", "next": "…"}} on standard error.`,
+	}
 }
 
 func addGlobalFlags(flags *pflag.FlagSet, to *factory.Flags) {

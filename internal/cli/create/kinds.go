@@ -9,6 +9,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
@@ -151,6 +152,7 @@ func NewCmdKustomization(f *factory.Factory, runF func(context.Context, *Kustomi
 	flags.StringVar(&o.Source, "source", "", "source, as NAME, KIND/NAME or KIND/NAME.NAMESPACE")
 	flags.StringVar(&o.Path, "path", "./", "folder in the source")
 	flags.StringArrayVar(&o.Clusters, "cluster", nil, "for this cluster; can be given again (without any: the hub's own)")
+	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteFlag(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
 	flags.StringVar(&o.ClusterSelector, "cluster-selector", "", "for the clusters whose labels match, for example tier=shop")
 	flags.DurationVar(&o.Interval, "interval", 10*time.Minute, "time between two full verifications")
 	flags.DurationVar(&o.RetryInterval, "retry-interval", 0, "time between two tries after a failure (default: the interval)")

@@ -76,7 +76,7 @@ Kustomization; a later one wins. The values of Secrets are never shown.
 	cmd.Flags().BoolVar(&o.ShowStatus, "show-status", false, "show the status")
 	cmd.Flags().StringVar(&o.Cluster, "cluster", "", "with what there is of this cluster")
 	cmd.MarkFlagsMutuallyExclusive("show-vars", "show-status")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteFlag(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
 	factory.AddOutputFlag(cmd, &o.Output)
 	return cmd
 }

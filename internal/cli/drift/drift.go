@@ -77,7 +77,7 @@ The hub keeps the last ten for each kustomization and cluster, and those that we
 	flags.StringVarP(&o.Selector, "selector", "l", "", "on the clusters whose labels match, for example region=north")
 	flags.DurationVar(&o.Since, "since", 0, "what was put back in this time, for example 1h (default: whatever is known)")
 	cmd.MarkFlagsMutuallyExclusive("cluster", "selector")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteFlag(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
 	factory.AddOutputFlag(cmd, &o.Output)
 	return cmd
 }

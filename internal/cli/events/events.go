@@ -109,7 +109,9 @@ func completeFor(f *factory.Factory) cobra.CompletionFunc {
 		var out []cobra.Completion
 		for _, l := range lists {
 			if !strings.HasPrefix(toComplete, l.prefix) {
-				out = append(out, l.prefix)
+				if strings.HasPrefix(l.prefix, toComplete) {
+					out = append(out, l.prefix)
+				}
 				continue
 			}
 			names, directive := f.CompleteName(l.list)(cmd, nil, "")

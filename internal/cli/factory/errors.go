@@ -78,9 +78,9 @@ func Next(err error, format string, args ...any) error {
 	return &NextError{Err: err, Next: fmt.Sprintf(format, args...)}
 }
 
-// Report writes an error for a person, with the next step, and returns the exit code. It is the one
-// place where errors become either.
-func Report(s *iostreams.IOStreams, command string, err error) int {
+// Report writes an error for a person, with the next step, or with the format json for a program, and returns
+// the exit code. It is the one place where errors become either.
+func Report(s *iostreams.IOStreams, command, format string, err error) int {
 	if err == nil {
 		return ExitOK
 	}
@@ -105,6 +105,18 @@ func Report(s *iostreams.IOStreams, command string, err error) int {
 		s.Progressf("%s %s", s.Bold("next:"), iostreams.Clean(next))
 	}
 	return code
+}
+
+// reportJSON writes an error as {"error": {"code": 1, "message": "…", "next": "…"}}, on standard error as any
+// other: standard output holds results alone.
+func reportJSON(s *iostreams.IOStreams, code int, err error, next string) {
+	type body struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Next    string `json:"next,omitempty"`
+	}
+	of := body{Code: code, Message: iostreams.Line(err.Error()), Next: iostreams.Line(next)}
+	_ = Print(s.Err, "json", map[string]body{"error": of}) // there is nowhere else to say that it cannot be written
 }
 
 func classify(command string, err error) (code int, next string) {

@@ -46,7 +46,7 @@ func TestErrorsBecomeExitCodes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			streams, _, out, errOut := iostreams.Test()
-			if code := Report(streams, "skerry x", tt.err); code != tt.code {
+			if code := Report(streams, "skerry x", "", tt.err); code != tt.code {
 				t.Errorf("exit code is %d, want %d", code, tt.code)
 			}
 			if !strings.Contains(errOut.String(), tt.says) || tt.says == "" && errOut.Len() > 0 || out.Len() > 0 {
@@ -112,6 +112,17 @@ func TestSteps(t *testing.T) {
 	}
 	want := "  … half[2J way\n✔ one: 3 things (1.23s)\n✗ two (1.23s)\n"
 	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestErrorsAsJSONAreOneObjectOnStandardError(t *testing.T) {
+	streams, _, out, errOut := iostreams.Test()
+	if code := Report(streams, "skerry x", "json", Next(errors.New("a\x1b[31mb"), "do it")); code != ExitFailed {
+		t.Errorf("exit code is %d", code)
+	}
+	want := "{\n  \"error\": {\n    \"code\": 1,\n    \"message\": \"a[31mb\",\n    \"next\": \"do it\"\n  }\n}\n"
+	if diff := cmp.Diff(want, errOut.String()); diff != "" || out.Len() > 0 {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -61,6 +61,14 @@ func (f *Factory) CompleteNames(list func() client.ObjectList) cobra.CompletionF
 	}
 }
 
+// CompleteFlag completes the value of a flag with the names of a kind, whatever arguments there are.
+func (f *Factory) CompleteFlag(list func() client.ObjectList) cobra.CompletionFunc {
+	one := f.CompleteName(list)
+	return func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return one(cmd, nil, toComplete)
+	}
+}
+
 // CompleteEach completes the first argument with the names of the first kind, the second with those of the
 // second, and so on.
 func (f *Factory) CompleteEach(lists ...func() client.ObjectList) cobra.CompletionFunc {

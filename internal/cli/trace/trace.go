@@ -78,7 +78,7 @@ said to be unknown.`,
 	}
 	cmd.Flags().StringVar(&o.Cluster, "cluster", "", "the cluster that has the object")
 	cmd.Flags().BoolVar(&o.Commit, "commit", true, "ask the Git server for the author of the commit")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteFlag(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
 	factory.AddOutputFlag(cmd, &o.Output)
 	return cmd
 }

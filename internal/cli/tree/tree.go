@@ -54,7 +54,7 @@ Secret must be readable. A cluster that has an agent cannot be asked from here.`
 		},
 	}
 	cmd.Flags().StringVar(&o.Cluster, "cluster", "", "the objects on this cluster")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteFlag(func() client.ObjectList { return &v1alpha1.ClusterList{} }))
 	factory.AddOutputFlag(cmd, &o.Output)
 	return cmd
 }
