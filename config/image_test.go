@@ -20,6 +20,9 @@ import (
 
 // TestImage builds the image twice, without a network, and looks at what is in it.
 func TestImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the image twice")
+	}
 	if _, err := exec.LookPath("buildah"); err != nil {
 		t.Skip("buildah is not installed: the image is not built")
 	}

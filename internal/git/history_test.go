@@ -114,7 +114,11 @@ func TestMovedTagIsAForcedPush(t *testing.T) {
 // TestRandomHistories lets people do what they do to a branch, and compares each commit with what
 // git itself says of it on the server.
 func TestRandomHistories(t *testing.T) {
-	for seed := range uint64(3) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1 // a history is some hundred processes of git
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 0))

@@ -11,6 +11,9 @@ import (
 
 // TestOpenSSH follows a repository by the machine's own sshd, with keys that ssh-keygen made.
 func TestOpenSSH(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts sshd for each connection")
+	}
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	server, err := w.host.ServeOpenSSH()

@@ -13,7 +13,7 @@ import (
 // TestFetchThatMakesProgressOutlastsItsTimeout, ten times at most; one that does not make enough is cut off.
 func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 	for name, c := range map[string]struct {
-		bytes int // that arrive every 20 s
+		bytes int // that arrive every 21 s, which is never at the moment when the look ends
 		work  time.Duration
 		want  time.Duration // when the look ends
 	}{
@@ -35,7 +35,7 @@ func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 					_, _ = io.Copy(io.Discard, receiving(look, strings.NewReader(strings.Repeat("x", c.bytes))))
 					select {
 					case <-look.Done():
-					case <-time.After(20 * time.Second):
+					case <-time.After(21 * time.Second):
 					}
 				}
 				if got := time.Since(start); got != c.want {
