@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
-// What no API server answers. Who answers in its place may, and so may one in bad hands.
+// What no API server answers. A proxy that answers in its place may, and so may a server that was taken over.
 var (
 	ErrRedirect = errors.New("the server answers with a redirect, which is not followed")
 	ErrNotAPI   = errors.New("what answers is not an API server")
@@ -104,7 +104,7 @@ func (b *limited) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, ErrTooLarge
 	}
-	// One byte more than is left tells a body that ends at the limit from one that goes on.
+	// One byte more than is left distinguishes a body that ends at the limit from one that goes on.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
@@ -115,7 +115,7 @@ func (b *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// flow is the body of a watch: it has no end, but what comes faster than anybody can need it waits in
+// flow is the body of a watch: it has no end, but what comes faster than it can be needed waits in
 // the network, and not in the hub.
 type flow struct {
 	io.ReadCloser

@@ -22,7 +22,7 @@ const (
 // budget is what all answers of one cluster that are under way may cost together. Limits for each answer
 // are none: a cluster may have any number of kinds.
 type budget struct {
-	large   chan struct{} // held by who reads a large answer
+	large   chan struct{} // held while a large answer is read
 	objects atomic.Int64  // that were read and not handed over yet
 	reads   *rate.Limiter
 }
@@ -31,7 +31,7 @@ func newBudget() *budget {
 	return &budget{large: make(chan struct{}, 1), reads: rate.NewLimiter(readRate, readBurst)}
 }
 
-// take counts an object that was read, and says whether there are too many of them now.
+// take counts an object that was read, and reports whether there are too many of them now.
 func (b *budget) take() error {
 	if b.objects.Add(1) > MaxObjects {
 		return ErrTooMany

@@ -37,16 +37,16 @@ type Holder struct {
 	Since time.Time
 	// Cluster is the Cluster on the hub, "namespace/name".
 	Cluster string
-	// TakeOver is the instance or process that a person has told to give way.
+	// TakeOver is the instance or process that a user ordered to give way.
 	TakeOver string
 }
 
-// holds says whether a claim with an instance is the holder's.
+// holds reports whether a claim with an instance is the holder's.
 func (h Holder) holds(instance string) bool {
 	return instance == h.Instance || instance == h.Instance+"."+h.Process
 }
 
-// shares says whether the process that asks has the same right to a claim of the holder's: it is of the
+// shares reports whether the process that asks has the same right to a claim of the holder's: it is of the
 // same instance, and no person has given the claim to one process of it.
 func (h Holder) shares(c *claim) bool {
 	return h.holds(c.challenge.Instance) && c.instance == h.Instance
@@ -73,7 +73,7 @@ func parseChallenge(s string) Challenge {
 	return Challenge{Nonce: f[0], Since: since, Instance: f[2], Process: f[3]}
 }
 
-// olderThan says whether the challenger began before the holder did.
+// olderThan reports whether the challenger began before the holder did.
 func (c Challenge) olderThan(h Holder) bool {
 	if since := h.Since.Unix(); c.Since != since {
 		return c.Since < since
@@ -81,7 +81,7 @@ func (c Challenge) olderThan(h Holder) bool {
 	return c.Process < h.Process
 }
 
-// claim is what the ConfigMap of the claim says.
+// claim is the content of the ConfigMap of the claim.
 type claim struct {
 	hub, instance string
 	challenge     Challenge
@@ -99,10 +99,10 @@ func readClaim(cm *corev1.ConfigMap) *claim {
 	return c
 }
 
-// pending says whether there is a challenge that was not answered.
+// pending reports whether there is a challenge that was not answered.
 func (c *claim) pending() bool { return c.challenge.Nonce != "" && c.answered != c.challenge.Nonce }
 
-// configMap returns the ConfigMap that says it.
+// configMap returns the ConfigMap of the claim.
 func (c *claim) configMap() *corev1.ConfigMap {
 	cm := systemConfigMap(v1alpha1.ClaimName, partHub)
 	cm.ResourceVersion = c.version
@@ -121,7 +121,7 @@ func (c *claim) configMap() *corev1.ConfigMap {
 
 // Contest is what a hub knows of its claim from before.
 type Contest struct {
-	// Suspect says that another process of the same instance seems to work on the cluster: an inventory
+	// Suspect means that another process of the same instance seems to work on the cluster: an inventory
 	// is not what this one wrote.
 	Suspect bool
 	// Asked is the nonce of the challenge that was seen last in the claim, this hub's own or another's,
@@ -147,7 +147,7 @@ const (
 // judge decides about the claim on a cluster; nil for one without. A hub of another identity is refused
 // before. The claim of another instance, or of this one when another process seems to work there, is
 // challenged: a holder that works answers and keeps it. One that does not answer in the grace has lost
-// it. What a person has told to give way gives way.
+// it. What a user ordered to give way gives way.
 func (h Holder) judge(c *claim, q Contest) verdict {
 	switch {
 	case c == nil || h.Instance != "" && c.instance == "":
@@ -186,7 +186,7 @@ func (h Holder) judge(c *claim, q Contest) verdict {
 // askAgain is after how many times the grace a holder that has answered is asked again.
 const askAgain = 60
 
-// waitsFor says whether an older process has asked for the claim and may be about to take it. One that
+// waitsFor reports whether an older process has asked for the claim and may be about to take it. One that
 // does not come back to it in some graces has died.
 func (h Holder) waitsFor(c *claim, q Contest) bool {
 	return c.pending() && c.challenge.Process != h.Process && c.challenge.olderThan(h) &&
@@ -208,7 +208,7 @@ const (
 	Yielded
 )
 
-// answer decides what a holder that works says to its claim, and whether it must write an answer.
+// answer decides what a holder that works finds in its claim, and whether it must write an answer.
 func (h Holder) answer(c *claim) (Standing, bool) {
 	switch {
 	case c == nil:
@@ -223,15 +223,15 @@ func (h Holder) answer(c *claim) (Standing, bool) {
 	return Stands, true
 }
 
-// ContestedError says that another hub of the same identity holds the claim on a cluster, or may.
+// ContestedError means that another hub of the same identity holds the claim on a cluster, or may.
 type ContestedError struct {
 	// Holder is what a person names to let this hub take over.
 	Holder string
 	// Nonce of the challenge that is waited for.
 	Nonce string
-	// Waiting says that the answer is still waited for.
+	// Waiting means that the answer is still waited for.
 	Waiting bool
-	// Suspect says that it is a process of the same instance.
+	// Suspect means that it is a process of the same instance.
 	Suspect bool
 }
 

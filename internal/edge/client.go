@@ -40,7 +40,7 @@ type Options struct {
 	Fence guard.Fence
 	// UserAgent is what the client calls itself.
 	UserAgent string
-	// NoWatchList says that the API server is known not to send what is there as the initial events of
+	// NoWatchList means that the API server is known not to send what is there as the initial events of
 	// a watch: it is listed instead.
 	NoWatchList bool
 	// OnNoWatchList is called when that turns out. nil: not.
@@ -51,7 +51,7 @@ type Options struct {
 
 // Assessor judges the health of objects. Its methods are called from many goroutines.
 type Assessor interface {
-	// HasStatus says whether objects of a kind must be read as a whole to know their health.
+	// HasStatus reports whether objects of a kind must be read as a whole to know their health.
 	HasStatus(gk schema.GroupKind) bool
 	// Health returns the health of an object that has an owner label, or that is watched for an owner.
 	Health(owner string, u *unstructured.Unstructured) health.Status
@@ -134,7 +134,7 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 func (c *Client) Close() { c.close() }
 
 // newTransport is one HTTP/2 connection to one cluster, whose pings notice within half a minute that
-// nobody answers any more, so that a watch does not sit on a dead link.
+// the peer does not answer any more, so that a watch does not sit on a dead link.
 func newTransport(cfg *rest.Config, o Options) (*http.Transport, error) {
 	tlsConfig, err := rest.TLSConfigFor(cfg)
 	if err != nil {
@@ -173,7 +173,7 @@ func newTransport(cfg *rest.Config, o Options) (*http.Transport, error) {
 	}, nil
 }
 
-// observer tells of every request and of how it ended.
+// observer reports every request and how it ended.
 type observer struct {
 	next    http.RoundTripper
 	request func()
@@ -197,7 +197,7 @@ func (o *observer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// answerReader tells of each part of an answer, and of one that breaks off.
+// answerReader reports each part of an answer, and one that breaks off.
 type answerReader struct {
 	io.ReadCloser
 	outcome func(error)

@@ -105,7 +105,7 @@ func (c content) scrub(words string) string {
 }
 
 // rules are words that are values of many objects and stand in the rules of the API server: without
-// them a message says nothing, and they give nothing away.
+// them a message explains nothing, and they reveal nothing.
 var rules = map[string]bool{"true": true, "false": true, "must": true, "not": true, "name": true, "value": true, "port": true, "data": true, "spec": true, "label": true, "than": true, "equal": true, "valid": true, "and": true, "for": true}
 
 // listKey matches the key of a list entry in a path: [name="web"], [port=81,protocol="TCP"].

@@ -41,7 +41,7 @@ type Compared struct {
 // Difference compares an object with what Git wants, by its managed fields:
 //
 //	a field that Git names and another manager owns    differs if an apply would conflict on it
-//	a field that Git names and nobody owns             was removed
+//	a field that Git names and no manager owns        was removed
 //	a field of a person or a deployment tool           was added
 func (c Compared) Difference() Difference {
 	ours, theirs := &fieldpath.Set{}, map[int]*fieldpath.Set{}

@@ -19,11 +19,11 @@ import (
 // ownerField is how a conflict names the owner label.
 const ownerField = ".metadata.labels." + v1alpha1.OwnerLabel
 
-// ConflictError says that somebody else owns fields that an apply would have changed.
+// ConflictError means that something else owns fields that an apply would have changed.
 type ConflictError struct {
 	// Fields are paths, sorted: ".spec.replicas".
 	Fields []string
-	// Managers are those who own them, sorted.
+	// Managers own them, sorted.
 	Managers []string
 }
 
@@ -51,7 +51,7 @@ func (e *ConflictError) And(other *ConflictError) *ConflictError {
 	return both.sorted()
 }
 
-// Owner says whether the object belongs to another Kustomization or hub, and names its manager.
+// Owner reports whether the object belongs to another Kustomization or hub, and names its manager.
 func (e *ConflictError) Owner() bool { return slices.Contains(e.Fields, ownerField) }
 
 // conflict turns a field conflict into a ConflictError and leaves other errors as they are.
@@ -87,7 +87,7 @@ func (e *ConflictError) sorted() *ConflictError {
 // cleanName makes the name of a field manager fit for a message: an edge may send anything.
 func cleanName(manager string) string { return health.Clean(manager) }
 
-// Unanswered says whether an error means that the cluster did not answer at all, rather than that it
+// Unanswered reports whether an error means that the cluster did not answer at all, rather than that it
 // said no.
 func Unanswered(err error) bool {
 	if err == nil {
@@ -103,18 +103,18 @@ func Unanswered(err error) bool {
 	return !errors.As(err, &c) && !errors.As(err, &k) && !errors.As(err, &d)
 }
 
-// Overloaded says whether the cluster asks to be left alone for a while.
+// Overloaded reports whether the cluster asks to be left alone for a while.
 func Overloaded(err error) bool {
 	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err)
 }
 
-// Refused says whether a list or a watch was refused for good: for want of a permission, or because the
+// Refused reports whether a list or a watch was refused for good: for want of a permission, or because the
 // kind offers none.
 func Refused(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err)
 }
 
-// Unavailable says whether a server behind the API server did not answer.
+// Unavailable reports whether a server behind the API server did not answer.
 func Unavailable(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -127,7 +127,7 @@ func Unavailable(err error) bool {
 	return false
 }
 
-// OfCollection says whether an error is about all objects of a kind and not about one.
+// OfCollection reports whether an error is about all objects of a kind and not about one.
 func OfCollection(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "")
@@ -143,10 +143,10 @@ func Unexpected(err error) string {
 	return ""
 }
 
-// Unauthorized says whether the cluster does not accept the credentials.
+// Unauthorized reports whether the cluster does not accept the credentials.
 func Unauthorized(err error) bool { return apierrors.IsUnauthorized(err) }
 
-// NamespaceMissing says whether an object was refused because its namespace does not exist.
+// NamespaceMissing reports whether an object was refused because its namespace does not exist.
 func NamespaceMissing(err error, id object.ID) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) || status.Status().Details == nil {
@@ -156,7 +156,7 @@ func NamespaceMissing(err error, id object.ID) bool {
 	return d.Kind == "namespaces" && d.Name == id.Namespace
 }
 
-// KindGone says whether the path of a request is not served any more.
+// KindGone reports whether the path of a request is not served any more.
 func KindGone(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsNotFound(err) && errors.As(err, &status) &&

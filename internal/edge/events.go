@@ -64,7 +64,7 @@ func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *even
 // end gives back what the last event took.
 func (e *events) end() { e.body.lease.release() }
 
-// next waits for the next event. The end of the watch is io.EOF, what the cluster says against it an
+// next waits for the next event. The end of the watch is io.EOF, what the cluster reports against it an
 // error as its other answers give it.
 func (e *events) next() (*seenEvent, error) {
 	if e.decoder == nil {
@@ -227,7 +227,7 @@ type Version struct {
 }
 
 // Versions lists what there is of a kind with an owner label, as of now, and returns the resource
-// version of the list. It is how the cluster is asked whether a watch has told everything.
+// version of the list. It is how the cluster is asked whether a watch has reported everything.
 func (c *Client) Versions(ctx context.Context, m Mapping) ([]Version, string, error) {
 	w := &watcher{client: c, mapping: m}
 	var all []Version

@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// Fields is what the managed fields of an object say, as far as it matters for drift.
+// Fields is what matters for drift of the managed fields of an object.
 type Fields struct {
 	// Digest of the fields that our manager applied and still owns, and of those that people and
 	// deployment tools own beside them; "" when ours owns nothing.
@@ -37,7 +37,7 @@ type Fields struct {
 }
 
 // ReadFields reads the managed fields of an object whose owner applies as manager. With keep, the
-// fields of people and tools are left alone, and not counted. Ignored fields are not counted, whoever has
+// fields of people and tools are left alone, and not counted. Ignored fields are not counted, whichever manager has
 // them.
 func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool, ignored *drift.Ignored) Fields {
 	var f Fields
@@ -159,13 +159,13 @@ func isTool(manager string) bool {
 	return tools[name] || slices.ContainsFunc(toolPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
-// controlPlane are managers of the control plane, which own what they write whatever Git says.
+// controlPlane are managers of the control plane, which own what they write, whatever Git has.
 func controlPlane(manager string) bool {
 	name := strings.ToLower(manager)
 	return strings.HasPrefix(name, "kube-") || slices.Contains([]string{"k3s", "k0s", "kubelite", "rke2", "cloud-controller-manager"}, name)
 }
 
-// kept returns whether a field stays with whoever wrote it: what the API server or a controller
+// kept reports whether a field stays with the manager that wrote it: what the API server or a controller
 // decides, or what asks for a policy.
 func kept(p fieldpath.Path) bool {
 	if len(p) > 2 && named(p[0], "metadata") && named(p[1], "annotations") && p[2].FieldName != nil &&
@@ -301,7 +301,7 @@ func encodeFields(e metav1.ManagedFieldsEntry, set *fieldpath.Set) (metav1.Manag
 type Takeover struct {
 	// Manager is ours, and APIVersion the version in which it applies.
 	Manager, APIVersion string
-	// Adopting says that the object was not ours before: what Git names is then Git's alone, whoever
+	// Adopting means that the object was not ours before: what Git names is then Git's alone, whichever manager
 	// wrote it before. It needs an entry of ours.
 	Adopting bool
 	// Keep leaves the fields of people and tools alone.
@@ -309,7 +309,7 @@ type Takeover struct {
 	// YieldReplicas takes spec.replicas out of what we own, so that the number stays when we no longer
 	// apply one.
 	YieldReplicas bool
-	// Ignored fields stay with whoever owns them.
+	// Ignored fields stay with the manager that owns them.
 	Ignored *drift.Ignored
 }
 
@@ -317,9 +317,9 @@ type Takeover struct {
 type Taken struct {
 	// Managed are the managed fields to write; nil when nothing changes.
 	Managed []metav1.ManagedFieldsEntry
-	// Grown says that we own fields now that the last apply did not name: the next one removes them.
+	// Grown means that we own fields now that the last apply did not name: the next one removes them.
 	Grown bool
-	// Contested names the fields and those who owned them.
+	// Contested names the fields and the managers that owned them.
 	Contested *ConflictError
 }
 

@@ -24,17 +24,17 @@ const (
 	shardKey      = "inventory.json.gz"
 )
 
-// OtherHubError says that another hub manages the cluster.
+// OtherHubError means that another hub manages the cluster.
 type OtherHubError struct{ Hub string }
 
 func (e *OtherHubError) Error() string {
 	return fmt.Sprintf("the cluster is managed by hub %q", e.Hub)
 }
 
-// ErrInventoryChanged says that something else wrote an inventory since it was read.
+// ErrInventoryChanged means that something else wrote an inventory since it was read.
 var ErrInventoryChanged = errors.New("the inventory was written by something else")
 
-// CorruptError says that the inventory of one owner cannot be relied on. What it held is unknown, which
+// CorruptError means that the inventory of one owner cannot be relied on. What it held is unknown, which
 // is not nothing: nothing may be applied or deleted for its owner.
 type CorruptError struct {
 	// ConfigMap at fault, in SystemNamespace, and what is wrong with it.
@@ -116,7 +116,7 @@ func (s *Inventories) Reload(ctx context.Context, owner string) (*inventory.Inve
 	return inventory.New(owner), nil
 }
 
-// Surprising says whether a sight of a ConfigMap of SystemNamespace shows that something else wrote or
+// Surprising reports whether a sight of a ConfigMap of SystemNamespace shows that something else wrote or
 // deleted an inventory of one of the owners. It is not certain while a write of our own is under way:
 // then the second result is false, and the sight is to be judged again.
 func (s *Inventories) Surprising(name string, there bool, version string, ours func(owner string) bool) (surprise, certain bool) {
@@ -223,7 +223,7 @@ func (s *Inventories) write(ctx context.Context, owner, name string, data []byte
 	return nil
 }
 
-// inTheWay says what a ConfigMap is that was not found as an inventory, and yet has the name of one.
+// inTheWay describes what a ConfigMap is that was not found as an inventory, and yet has the name of one.
 func (s *Inventories) inTheWay(ctx context.Context, owner, name string) error {
 	cm, err := s.get(ctx, name)
 	switch {
@@ -348,7 +348,7 @@ func (s *Inventories) putClaim(ctx context.Context, c *claim) error {
 	return nil
 }
 
-// ClaimKnown says whether a version of the claim is the one that was read or written last.
+// ClaimKnown reports whether a version of the claim is the one that was read or written last.
 func (s *Inventories) ClaimKnown(version string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,8 +27,8 @@ type Kept struct {
 }
 
 // sortOut sorts the ConfigMaps that have the part label by what they are. One that is not what its label
-// says concerns nobody but the owner whose inventory it has the name of. It returns an *OtherHubError
-// where the claim, or without one an inventory, is of another hub.
+// names affects only the owner whose inventory it has the name of. It returns an *OtherHubError where the
+// claim, or without one an inventory, is of another hub.
 func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 	k := &Kept{
 		Inventories: map[string]*inventory.Inventory{}, Corrupt: map[string]*CorruptError{},

@@ -15,7 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
-// InDoubtError says that a kind is not served, and that it is not certain that it is gone: its
+// InDoubtError means that a kind is not served, and that it is not certain that it is gone: its
 // objects may be there, and be in sight again a moment later.
 type InDoubtError struct {
 	GVK schema.GroupVersionKind
@@ -60,7 +60,7 @@ func (c *Client) Discovery() *Discovery {
 }
 
 // Lost looks for a kind of which there were objects, and which Mapping does not find any more. "Not
-// found" alone is no proof: an API server that starts says so of every definition that it has not
+// found" alone is no proof: an API server that starts answers so for every definition that it has not
 // read yet, and one that was upgraded may serve the kind in other versions only. It returns where the
 // objects live, if that is known; a KindNotFoundError when nothing defines the kind any more, so that
 // there can be no objects of it; an InDoubtError when something does, or when it cannot be seen.
@@ -127,7 +127,7 @@ func (d *Discovery) group(ctx context.Context, name string) (*metav1.APIGroup, e
 	return group, nil
 }
 
-// defined says whether there is a definition of the kind. The name of one holds its plural and its
+// defined reports whether there is a definition of the kind. The name of one holds its plural and its
 // group, so that only those of the group are read.
 func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (bool, error) {
 	if kinds, read := d.kinds[gvk.Group]; read {
@@ -163,7 +163,7 @@ func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (b
 	return kinds[gvk.Kind], nil
 }
 
-// aggregated says whether another server is registered for a group.
+// aggregated reports whether another server is registered for a group.
 func (d *Discovery) aggregated(ctx context.Context, group string) (bool, error) {
 	found := false
 	err := d.client.names(ctx, apiServices, func(o *listedName) {
@@ -181,7 +181,7 @@ func (d *Discovery) aggregated(ctx context.Context, group string) (bool, error) 
 // APIService is a version of a group that another server serves, behind the API server.
 type APIService struct {
 	Name string
-	// Message says why it is not available; empty when it is, as far as the API server knows.
+	// Message explains why it is not available; empty when it is, as far as the API server knows.
 	Message string
 }
 

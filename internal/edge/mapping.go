@@ -15,21 +15,21 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Mapping says where the objects of a kind live.
+// Mapping describes where the objects of a kind live.
 type Mapping struct {
 	GVK        schema.GroupVersionKind
 	Resource   string
 	Namespaced bool
-	// Own says that it is not a kind but what Skerry keeps on the cluster for itself.
+	// Own means that it is not a kind but what Skerry keeps on the cluster for itself.
 	Own bool
-	// Kept says that the cluster keeps the objects: they can be applied, listed, watched and deleted.
+	// Kept means that the cluster keeps the objects: they can be applied, listed, watched and deleted.
 	Kept bool
 }
 
-// keepVerbs are what a kind has to offer for its objects to be kept on what Git says.
+// keepVerbs are what a kind has to offer for its objects to be kept in the state of Git.
 var keepVerbs = []string{"patch", "list", "watch", "delete"}
 
-// isKept says whether a resource offers all that is needed. One that does not say what it offers does.
+// isKept reports whether a resource offers all that is needed. A resource without a list of verbs does.
 func isKept(r metav1.APIResource) bool {
 	for _, verb := range keepVerbs {
 		if len(r.Verbs) > 0 && !slices.Contains(r.Verbs, verb) {
@@ -43,7 +43,7 @@ func isKept(r metav1.APIResource) bool {
 // part label, under a group that no API server has. Watched, it shows what another hub writes there.
 var OwnMapping = Mapping{GVK: v1alpha1.GroupVersion.WithKind("ConfigMap"), Resource: "configmaps", Namespaced: true, Own: true}
 
-// KindNotFoundError says that the cluster answered, and does not know a kind.
+// KindNotFoundError means that the cluster answered, and does not know a kind.
 type KindNotFoundError struct{ GVK schema.GroupVersionKind }
 
 func (e *KindNotFoundError) Error() string {
@@ -76,7 +76,7 @@ func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
 }
 
 // Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
-// is a KindNotFoundError when the cluster says that it has no such kind.
+// is a KindNotFoundError when the cluster answers that it has no such kind.
 func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
 	m, ok := c.KnownMapping(gvk)
 	if ok {

@@ -24,15 +24,15 @@ const asMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1
 // retries is how often a write is repeated that the cluster is too busy for at the moment.
 const retries = 2
 
-// Applied is what the cluster says of an object that it has just taken.
+// Applied is what the cluster reports of an object that it has just taken.
 type Applied struct {
 	UID             string
 	ResourceVersion string
-	// Fields is what its managed fields say.
+	// Fields is read from its managed fields.
 	Fields Fields
 	// Policy is what its metadata asks for.
 	Policy object.Policy
-	// Keep says why the object must not be deleted; "" when it may be.
+	// Keep explains why the object must not be deleted; "" when it may be.
 	Keep object.Keep
 	// Created is false when the object was there.
 	Created bool
@@ -57,7 +57,7 @@ func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, err
 	}, nil
 }
 
-// Apply sends one server-side apply. Without force, a field that somebody else owns makes it a
+// Apply sends one server-side apply. Without force, a field that something else owns makes it a
 // ConflictError and nothing is written.
 func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager string, force bool) (Applied, error) {
 	ctx, done, err := c.slot(ctx)
@@ -186,7 +186,7 @@ var held = regexp.MustCompile(`already allocated|exceeded quota`)
 
 // Delete deletes the object that has the uid, and none other. It returns true when there is no such
 // object (any more): gone, or replaced by one that is not ours. That the path is not served is an
-// error, KindGone: it says nothing of the object.
+// error, KindGone: it is no answer about the object.
 func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string) (bool, error) {
 	ctx, done, err := c.slot(ctx)
 	if err != nil {
@@ -211,13 +211,13 @@ func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string
 	return false, err
 }
 
-// absent says whether an answer means that there is no object with the name and the uid.
+// absent reports whether an answer means that there is no object with the name and the uid.
 func absent(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) && !KindGone(err)
 }
 
 // Release takes the owner label off the object that has the uid and leaves the rest, so that
-// somebody else may own it. An object that is gone, or is another one now, is released.
+// something else may own it. An object that is gone, or is another one now, is released.
 func (c *Client) Release(ctx context.Context, m Mapping, id object.ID, uid, manager string) error {
 	ctx, done, err := c.slot(ctx)
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *Client) Release(ctx context.Context, m Mapping, id object.ID, uid, mana
 	return err
 }
 
-// anotherOne says that a patch that names a uid met an object with another: to the API server it tries
+// anotherOne means that a patch that names a uid met an object with another: to the API server it tries
 // to change the uid.
 func anotherOne(err error) bool {
 	status, ok := errors.AsType[*apierrors.StatusError](err)
@@ -249,7 +249,7 @@ func anotherOne(err error) bool {
 	return slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// Identity is who a cluster is.
+// Identity identifies a cluster.
 type Identity struct {
 	// UID of the kube-system namespace.
 	UID string
@@ -257,7 +257,7 @@ type Identity struct {
 	Version string
 }
 
-// Identify asks a cluster who it is, in one request for the uid and one for the version.
+// Identify asks a cluster for its identity, in one request for the uid and one for the version.
 func (c *Client) Identify(ctx context.Context, version bool) (Identity, error) {
 	ctx, done, err := c.slot(ctx)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // holds values: for a person who may read the object, never for a status or an event.
 type Content struct {
 	Found
-	// Terminating says that it was deleted and waits for its finalizers.
+	// Terminating means that it was deleted and waits for its finalizers.
 	Terminating bool
 	Object      map[string]any
 
@@ -48,7 +48,7 @@ func (c *Client) Read(ctx context.Context, m Mapping, id object.ID, manager stri
 	return c.content(raw, id, manager)
 }
 
-// Owned reads the objects of a kind that carry an owner's label, as a whole. Lists do not say the kind of
+// Owned reads the objects of a kind that carry an owner's label, as a whole. Lists do not name the kind of
 // their items, which are given that of the mapping.
 func (c *Client) Owned(ctx context.Context, m Mapping, owner string) (map[object.ID]*Content, error) {
 	out, next := map[object.ID]*Content{}, ""

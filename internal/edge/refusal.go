@@ -100,7 +100,7 @@ func Final(err error, id object.ID) bool {
 	return typed
 }
 
-// Explain says in one line why an object was refused: paths and rules, never a value. What the API
+// Explain gives in one line the reason why an object was refused: paths and rules, never a value. What the API
 // server writes in its own words can quote the object, so each value that was sent is taken out of
 // it, and for a Secret no words are kept but those that name no value.
 func Explain(err error, id object.ID) string { return ExplainApply(err, object.Object{ID: id}) }
@@ -157,7 +157,7 @@ var (
 	denial      = regexp.MustCompile(`(?s)((?:ValidatingAdmissionPolicy '[^']+'(?: with binding '[^']+')?)|(?:admission webhook "[^"]+")) denied (?:the )?request(?::\s*(.*))?$`)
 )
 
-// explainCauses says which fields are invalid and by which rule.
+// explainCauses names which fields are invalid and by which rule.
 func explainCauses(s metav1.Status, from content) string {
 	if s.Details == nil {
 		return ""
@@ -234,7 +234,7 @@ func withoutValue(message string) string {
 	return rule
 }
 
-// typeErrors returns what the API server says about fields of a wrong type or that do not exist,
+// typeErrors returns what the API server reports about fields of a wrong type or that do not exist,
 // which it answers as an internal error or a bad request without causes.
 func typeErrors(message string) ([]string, bool) {
 	for _, mark := range []string{"failed to create typed patch object (", "failed to convert new object (", "unable to convert unstructured object to ", "cannot be handled as a "} {

@@ -29,7 +29,7 @@ func (r *Revision) Saw(version string) {
 	}
 }
 
-// After says whether a resource version is lower than one that was seen before, which no store shows
+// After reports whether a resource version is lower than one that was seen before, which no store shows
 // unless it was restored from a backup.
 func (r *Revision) After(version string) bool {
 	n, err := strconv.ParseUint(version, 10, 64)
@@ -39,7 +39,7 @@ func (r *Revision) After(version string) bool {
 // Revision returns the highest resource version of the core group that the cluster has shown.
 func (s *Inventories) Revision() *Revision { return &s.revision }
 
-// Restored says whether the cluster's store was restored from a backup, or another cluster answers: its
+// Restored reports whether the cluster's store was restored from a backup, or another cluster answers: its
 // resource versions are lower than before, or its inventories are not those that were read or written
 // last. It costs one list of metadata.
 func (s *Inventories) Restored(ctx context.Context) (bool, error) {
@@ -91,7 +91,7 @@ func (s *Inventories) snapshot() (snapshot, bool) {
 	return out, s.writing == 0
 }
 
-// own says whether an inventory is not that of another Cluster that leads to the same cluster, which
+// own reports whether an inventory is not that of another Cluster that leads to the same cluster, which
 // writes it by itself.
 func (s *Inventories) own(cluster string) bool {
 	return cluster == "" || s.holder.Cluster == "" || cluster == s.holder.Cluster

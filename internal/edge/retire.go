@@ -16,7 +16,7 @@ import (
 )
 
 // AccountBinding is the ClusterRoleBinding that `skerry cluster join` makes on an edge; with the label
-// below, so that one of that name which somebody else made is left alone. The account and its token
+// below, so that one of that name which something else made is left alone. The account and its token
 // have it as their owner and go with it.
 const (
 	AccountBinding = "skerry-hub"
@@ -26,9 +26,9 @@ const (
 
 const bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
-// Retirement says what to take away.
+// Retirement describes what to take away.
 type Retirement struct {
-	// Own says whether an inventory is the Cluster's that is retired, by its owner and the Cluster that
+	// Own reports whether an inventory is the Cluster's that is retired, by its owner and the Cluster that
 	// wrote it last, which is empty for an earlier version's.
 	Own func(owner, cluster string) bool
 	// KeepClaim leaves the claim: another Cluster leads to the same cluster.

@@ -9,7 +9,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 )
 
-// WaitsForConsumer says whether a StorageClass binds a claim only when a Pod uses it.
+// WaitsForConsumer reports whether a StorageClass binds a claim only when a Pod uses it.
 func (c *Client) WaitsForConsumer(ctx context.Context, class string) (bool, error) {
 	if !sane(class, 253) || class == "" || class == "." || class == ".." || strings.ContainsAny(class, "/%") {
 		return false, fmt.Errorf("the name of the StorageClass is none")
@@ -22,7 +22,7 @@ func (c *Client) WaitsForConsumer(ctx context.Context, class string) (bool, erro
 	res := c.rest.Get().AbsPath("/apis/storage.k8s.io/v1/storageclasses", class).SetHeader("Accept", "application/json").Do(ctx)
 	raw, err := res.Raw()
 	if err != nil {
-		return false, res.Error() // which says what it is that was not found
+		return false, res.Error() // which names what was not found
 	}
 	var sc struct {
 		VolumeBindingMode storagev1.VolumeBindingMode `json:"volumeBindingMode"`

@@ -22,7 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// Observed is what a watch says of one object: a few strings, whatever its size.
+// Observed is what a watch shows of one object: a few strings, whatever its size.
 type Observed struct {
 	ID              object.ID
 	Owner           string
@@ -53,13 +53,13 @@ type WatchHandler interface {
 }
 
 var (
-	// ErrBackwards says that the API server shows an older state than it did before: its store was
+	// ErrBackwards means that the API server shows an older state than it did before: its store was
 	// restored from a backup, or another cluster answers.
 	ErrBackwards = errors.New("the resource version is lower than before: the cluster's store was restored from a backup")
-	// ErrBrokenOff says that a watch ended before its time, as it does when the API server restarts or a
+	// ErrBrokenOff means that a watch ended before its time, as it does when the API server restarts or a
 	// proxy connects to another one.
 	ErrBrokenOff = errors.New("the watch ended before its time")
-	// errSilent says that nothing came on a watch for so long that it counts as stuck.
+	// errSilent means that nothing came on a watch for so long that it counts as stuck.
 	errSilent = errors.New("the watch sends nothing")
 )
 
@@ -89,7 +89,7 @@ type watcher struct {
 	client  *Client
 	mapping Mapping
 	sink    WatchHandler
-	// whole says that the kind has a status, so that metadata does not say whether objects are healthy.
+	// whole means that the kind has a status, so that metadata does not reports whether objects are healthy.
 	whole bool
 	// only is the one object that is watched, for an owner whose label it need not have; nil: all that
 	// have one.
@@ -97,24 +97,24 @@ type watcher struct {
 	owner string
 	// version is that of the last event; empty: everything has to be listed.
 	version string
-	// done says that the kind has been listed, so that what comes now are changes.
+	// done means that the kind has been listed, so that what comes now are changes.
 	done bool
 	// highest is the highest version that the cluster has shown of the kind.
 	highest uint64
-	// lists says that the next attempt lists: the last one asked for initial events and failed, and
+	// lists means that the next attempt lists: the last one asked for initial events and failed, and
 	// answered that it was the API server that failed it, not the network.
 	lists, answered bool
 }
 
-// Watch tells the sink of all objects of a kind that carry an owner label, until ctx is done:
-// metadata only, unless the kind has a status that says whether its objects are healthy. Failures
+// Watch passes to the handler all objects of a kind that carry an owner label, until ctx is done:
+// metadata only, unless the kind has a status that reports whether its objects are healthy. Failures
 // show as reachability and conditions; here they are only tried again.
 func (c *Client) Watch(ctx context.Context, m Mapping, sink WatchHandler) {
 	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
 	w.run(ctx)
 }
 
-// WatchObject tells the sink of one object, whatever its labels, as Watch does of all: as a whole, judged
+// WatchObject passes to the handler one object, whatever its labels, as Watch does of all: as a whole, judged
 // for an owner.
 func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner string, sink WatchHandler) {
 	w := &watcher{client: c, mapping: m, sink: sink, whole: true, only: &id, owner: owner}
@@ -154,14 +154,14 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// refusesInitialEvents says whether an error may be the API server's way to say that it cannot send
+// refusesInitialEvents reports whether an error may be the API server's way to answer that it cannot send
 // what is there as events: it is one where a list is worth an attempt at once.
 func refusesInitialEvents(err error) bool {
 	return err != nil && !KindGone(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) &&
 		!errors.Is(err, ErrTooMany) && !errors.Is(err, ErrTooLarge)
 }
 
-// answered says whether initial events failed by what the API server answered, or did not get to their
+// answered reports whether initial events failed by what the API server answered, or did not get to their
 // end though the connection lives.
 func answered(err error) bool {
 	var status apierrors.APIStatus
@@ -273,7 +273,7 @@ func (w *watcher) note(version string) {
 	}
 }
 
-// backwards says whether a version is lower than one that the cluster has shown before.
+// backwards reports whether a version is lower than one that the cluster has shown before.
 func (w *watcher) backwards(version string) bool {
 	n, err := strconv.ParseUint(version, 10, 64)
 	return err == nil && n < w.highest
@@ -372,7 +372,7 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 
 func one(s string) string { return unique.Make(s).Value() }
 
-// expired says that the cluster no longer knows what came after a version, or does not know the version
+// expired means that the cluster no longer knows what came after a version, or does not know the version
 // yet, as after a restore.
 func expired(err error) bool {
 	return apierrors.IsGone(err) || apierrors.IsResourceExpired(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)

@@ -108,10 +108,10 @@ var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.Sy
 type unclaimed struct {
 	changed bool                 // they must be looked for again
 	since   map[string]time.Time // by owner
-	due     time.Time            // when the next of them is told of
+	due     time.Time            // when the next of them is reported
 }
 
-// findUnclaimed tells of inventories that no Kustomization of the hub claims: nothing keeps or deletes what
+// findUnclaimed reports inventories that no Kustomization of the hub claims: nothing keeps or deletes what
 // they name. They are left alone.
 func (e *Engine) findUnclaimed(now time.Time) {
 	u, l := &e.unclaimed, &e.conn
@@ -155,7 +155,7 @@ func (s *session) owners() map[string]bool {
 	return owners
 }
 
-// orphaned says what the inventories of some owners name.
+// orphaned describes what the inventories of some owners name.
 func orphaned(s *session, owners []string) string {
 	slices.Sort(owners)
 	var lines []string
@@ -194,10 +194,10 @@ type siblings struct {
 	key  Key
 }
 
-// any says whether there are any.
+// any reports whether there are any.
 func (s siblings) any() bool { return s.find(func(*runningEngine) bool { return true }) }
 
-// claim says whether an inventory is that of a sibling: by its owner, or, where the sibling is of another
+// claim reports whether an inventory is that of a sibling: by its owner, or, where the sibling is of another
 // process or not there yet, by the Cluster that wrote it last.
 func (s siblings) claim(owner, cluster string) bool {
 	if s.key.Name != v1alpha1.HubCluster {

@@ -12,7 +12,7 @@ import (
 
 const (
 	// classFresh is how long the answer about a StorageClass counts, and classRetry the pause after one
-	// that says nothing: it is not there, or may not be read.
+	// that gives no answer: it is not there, or may not be read.
 	classFresh = 10 * time.Minute
 	classRetry = 5 * time.Second
 	// maxClasses bounds the StorageClasses that are asked for on one cluster.
@@ -29,7 +29,7 @@ type storageClass struct {
 	missing, failed bool
 }
 
-// due says when the class is to be asked for: at once for the first time.
+// due is when the class is to be asked for: at once for the first time.
 func (c *storageClass) due() time.Time {
 	switch {
 	case c.at.IsZero():
@@ -40,7 +40,7 @@ func (c *storageClass) due() time.Time {
 	return c.at.Add(classFresh)
 }
 
-// classAnswer is what a cluster says of a StorageClass.
+// classAnswer is what a cluster reports of a StorageClass.
 type classAnswer struct {
 	session *session
 	name    string

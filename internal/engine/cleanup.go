@@ -62,7 +62,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 	return nil
 }
 
-// tellRelease tells why an object that left Git is still on the cluster. That another Kustomization has
+// tellRelease reports why an object that left Git is still on the cluster. That another Kustomization has
 // it, or that nothing is deleted at all, was asked for and is no news.
 func (p *pass) tellRelease(a plan.Action) {
 	message := fmt.Sprintf("%s has left Git and stays on the cluster, unmanaged: %s", a.ID, a.Why)
@@ -81,7 +81,7 @@ func (p *pass) object(id object.ID, uid string) Object {
 	return Object{ID: id, Version: p.mappings[gk].GVK.GroupVersion().String(), UID: uid}
 }
 
-// clean carries out one action and says whether the object is off the inventory at once. One that is
+// clean carries out one action and reports whether the object is off the inventory at once. One that is
 // deleted stays on it until a watch has seen it go.
 func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 	switch a.Verb {

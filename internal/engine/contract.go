@@ -19,7 +19,7 @@ type Key = types.NamespacedName
 
 // Bundles hands out rendered bundles by digest.
 type Bundles interface {
-	// Get returns the bundle, which nobody may change. An unknown digest is an error that wraps
+	// Get returns the bundle, which must not be changed. An unknown digest is an error that wraps
 	// fs.ErrNotExist.
 	Get(ctx context.Context, digest string) (*object.Bundle, error)
 }
@@ -63,7 +63,7 @@ type PoolOptions struct {
 	Hub string
 	// HubNamespace is the namespace that the hub is installed in, on its own cluster.
 	HubNamespace string
-	// HubUID is the uid of kube-system on the hub's own cluster. It also tells hubs of one identity
+	// HubUID is the uid of kube-system on the hub's own cluster. It also keeps hubs of one identity
 	// apart.
 	HubUID string
 	// Process names this process, and Since is when it began: two processes with one HubUID are a hub
@@ -118,13 +118,13 @@ type Connection struct {
 	Config *rest.Config
 	// Fingerprint changes when the credentials or the address do.
 	Fingerprint string
-	// Local says that this is the hub's own cluster, on purpose.
+	// Local means that this is the hub's own cluster, on purpose.
 	Local bool
-	// KnownUID is what the Cluster's status says; it is claimed before anybody else may.
+	// KnownUID is the uid in the Cluster's status; it is claimed before any other Cluster may.
 	KnownUID string
 	// Suspend keeps the connection but changes nothing on the cluster.
 	Suspend bool
-	// TakeOver names the hub that a person has told to give way to this one: the instance or process
+	// TakeOver names the hub that a user ordered to give way to this one: the instance or process
 	// that a DuplicateHub message names.
 	TakeOver string
 }

@@ -17,7 +17,7 @@ const (
 	restartForgiven = 10 * time.Minute
 )
 
-// crash says that something of a session has panicked.
+// crash means that something of a session has panicked.
 type crash struct {
 	session *session
 	err     error
@@ -46,7 +46,7 @@ func (e *Engine) noted(what string, err error) {
 }
 
 // keep runs the engine of a member until ctx is done. One whose loop has panicked begins anew, with what
-// it was told last, after a pause that doubles each time: whatever it met is likely to be there still.
+// it was given last, after a pause that doubles each time: whatever it met is likely to be there still.
 func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
 	for tries := 1; ; tries++ {
 		begun := p.o.Now()
@@ -72,7 +72,7 @@ func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
 	}
 }
 
-// replace gives a member a new engine in place of one that has panicked, and says whether there is
+// replace gives a member a new engine in place of one that has panicked, and reports whether there is
 // still a use for it.
 func (p *Pool) replace(key Key, m *runningEngine, err error) bool {
 	p.mu.Lock()

@@ -15,7 +15,7 @@ import (
 type deletions struct {
 	count int
 	first object.ID
-	// message says what the first of them waits for.
+	// message describes what the first of them waits for.
 	message string
 }
 
@@ -81,7 +81,7 @@ func (en *entry) lookAgain(at time.Time) {
 	}
 }
 
-// deletionEvent tells once of deletions that take long, and what they wait for.
+// deletionEvent reports once which deletions take long, and what they wait for.
 func (en *entry) deletionEvent(now time.Time) (Event, bool) {
 	d := en.deleting
 	if en.since.Deleting.IsZero() {

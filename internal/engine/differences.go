@@ -101,7 +101,7 @@ func describeDrift(a plan.Action, r v1alpha1.DriftRecord) string {
 	return message
 }
 
-// differs returns the fields in which an object differs from Git, who wrote them, and since when. The clock
+// differs returns the fields in which an object differs from Git, the managers that wrote them, and since when. The clock
 // of a cluster may be wrong: a time that is still to come is now.
 func (p *pass) differs(ctx context.Context, a plan.Action) (fields, managers []string, since time.Time, err error) {
 	now := p.now()
@@ -166,7 +166,7 @@ func newestFirst(a, b v1alpha1.DriftRecord) int {
 	return cmp.Or(b.At.Compare(a.At.Time), strings.Compare(a.Object, b.Object))
 }
 
-// asksToCompare says whether an object that differs from what is recorded asks for a pass, where drift is
+// asksToCompare reports whether an object that differs from what is recorded asks for a pass, where drift is
 // left as it is: one that is reported does when the report is not true any more.
 func (en *entry) asksToCompare(id object.ID, uid, fields string, differs bool) bool {
 	if en.Spec.Drift.GetMode() != v1alpha1.DriftReport {

@@ -20,7 +20,7 @@ const (
 	loopMax = 5 * time.Minute
 )
 
-// loop counts the corrections of one object, and tells another writer that always changes it back from a
+// loop counts the corrections of one object, and distinguishes another writer that always changes it back from a
 // person who tries something out. Each correction is made at once, until there is a loop: then the wait
 // for the next doubles, from two seconds to five minutes. A minute without a correction ends it.
 //
@@ -37,7 +37,7 @@ type loop struct {
 	active bool
 	step   int       // corrections since it became active
 	until  time.Time // no correction before
-	by     string    // who changed it, as far as is known
+	by     string    // the manager that changed it, as far as is known
 }
 
 func (l *loop) looping() bool { return l.active }
@@ -62,14 +62,14 @@ func (l *loop) note(c correction, now time.Time) {
 	}
 }
 
-// over says whether the object has been left alone for long enough.
+// over reports whether the object has been left alone for long enough.
 func (l *loop) over(now time.Time) bool { return now.After(l.until) && now.Sub(l.last) > loopWindow }
 
 // people are the beginnings of the field managers with which people write, in lower case: kubectl and oc
 // with their verbs, and the names of consoles and browsers.
 var people = []string{"kubectl", "oc", "k9s", "lens", "openlens", "freelens", "node-fetch", "mozilla", "dashboard", "kubernetes-dashboard", "headlamp", "octant"}
 
-// interactive says whether all managers are a person's.
+// interactive reports whether all managers are a person's.
 func interactive(managers []string) bool {
 	return len(managers) > 0 && !slices.ContainsFunc(managers, func(m string) bool {
 		first, _, _ := strings.Cut(strings.ToLower(m), "-")

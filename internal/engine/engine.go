@@ -1,10 +1,10 @@
-// Package engine brings one cluster to what its Assignment says and keeps it there. The same code
+// Package engine brings one cluster to what its Assignment specifies and keeps it there. The same code
 // runs in the hub, for clusters that it reaches, and in an agent on the cluster itself; it knows
 // neither Git nor kustomize.
 //
 // Each cluster has an engine of its own: one goroutine that owns all its state, decides and never
 // waits, and a few that ask the cluster and come back through an inbox. So a cluster that does not
-// answer holds up nobody, itself included.
+// answer delays nothing but its own work.
 package engine
 
 import (
@@ -35,7 +35,7 @@ type Engine struct {
 	workers sync.WaitGroup
 	stop    atomic.Bool  // finish the object at hand, then rest
 	seen    atomic.Int64 // last answer, in nanoseconds since 1970
-	// noWatchList says that the API server cannot send what is there as the initial events of a watch.
+	// noWatchList means that the API server cannot send what is there as the initial events of a watch.
 	noWatchList atomic.Bool
 
 	mask object.Mask // hides names with the values of Secrets in them
@@ -48,17 +48,17 @@ type Engine struct {
 	finalizations   map[int]*finalization // that were asked for
 	asked           int                   // finalizations so far
 	again           bool                  // an action was answered at once: there may be more to do
-	fenced          bool                  // as the machine was told last
-	stopped         bool                  // the machine was told to begin nothing more
+	fenced          bool                  // as the machine knows it
+	stopped         bool                  // the machine begins nothing more
 	breaker         machine.BreakerState  // as it was reported last
 	breakerReported bool
 	assignmentKnown bool // what is assigned was handed over, be it nothing
-	statusChanged   bool // an entry has something to tell that was not published
+	statusChanged   bool // an entry has changes that were not published
 	slots           passSlots
 	publishAt       time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
-	// healthChecks is what the session was told last of spec.healthChecks.
+	// healthChecks is what the session was given last of spec.healthChecks.
 	healthChecks healthChecks
 	// steps is what the expressions of spec.healthCheckExprs may still take on this cluster.
 	steps steps
@@ -79,14 +79,14 @@ type inbox struct {
 	entries []v1alpha1.AssignmentEntry
 	assign  bool
 	verify  bool
-	// resume says that the fence was closed and is open again.
+	// resume means that the fence was closed and is open again.
 	resume  bool
 	suspect bool
-	// displaced says that the cluster is another Cluster's.
+	// displaced means that the cluster is another Cluster's.
 	displaced bool
-	// connected says that there is a new connection to the cluster.
+	// connected means that there is a new connection to the cluster.
 	connected bool
-	// ended says that a watch ended before its time.
+	// ended means that a watch ended before its time.
 	ended bool
 	// forgetMapping are kinds that are not served any more in the version in which they are watched.
 	unserved []schema.GroupKind
@@ -180,7 +180,7 @@ func (e *Engine) loop(ctx context.Context) {
 	}
 }
 
-// observeProcess tells the machine whether this process may act, and begin work.
+// observeProcess informs the machine whether this process may act, and begin work.
 func (e *Engine) observeProcess(ctx context.Context, now time.Time) {
 	if lost := e.o.Fence != nil && e.o.Fence.Lost() != nil; lost != e.fenced {
 		e.fenced = lost
@@ -203,7 +203,7 @@ func (e *Engine) tick(ctx context.Context, now time.Time) {
 // heard returns when the cluster answered last.
 func (e *Engine) heard() time.Time { return time.Unix(0, e.seen.Load()) }
 
-// step tells the machine what has happened, and executes what it decides.
+// step passes an event to the machine, and executes what it decides.
 func (e *Engine) step(ctx context.Context, ev machine.Event, now time.Time) {
 	for _, a := range e.m.Step(ev, now) {
 		e.execute(ctx, a, now)
@@ -244,7 +244,7 @@ func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Ti
 	}
 }
 
-// idle is closed once the engine was told to stop and no pass is under way.
+// idle is closed once the engine was asked to stop and no pass is under way.
 func (e *Engine) idle() <-chan struct{} { return e.idleCh }
 
 func (e *Engine) closeWhenIdle() {

@@ -15,7 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/plan"
 )
 
-// entry is one Kustomization on one cluster: what is known of it, and what its status says. When its
+// entry is one Kustomization on one cluster: what is known of it, and its status. When its
 // passes are due is the machine's to decide.
 type entry struct {
 	*machine.Entry
@@ -58,7 +58,7 @@ type entry struct {
 	corrections int64                    // since the engine started
 	loops       map[object.ID]*loop
 
-	recheck     time.Time // when the status must be told anew without cause; zero for never
+	recheck     time.Time // when the status must be computed again without an event; zero for never
 	kindMissing time.Time // since when a kind is not served; zero when all are
 	status      v1alpha1.AssignmentEntryStatus
 
@@ -66,7 +66,7 @@ type entry struct {
 	objectsReady bool                 // whether what depends on the entry may go on, whatever it still deletes
 	deleting     deletions            // what it still deletes
 	deleted      map[object.ID]string // uids of what passes have deleted, until it is off the inventory
-	toldDeletion bool                 // an event has told of it
+	toldDeletion bool                 // an event has reported it
 }
 
 // bundle is a set of objects under the digest of what was rendered.
@@ -126,7 +126,7 @@ func newBundle(digest string, objects []object.Object) bundle {
 	return b
 }
 
-// desires says whether an object of the cluster is in the bundle. An object without a namespace is of a
+// desires reports whether an object of the cluster is in the bundle. An object without a namespace is of a
 // kind that has none, so that a namespace in a bundle which no pass has settled yet means nothing.
 func (b bundle) desires(id object.ID) bool {
 	return b.index[id] != nil || id.Namespace == "" && b.bare[id]
@@ -143,7 +143,7 @@ func newEntry(hub string, key Key, scheduled *machine.Entry, name string) *entry
 	return &entry{Entry: scheduled, owner: ownerOf(hub, key, name), loops: map[object.ID]*loop{}}
 }
 
-// pending says whether the spec has not been through a pass yet.
+// pending reports whether the spec has not been through a pass yet.
 func (en *entry) pending() bool { return en.Result == machine.Pending }
 
 // startSession takes up what the cluster has recorded.
@@ -170,7 +170,7 @@ func (en *entry) setDrift(d *v1alpha1.Drift) {
 	en.desired, en.lastGood = bundle{}, bundle{digest: en.lastGood.digest}
 }
 
-// hasLastGood says whether there is a good bundle other than the assigned one.
+// hasLastGood reports whether there is a good bundle other than the assigned one.
 func (en *entry) hasLastGood() bool {
 	return len(en.lastGood.objects) > 0 && en.lastGood.digest != en.Spec.Digest
 }
@@ -264,7 +264,7 @@ func (en *entry) recordOutcome(o outcome, now time.Time) {
 	}
 }
 
-// touched says whether an object that has changed on the cluster asks for a pass: while one is under way
+// touched reports whether an object that has changed on the cluster asks for a pass: while one is under way
 // any does, since what that will have recorded is not known yet.
 func (en *entry) touched(seen edge.Observed, now time.Time) bool {
 	if en.Running() {
@@ -277,7 +277,7 @@ func (en *entry) touched(seen edge.Observed, now time.Time) bool {
 	return l == nil || !now.Before(l.until)
 }
 
-// endsWait says whether an object that has changed may let a wave begin: one of an earlier wave that is healthy
+// endsWait reports whether an object that has changed may let a wave begin: one of an earlier wave that is healthy
 // now.
 func (en *entry) endsWait(id object.ID) bool {
 	o := en.desired.index[id]
@@ -288,7 +288,7 @@ func (en *entry) endsWait(id object.ID) bool {
 	return there && s.Owner == en.owner && (s.Health.Phase == health.Current || s.Health.Class != "")
 }
 
-// needsPass says whether the change asks for a pass: drift, something that was waited for, something
+// needsPass reports whether the change asks for a pass: drift, something that was waited for, something
 // that is gone. That an object becomes healthy shows in the status without one.
 func (en *entry) needsPass(seen edge.Observed) bool {
 	if en.session == nil {

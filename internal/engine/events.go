@@ -13,7 +13,7 @@ const maxEvents = 10
 // summarize keeps the first events of each reason, and counts the others in one more.
 //
 // A Namespace of 300 objects that comes back after its deletion sends 10 events DriftCorrected that name
-// an object each, and one that says "290 objects more".
+// an object each, and one for "290 objects more".
 func summarize(events []Event) []Event {
 	var out []Event
 	seen := map[string]int{}

@@ -92,8 +92,8 @@ func (p *pass) unestablished(wave int32) string {
 	return ""
 }
 
-// definesGroup says whether a definition of the group comes with the desired objects: then its kinds are
-// served soon, though the cluster does not say when.
+// definesGroup reports whether a definition of the group comes with the desired objects: then its kinds are
+// served soon, though the cluster does not announce when.
 func (p *pass) definesGroup(group string) bool {
 	return slices.ContainsFunc(p.out.desired, func(o object.Object) bool {
 		return o.Kind == "CustomResourceDefinition" && strings.HasSuffix(o.Name, "."+group)
@@ -211,7 +211,7 @@ func (p *pass) fail(id object.ID, reason, message string) {
 	p.out.failures = append(p.out.failures, failure{id: id, reason: reason, message: message})
 }
 
-// recordApplied says what is worth telling of an apply that went well.
+// recordApplied describes what is worth telling of an apply that went well.
 func (p *pass) recordApplied(a plan.Action, got sent) {
 	if by, ok := p.autoscaled[a.ID]; ok && a.Why != plan.Drifted {
 		p.eventAbout(about(a, got.Applied), v1alpha1.ReplicasIgnoredReason, fmt.Sprintf("spec.replicas of %s is not applied: %s sets it", a.ID, by))
@@ -252,7 +252,7 @@ func about(a plan.Action, got edge.Applied) Object {
 	return Object{ID: a.ID, Version: a.Object.APIVersion(), UID: got.UID, ResourceVersion: got.ResourceVersion}
 }
 
-// eventAbout notes what is to be told of one object. The caller holds p.mu while objects are applied
+// eventAbout notes what is to be reported of one object. The caller holds p.mu while objects are applied
 // side by side.
 func (p *pass) eventAbout(o Object, reason, message string) {
 	p.out.events = append(p.out.events, Event{Kustomization: p.entry.Name, Reason: reason, Message: health.Clean(message), Object: o})

@@ -36,7 +36,7 @@ func (p *pass) recordFinished(todo *plan.Plan) {
 	}
 }
 
-// ended says whether an object is as recorded though it is not there: a Job that has ended.
+// ended reports whether an object is as recorded though it is not there: a Job that has ended.
 func ended(record inventory.Record, o *object.Object) bool {
 	return record.Finished != "" && o.HasDigest(record.Digest)
 }

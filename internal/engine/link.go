@@ -35,7 +35,7 @@ type checked struct {
 	session *session
 	err     error
 	changed bool // it is another cluster now
-	// restored says that its store was restored from a backup, or that somebody else wrote inventories.
+	// restored means that its store was restored from a backup, or that something else wrote inventories.
 	restored bool
 }
 
@@ -56,7 +56,7 @@ func (e *Engine) beginDial(ctx context.Context, a machine.Dial, now time.Time) {
 	})
 }
 
-// beginCheck asks the cluster who it is.
+// beginCheck asks the cluster for its identity.
 func (e *Engine) beginCheck() {
 	s := e.conn.session
 	e.workers.Go(func() { // ends with the answer, or with the session
@@ -135,7 +135,7 @@ func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 		e.conn.state.LastSeen = now
 	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
 		ev.Answer, failed = machine.NoAnswer, true
-	default: // it answers, if with a refusal: the passes will tell
+	default: // it answers, if with a refusal: the passes will report it
 		e.conn.state.LastSeen = now
 	}
 	e.step(ctx, ev, now)
@@ -152,7 +152,7 @@ func (e *Engine) onFailure(ctx context.Context, s *session, why string, err erro
 	}
 }
 
-// sessionFailed gives up a session, and says whether it was the one that counts.
+// sessionFailed gives up a session, and reports whether it was the one that counts.
 func (e *Engine) sessionFailed(ctx context.Context, s *session, ev machine.SessionFailed, now time.Time) bool {
 	if s == nil || s != e.conn.session {
 		return false
@@ -162,7 +162,7 @@ func (e *Engine) sessionFailed(ctx context.Context, s *session, ev machine.Sessi
 	return true
 }
 
-// connectionFailed tells what is known of a cluster without a session.
+// connectionFailed reports what is known of a cluster without a session.
 func (e *Engine) connectionFailed(err error, now time.Time) {
 	s := &e.conn.state
 	defer e.reportFailure(*s)
@@ -202,7 +202,7 @@ func (e *Engine) endSession(s *session) {
 	})
 }
 
-// recordAnswer is told by the client how each request ended, and of all that a watch brings.
+// recordAnswer is called by the client when a request ends, and for all that a watch brings.
 func (e *Engine) recordAnswer(err error) {
 	if err == nil {
 		e.seen.Store(e.o.Now().UnixNano())
@@ -211,5 +211,5 @@ func (e *Engine) recordAnswer(err error) {
 	e.send(func(in *inbox) { in.suspect = true })
 }
 
-// connected is told by the client of each new connection.
+// connected is called by the client for each new connection.
 func (e *Engine) connected() { e.send(func(in *inbox) { in.connected = true }) }

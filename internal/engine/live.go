@@ -22,7 +22,7 @@ type live struct {
 	applies uint64
 	// ended holds the Jobs that a watch has seen go, and how they had ended then; "" when they had not.
 	ended map[object.ID]health.Outcome
-	// hasStatus says whether the health of a kind's objects is unknown until a watch has shown them.
+	// hasStatus reports whether the health of a kind's objects is unknown until a watch has shown them.
 	hasStatus func(schema.GroupKind) bool
 }
 
@@ -103,7 +103,7 @@ func (l *live) applied(id object.ID, owner string, a edge.Applied) {
 	delete(l.ended, id)
 }
 
-// changed takes a watch's sight and says whether it was news.
+// changed takes a watch's sight and reports whether it was news.
 func (l *live) changed(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +119,7 @@ func (l *live) changed(seen edge.Observed) bool {
 	return true
 }
 
-// deleted takes a watch's word that an object is gone and says whether it was news.
+// deleted takes a watch's word that an object is gone and reports whether it was news.
 func (l *live) deleted(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,7 +177,7 @@ func (l *live) listed(gk schema.GroupKind, all []edge.Observed, since uint64) []
 	return news
 }
 
-// differs says whether a list of the objects of a kind, as of a version, shows another state than is
+// differs reports whether a list of the objects of a kind, as of a version, shows another state than is
 // known: one that is there and not known, one that is not there any more, one at another version. What
 // was seen after the list was made is no difference.
 func (l *live) differs(gk schema.GroupKind, all []edge.Version, at string) bool {

@@ -23,7 +23,7 @@ import (
 type PassResult struct {
 	Cluster, Kustomization Key
 	Duration               time.Duration
-	// Failed says that the pass was refused or did not get to its end.
+	// Failed means that the pass was refused or did not get to its end.
 	Failed bool
 	// Applied, Pruned and Drift are numbers of objects; what was put back counts as applied as well.
 	Applied, Pruned, Drift int

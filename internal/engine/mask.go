@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// A name with the value of a Secret in it is hidden where the engine hands out what it has to tell, in
+// A name with the value of a Secret in it is hidden where the engine hands out what it reports, in
 // reports and events: so no message needs to mind it, be it of the API server, of the plan or of health.
 // What is hidden stays so until the engine ends: an event may be about an object that is recorded no more.
 

@@ -78,7 +78,7 @@ func (en *entry) keeps() []string {
 	return en.Spec.KeepFor
 }
 
-// drops says whether something is recorded that the next pass does not desire.
+// drops reports whether something is recorded that the next pass does not desire.
 func (en *entry) drops() bool {
 	kept := en.enforced()
 	for id := range en.inv.Objects {
@@ -104,7 +104,7 @@ func (en *entry) recordedOf(b bundle) bundle {
 	return newBundle(b.digest, have)
 }
 
-// needs says whether an object of the cluster is in the bundle, or is the Namespace or the definition of
+// needs reports whether an object of the cluster is in the bundle, or is the Namespace or the definition of
 // one that is, which would go with it.
 func (b bundle) needs(id object.ID) bool {
 	switch {
@@ -116,7 +116,7 @@ func (b bundle) needs(id object.ID) bool {
 	return false
 }
 
-// contested says whether the last pass could not have an object because another Kustomization owns it.
+// contested reports whether the last pass could not have an object because another Kustomization owns it.
 func (en *entry) contested() bool {
 	return slices.ContainsFunc(en.failures, func(f failure) bool { return f.reason == v1alpha1.OwnershipConflictReason })
 }

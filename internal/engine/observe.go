@@ -121,7 +121,7 @@ func (p *pass) ignoredOf(scopes object.Scopes) map[object.ID]*drift.Ignored {
 	return out
 }
 
-// first says whether a version that is watched beside another one has not been looked up in this stage
+// first reports whether a version that is watched beside another one has not been looked up in this stage
 // of the pass.
 func (p *pass) first(gvk schema.GroupVersionKind) bool {
 	p.mu.Lock()
@@ -175,7 +175,7 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 	return m, err
 }
 
-// follow watches a kind where a mapping says that its objects live. Two Kustomizations may use two
+// follow watches a kind at the resource that a mapping names. Two Kustomizations may use two
 // versions of one kind: a watch in another version stays as long as that version is served, for it
 // shows the same objects.
 func (p *pass) follow(ctx context.Context, m edge.Mapping) {
@@ -212,7 +212,7 @@ func (p *pass) awaitFirstList(ctx context.Context, gk schema.GroupKind) error {
 	return &unlistableError{gk, why}
 }
 
-// unlistableError says that the cluster answers, and yet its objects of a kind cannot be listed.
+// unlistableError means that the cluster answers, and yet its objects of a kind cannot be listed.
 type unlistableError struct {
 	gk  schema.GroupKind
 	why error // nil where the cluster only did not get to the end
@@ -299,7 +299,7 @@ func (p *pass) settle() error {
 		return err
 	}
 	for _, o := range desired.Objects {
-		if p.tenancy != nil { // here, because no one who can write an Assignment or a bundle gets past it
+		if p.tenancy != nil { // here, because nothing that writes an Assignment or a bundle gets past it
 			if why := p.tenancy.Refuses(o.ID); why != "" {
 				p.out.refusal = plan.Refusal{Reason: v1alpha1.NotPermittedReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
 				return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
-// pace says whether two reports differ, and how long that may wait to be told while so many passes are
+// pace reports whether two reports differ, and how long the report may wait while so many passes are
 // afoot.
 func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Duration, bool) {
 	delay, changed := urgency(before, after)
@@ -21,7 +21,7 @@ func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Durat
 	return pacing.Gather(delay, afoot, failing(after) > failing(before)), true
 }
 
-// urgency says whether two reports differ, and how long that may wait.
+// urgency reports whether two reports differ, and how long that may wait.
 func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
 	if slices.EqualFunc(before, after, sameStatus) {
 		return 0, false
@@ -54,7 +54,7 @@ func failing(report []v1alpha1.AssignmentEntryStatus) int {
 	return n
 }
 
-// sameStatus says whether two statuses are equal.
+// sameStatus reports whether two statuses are equal.
 func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }

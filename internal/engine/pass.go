@@ -41,7 +41,7 @@ type job struct {
 	ignored map[object.ID]*drift.Ignored
 	// left are the objects that the pass before has left as they were.
 	left map[object.ID]difference
-	// whole says that desired is the assigned bundle, not the last good one that stands in for it.
+	// whole means that desired is the assigned bundle, not the last good one that stands in for it.
 	whole     bool
 	inventory *inventory.Inventory
 	// reload reads the inventory anew, which could not be read before.
@@ -50,11 +50,11 @@ type job struct {
 	interest func(object.ID) plan.Interest
 	// tenancy bounds what may be applied to the hub's own cluster; nil on every other.
 	tenancy *plan.Tenancy
-	// held objects are left alone: somebody keeps changing them back.
+	// held objects are left alone: another manager keeps changing them back.
 	held map[object.ID]bool
 	// relist asks the cluster again for what is known of it.
 	relist bool
-	// verify asks the cluster whether its watches have told everything.
+	// verify asks the cluster whether its watches have reported everything.
 	verify bool
 	count  func(Counter, int)
 	// timeout is how long the pass may begin something.
@@ -69,19 +69,19 @@ type outcome struct {
 	inventory *inventory.Inventory
 	refusal   plan.Refusal
 	failures  []failure
-	// waiting says that a later stage waits for definitions of an earlier one.
+	// waiting means that a later stage waits for definitions of an earlier one.
 	waiting string
 	// awaits is the wave that waits for the ones before to be healthy; nil when none does.
 	awaits *int32
-	// retrySoon says that no event will tell when the wait is over.
+	// retrySoon means that no event will come when the wait is over.
 	retrySoon bool
 	events    []Event
 	drifted   []correction
 	// left are the objects that have drifted and are left as they are; nil when the pass did not get to look.
 	left map[object.ID]difference
-	// verified is up to when the cluster is known to have told everything of the kinds of the entry.
+	// verified is up to when the cluster is known to have reported everything of the kinds of the entry.
 	verified time.Time
-	// retained are the objects that stay for another Kustomization; undecided says that of some it is
+	// retained are the objects that stay for another Kustomization; undecided means that of some it is
 	// not known whether one desires them.
 	retained  map[object.ID]bool
 	undecided bool
@@ -89,23 +89,23 @@ type outcome struct {
 	heldBack map[object.ID]bool
 	// deleted holds the uids of the objects that were deleted, gone or not.
 	deleted map[object.ID]string
-	// cleaned says that something was released or deleted, so that others may have it now.
+	// cleaned means that something was released or deleted, so that others may have it now.
 	cleaned bool
-	// stopped says that the pass ended early because the engine stops.
+	// stopped means that the pass ended early because the engine stops.
 	stopped bool
-	// timedOut says that it ended early because it took too long.
+	// timedOut means that it ended early because it took too long.
 	timedOut bool
 	// err kept the pass from going on at all.
 	err error
 }
 
-// correction is one object that was put back, and who had changed what, where that is known.
+// correction is one object that was put back, and which manager had changed what, where that is known.
 type correction struct {
 	id               object.ID
 	why              plan.Why
 	fields, managers []string
 	by               string
-	// interactive says that it was a person, by the name of the field manager.
+	// interactive means that it was a person, by the name of the field manager.
 	interactive bool
 }
 
@@ -114,7 +114,7 @@ type failure struct {
 	id      object.ID
 	reason  string
 	message string
-	// final says that only a change of the object helps.
+	// final means that only a change of the object helps.
 	final bool
 }
 
@@ -130,7 +130,7 @@ type pass struct {
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
 	// unsettled objects are neither recorded nor applied: their ID may change once their kind is known.
 	unsettled map[object.ID]bool
-	// moved says that the inventory has IDs which are not recorded on the cluster yet.
+	// moved means that the inventory has IDs which are not recorded on the cluster yet.
 	moved bool
 
 	mu sync.Mutex // guards out, record and what follows while objects are applied side by side
@@ -147,10 +147,10 @@ type pass struct {
 	deadline <-chan struct{} // closed when the time is up
 }
 
-// errPassTimeout says that a pass did not get to look at the cluster in its time.
+// errPassTimeout means that a pass did not get to look at the cluster in its time.
 var errPassTimeout = errors.New("the pass took too long")
 
-// mustStop says whether the pass is to begin nothing more, and notes why. What was begun is still waited
+// mustStop reports whether the pass is to begin nothing more, and notes why. What was begun is still waited
 // for and recorded.
 func (p *pass) mustStop() bool {
 	if p.stopping() {
@@ -226,7 +226,7 @@ func (p *pass) do(ctx, timed context.Context) error {
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
 }
 
-// outdated says whether the assigned bundle was decided on before what the cluster has. What a person has
+// outdated reports whether the assigned bundle was decided on before what the cluster has. What a person has
 // acknowledged for its revision goes on.
 func (p *pass) outdated() bool {
 	if !p.whole || p.entry.AllowPrune || p.entry.AssignedAt == nil {
@@ -329,19 +329,19 @@ func (o *outcome) applied() int {
 	return n
 }
 
-// complete says whether everything desired was applied.
+// complete reports whether everything desired was applied.
 func (o *outcome) complete() bool {
 	return o.err == nil && o.refusal.Reason == "" && o.waiting == "" && len(o.failures) == 0 && !o.stopped && !o.timedOut && !o.job.entry.Remove
 }
 
-// corrupt says whether the inventory cannot be relied on.
+// corrupt reports whether the inventory cannot be relied on.
 func (o *outcome) corrupt() bool {
 	_, corrupt := errors.AsType[*edge.CorruptError](o.err)
 	return corrupt
 }
 
-// transient says whether an error of a pass means that the cluster did not answer, or that the engine
-// itself must look again, rather than something to tell a person.
+// transient reports whether an error of a pass means that the cluster did not answer, or that the engine
+// itself must look again, rather than something to report.
 func transient(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || edge.Unanswered(err) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || errors.Is(err, edge.ErrInventoryChanged)

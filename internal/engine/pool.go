@@ -19,8 +19,8 @@ type Pool struct {
 
 	mu      sync.Mutex // guards what follows
 	engines map[Key]*runningEngine
-	claims  map[string]Key // uid of a cluster → who works on it
-	// ending are closed when the engines that were told to end have ended: until then they may write to
+	claims  map[string]Key // uid of a cluster → the Cluster that works on it
+	// ending are closed when the engines that were asked to end have ended: until then they may write to
 	// their clusters, which are theirs so long.
 	ending  map[Key]chan struct{}
 	stopped bool
@@ -29,7 +29,7 @@ type Pool struct {
 type runningEngine struct {
 	engine *Engine // guarded by the pool's mutex: one that panics is replaced
 	conn   Connection
-	// published says that conn was handed over, and assigned that entries were.
+	// published means that conn was handed over, and assigned that entries were.
 	told     bool
 	assigned bool
 	entries  []v1alpha1.AssignmentEntry
@@ -110,7 +110,7 @@ func (p *Pool) claimKnown(key Key, c Connection) {
 	}
 }
 
-// knew says whether the status of a Cluster named a uid when it was connected.
+// knew reports whether the status of a Cluster named a uid when it was connected.
 func (p *Pool) knew(key Key, uid string) bool {
 	m := p.engines[key]
 	return m != nil && m.conn.KnownUID == uid

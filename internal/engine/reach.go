@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
-// unreachableMessage says why a cluster did not answer, in words that are the same each time: no
+// unreachableMessage explains why a cluster did not answer, in words that are the same each time: no
 // ports of our own, no addresses that change.
 func unreachableMessage(err error) string {
 	var dns *net.DNSError

@@ -78,7 +78,7 @@ func reasonForFailures(o outcome) (string, string) {
 	return reason, fmt.Sprintf("%d of %s applied; %s", o.applied(), text.Count(total, "object"), strings.Join(lines, "; "))
 }
 
-// refresh tells the status of the entries of which something has changed.
+// refresh computes the status of the entries of which something has changed.
 func (e *Engine) refresh(ctx context.Context, now time.Time) {
 	for _, name := range e.m.Names() {
 		en := e.entries[name]
@@ -98,7 +98,7 @@ func (e *Engine) refresh(ctx context.Context, now time.Time) {
 	}
 }
 
-// entryStatus says how an entry stands.
+// entryStatus describes how an entry stands.
 func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryStatus {
 	st := v1alpha1.AssignmentEntryStatus{
 		Name:            en.Spec.Name,
@@ -129,7 +129,7 @@ type unhealthy struct {
 	of              int // how many there are
 	failed, pending int
 	unjudged        int    // of those that are pending: spec.healthCheckExprs are at a limit
-	first           string // names the first object and what it says
+	first           string // names the first object and what it reports
 }
 
 // countObjects counts the objects of an entry by what the cluster shows of them.
@@ -209,7 +209,7 @@ func (s *unhealthy) note(id object.ID, h health.Status, first bool) {
 	}
 }
 
-// facts are what decides what an entry's Ready says.
+// facts decide the Ready condition of an entry.
 func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
 	f := machine.Facts{
 		Connected: e.conn.session != nil, Known: e.conn.state.Known,
@@ -256,7 +256,7 @@ func (en *entry) worstLoop() (object.ID, *loop) {
 	return id, worst
 }
 
-// byManager names whoever keeps changing the object, where that is known.
+// byManager names the manager that keeps changing the object, where that is known.
 func (l *loop) byManager() string {
 	if l.by == "" {
 		return ""
@@ -313,8 +313,8 @@ func (e *Engine) publish(now time.Time) time.Time {
 	return e.next(now)
 }
 
-// verifying says whether a new session is still comparing what it found with what is assigned, or was
-// not told yet what that is. For a moment the last report stands: that the hub looks again is no news
+// verifying reports whether a new session is still comparing what it found with what is assigned, or was
+// not given that yet. For a moment the last report stands: that the hub looks again is no news
 // about the cluster.
 func (e *Engine) verifying(now time.Time) bool {
 	if !e.assignmentKnown {

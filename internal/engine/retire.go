@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	// ErrNotConnected says that there is nobody to send it to.
+	// ErrNotConnected means that there is no connection to send it on.
 	ErrNotConnected = errors.New("the cluster is not connected")
-	// ErrNotRemoved says that something of an entry is there, or may be put there yet.
+	// ErrNotRemoved means that something of an entry is there, or may be put there yet.
 	ErrNotRemoved = errors.New("not every entry is removed")
 )
 

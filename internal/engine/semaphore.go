@@ -76,7 +76,7 @@ func (g *prioritisedSemaphore) ask(urgent bool, ready func(*slot)) (*slot, bool)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := &slot{gate: g, ready: ready}
-	if g.free > 0 { // then nobody waits
+	if g.free > 0 { // then nothing waits
 		g.admit(t)
 		return t, true
 	}
@@ -132,7 +132,7 @@ func (g *prioritisedSemaphore) admit(t *slot) {
 	}
 }
 
-// next lets in who is next, if anybody waits. The caller holds the lock.
+// next admits the next waiter, if there is one. The caller holds the lock.
 func (g *prioritisedSemaphore) next() *slot {
 	first, second := 0, 1
 	if g.streak >= lowPriorityEvery {

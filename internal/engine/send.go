@@ -22,13 +22,13 @@ type sent struct {
 	edge.Applied
 	// contested names the fields that others had, and that are ours now.
 	contested *edge.ConflictError
-	// yielded says that a certificate that a controller has injected was left to it.
+	// yielded means that a certificate that a controller has injected was left to it.
 	yielded bool
-	// left says that the object is there, is not ours, and was left as it is.
+	// left means that the object is there, is not ours, and was left as it is.
 	left bool
 }
 
-// send applies an object: one request where nobody else owns fields of it.
+// send applies an object: one request where nothing else owns fields of it.
 //
 // The owner label is the lock: the apply is without force first, and a conflict on the label means that
 // the object is another owner's. Conflicts on other fields are drift and are overridden. What people
@@ -125,7 +125,7 @@ func (t *takeover) first(ctx context.Context) (*edge.ConflictError, error) {
 }
 
 // apply sends the object: without force, and with force when another manager owns fields of it. Where
-// Git has a placeholder for a certificate, the conflict says that its controller has injected one, which
+// Git has a placeholder for a certificate, the conflict means that its controller has injected one, which
 // stays.
 //
 // A conflict on ignored fields that the watch has not shown yet, or on an object that is adopted, says the
@@ -196,11 +196,11 @@ func (t *takeover) after(ctx context.Context, got sent) (sent, error) {
 	return t.apply(ctx, got.contested)
 }
 
-// keptError says why an object whose immutable field changes was not deleted although force is set.
+// keptError explains why an object whose immutable field changes was not deleted although force is set.
 type keptError struct {
 	refused error
 	why     string
-	// final says that only a change of the object helps.
+	// final means that only a change of the object helps.
 	final bool
 }
 
@@ -240,7 +240,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 	return got, err
 }
 
-// keeps says why an object must not be deleted in order to create it anew; "" when it may.
+// keeps explains why an object must not be deleted in order to create it anew; "" when it may.
 func keeps(o object.Object) string {
 	id := o.ID
 	switch {

@@ -67,7 +67,7 @@ func (s *session) end() {
 	s.client.Close()
 }
 
-// refusedError says that a cluster answers but must not be worked on.
+// refusedError means that a cluster answers but must not be worked on.
 type refusedError struct {
 	reason, message string
 	// contest is why, where another hub of the same identity may work on the cluster.
@@ -76,8 +76,8 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.message }
 
-// dial connects: who is it, may we, what did we leave there. It writes nothing but the claim of a
-// cluster that nobody has claimed.
+// dial connects, identifies the cluster, checks the claim and reads the inventories. It writes nothing but the claim of a
+// cluster that has none.
 func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	judges := &expressions{now: e.o.Now, steps: &e.steps, exhausted: func() { e.send(func(*inbox) {}) }}
@@ -139,7 +139,7 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 	return nil
 }
 
-// probe asks whether the cluster is there, and who it is.
+// probe asks whether the cluster is there, and for its identity.
 func (e *Engine) probe(ctx context.Context, s *session) (edge.Identity, error) {
 	leave, err := e.limits.probes.enter(ctx, false)
 	if err != nil {
@@ -151,7 +151,7 @@ func (e *Engine) probe(ctx context.Context, s *session) (edge.Identity, error) {
 	return s.client.Identify(short, true)
 }
 
-// refusal tells an answer that forbids the work from the lack of one.
+// refusal distinguishes an answer that forbids the work from the lack of one.
 func refusal(err error) error {
 	var other *edge.OtherHubError
 	var panicked *recovery.Panic

@@ -49,7 +49,7 @@ func phaseOf(key Key) float64 {
 	return float64(h.Sum32()) / (1 << 32)
 }
 
-// errChanged says that another cluster answers, or an earlier state of the same one.
+// errChanged means that another cluster answers, or an earlier state of the same one.
 var errChanged = errors.New("another cluster answers, or an earlier state of this one: everything is read anew")
 
 // verifyWatches asks the cluster whether what the watches have shown of some kinds is all there is. The
@@ -89,7 +89,7 @@ func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.
 	return p.awaitFirstList(ctx, gk)
 }
 
-// verifiedUpTo returns up to when the cluster is known to have told everything of the kinds of the
+// verifiedUpTo returns up to when the cluster is known to have reported everything of the kinds of the
 // entry: the time of the oldest answer among them. Kinds that came with this pass have none yet; what
 // they have was applied since it began.
 func (p *pass) verifiedUpTo(begun time.Time) time.Time {

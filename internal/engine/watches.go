@@ -62,9 +62,9 @@ type watcher struct {
 	blocked chan struct{} // closed when the cluster refused a list or a watch in a way that lasts
 	refused sync.Once
 
-	asking   sync.Mutex   // held while the cluster is asked whether the watch has told everything
+	asking   sync.Mutex   // held while the cluster is asked whether the watch has reported everything
 	asked    atomic.Int64 // when the list under way was asked for, in nanoseconds since 1970
-	answered atomic.Int64 // up to when the cluster is known to have told everything; zero: never
+	answered atomic.Int64 // up to when the cluster is known to have reported everything; zero: never
 }
 
 func newWatches(ctx context.Context, c *edge.Client, l *live, revision *edge.Revision, now func() time.Time, events watchEvents) *watches {
@@ -176,7 +176,7 @@ func (w *watches) failure(gk schema.GroupKind) error {
 	return nil
 }
 
-// answered returns up to when the cluster is known to have told everything of a kind, be it by a list or
+// answered returns up to when the cluster is known to have reported everything of a kind, be it by a list or
 // by what came on its watch, bookmarks included; false when it is not watched or was never listed.
 func (w *watches) answered(gk schema.GroupKind) (time.Time, bool) {
 	w.mu.Lock()
@@ -188,7 +188,7 @@ func (w *watches) answered(gk schema.GroupKind) (time.Time, bool) {
 	return time.Unix(0, x.answered.Load()), true
 }
 
-// complete asks the cluster for the versions of all objects of a kind and says whether they are those
+// complete asks the cluster for the versions of all objects of a kind and reports whether they are those
 // that are known, unless that was known at the time given or later. A watch that has not told of a
 // difference is stuck.
 func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.Time) (bool, error) {
@@ -215,10 +215,10 @@ func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.
 	return true, nil
 }
 
-// errBlocked says that a kind cannot be listed, and will not be a moment later.
+// errBlocked means that a kind cannot be listed, and will not be a moment later.
 var errBlocked = errors.New("the kind cannot be listed")
 
-// errOutdated says that a kind is watched where a document of all groups had it, and is not served there.
+// errOutdated means that a kind is watched where a document of all groups had it, and is not served there.
 var errOutdated = errors.New("the kind is to be looked up by itself")
 
 // wait returns when a kind has been listed once, or with the context's error; or with errBlocked where
@@ -255,7 +255,7 @@ func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
 	}
 }
 
-// watchHandler is one run of a watcher: a run that was replaced says nothing any more.
+// watchHandler is one run of a watcher: a run that was replaced is ignored.
 type watchHandler struct {
 	*watcher
 	ctx context.Context //nolint:containedctx // of the run

@@ -22,7 +22,7 @@ func notKept(gk schema.GroupKind) failure {
 		"the cluster does not keep objects of kind %s, which can be created, and not listed, watched and deleted: take it out of Git", gk.Kind)}
 }
 
-// withhold says whether an error is about one kind alone, and withholds its objects then: the server
+// withhold reports whether an error is about one kind alone, and withholds its objects then: the server
 // behind an aggregated API does not answer, or the credentials may not list the kind.
 // While the cluster is observed, what is recorded of the kind is in doubt from then on.
 func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err error, observing bool) bool {
@@ -56,7 +56,7 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 	return true
 }
 
-// unavailable says whether an error may be that of a server behind the API server.
+// unavailable reports whether an error may be that of a server behind the API server.
 func unavailable(err error) bool {
 	return edge.Overloaded(err) || edge.Unavailable(err) || errors.Is(err, context.DeadlineExceeded)
 }

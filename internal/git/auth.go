@@ -36,7 +36,7 @@ type Auth struct {
 	proxy                      *url.URL
 	// ignored are the keys of the Secrets that nothing reads.
 	ignored []string
-	// sum tells two apart without keeping their contents where they could be printed.
+	// sum distinguishes two without keeping their contents where they could be printed.
 	sum [sha256.Size]byte
 }
 
@@ -248,7 +248,7 @@ func parseIdentity(pem []byte, passphrase string) (ssh.Signer, error) {
 // line drops the newline that echo and editors leave at the end of a value.
 func line(value []byte) string { return strings.TrimRight(string(value), "\r\n") }
 
-// method is the form in which go-git's HTTP transport takes credentials, nil for nobody.
+// method is the form in which go-git's HTTP transport takes credentials, nil for none.
 func (a Auth) method() transport.AuthMethod {
 	switch {
 	case a.bearer != "":

@@ -46,7 +46,7 @@ var (
 	ErrReferenceNotFound = errors.New("reference not found")
 	// ErrInvalidReference: the name or the range of versions to follow cannot be one.
 	ErrInvalidReference = errors.New("invalid reference")
-	// ErrUnreachable: no connection, by DNS, TCP or TLS, or the server says that it is out of order.
+	// ErrUnreachable: no connection, by DNS, TCP or TLS, or the server answers that it is out of order.
 	ErrUnreachable = errors.New("unreachable")
 	// ErrTimeout: no complete answer within the timeout.
 	ErrTimeout = errors.New("timed out")
@@ -62,11 +62,11 @@ var (
 	ErrNotStored = errors.New("commit is not in the store")
 )
 
-// errDamaged says that the store does not hold what it should, for whatever reason; it never leaves
+// errDamaged means that the store does not hold what it should, for whatever reason; it never leaves
 // the package.
 var errDamaged = errors.New("store is damaged")
 
-// maxMessage bounds what one error says, in bytes.
+// maxMessage bounds the message of one error, in bytes.
 const maxMessage = 512
 
 // fail returns an error of that kind.
@@ -99,7 +99,7 @@ var remedies = map[syscall.Errno]string{
 	syscall.ENFILE: ": raise the limit of open files",
 }
 
-// local says that an error is one of the hub's own machine: of a file, or for want of a descriptor.
+// local means that an error is one of the hub's own machine: of a file, or for want of a descriptor.
 func local(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		errno, ok := errors.AsType[syscall.Errno](err)
@@ -114,7 +114,7 @@ func local(err error) bool {
 // oneLine makes text from a repository or a server fit for a terminal and a condition.
 func oneLine(s string) string { return text.Line(s, maxMessage) }
 
-// isTyped says that an error already has one of the kinds above.
+// isTyped means that an error already has one of the kinds above.
 func isTyped(err error) bool {
 	for _, kind := range []error{
 		ErrInvalidURL, ErrInvalidSecret, ErrProviderConfiguration, ErrUnsupportedProvider, ErrAuthenticationFailed, ErrHostKeyRefused, ErrRepositoryNotFound,
@@ -204,7 +204,7 @@ func remoteAlert(err error) string {
 	return strings.TrimPrefix(op.Err.Error(), "tls: ")
 }
 
-// networkReason says why a connection failed, without the addresses and times that standard errors
+// networkReason explains why a connection failed, without the addresses and times that standard errors
 // hold; it is empty if err is not about the connection.
 func networkReason(err error) string {
 	err = unexpected(err)

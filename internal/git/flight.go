@@ -9,7 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
-// flights shares one fetch among all who ask for the same thing at the same time.
+// flights shares one fetch among all callers that ask for the same thing at the same time.
 type flights struct {
 	mu      sync.Mutex
 	running map[flightKey]*flight
@@ -36,7 +36,7 @@ type flight struct {
 	err     error
 }
 
-// do runs fn once for all who call with that key before it returns. Whoever gives up leaves the
+// do runs fn once for all callers with that key before it returns. A caller that gives up leaves the
 // others waiting; fn is cancelled when the last one has given up.
 func (f *flights) do(ctx context.Context, key flightKey, fn func(context.Context) (Commit, error)) (Commit, error) {
 	f.mu.Lock()

@@ -10,11 +10,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// ErrHistoryRewritten says that a reference which may only move forward has moved to a commit that does not
+// ErrHistoryRewritten means that a reference which may only move forward has moved to a commit that does not
 // follow from the one before, and that this was not acknowledged.
 var ErrHistoryRewritten = errors.New("history was rewritten")
 
-// errShortHistory says that what is stored of the history does not tell whether a reference has moved
+// errShortHistory means that what is stored of the history does not show whether a reference has moved
 // forward; it never leaves the package.
 var errShortHistory = errors.New("stored history is too short")
 
@@ -22,7 +22,7 @@ var errShortHistory = errors.New("stored history is too short")
 // counts as not proved.
 const maxForward = 500_000
 
-// Forward says how a reference may move. The zero value lets it move anywhere.
+// Forward describes how a reference may move. The zero value lets it move anywhere.
 type Forward struct {
 	// Required lets a branch or tag move only to commits that have Request.Known among their ancestors.
 	Required bool
@@ -62,7 +62,7 @@ func (f Forward) check(ctx context.Context, sto storer.EncodedObjectStorer, r *r
 	return fail(ErrHistoryRewritten, "%s does not follow from sha1:%s, which stays in use%s", t.revision(), known, f.Remedy)
 }
 
-// movedForward says whether known is an ancestor of tip, and whether what is stored proves the answer.
+// movedForward reports whether known is an ancestor of tip, and whether what is stored proves the answer.
 func movedForward(ctx context.Context, sto storer.EncodedObjectStorer, tip, known plumbing.Hash) (forward, proved bool) {
 	if rewritten(sto, tip, known) {
 		return false, true

@@ -216,7 +216,7 @@ func (g *githubApp) ask(ctx context.Context, a Auth, o Options) (value string, e
 	return answer.Token, answer.ExpiresAt, nil
 }
 
-// find looks up the installation of an owner, who is an organization or else a user.
+// find looks up the installation of an owner, which is an organization or else a user.
 func (g *githubApp) find(ctx context.Context, client *http.Client, assertion string) (int64, error) {
 	for _, kind := range []string{"orgs", "users"} {
 		var answer struct {

@@ -44,7 +44,7 @@ func ancestors(sto storer.EncodedObjectStorer, tip plumbing.Hash, ends []plumbin
 	return found
 }
 
-// rewritten says that known is proved not to be an ancestor of tip: the branch was moved by force.
+// rewritten means that known is proved not to be an ancestor of tip: the branch was moved by force.
 //
 // The store holds only some of the history, so that not finding known proves nothing by itself. It
 // does where every path back from tip either ends at a first commit or meets an ancestor of known,

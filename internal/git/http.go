@@ -17,7 +17,7 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 )
 
-// errPage bounds how much of an error page is read, which nobody is shown.
+// errPage bounds how much of an error page is read, which is not shown.
 const errPage = 4 << 10
 
 // httpSession is go-git's HTTP session over an http.Client of its own, so that authorities, proxy,

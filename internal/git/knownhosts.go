@@ -20,7 +20,7 @@ const (
 )
 
 // certificates are the host key algorithms that a host certified by an authority may use: the kind of
-// the authority's own key says nothing about the kind of the host's.
+// the authority's own key does not determine the kind of the host's.
 var certificates = []string{
 	ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
@@ -152,7 +152,7 @@ func markerAndFields(line string) (marker string, fields []string) {
 	return "", fields
 }
 
-// unknownType says that a line has a key of a type that this program cannot use at all. A host cannot
+// unknownType means that a line has a key of a type that this program cannot use at all. A host cannot
 // be let in by such a key, whether it is revoked or not.
 func unknownType(line string) bool {
 	_, fields := markerAndFields(line)
@@ -174,7 +174,7 @@ func unknownType(line string) bool {
 	return err != nil
 }
 
-// readablePattern says whether the library can read the hosts of a line.
+// readablePattern reports whether the library can read the hosts of a line.
 func readablePattern(hosts string) bool {
 	if rest, hashed := strings.CutPrefix(hosts, "|"); hashed {
 		parts := strings.Split(rest, "|")

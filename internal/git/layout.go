@@ -29,7 +29,7 @@ const (
 	maxLayoutDepth = 16
 )
 
-// layout says how a composed tree is put together. It is kept beside the repository by the digest of the
+// layout describes how a composed tree is put together. It is kept beside the repository by the digest of the
 // tree, and names everything that the tree depends on.
 type layout struct {
 	Key    string       `json:"key"`
@@ -281,7 +281,7 @@ func (s *Store) arrange(ctx context.Context, e endpoint, req Request, commit *Co
 	return err
 }
 
-// shows says that a path is, or lies in, one of the directories that are shown; all are if none is named.
+// shows means that a path is, or lies in, one of the directories that are shown; all are if none is named.
 func shows(only []string, name string) bool {
 	return len(only) == 0 || slices.ContainsFunc(only, func(dir string) bool {
 		return dir == "." || dir == name || strings.HasPrefix(name, dir+"/")

@@ -53,7 +53,7 @@ func (p packs) list() ([]pack, error) {
 	return found, nil
 }
 
-// overgrown says that it is time to fetch anew rather than to add.
+// overgrown means that it is time to fetch anew rather than to add.
 func overgrown(found []pack) bool {
 	if len(found) == 0 {
 		return false
@@ -78,7 +78,7 @@ func small(found []pack) []pack {
 }
 
 // merge makes one pack of the given ones and returns those that it replaces, which are still there:
-// whoever reads them now must be done first.
+// their readers must be done first.
 func (p packs) merge(ctx context.Context, sto storer.EncodedObjectStorer, found []pack) (replaced []pack, err error) {
 	var hashes []plumbing.Hash
 	for _, pk := range found {

@@ -34,7 +34,7 @@ type modules struct {
 	store *Store
 	req   Request
 	count int
-	// fetched says that one had to be brought from the server.
+	// fetched means that one had to be brought from the server.
 	fetched bool
 }
 

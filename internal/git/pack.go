@@ -71,7 +71,7 @@ func (p packs) add(ctx context.Context, from io.Reader) (err error) {
 	return p.keep(f, index)
 }
 
-// toDisk tells what is wrong with the disk from what is wrong with the server. The file is not embedded:
+// toDisk distinguishes an error of the disk from one of the server. The file is not embedded:
 // its ReadFrom would be used in place of Write, and both would look the same.
 type toDisk struct{ file *os.File }
 
@@ -103,7 +103,7 @@ func (p cancellableReader) Read(b []byte) (int, error) {
 	return p.File.Read(b)
 }
 
-// scan reads the whole pack once, before anything reserves memory by what the pack says of itself: a
+// scan reads the whole pack once, before anything reserves memory by the sizes that the pack claims: a
 // few bytes can announce an object of any size. It returns the number of objects and the size of the
 // largest.
 func (p packs) scan(ctx context.Context, f *os.File) (count uint32, largest int64, err error) {

@@ -78,7 +78,7 @@ func (p *patience) waited() time.Duration {
 	return time.Duration(p.periods) * p.timeout
 }
 
-// working says that what follows waits for no server, until the function that it returns is called.
+// working means that what follows waits for no server, until the function that it returns is called.
 func working(ctx context.Context) func() {
 	p, _ := ctx.Value(patienceKey{}).(*patience)
 	if p == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
 
-// Reference says what to follow: a commit wins over a name, a name over a range of versions, that over a
+// Reference describes what to follow: a commit wins over a name, a name over a range of versions, that over a
 // tag, and a tag over a branch. A commit beside a branch or name is looked for in its history. The zero
 // value follows the branch that the server's HEAD names.
 type Reference struct {
@@ -73,9 +73,9 @@ type target struct {
 	hash plumbing.Hash
 	// want is what to ask the server for: hash, or the tag object that points to it.
 	want plumbing.Hash
-	// advertised says that a reference of the server names want, so that every server gives it.
+	// advertised means that a reference of the server names want, so that every server gives it.
 	advertised bool
-	// tag says that name is that of a tag.
+	// tag means that name is that of a tag.
 	tag bool
 	// within is the reference in whose history the commit is looked for where the server does not give it
 	// by its hash; empty for all branches and tags.
@@ -199,7 +199,7 @@ func (r Reference) resolveCommit(refs *packp.AdvRefs) (target, error) {
 	return t, nil
 }
 
-// resolveHead follows HEAD. A server that does not say which branch it is gets the benefit of a
+// resolveHead follows HEAD. A server that does not name the branch gets the benefit of a
 // branch of the same commit, "master" first, as Git did before servers said so.
 func resolveHead(refs *packp.AdvRefs) (target, error) {
 	for _, symref := range refs.Capabilities.Get(capability.SymRef) {

@@ -30,7 +30,7 @@ import (
 
 const (
 	// history is how many commits, counted back from the one followed, a fetch asks for: enough to
-	// tell a forced push from an ordinary one, few enough to cost little more than one.
+	// distinguish a forced push from an ordinary one, few enough to cost little more than one.
 	history = 20
 	// deltaCache bounds the memory for bases of deltas while one repository is read, in bytes.
 	deltaCache = 8 << 20
@@ -46,7 +46,7 @@ type repo struct {
 	limits Limits
 	packs  packs
 
-	// turn is held by whoever fetches: it has room for one.
+	// turn is held by the caller that fetches: it has room for one.
 	turn chan struct{}
 	// checked is the commit that is known to be there completely, or nil.
 	checked atomic.Pointer[head]
@@ -54,7 +54,7 @@ type repo struct {
 	verified verified
 	// moves is the answer to whether the last move was one forward.
 	moves moves
-	// damaged says that something that should be there was missing or broken when it was read.
+	// damaged means that something that should be there was missing or broken when it was read.
 	damaged atomic.Bool
 	// forget drops what is kept of the repository in memory.
 	forget func()
@@ -90,7 +90,7 @@ func (r *repo) lock(ctx context.Context) error {
 
 func (r *repo) unlock() { <-r.turn }
 
-// urlFile says, in the repository's folder, where it was fetched from.
+// urlFile records, in the repository's folder, the URL that it was fetched from.
 const urlFile = "skerry-url"
 
 // prepare makes the repository on the disk one of that URL: an empty one, unless it is that already.
@@ -332,7 +332,7 @@ func (r *repo) fetch(ctx context.Context, sto *filesystem.Storage, s session, re
 	return before, nil
 }
 
-// refused says that the server did not take a request, or that its answer to it cannot be read: neither
+// refused means that the server did not take a request, or that its answer to it cannot be read: neither
 // the connection, nor the credentials, nor the load of the server is to blame.
 func refused(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || isTyped(err) || networkReason(err) != "" || isTimeout(err) {
@@ -346,7 +346,7 @@ func refused(ctx context.Context, err error) bool {
 		!errors.Is(err, transport.ErrRepositoryNotFound) && !errors.Is(err, errDamaged)
 }
 
-// allowsAnyWant says that the server gives commits that no reference names.
+// allowsAnyWant means that the server gives commits that no reference names.
 func allowsAnyWant(refs *packp.AdvRefs) bool {
 	return refs.Capabilities.Supports(capability.AllowReachableSHA1InWant)
 }
@@ -366,7 +366,7 @@ func wantedHashes(refs *packp.AdvRefs, t target) []plumbing.Hash {
 	return slices.Compact(tips)
 }
 
-// have tells the server what need not be sent: the commits that the store has, and which of them
+// have announces to the server what need not be sent: the commits that the store has, and which of them
 // have parents that it has not.
 func have(sto *filesystem.Storage, req *packp.UploadPackRequest) error {
 	ref, err := sto.Reference(followed)
@@ -381,7 +381,7 @@ func have(sto *filesystem.Storage, req *packp.UploadPackRequest) error {
 		return fmt.Errorf("%w: cannot read the shallow commits", errDamaged)
 	}
 	if len(shallow) > 0 && req.Depth.IsZero() {
-		return nil // the server cannot be told of missing parents, so it had better send everything
+		return nil // missing parents cannot be announced to the server, so it had better send everything
 	}
 	req.Shallows = slices.DeleteFunc(shallow, func(h plumbing.Hash) bool { return sto.HasEncodedObject(h) != nil })
 	req.Haves = sparse(ancestors(sto, ref.Hash(), req.Shallows, 2*history))
@@ -389,7 +389,7 @@ func have(sto *filesystem.Storage, req *packp.UploadPackRequest) error {
 }
 
 // sparse keeps of the commits, the nearest first, ever fewer the farther back they are (0, 1, 2, 3, 5, 8,
-// 13, 21, 34): a server that knows one knows all behind it, and acknowledges each one that it is told.
+// 13, 21, 34): a server that knows one knows all behind it, and acknowledges each one that is announced.
 func sparse(commits []plumbing.Hash) []plumbing.Hash {
 	var kept []plumbing.Hash
 	for i, next := 0, 1; i < len(commits); i, next = next, max(i+next, next+1) {
@@ -398,7 +398,7 @@ func sparse(commits []plumbing.Hash) []plumbing.Hash {
 	return kept
 }
 
-// receive asks, and keeps the answer: first what it says of missing parents, then the pack, so that a
+// receive asks, and keeps the answer: first what it reports of missing parents, then the pack, so that a
 // crash between the two leaves a store that asks for too much and never for too little.
 func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequest, sto *filesystem.Storage, anew bool) error {
 	res, err := s.UploadPack(ctx, req)
@@ -443,7 +443,7 @@ func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.H
 }
 
 // forgetShallow keeps only the shallow commits where a walk from tip ends: there is one more with
-// each fetch, and each is told to the server at the next.
+// each fetch, and each is announced to the server at the next.
 func forgetShallow(sto *filesystem.Storage, tip plumbing.Hash) error {
 	shallow, err := sto.Shallow()
 	if err != nil {

@@ -27,7 +27,7 @@ type session interface {
 	cause(err error) error
 	// offers is what the server advertised, once the references are listed.
 	offers() *advertisement
-	// repeatable says that the session takes another request after one that was refused.
+	// repeatable means that the session takes another request after one that was refused.
 	repeatable() bool
 }
 
@@ -125,7 +125,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
 	}
 	if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1] // one more than allowed tells too much from just enough
+		p = p[:b.left+1] // one more than allowed distinguishes too much from just enough
 	}
 	n, err := b.Reader.Read(p)
 	b.left -= int64(n)

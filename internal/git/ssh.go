@@ -21,8 +21,8 @@ import (
 )
 
 // sshSession runs a command of Git on the server. It stands in for go-git's own SSH transport, which
-// reads the ssh_config of whoever runs the process, takes a proxy from the environment, and has no
-// context while it connects and authenticates: a server that accepts and says nothing holds it for
+// reads the ssh_config of the user that runs the process, takes a proxy from the environment, and has no
+// context while it connects and authenticates: a server that accepts and sends nothing holds it for
 // ever. Here the connection is closed when ctx ends, whatever it is waiting for.
 type sshSession struct {
 	limitError
@@ -161,7 +161,7 @@ func (s *sshSession) AdvertisedReferencesContext(context.Context) (*packp.AdvRef
 	return refs, nil
 }
 
-// refusal tells a server that ended the command, which it does when there is nothing that this key
+// refusal recognizes a server that ended the command, which it does when there is nothing that this key
 // may read, from a connection that broke.
 func (s *sshSession) refusal(err error) error {
 	exit := new(ssh.ExitError)

@@ -26,7 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// DefaultTimeout is how long Follow may take without progress where a Request says nothing.
+// DefaultTimeout is how long Follow may take without progress where a Request sets none.
 const DefaultTimeout = 60 * time.Second
 
 // Store keeps bare repositories below one folder, which is its own. It is safe for concurrent use by
@@ -45,7 +45,7 @@ type Store struct {
 // maxOpen bounds the repositories whose pack indexes are in memory for reading.
 const maxOpen = 4
 
-// Request says what to follow and how.
+// Request describes what to follow and how.
 type Request struct {
 	// Key names the kept repository, one for each GitRepository ("namespace/name"): repositories of
 	// two keys share nothing, even if their URLs are the same.
@@ -61,11 +61,11 @@ type Request struct {
 	Known string
 	// Sparse are the directories of the repository that the tree shows; all when empty.
 	Sparse []string
-	// Submodules says that the tree has those of the same host, at the commits that the repository pins.
+	// Submodules means that the tree has those of the same host, at the commits that the repository pins.
 	Submodules bool
-	// Forward says how the reference may move from Known.
+	// Forward describes how the reference may move from Known.
 	Forward Forward
-	// Verify says what must be signed. Where it is not, Follow fails, and the commit is not to be used.
+	// Verify describes what must be signed. Where it is not, Follow fails, and the commit is not to be used.
 	Verify Verification
 }
 
@@ -81,10 +81,10 @@ type Commit struct {
 	Digest string
 	// Size is how many bytes the store keeps of the repository, compressed.
 	Size int64
-	// Fetched says that the commit, or a part of its tree, had to be brought from the server or put together.
+	// Fetched means that the commit, or a part of its tree, had to be brought from the server or put together.
 	Fetched bool
-	// ForcePushed says that Known is of the same branch or tag and proved not to be an ancestor. It is
-	// not said where the history at hand does not tell, as after more than 20 commits in one push.
+	// ForcePushed means that Known is of the same branch or tag and proved not to be an ancestor. It is
+	// not reported where the history at hand does not show it, as after more than 20 commits in one push.
 	ForcePushed bool
 	// Author and Subject are the author's name and the first line of the message, on one line and
 	// without control characters.

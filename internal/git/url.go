@@ -15,7 +15,7 @@ import (
 type endpoint struct {
 	// scheme is "http", "https" or "ssh".
 	scheme string
-	// user is who to log in as, for ssh only.
+	// user is the name to log in with, for ssh only.
 	user string
 	// host is without brackets; port is empty for the scheme's own.
 	host, port string
@@ -127,7 +127,7 @@ func (e endpoint) hostPort() string {
 	return e.host
 }
 
-// loopback says that what is sent never leaves the machine.
+// loopback means that what is sent never leaves the machine.
 func (e endpoint) loopback() bool {
 	if addr, err := netip.ParseAddr(e.host); err == nil {
 		return addr.IsLoopback()

@@ -26,7 +26,7 @@ var (
 	ErrNotATag = errors.New("reference is no tag")
 )
 
-// Verification says what of a reference must be signed by which keys. The zero value verifies nothing.
+// Verification describes what of a reference must be signed by which keys. The zero value verifies nothing.
 type Verification struct {
 	// Head is for the commit, Tag for the tag that the reference names.
 	Head, Tag bool
@@ -179,5 +179,5 @@ func rawObject(sto storer.EncodedObjectStorer, kind plumbing.ObjectType, h plumb
 	return raw, nil
 }
 
-// isTag says that the target was found by the name of a tag.
+// isTag means that the target was found by the name of a tag.
 func (t target) isTag() bool { return t.tag || strings.HasPrefix(t.name, "refs/tags/") }

@@ -17,7 +17,7 @@ type versions struct {
 	constraint *semver.Constraints
 	filter     *regexp.Regexp
 	best       *semver.Version
-	// prereleases says that a tag was left out which is in the range but for being a prerelease.
+	// prereleases means that a tag was left out which is in the range but for being a prerelease.
 	prereleases bool
 }
 
@@ -83,7 +83,7 @@ func (v *versions) remark() string {
 	return ""
 }
 
-// compareVersions orders versions, those that are equal to SemVer by what they say of their build: part by
+// compareVersions orders versions, those that are equal to SemVer by their build metadata: part by
 // part, numbers as numbers. What is still equal, as 1.0.0 and v1.0.0, is ordered by name, so that the
 // choice is the same at each look.
 func compareVersions(a, b *semver.Version) int {

@@ -15,7 +15,7 @@ import (
 // they are applied, no ID twice. It is a value: it must not be changed.
 type Bundle struct {
 	Objects []Object
-	// Confidential says that content is not to be readable, nor to be guessed from a digest: it holds
+	// Confidential means that content is not to be readable, nor to be guessed from a digest: it holds
 	// Secrets, what was decrypted, or values of Secrets.
 	Confidential bool
 	// Hidden maps texts that come from Secrets and may be part of a path, as the key of a map or of an item of
@@ -23,10 +23,10 @@ type Bundle struct {
 	Hidden map[string]string
 }
 
-// DuplicateError says that two objects of one bundle have the same ID.
+// DuplicateError means that two objects of one bundle have the same ID.
 type DuplicateError struct {
 	ID ID
-	// Namespaces says that they name different namespaces, and their kind has none.
+	// Namespaces means that they name different namespaces, and their kind has none.
 	Namespaces bool
 }
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// FieldError says what is wrong with one field of a manifest.
+// FieldError describes what is wrong with one field of a manifest.
 type FieldError struct {
 	// ID of the object as far as it is known.
 	ID ID

@@ -77,7 +77,7 @@ func (id ID) validate() error {
 	return nil
 }
 
-// isWord says whether s is ASCII letters and digits, beginning with a letter.
+// isWord reports whether s is ASCII letters and digits, beginning with a letter.
 func isWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -89,7 +89,7 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-// isSegment says whether s is printable ASCII that stays one segment of a URL path.
+// isSegment reports whether s is printable ASCII that stays one segment of a URL path.
 func isSegment(s string) bool {
 	if s == "" || s == "." || s == ".." {
 		return false

@@ -17,12 +17,12 @@ const (
 	disabled = "disabled"
 )
 
-// PruneDisabled says whether the labels and annotations of an object ask that it is never deleted.
+// PruneDisabled reports whether the labels and annotations of an object ask that it is never deleted.
 //
 // One that asks not to be reconciled is not deleted either, as in Flux.
 //
-// Argo CD tells pruning (Prune) from the removal of the whole (Delete), and can ask a person (confirm).
-// Each of them keeps the object here: who wrote one of them has data to lose.
+// Argo CD distinguishes pruning (Prune) from the removal of the whole (Delete), and can ask a person (confirm).
+// Each of them keeps the object here: a user that wrote one of them has data to lose.
 func PruneDisabled(labels, annotations map[string]string) bool {
 	for _, key := range append([]string{PruneKey, fluxPruneKey}, reconcileKeys[:]...) {
 		if strings.EqualFold(labels[key], disabled) || strings.EqualFold(annotations[key], disabled) {
@@ -69,7 +69,7 @@ func stringValues(m map[string]any) map[string]string {
 	return out
 }
 
-// removedWhenFinished says whether Kubernetes removes the object some time after its work is done.
+// removedWhenFinished reports whether Kubernetes removes the object some time after its work is done.
 func removedWhenFinished(id ID, ttl func() any) bool {
 	return id.Group == "batch" && id.Kind == "Job" && ttl() != nil
 }
@@ -107,7 +107,7 @@ var bootstrapped = map[string]string{
 	"kube-aggregator.kubernetes.io/automanaged": "onstart",
 }
 
-// builtIn says whether an object belongs to the cluster, and is in Git only to carry a label, say.
+// builtIn reports whether an object belongs to the cluster, and is in Git only to carry a label, say.
 func builtIn(id ID, labels map[string]string) bool {
 	switch {
 	case builtIns[id]:
@@ -127,7 +127,7 @@ func builtIn(id ID, labels map[string]string) bool {
 	return false
 }
 
-// Keep says why an object is never deleted; "" where it may be.
+// Keep explains why an object is never deleted; "" where it may be.
 type Keep string
 
 // Reasons.
@@ -138,7 +138,7 @@ const (
 	KeepBuiltIn Keep = "it belongs to the cluster"
 )
 
-// KeepOf says whether an object is never deleted, by its identity and its metadata on the cluster.
+// KeepOf reports whether an object is never deleted, by its identity and its metadata on the cluster.
 func KeepOf(id ID, labels, annotations map[string]string) Keep {
 	switch {
 	case PruneDisabled(labels, annotations):

@@ -21,9 +21,9 @@ type Object struct {
 	Digest string
 	// Body is compact JSON with sorted keys, ready to be sent as a server-side apply.
 	Body []byte
-	// PruneDisabled says that the manifest asks that the object is never deleted.
+	// PruneDisabled means that the manifest asks that the object is never deleted.
 	PruneDisabled bool
-	// RemovedWhenFinished says that the object goes by itself some time after its work is done: a Job
+	// RemovedWhenFinished means that the object goes by itself some time after its work is done: a Job
 	// with ttlSecondsAfterFinished.
 	RemovedWhenFinished bool
 	// Wave of the bundle in which the object is applied: it waits for all earlier ones to be healthy.

@@ -129,7 +129,7 @@ var builtInGroups = []string{
 // BuiltIn returns whether an API group comes with Kubernetes, and not with a definition.
 func BuiltIn(group string) bool { return isBuiltIn(group) }
 
-// isBuiltIn says whether an API group comes with Kubernetes: "", "apps", "storage.k8s.io".
+// isBuiltIn reports whether an API group comes with Kubernetes: "", "apps", "storage.k8s.io".
 func isBuiltIn(group string) bool {
 	return !strings.Contains(group, ".") || slices.Contains(builtInGroups, group)
 }

@@ -9,7 +9,7 @@ import (
 // managerPrefix starts the field manager of every owner.
 const managerPrefix = "skerry."
 
-// Owner is one Kustomization of one hub: whoever may change and delete an object.
+// Owner is one Kustomization of one hub: that which may change and delete an object.
 type Owner struct {
 	// Hub is the identity of the hub, not of its process: a hub that is set up again from the same
 	// Git path keeps it.
@@ -29,7 +29,7 @@ func (o Owner) Label() string {
 }
 
 // FieldManager is the field manager of an owner's applies. It follows from the label alone, so that
-// whoever sees an object knows which of its managed fields are the owner's.
+// an object shows which of its managed fields are the owner's.
 func (o Owner) FieldManager() string { return FieldManager(o.Label()) }
 
 // FieldManager is the field manager of the owner whose label is given.

@@ -38,7 +38,7 @@ var (
 	reconcileKeys = [2]string{"skerry.dev/reconcile", "kustomize.toolkit.fluxcd.io/reconcile"}
 )
 
-// PolicyKeys are the annotations, or labels, that say how Skerry handles an object.
+// PolicyKeys are the annotations, or labels, that specify how Skerry handles an object.
 func PolicyKeys() []string {
 	return slices.Concat(ssaKeys[:], forceKeys[:], reconcileKeys[:], []string{PruneKey, fluxPruneKey, argoOptions})
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Scope says whether the objects of a kind live in a namespace.
+// Scope reports whether the objects of a kind live in a namespace.
 type Scope int
 
 // Scopes.

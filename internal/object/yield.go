@@ -45,7 +45,7 @@ func yield(id ID, m map[string]any) {
 	case "/Namespace":
 		delete(spec, "finalizers")
 	case "/PersistentVolumeClaim":
-		// A claim that says that it is bound, and whose volume is not there, is lost.
+		// A claim with phase Bound whose volume is not there is lost.
 		drop("pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller", "volume.kubernetes.io/selected-node",
 			"volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 	case "/PersistentVolume":
@@ -64,7 +64,7 @@ func yield(id ID, m map[string]any) {
 		}
 	case "coordination.k8s.io/Lease":
 		for _, f := range []string{"holderIdentity", "acquireTime", "renewTime", "leaseTransitions"} {
-			delete(spec, f) // of whoever holds it
+			delete(spec, f) // of the manager that holds it
 		}
 	}
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Availability says whether a Cluster can be worked on. The roll-up of a Kustomization, the rollout
+// Availability reports whether a Cluster can be worked on. The roll-up of a Kustomization, the rollout
 // planner and its simulator all ask it, so that what holds no rollout holds no lastAppliedRevision either.
 type Availability struct {
-	// Unreachable says that nothing can be done on it and nothing is known of it now: it does not
+	// Unreachable means that nothing can be done on it and nothing is known of it now: it does not
 	// answer, it answers and must not be worked on (Unauthorized, DuplicateCluster, …), its kubeconfig
-	// cannot be used, no agent has connected, or there is no such Cluster. Reason and Message say which.
+	// cannot be used, no agent has connected, or there is no such Cluster. Reason and Message name which.
 	Unreachable bool
-	// Suspended says that nothing may change on it.
+	// Suspended means that nothing may change on it.
 	Suspended bool
 	Reason    string
 	Message   string
@@ -39,7 +39,7 @@ func availability(suspended bool, conditions []metav1.Condition) Availability {
 	}
 	a.Unreachable = true
 	a.Reason, a.Message = usable.Reason, usable.Message
-	if a.Reason == "" { // of a Cluster that says no more than that
+	if a.Reason == "" { // of a Cluster that reports no more than that
 		a.Reason, a.Message = orElse(reachable.Reason, v1alpha1.UnreachableReason), reachable.Message
 	}
 	return a

@@ -15,9 +15,9 @@ const seenEvery = 5 * time.Minute
 
 // Connection is what is known of the connection to a cluster.
 type Connection struct {
-	// Reachable says whether the last try was answered.
+	// Reachable reports whether the last try was answered.
 	Reachable bool
-	// Known says that there was a try at all.
+	// Known means that there was a try at all.
 	Known bool
 	// Usable is false when the cluster answers but must not be worked on, for Reason.
 	Usable  bool
@@ -42,15 +42,15 @@ type ClusterFacts struct {
 	Connection Connection
 	// Handled is the request for a reconciliation that was handled last.
 	Handled string
-	// Err says why there is no connection to try.
+	// Err explains why there is no connection to try.
 	Err error
-	// Removal says how far the removal of a deleted Cluster is; nil for one that is not.
+	// Removal describes how far the removal of a deleted Cluster is; nil for one that is not.
 	Removal *Removal
 }
 
 // Removal is what is waited for before a deleted Cluster goes.
 type Removal struct {
-	// Retiring says that only the hub's own is left.
+	// Retiring means that only the hub's own is left.
 	Retiring bool
 	Message  string
 }
@@ -76,7 +76,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	return r
 }
 
-// takeOver keeps what was known where the cluster did not say.
+// takeOver keeps what was known where the cluster did not report it.
 func takeOver(status *v1alpha1.ClusterStatus, conn Connection) {
 	if conn.UID != "" {
 		status.UID = conn.UID
@@ -172,7 +172,7 @@ func notKnown(c *v1alpha1.Cluster) []metav1.Condition {
 		reconciling(v1alpha1.ProgressingReason, message))
 }
 
-// clusterState returns Ready and Reachable. What is reachable says so in its own words.
+// clusterState returns Ready and Reachable. A reachable cluster has its own reason and message.
 func clusterState(isReady, reachable metav1.ConditionStatus, reason, message string) []metav1.Condition {
 	reach := v1alpha1.Condition(v1alpha1.ReachableCondition, reachable, reason, message)
 	if reachable == metav1.ConditionTrue {

@@ -54,7 +54,7 @@ func condition(list []metav1.Condition, kind string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: metav1.ConditionUnknown}
 }
 
-// changed says whether Ready now says something that is worth an event: another state or reason.
+// changed reports whether Ready has changed in a way that is worth an event: another state or reason.
 func changed(old, now []metav1.Condition) bool {
 	a, b := condition(old, v1alpha1.ReadyCondition), condition(now, v1alpha1.ReadyCondition)
 	return a.Status != b.Status || a.Reason != b.Reason

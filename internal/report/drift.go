@@ -13,7 +13,7 @@ import (
 )
 
 // drifted is the condition that objects differ from Git and are left as they are; none when there are none.
-// It names the first of them, by cluster, with its fields and who wrote them.
+// It names the first of them, by cluster, with its fields and the managers that wrote them.
 func drifted(f KustomizationFacts) []metav1.Condition {
 	if !f.Object.DeletionTimestamp.IsZero() || f.Object.Spec.Drift.GetMode() != v1alpha1.DriftReport {
 		return nil

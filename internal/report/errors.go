@@ -7,7 +7,7 @@ import (
 
 // Transient is an error that may go away by itself: it is tried again with growing pauses. An error
 // that is neither Transient nor Waiting nor Stalled is one of the hub's own API: it is logged and
-// tried again, and nothing is said of it, for it says nothing of the object.
+// tried again, and nothing is reported of it, for it is no fact about the object.
 type Transient struct {
 	Reason string
 	Err    error
@@ -16,10 +16,10 @@ type Transient struct {
 func (e *Transient) Error() string { return e.Err.Error() }
 func (e *Transient) Unwrap() error { return e.Err }
 
-// Waiting says that something else has to happen first.
+// Waiting means that something else has to happen first.
 type Waiting struct {
 	Reason string
-	// After is the time until the next look; zero when a watch tells.
+	// After is the time until the next look; zero when a watch shows it.
 	After time.Duration
 	Err   error
 }
@@ -27,7 +27,7 @@ type Waiting struct {
 func (e *Waiting) Error() string { return e.Err.Error() }
 func (e *Waiting) Unwrap() error { return e.Err }
 
-// Stalled says that only a change of the input can help.
+// Stalled means that only a change of the input can help.
 type Stalled struct {
 	Reason string
 	Err    error
@@ -36,7 +36,7 @@ type Stalled struct {
 func (e *Stalled) Error() string { return e.Err.Error() }
 func (e *Stalled) Unwrap() error { return e.Err }
 
-// IsReportable says whether conditions speak of the error: whether it is one of the three kinds above.
+// IsReportable reports whether conditions speak of the error: whether it is one of the three kinds above.
 func IsReportable(err error) bool { return explain(err) != nil }
 
 // problem is an error as conditions speak of it.

@@ -23,19 +23,19 @@ type SourceFacts struct {
 	Artifact *v1alpha1.Artifact
 	// Included are the artifacts of other repositories that it was put together of.
 	Included []v1alpha1.Artifact
-	// Rewritten says that the commit before is no ancestor of this one.
+	// Rewritten means that the commit before is no ancestor of this one.
 	Rewritten bool
 	// Submodules are the paths of submodules, which are left out.
 	Submodules []string
 	// IgnoredKeys are the keys of the repository's Secrets that nothing reads.
 	IgnoredKeys []string
-	// IgnoredKeysChanged says that they were others at the look before.
+	// IgnoredKeysChanged means that they were others at the look before.
 	IgnoredKeysChanged bool
 	// Verified describes what of the artifact was verified to be signed; "" where nothing had to be.
 	Verified string
-	// Unverified says that Err is about a signature or the keys to verify it with.
+	// Unverified means that Err is about a signature or the keys to verify it with.
 	Unverified bool
-	// Err says why there is no artifact.
+	// Err explains why there is no artifact.
 	Err error
 	// Failures counts the looks in a row that failed, this one included.
 	Failures int
@@ -120,7 +120,7 @@ func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event 
 	return events
 }
 
-// aboutSecrets names the keys that nothing reads where there is news to tell beside them: one of them may be
+// aboutSecrets names the keys that nothing reads where something else is reported as well: one of them may be
 // a key that is missing under another name.
 func aboutSecrets(f SourceFacts, news bool) []Event {
 	if len(f.IgnoredKeys) == 0 || !news {

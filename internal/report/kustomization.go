@@ -23,17 +23,17 @@ type KustomizationFacts struct {
 	Revision string
 	// Err is a problem of the Kustomization as a whole. The clusters keep what they have.
 	Err error
-	// Selection is what is wrong with who is selected. Those that are go on as if nothing was.
+	// Selection is what is wrong with the selection. The clusters that are selected go on.
 	Selection error
-	// NoTargets says why no cluster is selected; empty when there are some.
+	// NoTargets explains why no cluster is selected; empty when there are some.
 	NoTargets string
-	// Rollout is what the planner says; nil when it was not asked.
+	// Rollout is what the planner decided; nil when it was not asked.
 	Rollout *v1alpha1.RolloutStatus
-	// CheckAt is when it is to be asked again; zero when only a change can tell it more.
+	// CheckAt is when it is to be asked again; zero when only a change can alter its answer.
 	CheckAt time.Time
 	// Targets are the selected clusters.
 	Targets []TargetFacts
-	// PruneHeld says where and why what was dropped is kept; empty when nothing is.
+	// PruneHeld describes where and why what was dropped is kept; empty when nothing is.
 	PruneHeld string
 	// Leaving are clusters that are selected no longer and still hold objects.
 	Leaving []TargetFacts
@@ -78,7 +78,7 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	return r
 }
 
-// settled says that every cluster that can be worked on is ready, and that there is one.
+// settled means that every cluster that can be worked on is ready, and that there is one.
 func settled(all []clusterVerdict) bool {
 	return len(of(all, isReady)) > 0 && len(of(all, isFailed)) == 0 &&
 		!slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.held || v.state == isProgressing && !v.idle })
@@ -93,7 +93,7 @@ func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Ti
 	status.History = status.History[:min(len(status.History), maxHistory)]
 }
 
-// handled says whether the request for a reconciliation, if there is one, is done with: every
+// handled reports whether the request for a reconciliation, if there is one, is done with: every
 // cluster that can be worked on has verified its objects since, or there is nothing new for it.
 func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool {
 	request := requested(f.Object)
@@ -147,7 +147,7 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict
 
 func isReadyCondition(c metav1.Condition) bool { return c.Type == v1alpha1.ReadyCondition }
 
-// summary says the worst that is known of the clusters: failed before on the way before not heard
+// summary is the worst that is known of the clusters: failed before on the way before not heard
 // from. Only when there is none of these is it ready.
 func summary(revision string, all []clusterVerdict) []metav1.Condition {
 	failed, progressing, unreachable := of(all, isFailed), of(all, isProgressing), of(all, isUnreachable)
@@ -184,7 +184,7 @@ func applied(revision string, n int) string {
 	return fmt.Sprintf("Applied revision %s on %d clusters", revision, n)
 }
 
-// onTheWay says what is waited for, where it is one thing. It does not count: counts are in the
+// onTheWay describes what is waited for, where it is one thing. It does not count: counts are in the
 // status, and a message that changes with each cluster would be written with each cluster.
 func onTheWay(revision, reason string, active []clusterVerdict, desired int) string {
 	if reason == v1alpha1.ProgressingReason || active[0].message == "" {
@@ -232,7 +232,7 @@ func classifyLeaving(targets []TargetFacts) []clusterVerdict {
 	return all
 }
 
-// kustomizationEvents tells what became better or worse. To wait for something is no warning.
+// kustomizationEvents reports what became better or worse. To wait for something is no warning.
 func kustomizationEvents(old, now v1alpha1.KustomizationStatus, revision string, waiting bool) []Event {
 	var events []Event
 	is, was := condition(now.Conditions, v1alpha1.ReadyCondition), condition(old.Conditions, v1alpha1.ReadyCondition)

@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// stagedSummary says what the rollout has to say, and else how the clusters are.
+// stagedSummary is the message of the rollout, and without one that of the clusters.
 func stagedSummary(f KustomizationFacts, all []clusterVerdict) []metav1.Condition {
 	if f.Rollout == nil {
 		return summary(f.Revision, all)
@@ -35,8 +35,8 @@ func stagedSummary(f KustomizationFacts, all []clusterVerdict) []metav1.Conditio
 	return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.RolloutWaitingReason, message), waits}
 }
 
-// rolloutEvents tells what a rollout came to: another phase or another stage. That one has no stages,
-// or has gone through all of them, shows in what the Kustomization itself says.
+// rolloutEvents reports what a rollout came to: another phase or another stage. That one has no stages,
+// or has gone through all of them, shows in the conditions of the Kustomization.
 func rolloutEvents(old, now *v1alpha1.RolloutStatus) []Event {
 	if now == nil || len(now.Stages) == 0 {
 		return nil

@@ -15,19 +15,19 @@ import (
 type TargetFacts struct {
 	// Cluster is its name.
 	Cluster string
-	// Suspended says that nothing may change on it.
+	// Suspended means that nothing may change on it.
 	Suspended bool
 	// Conditions of the Cluster.
 	Conditions []metav1.Condition
-	// Err says why the hub has nothing new for this cluster, while it has for others.
+	// Err explains why the hub has nothing new for this cluster, while it has for others.
 	Err error
 	// Digest of what the revision of the facts renders for the cluster; empty when that is not known.
 	Digest string
-	// Held says why the rollout keeps the cluster from the revision of the facts, if it does.
+	// Held explains why the rollout keeps the cluster from the revision of the facts, if it does.
 	Held string
 	// Wanted is the entry in the cluster's Assignment; nil when there is none.
 	Wanted *v1alpha1.AssignmentEntry
-	// Reported is what the engine says of it; nil when it said nothing yet.
+	// Reported is the report of the engine; nil when there is none yet.
 	Reported *v1alpha1.AssignmentEntryStatus
 }
 
@@ -47,9 +47,9 @@ type clusterVerdict struct {
 	state   state
 	reason  string
 	message string
-	// idle says that nothing goes on there and nothing will by itself.
+	// idle means that nothing goes on there and nothing will by itself.
 	idle bool
-	// held says that the rollout keeps it at what it has.
+	// held means that the rollout keeps it at what it has.
 	held bool
 }
 
@@ -100,7 +100,7 @@ func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *pr
 	return v.is(isReady, t.Reported.Reason, "")
 }
 
-// attempted says whether what is reported is about what is wanted.
+// attempted reports whether what is reported is about what is wanted.
 func attempted(t TargetFacts) bool {
 	_, digest := t.Reported.Attempted()
 	return digest == t.Wanted.Digest
@@ -195,7 +195,7 @@ func sameReason(list []clusterVerdict, other string) string {
 	return list[0].reason
 }
 
-// first says how many of how many are in a state, and what is the matter with the first one.
+// first describes how many of how many are in a state, and what is the matter with the first one.
 func first(list []clusterVerdict, desired int, what string) string {
 	text := fmt.Sprintf("%s %s: %s", clusters(len(list), desired), what, list[0].cluster)
 	if list[0].message != "" {

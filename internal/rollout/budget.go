@@ -12,7 +12,7 @@ import (
 type Amount struct {
 	// Clusters is what it comes to.
 	Clusters int
-	// Rounding says how a percentage was taken: "10% of 7 = 1". Empty for a number.
+	// Rounding describes how a percentage was taken: "10% of 7 = 1". Empty for a number.
 	Rounding string
 }
 
@@ -64,7 +64,7 @@ func percent(v intstr.IntOrString) (int, bool) {
 	return p, true
 }
 
-// checkAmount says what is wrong with a number or percentage that is to be at least least.
+// checkAmount describes what is wrong with a number or percentage that is to be at least least.
 func checkAmount(v *intstr.IntOrString, least int) error {
 	switch {
 	case v == nil:

@@ -10,10 +10,10 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// defaultDeadline is progressDeadline where nobody says another.
+// defaultDeadline is progressDeadline where the rollout sets none.
 const defaultDeadline = 10 * time.Minute
 
-// CheckRollout says why a rollout cannot be followed. It holds what an API server cannot check, and,
+// CheckRollout explains why a rollout cannot be followed. It holds what an API server cannot check, and,
 // for a spec from a file, the rest as well. Nil can be followed.
 func CheckRollout(spec *v1alpha1.Rollout) error {
 	if spec == nil {

@@ -23,7 +23,7 @@ func (p *planner) wouldChange(m *member) bool {
 	return !m.Unrenderable && !m.follows() && (m.Position == Other || m.Position == None && !p.isNew(m))
 }
 
-// follows says that the cluster waits for a dependency to be sent there first. What alters nothing there
+// follows means that the cluster waits for a dependency to be sent there first. What alters nothing there
 // waits for nothing.
 func (m *member) follows() bool { return m.Waits != "" && (m.Position == Other || m.Position == None) }
 

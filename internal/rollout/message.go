@@ -141,7 +141,7 @@ func clock(at, known time.Time) string {
 	return at.Format(layout) + " UTC"
 }
 
-// windowMessage tells when the next window opens.
+// windowMessage names when the next window opens.
 func (p *planner) windowMessage() string {
 	at := p.windows.next(p.now)
 	p.checkAgainAt(at)

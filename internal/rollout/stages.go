@@ -21,7 +21,7 @@ const RestStage = "rest"
 type Stage struct {
 	// Name of the stage.
 	Name string
-	// Spec of the stage; those that nobody wrote have one too.
+	// Spec of the stage; default stages have one too.
 	Spec v1alpha1.RolloutStage
 	// Clusters in the stage, sorted by name.
 	Clusters []string
@@ -31,13 +31,13 @@ type Stage struct {
 	MaxConcurrent Amount
 	// MaxFailures is how many may fail before onFailure holds.
 	MaxFailures Amount
-	// Overall says that MaxFailures counts the failures of all stages together.
+	// Overall means that MaxFailures counts the failures of all stages together.
 	Overall bool
 }
 
-// Stages says which cluster is in which stage, in the order of the stages. Of the clusters, only
+// Stages names which cluster is in which stage, in the order of the stages. Of the clusters, only
 // Name and Labels matter. It returns no stages for a rollout that has none: AllAtOnce, or a single
-// cluster that nobody wrote stages for. The error is that of CheckRollout.
+// cluster without stages of the user. The error is that of CheckRollout.
 func Stages(spec *v1alpha1.Rollout, clusters []Member) ([]Stage, error) {
 	if err := CheckRollout(spec); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func divide(spec *v1alpha1.Rollout, clusters []Member, all int) ([]Stage, error)
 	case spec != nil && spec.Strategy == v1alpha1.RolloutAllAtOnce:
 		return nil, nil
 	case !written && all <= 1 && (spec == nil || spec.OnFailure != v1alpha1.FailureRollback):
-		return nil, nil // with nobody else to protect, a halt would only hide what the cluster says
+		return nil, nil // with nothing else to protect, a halt would only hide what the cluster reports
 	}
 	specs := defaultStages()
 	if written {
@@ -119,7 +119,7 @@ func take(spec v1alpha1.RolloutStage, from []Member, all int) (Stage, []Member, 
 	return s, left, nil
 }
 
-// defaultStages are those of a rollout that nobody wrote stages for; the rest comes by itself.
+// defaultStages are those of a rollout without stages of the user; the rest comes by itself.
 func defaultStages() []v1alpha1.RolloutStage {
 	one, tenth := intstr.FromInt32(1), intstr.FromString("10%")
 	return []v1alpha1.RolloutStage{{Name: "canary", Size: &one}, {Name: "tenth", Size: &tenth}}

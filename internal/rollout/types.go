@@ -8,9 +8,9 @@ import (
 
 // Rollout is all that Next decides from.
 type Rollout struct {
-	// Name of the Kustomization, for what a person is told to type; may be empty.
+	// Name of the Kustomization, for the command in a message; may be empty.
 	Name string
-	// Spec says how; nil is the default.
+	// Spec describes how; nil is the default.
 	Spec *v1alpha1.Rollout
 	// Status is what Next said last; nil at first.
 	Status *v1alpha1.RolloutStatus
@@ -24,15 +24,15 @@ type Rollout struct {
 	Clusters []Member
 }
 
-// Position says what a cluster is assigned, seen from the change.
+// Position describes what a cluster is assigned, seen from the change.
 type Position int
 
 const (
-	// None says that nothing is assigned to it yet.
+	// None means that nothing is assigned to it yet.
 	None Position = iota
-	// Other says that it is assigned something else.
+	// Other means that it is assigned something else.
 	Other
-	// AtTarget says that it is assigned the digest of the change, by the change itself or because the
+	// AtTarget means that it is assigned the digest of the change, by the change itself or because the
 	// change renders what an earlier one did. The second needs no write, and no start.
 	AtTarget
 )
@@ -49,7 +49,7 @@ const (
 	Failing
 	// Failed: something is wrong that does not heal by itself, or nothing can be rendered for it.
 	Failed
-	// Unreachable: nobody knows, and nothing reaches it.
+	// Unreachable: its state is not known, and nothing reaches it.
 	Unreachable
 	// Suspended: nothing may change on it.
 	Suspended
@@ -61,24 +61,24 @@ type Member struct {
 	Labels map[string]string
 
 	Position Position
-	// Applied says that the cluster has reported what it is assigned as applied.
+	// Applied means that the cluster has reported what it is assigned as applied.
 	Applied bool
-	// Returns says that the change, when it is undone, sends it back to something else.
+	// Returns means that the change, when it is undone, sends it back to something else.
 	Returns bool
 
 	// Waits is the reason why it may not be sent the change before a dependency was; "" when it may.
 	Waits string
 
 	Health Health
-	// Message says what is wrong with it.
+	// Message describes what is wrong with it.
 	Message string
 	// Since is when what it has was assigned.
 	Since time.Time
 	// Back is when it could be reached again after that: progressDeadline counts from then. Zero
-	// when it was never away, or nobody knows.
+	// when it was never away, or that is not known.
 	Back time.Time
-	// Unrenderable says that the hub cannot make the change for it: the change fails there, whatever
-	// the cluster has. Message says why.
+	// Unrenderable means that the hub cannot make the change for it: the change fails there, whatever
+	// the cluster has. Message explains why.
 	Unrenderable bool
 }
 

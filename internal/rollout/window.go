@@ -57,7 +57,7 @@ func readWindow(spec v1alpha1.RolloutWindow) (window, error) {
 	return window{schedule, spec.Duration.Duration, zone}, nil
 }
 
-// open says whether one of the windows is open at t, as none at all are.
+// open reports whether one of the windows is open at t, as none at all are.
 func (ws windows) open(t time.Time) bool {
 	for _, w := range ws {
 		if !w.opening(t.Add(-w.length)).After(t) {
@@ -102,7 +102,7 @@ func onWall(t time.Time) time.Time {
 }
 
 // moment is when the clock in the zone of the window shows what is on the wall: the first time that
-// it does, or, if it never does, where it would be had nobody changed it.
+// it does, or, if it never does, where it would be if it had not been changed.
 func (w window) moment(wall time.Time) time.Time {
 	before, after := offset(wall.Add(-24*time.Hour), w.zone), offset(wall.Add(24*time.Hour), w.zone)
 	first, other := wall.Add(-before).In(w.zone), wall.Add(-after).In(w.zone)

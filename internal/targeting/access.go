@@ -21,7 +21,7 @@ type Access struct {
 }
 
 // Admits reports whether an object of the namespace from may refer to one of the namespace to that has
-// the given accessFrom. An accessFrom decides in an open hub as well: the owner of an object who names its
+// the given accessFrom. An accessFrom decides in an open hub as well: the owner of an object that names its
 // users must not be ignored because the hub's flag is missing.
 func (a Access) Admits(from, to string, acl *v1alpha1.AccessFrom) bool {
 	switch {

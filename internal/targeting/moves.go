@@ -21,9 +21,9 @@ type Neighbour struct {
 	Digest string
 	// Objects are named by messages, with Unknown and Digest.
 	Objects []string
-	// Takes says that this holds some of what is dropped.
+	// Takes means that this holds some of what is dropped.
 	Takes bool
-	// Arrived says that the cluster has applied it.
+	// Arrived means that the cluster has applied it.
 	Arrived bool
 }
 
@@ -31,9 +31,9 @@ type Neighbour struct {
 type Retention struct {
 	// KeepFor are the digests of bundles that are to arrive there, sorted.
 	KeepFor []string
-	// Hold says why nothing at all is deleted; "" when that is not so.
+	// Hold explains why nothing at all is deleted; "" when that is not so.
 	Hold string
-	// Unknown says why Objects are not deleted, and nothing else; "" when there are none.
+	// Unknown explains why Objects are not deleted, and nothing else; "" when there are none.
 	Unknown string
 	Objects []string
 	// Waits names the Kustomizations that are to arrive, sorted.
@@ -46,7 +46,7 @@ type Retention struct {
 //
 // One commit moves a ConfigMap from apps to shared. On edge-1 shared has been applied: nothing is kept,
 // for apps has released it. On edge-2 shared is a stage behind: its bundle is in KeepFor. Before shared is
-// rendered at that commit, Hold says so on both.
+// rendered at that commit, Hold names it on both.
 func Retain(neighbours []Neighbour) Retention {
 	var r Retention
 	var unknown, partly []string

@@ -1,5 +1,5 @@
-// Package variant says what is rendered of a Kustomization for each of its clusters, and how a render
-// that failed is told. The hub and `skerry build` both ask it, so that what a person is shown is what a
+// Package targeting decides what is rendered of a Kustomization for each of its clusters, and how a render
+// that failed is reported. The hub and `skerry build` both use it, so that what a user is shown is what a
 // cluster gets.
 package targeting
 
@@ -67,7 +67,7 @@ func For(shared render.Options, ks *v1alpha1.Kustomization, t Target) (render.Op
 	return shared, nil
 }
 
-// Explain makes what a condition says of an error of build. The same input fails the same way, so that
+// Explain makes the message of a condition of an error of build. The same input fails the same way, so that
 // only a commit or an edit helps; unless it was not done in time.
 func Explain(err error) error {
 	failed := new(render.Error)

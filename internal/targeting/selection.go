@@ -2,7 +2,7 @@
 //
 // It promises that the same input gives the same answer in the same order, that an absent selector
 // is never read as "every cluster", and that a selector that cannot be read is an error and never
-// an empty selection. Which of the selected clusters may move now is the rollout planner's to say.
+// an empty selection. Which of the selected clusters may move now is the rollout planner's decision.
 package targeting
 
 import (
@@ -23,9 +23,9 @@ type Target struct {
 	Name string
 	// Namespace of the Cluster.
 	Namespace string
-	// Denied says that the Cluster does not admit the Kustomization's namespace.
+	// Denied means that the Cluster does not admit the Kustomization's namespace.
 	Denied bool
-	// Suspended says that nothing may change on it; it counts all the same.
+	// Suspended means that nothing may change on it; it counts all the same.
 	Suspended bool
 	// Labels of the Cluster.
 	Labels map[string]string
@@ -39,13 +39,13 @@ type Target struct {
 type Selection struct {
 	// Targets are sorted by name.
 	Targets []Target
-	// MissingHub says that the hub's own cluster is wanted and there is no Cluster for it yet.
+	// MissingHub means that the hub's own cluster is wanted and there is no Cluster for it yet.
 	MissingHub bool
 	// Denied are the selected Clusters that do not admit the Kustomization's namespace, sorted by name.
 	Denied []Target
 	// NotFound are the names in spec.clusters.names that no Cluster has, sorted.
 	NotFound []string
-	// Reason says why there are no targets: NoClustersMatched. Empty when there are some.
+	// Reason explains why there are no targets: NoClustersMatched. Empty when there are some.
 	Reason string
 	// Message goes with Reason.
 	Message string
@@ -54,7 +54,7 @@ type Selection struct {
 // Select returns the clusters of ks among those that are given; those that are being deleted are passed
 // over. Without spec.clusters it is the hub's own; an empty selector picks every cluster but the hub's own,
 // and the hub's own of another namespace is never picked: there it would be the same cluster twice. Those
-// that are named come to those that the selector picks. The error says that a selector is invalid.
+// that are named come to those that the selector picks. An error means that a selector is invalid.
 func Select(ks *v1alpha1.Kustomization, clusters []v1alpha1.Cluster, access Access) (Selection, error) {
 	wanted, err := matcher(ks.Spec.Clusters)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // errors are passed on as they are.
 type Lookup func(kind, name string) (*Content, error)
 
-// Substitutes returns the data of substituteFrom, in order. A *report.Waiting says that an object is
+// Substitutes returns the data of substituteFrom, in order. A *report.Waiting means that an object is
 // not there.
 func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]render.Source, error) {
 	if ks.Spec.PostBuild == nil {
@@ -26,7 +26,7 @@ func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]render.Source, er
 	return from, err
 }
 
-// Take gives a target the variables of varsFrom of its Cluster. A *report.Waiting says that an object
+// Take gives a target the variables of varsFrom of its Cluster. A *report.Waiting means that an object
 // is not there, which is the affair of this cluster alone. Secrets do not cross namespaces: to a
 // Kustomization of another one, a variable that a Secret sets is unset, so that a build that uses it is
 // refused and not rendered with another value.
@@ -57,7 +57,7 @@ func contents(refs []v1alpha1.SubstituteReference, who string, lookup Lookup) ([
 			return nil, err
 		case found != nil:
 			all = append(all, *found)
-		case !ref.Optional: // a watch tells when it is there
+		case !ref.Optional: // a watch shows when it is there
 			return nil, &report.Waiting{
 				Reason: v1alpha1.SubstitutionFailedReason,
 				Err:    fmt.Errorf("there is no %s %s, which %s", ref.Kind, ref.Name, who),

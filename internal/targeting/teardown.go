@@ -12,13 +12,13 @@ type Part struct {
 	Name string
 	// Found is false when the API server has no such object.
 	Found bool
-	// Deleting says that it has a deletion timestamp.
+	// Deleting means that it has a deletion timestamp.
 	Deleting bool
 	// Created is its creation timestamp.
 	Created time.Time
-	// Needed says that the hub cannot do its work without it, so that its absence is that of the hub.
+	// Needed means that the hub cannot do its work without it, so that its absence is that of the hub.
 	Needed bool
-	// Carries says that the object lies in it or is defined by it, so that it cannot be older.
+	// Carries means that the object lies in it or is defined by it, so that it cannot be older.
 	Carries bool
 }
 
@@ -26,7 +26,7 @@ type Part struct {
 // decided about the object itself. A namespace and a definition have their deletion timestamp before
 // the first object in them is deleted, so the answer does not depend on the order of the deletions.
 //
-// What goes with its namespace, with its kind or with the hub says nothing about the edges: an
+// What goes with its namespace, with its kind or with the hub is no fact about the edges: an
 // uninstalled or restored hub must not delete what runs there. Worked example: `kubectl delete
 // namespace skerry-system` deletes Kustomizations and Clusters in any order; without this rule, a
 // Kustomization that goes before its Clusters prunes all of them.

@@ -11,7 +11,7 @@ import (
 )
 
 // Patches returns the patches of ks that are for a cluster with these labels, in their order. The
-// error says which selector is invalid.
+// error names which selector is invalid.
 func Patches(ks *v1alpha1.Kustomization, of map[string]string) ([]kustomize.Patch, error) {
 	var out []kustomize.Patch
 	for i := range ks.Spec.Patches {
@@ -28,7 +28,7 @@ func Patches(ks *v1alpha1.Kustomization, of map[string]string) ([]kustomize.Patc
 }
 
 // Images returns the image replacements of ks that are for a cluster with these labels, in their
-// order. The error says which selector is invalid.
+// order. The error names the selector that is invalid.
 func Images(ks *v1alpha1.Kustomization, of map[string]string) ([]kustomize.Image, error) {
 	var out []kustomize.Image
 	for i := range ks.Spec.Images {
@@ -44,7 +44,7 @@ func Images(ks *v1alpha1.Kustomization, of map[string]string) ([]kustomize.Image
 	return out, nil
 }
 
-// matches says whether a selector picks the labels; one that is absent picks everything.
+// matches reports whether a selector picks the labels; one that is absent picks everything.
 func matches(selector *metav1.LabelSelector, of map[string]string) (bool, error) {
 	if selector == nil {
 		return true, nil

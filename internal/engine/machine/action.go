@@ -13,7 +13,7 @@ type (
 	Discard struct{}
 	// StartSession takes up the session that was dialled, under a number.
 	StartSession struct{ Session uint64 }
-	// Check asks the cluster who it is; a Checked reports the answer.
+	// Check asks the cluster for its identity; a Checked reports the answer.
 	Check struct{ Session uint64 }
 	// Disconnect ends a session.
 	Disconnect struct {
@@ -49,7 +49,7 @@ type (
 		// Relist asks the cluster again for what is known of it, Verify asks whether the watches have sent
 		// everything.
 		Relist, Verify bool
-		// LastGood says that the last good bundle stands in for the assigned one.
+		// LastGood means that the last good bundle stands in for the assigned one.
 		LastGood bool
 	}
 )

@@ -39,7 +39,7 @@ type breaker struct {
 // reset forgets everything: what is tried from now on is another address, or another process tries.
 func (b *breaker) reset(now time.Time) { *b = breaker{state: Open, since: now, next: now} }
 
-// due says whether it is time for a try.
+// due reports whether it is time for a try.
 func (b *breaker) due(now time.Time) bool { return b.state == Open && !now.Before(b.next) }
 
 // try begins one.

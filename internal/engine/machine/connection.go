@@ -6,7 +6,7 @@ const (
 	// quietAfter is how long a cluster may send nothing until it is asked. Each watch brings something
 	// about once a minute, so that one that is watched is hardly ever asked.
 	quietAfter = 90 * time.Second
-	// identifyEvery is how often the cluster is asked who it is, however much it sends.
+	// identifyEvery is how often the cluster is asked for its identity, however much it sends.
 	identifyEvery = 10 * time.Minute
 	// endedWatch is how old the last answer to that is at least before the end of a watch leads to another
 	// question.
@@ -29,7 +29,7 @@ const (
 	Dialling
 	// Up: there is a session.
 	Up
-	// Checking: there is a session, and the cluster is asked who it is.
+	// Checking: there is a session, and the cluster is asked for its identity.
 	Checking
 	// Finalizing: what is kept on the cluster is being taken away.
 	Finalizing
@@ -51,7 +51,7 @@ type connection struct {
 	session   uint64 // that is open; zero: none
 	sessions  uint64 // so far
 	suspended bool
-	checked   time.Time // when the cluster answered last who it is
+	checked   time.Time // when the cluster answered with its identity last
 	suspect   bool      // a request was not answered
 	ended     bool      // a watch ended before its time since the cluster was checked
 	claiming  bool      // the claim is being looked at
@@ -60,7 +60,7 @@ type connection struct {
 
 // Contest is what is known of another hub that may work on the cluster.
 type Contest struct {
-	// Suspect says that another process of the same instance seems to work on the cluster.
+	// Suspect means that another process of the same instance seems to work on the cluster.
 	Suspect bool
 	// Asked is the nonce of the challenge that was seen last in the claim, and At when it was seen first.
 	Asked string
@@ -78,7 +78,7 @@ func (m *Machine) Breaker() (BreakerState, time.Time) {
 // NextTry returns when the cluster is dialled next, while the breaker is open.
 func (m *Machine) NextTry() time.Time { return m.conn.breaker.next }
 
-// mayWork says whether passes may begin.
+// mayWork reports whether passes may begin.
 func (c *connection) mayWork() bool {
 	return c.session != 0 && !c.suspended && c.state != Finalizing && c.state != Finalized
 }
@@ -95,7 +95,7 @@ func (c *connection) next(heard time.Time) time.Time {
 	}
 }
 
-// checkAt returns when the cluster of the session is to be asked who it is: when it has been quiet for
+// checkAt returns when the cluster of the session is to be asked for its identity: when it has been quiet for
 // too long, and now and then.
 func (c *connection) checkAt(heard time.Time) time.Time {
 	if c.checked.After(heard) {

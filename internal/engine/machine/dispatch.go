@@ -67,7 +67,7 @@ func (m *Machine) dispatch(now time.Time) {
 	}
 }
 
-// isDue says whether a pass is due.
+// isDue reports whether a pass is due.
 func (m *Machine) isDue(en *Entry, now time.Time) bool {
 	return !en.running() && m.conn.session != 0 && !en.Spec.Suspend && !en.due.At.IsZero() && !now.Before(en.due.At)
 }

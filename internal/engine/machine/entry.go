@@ -12,7 +12,7 @@ import (
 // State of an entry.
 type State uint8
 
-// States of an entry. Due says when the next pass of one that is Idle begins, and why.
+// States of an entry. Due is when the next pass of one that is Idle begins, and why.
 const (
 	// Idle: no pass is under way.
 	Idle State = iota
@@ -51,7 +51,7 @@ const (
 	Interrupted     Why = "interrupted"         // the engine stopped
 )
 
-// waits says whether a pass for this reason waits for its turn after failures.
+// waits reports whether a pass for this reason waits for its turn after failures.
 func (w Why) waits() bool { return w == ObjectChanged || w == Unserved }
 
 // Due is the time of the next pass, zero for none, and its reason.
@@ -97,11 +97,11 @@ type Entry struct {
 	Blocked string
 	// Applied is the digest of the last bundle that was applied as a whole.
 	Applied string
-	// Removed says that nothing of the entry is on the cluster, as its spec asks.
+	// Removed means that nothing of the entry is on the cluster, as its spec asks.
 	Removed bool
-	// Ready says that what depends on the entry may go on.
+	// Ready means that what depends on the entry may go on.
 	Ready bool
-	// Changed says that the status may have changed. The engine resets it.
+	// Changed means that the status may have changed. The engine resets it.
 	Changed bool
 
 	state    State
@@ -138,21 +138,21 @@ func (en *Entry) State() State { return en.state }
 // Due returns when the next pass is due, and why.
 func (en *Entry) Due() Due { return en.due }
 
-// Running says whether a pass is under way.
+// Running reports whether a pass is under way.
 func (en *Entry) Running() bool { return en.running() }
 
 func (en *Entry) running() bool { return en.state == Running || en.state == RunningAgain }
 
-// Matches says whether the assigned bundle is on the cluster as a whole.
+// Matches reports whether the assigned bundle is on the cluster as a whole.
 func (en *Entry) Matches() bool {
 	return en.Spec.Digest != "" && en.Applied == en.Spec.Digest && !en.Spec.Remove
 }
 
-// UsesLastGood says whether the last good bundle stands in for the assigned one: that one waits for a
+// UsesLastGood reports whether the last good bundle stands in for the assigned one: that one waits for a
 // dependency, or was refused.
 func (en *Entry) UsesLastGood() bool { return en.Blocked != "" || en.Result == Refused }
 
-// same says whether two specs ask for the same work.
+// same reports whether two specs ask for the same work.
 func same(a, b v1alpha1.AssignmentEntry) bool {
 	for _, e := range []*v1alpha1.AssignmentEntry{&a, &b} {
 		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
@@ -181,7 +181,7 @@ func (en *Entry) require(why Why, now time.Time) {
 	}
 }
 
-// assign takes a new spec and says whether it asks for other work.
+// assign takes a new spec and reports whether it asks for other work.
 func (en *Entry) assign(m *Machine, spec v1alpha1.AssignmentEntry, now time.Time) bool {
 	old := en.Spec
 	en.Spec, en.Changed = spec, true

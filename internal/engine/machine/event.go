@@ -40,8 +40,8 @@ type (
 		Connected bool
 		// Applied holds the digests of the bundles that the cluster has recorded as applied, by entry.
 		Applied map[string]string
-		// Contested says that another hub may work on the cluster, Asked is the nonce of the challenge to
-		// it, and Waiting says that its answer is waited for.
+		// Contested means that another hub may work on the cluster, Asked is the nonce of the challenge to
+		// it, and Waiting means that its answer is waited for.
 		Contested, Waiting bool
 		Asked              string
 	}
@@ -50,7 +50,7 @@ type (
 		Session uint64
 		Answer  Identity
 	}
-	// SessionFailed reports that a session is to be given up. Surprise says that something else wrote an
+	// SessionFailed reports that a session is to be given up. Surprise means that something else wrote an
 	// inventory of its own.
 	SessionFailed struct {
 		Session  uint64
@@ -72,7 +72,7 @@ type (
 	// SlotGranted reports a slot that was asked for.
 	SlotGranted struct{ Lane Lane }
 	// Prepared reports the end of a Prepare. Reason is empty when the bundle of the entry was read;
-	// LastGood says that there is a last good bundle with objects, other than the assigned one.
+	// LastGood means that there is a last good bundle with objects, other than the assigned one.
 	Prepared struct {
 		Name     string
 		Attempt  uint64
@@ -108,31 +108,31 @@ type Assignment struct {
 
 // Outcome is what matters of a pass for what comes next.
 type Outcome struct {
-	// Failed says that the pass could not go on at all.
+	// Failed means that the pass could not go on at all.
 	Failed bool
 	// Reason is set when something was refused or failed.
 	Reason string
-	// Final says that only a change of the input helps.
+	// Final means that only a change of the input helps.
 	Final bool
-	// Waiting says that a later stage waits for what an earlier one defines, and RetrySoon that no event
+	// Waiting means that a later stage waits for what an earlier one defines, and RetrySoon that no event
 	// reports the end of that.
 	Waiting, RetrySoon bool
-	// Stopped says that the pass ended early because the engine stops.
+	// Stopped means that the pass ended early because the engine stops.
 	Stopped bool
-	// Empty says that nothing is recorded of the entry any more.
+	// Empty means that nothing is recorded of the entry any more.
 	Empty bool
-	// Retains says that objects were kept for other Kustomizations, and Unread that a bundle of one of
+	// Retains means that objects were kept for other Kustomizations, and Unread that a bundle of one of
 	// them could not be read.
 	Retains, Unread bool
-	// Contested says that another Kustomization owns an object that the entry desires.
+	// Contested means that another Kustomization owns an object that the entry desires.
 	Contested bool
-	// Cleaned says that objects were released or deleted, so that others may have them.
+	// Cleaned means that objects were released or deleted, so that others may have them.
 	Cleaned bool
 	// Release is when an object that is left alone may be corrected again; zero for none.
 	Release time.Time
 }
 
-// Identity is who answers at the address of the cluster.
+// Identity identifies the cluster that answers at the address.
 type Identity uint8
 
 // Identities.

@@ -165,7 +165,7 @@ func (m *Machine) newEntry(name string) *Entry {
 	return en
 }
 
-// allRemoved says whether every entry has left the cluster.
+// allRemoved reports whether every entry has left the cluster.
 func (m *Machine) allRemoved() bool {
 	for _, en := range m.entries {
 		if !en.Spec.Remove || !en.Removed {
@@ -175,6 +175,6 @@ func (m *Machine) allRemoved() bool {
 	return true
 }
 
-// Same says whether two specs ask for the same work, whatever commit it comes from, whatever the hub
+// Same reports whether two specs ask for the same work, whatever commit it comes from, whatever the hub
 // remembers with it, and whatever is kept for other Kustomizations meanwhile.
 func Same(a, b v1alpha1.AssignmentEntry) bool { return same(a, b) }

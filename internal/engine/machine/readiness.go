@@ -14,9 +14,9 @@ import (
 // milliseconds, and a status that named each of them would flap with every prune.
 const DeletionGrace = 2 * time.Second
 
-// Facts are what decides what Ready says of an entry.
+// Facts are what decides what Ready reports of an entry.
 type Facts struct {
-	// Connected says that there is a session. Without one, Known says that the cluster was tried at least
+	// Connected means that there is a session. Without one, Known means that the cluster was tried at least
 	// once, and Cluster why there is none.
 	Connected, Known bool
 	Cluster          Condition
@@ -28,7 +28,7 @@ type Facts struct {
 	KindMissing time.Time
 	// Message belongs to the Reason of the entry.
 	Message string
-	// Retained is how many objects stay for other Kustomizations; Undecided says that of some it is not
+	// Retained is how many objects stay for other Kustomizations; Undecided means that of some it is not
 	// known whether one desires them.
 	Retained  int
 	Undecided bool
@@ -52,7 +52,7 @@ type Facts struct {
 	Deletions string
 }
 
-// Condition is what a condition says.
+// Condition is the content of a condition.
 type Condition struct {
 	Status          metav1.ConditionStatus
 	Reason, Message string
@@ -62,12 +62,12 @@ type Condition struct {
 // been under way; zero when they are, and none is.
 type Since struct{ Unhealthy, Deleting time.Time }
 
-// Readiness is what Ready says.
+// Readiness is what Ready reports.
 type Readiness struct {
 	Condition
-	// ObjectsReady says that what depends on the entry may go on, whatever it still deletes.
+	// ObjectsReady means that what depends on the entry may go on, whatever it still deletes.
 	ObjectsReady bool
-	// Again is when it says something else without an event; zero for never.
+	// Again is when it changes without an event; zero for never.
 	Again time.Time
 }
 
@@ -81,7 +81,7 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// Readiness is the one place that decides what Ready says of an entry.
+// Readiness is the one place that decides what Ready reports of an entry.
 func (en *Entry) Readiness(f Facts, since *Since, now time.Time) Readiness {
 	switch {
 	case !f.Connected && !f.Known:
@@ -122,7 +122,7 @@ func (en *Entry) Readiness(f Facts, since *Since, now time.Time) Readiness {
 	return r
 }
 
-// removal is what Ready says of an entry that is being removed.
+// removal is what Ready reports of an entry that is being removed.
 func (en *Entry) removal(f Facts, since *Since, now time.Time) Readiness {
 	switch {
 	case en.Result == Pending:
@@ -139,11 +139,11 @@ func (en *Entry) removal(f Facts, since *Since, now time.Time) Readiness {
 	return r
 }
 
-// health is what Ready says of the health of objects.
+// health is what Ready reports of the health of objects.
 func (en *Entry) health(f Facts, since *Since, now time.Time) Readiness {
 	if f.Failed+f.Unhealthy == 0 {
 		since.Unhealthy = time.Time{}
-		return is(yes, v1alpha1.SucceededReason, "") // the counts say it
+		return is(yes, v1alpha1.SucceededReason, "") // the counts show it
 	}
 	if since.Unhealthy.IsZero() {
 		since.Unhealthy = now
@@ -159,7 +159,7 @@ func (en *Entry) health(f Facts, since *Since, now time.Time) Readiness {
 	return r
 }
 
-// untilTimeout says Unknown until the timeout, False from then on.
+// untilTimeout is Unknown until the timeout, False from then on.
 func (en *Entry) untilTimeout(now, since time.Time, message string) Readiness {
 	deadline := since.Add(en.Spec.Timeout.Duration)
 	if !now.Before(deadline) {
