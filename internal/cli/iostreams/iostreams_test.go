@@ -73,3 +73,13 @@ func TestConfirmIsLeft(t *testing.T) {
 		t.Errorf("%v, %v", yes, err)
 	}
 }
+
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", " ": "", "a b": "a b", " a": "a", "a ": "a", "a  b": "a b", "a\nb": "a b", "a\tb": "a b", "\x1b[31mä": "[31mä", "a\x7f": "a",
+	} {
+		if got := Line(in); got != want {
+			t.Errorf("Line(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
