@@ -76,9 +76,6 @@ type KubeConfig struct {
 	SecretRef meta.SecretKeyReference `json:"secretRef"`
 }
 
-// Agent is for a cluster that pulls.
-type Agent struct{}
-
 // ClusterStatus says what is known of the cluster.
 type ClusterStatus struct {
 	// ObservedGeneration is the generation of the spec that the conditions speak of.
@@ -98,6 +95,10 @@ type ClusterStatus struct {
 	// Version of its API server.
 	// +optional
 	Version string `json:"version,omitempty"`
+
+	// Agent of a cluster that has one.
+	// +optional
+	Agent *AgentStatus `json:"agent,omitempty"`
 
 	// LastSeen is when the cluster was last heard from; written when that changes in kind, and
 	// every few minutes, not with every word.

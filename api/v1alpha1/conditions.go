@@ -278,6 +278,13 @@ const (
 	RetiringReason = "Retiring"
 	// AgentNotConnectedReason says that no agent has reported.
 	AgentNotConnectedReason = "AgentNotConnected"
+	// AgentNotApprovedReason says that the agent has joined and waits to be approved.
+	AgentNotApprovedReason = "AgentNotApproved"
+	// DuplicateAgentReason says that two agents have the key of the Cluster: one is on a copy of its cluster.
+	DuplicateAgentReason = "DuplicateAgent"
+	// ClusterReplacedReason says that the agent connects from another cluster than the one that joined, by the uid of
+	// kube-system. It is given nothing to apply, and nothing is deleted on it.
+	ClusterReplacedReason = "ClusterReplaced"
 )
 
 // Reasons that an agent reports on itself.

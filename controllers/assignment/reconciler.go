@@ -165,11 +165,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			leave()
 		}
 	}()
-	switch {
-	case !ownedBy(a, c.UID):
+	if !ownedBy(a, c.UID) {
 		return reconcile.Result{}, r.drop(ctx, a)
-	case c.Spec.Agent != nil:
-		return reconcile.Result{}, nil // the agent reads and reports by itself
 	}
 	if _, connected := r.Pool.State(req.NamespacedName); connected {
 		r.Pool.Assign(req.NamespacedName, a.Spec.Entries)

@@ -218,11 +218,11 @@ func TestOfClustersThatAreGone(t *testing.T) {
 	}
 }
 
-func TestAgentsLookAfterThemselves(t *testing.T) {
-	w := start(t, assignment("u1"), cluster("u1", func(c *v1alpha1.Cluster) { c.Spec.Agent = &v1alpha1.Agent{} }))
+func TestAnAgentIsAssignedAndReportsAsAnEngineDoes(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1", func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }))
 	w.pool.report = status("True", 9000)
 	w.reconcile()
-	if len(w.pool.assigned) > 0 || w.writes > 0 {
+	if len(w.pool.assigned) != 1 || w.writes != 1 {
 		t.Errorf("assigned %v, %d writes", w.pool.assigned, w.writes)
 	}
 }

@@ -146,11 +146,6 @@ func (r *Reconciler) known(c *v1alpha1.Cluster) *v1alpha1.Cluster {
 // errors that say nothing of the cluster.
 func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (report.ClusterFacts, error) {
 	facts := report.ClusterFacts{Object: c, Now: r.Now(), Handled: c.Status.LastHandledReconcileAt}
-	if c.Spec.Agent != nil {
-		r.disconnect(key)
-		facts.Handled = c.Annotations[v1alpha1.ReconcileRequestAnnotation]
-		return facts, nil
-	}
 	conn, err := r.connection(ctx, c)
 	if err != nil {
 		if !report.IsReportable(err) {
@@ -177,6 +172,10 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 
 func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engine.Connection, error) {
 	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend, TakeOver: c.Annotations[v1alpha1.TakeOverAnnotation]}
+	if c.Spec.Agent != nil {
+		conn.Agent, conn.ApprovedKey = c.Spec.Agent, c.Annotations[v1alpha1.AgentApprovedAnnotation]
+		return conn, nil
+	}
 	if c.Spec.KubeConfig == nil { // by the schema, the Cluster named hub
 		conn.Config, conn.Fingerprint, conn.Local = r.Local, "local", true
 		return conn, nil

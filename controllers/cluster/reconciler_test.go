@@ -25,6 +25,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
@@ -253,13 +254,25 @@ func TestTheHubsOwn(t *testing.T) {
 }
 
 func TestAgent(t *testing.T) {
-	w := start(t, cluster(func(c *v1alpha1.Cluster) { c.Spec.KubeConfig = nil; c.Spec.Agent = &v1alpha1.Agent{} }))
+	w := start(t, cluster(func(c *v1alpha1.Cluster) {
+		c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{PublicKey: "key"}
+		c.Annotations = map[string]string{v1alpha1.AgentApprovedAnnotation: "SHA256:x"}
+	}))
+	w.pool.state = engine.State{Known: true, Reason: v1alpha1.AgentNotConnectedReason, Message: "waits for an agent to join", Agent: link.AgentInfo{Pending: true}}
 	w.reconcile()
-	if w.pool.connects > 0 {
-		t.Error("connected")
+	if w.pool.conn.Agent == nil || w.pool.conn.Agent.PublicKey != "key" || w.pool.conn.ApprovedKey != "SHA256:x" || w.pool.conn.Config != nil {
+		t.Errorf("connection %+v", w.pool.conn)
 	}
-	if got := w.says("Reachable"); got != "Unknown AgentNotConnected: No agent has reported from this cluster yet" {
+	if got := w.says("Reachable"); got != "Unknown AgentNotConnected: waits for an agent to join" {
 		t.Errorf("reachable: %s", got)
+	}
+	w.pool.state = well
+	w.pool.state.Agent = link.AgentInfo{Connected: true, Since: time.Unix(100, 0), Version: "v1\x1b[2J", Fingerprint: "SHA256:x"}
+	w.reconcile()
+	since := metav1.Unix(100, 0)
+	want := &v1alpha1.AgentStatus{Version: "v1 [2J", KeyFingerprint: "SHA256:x", ConnectedSince: &since}
+	if diff := cmp.Diff(want, w.get().Status.Agent); diff != "" {
+		t.Error(diff)
 	}
 }
 

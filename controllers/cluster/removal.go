@@ -68,8 +68,6 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		return reconcile.Result{}, err
 	}
 	switch {
-	case c.Spec.Agent != nil:
-		return r.release(ctx, m, nil)
 	case c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionAbandon:
 		return r.release(ctx, m, m.leftEvent(false, "Abandoned, as spec.deletionPolicy says"))
 	case c.Spec.Suspend:
@@ -105,7 +103,7 @@ func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 
 // addFinalizer makes sure that a Cluster does not go before what is put on its cluster is dealt with.
 func (r *Reconciler) addFinalizer(ctx context.Context, c *v1alpha1.Cluster) error {
-	if c.Spec.Agent != nil || !controllerutil.AddFinalizer(c, v1alpha1.Finalizer) {
+	if !controllerutil.AddFinalizer(c, v1alpha1.Finalizer) {
 		return nil
 	}
 	return r.patchFinalizers(ctx, c)
@@ -211,6 +209,8 @@ func (r *Reconciler) awaitAnswer(ctx context.Context, m *removal) (reconcile.Res
 	switch {
 	case m.conn.Known && slices.Contains([]string{v1alpha1.HubItselfReason, v1alpha1.DuplicateClusterReason, v1alpha1.OwnedByAnotherHubReason, v1alpha1.DuplicateHubReason}, m.conn.Reason):
 		return r.release(ctx, m, nil) // nothing was ever put there in its name
+	case m.conn.Agent.Pending && m.cluster.Status.UID == "":
+		return r.release(ctx, m, nil) // no agent has ever joined
 	case m.cluster.Status.UID == "" && m.conn.UID == "" && (m.conn.Known || m.err != nil):
 		return r.release(ctx, m, nil) // it was never reached
 	case m.retiring() && m.conn.Known && m.conn.Reason == v1alpha1.UnauthorizedReason:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 func (p *pool) Finalize(context.Context, engine.Key) error {
@@ -233,7 +234,10 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 			policy: v1alpha1.ClusterDeletionDelete, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
 			event: "Warning Forgotten Forgotten, because a suspended cluster is left as it is",
 		},
-		"an agent":             {policy: v1alpha1.ClusterDeletionDelete, change: func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }},
+		"no agent ever joined": {
+			policy: v1alpha1.ClusterDeletionDelete, state: engine.State{Known: true, Agent: link.AgentInfo{Pending: true}}, sent: true,
+			change: func(c *v1alpha1.Cluster) { never(c); c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} },
+		},
 		"never reached":        {policy: v1alpha1.ClusterDeletionDelete, change: never, state: unreachable, sent: true},
 		"never had a Secret":   {policy: v1alpha1.ClusterDeletionDelete, change: func(c *v1alpha1.Cluster) { never(c); c.Spec.KubeConfig.SecretRef.Name = "none" }, sent: true},
 		"somebody else has it": {policy: v1alpha1.ClusterDeletionDelete, state: refused, sent: true},

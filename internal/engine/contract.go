@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/fence/guard"
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -124,6 +125,10 @@ type Connection struct {
 	KnownUID string
 	// Suspend keeps the connection but changes nothing on the cluster.
 	Suspend bool
+	// Agent is set for a cluster whose agent dials the hub's gateway: there is no Config then. ApprovedKey is the
+	// fingerprint of the agent's key that a user has approved.
+	Agent       *v1alpha1.Agent
+	ApprovedKey string
 	// TakeOver names the hub that a user ordered to give way to this one: the instance or process
 	// that a DuplicateHub message names.
 	TakeOver string
@@ -147,6 +152,8 @@ type State struct {
 	// are none.
 	Orphaned string
 	Examined bool
+	// Agent is what is known of the agent, where one works on the cluster.
+	Agent link.AgentInfo
 }
 
 // Pooled is the part of a Pool that controllers use.

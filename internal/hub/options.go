@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,6 +37,15 @@ type Options struct {
 	MetricsAddress, HealthAddress string
 	// PprofAddress is "host:port" for the profiles of the hub, of which nobody is told; "" for none.
 	PprofAddress string
+	// GatewayAddress is "host:port" of the gateway that agents dial; "" for none. GatewayURL is how they reach it, as it
+	// is written into what they are installed with.
+	GatewayAddress, GatewayURL string
+	// GatewayCertFile and GatewayKeyFile are what the gateway shows, in place of a certificate of its own authority;
+	// GatewayPlainHTTP serves without TLS, to an ingress that terminates it.
+	GatewayCertFile, GatewayKeyFile string
+	GatewayPlainHTTP                bool
+	// GatewayListening is told the gateway's address; nil for nobody.
+	GatewayListening func(net.Addr)
 	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
@@ -96,6 +106,11 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost; one for all shards")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of /metrics; 0 for none")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
+	f.StringVar(&o.GatewayAddress, "gateway-bind-address", o.GatewayAddress, "address of the gateway that agents of edge clusters dial (default: none)")
+	f.StringVar(&o.GatewayURL, "gateway-url", o.GatewayURL, "https URL at which agents reach the gateway; \"skerry cluster join --agent\" uses it")
+	f.StringVar(&o.GatewayCertFile, "gateway-cert-file", o.GatewayCertFile, "certificate of the gateway, read again when it changes (default: one of the hub's own authority, which agents pin)")
+	f.StringVar(&o.GatewayKeyFile, "gateway-key-file", o.GatewayKeyFile, "key of --gateway-cert-file")
+	f.BoolVar(&o.GatewayPlainHTTP, "gateway-plain-http", o.GatewayPlainHTTP, "serve the gateway without TLS, to an ingress in front of it that terminates TLS")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
@@ -136,7 +151,7 @@ func (o *Options) check() error {
 	case o.GitMaxFetchSize.Sign() < 0, o.GitMaxFileSize.Sign() < 0, o.GitMaxFiles < 0:
 		return errors.New("--git-max-fetch-size, --git-max-file-size and --git-max-files must not be negative")
 	}
-	return nil
+	return o.checkGateway()
 }
 
 // gitLimits bound what a repository may cost; what is zero has the default of the store.

@@ -23,6 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/bundlestore"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/fence"
+	"github.com/skerry-dev/skerry/internal/gateway"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/isolate"
@@ -69,6 +70,8 @@ type parts struct {
 	bundles *bundlestore.Store
 	renders *render.Cache
 	pool    *engine.Pool
+	gateway *gateway.Gateway
+	router  gateway.Router // what controllers know of the two
 	metrics *metrics
 	outage  *outage
 	fence   *fence.Lease // nil without leader election
@@ -167,16 +170,17 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	p.metrics = newMetrics(p.renders, p.reader)
 	p.pool = engine.NewPool(engine.PoolOptions{
 		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
-		OnChange: func(key engine.Key) {
-			p.assignments.Changed(key)
-			p.clusters.Changed(key)
-		},
+		OnChange:      p.changed,
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now),
 		OnEvent:       p.recordEvents(ctx),
 		Count:         p.metrics.count,
 		OnPass:        p.metrics.passes.ended,
 		OnBreaker:     p.metrics.passes.breakerChanged,
 	})
+	if err := p.makeGateway(ctx, o, direct, uid); err != nil {
+		return nil, errors.Join(err, p.bundles.Close())
+	}
+	p.router = gateway.Router{Push: p.pool, Pull: p.gateway}
 	return p, nil
 }
 
@@ -229,9 +233,9 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Lost:   func(key engine.Key) { p.assignments.Lost(key) },
 	})
 	p.holder = share
-	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.pool, Now: time.Now, Share: share})
+	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Share: share})
 	p.clusters = cluster.New(cluster.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.pool, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
+		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.router, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 	})
 	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, o.Concurrency))
@@ -287,7 +291,7 @@ func (p *parts) stopEngines(ctx context.Context) error {
 	<-ctx.Done()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineGrace)
 	defer cancel()
-	p.pool.Stop(grace)
+	p.router.Stop(grace)
 	return nil
 }
 
@@ -296,7 +300,7 @@ func (p *parts) stopEngines(ctx context.Context) error {
 func (p *parts) close(ctx context.Context) {
 	now, cancel := context.WithCancel(ctx)
 	cancel()
-	p.pool.Stop(now)
+	p.router.Stop(now)
 	p.metrics.unregister()
 	_ = p.bundles.Close()
 }

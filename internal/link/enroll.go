@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"time"
 )
@@ -55,7 +56,7 @@ func EncodeKey(key []byte) string { return base64.StdEncoding.EncodeToString(key
 // DecodeKey returns nil for what is no key.
 func DecodeKey(text string) []byte {
 	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
+	if err != nil || len(key) != ed25519.PublicKeySize {
 		return nil
 	}
 	return key

@@ -34,7 +34,8 @@ func AvailabilityOf(c *v1alpha1.Cluster) Availability {
 func availability(suspended bool, conditions []metav1.Condition) Availability {
 	a := Availability{Suspended: suspended}
 	reachable, usable := condition(conditions, v1alpha1.ReachableCondition), condition(conditions, v1alpha1.ReadyCondition)
-	if reachable.Status != metav1.ConditionFalse && usable.Status != metav1.ConditionFalse && usable.Reason != v1alpha1.AgentNotConnectedReason {
+	noAgent := usable.Reason == v1alpha1.AgentNotConnectedReason || usable.Reason == v1alpha1.AgentNotApprovedReason
+	if reachable.Status != metav1.ConditionFalse && usable.Status != metav1.ConditionFalse && !noAgent {
 		return a
 	}
 	a.Unreachable = true

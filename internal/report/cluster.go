@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 // seenEvery is how often lastSeen is written while nothing changes.
@@ -31,6 +32,8 @@ type Connection struct {
 	// are none.
 	Orphaned string
 	Examined bool
+	// Agent is what is known of the agent, where one works on the cluster.
+	Agent link.AgentInfo
 }
 
 // ClusterFacts is what is known of one cluster.
@@ -61,6 +64,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	status := *c.Status.DeepCopy()
 	status.ObservedGeneration = c.Generation
 	status.LastHandledReconcileAt = f.Handled
+	status.Agent = agentStatus(f)
 	if f.Err == nil && conn.Known && f.Removal == nil { // which cluster it was is not to change then
 		takeOver(&status, conn)
 		status.LastSeen = lastSeen(c.Status, conn)
@@ -128,13 +132,13 @@ func orphaned(f ClusterFacts) []metav1.Condition {
 func connectionConditions(f ClusterFacts) []metav1.Condition {
 	conn := f.Connection
 	switch p := explain(f.Err); {
-	case f.Object.Spec.Agent != nil:
-		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.AgentNotConnectedReason, "No agent has reported from this cluster yet")
 	case p != nil:
 		unknown := v1alpha1.Condition(v1alpha1.ReachableCondition, metav1.ConditionUnknown, p.reason, "The cluster was not tried")
 		return append(about(p), unknown)
 	case !conn.Known:
 		return notKnown(f.Object)
+	case conn.Agent.Pending:
+		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, orElse(conn.Reason, v1alpha1.AgentNotConnectedReason), Line(conn.Message))
 	case !conn.Reachable:
 		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(orElse(conn.Message, "The cluster does not answer")))
 	case !conn.Usable:
@@ -142,7 +146,38 @@ func connectionConditions(f ClusterFacts) []metav1.Condition {
 	case f.Object.Spec.Suspend:
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionTrue, v1alpha1.SuspendedReason, "Suspended; the cluster is left as it is")
 	}
-	return clusterState(metav1.ConditionTrue, metav1.ConditionTrue, v1alpha1.SucceededReason, orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected"))
+	message := orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected")
+	if conn.Agent.DiskReason != "" { // the agent works from memory, and would not survive a restart while it is cut off
+		message = Line(fmt.Sprintf("%s; the agent's disk: %s: %s", message, conn.Agent.DiskReason, conn.Agent.DiskMessage))
+	}
+	return clusterState(metav1.ConditionTrue, metav1.ConditionTrue, v1alpha1.SucceededReason, message)
+}
+
+// agentStatus keeps what is known of an agent while nothing newer is. When its connection began is written when
+// something else is, or with lastSeen: of thousands that come back at once, each would otherwise be a write.
+func agentStatus(f ClusterFacts) *v1alpha1.AgentStatus {
+	if f.Object.Spec.Agent == nil {
+		return nil
+	}
+	old, agent := f.Object.Status.Agent, f.Connection.Agent
+	if f.Err != nil || !f.Connection.Known || f.Removal != nil {
+		return old
+	}
+	status := &v1alpha1.AgentStatus{Version: Line(agent.Version), KeyFingerprint: agent.Fingerprint}
+	if status.Version == "" && old != nil && old.KeyFingerprint == agent.Fingerprint {
+		status.Version = old.Version
+	}
+	if agent.DiskReason != "" {
+		status.Disk = Line(agent.DiskReason + ": " + agent.DiskMessage)
+	}
+	if agent.Connected && !agent.Since.IsZero() {
+		since := seconds(agent.Since)
+		status.ConnectedSince = &since
+		if seen := f.Object.Status.LastSeen; old != nil && old.ConnectedSince != nil && seen != nil && f.Connection.LastSeen.Sub(seen.Time) < seenEvery-seenEvery/10 {
+			status.ConnectedSince = old.ConnectedSince
+		}
+	}
+	return status
 }
 
 func removal(f ClusterFacts) []metav1.Condition {
@@ -167,7 +202,10 @@ func notKnown(c *v1alpha1.Cluster) []metav1.Condition {
 		condition(old, v1alpha1.ReachableCondition).Status != metav1.ConditionUnknown {
 		return c.Status.DeepCopy().Conditions
 	}
-	const message = "The cluster is being tried for the first time"
+	message := "The cluster is being tried for the first time"
+	if c.Spec.Agent != nil {
+		message = "The hub waits for the agent to connect"
+	}
 	return append(clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ProgressingReason, message),
 		reconciling(v1alpha1.ProgressingReason, message))
 }

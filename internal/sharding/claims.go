@@ -12,9 +12,10 @@ import (
 
 // BetterClaim reports whether another Cluster, whose status names the uid of a cluster, has a better claim to
 // that cluster than own: the status of own does not name the uid, or own is younger. A
-// stale Cluster has no claim.
+// stale Cluster has no claim, unless it has an agent: that comes back after any time, and has the key.
 func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
-	if other.UID == own.UID || other.Spec.KubeConfig == nil || isStale(other, now) {
+	pushed := other.Spec.KubeConfig != nil
+	if other.UID == own.UID || !pushed && other.Spec.Agent == nil || pushed && isStale(other, now) {
 		return false
 	}
 	return own.Status.UID != uid || older(other, own)

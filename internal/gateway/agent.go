@@ -1,0 +1,373 @@
+package gateway
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// maxReplaced bounds the instances that are remembered as replaced.
+const maxReplaced = 8
+
+// agent is what the gateway knows of one Cluster with spec.agent.
+type agent struct {
+	key     engine.Key
+	hub     link.HubIdentity
+	created time.Time
+
+	mu   sync.Mutex // guards what follows
+	conn engine.Connection
+	// What is assigned: encoded, its digests, and the state that is signed.
+	assigned  bool
+	entries   []link.Entry
+	have      link.Have
+	names     map[string]bool
+	digests   map[string]bool
+	signed    link.Assignment
+	signature []byte
+	// What was reported. published says that it is complete.
+	statuses  []v1alpha1.AssignmentEntryStatus
+	baseline  bool // statuses were read from the Assignment
+	published bool
+	state     *link.State
+	disk      link.Disk
+	version   string
+	eventSeq  uint64
+	// heard is the time of the last word, streamEnd that of the end of the last stream.
+	heard, streamEnd time.Time
+	since            time.Time
+	session          *session
+	instance         string   // of the last session
+	replaced         []string // instances that another one has taken the place of
+	refused          *refusal
+	verify           int // counts the requests for a verification
+	finalize         string
+	finalizing       chan error // of the finalization under way, buffered
+	finalized        chan error // the same, until it was answered
+	told             engine.State
+}
+
+// session is one proof of an agent.
+type session struct {
+	agent    *agent
+	token    tokenHash
+	instance string
+	remote   string
+
+	// guarded by the agent's mutex
+	began     time.Time
+	stream    *stream
+	acked     uint64 // of reports
+	sent      uint64 // frames of the stream
+	downloads int
+	ended     bool
+}
+
+// stream is one connection on which an agent waits for what changes.
+type stream struct {
+	wake chan struct{} // buffered: a signal that there may be something to send
+	bye  *link.Bye     // guarded by the agent's mutex
+	has  link.Have     // what the agent has of the Assignment, as are the following
+	full bool          // nothing of the Assignment was sent yet
+	// what was sent of the settings and requests
+	settings link.Settings
+	verify   int
+	finalize string
+}
+
+// refusal is why an agent that has proven its key gets no session.
+type refusal struct {
+	reason, message string
+	at              time.Time
+}
+
+func (s *stream) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settings of the Cluster; the agent's mutex is held.
+func (a *agent) settings() link.Settings {
+	s := link.Settings{Suspend: a.conn.Suspend, TakeOver: a.conn.TakeOver}
+	if spec := a.conn.Agent; spec != nil {
+		if spec.KeepAlive != nil {
+			s.KeepAlive = int64(spec.KeepAlive.Seconds())
+		}
+		if spec.Heartbeat != nil {
+			s.Heartbeat = int64(spec.Heartbeat.Seconds())
+		}
+	}
+	return s
+}
+
+// publicKey of the agent that may connect, or nil; the mutex is held.
+func (a *agent) publicKey() []byte {
+	if a.conn.Agent == nil {
+		return nil
+	}
+	return link.DecodeKey(a.conn.Agent.PublicKey)
+}
+
+// assign takes over what is assigned, and wakes the stream.
+func (a *agent) assign(entries []v1alpha1.AssignmentEntry, uid string, generation int64, hubKey ed25519.PrivateKey) error {
+	encoded, err := link.NewEntries(entries)
+	if err != nil {
+		return err
+	}
+	state := link.Assignment{UID: uid, Generation: generation, Digest: link.Digest(encoded)}
+	if a.isAssigned(state) {
+		return nil
+	}
+	signature := ed25519.Sign(hubKey, link.AssignmentTranscript(a.hub.ID, a.key.String(), state))
+	names, digests := map[string]bool{}, map[string]bool{}
+	for i := range entries {
+		e := &entries[i]
+		names[e.Name], digests[e.Digest], digests[e.Undone] = true, true, true
+		if e.Fallback != nil {
+			digests[e.Fallback.Digest] = true
+		}
+		for _, d := range e.KeepFor {
+			digests[d] = true
+		}
+	}
+	delete(digests, "")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.assigned, a.entries, a.have, a.names, a.digests = true, encoded, link.HaveEntries(encoded), names, digests
+	a.signed, a.signature = state, signature
+	a.statuses = slices.DeleteFunc(slices.Clone(a.statuses), func(s v1alpha1.AssignmentEntryStatus) bool { return !names[s.Name] })
+	a.wake()
+	return nil
+}
+
+func (a *agent) isAssigned(state link.Assignment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.assigned && a.signed.UID == state.UID && a.signed.Generation == state.Generation && a.signed.Digest == state.Digest
+}
+
+// wake signals the stream; the mutex is held.
+func (a *agent) wake() {
+	if a.session != nil && a.session.stream != nil {
+		a.session.stream.signal()
+	}
+}
+
+// next returns the frame that is to be sent, or nil; last says that the stream ends after it.
+func (a *agent) next(s *session, st *stream) (frame *link.Down, last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if st.bye != nil {
+		return &link.Down{Seq: s.sent + 1, Bye: st.bye}, true
+	}
+	if s.ended || s.stream != st {
+		return nil, true
+	}
+	down := link.Down{}
+	if a.assigned {
+		if change := link.Diff(st.has, a.entries); st.full || len(change.Entries)+len(change.Dropped) > 0 {
+			change.UID, change.Generation, change.Signature = a.signed.UID, a.signed.Generation, a.signature
+			down.Assignment = &change
+			st.has, st.full = a.have, false
+		}
+	}
+	if settings := a.settings(); settings != st.settings {
+		down.Settings, st.settings = &settings, settings
+	}
+	if st.verify != a.verify {
+		down.Verify, st.verify = true, a.verify
+	}
+	if st.finalize != a.finalize {
+		down.Finalize, st.finalize = a.finalize, a.finalize
+	}
+	if down.Assignment == nil && down.Settings == nil && !down.Verify && down.Finalize == "" {
+		return nil, false
+	}
+	s.sent++
+	down.Seq = s.sent
+	return &down, false
+}
+
+// attach begins a stream of a session, in place of an earlier one.
+func (a *agent) attach(s *session, has link.Have, now time.Time) *stream {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.ended {
+		return nil
+	}
+	if s.stream != nil {
+		s.stream.bye = &link.Bye{Reason: link.ByeReplaced, RetryAfter: 1}
+		s.stream.signal()
+	}
+	st := &stream{wake: make(chan struct{}, 1), has: has, full: true, settings: a.settings(), verify: a.verify}
+	s.stream, a.since, a.heard, s.sent = st, now, now, 0
+	return st
+}
+
+// detach says that a stream has ended.
+func (a *agent) detach(s *session, st *stream, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.stream == st {
+		s.stream, a.streamEnd = nil, now
+	}
+}
+
+// drop ends a session. The stream gets bye as its last frame.
+func (a *agent) drop(s *session, bye *link.Bye, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.ended = true
+	if s.stream != nil {
+		s.stream.bye = bye
+		s.stream.signal()
+		s.stream = nil
+		a.streamEnd = now
+	}
+	if a.session == s {
+		a.session = nil
+	}
+}
+
+// expired returns the session when the agent has been silent for too long.
+func (a *agent) expired(now time.Time) *session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session == nil {
+		return nil
+	}
+	silent := time.Duration(link.SilentAfter * float64(a.settings().HeartbeatInterval()))
+	if a.session.stream == nil {
+		silent = min(silent, reconnectGrace)
+	}
+	if now.Sub(latest(a.heard, a.session.began, a.streamEnd)) < silent {
+		return nil
+	}
+	return a.session
+}
+
+func latest(times ...time.Time) time.Time {
+	return slices.MaxFunc(times, time.Time.Compare)
+}
+
+// changed reports whether State has changed since it was asked last time.
+func (a *agent) changed(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state := a.stateAt(now)
+	state.LastSeen = time.Time{}
+	if state == a.told {
+		return false
+	}
+	a.told = state
+	return true
+}
+
+// stateAt returns what is known of the cluster; the mutex is held.
+func (a *agent) stateAt(now time.Time) engine.State {
+	state := engine.State{Known: true, LastSeen: a.heard, Agent: a.info()}
+	connected := a.session != nil && (a.session.stream != nil || now.Sub(latest(a.streamEnd, a.session.began)) < reconnectGrace)
+	if a.refused != nil && now.Sub(a.refused.at) < refusalShown {
+		state.Reason, state.Message = a.refused.reason, a.refused.message
+		if a.refused.reason == v1alpha1.AgentNotApprovedReason {
+			state.Agent.Pending = true
+			return state
+		}
+		state.Reachable = true
+		if connected && a.state != nil {
+			state.UID, state.Version = a.conn.KnownUID, a.state.Version
+		}
+		return state
+	}
+	switch {
+	case a.conn.Agent == nil || a.publicKey() == nil:
+		state.Agent.Pending, state.Reason, state.Message = true, v1alpha1.AgentNotConnectedReason, waitsForJoin(a.conn.Agent)
+	case !connected && a.heard.IsZero() && now.Sub(a.created) < startGrace:
+		return engine.State{Agent: a.info()} // it may not have noticed yet that the hub has started
+	case !connected:
+		state.Message = "The agent is not connected"
+	case a.state == nil:
+		return engine.State{LastSeen: a.heard, Agent: a.info()} // it is about to report
+	case !a.state.Reachable:
+		state.Message = "The agent is connected, and its API server does not answer"
+		if a.state.Message != "" {
+			state.Message += ": " + a.state.Message
+		}
+		state.UID, state.Version = a.state.UID, a.state.Version
+	default:
+		state.Reachable, state.Usable, state.Reason, state.Message = true, a.state.Usable, a.state.Reason, a.state.Message
+		state.UID, state.Version, state.Orphaned, state.Examined = a.state.UID, a.state.Version, a.state.Orphaned, a.state.Examined
+	}
+	return state
+}
+
+func waitsForJoin(spec *v1alpha1.Agent) string {
+	if spec != nil && spec.Join != nil {
+		return "It waits for an agent to join with the token that was made for it"
+	}
+	return `No agent has joined; "skerry cluster join --agent" makes what one is installed with`
+}
+
+// info is what is known of the agent itself; the mutex is held.
+func (a *agent) info() link.AgentInfo {
+	info := link.AgentInfo{Version: a.version, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message}
+	if key := a.publicKey(); key != nil {
+		info.Fingerprint = link.Fingerprint(key)
+	}
+	if a.session != nil && a.session.stream != nil {
+		info.Connected, info.Since = true, a.since
+	}
+	return info
+}
+
+// admit judges a session that has proven the key: it returns why it is refused, and the session that it replaces.
+// The mutex is not held.
+func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(uid string) string, hubUID string) (*refusal, *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known := a.conn.KnownUID
+	if a.conn.Agent.ClusterUID != "" {
+		known = a.conn.Agent.ClusterUID
+	}
+	fingerprint := link.Fingerprint(a.publicKey())
+	refused := func(reason, message string) (*refusal, *session) {
+		a.refused = &refusal{reason: reason, message: message, at: now}
+		return a.refused, nil
+	}
+	switch {
+	case a.conn.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != fingerprint:
+		return refused(v1alpha1.AgentNotApprovedReason, fmt.Sprintf("The agent with the key %s has joined and waits; to approve it, annotate the Cluster with %s=%s", fingerprint, v1alpha1.AgentApprovedAnnotation, fingerprint))
+	case who.ClusterUID == hubUID:
+		return refused(v1alpha1.HubItselfReason, "the agent runs on the hub's own cluster, which is the Cluster named "+v1alpha1.HubCluster)
+	case known != "" && known != who.ClusterUID:
+		return refused(v1alpha1.ClusterReplacedReason, fmt.Sprintf(
+			`The agent connects from the cluster with uid %s, and the one that joined has %s. It is given nothing to apply; if the cluster was replaced, let it join with "skerry cluster join %s --agent"`,
+			who.ClusterUID, known, a.key.Name))
+	case slices.Contains(a.replaced, s.instance):
+		return refused(v1alpha1.DuplicateAgentReason, fmt.Sprintf(
+			`Two agents have the key of this Cluster: instances %s and %s take turns, as a copy of a cluster and its original do. Stop one of them, or give the key to one alone with "skerry cluster rotate %s"`,
+			a.instance, s.instance, a.key.Name))
+	}
+	if other := duplicate(who.ClusterUID); other != "" {
+		return refused(v1alpha1.DuplicateClusterReason, other)
+	}
+	if a.refused != nil && a.refused.reason != v1alpha1.DuplicateAgentReason {
+		a.refused = nil // a duplicate is shown until it has been silent for a while
+	}
+	former := a.session
+	if a.instance != "" && a.instance != s.instance {
+		a.replaced = append(a.replaced, a.instance)
+		a.replaced = a.replaced[max(0, len(a.replaced)-maxReplaced):]
+		a.state, a.eventSeq = nil, 0 // of another process; this one reports its own first
+	}
+	a.session, a.instance, a.heard, a.version = s, s.instance, now, who.Version
+	return nil, former
+}

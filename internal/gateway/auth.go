@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// limitBodies bounds what a request may send: a little more than the largest message, since a frame has a header.
+func limitBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, link.MaxMessage+1024)
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unproven bounds the requests of callers that have not proven a key.
+func (g *Gateway) unproven(next func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case g.limits.unproven <- struct{}{}:
+			defer func() { <-g.limits.unproven }()
+		default:
+			later(w, http.StatusServiceUnavailable, unprovenRetry)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// proven passes requests that have the token of a session.
+func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			refuse(w)
+			return
+		}
+		// A look-up by the hash takes no time that depends on the token.
+		g.mu.Lock()
+		s := g.sessions[sha256.Sum256([]byte(token))]
+		g.mu.Unlock()
+		if s == nil {
+			refuse(w)
+			return
+		}
+		if g.limits.take(s.agent.key, "request", 1, requestEvery, requestBurst) == 0 {
+			later(w, http.StatusTooManyRequests, 1)
+			return
+		}
+		next(w, r, s)
+	}
+}
+
+func (g *Gateway) read(w http.ResponseWriter, r *http.Request, limit int, message any) bool {
+	_ = http.NewResponseController(w).SetReadDeadline(g.o.Now().Add(readTimeout)) // a recorder of tests has none
+	return link.ReadMessage(r.Body, limit, message) == nil
+}
+
+func (g *Gateway) write(w http.ResponseWriter, message any) {
+	frame, err := link.EncodeFrame(message)
+	if err != nil {
+		g.o.Log.Error(err, "cannot answer an agent")
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(g.o.Now().Add(writeTimeout)) // a recorder of tests has none
+	w.Header().Set("Content-Type", link.ContentType)
+	_, _ = w.Write(frame) // an agent that is gone asks again
+}
+
+func (g *Gateway) challenge(w http.ResponseWriter, r *http.Request) {
+	var ask link.Challenge
+	if !g.read(w, r, link.MaxProof, &ask) {
+		refuse(w)
+		return
+	}
+	answer := link.ChallengeAnswer{Versions: []int{link.Version}}
+	if slices.Contains(ask.Versions, link.Version) {
+		answer.Version, answer.Nonce = link.Version, g.nonces.make()
+	}
+	g.write(w, answer)
+}
+
+// nobody stands in for the key of a Cluster that is not there, so that the answer takes as long.
+var nobody = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+
+// clusterOf reads a Cluster with an agent; nil when there is none.
+func (g *Gateway) clusterOf(ctx context.Context, name string) (engine.Key, *v1alpha1.Cluster, error) {
+	namespace, name, ok := strings.Cut(name, "/")
+	key := engine.Key{Namespace: namespace, Name: name}
+	if !ok {
+		return key, nil, nil
+	}
+	c, err := g.o.Cluster(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return key, nil, nil
+	case err != nil:
+		return key, nil, err
+	case c.Spec.Agent == nil || !c.DeletionTimestamp.IsZero() && c.Spec.Agent.PublicKey == "":
+		return key, nil, nil
+	}
+	return key, c, nil
+}
+
+// join binds a public key to a Cluster.
+func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
+	var ask link.Join
+	if !g.read(w, r, link.MaxProof, &ask) || !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize ||
+		ask.ClusterUID == "" || len(ask.ClusterUID) > 64 || !link.Verify(ask.Key, link.JoinTranscript(g.o.Hub.ID, ask), ask.Signature) {
+		refuse(w)
+		return
+	}
+	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
+	if err != nil {
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return
+	}
+	if !g.tokenServes(c, ask.Token) || !g.nonces.use(ask.Nonce) {
+		refuse(w)
+		return
+	}
+	if err := g.o.Bind(r.Context(), c, link.EncodeKey(ask.Key), ask.ClusterUID); err != nil {
+		g.o.Log.Info("an agent cannot join", "cluster", key, "error", err.Error())
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return
+	}
+	g.o.Log.Info("an agent has joined", "cluster", key, "key", link.Fingerprint(ask.Key), "from", r.RemoteAddr)
+	if a := g.agentOf(key); a != nil {
+		a.mu.Lock()
+		a.refused, a.replaced, a.instance = nil, nil, "" // of another key
+		a.mu.Unlock()
+	}
+	g.write(w, link.JoinAnswer{Hub: g.o.Hub, Signature: g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, "", ask.Nonce, ask.AgentNonce))})
+}
+
+func (g *Gateway) sign(transcript []byte) []byte { return ed25519.Sign(g.o.Key, transcript) }
+
+// tokenServes reports whether a Cluster, which may be nil, waits for this token.
+func (g *Gateway) tokenServes(c *v1alpha1.Cluster, token string) bool {
+	var want []byte
+	if c != nil && c.Spec.Agent.Join != nil && c.DeletionTimestamp.IsZero() && g.o.Now().Before(c.Spec.Agent.Join.Expires.Time) {
+		want, _ = hex.DecodeString(c.Spec.Agent.Join.TokenHash) // else it is empty, and serves nobody
+	}
+	got := link.HashToken(token)
+	return subtle.ConstantTimeCompare(got[:], want) == 1
+}
+
+// openSession answers a proof with a token for all further requests.
+func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request) {
+	var ask link.Session
+	if !g.read(w, r, link.MaxProof, &ask) || !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize {
+		refuse(w)
+		return
+	}
+	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
+	if err != nil {
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return
+	}
+	public := []byte(nobody)
+	if c != nil {
+		if bound := link.DecodeKey(c.Spec.Agent.PublicKey); len(bound) == ed25519.PublicKeySize {
+			public = bound
+		}
+	}
+	genuine := link.Verify(public, link.SessionTranscript(g.o.Hub.ID, ask), ask.Signature) && subtle.ConstantTimeCompare(public, ask.Key) == 1
+	if c == nil || !genuine || !wellFormed(ask.Agent) || subtle.ConstantTimeCompare(public, nobody) == 1 || !g.nonces.use(ask.Nonce) {
+		refuse(w)
+		return
+	}
+	if g.limits.take(key, "session", 1, sessionEvery, sessionBurst) == 0 {
+		later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
+		return
+	}
+	g.write(w, g.newSession(r, key, ask))
+}
+
+func wellFormed(a link.Agent) bool {
+	return a.Instance != "" && len(a.Instance) <= 64 && a.ClusterUID != "" && len(a.ClusterUID) <= 64 && len(a.Version) <= 64
+}
+
+// newSession makes a session for an agent that has proven its key, or says why not.
+func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) link.SessionAnswer {
+	answer := link.SessionAnswer{Hub: g.o.Hub}
+	a := g.agentOf(key)
+	if a == nil { // another part of the hub has the Cluster, or this one has just started
+		answer.Bye = &link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}
+	} else if s, bye := g.admit(r, a, ask); bye != nil {
+		answer.Bye = bye
+	} else {
+		answer.Token = s
+		answer.Settings, answer.Reported = a.welcome(g.o.Assignment(r.Context(), key))
+	}
+	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
+	return answer
+}
+
+// byes are the answers to agents that are refused, and how many seconds they stay away.
+var byes = map[string]link.Bye{
+	v1alpha1.AgentNotApprovedReason: {Reason: link.ByeNotApproved, RetryAfter: 10},
+	v1alpha1.ClusterReplacedReason:  {Reason: link.ByeClusterReplaced, RetryAfter: 60},
+	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 300},
+	v1alpha1.DuplicateAgentReason:   {Reason: link.ByeDuplicate, RetryAfter: 300},
+	v1alpha1.DuplicateClusterReason: {Reason: link.ByeDuplicate, RetryAfter: 300},
+}
+
+func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {
+	token = randomText()
+	s := &session{agent: a, token: sha256.Sum256([]byte(token)), instance: ask.Agent.Instance, remote: r.RemoteAddr, began: g.o.Now()}
+	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string {
+		if other, taken := g.o.HeldElsewhere(a.key, uid); taken {
+			return "the Cluster " + other.String() + " leads to the same cluster"
+		}
+		return ""
+	}, g.o.Hub.UID)
+	if refused != nil {
+		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
+		g.o.OnChange(a.key)
+		b := byes[refused.reason]
+		return "", &b
+	}
+	g.end(former, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.mu.Lock()
+	if g.stopped || g.agents[a.key] != a {
+		g.mu.Unlock()
+		g.end(s, nil)
+		return "", &link.Bye{Reason: link.ByeStopping, RetryAfter: 2}
+	}
+	g.sessions[s.token] = s
+	g.mu.Unlock()
+	g.o.Log.Info("an agent is connected", "cluster", a.key, "version", ask.Agent.Version, "instance", s.instance, "from", s.remote)
+	return token, nil
+}
+
+// welcome returns what an agent is told at the beginning of a session. What was reported before this process began is
+// in the Assignment.
+func (a *agent) welcome(stored *v1alpha1.Assignment) (link.Settings, link.Have) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.baseline && stored != nil {
+		for _, s := range stored.Status.Entries {
+			a.statuses = append(a.statuses, *s.DeepCopy())
+		}
+	}
+	a.baseline = true
+	have, err := link.HaveStatuses(a.statuses)
+	if err != nil {
+		have = link.Have{} // the agent reports everything
+	}
+	return a.settings(), have
+}

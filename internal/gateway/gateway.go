@@ -1,0 +1,154 @@
+// Package gateway is the hub's end of the connections that agents dial: the one endpoint that edges behind NAT can
+// reach, and the only thing of the hub that they see. To controllers it is what an engine pool is, for Clusters with
+// spec.agent (Pooled); Router chooses between the two.
+//
+// It promises: it answers nothing to a caller that has not proven a key, and to one that has only about its own
+// Cluster; what an agent reports is bounded and about itself; a key that is removed ends its stream; an agent that is
+// silent counts as unreachable after a bounded time; of thousands that connect at once each costs the hub's API server
+// a write only where something has changed.
+package gateway
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+const (
+	// startGrace is how long an agent has to connect to a hub that has started, or that has just taken its Cluster or
+	// its key, until it counts as unreachable.
+	startGrace = 2 * time.Minute
+	// reconnectGrace is how long an agent whose stream has ended has to begin another one.
+	reconnectGrace = time.Minute
+	// refusalShown is how long a refused agent is shown on its Cluster after it tried last.
+	refusalShown = 15 * time.Minute
+	// tickEvery is how often silence and what has expired are looked for.
+	tickEvery = time.Second
+)
+
+// Options are what a Gateway works with. All but Count are required.
+type Options struct {
+	// Hub is the identity that agents write to their clusters; Key is its public key's private half.
+	Hub link.HubIdentity
+	Key ed25519.PrivateKey
+	// Cluster reads a Cluster from the cache; an error that wraps fs.ErrNotExist when there is none.
+	Cluster func(ctx context.Context, key engine.Key) (*v1alpha1.Cluster, error)
+	// Assignment reads an Assignment from the cache, which must not be changed; nil when there is none.
+	Assignment func(ctx context.Context, key engine.Key) *v1alpha1.Assignment
+	// Bind writes the public key and the uid of its cluster into spec.agent of a Cluster, and removes spec.agent.join
+	// there, if it is what c has: of two agents that join with one token, one fails.
+	Bind func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error
+	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid.
+	HeldElsewhere func(key engine.Key, uid string) (engine.Key, bool)
+	// Bundles hands out what is to be applied.
+	Bundles engine.Bundles
+	// OnChange and OnEvent are called as those of an engine pool are.
+	OnChange func(engine.Key)
+	OnEvent  func(engine.Event)
+	// Off says why no agent can connect; empty when the gateway listens.
+	Off string
+	// Now is the clock.
+	Now func() time.Time
+	Log logr.Logger
+}
+
+// Gateway serves agents. It is safe for concurrent use.
+type Gateway struct {
+	o      Options
+	nonces *nonces
+	limits *limits
+
+	mu       sync.Mutex // guards what follows
+	agents   map[engine.Key]*agent
+	sessions map[tokenHash]*session
+	stopped  bool
+}
+
+type tokenHash = [sha256.Size]byte
+
+// New returns a Gateway that knows no Cluster yet.
+func New(o Options) (*Gateway, error) {
+	n, err := newNonces(o.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Gateway{o: o, nonces: n, limits: newLimits(o.Now), agents: map[engine.Key]*agent{}, sessions: map[tokenHash]*session{}}, nil
+}
+
+// Handler returns what answers agents.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+link.ChallengePath, g.unproven(g.challenge))
+	mux.HandleFunc("POST "+link.JoinPath, g.unproven(g.join))
+	mux.HandleFunc("POST "+link.SessionPath, g.unproven(g.openSession))
+	mux.HandleFunc("POST "+link.StreamPath, g.proven(g.stream))
+	mux.HandleFunc("POST "+link.ReportPath, g.proven(g.report))
+	mux.HandleFunc("GET "+link.BundlesPath+"{digest}", g.proven(g.manifest))
+	mux.HandleFunc("POST "+link.ObjectsPath, g.proven(g.objects))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w) })
+	return limitBodies(mux)
+}
+
+// Run looks for silent agents until ctx is done, and then ends all streams.
+func (g *Gateway) Run(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			g.tick()
+		}
+	}
+}
+
+// tick draws the consequences of the time.
+func (g *Gateway) tick() {
+	now := g.o.Now()
+	g.nonces.forget(now)
+	g.mu.Lock()
+	agents := make([]*agent, 0, len(g.agents))
+	for _, a := range g.agents {
+		agents = append(agents, a)
+	}
+	g.mu.Unlock()
+	for _, a := range agents {
+		if s := a.expired(now); s != nil {
+			g.end(s, nil)
+		}
+		if a.changed(now) {
+			g.o.OnChange(a.key)
+		}
+	}
+}
+
+// agentOf returns what is known of the agent of a Cluster, or nil.
+func (g *Gateway) agentOf(key engine.Key) *agent {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.agents[key]
+}
+
+// end ends a session and its stream, with a last frame if bye is not nil.
+func (g *Gateway) end(s *session, bye *link.Bye) {
+	if s == nil {
+		return
+	}
+	g.mu.Lock()
+	delete(g.sessions, s.token)
+	g.mu.Unlock()
+	s.agent.drop(s, bye, g.o.Now())
+}
+
+func randomText() string { return rand.Text() }

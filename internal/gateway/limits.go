@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+const (
+	// maxUnproven bounds the requests of callers without a session that are answered at once: each costs the
+	// verification of a signature. The others are told to come back, after up to unprovenRetry.
+	maxUnproven   = 64
+	unprovenRetry = 5
+	// maxDownloads bounds the bundles on their way in sum, and maxDownloadsEach those to one agent.
+	maxDownloads     = 128
+	maxDownloadsEach = 2
+	// sessionEvery and sessionBurst bound the sessions of one key: an agent that connects anew all the time does no
+	// harm to others. requestsEach and requestBurst bound its other requests.
+	sessionEvery  = 2 * time.Second
+	sessionBurst  = 10
+	requestEvery  = 20 * time.Millisecond
+	requestBurst  = 200
+	eventsEvery   = 100 * time.Millisecond
+	eventsBurst   = 500
+	readTimeout   = 30 * time.Second // of one request body
+	writeTimeout  = 30 * time.Second // of one frame: an agent that does not read for so long is disconnected
+	objectTimeout = 5 * time.Minute  // of one frame of objects: 64 KiB at 2 kbit/s
+)
+
+// limits bounds what all agents cost together, and each by itself.
+type limits struct {
+	unproven  chan struct{}
+	downloads chan struct{}
+	now       func() time.Time
+
+	mu      sync.Mutex
+	buckets map[bucketKey]*bucket
+}
+
+type bucketKey struct {
+	of   engine.Key
+	what string
+}
+
+// bucket holds tokens, one more each interval.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func newLimits(now func() time.Time) *limits {
+	return &limits{unproven: make(chan struct{}, maxUnproven), downloads: make(chan struct{}, maxDownloads), now: now, buckets: map[bucketKey]*bucket{}}
+}
+
+// take takes up to n tokens, and returns how many it got.
+func (l *limits) take(key engine.Key, what string, n int, every time.Duration, burst int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, id := l.now(), bucketKey{key, what}
+	b := l.buckets[id]
+	if b == nil {
+		b = &bucket{tokens: float64(burst), at: now}
+		l.buckets[id] = b
+	}
+	b.tokens = min(float64(burst), b.tokens+max(0, float64(now.Sub(b.at)))/float64(every))
+	b.at = now
+	got := min(n, int(b.tokens))
+	b.tokens -= float64(got)
+	return got
+}
+
+func (l *limits) forget(key engine.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, what := range []string{"session", "request", "event"} {
+		delete(l.buckets, bucketKey{key, what})
+	}
+}
+
+// refuse is the one answer to everything that is not proven.
+func refuse(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }
+
+// later tells a caller to come back.
+func later(w http.ResponseWriter, status, seconds int) {
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	w.WriteHeader(status)
+}

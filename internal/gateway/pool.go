@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+var _ engine.Pooled = (*Gateway)(nil)
+
+// Connect implements engine.Pooled: it says what a Cluster's spec holds. A session of another key ends at once.
+func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
+	g.mu.Lock()
+	if g.stopped {
+		g.mu.Unlock()
+		return
+	}
+	a := g.agents[key]
+	if a == nil {
+		a = &agent{key: key, hub: g.o.Hub, created: g.o.Now()}
+		g.agents[key] = a
+	}
+	g.mu.Unlock()
+	a.mu.Lock()
+	before := a.publicKey()
+	a.conn = c
+	var revoked *session
+	if !slices.Equal(before, a.publicKey()) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != fingerprint(a.publicKey()) {
+		revoked, a.disk, a.version = a.session, link.Disk{}, ""
+	}
+	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == fingerprint(a.publicKey()) {
+		a.refused = nil
+	}
+	a.wake() // the settings may have changed
+	a.mu.Unlock()
+	if revoked != nil {
+		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
+		g.end(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
+	}
+}
+
+func fingerprint(key []byte) string {
+	if key == nil {
+		return ""
+	}
+	return link.Fingerprint(key)
+}
+
+// Disconnect implements engine.Pooled.
+func (g *Gateway) Disconnect(key engine.Key) {
+	g.release(key, link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2})
+}
+
+// release forgets a Cluster, and ends its stream.
+func (g *Gateway) release(key engine.Key, bye link.Bye) {
+	g.mu.Lock()
+	a := g.agents[key]
+	delete(g.agents, key)
+	g.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	g.end(s, &bye)
+	g.limits.forget(key)
+}
+
+// Assign implements engine.Pooled.
+func (g *Gateway) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
+	a := g.agentOf(key)
+	if a == nil {
+		return
+	}
+	uid, generation := "", int64(0)
+	if stored := g.o.Assignment(context.Background(), key); stored != nil { //nolint:forbidigo // a look into the cache
+		uid, generation = string(stored.UID), stored.Generation
+	}
+	if err := a.assign(entries, uid, generation, g.o.Key); err != nil {
+		g.o.Log.Error(err, "cannot send an Assignment", "cluster", key)
+	}
+}
+
+// Report implements engine.Pooled. It returns false until the agent has reported everything to this process.
+func (g *Gateway) Report(key engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
+	a := g.agentOf(key)
+	if a == nil {
+		return nil, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.statuses, a.published
+}
+
+// State implements engine.Pooled.
+func (g *Gateway) State(key engine.Key) (engine.State, bool) {
+	a := g.agentOf(key)
+	if a == nil {
+		return engine.State{}, false
+	}
+	if g.o.Off != "" {
+		return engine.State{Known: true, Reason: v1alpha1.AgentNotConnectedReason, Message: g.o.Off, Agent: link.AgentInfo{Pending: true}}, true
+	}
+	now := g.o.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stateAt(now), true
+}
+
+// Verify implements engine.Pooled.
+func (g *Gateway) Verify(key engine.Key) {
+	if a := g.agentOf(key); a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.verify++
+		a.wake()
+	}
+}
+
+// Finalize implements engine.Pooled. The agent goes on when ctx is done; the next call waits for the same.
+func (g *Gateway) Finalize(ctx context.Context, key engine.Key) error {
+	a := g.agentOf(key)
+	if a == nil {
+		return engine.ErrNotConnected
+	}
+	done, ok := a.beginFinalize()
+	if !ok {
+		return engine.ErrNotConnected
+	}
+	select {
+	case err := <-done:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if err != nil {
+			a.finalize = "" // the next call asks anew
+		} else {
+			done <- nil // for a call whose answer was lost
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *agent) beginFinalize() (chan error, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.finalize == "" {
+		if a.session == nil || a.session.stream == nil {
+			return nil, false
+		}
+		a.finalize = randomText()
+		a.finalizing = make(chan error, 1)
+		a.finalized = a.finalizing
+		a.wake()
+	}
+	return a.finalizing, true
+}
+
+// Stop implements engine.Pooled: it tells all agents to come back, spread so that a hub which starts at once is not
+// overrun.
+func (g *Gateway) Stop(context.Context) {
+	g.mu.Lock()
+	g.stopped = true
+	sessions := make([]*session, 0, len(g.sessions))
+	for _, s := range g.sessions {
+		sessions = append(sessions, s)
+	}
+	g.mu.Unlock()
+	bye := link.Bye{Reason: link.ByeStopping, RetryAfter: int64(1 + time.Duration(len(sessions))/returnsPerSecond)}
+	for _, s := range sessions {
+		g.end(s, &bye)
+	}
+}
+
+// returnsPerSecond is how many agents come back in a second: a TLS handshake and a proof cost about a millisecond.
+const returnsPerSecond = 300

@@ -1,0 +1,198 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// clockTolerance is how far an edge's clock may be off before its times are corrected.
+const clockTolerance = 30 * time.Second
+
+// report takes over what an agent has to say.
+func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
+	var up link.Up
+	if !g.read(w, r, link.MaxMessage, &up) {
+		refuse(w)
+		return
+	}
+	now := g.o.Now()
+	sent, changed, events, ok := s.agent.take(s, &up, now)
+	if !ok {
+		refuse(w)
+		return
+	}
+	if changed {
+		g.o.OnChange(s.agent.key)
+	}
+	allowed := g.limits.take(s.agent.key, "event", len(events), eventsEvery, eventsBurst)
+	if dropped := len(events) - allowed; dropped > 0 {
+		g.o.Log.Info("an agent reports more events than are recorded", "cluster", s.agent.key, "dropped", dropped)
+	}
+	for _, e := range events[:allowed] {
+		g.o.OnEvent(e)
+	}
+	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
+}
+
+// take takes over a report. What an agent says counts for its own Cluster and what is assigned to that alone.
+func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, changed bool, events []engine.Event, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.ended {
+		return 0, false, nil, false
+	}
+	a.heard = now
+	if up.Seq != 0 && up.Seq <= s.acked { // sent again, because the answer was lost
+		return s.sent, false, nil, true
+	}
+	s.acked = max(s.acked, up.Seq)
+	shift := clockShift(up.Now, now)
+	if up.State != nil {
+		state := boundState(*up.State)
+		a.state, changed = &state, true
+	}
+	if up.Disk != nil {
+		a.disk, changed = link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}, true
+	}
+	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
+		bounded := link.Up{Dropped: up.Dropped, Verified: map[string]int64{}}
+		for _, e := range up.Entries {
+			if a.names[e.Name] {
+				bounded.Entries = append(bounded.Entries, boundStatus(e, shift, now))
+			}
+		}
+		for name, at := range up.Verified {
+			bounded.Verified[name] = boundTime(metav1.Unix(at, 0), shift, now).Unix()
+		}
+		a.statuses, changed = bounded.ApplyStatuses(a.statuses), true
+	}
+	if up.Complete && !a.published {
+		a.published, changed = true, true
+	}
+	for _, e := range up.Events {
+		if e.Seq <= a.eventSeq || e.Kustomization != "" && !a.names[e.Kustomization] {
+			continue
+		}
+		a.eventSeq = e.Seq
+		events = append(events, a.event(e))
+	}
+	if a.finalized != nil && up.Finalized != "" && up.Finalized == a.finalize {
+		a.finalized <- finalizeError(up.FinalizeError)
+		a.finalized = nil
+	}
+	return s.sent, changed, events, true
+}
+
+func (a *agent) event(e link.Event) engine.Event {
+	out := engine.Event{Cluster: a.key, Kustomization: e.Kustomization, Warning: e.Warning, Reason: reason(e.Reason), Message: line(e.Message)}
+	if o := e.Object; o != nil {
+		out.Object = engine.Object{ID: o.ID(), Version: line(o.Version), UID: line(o.UID), ResourceVersion: line(o.ResourceVersion)}
+		out.Object.ID.Name, out.Object.ID.Namespace, out.Object.ID.Kind, out.Object.ID.Group = line(o.Name), line(o.Namespace), line(o.Kind), line(o.Group)
+	}
+	return out
+}
+
+// finalizeError is the error of an engine that an agent names.
+func finalizeError(text string) error {
+	switch text {
+	case "":
+		return nil
+	case engine.ErrNotRemoved.Error():
+		return engine.ErrNotRemoved
+	case engine.ErrNotConnected.Error():
+		return engine.ErrNotConnected
+	}
+	return errors.New(line(text))
+}
+
+// clockShift is what is added to the times of an edge whose clock is wrong.
+func clockShift(edge int64, now time.Time) time.Duration {
+	if edge == 0 {
+		return 0
+	}
+	shift := now.Sub(time.Unix(edge, 0))
+	if shift.Abs() < clockTolerance {
+		return 0
+	}
+	return shift
+}
+
+// boundTime corrects a time of an edge; none is later than now.
+func boundTime(t metav1.Time, shift time.Duration, now time.Time) metav1.Time {
+	corrected := t.Add(shift)
+	if corrected.After(now) {
+		corrected = now
+	}
+	return metav1.NewTime(corrected.Truncate(time.Second))
+}
+
+const (
+	maxReason = 64
+	maxLine   = 1024
+	maxDrifts = 10
+	maxPaths  = 5
+)
+
+// line makes a text of an agent fit to be kept: bounded. What people read of it is made one line where it is written.
+func line(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
+	}
+	return text
+}
+
+// reason returns a reason as the API has them, or Failed.
+func reason(text string) string {
+	if text == "" {
+		return ""
+	}
+	for i, r := range text {
+		letter := r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		if i >= maxReason || !letter && (i == 0 || r < '0' || r > '9') {
+			return v1alpha1.FailedReason
+		}
+	}
+	return text
+}
+
+func boundState(s link.State) link.State {
+	s.Reason, s.Message, s.UID, s.Version, s.Orphaned = reason(s.Reason), line(s.Message), line(s.UID), line(s.Version), line(s.Orphaned)
+	return s
+}
+
+// boundStatus makes a status fit for the API, whatever an agent sends.
+func boundStatus(s v1alpha1.AssignmentEntryStatus, shift time.Duration, now time.Time) v1alpha1.AssignmentEntryStatus {
+	s.Revision, s.Digest, s.AppliedRevision, s.AppliedDigest = line(s.Revision), line(s.Digest), line(s.AppliedRevision), line(s.AppliedDigest)
+	s.Reason, s.Message, s.HandledAt = reason(s.Reason), line(s.Message), line(s.HandledAt)
+	if s.Ready != metav1.ConditionTrue && s.Ready != metav1.ConditionFalse {
+		s.Ready = metav1.ConditionUnknown
+	}
+	if s.Reason == "" {
+		s.Reason = v1alpha1.ProgressingReason
+	}
+	if s.VerifiedAt != nil {
+		at := boundTime(*s.VerifiedAt, shift, now)
+		s.VerifiedAt = &at
+	}
+	s.Drifts = s.Drifts[:min(len(s.Drifts), maxDrifts)]
+	for i := range s.Drifts {
+		d := &s.Drifts[i]
+		d.Object, d.Manager = line(d.Object), line(d.Manager)
+		d.Change, d.Action = v1alpha1.DriftChange(reason(string(d.Change))), v1alpha1.DriftAction(reason(string(d.Action)))
+		d.Paths = d.Paths[:min(len(d.Paths), maxPaths)]
+		for j := range d.Paths {
+			d.Paths[j] = line(d.Paths[j])
+		}
+		d.At = boundTime(d.At, shift, now)
+	}
+	return s
+}

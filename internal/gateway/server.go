@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 15 * time.Minute // of a connection without a stream; longer than a heartbeat
+	maxHeader     = 16 << 10
+	// maxStreams bounds the requests of one connection at a time: a stream, a report, and downloads.
+	maxStreams = 16
+	// unacknowledged is how long the network may take to acknowledge a ping until the connection counts as dead.
+	unacknowledged = 45 * time.Second
+	// shutdownGrace is how long streams have to send their last frame.
+	shutdownGrace = 2 * time.Second
+)
+
+// ServeOptions are how a gateway listens.
+type ServeOptions struct {
+	// Address is "host:port".
+	Address string
+	// Certificate returns what the gateway shows; nil serves without TLS, behind an ingress that terminates it.
+	Certificate func() (*tls.Certificate, error)
+	// Listening is told the address; nil for nobody.
+	Listening func(net.Addr)
+}
+
+// Serve answers agents until ctx is done. Streams have ended when it returns.
+func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
+	// TCP's own keepalive would cost an idle edge more than everything else together.
+	config := net.ListenConfig{KeepAlive: -1, Control: boundUnacknowledged}
+	listener, err := config.Listen(ctx, "tcp", o.Address)
+	if err != nil {
+		return fmt.Errorf("the gateway cannot listen: %w", err)
+	}
+	if o.Listening != nil {
+		o.Listening(listener.Addr())
+	}
+	server := g.server(o)
+	ended := make(chan error, 1)
+	go func() { // ends with the server
+		if o.Certificate == nil {
+			ended <- server.Serve(listener)
+		} else {
+			ended <- server.ServeTLS(listener, "", "")
+		}
+	}()
+	ticking, stop := context.WithCancel(ctx)
+	defer stop()
+	go g.Run(ticking)
+	select {
+	case err := <-ended:
+		return fmt.Errorf("the gateway ended: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	g.Stop(grace)
+	err = server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	<-ended
+	return err
+}
+
+func (g *Gateway) server(o ServeOptions) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(o.Certificate != nil)
+	protocols.SetUnencryptedHTTP2(o.Certificate == nil)
+	server := &http.Server{
+		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16},
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
+	}
+	if o.Certificate != nil {
+		server.TLSConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS13,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() },
+			NextProtos:     []string{"h2", "http/1.1"},
+		}
+	}
+	return server
+}

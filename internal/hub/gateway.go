@@ -1,0 +1,218 @@
+package hub
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/gateway"
+	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/sharding/holder"
+)
+
+const (
+	// gatewaySecret holds, in the hub's namespace, the key that the hub signs with and the gateway's authority. Agents
+	// pin both, so it belongs into a backup of the hub.
+	gatewaySecret  = "skerry-gateway" //nolint:gosec // the name of a Secret, not its value
+	signingKeyItem = "signing-key"
+	caItem         = "ca.crt"
+	caKeyItem      = "ca.key"
+)
+
+// gatewayIdentity is what agents know a hub by.
+type gatewayIdentity struct {
+	key       ed25519.PrivateKey
+	ca, caKey []byte
+}
+
+// loadGatewayIdentity returns the identity of the gateway. The first hub, or part of one, that starts makes it.
+func loadGatewayIdentity(ctx context.Context, api client.Client, namespace string) (*gatewayIdentity, error) {
+	secret := &corev1.Secret{}
+	name := client.ObjectKey{Namespace: namespace, Name: gatewaySecret}
+	err := api.Get(ctx, name, secret)
+	if apierrors.IsNotFound(err) {
+		if err = createGatewayIdentity(ctx, api, namespace); err == nil || apierrors.IsAlreadyExists(err) {
+			err = api.Get(ctx, name, secret)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot get the Secret %s, by which agents know the hub; \"skerry install\" brings the right to make it: %w", name, err)
+	}
+	seed := secret.Data[signingKeyItem]
+	if len(seed) != ed25519.SeedSize || len(secret.Data[caItem]) == 0 || len(secret.Data[caKeyItem]) == 0 {
+		return nil, fmt.Errorf("the Secret %s is damaged: restore it, or delete it and let all agents join again", name)
+	}
+	return &gatewayIdentity{key: ed25519.NewKeyFromSeed(seed), ca: secret.Data[caItem], caKey: secret.Data[caKeyItem]}, nil
+}
+
+func createGatewayIdentity(ctx context.Context, api client.Client, namespace string) error {
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return fmt.Errorf("cannot make a key: %w", err)
+	}
+	ca, caKey, err := gateway.NewCA()
+	if err != nil {
+		return err
+	}
+	immutable := true
+	return api.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: gatewaySecret},
+		Immutable:  &immutable,
+		Data:       map[string][]byte{signingKeyItem: seed, caItem: ca, caKeyItem: caKey},
+	})
+}
+
+// publishGateway writes down, for those who let clusters join, how agents reach the hub and what they pin.
+func publishGateway(ctx context.Context, api client.Client, namespace string, data map[string]string) error {
+	name := client.ObjectKey{Namespace: namespace, Name: v1alpha1.GatewayConfigMap}
+	live := &corev1.ConfigMap{}
+	err := api.Get(ctx, name, live)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = api.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Data: data})
+	case err == nil && !maps.Equal(live.Data, data):
+		live.Data = data
+		err = api.Update(ctx, live)
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsConflict(err) { // another replica writes the same
+		return fmt.Errorf("cannot write the ConfigMap %s; \"skerry install\" brings the right to: %w", name, err)
+	}
+	return nil
+}
+
+// makeGateway makes the gateway, which begins to listen with the controllers.
+func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, hubUID string) error {
+	identity, off := &gatewayIdentity{}, "The hub has no gateway: it runs without --gateway-bind-address"
+	if o.GatewayAddress != "" {
+		var err error
+		if identity, err = loadGatewayIdentity(ctx, api, o.LeaderNamespace); err != nil {
+			return err
+		}
+		off = ""
+	} else { // it signs for nobody
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return fmt.Errorf("cannot make a key: %w", err)
+		}
+		identity.key = key
+	}
+	public, ok := identity.key.Public().(ed25519.PublicKey)
+	if !ok {
+		return errors.New("the gateway's key is not ed25519")
+	}
+	hub := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}
+	var err error
+	p.gateway, err = gateway.New(gateway.Options{
+		Hub: link.HubIdentity{ID: p.hubID, UID: hubUID, Namespace: o.LeaderNamespace, Version: o.Version, Key: public},
+		Key: identity.key,
+		Cluster: func(ctx context.Context, key engine.Key) (*v1alpha1.Cluster, error) {
+			c := &v1alpha1.Cluster{}
+			err := hub.Get(ctx, key, c)
+			if apierrors.IsNotFound(err) {
+				err = fs.ErrNotExist
+			}
+			return c, err
+		},
+		Assignment: func(ctx context.Context, key engine.Key) *v1alpha1.Assignment {
+			a := &v1alpha1.Assignment{}
+			if p.reader.Get(ctx, key, a, client.UnsafeDisableDeepCopy) != nil {
+				return nil
+			}
+			return a
+		},
+		Bind:          bindAgent(hub),
+		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), Bundles: p.bundles, Off: off, Now: time.Now, Log: o.Log.WithName("gateway"),
+		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
+	})
+	if err != nil || o.GatewayAddress == "" {
+		return err
+	}
+	return p.listen(ctx, o, api, identity, public)
+}
+
+// listen adds the gateway's listener to the manager: only the hub that leads answers agents.
+func (p *parts) listen(ctx context.Context, o Options, api client.Client, identity *gatewayIdentity, public ed25519.PublicKey) error {
+	serve := gateway.ServeOptions{Address: o.GatewayAddress, Listening: o.GatewayListening}
+	published := map[string]string{"hubID": p.hubID, "hubKey": link.EncodeKey(public), "url": o.GatewayURL}
+	switch {
+	case o.GatewayPlainHTTP:
+	case o.GatewayCertFile != "":
+		watcher, err := certwatcher.New(o.GatewayCertFile, o.GatewayKeyFile)
+		if err != nil {
+			return fmt.Errorf("cannot read --gateway-cert-file: %w", err)
+		}
+		if err := p.mgr.Add(watcher); err != nil {
+			return err
+		}
+		serve.Certificate = func() (*tls.Certificate, error) { return watcher.GetCertificate(nil) }
+	default:
+		certificate, err := gateway.ServerCertificate(identity.ca, identity.caKey)
+		if err != nil {
+			return err
+		}
+		serve.Certificate = func() (*tls.Certificate, error) { return certificate, nil }
+		published["ca.crt"] = string(identity.ca)
+	}
+	if err := publishGateway(ctx, api, o.LeaderNamespace, published); err != nil {
+		return err
+	}
+	return p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.gateway.Serve(ctx, serve) }))
+}
+
+// bindAgent returns what binds an agent's key to a Cluster, as long as the token is there that it joined with.
+func bindAgent(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, string, string) error {
+	return func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error {
+		data, err := json.Marshal([]map[string]any{
+			{"op": "test", "path": "/metadata/uid", "value": c.UID},
+			{"op": "test", "path": "/spec/agent/join/tokenHash", "value": c.Spec.Agent.Join.TokenHash},
+			{"op": "add", "path": "/spec/agent/publicKey", "value": publicKey},
+			{"op": "add", "path": "/spec/agent/clusterUID", "value": clusterUID},
+			{"op": "remove", "path": "/spec/agent/join"},
+		})
+		if err != nil {
+			return fmt.Errorf("cannot encode the key: %w", err)
+		}
+		if err := hub.Patch(ctx, c, client.RawPatch(types.JSONPatchType, data)); err != nil {
+			return fmt.Errorf("cannot write the key of an agent: %w", err)
+		}
+		return nil
+	}
+}
+
+// changed wakes the controllers of a cluster of which something new is known.
+func (p *parts) changed(key engine.Key) {
+	p.assignments.Changed(key)
+	p.clusters.Changed(key)
+}
+
+func (o *Options) checkGateway() error {
+	if u, err := url.Parse(o.GatewayURL); o.GatewayURL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("--gateway-url must be https://host[:port][/path], without credentials")
+	}
+	switch {
+	case (o.GatewayCertFile == "") != (o.GatewayKeyFile == ""):
+		return errors.New("--gateway-cert-file and --gateway-key-file go together")
+	case o.GatewayPlainHTTP && o.GatewayCertFile != "":
+		return errors.New("--gateway-plain-http serves no certificate: leave out --gateway-cert-file")
+	}
+	return nil
+}
