@@ -1,0 +1,476 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// threats has a test for each row of the table in DESIGN.md.
+var threats = map[string]func(*testing.T){
+	"a caller without a proof":                    callersWithoutAProofLearnNothing,
+	"a recorded proof is sent again":              proofsServeOnce,
+	"a proof made for another purpose or hub":     proofsServeOnePurpose,
+	"a token is guessed, stolen, late or twice":   tokensServeOnce,
+	"an agent asks for what is another Cluster's": agentsSeeTheirOwnClusterOnly,
+	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
+	"an agent sends too much":                     requestsAreBounded,
+	"a crowd of callers without a proof":          crowdsAreSentAway,
+	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
+	"somebody in the network plays the hub":       theHubProvesItself,
+	"somebody in the network changes what comes":  whatComesIsSigned,
+	"a copy of a cluster with its key":            TestASecondAgentWithOneKeyIsNamed,
+	"another cluster with a key from a backup":    TestAnAgentOfAnotherClusterIsRefused,
+}
+
+func TestThreats(t *testing.T) {
+	for name, test := range threats {
+		t.Run(name, test)
+	}
+}
+
+// TestEachThreatHasATest holds the table in DESIGN.md and the tests together.
+func TestEachThreatHasATest(t *testing.T) {
+	page, err := os.ReadFile("DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "## Threats")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var rows, tests []string
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(table, -1) {
+		if name := row[1]; name != "threat" {
+			rows = append(rows, name)
+		}
+	}
+	for name := range threats {
+		tests = append(tests, name)
+	}
+	slices.Sort(rows)
+	slices.Sort(tests)
+	if diff := cmp.Diff(rows, tests); diff != "" {
+		t.Errorf("the table and the tests differ (-table +tests):\n%s", diff)
+	}
+}
+
+// uniform asserts that an answer says nothing but no.
+func uniform(t *testing.T, what string, status int, body []byte) {
+	t.Helper()
+	if status != http.StatusUnauthorized || len(body) > 0 {
+		t.Errorf("%s: %d %q", what, status, body)
+	}
+}
+
+func encode(t *testing.T, message any) []byte {
+	t.Helper()
+	frame, err := link.EncodeFrame(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame
+}
+
+func callersWithoutAProofLearnNothing(t *testing.T) {
+	r := newRig(t)
+	r.joined()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	stranger := r.peer()
+	for _, token := range []string{"", "x", strings.Repeat("a", 5000)} {
+		stranger.token = token
+		for _, request := range [][2]string{
+			{"GET", "/"}, {"GET", "/healthz"}, {"GET", "/metrics"}, {"POST", link.StreamPath}, {"GET", link.StreamPath}, {"POST", link.ReportPath},
+			{"GET", link.BundlesPath + "sha256:1"}, {"GET", link.BundlesPath + "sha256:2"}, {"POST", link.ObjectsPath}, {"GET", link.SessionPath}, {"PUT", link.JoinPath}, {"GET", "/v1/assignments"},
+		} {
+			status, body := stranger.raw(request[0], request[1], nil)
+			if status == http.StatusMethodNotAllowed {
+				t.Errorf("%s %s tells which methods there are", request[0], request[1])
+			}
+			uniform(t, request[0]+" "+request[1], status, body)
+		}
+	}
+	stranger.token = ""
+	there, absent, garbage := stranger.proof(), stranger.proof(), stranger.proof()
+	absent.Cluster, garbage.Cluster = "fleet/none", "\x00/../x"
+	for what, s := range map[string]link.Session{"of a Cluster": there, "of none": absent, "of a name that is none": garbage} {
+		s.Signature = ed25519.Sign(stranger.key, link.SessionTranscript(r.hub.ID, s))
+		status, body := stranger.raw("POST", link.SessionPath, encode(t, s))
+		uniform(t, "a session "+what, status, body)
+	}
+	for what, body := range map[string][]byte{"nothing": nil, "no frame": []byte("GET / HTTP/1.1\r\n"), "no JSON": {0, 0, 0, 1, 'x'}, "null": {0, 0, 0, 4, 'n', 'u', 'l', 'l'}, "a list": {0, 0, 0, 2, '[', ']'}} {
+		for _, path := range []string{link.SessionPath, link.JoinPath} {
+			status, answer := stranger.raw("POST", path, body)
+			uniform(t, what+" to "+path, status, answer)
+		}
+	}
+	if state, _ := r.gateway.State(edgeKey); state.Reachable || !state.LastSeen.IsZero() {
+		t.Errorf("a stranger counts as the agent: %+v", state)
+	}
+}
+
+func proofsServeOnce(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	s := p.proof()
+	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusOK {
+		t.Fatalf("the first time: %d", status)
+	}
+	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("the second time: %d", status)
+	}
+	late := p.proof()
+	r.pass(2 * nonceLife)
+	if status := p.ask(link.SessionPath, late, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("two minutes later: %d", status)
+	}
+	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("after it was forgotten: %d", status)
+	}
+	other := newRig(t) // the hub was started anew, with the same keys
+	q := other.peerWith(p.key, "uid-1")
+	other.add(edgeKey, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(q.public()) })
+	if status := q.ask(link.SessionPath, p.proof(), &link.SessionAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("a challenge of another process: %d", status)
+	}
+}
+
+func proofsServeOnePurpose(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	for what, change := range map[string]func(*link.Session){
+		"another hub":       func(s *link.Session) { s.Signature = ed25519.Sign(p.key, link.SessionTranscript("hub-2", *s)) },
+		"another Cluster":   func(s *link.Session) { s.Cluster = "fleet/edge-2" },
+		"another instance":  func(s *link.Session) { s.Agent.Instance = "x" },
+		"another uid":       func(s *link.Session) { s.Agent.ClusterUID = "x" },
+		"another nonce":     func(s *link.Session) { s.Nonce = p.nonce() },
+		"no nonce":          func(s *link.Session) { s.Nonce = nil },
+		"a short nonce":     func(s *link.Session) { s.AgentNonce = nil },
+		"no signature":      func(s *link.Session) { s.Signature = nil },
+		"another key":       func(s *link.Session) { s.Key = bytes.Repeat([]byte{1}, ed25519.PublicKeySize) },
+		"a key of no size":  func(s *link.Session) { s.Key = nil },
+		"that of a join":    func(s *link.Session) { s.Signature = joinSignature(p, *s) },
+		"no instance":       func(s *link.Session) { s.Agent.Instance = ""; resign(p, s) },
+		"a huge instance":   func(s *link.Session) { s.Agent.Instance = strings.Repeat("x", 65); resign(p, s) },
+		"no uid":            func(s *link.Session) { s.Agent.ClusterUID = ""; resign(p, s) },
+		"its own challenge": func(s *link.Session) { s.Nonce = bytes.Repeat([]byte{0xff}, link.NonceSize); resign(p, s) },
+	} {
+		r.add(engine.Key{Namespace: "fleet", Name: "edge-2"}, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(r.peer().public()) })
+		s := p.proof()
+		change(&s)
+		if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d", what, status)
+		}
+	}
+	// The key that stands in for that of a Cluster without one opens nothing.
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(nobody) })
+	known := r.peerWith(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), "uid-1")
+	if status, _ := known.session(); status != http.StatusUnauthorized {
+		t.Errorf("with the key that everybody knows: %d", status)
+	}
+}
+
+func resign(p *peer, s *link.Session) {
+	s.Signature = ed25519.Sign(p.key, link.SessionTranscript(p.r.hub.ID, *s))
+}
+
+func joinSignature(p *peer, s link.Session) []byte {
+	return ed25519.Sign(p.key, link.JoinTranscript(p.r.hub.ID, link.Join{Cluster: s.Cluster, Key: s.Key, ClusterUID: s.Agent.ClusterUID, Nonce: s.Nonce, AgentNonce: s.AgentNonce}))
+}
+
+func tokensServeOnce(t *testing.T) {
+	const token = "token"
+	offer := func(in time.Duration) (*rig, *peer) {
+		r := newRig(t)
+		r.add(edgeKey, func(a *v1alpha1.Agent) {
+			a.Join = &v1alpha1.AgentJoin{TokenHash: hashOf(token), Expires: metav1.NewTime(r.now().Add(in))}
+		})
+		return r, r.peer()
+	}
+	r, p := offer(time.Hour)
+	for _, guess := range []string{"", "x", hashOf(token), token + " "} {
+		if status := p.join(guess); status != http.StatusUnauthorized {
+			t.Errorf("%q: %d", guess, status)
+		}
+	}
+	if r.clusters[edgeKey].Spec.Agent.PublicKey != "" {
+		t.Fatal("a key is bound")
+	}
+	if status := p.join(token); status != http.StatusOK {
+		t.Fatalf("the token: %d", status)
+	}
+	thief := r.peer()
+	if status := thief.join(token); status != http.StatusUnauthorized {
+		t.Errorf("the token, again: %d", status)
+	}
+	if r.clusters[edgeKey].Spec.Agent.PublicKey != link.EncodeKey(p.public()) {
+		t.Error("the thief has the Cluster")
+	}
+	_, p = offer(-time.Second)
+	if status := p.join(token); status != http.StatusUnauthorized {
+		t.Errorf("late: %d", status)
+	}
+	r, p = offer(time.Hour)
+	deleted := metav1.Now()
+	r.clusters[edgeKey].DeletionTimestamp = &deleted
+	if status := p.join(token); status != http.StatusUnauthorized {
+		t.Errorf("of a Cluster that is being removed: %d", status)
+	}
+	// A Cluster that waits for nobody, whatever is sent.
+	r, p = offer(time.Hour)
+	r.clusters[edgeKey].Spec.Agent.Join = nil
+	if status := p.join(""); status != http.StatusUnauthorized {
+		t.Errorf("without a token: %d", status)
+	}
+	r.clusters[edgeKey].Spec.Agent.Join = &v1alpha1.AgentJoin{Expires: metav1.NewTime(r.now().Add(time.Hour))}
+	if status := p.join(""); status != http.StatusUnauthorized {
+		t.Errorf("with an empty hash: %d", status)
+	}
+	// Of two that join at once, one is refused by the API server, and no key of the other is kept.
+	r, p = offer(time.Hour)
+	stale, err := r.cluster(t.Context(), edgeKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := p.join(token); status != http.StatusOK {
+		t.Fatalf("the first: %d", status)
+	}
+	if err := r.bind(t.Context(), stale, link.EncodeKey(r.peer().public()), "x"); err == nil {
+		t.Error("the second has the Cluster")
+	}
+}
+
+func agentsSeeTheirOwnClusterOnly(t *testing.T) {
+	r := newRig(t)
+	mine, other := r.joined(), r.peer()
+	otherKey := engine.Key{Namespace: "fleet", Name: "edge-2"}
+	other.cluster, other.who.ClusterUID = otherKey.String(), "uid-2"
+	r.add(otherKey, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(other.public()) })
+	secret := configMaps(t, 2, 50)
+	own := configMaps(t, 1, 50)
+	r.bundles[secret.Digest()], r.bundles[own.Digest()] = secret, own
+	r.assign(edgeKey, 1, entry("apps", own.Digest()))
+	r.assign(otherKey, 1, entry("secrets", secret.Digest()))
+	mine.welcome()
+	other.welcome()
+	if status, body := mine.raw("GET", link.BundlesPath+secret.Digest(), nil); status != http.StatusNotFound || len(body) > 0 {
+		t.Errorf("another's bundle: %d %q", status, body)
+	}
+	if status, body := mine.raw("POST", link.ObjectsPath, encode(t, link.Wanted{Bundle: secret.Digest()})); status != http.StatusNotFound || len(body) > 0 {
+		t.Errorf("another's objects: %d %q", status, body)
+	}
+	stolen := link.ObjectIDs{link.IDOf(secret.Objects[0].Body)}
+	if status, body := mine.raw("POST", link.ObjectsPath, encode(t, link.Wanted{Bundle: own.Digest(), Objects: stolen})); status != http.StatusNotFound || len(body) > 0 {
+		t.Errorf("another's objects by way of its own bundle: %d %q", status, body)
+	}
+	entries, err := mine.stream(link.Have{}).next().Assignment.Apply(nil)
+	if err != nil || len(entries) != 1 || entries[0].Name != "apps" {
+		t.Errorf("%v %v", entries, err)
+	}
+	// Its key does not open another's Cluster.
+	mine.cluster = otherKey.String()
+	if status, _ := mine.session(); status != http.StatusUnauthorized {
+		t.Errorf("a session of another Cluster: %d", status)
+	}
+}
+
+func agentsReportOnThemselvesOnly(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	p.welcome()
+	long := strings.Repeat("x", 5_000)
+	var drifts []v1alpha1.DriftRecord
+	for range 20 {
+		drifts = append(drifts, v1alpha1.DriftRecord{Object: long, Manager: long, Change: "rm -rf", Paths: slices.Repeat([]string{long}, 10)})
+	}
+	hostile := v1alpha1.AssignmentEntryStatus{Name: "apps", Ready: "Maybe", Reason: "\x1b[2J", Message: long, Revision: long, Digest: long, HandledAt: long, Drifts: drifts}
+	p.up(link.Up{
+		Seq: 1, State: &link.State{Reachable: true, Usable: true, UID: long, Version: long, Reason: "a b", Message: long, Orphaned: long},
+		Entries: []v1alpha1.AssignmentEntryStatus{hostile, status("another", metav1.ConditionTrue)}, Complete: true, Disk: &link.Disk{Reason: "x y", Message: long},
+		Verified: map[string]int64{"another": 1, "apps": 1 << 60}, Dropped: []string{"another"},
+		Events: []link.Event{{Seq: 1, Kustomization: "other/secrets", Reason: "DriftCorrected"}, {Seq: 2, Kustomization: "apps", Reason: "DriftCorrected", Message: long, Object: &link.Object{Name: long}}},
+	})
+	got, _ := r.gateway.Report(edgeKey)
+	if len(got) != 1 || got[0].Name != "apps" {
+		t.Fatalf("it reported on %d", len(got))
+	}
+	s := got[0]
+	if s.Ready != metav1.ConditionUnknown || s.Reason != v1alpha1.FailedReason || len(s.Message) > 2*maxLine || len(s.Drifts) != maxDrifts || len(s.Drifts[0].Paths) != maxPaths || s.VerifiedAt.After(r.now()) {
+		t.Errorf("status %+v", s)
+	}
+	size := len(s.Message) + len(s.Revision) + len(s.Digest) + len(s.HandledAt)
+	for _, d := range s.Drifts {
+		size += len(d.Object) + len(d.Manager) + len(d.Paths[0])*len(d.Paths)
+	}
+	if size > 100<<10 {
+		t.Errorf("one entry takes %d bytes", size)
+	}
+	if len(r.events) != 1 || r.events[0].Kustomization != "apps" || len(r.events[0].Message) > 2*maxLine {
+		t.Errorf("%d events", len(r.events))
+	}
+	state, _ := r.gateway.State(edgeKey)
+	if len(state.Message)+len(state.UID)+len(state.Version)+len(state.Orphaned) > 8*maxLine || state.Reason != v1alpha1.FailedReason {
+		t.Errorf("state %+v", state)
+	}
+}
+
+func requestsAreBounded(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	bomb, err := link.AppendFrame(nil, bytes.Repeat([]byte{' '}, link.MaxMessage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body := p.raw("POST", link.SessionPath, bomb)
+	uniform(t, "a compressed bomb before a proof", status, body)
+	status, body = p.raw("POST", link.SessionPath, append([]byte{0x00, 0x10, 0, 0}, make([]byte, 1<<20)...))
+	uniform(t, "a large body before a proof", status, body)
+	p.welcome()
+	var many []link.Event
+	for i := range 10 * eventsBurst {
+		many = append(many, link.Event{Seq: uint64(i + 1), Reason: "DriftCorrected"})
+	}
+	p.up(link.Up{Seq: 1, Events: many})
+	if len(r.events) > eventsBurst {
+		t.Errorf("%d events are recorded", len(r.events))
+	}
+	refused := 0
+	for range 3 * requestBurst {
+		if status, _ := p.raw("POST", link.ReportPath, encode(t, link.Up{})); status == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("an agent may ask as often as it likes")
+	}
+	sessions := 0
+	for range 3 * sessionBurst {
+		if status, _ := p.session(); status == http.StatusOK {
+			sessions++
+		}
+	}
+	if sessions > 2*sessionBurst {
+		t.Errorf("%d sessions", sessions)
+	}
+	r.gateway.mu.Lock()
+	defer r.gateway.mu.Unlock()
+	if len(r.gateway.sessions) != 1 {
+		t.Errorf("%d sessions of one agent are kept", len(r.gateway.sessions))
+	}
+}
+
+func crowdsAreSentAway(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	for range maxUnproven {
+		r.gateway.limits.unproven <- struct{}{}
+	}
+	status, body := p.raw("POST", link.ChallengePath, encode(t, link.Challenge{Versions: []int{1}}))
+	if status != http.StatusServiceUnavailable || len(body) > 0 {
+		t.Errorf("one more: %d %q", status, body)
+	}
+	if status, _ := p.raw("POST", link.ReportPath, encode(t, link.Up{})); status != http.StatusOK {
+		t.Errorf("an agent with a session: %d", status)
+	}
+}
+
+func revokedKeysAreRefused(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	stream := p.stream(link.Have{})
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(r.peer().public()) })
+	if got := stream.bye(); got != link.ByeRevoked {
+		t.Errorf("the stream ends with %q", got)
+	}
+	for _, request := range [][2]string{{"POST", link.ReportPath}, {"POST", link.StreamPath}, {"GET", link.BundlesPath + "sha256:1"}, {"POST", link.ObjectsPath}} {
+		status, body := p.raw(request[0], request[1], encode(t, link.Up{}))
+		uniform(t, request[1], status, body)
+	}
+	if status, _ := p.session(); status != http.StatusUnauthorized {
+		t.Errorf("a new session: %d", status)
+	}
+}
+
+func theHubProvesItself(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	impostor := newRig(t) // with an identity of its own
+	p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13}}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, impostor.base+link.ChallengePath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := p.client.Do(req); err == nil {
+		_ = res.Body.Close()
+		t.Error("another authority is accepted")
+	}
+	s := p.proof()
+	var answer link.SessionAnswer
+	if status := p.ask(link.SessionPath, s, &answer); status != http.StatusOK {
+		t.Fatalf("%d", status)
+	}
+	good := link.HubTranscript(answer.Hub, s.Cluster, answer.Token, s.Nonce, s.AgentNonce)
+	if !link.Verify(r.hub.Key, good, answer.Signature) {
+		t.Error("the hub does not prove its key")
+	}
+	for what, transcript := range map[string][]byte{
+		"for another Cluster": link.HubTranscript(answer.Hub, "fleet/x", answer.Token, s.Nonce, s.AgentNonce),
+		"for another token":   link.HubTranscript(answer.Hub, s.Cluster, "x", s.Nonce, s.AgentNonce),
+		"for another nonce":   link.HubTranscript(answer.Hub, s.Cluster, answer.Token, s.Nonce, randomBytes(t, link.NonceSize)),
+	} {
+		if link.Verify(r.hub.Key, transcript, answer.Signature) {
+			t.Errorf("the proof serves %s", what)
+		}
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if link.Verify(r.hub.Key, good, ed25519.Sign(key, good)) {
+		t.Error("another key proves it as well")
+	}
+}
+
+func whatComesIsSigned(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	b := configMaps(t, 2, 50)
+	r.bundles[b.Digest()] = b
+	r.assign(edgeKey, 1, entry("apps", b.Digest()))
+	p.welcome()
+	a := *p.stream(link.Have{}).next().Assignment
+	genuine := func(a link.Assignment) bool {
+		_, err := a.Apply(nil)
+		return err == nil && link.Verify(r.hub.Key, link.AssignmentTranscript(r.hub.ID, p.cluster, a), a.Signature)
+	}
+	if !genuine(a) {
+		t.Fatal("it is not signed as it is")
+	}
+	older := a
+	older.Generation--
+	other := a
+	other.Entries = nil
+	forged := a
+	forged.Entries, forged.Digest = nil, link.Digest(nil)
+	for what, changed := range map[string]link.Assignment{"with another generation": older, "with less in it": other, "with a digest that fits": forged} {
+		if genuine(changed) {
+			t.Errorf("it is accepted %s", what)
+		}
+	}
+}
