@@ -25,6 +25,7 @@ type Options struct {
 	UseCredentials bool
 	Export         bool
 	Wait           bool
+	Agent          AgentOptions
 }
 
 // NewCmdJoin returns the command; runF replaces what it runs, for tests.
@@ -44,6 +45,10 @@ and that token, and the Cluster. Your own credentials for the edge are used once
 The ServiceAccount is cluster-admin because whoever may apply any object may make any role; to
 let the hub do less, join with --use-credentials and a kubeconfig that may do less.
 
+With --agent the cluster reaches the hub instead: an agent there dials the hub's gateway. With
+--from-kubeconfig it is installed at once, and your credentials stay here. Without, its manifests
+are printed, with a token that serves once; who has them can join in the cluster's name.
+
 Running it again writes the Secret again; labels and vars that were set stay, those given replace
 them, and "key-" removes one.`,
 		Example: `  # Join a cluster, with what selects it and what its manifests need to know
@@ -53,6 +58,12 @@ them, and "key-" removes one.`,
   # From a context of your own kubeconfig, reached by the hub at another address
   skerry cluster join shop-2 --from-kubeconfig ~/.kube/config --from-context shop-2 \
     --server https://shop-2.example.com:6443
+
+  # Install an agent there, which dials out: for a cluster that the hub cannot reach
+  skerry cluster join ship-1 --agent --from-kubeconfig ship-1.yaml
+
+  # Or print what a person there applies within a day
+  skerry cluster join ship-2 --agent > ship-2-agent.yaml
 
   # Print the objects for the hub instead, to encrypt them and keep them in Git
   skerry cluster join shop-3 --from-kubeconfig shop-3.yaml --export | sops encrypt ...`,
@@ -69,6 +80,7 @@ them, and "key-" removes one.`,
 	flags.StringArrayVar(&o.Labels, "label", nil, "label of the Cluster, as key=value or key-; can be given again")
 	flags.StringArrayVar(&o.Vars, "var", nil, "variable of the Cluster, as key=value or key-; can be given again")
 	flags.BoolVar(&o.UseCredentials, "use-credentials", false, "store the credentials of the kubeconfig instead of making a ServiceAccount")
+	o.Agent.addFlags(flags, f.Version)
 	flags.BoolVar(&o.Export, "export", false, "print Secret and Cluster, with the token, and change nothing on the hub")
 	flags.BoolVar(&o.Wait, "wait", true, "wait until the hub has reached the cluster")
 	_ = cmd.MarkFlagFilename("from-kubeconfig")
@@ -79,6 +91,9 @@ func runJoin(ctx context.Context, o *Options) error {
 	wanted, err := parse(o)
 	if err != nil {
 		return err
+	}
+	if o.Agent.Enabled {
+		return runJoinAgent(ctx, o, wanted)
 	}
 	edge, err := loadEdge(o)
 	if err != nil {

@@ -47,7 +47,7 @@ func parse(o *Options) (wanted, error) {
 	var w wanted
 	var err error
 	switch problems := validation.IsDNS1123Subdomain(o.Name); {
-	case o.FromKubeconfig == "":
+	case o.FromKubeconfig == "" && !o.Agent.Enabled:
 		return w, factory.Usagef("--from-kubeconfig is missing: the kubeconfig of the edge cluster")
 	case o.Name == v1alpha1.HubCluster:
 		return w, factory.Usagef("the name %q stands for the hub's own cluster", o.Name)
@@ -55,6 +55,9 @@ func parse(o *Options) (wanted, error) {
 		return w, factory.Usagef("%q cannot be the name of a cluster: %s", o.Name, problems[0])
 	case len(o.Name) > 63:
 		return w, factory.Usagef("the name of a cluster has at most 63 characters, this one has %d", len(o.Name))
+	}
+	if err := o.Agent.check(o); err != nil {
+		return w, err
 	}
 	if o.Server != "" {
 		if u, err := url.Parse(o.Server); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {

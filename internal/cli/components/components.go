@@ -36,7 +36,7 @@ type Options struct {
 
 // Render returns the manifests in the order in which they are applied.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
-	all, err := build()
+	all, err := build("/")
 	if err != nil {
 		return nil, fmt.Errorf("cannot render the hub's manifests: %w", err)
 	}
@@ -131,8 +131,8 @@ func labelValue(version string) string {
 	return strings.Trim(version[:min(len(version), 63)], "-._")
 }
 
-// build runs kustomize over the embedded bases.
-func build() ([]*unstructured.Unstructured, error) {
+// build runs kustomize over one of the embedded bases.
+func build(base string) ([]*unstructured.Unstructured, error) {
 	disk := filesys.MakeFsInMemory()
 	err := fs.WalkDir(config.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -149,7 +149,7 @@ func build() ([]*unstructured.Unstructured, error) {
 	}
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionLegacy
-	resources, err := krusty.MakeKustomizer(options).Run(disk, "/")
+	resources, err := krusty.MakeKustomizer(options).Run(disk, base)
 	if err != nil {
 		return nil, err
 	}

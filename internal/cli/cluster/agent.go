@@ -1,0 +1,362 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/components"
+	"github.com/skerry-dev/skerry/internal/cli/diagnose"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/preflight"
+	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// AgentOptions say how a cluster joins that reaches the hub by an agent.
+type AgentOptions struct {
+	Enabled  bool
+	Gateway  string
+	TokenFor time.Duration
+	// NoDeployment leaves the Deployment out: the agent runs outside of the cluster.
+	NoDeployment bool
+	components.AgentOptions
+}
+
+var releaseVersion = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?$`)
+
+func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
+	if releaseVersion.MatchString(version) {
+		a.Version = version
+	}
+	flags.BoolVar(&a.Enabled, "agent", false, "the cluster reaches the hub, by an agent there")
+	flags.StringVar(&a.Gateway, "gateway", "", "URL at which the agent reaches the hub's gateway (default: what the hub is started with)")
+	flags.DurationVar(&a.TokenFor, "token-for", 24*time.Hour, "how long the token of the agent lets it join")
+	flags.StringSliceVar(&a.Namespaces, "namespaces", nil, "namespaces that the agent may write to (default: everything); it may read the whole cluster")
+	flags.StringVar(&a.Image, "agent-image", "", "whole name of the agent's image (default: "+components.AgentRepository+" of this version)")
+	flags.StringVar(&a.Storage, "agent-storage", "", "size of a PersistentVolumeClaim for the agent's disk (default: a volume that goes with the Pod)")
+	flags.StringVar(&a.Proxy, "agent-proxy", "", "URL of the HTTP proxy through which the agent reaches the gateway")
+	flags.BoolVar(&a.NoDeployment, "no-deployment", false, "leave out the agent's Deployment, for an agent that runs beside the cluster")
+}
+
+// check refuses flags that do not go together.
+func (a *AgentOptions) check(o *Options) error {
+	if !a.Enabled {
+		if a.Gateway != "" || len(a.Namespaces) > 0 || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment {
+			return factory.Usagef("--gateway, --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment need --agent")
+		}
+		return nil
+	}
+	for _, ns := range a.Namespaces {
+		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
+			return factory.Usagef("--namespaces %q: %s", ns, problems[0])
+		}
+	}
+	switch u, err := url.Parse(a.Gateway); {
+	case a.Gateway != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil):
+		return factory.Usagef("--gateway must be an https URL without credentials")
+	case o.UseCredentials, o.Server != "":
+		return factory.Usagef("--use-credentials and --server are for a cluster that the hub reaches: leave them out with --agent")
+	case a.TokenFor < time.Minute || a.TokenFor > 30*24*time.Hour:
+		return factory.Usagef("--token-for must be between 1m and 720h")
+	}
+	return nil
+}
+
+// runJoinAgent lets a cluster join that reaches the hub: with its kubeconfig the agent is installed there, without
+// one its manifests are printed.
+func runJoinAgent(ctx context.Context, o *Options, w wanted) error {
+	ctx, cancel := o.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	steps := o.Steps()
+	hub, err := o.Hub()
+	if err != nil {
+		return err
+	}
+	var there *edge
+	if o.FromKubeconfig != "" {
+		if there, err = loadEdge(o); err != nil {
+			return err
+		}
+		if err := steps.Do("edge", func(s *factory.Step) error {
+			if err := there.reach(ctx, s); err != nil {
+				return err
+			}
+			return mayInstallAgent(ctx, there)
+		}); err != nil {
+			return err
+		}
+	}
+	var enrollment link.Enrollment
+	if err := steps.Do("hub", func(s *factory.Step) error {
+		if there != nil {
+			if err := checkHub(ctx, o, hub, there, s); err != nil {
+				return err
+			}
+		}
+		enrollment, err = gatewayOf(ctx, o, hub)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := steps.Do("join", func(s *factory.Step) error {
+		enrollment.Token, err = offerToken(ctx, o, hub, w, s)
+		return err
+	}); err != nil {
+		return err
+	}
+	manifests, err := agentManifests(o, hub, enrollment)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		return printAgent(o, manifests)
+	}
+	if err := steps.Do("agent", func(s *factory.Step) error {
+		if err := apply.All(ctx, there.client, manifests, s); err != nil {
+			return edgeError(err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if !o.Wait {
+		return nil
+	}
+	return steps.Do("cluster "+o.Name, func(s *factory.Step) error { return waitForAgent(ctx, o, hub, there, s) })
+}
+
+func mayInstallAgent(ctx context.Context, edge *edge) error {
+	const rbac = "rbac.authorization.k8s.io"
+	err := preflight.Permissions(ctx, edge.client, []preflight.Need{
+		{Verb: "patch", Resource: "namespaces"},
+		{Verb: "patch", Resource: "serviceaccounts", Namespace: systemNamespace},
+		{Verb: "patch", Resource: "secrets", Namespace: systemNamespace},
+		{Verb: "patch", Group: "apps", Resource: "deployments", Namespace: systemNamespace},
+		{Verb: "patch", Group: "networking.k8s.io", Resource: "networkpolicies", Namespace: systemNamespace},
+		{Verb: "patch", Group: rbac, Resource: "clusterrolebindings"},
+		{Verb: "bind", Group: rbac, Resource: "clusterroles"},
+	})
+	if err != nil {
+		return factory.Next(fmt.Errorf("the edge cluster: %w", err), "name a kubeconfig of an administrator of the edge, or print the manifests without --from-kubeconfig")
+	}
+	return nil
+}
+
+// gatewayOf returns what agents of this hub are installed with, by what its gateway has written down.
+func gatewayOf(ctx context.Context, o *Options, hub *factory.Hub) (link.Enrollment, error) {
+	cm := &corev1.ConfigMap{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: v1alpha1.GatewayConfigMap}, cm)
+	if apierrors.IsNotFound(err) {
+		return link.Enrollment{}, factory.Next(errors.New("the hub has no gateway for agents"), "run 'skerry install' of this version, or start skerry-hub with --gateway-bind-address")
+	}
+	if err != nil {
+		return link.Enrollment{}, fmt.Errorf("cannot read how agents reach the hub: %w", err)
+	}
+	e := link.Enrollment{
+		Gateway: cm.Data["url"], CA: cm.Data["ca.crt"], HubID: cm.Data["hubID"], HubKey: link.DecodeKey(cm.Data["hubKey"]), Cluster: o.Flags.Namespace + "/" + o.Name,
+	}
+	if o.Agent.Gateway != "" {
+		e.Gateway = o.Agent.Gateway
+	}
+	switch {
+	case e.HubID == "" || len(e.HubKey) == 0:
+		return e, fmt.Errorf("the ConfigMap %s/%s is damaged: restart the hub, which writes it anew", cm.Namespace, cm.Name)
+	case e.Gateway == "":
+		return e, factory.Next(errors.New("the hub does not know at which address agents reach its gateway"), "name it with --gateway https://..., or start the hub with --gateway-url")
+	}
+	return e, nil
+}
+
+// offerToken makes the Cluster, or turns the one that is there into one with an agent, and lets an agent join once.
+// Everything that runs there stays as it is.
+func offerToken(ctx context.Context, o *Options, hub *factory.Hub, w wanted, s *factory.Step) (string, error) {
+	token := rand.Text()
+	hash := link.HashToken(token)
+	agent := map[string]any{"join": map[string]any{"tokenHash": hex.EncodeToString(hash[:]), "expires": metav1.NewTime(o.Now().Add(o.Agent.TokenFor)).UTC().Format(time.RFC3339)}}
+	live := &v1alpha1.Cluster{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, live)
+	switch {
+	case apierrors.IsNotFound(err):
+		c, err := apply.FromTyped(hub.Scheme(), clusterOf(o, w))
+		if err != nil {
+			return "", err
+		}
+		unstructured.RemoveNestedField(c.Object, "spec", "kubeConfig")
+		if err := unstructured.SetNestedMap(c.Object, agent, "spec", "agent"); err != nil {
+			return "", fmt.Errorf("cannot make the Cluster: %w", err)
+		}
+		if _, err := apply.Object(ctx, hub, c); err != nil {
+			return "", err
+		}
+		s.Donef("cluster %s created", o.Name)
+		return token, nil
+	case err != nil:
+		return "", fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+	}
+	former := live.Spec.KubeConfig
+	if owner := live.Labels[v1alpha1.OwnerLabel]; owner != "" && former != nil {
+		return "", factory.Next(fmt.Errorf("the cluster %s is kept from Git by %s, which would undo this change", o.Name, owner), "put agent: {} in the place of kubeConfig in Git, and run this again")
+	}
+	patch := map[string]any{"metadata": map[string]any{"resourceVersion": live.ResourceVersion}, "spec": map[string]any{"agent": agent}}
+	spec, _ := patch["spec"].(map[string]any)
+	meta, _ := patch["metadata"].(map[string]any)
+	if former != nil {
+		spec["kubeConfig"] = nil
+	}
+	if d := w.vars.difference(varsOf(live)); len(d) > 0 {
+		spec["vars"] = d
+	}
+	if d := w.labels.difference(live.Labels); len(d) > 0 {
+		meta["labels"] = d
+	}
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return "", fmt.Errorf("cannot encode the change: %w", err)
+	}
+	if err := hub.Patch(ctx, live, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
+		return "", fmt.Errorf("cannot change cluster %s: %w", o.Name, err)
+	}
+	s.Donef("cluster %s waits for its agent", o.Name)
+	if former != nil && former.SecretRef.Name == secretName(o) {
+		return token, dropCredentials(ctx, o, hub, live.UID)
+	}
+	return token, nil
+}
+
+func varsOf(c *v1alpha1.Cluster) map[string]string {
+	vars := map[string]string{}
+	for k, v := range c.Spec.Vars {
+		vars[k] = string(v)
+	}
+	return vars
+}
+
+// dropCredentials deletes the kubeconfig that an earlier join stored on the hub, if it is this Cluster's.
+func dropCredentials(ctx context.Context, o *Options, hub *factory.Hub, owner types.UID) error {
+	secret := &corev1.Secret{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: secretName(o)}, secret)
+	if apierrors.IsNotFound(err) || err == nil && (len(secret.OwnerReferences) != 1 || secret.OwnerReferences[0].UID != owner) {
+		return nil
+	}
+	if err == nil {
+		err = client.IgnoreNotFound(hub.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot delete the credentials that the hub does not need any more, Secret %s: %w", secretName(o), err)
+	}
+	return nil
+}
+
+// agentManifests are what the edge gets: the enrollment comes before the Deployment, so that the agent finds it.
+func agentManifests(o *Options, hub *factory.Hub, e link.Enrollment) ([]*unstructured.Unstructured, error) {
+	all, err := components.RenderAgent(o.Agent.AgentOptions)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the enrollment: %w", err)
+	}
+	secret, err := apply.FromTyped(hub.Scheme(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: link.EnrollmentSecret, Labels: map[string]string{"app.kubernetes.io/name": "skerry-agent"}},
+		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{link.EnrollmentKey: raw},
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*unstructured.Unstructured, 0, len(all)+1)
+	for _, m := range all {
+		if m.GetKind() == "Deployment" {
+			out = append(out, secret)
+			if o.Agent.NoDeployment {
+				continue
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func printAgent(o *Options, manifests []*unstructured.Unstructured) error {
+	doc, err := apply.YAML(manifests)
+	if err != nil {
+		return err
+	}
+	if _, err := o.IO.Out.Write(doc); err != nil {
+		return fmt.Errorf("cannot write: %w", err)
+	}
+	o.IO.Progressf("apply this on %s within %s, by 'kubectl apply -f': it holds a token that lets one agent join in the cluster's name", o.Name, o.Agent.TokenFor)
+	return nil
+}
+
+// waitForAgent waits until the agent reports. What keeps it off is on the hub, or, while it has never connected,
+// in its Pod on the edge.
+func waitForAgent(ctx context.Context, o *Options, hub *factory.Hub, there *edge, s *factory.Step) error {
+	ctx, cancel := o.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: o.Flags.Namespace, Name: o.Name}}
+	stand := "the hub has not heard of its agent"
+	err := wait.Until(ctx, hub, []client.Object{c}, func() (bool, error) {
+		ready := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
+		if ready == nil || c.Status.ObservedGeneration < c.Generation || c.Spec.Agent == nil {
+			return false, nil
+		}
+		stand = ready.Reason + ": " + ready.Message
+		if ready.Status != metav1.ConditionTrue || c.Spec.Agent.Join != nil {
+			s.Notef("%s", stand)
+			return false, nil
+		}
+		return true, nil
+	})
+	if err == nil {
+		s.Donef("its agent reports, Kubernetes %s", c.Status.Version)
+		return nil
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	late, cancelLate := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancelLate()
+	return factory.Next(fmt.Errorf("the agent is installed and does not report: %s%s", stand, podTrouble(late, there)),
+		"see its log: kubectl -n %s logs deployment/skerry-agent; %s", systemNamespace, diagnose.Hub(late, hub))
+}
+
+// podTrouble says what keeps the agent's Pod from running, as far as the edge knows.
+func podTrouble(ctx context.Context, there *edge) string {
+	pods := &corev1.PodList{}
+	if there.client.List(ctx, pods, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "skerry-agent"}) != nil {
+		return ""
+	}
+	var trouble []string
+	for i := range pods.Items {
+		for _, status := range pods.Items[i].Status.ContainerStatuses {
+			if w := status.State.Waiting; w != nil && w.Reason != "" {
+				trouble = append(trouble, w.Reason)
+			}
+		}
+	}
+	if len(trouble) == 0 {
+		return ""
+	}
+	return "; its Pod waits: " + strings.Join(trouble, ", ")
+}
