@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+	"github.com/skerry-dev/skerry/internal/testkit/linkproxy"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -34,6 +35,8 @@ type kase struct {
 	ssh       *gitserver.SSH
 	repo      *gitserver.Repo
 	snapshots map[string]string
+	agents    map[string]*rig.Agent
+	link      *linkproxy.Proxy // between agents and the gateway
 }
 
 // openRepo gives the case a Git host of its own, so that it can be stopped, with one repository.
@@ -178,6 +181,9 @@ func (c *kase) explain() {
 	}
 	if owned, err := c.owned(ctx); err == nil {
 		c.t.Logf("on the edges:\n%s", owned)
+	}
+	for name, a := range c.agents {
+		c.t.Logf("the end of the log of the agent of %s:\n%s", name, a.LogTail(40))
 	}
 	c.t.Logf("the end of the hub's log, %s:\n%s", filepath.Base(c.rig.Hub.LogFile()), c.rig.Hub.LogTail(60))
 }

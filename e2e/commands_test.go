@@ -37,6 +37,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"same":     command(sameSnapshot),
 	"edge":     command(edgePower),
 	"hub":      command(hubPower),
+	"agent":    command(agentPower),
+	"link":     command(linkFault),
 	"skerry":   command(runSkerry),
 	"push":     command(push),
 	"forget":   command(forget),

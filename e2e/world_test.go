@@ -39,7 +39,7 @@ func newWorld(ctx context.Context, c call) error {
 	for _, e := range r.Edges {
 		c.ts.Setenv("KUBECONFIG_"+strings.ReplaceAll(e.Name, "-", "_"), e.Kubeconfig)
 	}
-	return nil
+	return c.openLink()
 }
 
 // writeKubeconfig writes a kubeconfig of an administrator, or one with another token:

@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/testkit/linkproxy"
+	"github.com/skerry-dev/skerry/internal/testkit/rig"
+)
+
+// openLink gives the case a link between agents and the gateway: the hub is to listen on $GATEWAY_BIND, agents dial
+// $GATEWAY.
+func (c *call) openLink() error {
+	bind, err := rig.FreeAddress()
+	if err != nil {
+		return err
+	}
+	if c.link, err = linkproxy.Listen(bind); err != nil {
+		return err
+	}
+	c.t.Cleanup(func() { _ = c.link.Close() })
+	c.ts.Setenv("GATEWAY_BIND", bind)
+	c.ts.Setenv("GATEWAY", "https://"+c.link.Address())
+	return nil
+}
+
+func agentPower(ctx context.Context, c call) error {
+	if len(c.args) != 2 {
+		return errors.New("wants start|stop|kill|wipe|ended EDGE")
+	}
+	e, err := c.edge(c.args[1])
+	if err != nil {
+		return err
+	}
+	a := c.agents[e.Name]
+	if a == nil {
+		a = rig.NewAgent(rig.AgentOptions{Kubeconfig: e.Kubeconfig, Dir: filepath.Dir(c.rig.Hub.LogFile()), Name: e.Name})
+		if c.agents == nil {
+			c.agents = map[string]*rig.Agent{}
+		}
+		c.agents[e.Name] = a
+		c.t.Cleanup(func() {
+			if err := a.Stop(); err != nil {
+				c.t.Error(err)
+			}
+		})
+	}
+	switch c.args[0] {
+	case "start":
+		return a.Start(ctx)
+	case "stop":
+		return a.Stop()
+	case "kill":
+		a.Kill()
+		return nil
+	case "wipe":
+		return a.Wipe()
+	case "ended":
+		return a.Ended(ctx)
+	}
+	return fmt.Errorf("cannot %s an agent", c.args[0])
+}
+
+func linkFault(_ context.Context, c call) error {
+	switch words := c.args; {
+	case c.link == nil:
+		return errors.New("only a world of the case's own has a link")
+	case len(words) == 1 && words[0] == "ok":
+		c.link.Heal()
+	case len(words) == 1 && words[0] == "cut":
+		c.link.Cut()
+	case len(words) == 1 && words[0] == "reset":
+		c.link.Reset()
+	case len(words) == 1 && words[0] == "half-open":
+		c.link.HalfOpen()
+	case len(words) == 2 && words[0] == "delay":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			return err
+		}
+		c.link.Delay(d)
+	case len(words) == 2 && words[0] == "throttle":
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err
+		}
+		c.link.Throttle(n)
+	default:
+		return errors.New("wants ok|cut|reset|half-open|delay D|throttle N")
+	}
+	return nil
+}

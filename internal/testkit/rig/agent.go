@@ -1,0 +1,124 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// AgentOptions say how to run an agent.
+type AgentOptions struct {
+	// Kubeconfig is the file by which the agent reaches its own cluster.
+	Kubeconfig string
+	// Dir holds the agent's disk and log, and exists; Name tells the agents in it apart.
+	Dir, Name string
+}
+
+// Agent is bin/skerry-agent as a process beside its cluster. It is not safe for concurrent use.
+type Agent struct {
+	options AgentOptions
+	process *Process
+	health  string
+}
+
+// NewAgent returns an agent that is not running.
+func NewAgent(o AgentOptions) *Agent { return &Agent{options: o} }
+
+// Storage is the folder of the agent's disk.
+func (a *Agent) Storage() string { return filepath.Join(a.options.Dir, "agent-"+a.options.Name) }
+
+// LogFile is the file that the agent writes its log to.
+func (a *Agent) LogFile() string {
+	return filepath.Join(a.options.Dir, "agent-"+a.options.Name+".log")
+}
+
+// LogTail returns the last lines of the log.
+func (a *Agent) LogTail(lines int) string { return tail(a.LogFile(), lines) }
+
+// Running says whether the process is there.
+func (a *Agent) Running() bool {
+	if a.process == nil {
+		return false
+	}
+	select {
+	case <-a.process.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Start runs the agent, and returns when it works from its disk: the hub need not be there.
+func (a *Agent) Start(ctx context.Context) error {
+	if a.Running() {
+		return nil
+	}
+	program, err := Binary("skerry-agent")
+	if err != nil {
+		return err
+	}
+	if a.health, err = FreeAddress(); err != nil {
+		return err
+	}
+	a.process, err = Start(a.LogFile(), program, "--kubeconfig", a.options.Kubeconfig, "--storage-path", a.Storage(), "--health-probe-bind-address", a.health)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if _, err := get(ctx, "http://"+a.health+"/readyz"); err == nil {
+			return nil
+		}
+		select {
+		case <-a.process.done:
+			return fmt.Errorf("the agent ended: %w\n%s", errors.Join(errEnded, a.process.err), a.LogTail(20))
+		default:
+		}
+		if !pause(ctx, 10*time.Millisecond) {
+			return fmt.Errorf("the agent is not ready: %w\n%s", ctx.Err(), a.LogTail(20))
+		}
+	}
+}
+
+// Ended waits until the agent has ended by itself.
+func (a *Agent) Ended(ctx context.Context) error {
+	select {
+	case <-a.process.done:
+		return a.process.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Stop ends the agent as an orchestrator does.
+func (a *Agent) Stop() error {
+	if !a.Running() {
+		return nil
+	}
+	if err := a.process.Stop(15 * time.Second); err != nil {
+		return fmt.Errorf("cannot stop the agent: %w", err)
+	}
+	return nil
+}
+
+// Kill ends the agent at once, wherever it is.
+func (a *Agent) Kill() {
+	if a.Running() {
+		a.process.kill()
+	}
+}
+
+// Wipe removes the disk of an agent that does not run.
+func (a *Agent) Wipe() error {
+	if a.Running() {
+		return errors.New("the agent is running")
+	}
+	return os.RemoveAll(a.Storage())
+}
+
+// Usage is what the agent's process has used.
+func (a *Agent) Usage() (Usage, error) { return a.process.Usage() }
