@@ -129,6 +129,10 @@ bench: build ## Measure against the floor and compare with the targets (BENCH_FL
 bench-fleet: build ## Measure the hub with 1,000 simulated edges, in about 25 minutes (BENCH_FLAGS="--quick", "--only 3,5")
 	go run ./e2e/benchfleet $(BENCH_FLAGS)
 
+.PHONY: bench-agents
+bench-agents: build ## Measure an agent with 500 objects of 10 kinds: memory, drift, its link (BENCH_FLAGS="--objects 100")
+	go run ./e2e/benchagents $(BENCH_FLAGS)
+
 .PHONY: bench-monorepo
 bench-monorepo: ## Measure a repository of 200,000 files and 1 GiB of which 100 files are rendered, in about 3 minutes
 	go test -run '^$$' -bench Monorepo -benchtime 10x -timeout 60m -v ./internal/git -monorepo

@@ -44,8 +44,8 @@ func checkHub(ctx context.Context, o *Options, hub *factory.Hub, edge *edge, s *
 			if !c.DeletionTimestamp.IsZero() {
 				return factory.Next(fmt.Errorf("the cluster %s is being removed", o.Name), "wait until it is gone: 'skerry cluster remove %s --wait'", o.Name)
 			}
-			if c.Spec.Agent != nil {
-				return factory.Next(fmt.Errorf("the cluster %s reaches the hub by an agent", o.Name), "delete that Cluster first, or join under another name")
+			if c.Spec.Agent != nil && !o.Agent.Enabled {
+				s.Notef("the hub reaches %s itself from now on; its agent rests, and may be deleted: kubectl -n %s delete deployment skerry-agent", o.Name, systemNamespace)
 			}
 			continue
 		}
@@ -177,6 +177,9 @@ func changes(live *v1alpha1.Cluster, o *Options, w wanted) ([]byte, error) {
 	}
 	if k := live.Spec.KubeConfig; k == nil || k.SecretRef.Name != secretName(o) || k.SecretRef.Key != "" && k.SecretRef.Key != "value" {
 		spec["kubeConfig"] = map[string]any{"secretRef": map[string]any{"name": secretName(o), "key": nil}}
+	}
+	if live.Spec.Agent != nil { // what runs there stays: push and pull leave the same
+		spec["agent"] = nil
 	}
 	if len(spec) > 0 {
 		patch["spec"] = spec
