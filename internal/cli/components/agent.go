@@ -58,7 +58,8 @@ func RenderAgent(o AgentOptions) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = slices.Insert(out, len(out)-1, claim)
+		at := slices.IndexFunc(out, func(m *unstructured.Unstructured) bool { return m.GetKind() == "Deployment" })
+		out = slices.Insert(out, max(at, 0), claim)
 	}
 	return out, nil
 }

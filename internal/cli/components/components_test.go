@@ -40,7 +40,7 @@ func TestRenderHoldsAllInTheOrderOfApplying(t *testing.T) {
 		"RoleBinding skerry-system/skerry-hub",
 		"ClusterRoleBinding /skerry-hub",
 		"ClusterRoleBinding /skerry-hub-apply",
-		"Service skerry-system/skerry-hub",
+		"Service skerry-system/skerry-gateway", "Service skerry-system/skerry-hub",
 		"Deployment skerry-system/skerry-hub",
 		"NetworkPolicy skerry-system/skerry-hub",
 	}

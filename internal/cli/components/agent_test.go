@@ -1,0 +1,95 @@
+package components
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func agentNames(manifests []*unstructured.Unstructured) []string {
+	var out []string
+	for _, m := range manifests {
+		out = append(out, strings.TrimPrefix(m.GetKind()+" "+m.GetNamespace()+"/"+m.GetName(), "/"))
+	}
+	return out
+}
+
+func TestAnAgentIsInstalledWithItsRightsBeforeItsDeployment(t *testing.T) {
+	all, err := RenderAgent(AgentOptions{Version: "v1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"Namespace /skerry-system", "ServiceAccount skerry-system/skerry-agent", "ClusterRoleBinding /skerry-agent",
+		"Deployment skerry-system/skerry-agent", "NetworkPolicy skerry-system/skerry-agent",
+	}
+	if diff := cmp.Diff(want, agentNames(all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	deployment := all[3]
+	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	c, _ := containers[0].(map[string]any)
+	if c["image"] != AgentRepository+":v1.2.3" {
+		t.Errorf("the image is %v", c["image"])
+	}
+	if read, _, _ := unstructured.NestedBool(c, "securityContext", "readOnlyRootFilesystem"); !read {
+		t.Error("the root is not read-only")
+	}
+	if user, _, _ := unstructured.NestedBool(deployment.Object, "spec", "template", "spec", "securityContext", "runAsNonRoot"); !user {
+		t.Error("the agent may run as root")
+	}
+}
+
+// TestAnAgentOfSomeNamespacesMayWriteOnlyThere, and what is not its own.
+func TestAnAgentOfSomeNamespacesMayWriteOnlyThere(t *testing.T) {
+	all, err := RenderAgent(AgentOptions{Namespaces: []string{"web", "shop", "web"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bindings []string
+	for _, m := range all {
+		role, _, _ := unstructured.NestedString(m.Object, "roleRef", "name")
+		switch m.GetKind() {
+		case "RoleBinding":
+			bindings = append(bindings, m.GetNamespace()+" "+role)
+		case "ClusterRoleBinding":
+			if role != agentName {
+				t.Errorf("on the whole cluster it has the role %s", role)
+			}
+		case "ClusterRole":
+			rules, _, _ := unstructured.NestedSlice(m.Object, "rules")
+			for _, r := range rules {
+				rule, _ := r.(map[string]any)
+				verbs := fmt.Sprint(rule["verbs"])
+				if rule["resourceNames"] == nil && verbs != "[get list watch]" {
+					t.Errorf("it may %s everything", verbs)
+				}
+			}
+		}
+	}
+	if want := []string{"shop cluster-admin", "skerry-system cluster-admin", "web cluster-admin"}; !slices.Equal(bindings, want) {
+		t.Errorf("bindings %v, want %v", bindings, want)
+	}
+}
+
+func TestStorageThatOutlivesThePodIsMountedByOneAtATime(t *testing.T) {
+	all, err := RenderAgent(AgentOptions{Storage: "1Gi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(agentNames(all), "PersistentVolumeClaim skerry-system/skerry-agent") {
+		t.Errorf("there is no claim in %v", agentNames(all))
+	}
+	for _, m := range all {
+		if strategy, _, _ := unstructured.NestedString(m.Object, "spec", "strategy", "type"); m.GetKind() == "Deployment" && strategy != "Recreate" {
+			t.Errorf("the strategy is %s", strategy)
+		}
+	}
+	if _, err := RenderAgent(AgentOptions{Storage: "much"}); err == nil {
+		t.Error("a size that is none was taken")
+	}
+}
