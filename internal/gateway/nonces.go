@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func (n *nonces) make() []byte {
 func (n *nonces) mac(head []byte) []byte {
 	h := hmac.New(sha256.New, n.key)
 	h.Write(head)
-	return append(head[:len(head):len(head)], h.Sum(nil)[:macSize]...)
+	return append(slices.Clip(head), h.Sum(nil)[:macSize]...)
 }
 
 // valid reports whether the nonce is one of this process and may still be answered.

@@ -377,7 +377,7 @@ func (p *peer) stream(have link.Have) *frames {
 		p.r.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+p.token)
-	res, err := p.client.Do(req)
+	res, err := p.client.Do(req) //nolint:bodyclose // the goroutine reads it to its end, which is that of the context
 	if err != nil {
 		p.r.t.Fatal(err)
 	}

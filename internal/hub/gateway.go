@@ -32,7 +32,7 @@ import (
 const (
 	// gatewaySecret holds, in the hub's namespace, the key that the hub signs with and the gateway's authority. Agents
 	// pin both, so it belongs into a backup of the hub.
-	gatewaySecret  = "skerry-gateway" //nolint:gosec // the name of a Secret, not its value
+	gatewaySecret  = "skerry-gateway"
 	signingKeyItem = "signing-key"
 	caItem         = "ca.crt"
 	caKeyItem      = "ca.key"
