@@ -273,14 +273,7 @@ func agentManifests(o *Options, hub *factory.Hub, e link.Enrollment) ([]*unstruc
 	if err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(e)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode the enrollment: %w", err)
-	}
-	secret, err := apply.FromTyped(hub.Scheme(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: link.EnrollmentSecret, Labels: map[string]string{"app.kubernetes.io/name": "skerry-agent"}},
-		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{link.EnrollmentKey: raw},
-	})
+	secret, err := enrollmentSecret(hub, e)
 	if err != nil {
 		return nil, err
 	}

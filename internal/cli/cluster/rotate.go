@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// NewCmdRotate returns the command; runF replaces what it runs, for tests.
+func NewCmdRotate(f *factory.Factory, runF func(context.Context, *Options) error) *cobra.Command {
+	o := &Options{Factory: f}
+	if runF == nil {
+		runF = runRotate
+	}
+	cmd := &cobra.Command{
+		Use:   "rotate NAME",
+		Short: "End the key of a cluster's agent, and let one join anew",
+		Long: `End the key of a cluster's agent at once, a live connection included, and let an agent join anew with
+a token that serves once. What stands on the cluster stays, and its agent goes on correcting drift there;
+it gets no news from the hub until it has joined with the new token.
+
+With --from-kubeconfig the token is written to the cluster; else the Secret that holds it is printed, for
+whoever applies it there.`,
+		Example: `  # After a disk was lost or a cluster was copied: give the key to one agent alone
+  skerry cluster rotate ship-1 --from-kubeconfig ship-1.yaml
+
+  # Or print what a person there applies within a day
+  skerry cluster rotate ship-2 > ship-2-agent.yaml`,
+		Args: factory.OneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name = args[0]
+			return runF(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.FromKubeconfig, "from-kubeconfig", "", "kubeconfig of the edge cluster (default: print the Secret)")
+	flags.StringVar(&o.FromContext, "from-context", "", "context of that kubeconfig (default: its current one)")
+	flags.StringVar(&o.Agent.Gateway, "gateway", "", "URL at which the agent reaches the hub's gateway (default: what the hub is started with)")
+	flags.DurationVar(&o.Agent.TokenFor, "token-for", 24*time.Hour, "how long the token of the agent lets it join")
+	_ = cmd.MarkFlagFilename("from-kubeconfig")
+	return cmd
+}
+
+func runRotate(ctx context.Context, o *Options) error {
+	o.Agent.Enabled = true
+	if err := o.Agent.check(o); err != nil {
+		return err
+	}
+	ctx, cancel := o.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	steps := o.Steps()
+	hub, err := o.Hub()
+	if err != nil {
+		return err
+	}
+	var there *edge
+	if o.FromKubeconfig != "" { // an edge that does not answer must not lose the key that it has
+		if there, err = loadEdge(o); err != nil {
+			return err
+		}
+		if err := steps.Do("edge", func(s *factory.Step) error { return there.reach(ctx, s) }); err != nil {
+			return err
+		}
+	}
+	enrollment, err := gatewayOf(ctx, o, hub)
+	if err != nil {
+		return err
+	}
+	if err := steps.Do("hub", func(s *factory.Step) error {
+		enrollment.Token, err = rotateKey(ctx, o, hub, s)
+		return err
+	}); err != nil {
+		return err
+	}
+	secret, err := enrollmentSecret(hub, enrollment)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		return printAgent(o, []*unstructured.Unstructured{secret})
+	}
+	return steps.Do("agent", func(s *factory.Step) error {
+		if err := apply.All(ctx, there.client, []*unstructured.Unstructured{secret}, s); err != nil {
+			return edgeError(err)
+		}
+		return nil
+	})
+}
+
+// rotateKey takes the key of the agent away, and returns the token with which one may join. One patch does both, so
+// that nothing is lost in between.
+func rotateKey(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) (string, error) {
+	c := &v1alpha1.Cluster{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, c)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
+	case err != nil:
+		return "", fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+	case c.Spec.Agent == nil:
+		return "", factory.Next(fmt.Errorf("the cluster %s has no agent: the hub reaches it", o.Name), "to renew the hub's credentials, run 'skerry cluster join %s --from-kubeconfig FILE' again", o.Name)
+	case !c.DeletionTimestamp.IsZero():
+		return "", errors.New("the cluster " + o.Name + " is being removed")
+	}
+	token := rand.Text()
+	body, err := rotation(c, token, o.Now().Add(o.Agent.TokenFor))
+	if err != nil {
+		return "", err
+	}
+	if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
+		return "", fmt.Errorf("cannot change cluster %s: %w", o.Name, err)
+	}
+	s.Donef("the key of the agent of %s is revoked; one may join anew", o.Name)
+	return token, nil
+}
+
+// rotation is the merge patch that takes the key of an agent away and offers a token.
+func rotation(c *v1alpha1.Cluster, token string, expires time.Time) ([]byte, error) {
+	hash := link.HashToken(token)
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": c.UID, "resourceVersion": c.ResourceVersion},
+		"spec": map[string]any{"agent": map[string]any{
+			"publicKey": nil, "clusterUID": nil,
+			"join": map[string]any{"tokenHash": hex.EncodeToString(hash[:]), "expires": metav1.NewTime(expires).UTC().Format(time.RFC3339)},
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the change: %w", err)
+	}
+	return body, nil
+}
+
+// enrollmentSecret is where an agent finds what it joins with.
+func enrollmentSecret(hub *factory.Hub, e link.Enrollment) (*unstructured.Unstructured, error) {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the enrollment: %w", err)
+	}
+	return apply.FromTyped(hub.Scheme(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: link.EnrollmentSecret, Labels: map[string]string{"app.kubernetes.io/name": "skerry-agent"}},
+		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{link.EnrollmentKey: raw},
+	})
+}
