@@ -179,16 +179,88 @@ type reference struct {
 // Kustomization which names them: each by itself, by name.
 type references struct {
 	of     *session
+	now    func() time.Time
 	health func(reference) // called when what is known of one has changed; does not block
 
 	mu    sync.Mutex
 	known map[reference]health.Status // guarded by mu; a missing one is not known yet
 	stop  map[reference]context.CancelFunc
+	// answered is when the cluster last answered about a reference, and told is closed with the next answer
+	// about any; both guarded by mu.
+	answered map[reference]time.Time
+	told     chan struct{}
 }
 
-func newReferences(s *session, changed func(reference)) *references {
-	return &references{of: s, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{}}
+func newReferences(s *session, now func() time.Time, changed func(reference)) *references {
+	return &references{
+		of: s, now: now, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{},
+		answered: map[reference]time.Time{}, told: make(chan struct{}),
+	}
 }
+
+// heard notes an answer of the cluster about a reference.
+func (r *references) heard(ctx context.Context, ref reference) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil { // it is not watched any more, or by another watch
+		return
+	}
+	r.answered[ref] = r.now()
+	close(r.told)
+	r.told = make(chan struct{})
+}
+
+// oldest is the time of the oldest answer about what an owner refers to; false where nothing is known of any.
+func (r *references) oldest(owner string) (time.Time, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	oldest, found := time.Time{}, false
+	for ref, at := range r.answered {
+		if ref.owner == owner && (!found || at.Before(oldest)) {
+			oldest, found = at, true
+		}
+	}
+	return oldest, found
+}
+
+// verify asks the cluster about the references of an owner of which it has not told since a time: each is
+// watched anew, and so listed, for a watch that is silent may be stuck. It returns when all are answered, or
+// when that takes too long; then the time of the last answer stays as it is.
+func (r *references) verify(ctx context.Context, owner string, since time.Time) {
+	r.mu.Lock()
+	waiting := map[reference]bool{}
+	for ref, at := range r.answered {
+		if ref.owner == owner && at.Before(since) {
+			r.stop[ref]()
+			r.stop[ref] = r.start(ref) //nolint:contextcheck // a watch outlives the pass
+			waiting[ref] = true
+		}
+	}
+	begun, told := r.now(), r.told
+	r.mu.Unlock()
+	late := time.NewTimer(referencePatience)
+	defer late.Stop()
+	for len(waiting) > 0 {
+		select {
+		case <-told:
+		case <-late.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+		r.mu.Lock()
+		told = r.told
+		for ref := range waiting {
+			if at, known := r.answered[ref]; !known || !at.Before(begun) {
+				delete(waiting, ref)
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+// referencePatience is how long a verification waits for what an object shows that nothing here applies.
+const referencePatience = 10 * time.Second
 
 // get returns the health of a reference, as far as it is known.
 func (r *references) get(ref reference) health.Status {
@@ -210,6 +282,7 @@ func (r *references) watch(wanted map[reference]bool) {
 			stop()
 			delete(r.stop, ref)
 			delete(r.known, ref)
+			delete(r.answered, ref)
 		}
 	}
 	for ref := range wanted {
@@ -244,6 +317,9 @@ func (r *references) follow(ctx context.Context, ref reference) {
 			return
 		}
 		r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
+		if !edge.Unanswered(err) {
+			r.heard(ctx, ref)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(machine.Backoff(n, unservedRetry)):
@@ -290,9 +366,12 @@ func (h *referenceHandler) Deleted(edge.Observed) {
 	h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "is not there"})
 }
 
-func (h *referenceHandler) Heard(string) {}
+func (h *referenceHandler) Heard(string) { h.of.heard(h.ctx, h.ref) }
 
 func (h *referenceHandler) Failed(err error) {
+	if edge.KindGone(err) || edge.Refused(err) {
+		defer h.of.heard(h.ctx, h.ref)
+	}
 	switch {
 	case edge.KindGone(err): // with its definition the object is gone
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})

@@ -143,7 +143,7 @@ func TestAnExpressionOfOneOwnerLeavesTheHealthOfOthers(t *testing.T) {
 
 // TestAReferenceWhoseKindGoesIsNotHealthy holds that the last health does not outlast the definition.
 func TestAReferenceWhoseKindGoesIsNotHealthy(t *testing.T) {
-	r := newReferences(nil, func(reference) {})
+	r := newReferences(nil, time.Now, func(reference) {})
 	ref := reference{owner: "mine", id: object.ID{Group: "example.com", Kind: "Widget", Name: "x"}}
 	h := &referenceHandler{of: r, ctx: t.Context(), ref: ref}
 	h.Changed(edge.Observed{Health: health.Status{Phase: health.Current}})

@@ -61,6 +61,7 @@ func (p *pass) observe(ctx context.Context) error {
 		if err := p.verifyWatches(ctx, verify); err != nil {
 			return err
 		}
+		p.references.verify(ctx, p.owner, p.now().Add(-counts(p.entry.Interval.Duration)))
 	}
 	if err := p.settle(); err != nil {
 		return err

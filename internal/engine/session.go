@@ -108,7 +108,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 		},
 	})
 	s.live.hasStatus = judges.HasStatus
-	s.references = newReferences(s, func(ref reference) { e.objectsChanged(edge.Observed{ID: ref.id, Owner: ref.owner}) })
+	s.references = newReferences(s, s.now, func(ref reference) { e.objectsChanged(edge.Observed{ID: ref.id, Owner: ref.owner}) })
 	if err := recovery.Run(func() error { return e.openSession(ctx, s, conn, contest) }); err != nil {
 		s.end()
 		return nil, err

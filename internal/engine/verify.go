@@ -90,8 +90,8 @@ func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.
 }
 
 // verifiedUpTo returns up to when the cluster is known to have reported everything of the kinds of the
-// entry: the time of the oldest answer among them. Kinds that came with this pass have none yet; what
-// they have was applied since it began.
+// entry and of what its healthChecks name: the time of the oldest answer among them. Kinds that came with
+// this pass have none yet; what they have was applied since it began.
 func (p *pass) verifiedUpTo(begun time.Time) time.Time {
 	oldest := begun
 	kinds := map[schema.GroupKind]bool{}
@@ -104,6 +104,9 @@ func (p *pass) verifiedUpTo(begun time.Time) time.Time {
 		if at, ok := p.watches.answered(gk); ok && at.Before(oldest) {
 			oldest = at
 		}
+	}
+	if at, ok := p.references.oldest(p.owner); ok && at.Before(oldest) {
+		oldest = at
 	}
 	return oldest
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -261,4 +262,56 @@ func TestEdgeThatIsRestoredFromABackup(t *testing.T) {
 	r.eventually("the restored edge is as Git says", func() bool { return r.value("cm-3") == "two" && r.value("cm-1") == "two" })
 	t.Logf("right again after %v", time.Since(restored))
 	r.ready("apps")
+}
+
+// What healthChecks name is part of the verification: a watch of such an object that is stuck is noticed at the
+// interval, and what it hid is told.
+func TestStuckWatchOfAReferenceIsNoticedAtTheInterval(t *testing.T) {
+	proxy := edgeproxy.New(t, controlplane.Shared(t).RESTConfig())
+	r := newRig(t, testHub, proxy.Config())
+	r.want("base", r.namespace())
+	r.ready("base")
+	maps := r.kube.CoreV1().ConfigMaps(r.key.Namespace)
+	if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("apps", r.configMap("mine", "1"), interval(2*time.Second), func(e *v1alpha1.AssignmentEntry) {
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "theirs"}}
+	})
+	before := r.ready("apps").VerifiedAt
+	proxy.FreezeOpen(edgeproxy.IsWatch)
+	if err := maps.Delete(t.Context(), "theirs", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	st := r.until("apps", "waiting for what is gone", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.Reason == v1alpha1.WaitingForHealthReason && strings.Contains(s.Message, "/theirs: is not there")
+	})
+	r.until("apps", "verified", func(s v1alpha1.AssignmentEntryStatus) bool {
+		return s.VerifiedAt.After(before.Time) || st.VerifiedAt.After(before.Time)
+	})
+}
+
+// The time of verification is that of the oldest answer, those about references included; one that is watched
+// anew has answered when its list has come.
+func TestReferencesAreVerifiedByAnswers(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := newReferences(&session{}, func() time.Time { return now }, func(reference) {})
+	first, second, other := reference{owner: "a", id: object.ID{Name: "first"}}, reference{owner: "a", id: object.ID{Name: "second"}}, reference{owner: "b"}
+	if at, known := r.oldest("a"); known {
+		t.Errorf("before any answer: %v", at)
+	}
+	for i, ref := range []reference{other, second, first} {
+		now = time.Unix(1_700_000_000+int64(i), 0)
+		r.heard(t.Context(), ref)
+	}
+	if at, known := r.oldest("a"); !known || at.Unix() != 1_700_000_001 {
+		t.Errorf("the oldest answer is of %v", at)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	now = now.Add(time.Hour)
+	r.heard(ended, second)
+	if at, _ := r.oldest("a"); at.Unix() != 1_700_000_001 {
+		t.Errorf("a watch that has ended answered at %v", at)
+	}
 }
