@@ -267,3 +267,38 @@ func (r *rig) remove(name string) {
 	r.assign()
 	r.until(name, "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
 }
+
+// TestACrashAtAnyWriteOfWaves kills the engine at the k-th write of a commit that changes, brings and drops objects
+// of three waves, for every k, and lets a new one go on: it converges, with no orphan and nothing deleted that is
+// desired, and no object of a later wave is changed before those of the earlier ones.
+func TestACrashAtAnyWriteOfWaves(t *testing.T) {
+	atAnyWrite(t, func(t *testing.T, k int, lost bool) bool {
+		r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+		all := func(v string, names ...string) string {
+			text := inWave(r.namespace(), -1)
+			for i, name := range names {
+				text += inWave(r.configMap(name, v), i)
+			}
+			return text
+		}
+		r.want("apps", all("1", "zero", "one", "two")+inWave(r.configMap("old-0", "1"), 0)+inWave(r.configMap("old-2", "1"), 2))
+		r.ready("apps")
+		dead := r.dieAt(k, lost)
+		second := all("2", "zero", "one", "two") + inWave(r.configMap("new-1", "2"), 1)
+		died := r.bring(dead, "apps", second, func() bool { return !r.inventoried("apps", "old-0") })
+		r.bury()
+		if zero, one, two := r.value("zero"), r.value("one"), r.value("two"); two > one || one > zero {
+			t.Errorf("zero is %s, one %s and two %s", zero, one, two)
+		}
+		if r.value("old-0") == "error: NotFound" && r.value("old-2") != "error: NotFound" {
+			t.Error("an object of an earlier wave was deleted before one of a later")
+		}
+		r.connect(controlplane.Shared(t).RESTConfig())
+		r.assign()
+		r.ready("apps")
+		want := []string{"new-1=2", "one=2", "two=2", "zero=2"}
+		r.eventually("only what is desired is left", func() bool { return slices.Equal(r.owned("apps"), want) })
+		r.eventually("the inventory is what is there", func() bool { return len(r.inventory("apps").Objects) == 5 })
+		return died
+	})
+}
