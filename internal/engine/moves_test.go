@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
+	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -259,5 +262,60 @@ func TestARollbackGivesBackWhatTheGiverWantsAgain(t *testing.T) {
 	m.eventually("the receiver has struck it off", func() bool { return !m.inventoried("receiver", "moves") })
 	if got := m.uidOf("moves"); got != m.uid {
 		t.Errorf("the object has uid %s, and had %s", got, m.uid)
+	}
+}
+
+// The giving side is reached first, as the hub tells it: what moves is named in keepFor. The receiving side
+// follows with the giver's bundle, while the giver writes, or once it has done all that it is told; in the same
+// engine, or in one that was started anew. The object is never deleted.
+func TestAMoveWheneverTheReceiverArrives(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for _, when := range []string{"with", "during", "after"} {
+			t.Run(fmt.Sprintf("%s/%t", when, restart), func(t *testing.T) {
+				m := newMover(t)
+				m.writes()
+				arriving := m.bundle("receiver", m.receiverAfterwards())
+				giver := m.entry("giver", m.bundle("giver", m.giverAfterwards()+m.configMap("fresh", "1")), keepFor(arriving))
+				began, goOn := make(chan struct{}), make(chan struct{})
+				if when == "during" {
+					var once sync.Once
+					m.mu.Lock()
+					m.before = func(*http.Request) error {
+						once.Do(func() { close(began) })
+						<-goOn
+						return nil
+					}
+					m.mu.Unlock()
+				}
+				if restart && when == "with" {
+					m.pool.Disconnect(m.key)
+					m.connect(controlplane.Shared(t).RESTConfig())
+				}
+				m.ks["giver"] = giver
+				if when != "with" {
+					m.assign()
+				}
+				switch when {
+				case "during":
+					<-began
+				case "after":
+					m.ready("giver")
+				}
+				m.ks["receiver"] = m.entry("receiver", arriving)
+				if restart && when != "with" {
+					close(goOn)
+					m.pool.Disconnect(m.key)
+					m.connect(controlplane.Shared(t).RESTConfig())
+					m.assign()
+				} else {
+					m.assign()
+					close(goOn)
+				}
+				m.arrived()
+				if got := m.writes(); count(got, "DELETE") != 0 {
+					t.Errorf("wrote %v", got)
+				}
+			})
+		}
 	}
 }
