@@ -37,6 +37,12 @@ type Options struct {
 	PrivateKeyFile, PassphraseFile string
 	KnownHostsFile, CAFile         string
 	AuthorName, AuthorEmail        string
+	CommitMessageAppendix          string
+
+	// preset are the credentials that the hub gets, where they come from no flag.
+	preset map[string][]byte
+	// push is how the command pushes; nil: as the hub reads.
+	push *push
 
 	// serverVersion asks the hub's API server and refuses one that is too old.
 	serverVersion func(context.Context, *factory.Hub) (string, error)
@@ -52,6 +58,9 @@ func NewCmdBootstrap(f *factory.Factory, runF func(context.Context, *Options) er
 	}
 	factory.Group(cmd)
 	cmd.AddCommand(NewCmdGit(f, runF))
+	for _, p := range providers {
+		cmd.AddCommand(newCmdProvider(f, p))
+	}
 	return cmd
 }
 
@@ -100,6 +109,18 @@ run are used.`,
 func addFlags(cmd *cobra.Command, o *Options) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.URL, "url", "", "URL of the repository: http, https, ssh or user@host:path")
+	flags.StringVar(&o.PrivateKeyFile, "private-key-file", "", "file with the private SSH key")
+	flags.StringVar(&o.PassphraseFile, "passphrase-file", "", "file with the passphrase of the private key")
+	flags.StringVar(&o.KnownHostsFile, "known-hosts-file", "", "file with the SSH server's host key")
+	for _, file := range []string{"private-key-file", "passphrase-file", "known-hosts-file"} {
+		_ = cmd.MarkFlagFilename(file)
+	}
+	addSharedFlags(cmd, o)
+}
+
+// addSharedFlags adds those that every way to bootstrap has.
+func addSharedFlags(cmd *cobra.Command, o *Options) {
+	flags := cmd.Flags()
 	flags.StringVar(&o.Branch, "branch", "main", "branch to push to and to follow")
 	flags.StringVar(&o.Path, "path", "clusters/hub", "folder in the repository with what the hub's cluster is to have")
 	flags.DurationVar(&o.Interval, "interval", time.Minute, "time between two looks at the branch")
@@ -107,15 +128,13 @@ func addFlags(cmd *cobra.Command, o *Options) {
 	flags.StringVar(&o.TokenFile, "token-file", "", "file with the token or password")
 	flags.StringVar(&o.TokenEnv, "token-env", "", "name of the environment variable with the token or password")
 	flags.BoolVar(&o.TokenStdin, "token-stdin", false, "read the token or password from standard input")
-	flags.StringVar(&o.PrivateKeyFile, "private-key-file", "", "file with the private SSH key")
-	flags.StringVar(&o.PassphraseFile, "passphrase-file", "", "file with the passphrase of the private key")
-	flags.StringVar(&o.KnownHostsFile, "known-hosts-file", "", "file with the SSH server's host key")
 	flags.StringVar(&o.CAFile, "ca-file", "", "file with the certificate authority of the HTTPS server")
 	flags.StringVar(&o.AuthorName, "author-name", "Skerry", "author of the commit")
 	flags.StringVar(&o.AuthorEmail, "author-email", "skerry@localhost", "email address of the author")
+	flags.StringVar(&o.CommitMessageAppendix, "commit-message-appendix", "", "text at the end of the commit's message, as '[ci skip]'")
 	install.AddFlags(cmd, &o.Options, o.Factory.Version)
 	flags.Lookup("hub-id").Usage = "identity of the hub in the labels of what it applies (default: that in Git, or one made of URL and path)"
-	for _, file := range []string{"token-file", "private-key-file", "passphrase-file", "known-hosts-file", "ca-file"} {
+	for _, file := range []string{"token-file", "ca-file"} {
 		_ = cmd.MarkFlagFilename(file)
 	}
 }

@@ -93,16 +93,20 @@ func (r *run) checkRepository(ctx context.Context, s *factory.Step) error {
 	if err != nil {
 		return err
 	}
-	if r.remote, err = gitpush.Open(r.URL, r.secret, http.ProxyFromEnvironment); err != nil {
-		return gitError(r.URL, err)
+	url, secret := r.URL, r.secret
+	if r.push != nil {
+		url, secret = r.push.url, r.push.secret
+	}
+	if r.remote, err = gitpush.Open(url, secret, http.ProxyFromEnvironment); err != nil {
+		return gitError(url, err)
 	}
 	if _, err := r.remote.Head(ctx, r.Branch); err != nil {
-		return gitError(r.URL, err)
+		return gitError(url, err)
 	}
 	if err := r.remote.MayPush(ctx); err != nil {
-		return gitError(r.URL, err)
+		return gitError(url, err)
 	}
-	s.Donef("%s can be read and pushed to, %s", r.URL, from)
+	s.Donef("%s can be read and pushed to, %s", url, from)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,7 +37,7 @@ func (r *run) commit(ctx context.Context, s *factory.Step) error {
 		if err != nil {
 			return gitError(r.URL, err)
 		}
-		if r.pushed, err = r.put(ctx, seen); err != nil {
+		if r.pushed, err = r.put(ctx, seen, s); err != nil {
 			return err
 		}
 		err = r.remote.Push(ctx, r.pushed)
@@ -57,7 +58,7 @@ func (r *run) commit(ctx context.Context, s *factory.Step) error {
 }
 
 // put returns the snapshot with the hub's files in it, and fills the manifests from it.
-func (r *run) put(ctx context.Context, seen *gitpush.Snapshot) (*gitpush.Snapshot, error) {
+func (r *run) put(ctx context.Context, seen *gitpush.Snapshot, s *factory.Step) (*gitpush.Snapshot, error) {
 	before, err := seen.Tree()
 	if err != nil {
 		return nil, err
@@ -73,11 +74,14 @@ func (r *run) put(ctx context.Context, seen *gitpush.Snapshot) (*gitpush.Snapsho
 	if own := dir(r.Path) + "/kustomization.yaml"; !before.IsFile(own) {
 		all[own] = []byte(kustomizationFile)
 	}
+	if flux := path.Join(r.Path, "flux-system", "gotk-components.yaml"); before.IsFile(flux) {
+		s.Notef("Flux is in this folder too, at %s: what one of the two applies, the other must not", flux)
+	}
 	if err := before.Err(); err != nil {
 		return nil, fmt.Errorf("cannot read the files of the branch: %w", err)
 	}
 	next, err := seen.Write(all, gitpush.Author{Name: r.AuthorName, Email: r.AuthorEmail, When: r.Now()},
-		"Let the hub keep itself from "+r.Path+"\n\nWritten by skerry bootstrap, "+r.Factory.Version+".")
+		r.message())
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +92,15 @@ func (r *run) put(ctx context.Context, seen *gitpush.Snapshot) (*gitpush.Snapsho
 	objects, err := renderPath(ctx, after, r.Path)
 	r.set = manifests{objects: objects, hubID: hubID}
 	return next, err
+}
+
+// message is that of the commit.
+func (r *run) message() string {
+	text := "Let the hub keep itself from " + r.Path + "\n\nWritten by skerry bootstrap, " + r.Factory.Version + "."
+	if r.CommitMessageAppendix != "" {
+		text += "\n\n" + r.CommitMessageAppendix
+	}
+	return text
 }
 
 // hubID is the one on the command line, the one in Git, or a new one. One that is in Git stays: to

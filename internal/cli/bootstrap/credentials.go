@@ -23,6 +23,10 @@ const maxToken = 64 << 10
 // readCredentials fills the secret from the command line, else from an earlier run, and says where
 // it comes from.
 func (r *run) readCredentials(ctx context.Context) (string, error) {
+	if r.preset != nil {
+		r.secret = r.preset
+		return "with the token", nil
+	}
 	given, err := r.given()
 	if err != nil {
 		return "", err

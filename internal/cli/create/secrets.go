@@ -429,3 +429,10 @@ func NewCmdSecretAge(f *factory.Factory, runF func(context.Context, *SecretOptio
 	}
 	return cmd
 }
+
+// DeployKey makes a key and asks the SSH server of a URL for its host key, as `create secret git` does; it shows
+// the public parts of both.
+func DeployKey(ctx context.Context, f *factory.Factory, url, algorithm string) (map[string][]byte, error) {
+	g := &gitSecret{SecretOptions: &SecretOptions{Common: Common{Factory: f}}, url: url, algorithm: algorithm, curve: "p384", rsaBits: 3072}
+	return g.ssh(ctx)
+}

@@ -1,0 +1,93 @@
+package githost
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"code.gitea.io/sdk/gitea"
+)
+
+type giteaHost struct{ Options }
+
+// Gitea is a server of Gitea or Forgejo.
+func Gitea(o Options) (Host, error) {
+	if o.Hostname == "" {
+		o.Hostname = "gitea.com"
+	}
+	return &giteaHost{o}, nil
+}
+
+// connect returns a client for one call, as the library binds the context to the client.
+func (h *giteaHost) connect(ctx context.Context) (*gitea.Client, error) {
+	client, err := gitea.NewClient(base(h.Hostname, ""), gitea.SetToken(h.Token), gitea.SetHTTPClient(h.Client), gitea.SetContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask the server: %w", err)
+	}
+	return client, nil
+}
+
+func said(r *gitea.Response) int {
+	if r == nil || r.Response == nil {
+		return 0
+	}
+	return r.StatusCode
+}
+
+func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error) {
+	client, err := h.connect(ctx)
+	if err != nil {
+		return URLs{}, false, err
+	}
+	found, answer, err := client.GetRepo(r.Owner, r.Name)
+	made := false
+	if said(answer) == http.StatusNotFound {
+		made = true
+		want := gitea.CreateRepoOption{Name: r.Name, Private: r.Private, Description: r.Description}
+		if r.Personal {
+			found, answer, err = client.CreateRepo(want)
+		} else {
+			found, answer, err = client.CreateOrgRepo(r.Owner, want)
+		}
+	}
+	if err != nil {
+		return URLs{}, false, explain("make the repository", said(answer), err)
+	}
+	return URLs{HTTPS: found.CloneURL, SSH: "ssh://" + sshURL(found.SSHURL)}, made, nil
+}
+
+func (h *giteaHost) Grant(ctx context.Context, r Repository, teams []string) error {
+	client, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	for _, team := range teams {
+		if answer, err := client.AddRepoTeam(r.Owner, r.Name, team); err != nil {
+			return explain("give team "+team+" access", said(answer), err)
+		}
+	}
+	return nil
+}
+
+func (h *giteaHost) Deploy(ctx context.Context, r Repository, k Key) (bool, error) {
+	client, err := h.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	for page := 1; ; page++ {
+		keys, answer, err := client.ListDeployKeys(r.Owner, r.Name, gitea.ListDeployKeysOptions{ListOptions: gitea.ListOptions{Page: page, PageSize: 50}})
+		if err != nil {
+			return false, explain("list the deploy keys", said(answer), err)
+		}
+		for _, has := range keys {
+			if same(has.Key, k.Public) {
+				return false, nil
+			}
+		}
+		if len(keys) < 50 {
+			break
+		}
+	}
+	_, answer, err := client.CreateDeployKey(r.Owner, r.Name, gitea.CreateKeyOption{Title: k.Title, Key: k.Public, ReadOnly: k.ReadOnly})
+	return err == nil, explain("add a deploy key", said(answer), err)
+}

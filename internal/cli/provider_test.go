@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+)
+
+// giteaAPI speaks as much of Gitea's API as a bootstrap asks for, and names a real Git server.
+type giteaAPI struct {
+	*httptest.Server
+	https, ssh string
+	made       bool
+	keys       []map[string]any
+}
+
+func newGiteaAPI(t *testing.T, https, ssh string) *giteaAPI {
+	t.Helper()
+	a := &giteaAPI{https: https, ssh: ssh}
+	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Authorization"), "t0ken") {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		code, answer := a.answer(r)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *giteaAPI) answer(r *http.Request) (int, any) {
+	repo := map[string]any{"id": 1, "clone_url": a.https, "ssh_url": a.ssh}
+	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1") {
+	case "GET /version":
+		return http.StatusOK, map[string]any{"version": "1.24.0"}
+	case "GET /repos/team/fleet":
+		if a.made {
+			return http.StatusOK, repo
+		}
+	case "POST /org/team/repos", "POST /orgs/team/repos":
+		a.made = true
+		return http.StatusCreated, repo
+	case "GET /repos/team/fleet/keys":
+		return http.StatusOK, slices.Clone(a.keys)
+	case "POST /repos/team/fleet/keys":
+		var key map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&key)
+		a.keys = append(a.keys, key)
+		return http.StatusCreated, key
+	}
+	return http.StatusNotFound, map[string]any{"message": "not found"}
+}
+
+// TestBootstrapMakesTheRepository by the API of its server, pushes with the token, and lets the hub read with a
+// deploy key, the same one at the next run, or with the token.
+func TestBootstrapMakesTheRepository(t *testing.T) {
+	c := controlplane.New(t, "provider", controlplane.Options{})
+	h := gitserver.New(t)
+	repo, err := h.Repo("team/fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, err := h.ServeHTTP(gitserver.HTTPOptions{Username: "git", Password: "t0ken", TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ssh, err := h.ServeSSH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := newGiteaAPI(t, web.URL(repo), ssh.URL(repo))
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})
+	ca := writeFile(t, "ca.crt", append(cert, web.CA()...))
+	bootstrap := func(token string, args ...string) ran {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		return runWith(ctx, c.Kubeconfig(), "", map[string]string{"GITEA_TOKEN": token}, append([]string{
+			"bootstrap", "gitea", "--owner", "team", "--repository", "fleet", "--hostname", api.URL, "--ca-file", ca, "--timeout", "10s",
+		}, args...)...)
+	}
+	bootstrap("").want(t, factory.ExitUsage, "a token is missing: GITEA_TOKEN")
+	bootstrap("t0ken", "--personal", "--team", "ops").want(t, factory.ExitUsage, "--team goes with an organization")
+	bootstrap("wrong").want(t, factory.ExitFailed, "✗ Gitea")
+
+	const noHub = "no hub has looked at the GitRepository yet"
+	r := bootstrap("t0ken", "--commit-message-appendix", "[ci skip]")
+	r.want(t, factory.ExitFailed, "repository team/fleet made", "✔ deploy key: added", "clusters/hub/skerry-system/ pushed", noHub)
+	if strings.Contains(r.out+r.errOut, "t0ken") || strings.Contains(r.out+r.errOut, "PRIVATE KEY") {
+		t.Error("a credential was shown")
+	}
+	if got := gitShow(t, repo, "log", "-1", "--format=%B", "main"); !strings.HasSuffix(got, "[ci skip]") {
+		t.Errorf("commit message: %s", got)
+	}
+	hub, key := clientOf(t, c), client.ObjectKey{Namespace: "skerry-system", Name: "skerry-system"}
+	stored := func() (*corev1.Secret, *v1alpha1.GitRepository) {
+		secret, source := &corev1.Secret{}, &v1alpha1.GitRepository{}
+		for _, o := range []client.Object{secret, source} {
+			if err := hub.Get(t.Context(), key, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return secret, source
+	}
+	first, source := stored()
+	if source.Spec.URL != ssh.URL(repo) || first.Data["password"] != nil || len(api.keys) != 1 || api.keys[0]["read_only"] != true {
+		t.Errorf("URL %s, keys %v", source.Spec.URL, api.keys)
+	}
+	if string(first.Data["known_hosts"]) == "" || !strings.HasPrefix(string(first.Data["identity.pub"]), api.keys[0]["key"].(string)) {
+		t.Errorf("the Secret has not the key that the server has")
+	}
+
+	// Again: the same key, and no commit.
+	commit := gitShow(t, repo, "rev-parse", "main")
+	bootstrap("t0ken").want(t, factory.ExitFailed, "repository team/fleet is there", "✔ deploy key: is there", "is as it should be", noHub)
+	if again, _ := stored(); string(again.Data["identity"]) != string(first.Data["identity"]) || len(api.keys) != 1 || gitShow(t, repo, "rev-parse", "main") != commit {
+		t.Error("another run made another key or commit")
+	}
+
+	// With the token, for the hub too: a new way to read is a new commit.
+	bootstrap("t0ken", "--token-auth").want(t, factory.ExitFailed, "pushed as main@sha1:", noHub)
+	if secret, source := stored(); source.Spec.URL != web.URL(repo) || string(secret.Data["password"]) != "t0ken" {
+		t.Errorf("URL %s", source.Spec.URL)
+	}
+}
