@@ -26,6 +26,12 @@ type Options struct {
 	Version string
 	// Image replaces the whole name of the image; "" is Repository with Version as tag.
 	Image string
+	// Registry takes the place of the one in Repository, for a copy of the image; Image overrides it.
+	Registry string
+	// ImagePullSecret names a Secret in the hub's namespace with the credentials of a registry.
+	ImagePullSecret string
+	// TolerationKeys are taints of nodes that the hub's Pods tolerate.
+	TolerationKeys []string
 	// HubID is the hub's identity; "" leaves it to the hub, which takes its cluster's uid.
 	HubID string
 	// CRDsOnly leaves only the kinds and the namespace, for a hub that runs elsewhere.
@@ -69,7 +75,11 @@ func (o Options) image() string {
 	case o.Image != "":
 		return o.Image
 	case o.Version != "":
-		return Repository + ":" + o.Version
+		repository := Repository
+		if o.Registry != "" {
+			repository = strings.TrimSuffix(o.Registry, "/") + Repository[strings.LastIndex(Repository, "/"):]
+		}
+		return repository + ":" + o.Version
 	}
 	return ""
 }
@@ -116,7 +126,31 @@ func adapt(deployment *unstructured.Unstructured, o Options) error {
 			return fmt.Errorf("cannot write the hub's arguments: %w", err)
 		}
 	}
-	return unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers")
+	if err := unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers"); err != nil {
+		return fmt.Errorf("cannot write the hub's container: %w", err)
+	}
+	return schedule(deployment, o)
+}
+
+// schedule says how the Pods get their image and where they may run.
+func schedule(deployment *unstructured.Unstructured, o Options) error {
+	if o.ImagePullSecret != "" {
+		secrets := []any{map[string]any{"name": o.ImagePullSecret}}
+		if err := unstructured.SetNestedSlice(deployment.Object, secrets, "spec", "template", "spec", "imagePullSecrets"); err != nil {
+			return fmt.Errorf("cannot write the hub's imagePullSecrets: %w", err)
+		}
+	}
+	var tolerations []any
+	for _, key := range o.TolerationKeys {
+		tolerations = append(tolerations, map[string]any{"key": key, "operator": "Exists"})
+	}
+	if len(tolerations) == 0 {
+		return nil
+	}
+	if err := unstructured.SetNestedSlice(deployment.Object, tolerations, "spec", "template", "spec", "tolerations"); err != nil {
+		return fmt.Errorf("cannot write the hub's tolerations: %w", err)
+	}
+	return nil
 }
 
 // labelValue makes a version fit for a label: "v1.2.3+dirty" has a sign that labels do not.

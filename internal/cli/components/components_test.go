@@ -149,3 +149,20 @@ func deployment(t *testing.T, manifests []*unstructured.Unstructured) *appsv1.De
 	t.Fatal("there is no Deployment")
 	return nil
 }
+
+func TestRegistryPullSecretAndTolerations(t *testing.T) {
+	d := deployment(t, render(t, Options{Version: "v1.2.3", Registry: "registry.example.com/mirror/", ImagePullSecret: "pull", TolerationKeys: []string{"a", "b"}}))
+	pod := d.Spec.Template.Spec
+	if got := pod.Containers[0].Image; got != "registry.example.com/mirror/skerry-hub:v1.2.3" {
+		t.Errorf("image %s", got)
+	}
+	if len(pod.ImagePullSecrets) != 1 || pod.ImagePullSecrets[0].Name != "pull" {
+		t.Errorf("imagePullSecrets %v", pod.ImagePullSecrets)
+	}
+	if len(pod.Tolerations) != 2 || pod.Tolerations[1].Key != "b" || pod.Tolerations[1].Operator != "Exists" {
+		t.Errorf("tolerations %v", pod.Tolerations)
+	}
+	if got := deployment(t, render(t, Options{Version: "v1.2.3", Registry: "r", Image: "own:1"})).Spec.Template.Spec.Containers[0].Image; got != "own:1" {
+		t.Errorf("--image beside --registry: %s", got)
+	}
+}

@@ -82,6 +82,9 @@ func AddFlags(cmd *cobra.Command, to *components.Options, ownVersion string) {
 	flags := cmd.Flags()
 	flags.StringVar(&to.Version, "version", ownVersion, "version of the hub, as the tag of its image")
 	flags.StringVar(&to.Image, "image", "", "whole name of the hub's image (default: "+components.Repository+" of that version)")
+	flags.StringVar(&to.Registry, "registry", "", "registry with a copy of the hub's image (default: that of "+components.Repository+")")
+	flags.StringVar(&to.ImagePullSecret, "image-pull-secret", "", "Secret in the hub's namespace with the credentials of the registry")
+	flags.StringSliceVar(&to.TolerationKeys, "toleration-keys", nil, "keys of taints that the hub's Pods tolerate")
 	flags.StringVar(&to.HubID, "hub-id", "", "identity of the hub in the labels of what it applies (default: uid of its cluster)")
 	flags.BoolVar(&to.CRDsOnly, "crds-only", false, "only the kinds and the namespace, for a hub that runs outside of the cluster")
 }
