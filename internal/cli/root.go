@@ -64,10 +64,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 				return err
 			}
 			started = true
-			if cmd.Flags().Changed("namespace") {
-				return nil
-			}
-			return f.DefaultNamespace()
+			return f.Defaults(cmd.Flags().Changed)
 		},
 	}
 	root.SetOut(f.IO.Out)

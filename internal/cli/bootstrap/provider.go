@@ -51,9 +51,9 @@ func newCmdProvider(f *factory.Factory, p provider) *cobra.Command {
 		Use:   p.name,
 		Short: "Bootstrap from " + p.title + ", and make the repository there",
 		Long: fmt.Sprintf(`Bootstrap from %s. This makes the repository, unless it is there, and then does what
-'skerry bootstrap git' does. The token, from %s or one of the --token flags, makes the repository
-and pushes; the hub reads with a deploy key of its own, or with the token if --token-auth is given.
-Running it again goes on where an earlier run stopped, or changes nothing.`, p.title, p.tokenEnv),
+'skerry bootstrap git' does. The token, from %s or one of the --token flags, makes
+the repository and pushes; the hub reads with a deploy key of its own, or with the token if
+--token-auth is given. Running it again goes on where an earlier run stopped, or changes nothing.`, p.title, p.tokenEnv),
 		Example: fmt.Sprintf(`  # A private repository of an organization
   skerry bootstrap %[1]s --owner team --repository fleet --path clusters/hub
 

@@ -53,9 +53,10 @@ func newCmdBulk(f *factory.Factory, runF func(context.Context, *BulkOptions) err
 	cmd := &cobra.Command{
 		Use:   use + " [NAME...] KEY=VALUE... KEY-...",
 		Short: short,
-		Long: short + `. KEY=VALUE sets one, KEY- removes it. The clusters are
-named, or chosen by -l or --all. A change of what runs on a cluster goes its way in stages like any
-other. One that Git keeps is refused, and then none is changed.`,
+		Long: short + `.
+KEY=VALUE sets one, KEY- removes it. The clusters are named, or chosen by -l or --all.
+A change of what runs on a cluster goes its way in stages like any other. One that Git keeps is
+refused, and then none is changed.`,
 		Example:           example,
 		ValidArgsFunction: f.CompleteNames(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
 		RunE: func(cmd *cobra.Command, args []string) error {

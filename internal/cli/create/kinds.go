@@ -38,7 +38,8 @@ func NewCmdGit(f *factory.Factory, runF func(context.Context, *GitOptions) error
 		Use:   "git NAME",
 		Short: "Create a GitRepository",
 		Example: `  skerry create source git fleet --url https://git.example.com/team/fleet.git --branch main
-  skerry create source git fleet --url ssh://git@git.example.com/team/fleet.git --tag-semver '>=1.0.0' --secret-ref fleet --export`,
+  skerry create source git fleet --url ssh://git@git.example.com/team/fleet.git \
+    --tag-semver '>=1.0.0' --secret-ref fleet --export`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
 			return runF(cmd.Context(), o)
@@ -141,7 +142,7 @@ func NewCmdKustomization(f *factory.Factory, runF func(context.Context, *Kustomi
   skerry create kustomization web --source fleet --path ./web --cluster-selector tier=shop
 
   # For the hub's own cluster, after another one
-  skerry create kustomization apps --source GitRepository/fleet --path ./apps --depends-on infra --export`,
+  skerry create kustomization apps --source fleet --path ./apps --depends-on infra --export`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
 			return runF(cmd.Context(), o)
@@ -282,7 +283,8 @@ func NewCmdCluster(f *factory.Factory, runF func(context.Context, *ClusterOption
 		Short:   "Create a Cluster for a kubeconfig that a Secret has already",
 		Long: `Create a Cluster for a kubeconfig that a Secret has already, as Cluster API and other
 provisioners write it. 'skerry cluster join' makes the Secret too, with an account of its own.`,
-		Example: `  skerry create cluster shop-1 --kubeconfig-secret-ref shop-1-kubeconfig --label tier=shop --var region=north --export`,
+		Example: `  skerry create cluster shop-1 --kubeconfig-secret-ref shop-1-kubeconfig \
+    --label tier=shop --var region=north --export`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
 			return runF(cmd.Context(), o)

@@ -90,7 +90,8 @@ func NewCmdSecretGit(f *factory.Factory, runF func(context.Context, *SecretOptio
   skerry create secret git fleet --url ssh://git@git.example.com/team/fleet.git
 
   # A token
-  pass git-token | skerry create secret git fleet --url https://git.example.com/team/fleet.git --username git --password-stdin`)
+  pass git-token | skerry create secret git fleet \
+    --url https://git.example.com/team/fleet.git --username git --password-stdin`)
 	cmd.Long = `Create the credentials of a GitRepository. For an ssh URL a key is made, unless --private-key-file
 has one, and the server is asked for its host key, unless --known-hosts-file has it; both are shown
 on standard error: give the public key to the server, and compare the host key with what its owner
@@ -328,7 +329,7 @@ func (g *gitSecret) newKey(data map[string][]byte) error {
 // NewCmdSecretTLS returns the command; runF replaces what it runs, for tests.
 func NewCmdSecretTLS(f *factory.Factory, runF func(context.Context, *SecretOptions) error) *cobra.Command {
 	cmd, o := newCmdSecret(f, runF, "tls NAME", "Create a Secret with certificates, of a client or an authority",
-		"  skerry create secret tls fleet --tls-crt-file client.crt --tls-key-file client.key --ca-crt-file ca.crt")
+		"  skerry create secret tls fleet --tls-crt-file client.crt --tls-key-file client.key")
 	var cert, key, ca string
 	flags := cmd.Flags()
 	flags.StringVar(&cert, "tls-crt-file", "", "file with the client's certificate")

@@ -57,8 +57,9 @@ func newCmdKustomization(f *factory.Factory, runF func(context.Context, *Options
 	o := &Options{Factory: f}
 	cmd := newCmd(f, o, runF, func() client.ObjectList { return &v1alpha1.KustomizationList{} })
 	cmd.Use, cmd.Aliases, cmd.Short = "kustomization NAME", []string{"ks"}, "Delete a kustomization, and what it applied unless it is to stay"
-	cmd.Long = `Delete a kustomization. What it applied is deleted on every cluster, or stays and belongs to nobody, as
---deletion-policy says, or else its own deletionPolicy and prune. It says first what that is.`
+	cmd.Long = `Delete a kustomization. What it applied is deleted on every cluster, or stays and belongs to
+nobody, as --deletion-policy says, or else its own deletionPolicy and prune. It says first what
+that is.`
 	cmd.Example = "  skerry delete kustomization web\n  skerry delete kustomization web --deletion-policy orphan --yes"
 	cmd.Flags().StringVar(&o.DeletionPolicy, "deletion-policy", "", "delete or orphan what it applied (default: what the kustomization says)")
 	_ = cmd.RegisterFlagCompletionFunc("deletion-policy", cobra.FixedCompletions([]string{"delete", "orphan"}, cobra.ShellCompDirectiveNoFileComp))

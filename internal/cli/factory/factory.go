@@ -118,9 +118,31 @@ func (f *Factory) named(cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// DefaultNamespace decides where no namespace was given: SKERRY_NAMESPACE, else that of the context if it is
-// to be followed, else the hub's.
+// Defaults decides where no flag does, which given tells: the context of the user's settings, and the namespace.
+func (f *Factory) Defaults(given func(flag string) bool) error {
+	_, settings, err := f.Settings()
+	if err != nil {
+		return err
+	}
+	if settings.Context != "" && !given("context") && !given("kubeconfig") && !given("server") {
+		f.Connection().Context = &settings.Context
+	}
+	if given("namespace") {
+		return nil
+	}
+	return f.DefaultNamespace()
+}
+
+// DefaultNamespace decides where no namespace was given: SKERRY_NAMESPACE, else that of the context if it is to be
+// followed, else that of the user's settings, else the hub's.
 func (f *Factory) DefaultNamespace() error {
+	_, settings, err := f.Settings()
+	if err != nil {
+		return err
+	}
+	if settings.Namespace != "" {
+		f.Flags.Namespace = settings.Namespace
+	}
 	if name := f.Getenv("SKERRY_NAMESPACE"); name != "" {
 		f.Flags.Namespace = name
 	}
