@@ -75,7 +75,8 @@ type KustomizationSpec struct {
 	// +optional
 	MaxPrune *intstr.IntOrString `json:"maxPrune,omitempty"`
 
-	// Drift says what becomes of drift, and which fields are another manager's. Absent, drift is corrected.
+	// Drift says what becomes of drift, and which fields are another manager's. Absent, drift is corrected. An
+	// edit, also of ignore and maxPrune, reaches all clusters at once, outside of the rollout.
 	// +nullable
 	// +optional
 	Drift *Drift `json:"drift,omitempty"`
@@ -193,6 +194,8 @@ type KustomizationSpec struct {
 	// +nullable
 	// +optional
 	Decryption *Decryption `json:"decryption,omitempty"`
+
+	UnsupportedFields `json:",inline"`
 }
 
 // ClusterTargets selects Clusters: those that the selector picks and those that are named, in the

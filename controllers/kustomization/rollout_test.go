@@ -280,3 +280,22 @@ func stage(name string, size int, soak time.Duration) v1alpha1.RolloutStage {
 	}
 	return s
 }
+
+// TestHowDriftAndPruneAreHandledIsNotStaged: it reaches all clusters at once, as it changes no object that Git
+// describes, and a person who stops corrections in an emergency means all of them.
+func TestHowDriftAndPruneAreHandledIsNotStaged(t *testing.T) {
+	w := verified(t)
+	w.edit(func(k *v1alpha1.Kustomization) {
+		k.Spec.Drift = &v1alpha1.Drift{Mode: v1alpha1.DriftReport}
+		k.Spec.Ignore = []v1alpha1.IgnoreRule{{Paths: []string{"/data"}}}
+		k.Spec.MaxPrune = new(intstr.FromInt32(1))
+	})
+	w.reconcile()
+	for _, name := range []string{"edge-1", "edge-2", "edge-3"} {
+		e := w.entry(name)
+		if e.Drift.GetMode() != v1alpha1.DriftReport || len(e.Drift.Rules()) != 1 || e.MaxPrune == nil || e.MaxPrune.IntValue() != 1 {
+			t.Errorf("%s: drift %+v, maxPrune %v", name, e.Drift, e.MaxPrune)
+		}
+	}
+	expect(t, "phase", w.phase(), "Completed")
+}
