@@ -47,6 +47,7 @@ func (c *Cluster) launchControllerManager() error {
 		"--root-ca-file", caCertFile,
 		"--cluster-signing-cert-file", caCertFile,
 		"--cluster-signing-key-file", caKeyFile,
+		"--horizontal-pod-autoscaler-sync-period", "1s", // 15 s by default, for which every test would wait
 	)
 	return c.launchOther("kube-controller-manager", args...)
 }
