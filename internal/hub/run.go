@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		go func() { _ = recovery.Run(func() error { render.Warm(); return nil }) }() // beside everything else that a start waits for
 	}
 	me := share.Identity(identity())
-	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", orElse(o.Version, "unknown"), me)
+	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", cmp.Or(o.Version, "unknown"), me)
 	var lease resourcelock.Interface
 	var guard fence.Fence
 	plain := rest.CopyConfig(cfg)
@@ -213,13 +214,6 @@ func (p *parts) isolateRenders(ctx context.Context, o Options) error {
 		p.renders.Isolate = r.Render
 	}
 	return err
-}
-
-func orElse(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
 }
 
 func (p *parts) addControllers(ctx context.Context, o Options) error {
