@@ -43,7 +43,8 @@ whoever applies it there.`,
 
   # Or print what a person there applies within a day
   skerry cluster rotate ship-2 > ship-2-agent.yaml`,
-		Args: factory.OneName,
+		Args:              factory.OneName,
+		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
 			return runF(cmd.Context(), o)

@@ -100,6 +100,10 @@ func Report(s *iostreams.IOStreams, command, format string, err error) int {
 	if code == ExitFailed {
 		code = failed
 	}
+	if format == "json" {
+		reportJSON(s, code, err, next)
+		return code
+	}
 	s.Progressf("%s %s", s.Red("error:"), strings.TrimSpace(iostreams.Clean(err.Error())))
 	if next != "" {
 		s.Progressf("%s %s", s.Bold("next:"), iostreams.Clean(next))
