@@ -107,7 +107,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 func exitCodes() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exit-codes",
-		Short: "What exit codes mean",
+		Short: "What exit codes mean", Example: "  skerry help exit-codes",
 		Long: `Every command ends with one of these, whatever its output format:
 
   0    all is well; of status, why and rollout status: everything is ready

@@ -32,12 +32,12 @@ func NewCmdRotate(f *factory.Factory, runF func(context.Context, *Options) error
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
 		Short: "End the key of a cluster's agent, and let one join anew",
-		Long: `End the key of a cluster's agent at once, a live connection included, and let an agent join anew with
-a token that serves once. What stands on the cluster stays, and its agent goes on correcting drift there;
-it gets no news from the hub until it has joined with the new token.
+		Long: `End the key of a cluster's agent at once, a live connection included, and let an agent join anew
+with a token that serves once. What stands on the cluster stays, and its agent goes on correcting
+drift there; it gets no news from the hub until it has joined with the new token.
 
-With --from-kubeconfig the token is written to the cluster; else the Secret that holds it is printed, for
-whoever applies it there.`,
+With --from-kubeconfig the token is written to the cluster; else the Secret that holds it is
+printed, for whoever applies it there.`,
 		Example: `  # After a disk was lost or a cluster was copied: give the key to one agent alone
   skerry cluster rotate ship-1 --from-kubeconfig ship-1.yaml
 

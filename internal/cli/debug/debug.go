@@ -55,9 +55,9 @@ func newCmdKustomization(f *factory.Factory, runF func(context.Context, *Options
 		Use:     "kustomization NAME",
 		Aliases: []string{"ks"},
 		Short:   "Show the variables and the status of a kustomization",
-		Long: `Show the variables that a kustomization is rendered with, each with where it comes from, as those of a cluster
-come together in order: varsFrom and vars of the Cluster, substituteFrom and substitute of the
-Kustomization; a later one wins. The values of Secrets are never shown.
+		Long: `Show the variables that a kustomization is rendered with, each with where it comes from, as those
+of a cluster come together in order: varsFrom and vars of the Cluster, substituteFrom and
+substitute of the Kustomization; a later one wins. The values of Secrets are never shown.
 
 --show-status shows the status, and with --cluster the entry in the cluster's Assignment as well.`,
 		Example: `  skerry debug kustomization apps --show-vars --cluster shop-1

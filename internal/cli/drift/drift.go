@@ -45,12 +45,12 @@ func NewCmdDrift(f *factory.Factory, runF func(context.Context, *Options) error)
 	cmd := &cobra.Command{
 		Use:   "drift [KUSTOMIZATION]",
 		Short: "List what was changed on clusters beside Git",
-		Long: `List what was changed on clusters beside Git: the object, which fields, by which field manager, when,
-and whether it was put back. What is left as it is, because spec.drift.mode is Report, comes first: it differs
-from Git now.
+		Long: `List what was changed on clusters beside Git: the object, which fields, by which field manager,
+when, and whether it was put back. What is left as it is, because spec.drift.mode is Report, comes
+first: it differs from Git now.
 
-The hub keeps the last ten for each kustomization and cluster, and those that were put back until it restarts;
-'skerry events' has older ones. The values of fields are never recorded.`,
+The hub keeps the last ten for each kustomization and cluster, and those that were put back until
+it restarts; 'skerry events' has older ones. The values of fields are never recorded.`,
 		Example: `  # What was changed by hand in the last hour
   skerry drift --since 1h
 

@@ -51,8 +51,9 @@ func NewCmdEvents(f *factory.Factory, runF func(context.Context, *Options) error
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened: commits, drift, rollouts, failures",
-		Long: `Show the events of sources, kustomizations and clusters, the oldest first. Those of a kustomization begin
-with the cluster that they are of; --for cluster/NAME shows them beside those of the Cluster itself.
+		Long: `Show the events of sources, kustomizations and clusters, the oldest first. Those of a kustomization
+begin with the cluster that they are of; --for cluster/NAME shows them beside those of the Cluster
+itself.
 
 An API server keeps events for an hour unless it is told otherwise.`,
 		Example: `  skerry events

@@ -49,8 +49,8 @@ func NewCmdExport(f *factory.Factory, runF func(context.Context, *Options) error
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print what the hub has as manifests that can be committed",
-		Long: `Print sources, kustomizations and clusters as manifests that can be committed: without status and without what
-the API server and the hub add. Secrets are never printed; what they are named is.`,
+		Long: `Print sources, kustomizations and clusters as manifests that can be committed: without status and
+without what the API server and the hub add. Secrets are never printed; what they are named is.`,
 		Example: `  skerry export all > hub.yaml
   skerry export kustomization apps`,
 	}

@@ -32,8 +32,9 @@ func NewCmdStats(f *factory.Factory, runF func(context.Context, *Options) error)
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Count sources, kustomizations, clusters and objects by state",
-		Long: `Count sources, kustomizations and clusters by state, what runs on the clusters, how many objects that is,
-how much was put back since the hub started, and how much the hub keeps of the repositories.`,
+		Long: `Count sources, kustomizations and clusters by state, what runs on the clusters, how many objects
+that is, how much was put back since the hub started, and how much the hub keeps of the
+repositories.`,
 		Example: `  skerry stats -A
   skerry stats -o json | jq .corrections`,
 		Args: factory.NoArgs,

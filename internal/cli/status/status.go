@@ -36,9 +36,10 @@ func NewCmdStatus(f *factory.Factory, runF func(context.Context, *Options) error
 		Long: `Show the whole hub at a glance: sources, kustomizations and clusters, which commit of each
 kustomization runs on which cluster and how fresh that knowledge is, what is not ready and why.
 
-Of a fleet it shows what is not right and counts the rest, so that it stays one screen. At a terminal a bar
-shows the clusters of each kustomization by state: █ ready, ✗ failed, ▒ on the way, · unreachable. With
---watch it is drawn again in place as things change; elsewhere each change of the first line is a line.
+Of a fleet it shows what is not right and counts the rest, so that it stays one screen. At a
+terminal a bar shows the clusters of each kustomization by state: █ ready, ✗ failed, ▒ on the way,
+· unreachable. With --watch it is drawn again in place as things change; elsewhere each change of
+the first line is a line.
 
 The exit code is 0 when everything is ready, 1 when anything is not, and 3 when the hub's
 API server could not be asked. What is suspended counts as neither.`,

@@ -46,13 +46,14 @@ func NewCmdTrace(f *factory.Factory, runF func(context.Context, *Options) error)
 	cmd := &cobra.Command{
 		Use:   "trace KIND/NAME --cluster CLUSTER",
 		Short: "Follow an object on a cluster back to its commit",
-		Long: `Follow an object on a cluster back to where it comes from: the kustomization that applies it, its source,
-the commit with its author, when it was applied, and what was changed about it last and by whom.
+		Long: `Follow an object on a cluster back to where it comes from: the kustomization that applies it, its
+source, the commit with its author, when it was applied, and what was changed about it last and by
+whom.
 
-Here -n is the namespace of the object, as in kubectl; a Cluster of another namespace than the hub's is
-written "namespace/name". The cluster is asked with the credentials that the hub has for it, and the Git server
-for the author of the commit with those of the source: both Secrets must be readable. What cannot be asked is
-said to be unknown.`,
+Here -n is the namespace of the object, as in kubectl; a Cluster of another namespace than the
+hub's is written "namespace/name". The cluster is asked with the credentials that the hub has for
+it, and the Git server for the author of the commit with those of the source: both Secrets must be
+readable. What cannot be asked is said to be unknown.`,
 		Example: `  skerry trace deployment/web -n shop --cluster shop-1
   skerry trace ns/shop --cluster shop-1 --commit=false`,
 		Args: factory.OneName,

@@ -39,11 +39,12 @@ func NewCmdTree(f *factory.Factory, runF func(context.Context, *Options) error) 
 	cmd := &cobra.Command{
 		Use:   "tree KUSTOMIZATION",
 		Short: "Show the objects of a kustomization on its clusters, with their health",
-		Long: `Show what a kustomization has on its clusters. Without --cluster each cluster is a line, as it reported
-last; with it, or where there is only one, the objects of its inventory follow, with their health.
+		Long: `Show what a kustomization has on its clusters. Without --cluster each cluster is a line, as it
+reported last; with it, or where there is only one, the objects of its inventory follow, with their
+health.
 
-Inventories and objects lie on the cluster, which is asked with the credentials that the hub has for it: their
-Secret must be readable. A cluster that has an agent cannot be asked from here.`,
+Inventories and objects lie on the cluster, which is asked with the credentials that the hub has
+for it: their Secret must be readable. A cluster that has an agent cannot be asked from here.`,
 		Example: `  skerry tree apps
   skerry tree apps --cluster shop-1`,
 		Args:              factory.OneName,

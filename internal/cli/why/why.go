@@ -41,11 +41,11 @@ func NewCmdWhy(f *factory.Factory, runF func(context.Context, *Options) error) *
 		Use:   "why CLUSTER [KUSTOMIZATION]",
 		Short: "Say why a cluster does not run what Git says",
 		Long: `Say in a paragraph for each kustomization why a cluster does not run what Git says: from the source
-that cannot be fetched over the render, the rollout and its stages to the object that is not healthy. The
-rollout planner that the hub runs is asked for its own reason.
+that cannot be fetched over the render, the rollout and its stages to the object that is not
+healthy. The rollout planner that the hub runs is asked for its own reason.
 
-HEAD is the last commit that the hub has fetched. What is not known now, because the hub or the cluster
-does not answer, is never called fine.
+HEAD is the last commit that the hub has fetched. What is not known now, because the hub or the
+cluster does not answer, is never called fine.
 
 The exit code is 0 when the cluster is at HEAD of each, and 1 when it is not.`,
 		Example: `  skerry why shop-1
