@@ -32,7 +32,7 @@ var edgeKey = engine.Key{Namespace: "fleet", Name: "edge-1"}
 
 // rig is a gateway that listens, with a hub made of maps around it.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	gateway *Gateway
 	hub     link.HubIdentity
 	base    string
@@ -49,7 +49,7 @@ type rig struct {
 	taken    map[string]engine.Key // uid of a cluster → the Cluster that has it
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -357,7 +357,7 @@ func (p *peer) up(up link.Up) link.UpAnswer {
 
 // frames is a stream as an agent sees it.
 type frames struct {
-	t    *testing.T
+	t    testing.TB
 	body io.ReadCloser
 	in   chan link.Down // closed at the end
 	// empty receives for each empty frame
@@ -466,7 +466,7 @@ func status(name string, ready metav1.ConditionStatus) v1alpha1.AssignmentEntryS
 	return v1alpha1.AssignmentEntryStatus{Name: name, Ready: ready, Reason: v1alpha1.SucceededReason, AppliedRevision: "main@sha1:1"}
 }
 
-func configMaps(t *testing.T, n int, size int) *object.Bundle {
+func configMaps(t testing.TB, n int, size int) *object.Bundle {
 	t.Helper()
 	var objects []object.Object
 	for i := range n {
@@ -486,7 +486,7 @@ func configMaps(t *testing.T, n int, size int) *object.Bundle {
 	return &b
 }
 
-func randomBytes(t *testing.T, n int) []byte {
+func randomBytes(t testing.TB, n int) []byte {
 	t.Helper()
 	b := make([]byte, n)
 	if _, err := rand.Read(b); err != nil {
