@@ -173,7 +173,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	wait := r.due(a)
 	if wait == 0 {
-		writing = r.begin(a, leave)
+		writing = r.begin(ctx, a, leave)
 	}
 	return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 }
@@ -226,13 +226,13 @@ func (r *Reconciler) due(a *v1alpha1.Assignment) time.Duration {
 }
 
 // begin begins to write the report; leave is called when it is written, or could not be.
-func (r *Reconciler) begin(a *v1alpha1.Assignment, leave func()) (begun bool) {
+func (r *Reconciler) begin(ctx context.Context, a *v1alpha1.Assignment, leave func()) (begun bool) {
 	key := client.ObjectKeyFromObject(a)
 	entries, reported := r.Pool.Report(key)
 	if !reported { // the engine has gone meanwhile
 		return false
 	}
-	done := r.after.Begin(key, 1, func(_ context.Context, err error) (reconcile.Result, error) {
+	done := r.after.Begin(ctx, key, 1, func(_ context.Context, err error) (reconcile.Result, error) {
 		if err != nil {
 			return hubapi.ResultForError(err)
 		}

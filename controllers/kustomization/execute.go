@@ -43,7 +43,7 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision, then
 	if len(changes) == 0 {
 		return then(ctx, nil)
 	}
-	done := r.after.Begin(o.key, len(changes), then)
+	done := r.after.Begin(ctx, o.key, len(changes), then)
 	for _, c := range changes {
 		r.assignments.Enqueue(client.ObjectKeyFromObject(c.cluster), 1, c, done)
 	}

@@ -189,7 +189,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		}
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	r.writes.Enqueue(o.key, len(d.targets), after, r.after.Begin(o.key, 1, reported))
+	r.writes.Enqueue(o.key, len(d.targets), after, r.after.Begin(ctx, o.key, 1, reported))
 	return reconcile.Result{}, nil
 }
 

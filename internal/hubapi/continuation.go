@@ -45,8 +45,10 @@ func NewContinuations(wake Waker) *Continuations {
 }
 
 // Begin announces so many writes and what is to be done when they have ended. Each of them calls done once;
-// the last call runs the rest. It is called by a reconcile of the object, or by the rest of one.
-func (c *Continuations) Begin(key types.NamespacedName, writes int, then Then) (done func(error)) {
+// the last call runs the rest, also when ctx is done: what has been written is recorded by a hub that
+// stops as well. It is called by a reconcile of the object, or by the rest of one.
+func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, writes int, then Then) (done func(error)) {
+	ctx = context.WithoutCancel(ctx)
 	one := &continuation{then: then, left: writes}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,15 +60,14 @@ func (c *Continuations) Begin(key types.NamespacedName, writes int, then Then) (
 		last := one.left == 0
 		c.mu.Unlock()
 		if last {
-			c.run(key, one)
+			c.run(ctx, key, one)
 		}
 	}
 }
 
 // run runs the rest of a reconcile. Its error, and its panic, are those of the next reconcile, so that they
 // are logged, counted and retried with growing pauses like any other.
-func (c *Continuations) run(key types.NamespacedName, one *continuation) {
-	ctx := context.Background() //nolint:forbidigo // what has been written is recorded also by a hub that stops
+func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *continuation) {
 	var result reconcile.Result
 	err := recovery.Run(func() (err error) {
 		result, err = one.then(ctx, errors.Join(one.errs...))

@@ -31,7 +31,7 @@ func TestTheRestOfAReconcileRunsWhenItsWritesHaveEnded(t *testing.T) {
 	reconcileNow := func() error {
 		_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}, func(context.Context, reconcile.Request) (reconcile.Result, error) {
 			begun++
-			done = c.Begin(key, 2, func(_ context.Context, err error) (reconcile.Result, error) {
+			done = c.Begin(t.Context(), key, 2, func(_ context.Context, err error) (reconcile.Result, error) {
 				rest = append(rest, err)
 				return reconcile.Result{RequeueAfter: time.Hour}, err
 			})
@@ -79,8 +79,8 @@ func TestTheRestOfAReconcileMayBeginMoreWrites(t *testing.T) {
 			wake := &woken{}
 			c := NewContinuations(wake)
 			end := func(error) {}
-			first := c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) {
-				end = second(c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil }))
+			first := c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) {
+				end = second(c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil }))
 				return reconcile.Result{}, nil
 			})
 			c.Busy(key) // something comes
@@ -97,7 +97,7 @@ func TestAPanicOfTheRestIsOneOfTheNextReconcile(t *testing.T) {
 	key := types.NamespacedName{Name: "apps"}
 	wake := &woken{}
 	c := NewContinuations(wake)
-	c.Begin(key, 1, func(context.Context, error) (reconcile.Result, error) { panic("swordfish") })(nil)
+	c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { panic("swordfish") })(nil)
 	if wake.now != 1 {
 		t.Error("not woken")
 	}
