@@ -79,7 +79,7 @@ func wake(c chan struct{}) {
 // belong makes the agent that of a Cluster of a hub: it takes up what the disk has for it, and starts the
 // engine. Called again with the same, it does nothing; with another identity of the hub, the engine is begun
 // anew.
-func (a *agent) belong(e link.Enrollment, hub link.HubIdentity) error {
+func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdentity) error {
 	key := v1alpha1.ResolveName("", e.Cluster)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,7 +87,7 @@ func (a *agent) belong(e link.Enrollment, hub link.HubIdentity) error {
 	if a.pool != nil && a.key == key && equality.Semantic.DeepEqual(a.hub, hub) {
 		return nil
 	}
-	a.stopPool()
+	a.stopPool(ctx)
 	if a.key != key || a.hub.ID != hub.ID {
 		a.memory, a.assigned, a.held, a.failures = a.recall(hub.ID, e.Cluster), nil, nil, map[string]failure{}
 		entries, err := link.DecodeEntries(a.memory.Entries)
@@ -148,12 +148,12 @@ func (a *agent) connect() {
 	})
 }
 
-// stopPool ends the engine at an object boundary.
-func (a *agent) stopPool() {
+// stopPool ends the engine at an object boundary, also when ctx is done already.
+func (a *agent) stopPool(ctx context.Context) {
 	if a.pool == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer cancel()
 	a.pool.Stop(ctx)
 	a.pool = nil
@@ -253,7 +253,7 @@ func (a *agent) adopt(s link.Settings) {
 
 // rest ends the engine until the hub wants the agent again: it works on the cluster itself, or the cluster is
 // another one than the hub knows.
-func (a *agent) rest() {
+func (a *agent) rest(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.memory.Resting || a.key.Name == "" {
@@ -261,7 +261,7 @@ func (a *agent) rest() {
 	}
 	a.memory.Resting = true
 	a.remember()
-	a.stopPool()
+	a.stopPool(ctx)
 }
 
 // fetched records how the download of a bundle ended.

@@ -8,9 +8,9 @@ import (
 
 func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 	b := &backoff{random: func() float64 { return 1 }}
-	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
-		if got := b.next(0, 0); got != want*time.Second {
-			t.Errorf("try %d after %s, want %s", i, got, want*time.Second)
+	for i, want := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+		if got, want := b.next(0, 0), time.Duration(want)*time.Second; got != want {
+			t.Errorf("try %d after %s, want %s", i, got, want)
 		}
 	}
 	if got := b.next(time.Second, 0); got != lastRetry {
@@ -28,7 +28,7 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 }
 
 func TestTheHubIsGivenTheTimeItAskedFor(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // not a secret
+	r := rand.New(rand.NewPCG(1, 1))
 	b := &backoff{random: r.Float64}
 	for range 100 {
 		b.failures = 0
@@ -41,7 +41,7 @@ func TestTheHubIsGivenTheTimeItAskedFor(t *testing.T) {
 // TestAgentsDoNotComeBackTogether: of 10,000 that lose their hub at once, no tenth of a second sees more than
 // a fifth in the first try, nor in the later ones more than their share of a longer time.
 func TestAgentsDoNotComeBackTogether(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret
+	r := rand.New(rand.NewPCG(1, 2))
 	for try, most := range []int{2500, 1250, 700} {
 		counts := map[int64]int{}
 		for range 10000 {

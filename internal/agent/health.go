@@ -37,12 +37,12 @@ func (h *healthState) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serve answers the probes until it is told to stop.
-func (h *healthState) serve(address string) (stop func(), err error) {
+func (h *healthState) serve(ctx context.Context, address string) (stop func(), err error) {
 	if address == "" || address == "0" {
 		return func() {}, nil
 	}
 	var config net.ListenConfig
-	listener, err := config.Listen(context.Background(), "tcp", address)
+	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--health-probe-bind-address: %w", err)
 	}

@@ -519,7 +519,7 @@ func (e *site) start() *site {
 func (e *site) stop() {
 	if e.end != nil {
 		e.end()
-		<-e.done
+		_ = <-e.done // it was told to end
 		e.end = nil
 	}
 }

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	h := &healthState{}
-	stopServing, err := h.serve(o.HealthAddress)
+	stopServing, err := h.serve(ctx, o.HealthAddress)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) error {
 	defer end(nil)
 	go p.holdLease(ctx, end) // ends with ctx
 	go p.keepUp(ctx)         // ends with ctx
-	defer p.stop()
+	defer p.stop(ctx)
 	err = p.connectAgain(ctx)
 	if errors.Is(err, errFinalized) {
 		return p.uninstall(context.WithoutCancel(ctx))
@@ -127,7 +127,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	p.journal = openJournal(p.disk, p.now)
 	p.fetches = &downloads{bundles: p.bundles}
 	if e, ok := p.identity.enrolled(); ok && !p.replaced() {
-		if err := p.belong(e, p.identity.hub()); err != nil {
+		if err := p.belong(ctx, e, p.identity.hub()); err != nil {
 			return nil, err
 		}
 	}
@@ -215,9 +215,9 @@ func (p *process) keepUp(ctx context.Context) {
 }
 
 // stop ends the engine and saves what is to survive.
-func (p *process) stop() {
+func (p *process) stop(ctx context.Context) {
 	p.mu.Lock()
-	p.stopPool()
+	p.stopPool(ctx)
 	p.mu.Unlock()
 	p.journal.save()
 }
@@ -240,7 +240,7 @@ func (p *process) connectAgain(ctx context.Context) error {
 			break
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // ctx has ended
 }
 
 // waitToRetry waits until it is time to try again, or there is another enrollment.
@@ -303,7 +303,7 @@ func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err er
 		err = errors.Join(err, p.becomeMember(ctx, e, hub))
 	}
 	if err != nil {
-		return 0, p.ended(err)
+		return 0, p.ended(ctx, err)
 	}
 	if joining {
 		if err := p.becomeMember(ctx, e, hub); err != nil {
@@ -312,14 +312,14 @@ func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err er
 	} else if p.identity, err = p.identities.pin(ctx, p.identity, hub); err != nil {
 		return 0, err
 	}
-	if err := p.belong(e, hub); err != nil {
+	if err := p.belong(ctx, e, hub); err != nil {
 		return 0, err
 	}
 	began := p.now()
 	p.said = ""
 	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
 	err = s.run(ctx)
-	return p.now().Sub(began), p.ended(err)
+	return p.now().Sub(began), p.ended(ctx, err)
 }
 
 // becomeMember makes the key that joined the one that counts.
@@ -329,9 +329,9 @@ func (p *process) becomeMember(ctx context.Context, e link.Enrollment, hub link.
 }
 
 // ended draws the consequences of the reason for which the hub has ended a session.
-func (p *process) ended(err error) error {
+func (p *process) ended(ctx context.Context, err error) error {
 	if bye, ok := errors.AsType[*byeError](err); ok && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced) {
-		p.agent.rest()
+		p.agent.rest(ctx)
 	}
 	return err
 }
@@ -379,7 +379,7 @@ func (p *process) transport(e link.Enrollment) (*http.Transport, error) {
 // uninstall takes away what runs the agent: the hub has removed the Cluster.
 func (p *process) uninstall(ctx context.Context) error {
 	p.log.Info("the hub has removed this cluster: the agent takes itself away")
-	p.stop()
+	p.stop(ctx)
 	for _, name := range p.disk.List("") {
 		p.disk.Remove(name)
 	}

@@ -121,7 +121,7 @@ func TestKilledAtAnyStep(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			for at := 0; ; at++ {
-				r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a history that repeats
+				r := rand.New(rand.NewPCG(seed, 1))
 				dir, step, killed := t.TempDir(), 0, false
 				s := Open(dir, testKey(t, 1), Options{before: func(string) error {
 					if step++; step > at {
@@ -180,7 +180,7 @@ func TestGoesOnWithoutADisk(t *testing.T) {
 			refuses = refusal
 			large := make([]byte, 1000)
 			for i := range large {
-				large[i] = byte(rand.IntN(256)) //nolint:gosec // content that does not compress
+				large[i] = byte(rand.IntN(256))
 			}
 			if err := s.Write("assignment", []byte("new")); err == nil {
 				t.Error("a refused write went well")
