@@ -10,7 +10,6 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -42,7 +41,7 @@ func TestIncludedRepositoriesAreNamedInTheArtifact(t *testing.T) {
 	base := fetched("base", "main@sha1:"+hash("b")+"+third@cccccccccccc")
 	repo := repository(including("base", "other"))
 	repo.Spec.Include[0].FromPath, repo.Spec.Include[0].ToPath = "deploy", "lib/base"
-	base.Spec.Ignore = ptr.To("/deploy/test\n")
+	base.Spec.Ignore = new("/deploy/test\n")
 	w := &world{t: t, objects: []client.Object{repo, base, fetched("other", "v1@sha1:"+hash("d"))}}
 	w.start()
 	w.follow = func(git.Request) (git.Commit, error) {
@@ -137,7 +136,7 @@ func TestWhatMattersOfAnIncludedRepository(t *testing.T) {
 	}{
 		"a new artifact":   {func(r *v1alpha1.GitRepository) { r.Status.Artifact.Revision = "main@sha1:c" }, true},
 		"an include":       {including("x"), true},
-		"other ignores":    {func(r *v1alpha1.GitRepository) { r.Spec.Ignore = ptr.To("*.txt") }, true},
+		"other ignores":    {func(r *v1alpha1.GitRepository) { r.Spec.Ignore = new("*.txt") }, true},
 		"a failure":        {func(r *v1alpha1.GitRepository) { r.Status.Conditions = []metav1.Condition{{Type: "Ready"}} }, false},
 		"another interval": {func(r *v1alpha1.GitRepository) { r.Spec.Interval.Duration++ }, false},
 	} {

@@ -34,15 +34,17 @@ type patience struct {
 
 type patienceKey struct{}
 
-// newPatience returns the context of a look. Its cancel function ends it and its timer.
-func newPatience(ctx context.Context, timeout time.Duration) *patience {
+// newPatience returns the context of a look, as what it is and to be passed on. Its cancel function ends it and
+// its timer.
+func newPatience(ctx context.Context, timeout time.Duration) (context.Context, *patience) {
 	p := &patience{timeout: timeout, periods: 1}
-	p.Context, p.cancel = context.WithCancel(context.WithValue(ctx, patienceKey{}, p))
+	ctx, p.cancel = context.WithCancel(context.WithValue(ctx, patienceKey{}, p))
+	p.Context = ctx
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.timer = time.AfterFunc(timeout, p.review)
-	context.AfterFunc(p.Context, func() { p.timer.Stop() })
-	return p
+	context.AfterFunc(ctx, func() { p.timer.Stop() })
+	return p, p
 }
 
 // review is the end of a period.

@@ -25,7 +25,7 @@ func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				look := newPatience(t.Context(), time.Minute)
+				_, look := newPatience(t.Context(), time.Minute)
 				defer look.cancel()
 				if c.work > 0 {
 					done := working(look)
@@ -53,7 +53,7 @@ func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 func TestLookThatIsCancelledIsNotOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		look := newPatience(ctx, time.Minute)
+		_, look := newPatience(ctx, time.Minute)
 		cancel()
 		time.Sleep(time.Hour)
 		if !errors.Is(look.Err(), context.Canceled) || look.waited() != time.Minute {

@@ -173,9 +173,8 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	}
 	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00"), req.Forward}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
-		look := newPatience(ctx, req.Timeout)
+		ctx, look := newPatience(ctx, req.Timeout)
 		defer look.cancel()
-		ctx = look
 		commit, err := s.followArranged(ctx, e, req)
 		if (errors.Is(err, errDamaged) || errors.Is(err, ErrNotStored)) && ctx.Err() == nil {
 			// Only once: if it is not the store, it is the server.

@@ -86,12 +86,11 @@ func TestLabelsAndVarsOfManyClusters(t *testing.T) {
 			if diff := cmp.Diff(tt.state, state); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			var usage *factory.UsageError
 			code := 0
 			if err != nil {
 				code, out = 1, out+err.Error()
 			}
-			if errors.As(err, &usage) {
+			if _, usage := errors.AsType[*factory.UsageError](err); usage {
 				code = 2
 			}
 			if code != tt.code || !strings.Contains(out, tt.says) {

@@ -46,7 +46,7 @@ func (r *review) run(ctx context.Context) error {
 	rules, err := drift.Compile(slices.Concat(r.spec.Drift.Rules(), r.spec.Ignore))
 	if err != nil {
 		r.result.Refused = append(r.result.Refused, Problem{Reason: v1alpha1.InvalidIgnoreRuleReason, Message: err.Error()})
-		return nil
+		return nil //nolint:nilerr // it is a result
 	}
 	objects, _ := object.WithoutReplicas(r.desired)
 	objects, ignored := rules.Apply(objects)
@@ -107,8 +107,7 @@ func (r *review) discover(ctx context.Context, objects []object.Object, recorded
 	}
 	for kind := range kinds {
 		m, err := r.client.Mapping(ctx, kind)
-		var unknown *edge.KindNotFoundError
-		if errors.As(err, &unknown) {
+		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
 			continue
 		}
 		if err != nil {

@@ -89,8 +89,7 @@ func Report(s *iostreams.IOStreams, command, format string, err error) int {
 		return ExitInterrupted
 	}
 	failed := ExitFailed
-	var own *coded
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*coded](err); ok {
 		failed = own.code
 	}
 	if errors.Is(err, ErrSilent) {

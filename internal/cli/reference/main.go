@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,11 +37,15 @@ func write(dir string) error {
 	root.DisableAutoGenTag = true
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	man := filepath.Join(dir, "man")
-	if err := os.RemoveAll(man); err != nil { // pages of commands that are gone
+	folder, err := os.OpenRoot(dir)
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(man, 0o755); err != nil {
+	defer folder.Close()
+	if err := folder.RemoveAll("man"); err != nil { // pages of commands that are gone
+		return err
+	}
+	if err := folder.Mkdir("man", 0o755); err != nil {
 		return err
 	}
 	var text bytes.Buffer
@@ -63,7 +66,7 @@ func write(dir string) error {
 			return fmt.Errorf("cannot write the man page of %s: %w", cmd.CommandPath(), err)
 		}
 		name := strings.ReplaceAll(cmd.CommandPath(), " ", "-") + ".1"
-		if err := os.WriteFile(filepath.Join(man, name), page.Bytes(), 0o644); err != nil {
+		if err := folder.WriteFile("man/"+name, page.Bytes(), 0o644); err != nil {
 			return err
 		}
 		if cmd == root { // the global flags are said once
@@ -79,7 +82,7 @@ func write(dir string) error {
 	if err := each(root); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "commands.md"), text.Bytes(), 0o644)
+	return folder.WriteFile("commands.md", text.Bytes(), 0o644)
 }
 
 // link leads from one command to another on the same page.

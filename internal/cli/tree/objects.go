@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -90,9 +91,7 @@ func look(ctx context.Context, at *factory.Edge, owner string, inv *inventory.In
 	close(results)
 	all := map[object.ID]Object{}
 	for found := range results {
-		for id, o := range found {
-			all[id] = o
-		}
+		maps.Copy(all, found)
 	}
 	return all, nil
 }

@@ -93,14 +93,15 @@ func run(t *testing.T, args []string, hub client.WithWatch, reach func(context.C
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	code := cli.Run(ctx, f, args)
-	text := out.String()
+	var text strings.Builder
+	text.WriteString(out.String())
 	for line := range strings.Lines(log.String()) {
-		text += "2> " + line
+		text.WriteString("2> " + line)
 	}
 	if code != 0 {
-		text += fmt.Sprintf("exit %d\n", code)
+		fmt.Fprintf(&text, "exit %d\n", code)
 	}
-	return text
+	return text.String()
 }
 
 func hubOf(t *testing.T, docs string) client.WithWatch {

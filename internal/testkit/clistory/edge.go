@@ -34,9 +34,10 @@ func edges(t *testing.T, a *txtar.Archive) func(context.Context, *factory.Hub, *
 	t.Helper()
 	clients := map[string]*factory.Edge{}
 	for _, file := range a.Files {
-		name, is := strings.CutPrefix(file.Name, "edge-")
-		name, is = strings.CutSuffix(strings.TrimSuffix(name, ".inventory"), ".yaml")
-		if !strings.HasPrefix(file.Name, "edge-") || !is && !strings.HasSuffix(file.Name, ".inventory") || clients[name] != nil {
+		name, edge := strings.CutPrefix(file.Name, "edge-")
+		name, live := strings.CutSuffix(name, ".yaml")
+		name, inventory := strings.CutSuffix(name, ".inventory")
+		if !edge || !live && !inventory || clients[name] != nil {
 			continue
 		}
 		scheme, err := factory.Scheme()
