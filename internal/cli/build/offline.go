@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -132,7 +130,7 @@ func (all *objects) take(doc []byte) error {
 		all.contents["ConfigMap/"+config.Namespace+"/"+config.Name] = targeting.Content{Data: config.Data}
 	case metav1.TypeMeta{APIVersion: core, Kind: "Secret"}:
 		secret := corev1.Secret{}
-		if err := all.strict(doc, &secret); errors.Is(err, errUnknownField) {
+		if err := all.strict(doc, &secret); errors.Is(err, factory.ErrUnknownField) {
 			return err
 		} else if err != nil {
 			return errors.New("it is no valid Secret") // what is wrong might quote a value
@@ -142,35 +140,15 @@ func (all *objects) take(doc []byte) error {
 	return nil
 }
 
-var errUnknownField = errors.New("not as the API server takes it")
-
-// strict decodes a document and refuses fields that there are not, as the API server would. It names
-// all of them.
+// strict decodes a document; an object that names no namespace is of the given one.
 func (all *objects) strict(doc []byte, into metav1.Object) error {
-	data, err := yaml.YAMLToJSONStrict(doc)
-	if err != nil {
+	if err := factory.UnmarshalStrict(doc, into); err != nil {
 		return err
-	}
-	unknown, err := kjson.UnmarshalStrict(data, into)
-	if err != nil {
-		return err
-	}
-	if len(unknown) > 0 {
-		return fmt.Errorf("%w: %w", errUnknownField, joined(unknown))
 	}
 	if into.GetNamespace() == "" {
 		into.SetNamespace(all.namespace)
 	}
 	return nil
-}
-
-// joined returns one error of all, in one line.
-func joined(all []error) error {
-	texts := make([]string, len(all))
-	for i, err := range all {
-		texts[i] = err.Error()
-	}
-	return errors.New(strings.Join(texts, ", "))
 }
 
 // contentOf is the data of a Secret, as the API server would keep it.

@@ -54,7 +54,7 @@ func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, e
 			continue
 		}
 		// A misspelt field would be simulated as if it were absent.
-		if err := yaml.UnmarshalStrict(doc, ks); err != nil {
+		if err := factory.UnmarshalStrict(doc, ks); err != nil {
 			return nil, fmt.Errorf("cannot read Kustomization %s in %s: %w", ks.Name, o.Simulate.File, err)
 		}
 		if ks.Namespace == "" {
