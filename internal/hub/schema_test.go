@@ -188,9 +188,19 @@ func TestSchema(t *testing.T) {
 		"null for every default of Kustomization": {kind: "Kustomization", change: map[string]any{
 			"timeout": nil, "retryInterval": nil, "clusters": nil, "rollout": nil, "dependsOn": nil, "commonMetadata": nil, "patches": nil, "images": nil,
 			"components": nil, "postBuild": nil, "path": nil, "prune": nil, "wait": nil, "deletionPolicy": nil,
+			"drift": nil, "ignore": nil, "maxPrune": nil, "force": nil, "suspend": nil, "targetNamespace": nil, "namePrefix": nil, "nameSuffix": nil,
+			"ignoreMissingComponents": nil, "buildMetadata": nil, "healthChecks": nil, "healthCheckExprs": nil, "decryption": nil,
 		}},
-		"null within postBuild":                   {kind: "Kustomization", change: map[string]any{"postBuild": map[string]any{"substitute": nil, "substituteFrom": nil}}},
-		"null for every default of GitRepository": {kind: "GitRepository", change: map[string]any{"timeout": nil, "ref": nil, "secretRef": nil, "ignore": nil}},
+		"null within drift":                 {kind: "Kustomization", change: map[string]any{"drift": map[string]any{"mode": nil, "ignore": nil}}},
+		"null for the clusters of an image": {kind: "Kustomization", change: map[string]any{"images": []any{map[string]any{"name": "a", "clusterSelector": nil}}}},
+		"null for every default of Cluster": {kind: "Cluster", name: "edge-null", change: map[string]any{
+			"kubeConfig": secret["kubeConfig"], "vars": nil, "varsFrom": nil, "suspend": nil, "deletionPolicy": nil, "accessFrom": nil,
+		}},
+		"null within postBuild": {kind: "Kustomization", change: map[string]any{"postBuild": map[string]any{"substitute": nil, "substituteFrom": nil}}},
+		"null for every default of GitRepository": {kind: "GitRepository", change: map[string]any{
+			"timeout": nil, "ref": nil, "secretRef": nil, "proxySecretRef": nil, "ignore": nil, "verify": nil, "accessFrom": nil, "suspend": nil,
+			"sparseCheckout": nil, "include": nil, "recurseSubmodules": nil, "requireFastForward": nil,
+		}},
 		"ignore":                       {kind: "GitRepository", change: map[string]any{"ignore": "/*\n!/deploy\n"}},
 		"ignore without end":           {kind: "GitRepository", change: map[string]any{"ignore": strings.Repeat("a", 1<<17)}, refused: "spec.ignore"},
 		"many components":              {kind: "Kustomization", change: map[string]any{"components": repeated("../c", 129)}, refused: "spec.components"},
