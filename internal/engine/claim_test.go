@@ -15,17 +15,22 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
-const shortGrace = 600 * time.Millisecond
+const (
+	shortGrace = 600 * time.Millisecond
+	// livingGrace is for a holder that answers. It answers in milliseconds; on a machine with other work a
+	// second is not enough, and the hub that asks would take over.
+	livingGrace = 3 * time.Second
+)
 
 // beside starts another hub of the same identity, as one that was bootstrapped twice (another instance) or
 // restored from a backup (the same).
-func (r *rig) beside(c *controlplane.Cluster, instance string, since time.Time) *rig {
+func (r *rig) beside(c *controlplane.Cluster, instance string, since time.Time, grace time.Duration) *rig {
 	r.t.Helper()
 	other := &rig{
 		t: r.t, hub: r.hub, key: r.key, shelf: &shelf{bundles: map[string]*object.Bundle{}},
 		ks: map[string]v1alpha1.AssignmentEntry{}, changed: make(chan struct{}, 1), kube: r.kube, dyn: r.dyn,
 	}
-	other.options = func(o *PoolOptions) { o.HubUID, o.ClaimGrace, o.Since = instance, shortGrace, since }
+	other.options = func(o *PoolOptions) { o.HubUID, o.ClaimGrace, o.Since = instance, grace, since }
 	other.connect(c.RESTConfig())
 	r.t.Cleanup(func() { other.pool.Disconnect(other.key) })
 	return other
@@ -70,7 +75,7 @@ func first(t *testing.T, c *controlplane.Cluster, instance string) *rig {
 	}
 	unclaim()
 	t.Cleanup(unclaim) // runs after the pools are disconnected
-	r.options = func(o *PoolOptions) { o.HubUID, o.ClaimGrace = instance, shortGrace }
+	r.options = func(o *PoolOptions) { o.HubUID, o.ClaimGrace = instance, livingGrace }
 	r.connect(c.RESTConfig())
 	t.Cleanup(func() { r.pool.Disconnect(r.key) })
 	return r
@@ -83,7 +88,7 @@ func TestASecondHubOfOneIdentityStopsWhileTheFirstWorks(t *testing.T) {
 	a.want("apps", many(a, 5, "a"))
 	a.ready("apps")
 	a.writes()
-	b := a.beside(c, "uid-b", time.Now())
+	b := a.beside(c, "uid-b", time.Now(), livingGrace)
 	b.want("apps", many(b, 3, "b"))
 	st := b.cluster("the second hub is refused", refusedFor(v1alpha1.DuplicateHubReason))
 	if !strings.Contains(st.Message, v1alpha1.TakeOverAnnotation+"=uid-a") {
@@ -134,7 +139,7 @@ func TestAHubThatIsSetUpAgainTakesOverFromOneThatIsGone(t *testing.T) {
 	a.ready("apps")
 	a.pool.Disconnect(a.key)
 	uid := a.uid("cm-1")
-	b := a.beside(c, "uid-b", time.Now())
+	b := a.beside(c, "uid-b", time.Now(), shortGrace)
 	b.want("apps", many(b, 4, "a"))
 	b.ready("apps")
 	if got := a.uid("cm-1"); got != uid {
@@ -171,7 +176,7 @@ func TestARestoredHubBesideTheLivingOneEndsInOne(t *testing.T) {
 	a.want("apps", many(a, 5, "a"))
 	a.ready("apps")
 	a.writes()
-	b := a.beside(c, "uid-a", time.Now().Add(time.Minute))
+	b := a.beside(c, "uid-a", time.Now().Add(time.Minute), livingGrace)
 	b.want("apps", many(b, 5, "b"))
 	b.cluster("the restored hub is refused", refusedFor(v1alpha1.DuplicateHubReason))
 	a.ready("apps")
