@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -29,6 +30,20 @@ type ran struct {
 }
 
 // run runs one command line for the hub of that kubeconfig, which may be "".
+// What an installation consists of, and of it the CRDs with their namespace.
+const (
+	components = 15
+	crds       = 5
+)
+
+// What install and bootstrap say of the components.
+var (
+	componentsStand   = fmt.Sprintf("nothing to change in %d objects", components)
+	componentsChanged = fmt.Sprintf("%d objects: 0 created, 1 changed, %d unchanged", components, components-1)
+	// A bootstrap adds the two objects by which the hub reads from Git.
+	componentsAreKept = fmt.Sprintf("%[1]d of %[1]d objects are kept by the hub", components+2)
+)
+
 func run(t *testing.T, kubeconfig, stdin string, args ...string) ran {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
