@@ -1,7 +1,12 @@
 package config_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -114,6 +119,72 @@ func TestCompatibilityNamesConditionsReasonsAndAnnotationsOfFlux(t *testing.T) {
 	} {
 		if _, ok := said[name]; !ok {
 			t.Errorf("%s has no row", name)
+		}
+	}
+}
+
+// constants are the values of the string constants of a file of Go whose names end in Condition or Reason, and
+// VerificationError, which is a reason without the ending.
+func constants(t *testing.T, path string) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
+			return true
+		}
+		name := spec.Names[0].Name
+		literal, ok := spec.Values[0].(*ast.BasicLit)
+		if ok && (strings.HasSuffix(name, "Condition") || strings.HasSuffix(name, "Reason") || name == "VerificationError") {
+			found = append(found, strings.Trim(literal.Value, `"`))
+		}
+		return true
+	})
+	return found
+}
+
+// TestCompatibilityNamesEveryReasonOfFluxSource reads the source of Flux, so that a reason of a later release has
+// no row unnoticed.
+func TestCompatibilityNamesEveryReasonOfFluxSource(t *testing.T) {
+	said := rows(t)
+	for module, files := range map[string][]string{
+		"github.com/fluxcd/source-controller/api": {"v1/condition_types.go", "v1/gitrepository_types.go"},
+		"github.com/fluxcd/pkg/apis/meta":         {"conditions.go"},
+	} {
+		dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+		if err != nil {
+			t.Fatalf("cannot find the source of %s: %v", module, err)
+		}
+		n := 0
+		for _, file := range files {
+			for _, name := range constants(t, filepath.Join(strings.TrimSpace(string(dir)), file)) {
+				n++
+				if _, ok := said[name]; !ok {
+					t.Errorf("%s of %s has no row", name, module)
+				}
+			}
+		}
+		if n < 10 {
+			t.Errorf("%s: only %d constants were found: the test tests nothing", module, n)
+		}
+	}
+}
+
+// TestNoFieldOfFluxIsDroppedUnseen: a client that does not validate drops a field that the schema lacks, and the
+// user learns nothing. So a field of a spec that has no meaning here is in the schema, and refused with a remedy.
+func TestNoFieldOfFluxIsDroppedUnseen(t *testing.T) {
+	said := rows(t)
+	for name, r := range said {
+		parent := name[:max(strings.LastIndex(name, "."), 0)]
+		for said[parent].verdict == "absent" {
+			parent = parent[:strings.LastIndex(parent, ".")]
+		}
+		if strings.Contains(name, ".spec.") && r.verdict == "absent" && !strings.Contains(said[parent].note, "refused") {
+			t.Errorf("%s is absent, and no field around it is refused", name)
 		}
 	}
 }

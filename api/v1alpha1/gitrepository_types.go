@@ -62,6 +62,12 @@ type GitRepositorySpec struct {
 	// +optional
 	Provider string `json:"provider,omitempty"`
 
+	// ServiceAccountName is not supported, and refused, as the identities of the clouds are.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="serviceAccountName is not supported: put a token, key or GitHub App into the Secret of secretRef"
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
 	// ProxySecretRef names a Secret of the same namespace with the proxy to the server, and to GitHub's API:
 	// address (an http, https or socks5 URL; socks5 for ssh), and username and password where it wants them.
 	// It takes precedence over the proxy of the hub's environment.

@@ -3,11 +3,13 @@ package v1alpha1
 // HealthCheckReference names an object on each cluster, which need not be one that the Kustomization
 // applies.
 type HealthCheckReference struct {
-	// APIVersion of the object: "apps/v1".
+	// APIVersion of the object; apps/v1 when absent, as in Flux. Its group counts: where the cluster does not
+	// serve the version, the object is read in another one.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
-	// +required
-	APIVersion string `json:"apiVersion"`
+	// +kubebuilder:default="apps/v1"
+	// +optional
+	APIVersion string `json:"apiVersion,omitempty"`
 
 	// Kind of the object.
 	// +kubebuilder:validation:MinLength=1

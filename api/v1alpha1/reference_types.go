@@ -14,8 +14,9 @@ type SourceReference struct {
 	// +optional
 	APIVersion string `json:"apiVersion,omitempty"`
 
-	// Kind of the source.
-	// +kubebuilder:validation:Enum=GitRepository
+	// Kind of the source: GitRepository. Flux's other kinds, OCIRepository, Bucket and ExternalArtifact, are refused.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == 'GitRepository'",message="sourceRef.kind must be GitRepository: OCIRepository, Bucket and ExternalArtifact are not supported yet, so keep what is rendered in a Git repository and name its GitRepository"
 	// +kubebuilder:default=GitRepository
 	// +optional
 	Kind string `json:"kind,omitempty"`
