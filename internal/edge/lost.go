@@ -86,6 +86,23 @@ func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	return Mapping{}, &KindNotFoundError{gvk}
 }
 
+// MappingOfAnyVersion is Mapping, and where the cluster does not serve the version of the kind, the place of its
+// objects in another one.
+func (c *Client) MappingOfAnyVersion(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
+	m, err := c.Mapping(ctx, gvk)
+	if _, unknown := errors.AsType[*KindNotFoundError](err); !unknown {
+		return m, err
+	}
+	other, found, failed := c.Discovery().otherVersion(ctx, gvk)
+	switch {
+	case failed != nil:
+		return Mapping{}, failed
+	case found:
+		return other, nil
+	}
+	return Mapping{}, err
+}
+
 // otherVersion looks for the kind in the other versions of its group.
 func (d *Discovery) otherVersion(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, bool, error) {
 	if gvk.Group == "" {

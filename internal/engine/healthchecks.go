@@ -304,27 +304,38 @@ func (r *references) start(ref reference) context.CancelFunc {
 	return cancel
 }
 
-// follow waits until the kind of the object is served, and watches the object from then on.
+// follow waits until the kind of the object is served, in whichever version, and watches the object until that
+// version is served no longer. Manifests live longer than the beta versions that they name.
 func (r *references) follow(ctx context.Context, ref reference) {
 	for n := 1; ctx.Err() == nil; n++ {
-		m, err := r.of.client.Mapping(ctx, ref.gvk)
+		m, err := r.of.client.MappingOfAnyVersion(ctx, ref.gvk)
 		if err == nil {
-			id := ref.id
-			if !m.Namespaced {
-				id.Namespace = ""
+			r.observe(ctx, m, ref)
+		} else {
+			r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
+			if !edge.Unanswered(err) {
+				r.heard(ctx, ref)
 			}
-			r.of.client.WatchObject(ctx, m, id, ref.owner, &referenceHandler{of: r, ctx: ctx, ref: ref})
-			return
-		}
-		r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
-		if !edge.Unanswered(err) {
-			r.heard(ctx, ref)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(machine.Backoff(n, unservedRetry)):
 		}
 	}
+}
+
+// observe watches one object until ctx ends, or the cluster serves the version of the mapping no longer.
+func (r *references) observe(ctx context.Context, m edge.Mapping, ref reference) {
+	id := ref.id
+	if !m.Namespaced {
+		id.Namespace = ""
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	r.of.client.WatchObject(watching, m, id, ref.owner, &referenceHandler{of: r, ctx: ctx, ref: ref, gone: func() {
+		r.of.client.ForgetMapping(m.GVK)
+		stop()
+	}})
 }
 
 // unservedRetry bounds the wait for the next look at a kind that is not served.
@@ -348,6 +359,8 @@ type referenceHandler struct {
 	of  *references
 	ctx context.Context //nolint:containedctx // of the watch
 	ref reference
+	// gone ends the watch, so that the kind is looked up anew.
+	gone func()
 }
 
 func (h *referenceHandler) Listing() {}
@@ -375,6 +388,7 @@ func (h *referenceHandler) Failed(err error) {
 	switch {
 	case edge.KindGone(err): // with its definition the object is gone
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
+		h.gone()
 	case edge.Refused(err):
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "the cluster does not let it be read"})
 	}

@@ -145,14 +145,27 @@ func TestAnExpressionOfOneOwnerLeavesTheHealthOfOthers(t *testing.T) {
 func TestAReferenceWhoseKindGoesIsNotHealthy(t *testing.T) {
 	r := newReferences(nil, time.Now, func(reference) {})
 	ref := reference{owner: "mine", id: object.ID{Group: "example.com", Kind: "Widget", Name: "x"}}
-	h := &referenceHandler{of: r, ctx: t.Context(), ref: ref}
+	lookedUp := 0
+	h := &referenceHandler{of: r, ctx: t.Context(), ref: ref, gone: func() { lookedUp++ }}
 	h.Changed(edge.Observed{Health: health.Status{Phase: health.Current}})
 	h.Failed(errors.New("the connection broke"))
-	if got := r.get(ref); got.Phase != health.Current {
-		t.Errorf("after an error of the network: %v", got)
+	if got := r.get(ref); got.Phase != health.Current || lookedUp != 0 {
+		t.Errorf("after an error of the network: %v, and its kind was looked up %d times", got, lookedUp)
 	}
 	h.Failed(apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{}, "", "404 page not found", 0, true))
-	if got := r.get(ref); got.Phase == health.Current {
-		t.Errorf("without its kind: %v", got)
+	if got := r.get(ref); got.Phase == health.Current || lookedUp != 1 {
+		t.Errorf("without its kind: %v, and that was looked up %d times anew, in another version", got, lookedUp)
 	}
+}
+
+// TestAHealthCheckOutlivesTheVersionThatItNames holds that the group of a reference counts, as in Flux: manifests
+// name beta versions that clusters serve no longer.
+func TestAHealthCheckOutlivesTheVersionThatItNames(t *testing.T) {
+	r, group := things(t)
+	r.want("base", r.configMap("base", "1"), func(e *v1alpha1.AssignmentEntry) {
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: group + "/v1beta1", Kind: "Thing", Name: "one", Namespace: r.key.Namespace}}
+	})
+	r.ready("base")
+	r.change("base", func(e *v1alpha1.AssignmentEntry) { e.HealthChecks[0].Name = "two" })
+	r.waiting("base", "Thing."+group+"/"+r.key.Namespace+"/two: is not there")
 }
