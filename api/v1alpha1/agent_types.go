@@ -86,6 +86,10 @@ type AgentStatus struct {
 	// ConnectedSince is when the connection that stands began; absent while none does.
 	// +optional
 	ConnectedSince *metav1.Time `json:"connectedSince,omitempty"`
+	// DisconnectedAt is when the hub last heard from the agent over the connection before the one that stands, or
+	// over the last one while none does. What the agent did between then and connectedSince, it did on its own.
+	// +optional
+	DisconnectedAt *metav1.Time `json:"disconnectedAt,omitempty"`
 	// Disk says what is wrong with the agent's disk: a reason and a message. The agent goes on without it.
 	// +optional
 	Disk string `json:"disk,omitempty"`

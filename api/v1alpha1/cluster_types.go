@@ -126,6 +126,8 @@ type ClusterStatus struct {
 // +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
 // +kubebuilder:printcolumn:name="Seen",type=date,JSONPath=`.status.lastSeen`
+// +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.agent.version`,priority=1
+// +kubebuilder:printcolumn:name="Connected",type=date,JSONPath=`.status.agent.connectedSince`,priority=1
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'hub' ? !has(self.spec.kubeConfig) && !has(self.spec.agent) : has(self.spec.kubeConfig) != has(self.spec.agent)",message="the Cluster named hub has neither kubeConfig nor agent, every other exactly one of them"

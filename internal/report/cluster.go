@@ -177,7 +177,25 @@ func agentStatus(f ClusterFacts) *v1alpha1.AgentStatus {
 			status.ConnectedSince = old.ConnectedSince
 		}
 	}
+	status.DisconnectedAt = disconnectedAt(f, status)
 	return status
+}
+
+// disconnectedAt returns when the hub last heard from the agent before the connection of now.
+func disconnectedAt(f ClusterFacts, now *v1alpha1.AgentStatus) *metav1.Time {
+	old := f.Object.Status.Agent
+	switch {
+	case old == nil || old.KeyFingerprint != now.KeyFingerprint: // of another agent
+		return nil
+	case old.ConnectedSince == nil || now.ConnectedSince != nil && now.ConnectedSince.Equal(old.ConnectedSince):
+		return old.DisconnectedAt
+	case now.ConnectedSince != nil: // this hub process has not seen the end of the connection before
+		return f.Object.Status.LastSeen
+	case f.Connection.LastSeen.IsZero():
+		return f.Object.Status.LastSeen
+	}
+	heard := seconds(f.Connection.LastSeen)
+	return &heard
 }
 
 func removal(f ClusterFacts) []metav1.Condition {

@@ -42,7 +42,11 @@ func NewCmdList(f *factory.Factory, runF func(context.Context, *ListOptions) err
 they run, and on how many of their kustomizations they are ready.
 
 MODE is push where the hub reaches the cluster, agent where an agent there reaches the hub, and hub
-for the hub's own cluster. KNOWN is how old what is known of the cluster is.`,
+for the hub's own cluster. KNOWN is how old what is known of the cluster is.
+
+Of an agent, CONNECTED is for how long its connection has stood, BEHIND on how many kustomizations
+the cluster does not have what the hub wants, and for how long, and WAS AWAY, for an hour after a
+return, how long the hub had not heard from it, and how much drift it put back meanwhile.`,
 		Example: `  skerry cluster list
   skerry cluster list -l region=north -o wide
   skerry cluster list -A -o json | jq -r '.[] | select(.reachable != "ready") | .name'`,
@@ -66,6 +70,7 @@ type Listed struct {
 	Reachable status.State      `json:"reachable"`
 	LastSeen  *time.Time        `json:"lastSeen,omitempty"`
 	Version   string            `json:"version,omitempty"`
+	Agent     *status.Agent     `json:"agent,omitempty"`
 	Ready     int               `json:"ready"`
 	Total     int               `json:"total"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -133,7 +138,7 @@ func List(facts status.Facts, selector labels.Selector) []Listed {
 		}
 		one := Listed{
 			Namespace: c.Namespace, Name: c.Name, Mode: mode(spec), State: c.State, Reason: c.Reason, Reachable: c.Reachable,
-			LastSeen: c.LastSeen, Version: c.Version, Total: len(c.Runs), Labels: spec.Labels,
+			LastSeen: c.LastSeen, Version: c.Version, Agent: c.Agent, Total: len(c.Runs), Labels: spec.Labels,
 		}
 		for _, run := range c.Runs {
 			if run.State == status.Ready {
@@ -167,17 +172,17 @@ func mode(c *v1alpha1.Cluster) string {
 // ListText writes the rows for a person. It is pure.
 func ListText(list []Listed, now time.Time, o ListOptions) string {
 	v := status.View{Now: now, Namespaces: o.AllNamespaces, IO: o.IO}
-	header := table.Header("NAMESPACE", "NAME", "MODE", "READY", "REACHABLE", "KNOWN", "VERSION", "KUSTOMIZATIONS", "LABELS", "VARS")
-	rows := [][]table.Cell{header}
+	header := slices.Concat([]string{"NAMESPACE", "NAME", "MODE", "READY", "REACHABLE", "KNOWN", "VERSION", "KUSTOMIZATIONS"}, status.AgentHeader(), []string{"LABELS", "VARS"})
+	rows := [][]table.Cell{table.Header(header...)}
 	for _, c := range list {
 		labels, vars := table.Cell{}, table.Cell{}
 		if o.Output == "wide" {
 			labels, vars = table.Plain(pairs(c.Labels)), table.Plain(strings.Join(slices.DeleteFunc(append([]string{pairs(c.Vars)}, c.VarsFrom...), isEmpty), ","))
 		}
-		rows = append(rows, []table.Cell{
+		rows = append(rows, slices.Concat([]table.Cell{
 			v.Namespace(c.Namespace), table.Plain(c.Name), table.Plain(c.Mode), v.State(c.State), v.Reachable(c.Reachable), table.Plain(v.Known(c.Reachable, c.LastSeen)),
-			table.Plain(c.Version), table.Plain(fmt.Sprintf("%d/%d", c.Ready, c.Total)), labels, vars,
-		})
+			table.Plain(c.Version), table.Plain(fmt.Sprintf("%d/%d", c.Ready, c.Total)),
+		}, v.AgentCells(c.Agent), []table.Cell{labels, vars}))
 	}
 	var b strings.Builder
 	table.WriteWithin(&b, rows, o.IO.Width())

@@ -120,6 +120,8 @@ type Cluster struct {
 	Reachable State      `json:"reachable"`
 	Version   string     `json:"version,omitempty"`
 	LastSeen  *time.Time `json:"lastSeen,omitempty"`
+	// Agent is nil for a cluster that the hub reaches itself.
+	Agent *Agent `json:"agent,omitempty"`
 	// Runs holds one entry for each Kustomization that is assigned to the cluster, or was.
 	Runs []Run `json:"runs"`
 }
@@ -142,6 +144,8 @@ type Run struct {
 	Verified *time.Time `json:"verified,omitempty"`
 	// Assigned is when the hub sent what it wants there.
 	Assigned *time.Time `json:"assigned,omitempty"`
+
+	behind bool // what is wanted is not applied there as a whole
 }
 
 // Problem is one thing that is not ready, and what to do about it where that is known.

@@ -55,6 +55,7 @@ func Summarize(f Facts) Report {
 				return rendered[key{name.Namespace, name.Name}]
 			})
 		}
+		one.Agent = agentReport(c, assigned[key{c.Namespace, c.Name}], r.Hub.State != NotReady, one.Runs)
 		r.Clusters = append(r.Clusters, one)
 	}
 	slices.SortFunc(r.Sources, func(a, b Source) int { return key{a.Namespace, a.Name}.compare(key{b.Namespace, b.Name}) })
@@ -229,6 +230,7 @@ func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachab
 			r.Verified = &s.VerifiedAt.Time
 		}
 	}
+	r.behind = !e.Remove && !e.Suspend && (s == nil || s.AppliedDigest != e.Digest)
 	switch {
 	case e.Remove:
 		r.State, r.Wanted = Deleting, ""

@@ -182,7 +182,7 @@ func driftRows(r Report, v View) (rows [][]table.Cell, rest string) {
 // clusterRows returns the rows, and what they leave out: of a fleet that is more than a glance, the
 // clusters that are ready.
 func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
-	rows = [][]table.Cell{table.Header("NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION")}
+	rows = [][]table.Cell{table.Header(append([]string{"NAMESPACE", "NAME", "READY", "REACHABLE", "SEEN", "VERSION"}, AgentHeader()...)...)}
 	ready, left := 0, 0
 	for _, c := range r.Clusters {
 		if !v.All && len(r.Clusters) > v.glance() && (c.State == Ready || len(rows) > v.glance()) {
@@ -192,9 +192,9 @@ func clusterRows(r Report, v View) (rows [][]table.Cell, rest string) {
 			}
 			continue
 		}
-		rows = append(rows, []table.Cell{
+		rows = append(rows, append([]table.Cell{
 			v.Namespace(c.Namespace), table.Plain(c.Name), v.State(c.State), v.Reachable(c.Reachable), table.Plain(v.Known(c.Reachable, c.LastSeen)), table.Plain(c.Version),
-		})
+		}, v.AgentCells(c.Agent)...))
 	}
 	switch left {
 	case 0:

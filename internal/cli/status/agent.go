@@ -1,0 +1,111 @@
+package status
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/cli/table"
+)
+
+// Agent is what is known of the agent of a cluster.
+type Agent struct {
+	Version string `json:"version,omitempty"`
+	// ConnectedSince is when its connection began; nil while it has none, or the hub does not work.
+	ConnectedSince *time.Time `json:"connectedSince,omitempty"`
+	// DisconnectedAt is when the hub last heard from it over the connection before.
+	DisconnectedAt *time.Time `json:"disconnectedAt,omitempty"`
+	// Disk is what is wrong with its disk.
+	Disk string `json:"disk,omitempty"`
+	// Behind counts the kustomizations of which the cluster does not have what the hub wants, and BehindSince is
+	// when the hub assigned the oldest of it.
+	Behind      int        `json:"behind,omitempty"`
+	BehindSince *time.Time `json:"behindSince,omitempty"`
+	// CorrectedWhileAway counts the drift that the agent put back between DisconnectedAt and ConnectedSince, of the
+	// last ten records of each kustomization.
+	CorrectedWhileAway int `json:"correctedWhileAway,omitempty"`
+
+	total  int  // kustomizations that are wanted
+	silent bool // the hub does not work: whether the agent is connected is not known
+}
+
+// agentReport returns nil for a cluster without an agent. The hub's own cluster has none.
+func agentReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool, runs []Run) *Agent {
+	if c.Spec.Agent == nil {
+		return nil
+	}
+	out := &Agent{silent: !hubAtWork}
+	if s := c.Status.Agent; s != nil {
+		out.Version, out.Disk = iostreams.Line(s.Version), iostreams.Line(s.Disk)
+		if s.ConnectedSince != nil && hubAtWork {
+			out.ConnectedSince = &s.ConnectedSince.Time
+		}
+		if s.DisconnectedAt != nil {
+			out.DisconnectedAt = &s.DisconnectedAt.Time
+		}
+	}
+	for _, r := range runs {
+		if r.State == Deleting {
+			continue
+		}
+		out.total++
+		if !r.behind {
+			continue
+		}
+		out.Behind++
+		if r.Assigned != nil && (out.BehindSince == nil || r.Assigned.Before(*out.BehindSince)) {
+			out.BehindSince = r.Assigned
+		}
+	}
+	out.CorrectedWhileAway = correctedBetween(a, out.DisconnectedAt, out.ConnectedSince)
+	return out
+}
+
+// correctedBetween counts the drift that was put back between two times.
+func correctedBetween(a *v1alpha1.Assignment, from, until *time.Time) int {
+	if a == nil || from == nil || until == nil {
+		return 0
+	}
+	n := 0
+	for i := range a.Status.Entries {
+		for _, d := range a.Status.Entries[i].Drifts {
+			if d.Action == v1alpha1.DriftCorrected && !d.At.Time.Before(*from) && !d.At.After(*until) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// AgentHeader are the headings of what AgentCells writes.
+func AgentHeader() []string { return []string{"AGENT", "CONNECTED", "BEHIND", "WAS AWAY"} }
+
+// AgentCells are empty for a cluster without an agent. WAS AWAY is shown for an hour after the return.
+func (v View) AgentCells(a *Agent) []table.Cell {
+	if a == nil {
+		return make([]table.Cell, len(AgentHeader()))
+	}
+	connected, behind, away := table.Painted("no", v.IO.Red), table.Cell{}, table.Cell{}
+	switch {
+	case a.silent:
+		connected = table.Painted("unknown", v.IO.Yellow)
+	case a.ConnectedSince != nil:
+		connected = table.Plain("for " + Age(a.ConnectedSince, v.Now))
+	}
+	if a.Behind > 0 {
+		text := fmt.Sprintf("%d of %d", a.Behind, a.total)
+		if a.BehindSince != nil {
+			text += " for " + Age(a.BehindSince, v.Now)
+		}
+		behind = table.Painted(text, v.IO.Yellow)
+	}
+	if a.ConnectedSince != nil && a.DisconnectedAt != nil && v.Now.Sub(*a.ConnectedSince) < DriftTime {
+		text := Age(a.DisconnectedAt, *a.ConnectedSince)
+		if a.CorrectedWhileAway > 0 {
+			text += fmt.Sprintf(", %d put back", a.CorrectedWhileAway)
+		}
+		away = table.Plain(text)
+	}
+	return []table.Cell{table.Plain(a.Version), connected, behind, away}
+}
