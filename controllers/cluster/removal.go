@@ -360,6 +360,9 @@ func (m *removal) leftEvent(warning bool, why string) *report.Event {
 		}
 	}
 	what := "the hub's inventories, claim and account"
+	if m.cluster.Spec.Agent != nil { // it has no account there, and keeps what its disk has
+		what = "the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there"
+	}
 	if len(names) > 0 {
 		what = fmt.Sprintf("%s of %s, and %s", text.Count(objects, "object"), few(names), what)
 	}

@@ -199,6 +199,18 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an agent that never returns", func(t *testing.T) {
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), byAgent), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+		w.pool.state = engine.State{Known: true, Message: "The agent is not connected", UID: "u1"}
+		w.reconcile()
+		w.told()
+		w.now = time.Unix(10300, 0)
+		w.reconcile()
+		if got := w.told(); !w.gone() || got != "Warning Forgotten Forgotten after 5m0s without an answer: The agent is not connected. What stays there: 3 objects of Kustomization apps, "+
+			"and the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there" {
+			t.Errorf("gone: %t, event %s", w.gone(), got)
+		}
+	})
 	t.Run("one that has answered meanwhile", func(t *testing.T) {
 		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig))
 		w.pool.state = unreachable
@@ -218,6 +230,9 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 	})
 }
 
+// byAgent makes a Cluster one whose agent dials out.
+func byAgent(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }
+
 func TestWhatIsNotWaitedFor(t *testing.T) {
 	never := func(c *v1alpha1.Cluster) { c.Status.UID = "" }
 	refused := engine.State{Known: true, Reachable: true, Reason: "DuplicateCluster", UID: "u1"}
@@ -230,6 +245,11 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 		sent   bool
 	}{
 		"forget": {policy: v1alpha1.ClusterDeletionAbandon, state: well, event: "Normal Forgotten Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps"},
+		"an agent that is abandoned": {
+			policy: v1alpha1.ClusterDeletionAbandon, state: well, change: byAgent,
+			event: "Normal Forgotten Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps, and the hub's inventories and claim, " +
+				"and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there",
+		},
 		"suspended": {
 			policy: v1alpha1.ClusterDeletionDelete, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
 			event: "Warning Forgotten Forgotten, because a suspended cluster is left as it is",
