@@ -29,7 +29,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	if fields < 200 {
 		t.Errorf("only %d fields are found", fields)
 	}
-	for _, kind := range []string{"Assignment", "Cluster", "GitRepository", "Kustomization"} {
+	for _, kind := range []string{"Assignment", "Cluster", "GitRepository", "Kustomization", "Receiver"} {
 		if !strings.Contains(string(data), "\n- ["+kind+"](#"+strings.ToLower(kind)+")") {
 			t.Errorf("%s is missing", kind)
 		}

@@ -103,6 +103,9 @@ const (
 	FetchFailedReason = "FetchFailed"
 )
 
+// ReceiversDisabledReason says of a Receiver that the hub runs without a listener for webhooks.
+const ReceiversDisabledReason = "ReceiversDisabled"
+
 // Reasons of a Kustomization that come from the hub's side: source, selection, render.
 const (
 	// SourceNotFoundReason says that spec.sourceRef names a GitRepository that is not there.

@@ -1,4 +1,4 @@
-// Package v1alpha1 holds the kinds of skerry.dev: GitRepository, Kustomization, Cluster and
+// Package v1alpha1 holds the kinds of skerry.dev: GitRepository, Receiver, Kustomization, Cluster and
 // Assignment, their conditions and the reasons those carry.
 //
 // Where a concept exists in Flux (source.toolkit.fluxcd.io/v1, kustomize.toolkit.fluxcd.io/v1) the
@@ -31,6 +31,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Kustomization{}, &KustomizationList{},
 		&Cluster{}, &ClusterList{},
 		&Assignment{}, &AssignmentList{},
+		&Receiver{}, &ReceiverList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
@@ -42,6 +43,7 @@ const (
 	KustomizationKind = "Kustomization"
 	ClusterKind       = "Cluster"
 	AssignmentKind    = "Assignment"
+	ReceiverKind      = "Receiver"
 )
 
 const (

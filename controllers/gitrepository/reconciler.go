@@ -68,6 +68,15 @@ func (r *Reconciler) Look(key string) {
 	r.bell.Enqueue(types.NamespacedName{Namespace: namespace, Name: name})
 }
 
+// LookAfter asks for a look at a GitRepository after a while. It does not block.
+func (r *Reconciler) LookAfter(key types.NamespacedName, wait time.Duration) {
+	if wait <= 0 {
+		r.bell.Enqueue(key)
+		return
+	}
+	r.bell.EnqueueAfter(key, wait)
+}
+
 // Reconcile takes one look at one repository.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	before := &v1alpha1.GitRepository{}

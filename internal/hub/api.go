@@ -54,7 +54,7 @@ func clusterUID(ctx context.Context, reader client.Reader) (string, error) {
 }
 
 func knownKinds(mapper meta.RESTMapper) error {
-	for _, kind := range []string{v1alpha1.GitRepositoryKind, v1alpha1.KustomizationKind, v1alpha1.ClusterKind, v1alpha1.AssignmentKind} {
+	for _, kind := range []string{v1alpha1.GitRepositoryKind, v1alpha1.ReceiverKind, v1alpha1.KustomizationKind, v1alpha1.ClusterKind, v1alpha1.AssignmentKind} {
 		_, err := mapper.RESTMapping(v1alpha1.GroupVersion.WithKind(kind).GroupKind(), v1alpha1.GroupVersion.Version)
 		if meta.IsNoMatchError(err) {
 			return fmt.Errorf("the hub's own cluster does not know the kind %s; \"skerry install\" installs it: %w", kind, err)

@@ -46,6 +46,10 @@ type Options struct {
 	GatewayPlainHTTP                bool
 	// GatewayListening is told the gateway's address; nil for nobody.
 	GatewayListening func(net.Addr)
+	// ReceiverAddress is "host:port" at which webhooks are answered; "" for none. ReceiverListening is told the
+	// address; nil for no one.
+	ReceiverAddress   string
+	ReceiverListening func(net.Addr)
 	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
@@ -111,6 +115,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.GatewayCertFile, "gateway-cert-file", o.GatewayCertFile, "certificate of the gateway, read again when it changes (default: one of the hub's own authority, which agents pin)")
 	f.StringVar(&o.GatewayKeyFile, "gateway-key-file", o.GatewayKeyFile, "key of --gateway-cert-file")
 	f.BoolVar(&o.GatewayPlainHTTP, "gateway-plain-http", o.GatewayPlainHTTP, "serve the gateway without TLS, to an ingress in front of it that terminates TLS")
+	f.StringVar(&o.ReceiverAddress, "receiver-bind-address", o.ReceiverAddress, "address at which webhooks for Receivers are answered, by HTTP (default: none)")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")

@@ -251,6 +251,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		work,
 		p.sources.SetUp(ctx, p.mgr),
 		kustomizations.SetUp(ctx, p.mgr, rendering*o.Concurrency),
+		p.addReceiver(ctx, o, hub, direct, recorder),
 	)
 }
 

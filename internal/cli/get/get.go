@@ -40,6 +40,7 @@ const group = "." + v1alpha1.Group
 
 var kinds = []kind{
 	{"sources", []string{"source", "gitrepositories", "gitrepository", "gitrepo"}, "List sources: what is fetched, and at which revision", []string{"gitrepositories" + group}, func() client.ObjectList { return &v1alpha1.GitRepositoryList{} }},
+	{"receivers", []string{"receiver"}, "List receivers: what webhooks they accept", []string{"receivers" + group}, func() client.ObjectList { return &v1alpha1.ReceiverList{} }},
 	{"kustomizations", []string{"kustomization", "ks"}, "List kustomizations: the revision, and on how many clusters it is ready", []string{"kustomizations" + group}, func() client.ObjectList { return &v1alpha1.KustomizationList{} }},
 	{"clusters", []string{"cluster", "cl"}, "List clusters: whether they can be reached, and since when", []string{"clusters" + group}, func() client.ObjectList { return &v1alpha1.ClusterList{} }},
 	{"assignments", []string{"assignment"}, "List assignments: what the hub wants on each cluster, one a cluster", []string{"assignments" + group}, func() client.ObjectList { return &v1alpha1.AssignmentList{} }},

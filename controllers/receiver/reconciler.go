@@ -1,0 +1,135 @@
+// Package receiver keeps the server of webhooks at what the Receivers and their Secrets hold.
+//
+// A webhook has one effect, that a source is looked at again. It is asked for within the hub and written
+// nowhere: a hub that dies before the look takes one at every source when it starts again.
+package receiver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/receiver"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+// tokenKey is the key of the Secret, as in Flux.
+const tokenKey = "token"
+
+// Options are what a Reconciler works with.
+type Options struct {
+	Hub      hubapi.Hub
+	Direct   hubapi.Direct
+	Recorder hubapi.Recorder
+	// Off explains why the hub accepts no webhooks; "" where it does.
+	Off string
+	// Server answers the webhooks.
+	Server *receiver.Server
+	// Look asks for a look at a GitRepository after a while. It does not block.
+	Look func(types.NamespacedName, time.Duration)
+	// NoCrossNamespaceRefs refuses sources of other namespaces whose accessFrom does not admit the Receiver's.
+	NoCrossNamespaceRefs bool
+	Now                  func() time.Time
+}
+
+// Reconciler reconciles Receivers.
+type Reconciler struct {
+	Options
+	statuses *hubapi.Statuses[v1alpha1.Receiver, *v1alpha1.Receiver]
+	pace     receiver.Pace
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, statuses: hubapi.NewStatuses(func(r *v1alpha1.Receiver) any { return &r.Status })}
+}
+
+// Reconcile puts one Receiver at its path, or takes it off.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	before := &v1alpha1.Receiver{}
+	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Server.Remove(req.NamespacedName)
+			r.statuses.Forget(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("cannot read Receiver: %w", err)
+	}
+	path, err := r.open(ctx, before)
+	if err != nil {
+		if !report.IsReportable(err) {
+			return reconcile.Result{}, err // what was accepted until now still is
+		}
+		r.Server.Remove(req.NamespacedName)
+	}
+	found := report.Receiver(report.ReceiverFacts{
+		Object: before, Now: r.Now(), Path: path, Err: err,
+		IgnoresEvents: len(before.Spec.Events) > 0 && !receiver.HasEvents(before.Spec.Type),
+	})
+	after := before.DeepCopy()
+	after.Status = found.Status
+	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+		r.statuses.Stands(before)
+	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
+		return hubapi.ResultForError(err)
+	}
+	hubapi.Record(r.Recorder, after, "Receive", found.Events)
+	return reconcile.Result{RequeueAfter: found.Requeue}, nil
+}
+
+// open puts a Receiver at the path of its token, and returns the path.
+func (r *Reconciler) open(ctx context.Context, object *v1alpha1.Receiver) (string, error) {
+	if r.Off != "" {
+		return "", stalled(v1alpha1.ReceiversDisabledReason, "%s", r.Off)
+	}
+	token, err := r.token(ctx, object)
+	if err != nil {
+		return "", err
+	}
+	resources, err := compile(object)
+	if err != nil {
+		return "", err
+	}
+	key, path := client.ObjectKeyFromObject(object), object.WebhookPathFor(string(token))
+	free := r.Server.Set(path, &receiver.Hook{
+		Receiver: key, Suspended: object.Spec.Suspend,
+		Sender: receiver.Sender{Type: object.Spec.Type, Token: token, Events: object.Spec.Events},
+		Fetch: func(ctx context.Context, evaluation *receiver.Evaluation) error {
+			return r.fetch(ctx, key.Namespace, resources, evaluation)
+		},
+	})
+	if !free {
+		return "", stalled(v1alpha1.InvalidSecretReason, "another Receiver has the same path: give each a token of its own in %s", object.Spec.SecretRef.Name)
+	}
+	return path, nil
+}
+
+func (r *Reconciler) token(ctx context.Context, object *v1alpha1.Receiver) ([]byte, error) {
+	secret, name := &corev1.Secret{}, object.Spec.SecretRef.Name
+	err := r.Direct.Get(ctx, types.NamespacedName{Namespace: object.Namespace, Name: name}, secret)
+	switch token := secret.Data[tokenKey]; {
+	case apierrors.IsNotFound(err):
+		return nil, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("the Secret %s is not there; \"skerry create secret receiver %s\" makes one", name, name)}
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the Secret %s: %w", name, err)
+	case len(token) == 0:
+		return nil, stalled(v1alpha1.InvalidSecretReason, "the Secret %s has no key %s", name, tokenKey)
+	case receiver.IsPathOnly(object.Spec.Type) && len(token) < receiver.MinPathToken:
+		return nil, stalled(v1alpha1.InvalidSecretReason, "the token of the Secret %s is shorter than %d bytes: with the type %s nothing but the path, which is made of it, authenticates a webhook", name, receiver.MinPathToken, object.Spec.Type)
+	default:
+		return token, nil
+	}
+}
+
+func stalled(reason, format string, args ...any) error {
+	return &report.Stalled{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
