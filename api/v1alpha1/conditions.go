@@ -103,7 +103,7 @@ const (
 	FetchFailedReason = "FetchFailed"
 )
 
-// ReceiversDisabledReason says of a Receiver that the hub runs without a listener for webhooks.
+// ReceiversDisabledReason says that the hub runs without --receiver-bind-address, and accepts no webhooks.
 const ReceiversDisabledReason = "ReceiversDisabled"
 
 // Reasons of a Kustomization that come from the hub's side: source, selection, render.
