@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,9 +187,9 @@ func TestBootstrapOverSSHIntoAnEmptyRepository(t *testing.T) {
 	args := []string{"bootstrap", "git", "--url", server.URL(repo), "--path", "./", "--private-key-file", key, "--known-hosts-file", known, "--crds-only", "--timeout", "8s"}
 	run(t, c.Kubeconfig(), "", args...).want(t, factory.ExitUsage, "has a passphrase: give --passphrase-file")
 	args = append(args, "--passphrase-file", writeFile(t, "pass", []byte("open sesame\n")))
-	run(t, c.Kubeconfig(), "", args...).want(t, factory.ExitFailed, "✔ commit: skerry-system/ pushed as main@sha1:", "5 objects: 5 created",
+	run(t, c.Kubeconfig(), "", args...).want(t, factory.ExitFailed, "✔ commit: skerry-system/ pushed as main@sha1:", fmt.Sprintf("%[1]d objects: %[1]d created", crds),
 		"next: start skerry-hub with a kubeconfig of this cluster and --hub-id hub-")
-	run(t, c.Kubeconfig(), "", args...).want(t, factory.ExitFailed, "skerry-system/ is as it should be", "nothing to change in 5 objects")
+	run(t, c.Kubeconfig(), "", args...).want(t, factory.ExitFailed, "skerry-system/ is as it should be", fmt.Sprintf("nothing to change in %d objects", crds))
 	secret := &corev1.Secret{}
 	if err := clientOf(t, c).Get(t.Context(), client.ObjectKey{Namespace: "skerry-system", Name: "skerry-system"}, secret); err != nil {
 		t.Fatal(err)

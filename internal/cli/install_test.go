@@ -22,8 +22,8 @@ func TestInstall(t *testing.T) {
 	run(t, kubeconfig, "", "status").want(t, factory.ExitFailed, "this cluster has no Skerry yet", "skerry install")
 
 	run(t, kubeconfig, "", "install", "--crds-only").want(t, factory.ExitOK,
-		"created namespace skerry-system", "created customresourcedefinition clusters.skerry.dev", "5 objects: 5 created", "start skerry-hub")
-	run(t, kubeconfig, "", "install", "--crds-only").want(t, factory.ExitOK, "nothing to change in 5 objects")
+		"created namespace skerry-system", "created customresourcedefinition clusters.skerry.dev", fmt.Sprintf("%[1]d objects: %[1]d created", crds), "start skerry-hub")
+	run(t, kubeconfig, "", "install", "--crds-only").want(t, factory.ExitOK, fmt.Sprintf("nothing to change in %d objects", crds))
 
 	r := run(t, kubeconfig, "", "status")
 	r.want(t, factory.ExitOK)

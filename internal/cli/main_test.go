@@ -32,8 +32,8 @@ type ran struct {
 // run runs one command line for the hub of that kubeconfig, which may be "".
 // What an installation consists of, and of it the CRDs with their namespace.
 const (
-	components = 15
-	crds       = 5
+	components = 17
+	crds       = 6
 )
 
 // What install and bootstrap say of the components.
