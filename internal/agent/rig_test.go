@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -181,10 +182,17 @@ type hub struct {
 	sentObjects int
 	sentBytes   int
 	hellos      []link.Hello
+	protocol    string // of the last stream
 	sessions    int
 }
 
 func startHub(t *testing.T, from time.Time) *hub {
+	t.Helper()
+	return startHubOf(t, from, true)
+}
+
+// startHubOf starts a hub that speaks HTTP/2, or 1.1 alone.
+func startHubOf(t *testing.T, from time.Time, http2 bool) *hub {
 	t.Helper()
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -195,7 +203,7 @@ func startHub(t *testing.T, from time.Time) *hub {
 	h.identity = link.HubIdentity{ID: "hub-1", UID: "hub-uid", Namespace: "skerry-system", Version: "v1", Key: public}
 	h.server = httptest.NewUnstartedServer(h)
 	h.server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
-	h.server.EnableHTTP2 = true
+	h.server.EnableHTTP2 = http2
 	h.server.Config.ErrorLog = nil
 	h.server.StartTLS()
 	t.Cleanup(h.stop)
@@ -328,7 +336,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.mu.Lock()
-		h.hellos = append(h.hellos, hello)
+		h.hellos, h.protocol = append(h.hellos, hello), r.Proto
 		h.mu.Unlock()
 		answer(link.Down{Seq: 1, Assignment: h.change(hello.Assignment)})
 		w.(http.Flusher).Flush()
@@ -470,6 +478,8 @@ type site struct {
 	config *rest.Config
 	dir    string
 
+	proxy *url.URL // between the agent and its hub
+
 	mu    sync.Mutex
 	pools []*pool
 	p     *process
@@ -507,6 +517,7 @@ func (e *site) start() *site {
 		e.t.Fatal(err)
 	}
 	e.p.backoff.random = func() float64 { return 0 }
+	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done
 	go e.p.keepUp(ctx)
@@ -519,7 +530,7 @@ func (e *site) start() *site {
 func (e *site) stop() {
 	if e.end != nil {
 		e.end()
-		_ = <-e.done // it was told to end
+		<-e.done // it was told to end
 		e.end = nil
 	}
 }

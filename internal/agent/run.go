@@ -14,6 +14,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -50,6 +51,7 @@ type process struct {
 	fetches   *downloads
 	tlsFor    string // the enrollment that tlsConfig is for
 	tlsConfig *tls.Config
+	proxy     func(*http.Request) (*url.URL, error)
 	said      string // the last error that was logged
 }
 
@@ -105,7 +107,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 			config: config, lease: l, failures: map[string]failure{}, newPool: newPool,
 			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1),
 		},
-		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64},
+		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64}, proxy: http.ProxyFromEnvironment,
 	}
 	if err := p.until(ctx, func() error { _, err := l.renew(ctx); return err }); err != nil {
 		return nil, err
@@ -365,7 +367,7 @@ func (p *process) credentials(ctx context.Context) (e link.Enrollment, key ed255
 // transport makes a transport for one session: a connection that died in the last one is not used again. TLS
 // sessions are resumed, which saves a few kilobytes.
 func (p *process) transport(e link.Enrollment) (*http.Transport, error) {
-	t, err := newTransport(e, http.ProxyFromEnvironment)
+	t, err := newTransport(e, p.proxy)
 	if err != nil {
 		return nil, err
 	}
