@@ -36,7 +36,7 @@ type Common struct {
 func NewCmdCreate(f *factory.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Create sources, kustomizations, clusters and Secrets, or print them for Git",
+		Short: "Create sources, receivers, kustomizations, clusters and Secrets, or print them for Git",
 		Example: `  # A repository and what is applied from it, for Git
   skerry create source git fleet --url https://git.example.com/team/fleet.git --branch main --export
   skerry create kustomization web --source fleet --path ./web --cluster-selector tier=shop --export
@@ -48,10 +48,10 @@ func NewCmdCreate(f *factory.Factory) *cobra.Command {
 	source := &cobra.Command{Use: "source", Short: "Create a source", Example: "  skerry create source git fleet --url https://git.example.com/team/fleet.git --branch main"}
 	factory.Group(source)
 	source.AddCommand(NewCmdGit(f, nil))
-	secret := &cobra.Command{Use: "secret", Short: "Create a Secret that a source, a kustomization or a cluster reads", Example: "  skerry create secret git fleet --url ssh://git@git.example.com/team/fleet.git"}
+	secret := &cobra.Command{Use: "secret", Short: "Create a Secret that a source, a receiver, a kustomization or a cluster reads", Example: "  skerry create secret git fleet --url ssh://git@git.example.com/team/fleet.git"}
 	factory.Group(secret)
-	secret.AddCommand(NewCmdSecretGit(f, nil), NewCmdSecretTLS(f, nil), NewCmdSecretGitHubApp(f, nil), NewCmdSecretAge(f, nil))
-	cmd.AddCommand(source, NewCmdKustomization(f, nil), NewCmdCluster(f, nil), secret)
+	secret.AddCommand(NewCmdSecretGit(f, nil), NewCmdSecretTLS(f, nil), NewCmdSecretGitHubApp(f, nil), NewCmdSecretAge(f, nil), NewCmdSecretReceiver(f, nil))
+	cmd.AddCommand(source, NewCmdReceiver(f, nil), NewCmdKustomization(f, nil), NewCmdCluster(f, nil), secret)
 	return cmd
 }
 

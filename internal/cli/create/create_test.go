@@ -97,6 +97,26 @@ spec:
     namespace: infra
   wait: true
 `},
+		"receiver": {[]string{"receiver", "push", "--type", "github", "--event", "ping,push", "--secret-ref", "token", "--resource", "GitRepository/fleet.infra", "--resource", "gitrepository/apps"}, `---
+apiVersion: skerry.dev/v1alpha1
+kind: Receiver
+metadata:
+  name: push
+  namespace: apps
+spec:
+  events:
+  - ping
+  - push
+  resources:
+  - kind: GitRepository
+    name: fleet
+    namespace: infra
+  - kind: GitRepository
+    name: apps
+  secretRef:
+    name: token
+  type: github
+`},
 		"cluster": {[]string{"cluster", "shop-1", "--kubeconfig-secret-ref", "shop-1", "--var", "region=a=b", "--deletion-policy", "delete"}, `---
 apiVersion: skerry.dev/v1alpha1
 kind: Cluster
@@ -146,6 +166,10 @@ func TestWrongFlagsAreNamedBeforeAnythingIsAsked(t *testing.T) {
 		"a reference is missing":                         {"source", "git", "a", https},
 		"exclude each other, but":                        {"source", "git", "a", https, "--branch", "main", "--tag", "v1"},
 		`--label "x": it must be key=value`:              {"source", "git", "a", https, "--branch", "main", "--label", "x"},
+		"--type is missing":                              {"receiver", "a"},
+		"--secret-ref is missing":                        {"receiver", "a", "--type", "github"},
+		"--resource is missing":                          {"receiver", "a", "--type", "github", "--secret-ref", "b"},
+		`--resource "fleet" must be`:                     {"receiver", "a", "--type", "github", "--secret-ref", "b", "--resource", "fleet"},
 		"--source is missing":                            {"kustomization", "a"},
 		`"Bucket" is no kind of source`:                  {"kustomization", "a", "--source", "Bucket/x"},
 		"--cluster-selector":                             {"kustomization", "a", "--source", "x", "--cluster-selector", "a in"},
@@ -262,5 +286,29 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := scan(ctx, "192.0.2.1:22", time.Minute); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestReceiverSecretHasATokenThatCannotBeGuessed(t *testing.T) {
+	token := func(args ...string) string {
+		out, errOut, err := create(t, "", append([]string{"secret", "receiver", "a", "--export"}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := string(secretOf(t, out)["token"])
+		if strings.Contains(errOut, made) {
+			t.Error("the token is shown")
+		}
+		return made
+	}
+	if a, b := token(), token(); len(a) != 64 || a == b {
+		t.Errorf("%d digits", len(a))
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("given\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := token("--token-file", file); got != "given" {
+		t.Errorf("%q", got)
 	}
 }
