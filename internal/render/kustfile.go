@@ -131,7 +131,7 @@ func (w *walker) read(f *kustFile, name string) *Error {
 		return errorf(InvalidKustomization, "kustomization is empty").in(f.path)
 	}
 	if field := helm(f.k); field != "" {
-		return f.fail(errorf(PluginRefused, "helm charts are not rendered by kustomize here"), field, -1, "")
+		return f.fail(errorf(PluginRefused, "helm charts are not rendered by kustomize here: commit what helm template prints"), field, -1, "")
 	}
 	f.resources = len(f.k.Resources)
 	f.k.FixKustomization()
