@@ -530,7 +530,9 @@ func (e *site) start() *site {
 func (e *site) stop() {
 	if e.end != nil {
 		e.end()
-		<-e.done // it was told to end
+		if err := <-e.done; err != nil {
+			e.t.Error("the agent ended by itself:", err)
+		}
 		e.end = nil
 	}
 }
