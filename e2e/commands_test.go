@@ -46,6 +46,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"serve":    command(serve),
 	"world":    command(newWorld),
 	"canary":   command(lookForCanary),
+	"webhook":  command(sendWebhook),
 	"load":     command(loadVariable),
 
 	"kubeconfig": command(writeKubeconfig),

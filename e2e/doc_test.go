@@ -35,6 +35,7 @@
 //	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
 //	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events
+//	webhook [-code N] CLUSTER RECEIVER TOKEN BODY       a signed push to a Receiver of a hub that listens on $WEBHOOKS
 //	world EDGE...                     a hub and edges of the case's own; the hub does not run yet
 //
 // OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.

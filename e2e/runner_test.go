@@ -135,6 +135,11 @@ func setUp(env *testscript.Env, shared *rig.Rig) error {
 	for _, e := range shared.Edges {
 		env.Setenv("KUBECONFIG_"+e.Name, e.Kubeconfig)
 	}
+	webhooks, err := rig.FreeAddress()
+	if err != nil {
+		return err
+	}
+	env.Setenv("WEBHOOKS", webhooks)
 	if err := c.openRepo(); err != nil {
 		return err
 	}

@@ -103,8 +103,11 @@ const (
 	FetchFailedReason = "FetchFailed"
 )
 
-// ReceiversDisabledReason says that the hub runs without --receiver-bind-address, and accepts no webhooks.
-const ReceiversDisabledReason = "ReceiversDisabled"
+// Reasons of a Receiver.
+const (
+	// ReceiversDisabledReason says that the hub runs without --receiver-bind-address, and accepts no webhooks.
+	ReceiversDisabledReason = "ReceiversDisabled"
+)
 
 // Reasons of a Kustomization that come from the hub's side: source, selection, render.
 const (
