@@ -177,7 +177,7 @@ func TestTheLastGoodBundleAtTheSameCommitCounts(t *testing.T) {
 				return nil, errors.New("not done in time")
 			}
 			w.r.memo(types.NamespacedName{Namespace: key.Namespace, Name: "shared"}).rendered = nil
-			_, _ = w.r.Reconcile(t.Context(), requestFor("shared"))
+			_, _ = w.reconcileKey(requestFor("shared").NamespacedName)
 			w.reconcileOf("apps")
 			w.expectKeeps("apps", tt.want, tt.want)
 		})
