@@ -65,7 +65,7 @@ func TestATornDownHubTouchesNoEdge(t *testing.T) {
 			}
 		}
 	}
-	kinds := []string{"kustomizations", "clusters", "assignments", "gitrepositories"}
+	kinds := []string{"kustomizations", "clusters", "assignments", "gitrepositories", "receivers"}
 
 	orders := []struct {
 		name   string
