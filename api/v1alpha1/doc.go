@@ -51,6 +51,10 @@ const (
 	// Kustomization or Cluster. The value that was handled is in status.lastHandledReconcileAt.
 	ReconcileRequestAnnotation = "skerry.dev/reconcile-requested-at"
 
+	// FluxReconcileRequestAnnotation is Flux's annotation of the same meaning, which is honoured as well: see
+	// ReconcileRequest.
+	FluxReconcileRequestAnnotation = "reconcile.fluxcd.io/requestedAt"
+
 	// AcceptRevisionAnnotation on a GitRepository with spec.requireFastForward acknowledges that its ref has
 	// moved to the one revision that is its value, though that does not follow from the one before.
 	AcceptRevisionAnnotation = "skerry.dev/accept-revision"

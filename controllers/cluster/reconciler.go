@@ -152,7 +152,7 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 			return facts, err
 		}
 		r.disconnect(key)
-		facts.Err, facts.Handled = err, c.Annotations[v1alpha1.ReconcileRequestAnnotation]
+		facts.Err, facts.Handled = err, v1alpha1.ReconcileRequest(c.Annotations)
 		return facts, nil
 	}
 	_, known := r.Pool.State(key)
@@ -191,7 +191,7 @@ func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engin
 // handle asks for a probe when a person does, and returns the request that was handled last: the new
 // one when the cluster has answered since, or had the time to.
 func (r *Reconciler) handle(key engine.Key, c *v1alpha1.Cluster) string {
-	value, handled := c.Annotations[v1alpha1.ReconcileRequestAnnotation], c.Status.LastHandledReconcileAt
+	value, handled := v1alpha1.ReconcileRequest(c.Annotations), c.Status.LastHandledReconcileAt
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if value == handled {

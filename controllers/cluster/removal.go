@@ -286,7 +286,7 @@ func (r *Reconciler) retire(ctx context.Context, m *removal) (reconcile.Result, 
 func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bool, message string) error {
 	said := report.Cluster(report.ClusterFacts{
 		Object: m.cluster, Now: r.Now(), Connection: m.conn, Err: m.err,
-		Handled: m.cluster.Annotations[v1alpha1.ReconcileRequestAnnotation], Removal: &report.Removal{Retiring: retiring, Message: message},
+		Handled: v1alpha1.ReconcileRequest(m.cluster.Annotations), Removal: &report.Removal{Retiring: retiring, Message: message},
 	})
 	if equality.Semantic.DeepEqual(m.cluster.Status, said.Status) {
 		return nil

@@ -29,7 +29,7 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 		HealthChecks:  spec.HealthChecks, HealthCheckExprs: spec.HealthCheckExprs,
 		DependsOn:   targeting.DependsOnEntries(ks, namespace),
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
-		RequestedAt: ks.Annotations[v1alpha1.ReconcileRequestAnnotation],
+		RequestedAt: v1alpha1.ReconcileRequest(ks.Annotations),
 	}
 }
 

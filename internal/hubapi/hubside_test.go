@@ -27,6 +27,7 @@ func TestAskedPassesWhatPeopleDo(t *testing.T) {
 		"a deletion":        {func(k *v1alpha1.Kustomization) { k.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }, true},
 		"made anew":         {func(k *v1alpha1.Kustomization) { k.UID = "b" }, true},
 		"a request":         {func(k *v1alpha1.Kustomization) { k.Annotations[v1alpha1.ReconcileRequestAnnotation] = "now" }, true},
+		"a Flux request":    {func(k *v1alpha1.Kustomization) { k.Annotations[v1alpha1.FluxReconcileRequestAnnotation] = "now" }, true},
 		"a leave to prune":  {func(k *v1alpha1.Kustomization) { k.Annotations[v1alpha1.AllowPruneAnnotation] = "r1" }, true},
 		"a status":          {func(k *v1alpha1.Kustomization) { k.Status.LastAppliedRevision = "r1"; k.ResourceVersion = "2" }, false},
 		"a finalizer":       {func(k *v1alpha1.Kustomization) { k.Finalizers = []string{v1alpha1.Finalizer} }, false},

@@ -169,5 +169,5 @@ func spread(d time.Duration, jitter float64) time.Duration {
 
 // requested is the value that asks for a reconciliation now.
 func requested(o metav1.Object) string {
-	return o.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]
+	return v1alpha1.ReconcileRequest(o.GetAnnotations())
 }

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -77,11 +76,7 @@ func (r *run) atWork(ctx context.Context) (bool, error) {
 // request asks the hub to look at an object now.
 func (r *run) request(ctx context.Context, o client.Object) (string, error) {
 	value := r.Now().Format(time.RFC3339Nano)
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.ReconcileRequestAnnotation: value}}})
-	if err != nil {
-		return "", fmt.Errorf("cannot encode a request: %w", err)
-	}
-	if err := r.hub.Patch(ctx, o, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
+	if err := r.hub.Patch(ctx, o, client.RawPatch(types.MergePatchType, v1alpha1.ReconcileRequestPatch(value)), client.FieldOwner(apply.FieldManager)); err != nil {
 		return "", fmt.Errorf("cannot ask the hub to look at %s: %w", o.GetName(), err)
 	}
 	return value, nil

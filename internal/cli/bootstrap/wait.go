@@ -84,7 +84,7 @@ func standOf(source *v1alpha1.GitRepository, root *v1alpha1.Kustomization, want 
 	switch {
 	case fetched == nil:
 		return stand{note: "no hub has looked at the GitRepository yet"}
-	case source.Status.LastHandledReconcileAt != source.Annotations[v1alpha1.ReconcileRequestAnnotation]:
+	case source.Status.LastHandledReconcileAt != v1alpha1.ReconcileRequest(source.Annotations):
 		return stand{note: "the hub has not looked at the GitRepository yet"}
 	case fetched.Status != metav1.ConditionTrue:
 		return stand{note: "GitRepository: " + said(fetched), stalled: isStalled(source)}

@@ -220,18 +220,14 @@ func waitForCluster(ctx context.Context, o *Options, hub *factory.Hub, s *factor
 	ctx, cancel := o.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: o.Flags.Namespace, Name: o.Name}}
-	request := o.Now().Format(time.RFC3339Nano)
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.ReconcileRequestAnnotation: request}}})
-	if err != nil {
-		return fmt.Errorf("cannot encode the request: %w", err)
-	}
+	body := v1alpha1.ReconcileRequestPatch(o.Now().Format(time.RFC3339Nano))
 	if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
 		return fmt.Errorf("cannot ask the hub to try the cluster: %w", err)
 	}
 	stand := "the hub has not looked at it"
-	err = wait.Until(ctx, hub, []client.Object{c}, func() (bool, error) {
+	err := wait.Until(ctx, hub, []client.Object{c}, func() (bool, error) {
 		ready := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
-		if ready == nil || c.Status.ObservedGeneration < c.Generation || c.Status.LastHandledReconcileAt != c.Annotations[v1alpha1.ReconcileRequestAnnotation] {
+		if ready == nil || c.Status.ObservedGeneration < c.Generation || c.Status.LastHandledReconcileAt != v1alpha1.ReconcileRequest(c.Annotations) {
 			return false, nil
 		}
 		stand = ready.Reason + ": " + ready.Message

@@ -26,7 +26,7 @@ func judge(o reconcilable, k known) verdict {
 		return verdict{err: fmt.Errorf("it was deleted")}
 	case k.suspended:
 		return verdict{err: fmt.Errorf("it was suspended")}
-	case k.handled != o.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]:
+	case k.handled != v1alpha1.ReconcileRequest(o.GetAnnotations()):
 		return verdict{note: waitingFor(o, ready)}
 	case ready == nil || k.observed < o.GetGeneration():
 		return verdict{note: "the hub is looking at it"}

@@ -4,7 +4,6 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -170,12 +169,7 @@ func get(ctx context.Context, hub *factory.Hub, k kind, object client.Object) er
 
 // request writes a value that was not there before.
 func request(ctx context.Context, f *factory.Factory, hub *factory.Hub, object client.Object) error {
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
-		v1alpha1.ReconcileRequestAnnotation: f.Now().Format(time.RFC3339Nano),
-	}}})
-	if err != nil {
-		return fmt.Errorf("cannot encode the request: %w", err)
-	}
+	body := v1alpha1.ReconcileRequestPatch(f.Now().Format(time.RFC3339Nano))
 	if err := hub.Patch(ctx, object, client.RawPatch(types.MergePatchType, body), client.FieldOwner("skerry-cli")); err != nil {
 		return fmt.Errorf("cannot request a reconciliation: %w", err)
 	}
