@@ -239,9 +239,12 @@ const (
 
 // Reasons of events that the engine sends for a Kustomization.
 const (
-	// AnnotationIgnoredReason tells that objects have an annotation by which another tool orders, runs or
-	// keeps them, and that it has no effect here.
+	// AnnotationIgnoredReason tells that objects have an annotation that has no effect here: one by which
+	// another tool orders, runs or keeps them, or one of Skerry or Flux whose name or value is unknown.
 	AnnotationIgnoredReason = "AnnotationIgnored"
+	// ImagePolicyIgnoredReason tells that files mark values for Flux's image automation, and that nothing here
+	// sets them.
+	ImagePolicyIgnoredReason = "ImagePolicyIgnored"
 	// AdoptedReason tells that an object was there and is managed from now on.
 	AdoptedReason = "Adopted"
 	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.

@@ -57,7 +57,8 @@ type target struct {
 	waits  string // for a dependency, before it may get what was rendered
 	held   string // why it does not get what was rendered now
 
-	ignored string // annotations of what was rendered anew that have no effect
+	ignored string   // annotations of what was rendered anew that have no effect
+	marked  []string // files of what was rendered anew that have markers of image policies
 }
 
 // departing is a cluster that has an entry and is not selected.

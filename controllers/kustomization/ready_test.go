@@ -115,3 +115,30 @@ func TestIgnoredAnnotationsAreToldOnceForEachRevision(t *testing.T) {
 		t.Errorf("told %d times of the next", n)
 	}
 }
+
+func TestMarkersOfImagePoliciesAreToldOnceForEachFile(t *testing.T) {
+	marked := configMap("one", "x") + "# {\"$imagepolicy\": \"flux-system:podinfo\"}\n"
+	w := newWorld(t, kustomization(allAtOnce), cluster("edge-1"), cluster("edge-2"))
+	told := func() (files []string) {
+		for {
+			select {
+			case e := <-w.events.Events:
+				if before, names, ok := strings.Cut(e, "can go on setting the values: "); ok && strings.HasPrefix(before, "Warning ImagePolicyIgnored ") {
+					files = append(files, names)
+				}
+			default:
+				return files
+			}
+		}
+	}
+	w.push("1", "apps/cm.yaml", marked)
+	w.reconcile()
+	w.reconcile()
+	expect(t, "the first revision", strings.Join(told(), "; "), "apps/cm.yaml")
+	w.push("2", "apps/cm.yaml", marked, "apps/two.yaml", configMap("two", "x"))
+	w.reconcile()
+	expect(t, "the next", strings.Join(told(), "; "), "")
+	w.push("3", "apps/cm.yaml", marked, "apps/two.yaml", configMap("two", "x")+"# {\"$imagepolicy\": \"flux-system:podinfo:tag\"}\n")
+	w.reconcile()
+	expect(t, "another file", strings.Join(told(), "; "), "apps/two.yaml")
+}

@@ -174,6 +174,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		}
 		hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
 		hubapi.Record(r.Recorder, after, "Reconcile", d.ignoredEvents(o))
+		hubapi.Record(r.Recorder, after, "Reconcile", d.markedEvents(o))
 		if d.retry != nil {
 			return reconcile.Result{}, d.retry
 		}

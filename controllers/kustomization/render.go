@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type memo struct {
 	contents map[reference]*content
 	dropped  map[string]*dropped // by cluster, where some of it may still stand
 	ignored  string              // revision of which an event has told that annotations are ignored
+	marked   map[string]bool     // files of which an event has told that their image policies are ignored
 }
 
 // rendered says that an input gave a bundle.
@@ -172,7 +174,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 		}
 		return nil
 	}
-	t.ignored = object.IgnoredAnnotations(result.Bundle.Objects)
+	t.ignored, t.marked = object.IgnoredAnnotations(result.Bundle.Objects), result.Marked
 	if t.err = r.permitted(o.key.Namespace, o.byName[t.Name], result); t.err != nil {
 		return nil //nolint:nilerr // it is the target's
 	}
@@ -246,6 +248,30 @@ func explainTree(err error) error {
 		return fmt.Errorf("cannot read the commit: %w", err)
 	}
 	return &report.Transient{Reason: v1alpha1.FailedReason, Err: fmt.Errorf("cannot read the commit: %w", err)}
+}
+
+// markedEvents tells of each file with markers of image policies, once.
+func (d *decision) markedEvents(o *observed) []report.Event {
+	var files []string
+	for _, t := range d.targets {
+		for _, file := range t.marked {
+			if !o.memo.marked[file] && !slices.Contains(files, file) {
+				files = append(files, file)
+			}
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	slices.Sort(files)
+	text := render.IgnoredMarkers(files)
+	if o.memo.marked == nil {
+		o.memo.marked = map[string]bool{}
+	}
+	for _, file := range files {
+		o.memo.marked[file] = true
+	}
+	return []report.Event{{Warning: true, Reason: v1alpha1.ImagePolicyIgnoredReason, Message: text}}
 }
 
 // ignoredEvents tells once for each revision of annotations that have no effect.

@@ -22,6 +22,11 @@ func TestIgnoredAnnotations(t *testing.T) {
 			"argocd.argoproj.io/hook (ConfigMap/a), helm.sh/hook (ConfigMap/a and 2 more)"},
 		{[]Object{one("a", `"helm.sh/resource-policy":"keep"`)}, "helm.sh/resource-policy (ConfigMap/a)"},
 		{[]Object{one("a", `"argocd.argoproj.io/sync-wave":"-1"`)}, ""}, // it is read
+		{[]Object{one("a", `"kustomize.toolkit.fluxcd.io/prune":"disabled","kustomize.toolkit.fluxcd.io/ssa":"Merge","skerry.dev/force":"Enabled","skerry.dev/wave":"1"`)}, ""},
+		{[]Object{one("a", `"kustomize.toolkit.fluxcd.io/prune":"false"`), one("b", `"kustomize.toolkit.fluxcd.io/prune":"no"`)},
+			"kustomize.toolkit.fluxcd.io/prune, which is neither enabled nor disabled (ConfigMap/a and 1 more)"},
+		{[]Object{one("a", `"kustomize.toolkit.fluxcd.io/prunes":"disabled"`)}, "kustomize.toolkit.fluxcd.io/prunes, which is no annotation of kustomize.toolkit.fluxcd.io (ConfigMap/a)"},
+		{[]Object{one("a", `"skerry.dev/wait":"no","skerry.dev/drift":"off"`)}, "skerry.dev/drift, which is no annotation of skerry.dev (ConfigMap/a), skerry.dev/wait, which is no annotation of skerry.dev (ConfigMap/a)"},
 	} {
 		if got := IgnoredAnnotations(tt.objects); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

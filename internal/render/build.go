@@ -23,6 +23,9 @@ type Result struct {
 	Bundle object.Bundle
 	// Digest names the content of Bundle.
 	Digest string
+	// Marked are the files, by path and sorted, in which a comment marks a value for Flux's image automation
+	// ({"$imagepolicy": …}). Nothing here sets such a value.
+	Marked []string
 }
 
 // Build renders a directory of a tree. The error is a *Error, or wraps the context's when that was
@@ -58,7 +61,7 @@ func assemble(r *rendered, o Options, vars map[string]string, secret map[string]
 		bundle.Hidden = hidden
 	}
 	bundle.Confidential = r.decrypted || bundle.HoldsSecret() || r.takesAny(secret)
-	return &Result{Bundle: bundle, Digest: bundle.KeyedDigest(key)}, nil
+	return &Result{Bundle: bundle, Digest: bundle.KeyedDigest(key), Marked: r.marked}, nil
 }
 
 // fill returns the objects of the templates, in order, and adds to hidden what of them may not be shown.

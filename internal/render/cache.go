@@ -150,7 +150,7 @@ func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string)
 func (c *Cache) renderInput(key string, input *closure, common CommonMetadata) (*rendered, *Error) {
 	r, err := c.renderPlaced(key, input, common)
 	if err == nil {
-		r.decrypted = len(input.opened) > 0
+		r.decrypted, r.marked = len(input.opened) > 0, input.marked
 	}
 	return r, err
 }

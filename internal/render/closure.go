@@ -28,6 +28,7 @@ type closure struct {
 	opened map[string]*opened // the files that were decrypted, by path as in files
 	// skipEncrypted lets encrypted objects stay as they are.
 	skipEncrypted bool
+	marked        []string // the files with a marker of an image policy, by path in the tree
 }
 
 // role says what a YAML file of a closure is for.
@@ -52,6 +53,9 @@ func (c *closure) key() string {
 		}
 		fmt.Fprintf(h, "file %q %t %d\n", p, c.opened[p] != nil, len(data))
 		h.Write(data)
+	}
+	for _, p := range c.marked { // a comment may be in no file that kustomize is shown
+		fmt.Fprintf(h, "marked %q\n", p)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -137,6 +141,7 @@ func walk(t *tree.Tree, o Options, dir string, exact bool) (*closure, *Error) {
 	if w.closure.weight, failed = w.directory(top); failed != nil {
 		return nil, failed
 	}
+	slices.Sort(w.closure.marked)
 	return w.closure, nil
 }
 
@@ -225,6 +230,7 @@ func (w *walker) addYAML(p string, r role) (weight, *Error) {
 	if err != nil {
 		return weight{}, err
 	}
+	w.closure.noteMarkers(p, data)
 	found, err := scan(data, w.exact)
 	if err == nil && holdsCiphertext(data) && !w.skips() {
 		var plain []byte

@@ -119,6 +119,7 @@ func (w *walker) read(f *kustFile, name string) *Error {
 		return err.in(f.path)
 	}
 	f.data = data
+	w.closure.noteMarkers(f.path, data)
 	var failed *Error
 	if f.weight, failed = scan(data, false); failed != nil {
 		return failed.in(f.path)

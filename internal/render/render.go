@@ -43,6 +43,8 @@ type rendered struct {
 	outlines  func() []Outline
 	// decrypted reports that some of it was encrypted in the repository.
 	decrypted bool
+	// marked are the files that have a marker of an image policy, which has no effect.
+	marked []string
 }
 
 // template is one object as JSON, as kustomize made it.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 )
@@ -36,6 +37,7 @@ func (in *input) write(o *Options, all []*rendered) error {
 			fmt.Fprintf(&out, "# %s\n", strings.Join(r.clusters, ", "))
 		}
 		in.compare(o, r)
+		tellIgnored(o, r)
 		if len(r.result.Bundle.Objects) == 0 {
 			o.IO.Progressf("%s: nothing is rendered from %s", few(r.clusters), r.result.Path)
 		}
@@ -56,6 +58,16 @@ func (in *input) write(o *Options, all []*rendered) error {
 		return err
 	}
 	return in.tell(o, failed)
+}
+
+// tellIgnored says what of the manifests has no effect.
+func tellIgnored(o *Options, r *rendered) {
+	if text := object.IgnoredAnnotations(r.result.Bundle.Objects); text != "" {
+		o.IO.Progressf("%s %s: annotations that have no effect here: %s", o.IO.Yellow("!"), few(r.clusters), text)
+	}
+	if text := render.IgnoredMarkers(r.result.Marked); text != "" {
+		o.IO.Progressf("%s %s: %s", o.IO.Yellow("!"), few(r.clusters), text)
+	}
 }
 
 // compare says whether it is what the hub has assigned: a rollout may hold a cluster at what it has.
