@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/schema"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -133,23 +135,42 @@ func schemaServer(t *testing.T) client.WithWatch {
 // tryObject asks the server whether it would take a valid object with this change to its spec.
 func tryObject(t *testing.T, c client.Client, kind string, change map[string]any) error {
 	t.Helper()
-	spec := map[string]any{"interval": "1m"}
-	if kind == "GitRepository" {
-		spec["url"] = "https://git.example/config"
-	} else {
-		spec["sourceRef"] = map[string]any{"name": "config"}
-	}
-	maps.Copy(spec, change)
-	return tryCreate(t, c, kind, "x", spec)
+	return tryCreate(t, c, kind, "x", specOf(kind, change))
 }
 
-func tryCreate(t *testing.T, c client.Client, kind, name string, spec map[string]any) error {
-	t.Helper()
+// specOf is a valid spec of a GitRepository or Kustomization with a change; the change alone for other kinds.
+func specOf(kind string, change map[string]any) map[string]any {
+	spec := map[string]any{}
+	switch kind {
+	case "GitRepository":
+		spec["interval"], spec["url"] = "1m", "https://git.example/config"
+	case "Kustomization":
+		spec["interval"], spec["sourceRef"] = "1m", map[string]any{"name": "config"}
+	}
+	maps.Copy(spec, change)
+	return spec
+}
+
+func tried(kind, name string, spec map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	o.SetNamespace("default")
 	o.SetName(name)
-	return c.Create(t.Context(), o, client.DryRunAll)
+	return o
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func tryCreate(t *testing.T, c client.Client, kind, name string, spec map[string]any) error {
+	t.Helper()
+	return c.Create(t.Context(), tried(kind, name, spec), client.DryRunAll)
 }
 
 func repeated(v any, n int) []any {
@@ -240,6 +261,10 @@ func TestSchema(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			case tt.refused != "" && (err == nil || !strings.Contains(err.Error(), tt.refused)):
 				t.Errorf("error %v, want %q", err, tt.refused)
+			}
+			offline := schema.Validate(t.Context(), mustJSON(t, tried(tt.kind, cmp.Or(tt.name, "x"), specOf(tt.kind, tt.change))))
+			if got, want := fmt.Sprint(offline), fmt.Sprint(err); got != want {
+				t.Errorf("of a file: %s\nthe server: %s", got, want)
 			}
 		})
 	}

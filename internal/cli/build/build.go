@@ -68,7 +68,8 @@ owner label.
 Kustomization, Clusters, ConfigMaps and Secrets are read from the hub, and the files from the
 commit that the hub has fetched; or from --path, a local checkout, to see what a change would
 do before it is pushed. With --kustomization-file and --cluster-file they are read from files,
-and no API server is asked: each may hold several documents, ConfigMaps and Secrets too.
+and no API server is asked: each may hold several documents, ConfigMaps and Secrets too. What an
+API server would refuse is refused, with its message.
 
 The data of Secrets, and what was taken from them, is shown as *** unless --show-secrets is
 given. What SOPS encrypted is shown as *** too, and with --decrypt opened as far as rendering

@@ -16,6 +16,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/schema"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
@@ -29,10 +30,10 @@ type objects struct {
 }
 
 // offline reads everything from files.
-func offline(_ context.Context, o *Options) (*input, error) {
+func offline(ctx context.Context, o *Options) (*input, error) {
 	all := &objects{namespace: o.Flags.Namespace, ignores: map[string]string{}, contents: map[string]targeting.Content{}}
 	for _, name := range append([]string{o.KustomizationFile}, o.ClusterFiles...) {
-		if err := all.read(o, name); err != nil {
+		if err := all.read(ctx, o, name); err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +76,7 @@ func (all *objects) kustomization(o *Options) (*v1alpha1.Kustomization, error) {
 }
 
 // read takes in the documents of one file. Those of other kinds are passed over.
-func (all *objects) read(o *Options, name string) error {
+func (all *objects) read(ctx context.Context, o *Options, name string) error {
 	data, err := o.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", name, err)
@@ -87,7 +88,7 @@ func (all *objects) read(o *Options, name string) error {
 			return nil
 		}
 		if err == nil {
-			err = all.take(doc)
+			err = all.take(ctx, doc)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot read %s, document %d: %w", name, n, err)
@@ -95,7 +96,7 @@ func (all *objects) read(o *Options, name string) error {
 	}
 }
 
-func (all *objects) take(doc []byte) error {
+func (all *objects) take(ctx context.Context, doc []byte) error {
 	var what metav1.TypeMeta
 	if err := yaml.Unmarshal(doc, &what); err != nil {
 		return err
@@ -104,19 +105,19 @@ func (all *objects) take(doc []byte) error {
 	switch what {
 	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.KustomizationKind}:
 		ks := v1alpha1.Kustomization{}
-		if err := all.strict(doc, &ks); err != nil {
+		if err := all.strict(ctx, doc, &ks); err != nil {
 			return err
 		}
 		all.kustomizations = append(all.kustomizations, ks)
 	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.ClusterKind}:
 		c := v1alpha1.Cluster{}
-		if err := all.strict(doc, &c); err != nil {
+		if err := all.strict(ctx, doc, &c); err != nil {
 			return err
 		}
 		all.clusters = append(all.clusters, c)
 	case metav1.TypeMeta{APIVersion: ours, Kind: v1alpha1.GitRepositoryKind}:
 		source := v1alpha1.GitRepository{}
-		if err := all.strict(doc, &source); err != nil {
+		if err := all.strict(ctx, doc, &source); err != nil {
 			return err
 		}
 		if source.Spec.Ignore != nil {
@@ -124,25 +125,27 @@ func (all *objects) take(doc []byte) error {
 		}
 	case metav1.TypeMeta{APIVersion: core, Kind: "ConfigMap"}:
 		config := corev1.ConfigMap{}
-		if err := all.strict(doc, &config); err != nil {
+		if err := all.strict(ctx, doc, &config); err != nil {
 			return err
 		}
 		all.contents["ConfigMap/"+config.Namespace+"/"+config.Name] = targeting.Content{Data: config.Data}
 	case metav1.TypeMeta{APIVersion: core, Kind: "Secret"}:
 		secret := corev1.Secret{}
-		if err := all.strict(doc, &secret); errors.Is(err, factory.ErrUnknownField) {
+		if err := all.strict(ctx, doc, &secret); errors.Is(err, factory.ErrUnknownField) {
 			return err
 		} else if err != nil {
 			return errors.New("it is no valid Secret") // what is wrong might quote a value
 		}
 		all.contents["Secret/"+secret.Namespace+"/"+secret.Name] = contentOf(&secret)
+	default:
+		return schema.Validate(ctx, doc) // a kind of ours, or a version, that nothing is done with
 	}
 	return nil
 }
 
-// strict decodes a document; an object that names no namespace is of the given one.
-func (all *objects) strict(doc []byte, into metav1.Object) error {
-	if err := factory.UnmarshalStrict(doc, into); err != nil {
+// strict decodes a document that an API server would take; an object that names no namespace is of the given one.
+func (all *objects) strict(ctx context.Context, doc []byte, into metav1.Object) error {
+	if err := schema.Read(ctx, doc, into); err != nil {
 		return err
 	}
 	if into.GetNamespace() == "" {

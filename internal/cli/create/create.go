@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/apply"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/schema"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
 )
 
@@ -100,6 +101,9 @@ func (c *Common) put(ctx context.Context, object client.Object, kind string) err
 		doc, err := apply.YAML([]*unstructured.Unstructured{manifest})
 		if err != nil {
 			return err
+		}
+		if err := schema.Validate(ctx, doc); err != nil {
+			return err // it would be refused once it is in Git
 		}
 		if _, err := c.IO.Out.Write(doc); err != nil {
 			return fmt.Errorf("cannot write: %w", err)

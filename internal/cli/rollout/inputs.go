@@ -12,12 +12,14 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/schema"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/rollout"
 	"github.com/skerry-dev/skerry/internal/targeting"
@@ -47,15 +49,16 @@ func (o *Options) kustomization(ctx context.Context) (*v1alpha1.Kustomization, e
 	var names []string
 	for _, doc := range docs {
 		ks := &v1alpha1.Kustomization{}
-		if err := yaml.Unmarshal(doc, ks); err != nil {
+		var head metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal(doc, &head); err != nil {
 			return nil, fmt.Errorf("cannot read a Kustomization in %s: %w", o.Simulate.File, err)
 		}
-		if names = append(names, ks.Name); ks.Name != o.Name {
+		if names = append(names, head.Name); head.Name != o.Name {
 			continue
 		}
-		// A misspelt field would be simulated as if it were absent.
-		if err := factory.UnmarshalStrict(doc, ks); err != nil {
-			return nil, fmt.Errorf("cannot read Kustomization %s in %s: %w", ks.Name, o.Simulate.File, err)
+		// A misspelt field would be simulated as if it were absent, and what the API server refuses as if it ran.
+		if err := schema.Read(ctx, doc, ks); err != nil {
+			return nil, fmt.Errorf("cannot read Kustomization %s in %s: %w", head.Name, o.Simulate.File, err)
 		}
 		if ks.Namespace == "" {
 			ks.Namespace = o.Flags.Namespace
@@ -77,12 +80,12 @@ func (o *Options) clusters(ctx context.Context, ks *v1alpha1.Kustomization) ([]v
 		}
 		return factory.Selectable(ctx, hub, ks)
 	}
-	list, err := o.clustersOfFile(ks.Namespace)
+	list, err := o.clustersOfFile(ctx, ks.Namespace)
 	return list, targeting.Access{}, err
 }
 
 // clustersOfFile reads Clusters; one that names no namespace is of the given one.
-func (o *Options) clustersOfFile(namespace string) ([]v1alpha1.Cluster, error) {
+func (o *Options) clustersOfFile(ctx context.Context, namespace string) ([]v1alpha1.Cluster, error) {
 	var list v1alpha1.ClusterList
 	docs, err := o.documents(o.Simulate.ClustersFile, v1alpha1.ClusterKind)
 	if err != nil {
@@ -90,7 +93,7 @@ func (o *Options) clustersOfFile(namespace string) ([]v1alpha1.Cluster, error) {
 	}
 	for _, doc := range docs {
 		c := v1alpha1.Cluster{}
-		if err := yaml.Unmarshal(doc, &c); err != nil {
+		if err := schema.Read(ctx, doc, &c); err != nil {
 			return nil, fmt.Errorf("cannot read a Cluster in %s: %w", o.Simulate.ClustersFile, err)
 		}
 		if c.Namespace == "" {
