@@ -1,13 +1,17 @@
 package config_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,8 +118,7 @@ func TestCompatibilityNamesConditionsReasonsAndAnnotationsOfFlux(t *testing.T) {
 		sourcev1.GitOperationSucceedReason, sourcev1.GitOperationFailedReason, sourcev1.URLInvalidReason, sourcev1.AuthenticationFailedReason,
 		sourcev1.VerificationError, sourcev1.ArtifactUpToDateReason, sourcev1.NewArtifactReason, sourcev1.NoSourceArtifactReason,
 		sourcev1.GarbageCollectionSucceededReason, sourcev1.InvalidProviderConfigurationReason,
-		meta.ReconcileRequestAnnotation, kustomizev1.GroupVersion.Group + "/prune", kustomizev1.GroupVersion.Group + "/ssa", kustomizev1.GroupVersion.Group + "/force",
-		kustomizev1.GroupVersion.Group + "/reconcile", kustomizev1.GroupVersion.Group + "/substitute", kustomizev1.GroupVersion.Group + "/decrypt",
+		"$imagepolicy",
 	} {
 		if _, ok := said[name]; !ok {
 			t.Errorf("%s has no row", name)
@@ -171,6 +174,84 @@ func TestCompatibilityNamesEveryReasonOfFluxSource(t *testing.T) {
 		if n < 10 {
 			t.Errorf("%s: only %d constants were found: the test tests nothing", module, n)
 		}
+	}
+}
+
+// annotation matches, in Flux's source, the name of an annotation or label, written whole or put together of the
+// group of its kinds.
+var annotation = regexp.MustCompile(`"((?:[a-z.]+\.)?fluxcd\.io/[a-zA-Z-]+)"|Sprintf\("%s/([a-zA-Z-]+)", \w+\.GroupVersion\.Group\)`)
+
+// TestCompatibilityNamesEveryAnnotationOfFluxSource reads the source of Flux's API, of the packages that it renders
+// and applies with, and of kustomize-controller itself, which is no dependency and is fetched for it.
+func TestCompatibilityNamesEveryAnnotationOfFluxSource(t *testing.T) {
+	said := rows(t)
+	found := map[string]string{}
+	for _, name := range []string{
+		"github.com/fluxcd/pkg/apis/meta", "github.com/fluxcd/pkg/kustomize", "github.com/fluxcd/pkg/ssa",
+		"github.com/fluxcd/source-controller/api", "github.com/fluxcd/kustomize-controller/api",
+	} {
+		m, err := sourceOf(t, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		annotationsOf(t, m, found)
+		if name != "github.com/fluxcd/kustomize-controller/api" {
+			continue
+		}
+		if m, err = sourceOf(t, "github.com/fluxcd/kustomize-controller@"+m.Version); err != nil {
+			t.Logf("the source of kustomize-controller is not read: %v", err)
+			continue
+		}
+		annotationsOf(t, m, found)
+		if found["kustomize.toolkit.fluxcd.io/prune"] == "" {
+			t.Error("the source of kustomize-controller has no annotation: the test tests nothing")
+		}
+	}
+	if found["reconcile.fluxcd.io/requestedAt"] == "" || found["kustomize.toolkit.fluxcd.io/substitute"] == "" {
+		t.Errorf("only %v are found: the test tests nothing", found)
+	}
+	for name, module := range found {
+		if _, ok := said[name]; !ok {
+			t.Errorf("%s of %s has no row", name, module)
+		}
+	}
+}
+
+// module is where the source of a Go module is.
+type module struct{ Path, Version, Dir string }
+
+// sourceOf returns the source of a module, in the version that this one depends on unless it is given.
+func sourceOf(t *testing.T, name string) (m module, err error) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", name).Output()
+	if err != nil {
+		return m, fmt.Errorf("cannot get %s: %w", name, err)
+	}
+	return m, json.Unmarshal(out, &m)
+}
+
+// annotationsOf adds the names that the files of Go of a module have, tests left out.
+func annotationsOf(t *testing.T, m module, into map[string]string) {
+	t.Helper()
+	err := filepath.WalkDir(m.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, found := range annotation.FindAllSubmatch(data, -1) {
+			name := string(found[1])
+			if name == "" {
+				name = kustomizev1.GroupVersion.Group + "/" + string(found[2])
+			}
+			into[name] = m.Path
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

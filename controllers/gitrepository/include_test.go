@@ -30,7 +30,7 @@ func fetched(name, revision string, change ...func(*v1alpha1.GitRepository)) *v1
 	r := repository(change...)
 	r.Name = name
 	if revision != "" {
-		r.Status.Artifact = &v1alpha1.Artifact{Revision: revision, Digest: "digest of " + revision, LastUpdateTime: metav1.Unix(100, 0)}
+		r.Status.Artifact = &v1alpha1.Artifact{Revision: revision, Digest: "digest of " + revision, LastUpdateTime: metav1.Unix(100, 0), Size: 7}
 	}
 	return r
 }
@@ -66,8 +66,15 @@ func TestIncludedRepositoriesAreNamedInTheArtifact(t *testing.T) {
 	}
 	status := w.get().Status
 	revision := "main@sha1:" + hash("a") + "+base@bbbbbbbbbbbb+third@cccccccccccc+other@dddddddddddd"
-	if status.Artifact.Revision != revision || status.Artifact.Digest != "sha256:whole" || len(status.IncludedArtifacts) != 2 {
-		t.Errorf("got %+v, %+v", status.Artifact, status.IncludedArtifacts)
+	if status.Artifact.Revision != revision || status.Artifact.Digest != "sha256:whole" {
+		t.Errorf("got %+v", status.Artifact)
+	}
+	included := []v1alpha1.Artifact{
+		{Revision: "main@sha1:" + hash("b") + "+third@cccccccccccc", Digest: "digest of " + base.Status.Artifact.Revision, LastUpdateTime: metav1.Unix(100, 0), Size: 7},
+		{Revision: "v1@sha1:" + hash("d"), Digest: "digest of v1@sha1:" + hash("d"), LastUpdateTime: metav1.Unix(100, 0), Size: 7},
+	}
+	if diff := cmp.Diff(included, status.IncludedArtifacts); diff != "" {
+		t.Errorf("includedArtifacts (-want +got):\n%s", diff)
 	}
 	if got := v1alpha1.CommitOf(revision); got != hash("a") {
 		t.Errorf("the commit of the revision is %s", got)

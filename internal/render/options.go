@@ -41,7 +41,7 @@ type Options struct {
 	Components []string
 	// IgnoreMissingComponents leaves out those of Components that are not in the tree.
 	IgnoreMissingComponents bool `json:",omitempty"`
-	// BuildMetadata is added to that of the kustomization file: originAnnotations, transformerAnnotations.
+	// BuildMetadata takes the place of that of the kustomization file: originAnnotations, transformerAnnotations.
 	BuildMetadata []string `json:",omitempty"`
 }
 
@@ -169,10 +169,8 @@ func (o Options) customize(k *types.Kustomization) bool {
 		setImage(k, image)
 	}
 	k.Components = append(k.Components, o.Components...)
-	for _, m := range o.BuildMetadata {
-		if !slices.Contains(k.BuildMetadata, m) {
-			k.BuildMetadata = append(k.BuildMetadata, m)
-		}
+	if len(o.BuildMetadata) > 0 {
+		k.BuildMetadata = o.BuildMetadata
 	}
 	return o.TargetNamespace != "" || o.NamePrefix != "" || o.NameSuffix != "" ||
 		len(o.Patches)+len(o.Images)+len(o.Components)+len(o.BuildMetadata) > 0

@@ -159,6 +159,9 @@ func TestKustomizationStories(t *testing.T) {
 			}
 			r := Kustomization(f)
 			checkCounts(t, r.Status)
+			if r.Status.ObservedGeneration != ks.Generation {
+				t.Errorf("%s: observedGeneration %d of generation %d", step.Name, r.Status.ObservedGeneration, ks.Generation)
+			}
 			again := f
 			again.Object = ks.DeepCopy()
 			again.Object.Status = r.Status
@@ -235,6 +238,9 @@ func TestSourceStories(t *testing.T) {
 				f.Artifact = &v1alpha1.Artifact{Revision: y.Revision, Digest: "sha256:digest of " + y.Revision}
 			}
 			r := Source(f)
+			if r.Status.ObservedGeneration != repo.Generation {
+				t.Errorf("%s: observedGeneration %d of generation %d", step.Name, r.Status.ObservedGeneration, repo.Generation)
+			}
 			again := f
 			again.Object = repo.DeepCopy()
 			again.Object.Status = r.Status
