@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -29,8 +31,8 @@ func (c *call) openLink() error {
 }
 
 func agentPower(ctx context.Context, c call) error {
-	if len(c.args) != 2 {
-		return errors.New("wants start|stop|kill|wipe|ended EDGE")
+	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" {
+		return errors.New("wants start EDGE [NAME=VALUE...], or stop|kill|wipe|ended EDGE")
 	}
 	e, err := c.edge(c.args[1])
 	if err != nil {
@@ -51,7 +53,7 @@ func agentPower(ctx context.Context, c call) error {
 	}
 	switch c.args[0] {
 	case "start":
-		return a.Start(ctx)
+		return a.Start(ctx, c.args[2:]...)
 	case "stop":
 		return a.Stop()
 	case "kill":
@@ -93,4 +95,45 @@ func linkFault(_ context.Context, c call) error {
 		return errors.New("wants ok|cut|reset|half-open|delay D|throttle N")
 	}
 	return nil
+}
+
+// openProxy starts an HTTP proxy, which alone knows the hosts: it leads to the link by their names, and to no other.
+//
+//	proxy HOST:PORT...
+func openProxy(_ context.Context, c call) error {
+	if c.link == nil || len(c.args) == 0 {
+		return errors.New("wants HOST:PORT..., in a world of the case's own")
+	}
+	tunnels, err := linkproxy.ListenTunnels()
+	if err != nil {
+		return err
+	}
+	c.t.Cleanup(func() { _ = tunnels.Close() })
+	for _, host := range c.args {
+		tunnels.Lead(host, c.link.Address())
+	}
+	c.tunnels = tunnels
+	c.ts.Setenv("PROXY", tunnels.URL())
+	return nil
+}
+
+// openIngress puts a reverse proxy that terminates TLS between the proxy and the link, for one host, and writes its
+// certificate into a file.
+//
+//	ingress HOST:PORT FILE
+func openIngress(_ context.Context, c call) error {
+	if c.tunnels == nil || len(c.args) != 2 {
+		return errors.New("wants HOST:PORT FILE, after proxy")
+	}
+	host, _, err := net.SplitHostPort(c.args[0])
+	if err != nil {
+		return err
+	}
+	ingress, err := linkproxy.ListenIngress(host, c.link.Address())
+	if err != nil {
+		return err
+	}
+	c.t.Cleanup(func() { _ = ingress.Close() })
+	c.tunnels.Lead(c.args[0], ingress.Address())
+	return os.WriteFile(c.ts.MkAbs(c.args[1]), ingress.Certificate, 0o600)
 }

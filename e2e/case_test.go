@@ -37,6 +37,7 @@ type kase struct {
 	snapshots map[string]string
 	agents    map[string]*rig.Agent
 	link      *linkproxy.Proxy // between agents and the gateway
+	tunnels   *linkproxy.Tunnels
 }
 
 // openRepo gives the case a Git host of its own, so that it can be stopped, with one repository.

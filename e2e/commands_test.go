@@ -39,6 +39,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"hub":      command(hubPower),
 	"agent":    command(agentPower),
 	"link":     command(linkFault),
+	"proxy":    command(openProxy),
+	"ingress":  command(openIngress),
 	"skerry":   command(runSkerry),
 	"push":     command(push),
 	"forget":   command(forget),

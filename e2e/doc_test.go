@@ -28,9 +28,12 @@
 //	deletepods CLUSTER NAMESPACE SELECTOR
 //	edge start|stop|pause|resume NAME a paused edge takes connections and never answers
 //	hub start|stop|kill|wipe          wipe empties the storage of a stopped hub
-//	agent start|stop|kill|wipe|ended EDGE               the agent of an edge, beside it; ended waits for its own end
+//	agent stop|kill|wipe|ended EDGE   the agent of an edge, beside it; ended waits for its own end
+//	agent start EDGE [NAME=VALUE...]  the same, with variables of its environment
 //	link ok|cut|reset|half-open|delay D|throttle N      between agents and the gateway at $GATEWAY, which listens on
 //	                                  $GATEWAY_BIND of a world; throttle in bytes a second
+//	proxy HOST:PORT...                an HTTP proxy at $PROXY that opens tunnels to the link by these names only
+//	ingress HOST:PORT FILE            what terminates TLS between that proxy and the link; its certificate in a file
 //	skerry [-code N] [-stdin FILE] ARGS...              the CLI; `! skerry` expects that it fails, or not with N
 //	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML

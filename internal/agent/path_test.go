@@ -1,17 +1,11 @@
 package agent
 
 import (
-	"context"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/testkit/linkproxy"
 )
 
 // TestWorksOverHTTP1AndThroughAProxy: joining, an Assignment, a bundle, reports, and a change that comes down the
@@ -30,9 +24,10 @@ func TestWorksOverHTTP1AndThroughAProxy(t *testing.T) {
 			h := startHubOf(t, longAgo, tt.http2)
 			h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
 			e := newSite(t)
-			var tunnels *atomic.Int64
+			var tunnels *linkproxy.Tunnels
 			if tt.proxied {
-				e.proxy, tunnels = startConnectProxy(t, h.server.Listener.Addr().String())
+				tunnels = startTunnels(t, h.server.Listener.Addr().String())
+				e.proxy, _ = url.Parse(tunnels.URL())
 			}
 			e.api.enroll(t, h.enroll)
 			e.start()
@@ -46,44 +41,21 @@ func TestWorksOverHTTP1AndThroughAProxy(t *testing.T) {
 			if protocol != tt.protocol {
 				t.Errorf("the stream came over %s", protocol)
 			}
-			if tunnels != nil && tunnels.Load() == 0 {
+			if tunnels != nil && tunnels.Opened() == 0 {
 				t.Error("the proxy was passed by")
 			}
 		})
 	}
 }
 
-// startConnectProxy starts an HTTP proxy that opens tunnels to one address, and counts them.
-func startConnectProxy(t *testing.T, to string) (*url.URL, *atomic.Int64) {
+// startTunnels starts an HTTP proxy that opens tunnels to one address.
+func startTunnels(t *testing.T, to string) *linkproxy.Tunnels {
 	t.Helper()
-	var tunnels atomic.Int64
-	var open sync.WaitGroup
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodConnect || r.Host != to {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		out, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", to)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		in, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		tunnels.Add(1)
-		_, _ = io.WriteString(in, "HTTP/1.1 200 OK\r\n\r\n")
-		closeBoth := func() { _ = in.Close(); _ = out.Close() }
-		context.AfterFunc(t.Context(), closeBoth)
-		open.Go(func() { defer closeBoth(); _, _ = io.Copy(out, in) }) // both end with either connection
-		open.Go(func() { defer closeBoth(); _, _ = io.Copy(in, out) })
-	}))
-	t.Cleanup(func() { proxy.Close(); open.Wait() })
-	u, err := url.Parse(proxy.URL)
+	tunnels, err := linkproxy.ListenTunnels()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return u, &tunnels
+	t.Cleanup(func() { _ = tunnels.Close() })
+	tunnels.Lead(to, to)
+	return tunnels
 }

@@ -51,8 +51,9 @@ func (a *Agent) Running() bool {
 	}
 }
 
-// Start runs the agent, and returns when it works from its disk: the hub need not be there.
-func (a *Agent) Start(ctx context.Context) error {
+// Start runs the agent, with variables of the form NAME=VALUE beside those of this process, and returns when it works
+// from its disk: the hub need not be there.
+func (a *Agent) Start(ctx context.Context, env ...string) error {
 	if a.Running() {
 		return nil
 	}
@@ -63,7 +64,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	if a.health, err = FreeAddress(); err != nil {
 		return err
 	}
-	a.process, err = Start(a.LogFile(), program, "--kubeconfig", a.options.Kubeconfig, "--storage-path", a.Storage(), "--health-probe-bind-address", a.health)
+	a.process, err = start(a.LogFile(), program, env, []string{"--kubeconfig", a.options.Kubeconfig, "--storage-path", a.Storage(), "--health-probe-bind-address", a.health})
 	if err != nil {
 		return err
 	}

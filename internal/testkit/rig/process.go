@@ -66,6 +66,11 @@ type Process struct {
 // Start runs a program whose output is appended to the file log. The child is killed by the kernel
 // when this process dies without having stopped it.
 func Start(log, program string, args ...string) (*Process, error) {
+	return start(log, program, nil, args)
+}
+
+// start is Start with variables beside those of this process.
+func start(log, program string, env, args []string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -73,6 +78,7 @@ func Start(log, program string, args ...string) (*Process, error) {
 	defer out.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(cmd.Environ(), env...)
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", filepath.Base(program), err)
