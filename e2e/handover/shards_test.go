@@ -78,3 +78,39 @@ func TestAFleetIsDividedWhileItsHubHangs(t *testing.T) {
 		t.Errorf("the edge was written to by more than one shard, or too early:\n%s", strings.Join(early, "\n"))
 	}
 }
+
+// TestPartsShareNoVolume divides a fleet among two parts with folders of their own, and a standby for the one that does
+// not render: bundles come from the part that does.
+func TestPartsShareNoVolume(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	w := start(ctx, t)
+	w.ready(ctx, w.commit("2"))
+	w.must(w.rig.Hub.Stop())
+
+	second := sharding.Shard{K: 1, N: 1}
+	for second.K == 1 { // one of as many parts as it takes for the edge to be another's than the first's
+		second.N++
+		second.K = sharding.Place([]string{namespace + "/edge-1"}, second.N)[namespace+"/edge-1"]
+	}
+	gateway, err := rig.FreeAddress()
+	w.must(err)
+	part := func(k int, args ...string) *rig.Hub {
+		h := rig.NewHub(rig.HubOptions{Kubeconfig: w.rig.HubKubeconfig, Dir: t.TempDir()})
+		t.Cleanup(h.Kill)
+		w.must(h.Start(ctx, append([]string{"--leader-elect", lease, "--shard", sharding.Shard{K: k, N: second.N}.String()}, args...)...))
+		return h
+	}
+	part(1, "--gateway-bind-address", gateway)
+	from := []string{"--bundles-from", "https://" + gateway}
+	first := part(second.K, from...)
+	b := w.holder(ctx, second.Lease(), "nobody")
+	w.ready(ctx, w.commit("3"))
+	_, err = w.rig.HubKube.Await(ctx, rig.Ref{Kind: "clusters.skerry.dev", Namespace: namespace, Name: "edge-1"}, rig.MustExpect("status.shard="+second.String()))
+	w.must(err)
+
+	part(second.K, from...) // stands by
+	first.Kill()
+	w.holder(ctx, second.Lease(), b)
+	w.ready(ctx, w.commit("4"))
+}

@@ -55,6 +55,8 @@ type agent struct {
 	clusterUID string
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
+	// recordFinalized writes down, where it survives a restart, that a request was carried out.
+	recordFinalized func(ctx context.Context, request string) error
 
 	// reportDue and fetchDue wake the session; each holds one.
 	reportDue, fetchDue chan struct{}
@@ -67,6 +69,10 @@ type agent struct {
 	assigned []v1alpha1.AssignmentEntry // memory.Entries, decoded
 	held     []string
 	failures map[string]failure
+	// finalized is the request that was carried out: nothing of Skerry's is on the cluster since, and the engine rests.
+	// answered is when the hub has acknowledged that; zero for not.
+	finalized string
+	answered  time.Time
 }
 
 func wake(c chan struct{}) {
@@ -125,7 +131,7 @@ func (a *agent) remember() {
 
 // startPool starts the engine with what is known.
 func (a *agent) startPool() {
-	if a.memory.Resting {
+	if a.memory.Resting || a.finalized != "" {
 		return
 	}
 	a.pool = a.newPool(engine.PoolOptions{
@@ -185,8 +191,11 @@ func (a *agent) missing() []string {
 	return slices.DeleteFunc(wanted(a.assigned), func(d string) bool { return there[d] })
 }
 
+// errWantedAgain says that the hub, which had the cluster removed, assigns something: it was restored from a backup.
+var errWantedAgain = errors.New("the hub has removed this cluster, and assigns something to it again")
+
 // take takes what the hub has changed of the Assignment. link.ErrDiverged says that the agent must begin with
-// nothing.
+// nothing, errWantedAgain that it must begin a session in which the finalization is forgotten.
 func (a *agent) take(e link.Enrollment, change link.Assignment) error {
 	if !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, change), change.Signature) {
 		return errors.New("an Assignment came that the hub did not sign")
@@ -200,6 +209,9 @@ func (a *agent) take(e link.Enrollment, change link.Assignment) error {
 	assigned, err := link.DecodeEntries(entries)
 	if err != nil {
 		return err
+	}
+	if a.finalized != "" && slices.ContainsFunc(assigned, func(e v1alpha1.AssignmentEntry) bool { return !e.Remove }) {
+		return errWantedAgain
 	}
 	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
 	a.failures = map[string]failure{}
@@ -309,6 +321,9 @@ func (a *agent) reconsider(arrived []string, whole bool) {
 func (a *agent) reported() (*link.State, []v1alpha1.AssignmentEntryStatus, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.finalized != "" { // a hub that has not got the answer asks only a cluster that it can work on
+		return &link.State{Reachable: true, Usable: true, UID: a.clusterUID}, nil, false
+	}
 	if a.pool == nil {
 		return nil, nil, false
 	}
@@ -333,15 +348,52 @@ func (a *agent) verify() {
 	}
 }
 
-// finalize takes away what Skerry keeps on the cluster for itself.
-func (a *agent) finalize(ctx context.Context) error {
+// finalize takes away what Skerry keeps on the cluster for itself, once: a hub that asks again has not got the answer.
+// That it was done is written down before the hub hears of it, since its next answer may be that it knows no such key.
+func (a *agent) finalize(ctx context.Context, request string) error {
 	a.mu.Lock()
-	pool, key := a.pool, a.key
+	pool, key, done := a.pool, a.key, a.finalized != ""
 	a.mu.Unlock()
+	if done {
+		return nil
+	}
 	if pool == nil {
 		return errors.New("the engine of the agent rests")
 	}
-	return pool.Finalize(ctx, key)
+	if err := pool.Finalize(ctx, key); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // the link may have gone meanwhile
+	if err := a.recordFinalized(ctx, request); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.finalized = request
+	a.stopPool(ctx)
+	a.memory, a.assigned, a.held = memory{Hub: a.memory.Hub, Cluster: a.memory.Cluster}, nil, nil
+	a.disk.Remove(assignmentRecord)
+	return nil
+}
+
+func (a *agent) setAnswered(at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answered = at
+}
+
+// answeredLongAgo reports whether the hub has acknowledged a finalization, and had the time to let the Cluster go.
+func (a *agent) answeredLongAgo(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.answered.IsZero() && now.Sub(a.answered) >= lettingGo
+}
+
+// isFinalized reports whether a request for finalization was carried out.
+func (a *agent) isFinalized() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.finalized != ""
 }
 
 // available hands bundles to the engine. One that was on the disk and is not whole any more is fetched again.

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -265,12 +264,9 @@ func TestTheHubRemovesTheCluster(t *testing.T) {
 	e.api.enroll(t, h.enroll)
 	e.start()
 	eventually(t, "connected", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.ups) > 0 })
-	h.down <- link.Down{Seq: 2, Finalize: "f1"}
-	if err := <-e.done; !errors.Is(err, errFinalized) {
-		t.Fatalf("the agent ended with %v", err)
-	}
-	e.end()
-	e.end = nil
+	h.down <- h.finalize(2, "f1")
+	h.letGo()
+	e.awaitFinalized()
 	h.mu.Lock()
 	last := h.ups[len(h.ups)-1]
 	h.mu.Unlock()

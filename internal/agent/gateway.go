@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/link"
@@ -43,6 +44,12 @@ func unauthorized(err error) bool {
 	return ok && s.code == http.StatusUnauthorized
 }
 
+// busy says whether the gateway asks to be asked again.
+func busy(err error) bool {
+	s, ok := errors.AsType[*statusError](err)
+	return ok && (s.code == http.StatusTooManyRequests || s.code == http.StatusServiceUnavailable)
+}
+
 func notFound(err error) bool {
 	s, ok := errors.AsType[*statusError](err)
 	return ok && s.code == http.StatusNotFound
@@ -54,10 +61,15 @@ type gateway struct {
 	url    string
 	agent  string // User-Agent
 	token  string // of the session
+	now    func() time.Time
+	began  time.Time
+	// progress is when something has arrived last, in nanoseconds since began: an edge's clock may jump by years.
+	progress atomic.Int64
 }
 
-func newGateway(e link.Enrollment, transport http.RoundTripper, version string) *gateway {
+func newGateway(e link.Enrollment, transport http.RoundTripper, version string, now func() time.Time) *gateway {
 	return &gateway{
+		now: now, began: now(),
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		url:    strings.TrimSuffix(e.Gateway, "/"), agent: "skerry-agent/" + version,
 	}
@@ -87,7 +99,7 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
-		return res.Body, nil
+		return arriving{res.Body, g}, nil
 	}
 	_ = res.Body.Close()
 	e := &statusError{code: res.StatusCode}
@@ -96,6 +108,25 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 	}
 	return nil, e
 }
+
+// arriving is a body that records when something has arrived.
+type arriving struct {
+	io.ReadCloser
+	of *gateway
+}
+
+func (b arriving) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.of.arrived()
+	}
+	return n, err
+}
+
+func (g *gateway) arrived() { g.progress.Store(int64(g.now().Sub(g.began))) }
+
+// lastProgress is when something has arrived last, of whatever the gateway sends.
+func (g *gateway) lastProgress() time.Time { return g.began.Add(time.Duration(g.progress.Load())) }
 
 // call sends one message and reads one.
 func (g *gateway) call(ctx context.Context, method, path string, message, answer any, limit int) error {

@@ -34,6 +34,7 @@ const (
 	uidField         = "cluster-uid"  // uid of kube-system on the cluster for which the key was made
 	enrollmentField  = "enrollment"   // link.Enrollment as JSON with which key joined, without the token
 	hubField         = "hub"          // link.HubIdentity as JSON, whose key is pinned
+	finalizedField   = "finalized"    // the hub's request for finalization that was carried out for key
 )
 
 // identity is what the agent is known by. It is kept in a Secret on the edge, and its keys never leave that
@@ -141,10 +142,16 @@ func (s identities) change(ctx context.Context, i identity, fields map[string][]
 }
 
 // prepare makes a key for an enrollment, and keeps it before the hub learns of it: an agent that dies after
-// the hub has bound the key still has it.
-func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment) (identity, error) {
-	if bytes.Equal(i.secret.Data[nextTokenField], hashOf(inv.Token)) && i.nextKey() != nil {
+// the hub has bound the key still has it. A key that was made for an earlier enrollment, and has not joined as far as
+// the agent knows, is used again: the hub may have bound it, and the token of the new enrollment need not serve then. One that came with a
+// copy of another cluster is not.
+func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment, copied bool) (identity, error) {
+	switch {
+	case i.nextKey() == nil:
+	case bytes.Equal(i.secret.Data[nextTokenField], hashOf(inv.Token)):
 		return i, nil
+	case !copied:
+		return s.change(ctx, i, map[string][]byte{nextTokenField: hashOf(inv.Token)})
 	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -153,8 +160,9 @@ func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment
 	return s.change(ctx, i, map[string][]byte{nextKeyField: key.Seed(), nextTokenField: hashOf(inv.Token)})
 }
 
-// joined makes the key that has joined the one that counts, and pins the hub.
-func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment, hub link.HubIdentity) (identity, error) {
+// joined makes the key that has joined the one that counts, and pins the hub. From then on the identity is one of the
+// cluster with the uid, which may be a copy of that for which an earlier key was made.
+func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment, hub link.HubIdentity, clusterUID string) (identity, error) {
 	raw, err := json.Marshal(hub)
 	if err != nil {
 		return i, fmt.Errorf("cannot encode: %w", err)
@@ -167,7 +175,7 @@ func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment,
 	}
 	return s.change(ctx, i, map[string][]byte{
 		keyField: i.secret.Data[nextKeyField], nextKeyField: nil, nextTokenField: nil, joinedTokenField: hashOf(token),
-		enrollmentField: enrolled, hubField: raw,
+		enrollmentField: enrolled, hubField: raw, uidField: []byte(clusterUID), finalizedField: nil,
 	})
 }
 

@@ -94,12 +94,16 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	err = l.kube.get(ctx, l.path()+"/"+agentName, current)
 	switch {
 	case apierrors.IsNotFound(err):
+		l.lose()
 		err = l.kube.create(ctx, l.path(), l.record(&coordinationv1.Lease{}, began))
 	case err != nil:
 		return false, fmt.Errorf("cannot read the lease: %w", err)
 	default:
-		if holder, held := l.heldByAnother(current, began); held {
+		holder, held := l.heldByAnother(current, began)
+		if !l.names(current) { // also when somebody has given it back: another agent may have had it since
 			l.lose()
+		}
+		if held {
 			return false, &heldError{holder}
 		}
 		err = l.kube.update(ctx, l.path()+"/"+agentName, l.record(current, began))
@@ -114,6 +118,7 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	return resumed, nil
 }
 
+// lose closes the fence.
 func (l *lease) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,6 +151,11 @@ func (l *lease) heldByAnother(current *coordinationv1.Lease, now time.Time) (str
 	return holder, now.Sub(l.since) < lasts
 }
 
+// names says whether the lease names this agent as its holder.
+func (l *lease) names(current *coordinationv1.Lease) bool {
+	return current.Spec.HolderIdentity != nil && *current.Spec.HolderIdentity == l.holder
+}
+
 // record is the lease as this agent writes it. Its times are for people.
 func (l *lease) record(to *coordinationv1.Lease, now time.Time) *coordinationv1.Lease {
 	seconds, at := int32(leaseDuration/time.Second), metav1.NewMicroTime(now)
@@ -168,7 +178,7 @@ func (l *lease) release(ctx context.Context) {
 		return
 	}
 	current := &coordinationv1.Lease{}
-	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || current.Spec.HolderIdentity == nil || *current.Spec.HolderIdentity != l.holder {
+	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || !l.names(current) {
 		return
 	}
 	nobody := ""

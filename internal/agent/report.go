@@ -32,7 +32,7 @@ type facts struct {
 	events   []link.Event
 	disk     *disk.Problem
 	received uint64
-	// finalized is the request that was carried out; finalizeError why it was not.
+	// finalized is the request that was answered; finalizeError why it was not carried out.
 	finalized, finalizeError string
 	now                      time.Time
 }

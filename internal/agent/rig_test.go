@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -176,14 +177,17 @@ type hub struct {
 	refuse      *link.Bye
 	loseJoin    bool // answers to a join are lost
 	tamper      func([]byte) []byte
+	busy        int // answers to manifests that say so
 	cutAfter    int // bytes of objects of one download; 0: none
 	down        chan link.Down
 	ups         []link.Up
 	sentObjects int
 	sentBytes   int
 	hellos      []link.Hello
-	protocol    string // of the last stream
-	sessions    int
+	// onReport may take the answer to a report over: it returns true then.
+	onReport func(w http.ResponseWriter, r *http.Request, up link.Up) bool
+	protocol string // of the last stream
+	sessions int
 }
 
 func startHub(t *testing.T, from time.Time) *hub {
@@ -275,7 +279,14 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, link.BundlesPath) {
 		h.mu.Lock()
 		b := h.bundles[strings.TrimPrefix(r.URL.Path, link.BundlesPath)]
+		busy := h.busy > 0
+		h.busy = max(0, h.busy-1)
 		h.mu.Unlock()
+		if busy {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		if b == nil {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -356,7 +367,11 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.mu.Lock()
 		h.ups = append(h.ups, up)
+		onReport := h.onReport
 		h.mu.Unlock()
+		if onReport != nil && onReport(w, r, up) {
+			return
+		}
 		answer(link.UpAnswer{Seq: up.Seq})
 	case link.ObjectsPath:
 		var want link.Wanted
@@ -364,6 +379,31 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.sendObjects(w, want)
 		}
 	}
+}
+
+// finalize is a request of the hub for the agent that is bound.
+func (h *hub) finalize(seq uint64, request string) link.Down {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return link.Down{Seq: seq, Finalize: request, FinalizeSignature: ed25519.Sign(h.key, link.FinalizeTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, request))}
+}
+
+// letGo does what a hub does whose agent has carried out a removal: it ends the session, and forgets the Cluster.
+func (h *hub) letGo() {
+	h.t.Helper()
+	eventually(h.t, "the removal is told", func() bool {
+		all := h.finalizations()
+		return len(all) > 0 && all[len(all)-1][1] == ""
+	})
+	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeElsewhere}}
+	h.forget()
+}
+
+// forget makes the hub one that does not know the Cluster any more.
+func (h *hub) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.bound, h.enroll.Token = ed25519.PublicKey("none"), "none"
 }
 
 func (h *hub) sendObjects(w io.Writer, want link.Wanted) {
@@ -411,6 +451,7 @@ type pool struct {
 	told      [][]v1alpha1.AssignmentEntry
 	verified  int
 	finalized int
+	refuse    error // what Finalize returns
 	stopped   bool
 }
 
@@ -454,7 +495,7 @@ func (p *pool) Finalize(context.Context, engine.Key) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.finalized++
-	return nil
+	return p.refuse
 }
 func (p *pool) Stop(context.Context) {
 	p.mu.Lock()
@@ -534,6 +575,21 @@ func (e *site) stop() {
 			e.t.Error("the agent ended by itself:", err)
 		}
 		e.end = nil
+	}
+}
+
+// awaitFinalized waits until the agent ends by itself, because its cluster is removed.
+func (e *site) awaitFinalized() {
+	e.t.Helper()
+	select {
+	case err := <-e.done:
+		e.end()
+		e.end = nil
+		if !errors.Is(err, errFinalized) {
+			e.t.Fatalf("the agent ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		e.t.Fatal("the agent does not end")
 	}
 }
 

@@ -31,6 +31,9 @@ const (
 	pollEnrollment = 10 * time.Second
 	// upkeep is how often the disk is tried again, and events are saved that the hub has not acknowledged.
 	upkeep = 2 * time.Second
+	// lettingGo is how long a hub that has acknowledged a finalization has to let the Cluster go. An agent that cannot
+	// see that any more, because the hub itself has gone, ends then.
+	lettingGo = 5 * time.Minute
 	// startRetry is how often an agent that starts asks an API server that does not answer.
 	startRetry = 500 * time.Millisecond
 )
@@ -53,6 +56,8 @@ type process struct {
 	tlsConfig *tls.Config
 	proxy     func(*http.Request) (*url.URL, error)
 	said      string // the last error that was logged
+	// refusedToken is that of an enrollment that the hub has refused while it knew the key that the agent has.
+	refusedToken string
 }
 
 // Run runs an agent until ctx is done, or everything of it was taken away from the cluster.
@@ -124,11 +129,12 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	if err != nil {
 		return nil, fmt.Errorf("the Secret %s/%s is damaged: %w; delete it, and join again", o.Namespace, agentName, err)
 	}
+	p.finalized, p.recordFinalized = p.identity.field(finalizedField), p.writeFinalized
 	p.disk = disk.Open(o.StoragePath, key, disk.Options{})
 	p.bundles = bundles{p.disk}
 	p.journal = openJournal(p.disk, p.now)
 	p.fetches = &downloads{bundles: p.bundles}
-	if e, ok := p.identity.enrolled(); ok && !p.replaced() {
+	if e, ok := p.identity.enrolled(); ok && !p.replaced() && p.finalized == "" {
 		if err := p.belong(ctx, e, p.identity.hub()); err != nil {
 			return nil, err
 		}
@@ -235,6 +241,9 @@ func (p *process) connectAgain(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
+		if p.answeredLongAgo(p.now()) {
+			return errFinalized
+		}
 		p.say("not connected to the hub", err)
 		wait := p.backoff.next(lasted, retryAfter(err))
 		p.log.V(1).Info("waiting", "for", wait.String(), "after", p.now().Sub(began).String())
@@ -257,7 +266,7 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 			return false
 		}
 		if left > pollEnrollment {
-			if e, there, err := p.identities.enrollment(ctx); err == nil && there && p.identity.invites(e) {
+			if e, there, err := p.identities.enrollment(ctx); err == nil && there && p.identity.invites(e) && e.Token != p.refusedToken {
 				return true
 			}
 		}
@@ -280,22 +289,41 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// connectOnce opens a session, joining before if there is something to join with, and returns when it has ended.
+// errTokenRefused says that the hub accepts neither the token of an enrollment nor the key that was to join with it.
+var errTokenRefused = errors.New("the hub refuses the token of the enrollment")
+
+// connectOnce opens a session, joining before if there is something to join with, and returns when it has ended. Where
+// the token is refused, the key that the hub knows still opens one.
 func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
 	e, key, joining, err := p.credentials(ctx)
 	if err != nil {
 		return 0, err
 	}
+	lasted, err = p.connectWith(ctx, e, key, joining)
+	if known, ok := p.identity.enrolled(); ok && !p.replaced() && errors.Is(err, errTokenRefused) {
+		if p.refusedToken != e.Token {
+			p.refusedToken = e.Token
+			p.log.Info("the token of the new enrollment is refused, and the agent goes on with the key that it has", "gateway", e.Gateway, "cluster", e.Cluster, "reason", err.Error())
+		}
+		return p.connectWith(ctx, known, p.identity.key(), false)
+	}
+	return lasted, err
+}
+
+// connectWith opens a session with a key, which joins before when it is a new one.
+func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed25519.PrivateKey, joining bool) (lasted time.Duration, err error) {
 	transport, err := p.transport(e)
 	if err != nil {
 		return 0, err
 	}
 	defer transport.CloseIdleConnections()
-	g := newGateway(e, transport, p.version)
+	g := newGateway(e, transport, p.version, p.now)
+	refused := false
 	if joining {
 		// The key is written down already. Where the answer to an earlier try was lost, the token has served, and
 		// the session below shows that the key is bound.
-		if _, err := g.join(ctx, e, key, p.clusterUID); err != nil && !unauthorized(err) {
+		_, err := g.join(ctx, e, key, p.clusterUID)
+		if refused = unauthorized(err); err != nil && !refused {
 			return 0, err
 		}
 	}
@@ -304,17 +332,22 @@ func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err er
 		// The key is bound, and known to the hub.
 		err = errors.Join(err, p.becomeMember(ctx, e, hub))
 	}
-	if err != nil {
+	switch {
+	case unauthorized(err) && refused:
+		return 0, fmt.Errorf("%w: %w", errTokenRefused, err)
+	case unauthorized(err) && !joining && p.isFinalized():
+		return 0, errFinalized
+	case err != nil:
 		return 0, p.ended(ctx, err)
+	case joining:
+		err = p.becomeMember(ctx, e, hub)
+	default:
+		p.identity, err = p.identities.pin(ctx, p.identity, hub)
 	}
-	if joining {
-		if err := p.becomeMember(ctx, e, hub); err != nil {
-			return 0, err
-		}
-	} else if p.identity, err = p.identities.pin(ctx, p.identity, hub); err != nil {
-		return 0, err
+	if err == nil {
+		err = p.belong(ctx, e, hub)
 	}
-	if err := p.belong(ctx, e, hub); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	began := p.now()
@@ -326,13 +359,45 @@ func (p *process) connectOnce(ctx context.Context) (lasted time.Duration, err er
 
 // becomeMember makes the key that joined the one that counts.
 func (p *process) becomeMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity) (err error) {
-	p.identity, err = p.identities.joined(ctx, p.identity, e, hub)
+	if p.identity, err = p.identities.joined(ctx, p.identity, e, hub, p.clusterUID); err == nil {
+		p.setFinalized("")
+	}
+	return err
+}
+
+func (p *process) setFinalized(request string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agent.finalized, p.agent.answered = request, time.Time{}
+}
+
+// writeFinalized writes down that a finalization was carried out, or forgets it when it is empty. A session calls it
+// while the loop that connects waits for the session.
+func (p *process) writeFinalized(ctx context.Context, request string) (err error) {
+	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request)})
 	return err
 }
 
 // ended draws the consequences of the reason for which the hub has ended a session.
+//
+// An agent that has carried out a finalization is done when the hub does not know its key any more: the Cluster has
+// gone, whatever became of the answer. Everything else may be a link that was lost, or a hub that was killed before it
+// let the Cluster go, so that the agent connects again, and answers a hub that still asks. Who can make such an end up,
+// an ingress that terminates TLS, hastens by it what the hub has ordered and signed.
 func (p *process) ended(ctx context.Context, err error) error {
-	if bye, ok := errors.AsType[*byeError](err); ok && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced) {
+	if errors.Is(err, errWantedAgain) {
+		if failed := p.writeFinalized(ctx, ""); failed != nil {
+			return errors.Join(err, failed)
+		}
+		p.setFinalized("")
+		return err
+	}
+	bye, ok := errors.AsType[*byeError](err)
+	switch {
+	case !ok:
+	case bye.Reason == link.ByeRevoked && p.isFinalized():
+		return errFinalized
+	case bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced:
 		p.agent.rest(ctx)
 	}
 	return err
@@ -342,12 +407,7 @@ func (p *process) ended(ctx context.Context, err error) error {
 func (p *process) credentials(ctx context.Context) (e link.Enrollment, key ed25519.PrivateKey, joining bool, err error) {
 	enrollment, there, err := p.identities.enrollment(ctx)
 	if there && p.identity.invites(enrollment) {
-		if p.replaced() { // a person has invited this very cluster
-			if p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{uidField: []byte(p.clusterUID)}); err != nil {
-				return e, nil, false, err
-			}
-		}
-		if p.identity, err = p.identities.prepare(ctx, p.identity, enrollment); err != nil {
+		if p.identity, err = p.identities.prepare(ctx, p.identity, enrollment, p.replaced()); err != nil {
 			return e, nil, false, err
 		}
 		return enrollment, p.identity.nextKey(), true, nil

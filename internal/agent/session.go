@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -23,11 +24,13 @@ const (
 	coalesce = 200 * time.Millisecond
 	// reportTimeout is how long the gateway has to acknowledge a report, before the link counts as lost.
 	reportTimeout = time.Minute
-	// heldBack is how long a frame may take that the gateway says it has sent.
+	// heldBack is how long a frame may take that the gateway says it has sent, while nothing else arrives.
 	heldBack = 10 * time.Second
 	// firstFetchRetry and lastFetchRetry bound the wait after a bundle that could not be fetched.
 	firstFetchRetry = 5 * time.Second
 	lastFetchRetry  = 5 * time.Minute
+	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
+	busyRetry = 2 * time.Second
 	// patient is how long what has arrived waits for the bundles that have not: of one commit, all entries
 	// begin at once where the link lets them.
 	patient = 5 * time.Second
@@ -49,12 +52,16 @@ type session struct {
 	a       *agent
 	gateway *gateway
 	enroll  link.Enrollment
+	key     ed25519.PublicKey
 	reports *reports
 	fetches *downloads
+	work    *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
 	keepAlive, heartbeat     time.Duration
 	received                 uint64 // Down.Seq
+	sent                     uint64 // the same, of what the gateway says it has sent
+	awaiting                 bool   // awaitSent runs
 	finalizing               string
 	finalized, finalizeError string
 }
@@ -68,7 +75,11 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if answer.Bye != nil {
 		return nil, answer.Hub, &byeError{*answer.Bye}
 	}
-	s := &session{a: a, gateway: g, enroll: e, reports: newReports(answer.Reported), fetches: fetches}
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok {
+		return nil, link.HubIdentity{}, errors.New("the agent's key is not ed25519")
+	}
+	s := &session{a: a, gateway: g, enroll: e, key: public, reports: newReports(answer.Reported), fetches: fetches}
 	s.settings(answer.Settings)
 	return s, answer.Hub, nil
 }
@@ -82,11 +93,11 @@ func (s *session) settings(to link.Settings) {
 
 // run works until the link goes, or the hub ends the session.
 func (s *session) run(ctx context.Context) error {
-	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return s.stream(ctx) })
-	work.Go(func() error { return s.report(ctx) })
-	work.Go(func() error { return s.fetch(ctx) })
-	return work.Wait()
+	s.work, ctx = errgroup.WithContext(ctx)
+	s.work.Go(func() error { return s.stream(ctx) })
+	s.work.Go(func() error { return s.report(ctx) })
+	s.work.Go(func() error { return s.fetch(ctx) })
+	return s.work.Wait()
 }
 
 // stream reads what comes down, until it ends.
@@ -143,7 +154,7 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		s.a.verify()
 	}
 	if d.Finalize != "" {
-		s.finalize(ctx, d.Finalize)
+		s.finalize(ctx, d)
 	}
 	if d.Seq > 0 {
 		s.mu.Lock()
@@ -157,26 +168,40 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 	return nil
 }
 
-// finalize begins to carry out a request, unless it is under way.
-func (s *session) finalize(ctx context.Context, request string) {
+// errFinalizeNotSigned is the answer to a request for finalization that is not of the hub.
+var errFinalizeNotSigned = errors.New("the request is not signed by the hub for this agent")
+
+// finalize begins to carry out a request, unless it is under way. What is between the two may have made it up, where
+// an ingress terminates TLS: it must be signed.
+func (s *session) finalize(ctx context.Context, d link.Down) {
+	request := d.Finalize
+	if !link.Verify(s.enroll.HubKey, link.FinalizeTranscript(s.enroll.HubID, s.enroll.Cluster, s.key, request), d.FinalizeSignature) {
+		s.a.log.Info("a finalization is refused", "reason", errFinalizeNotSigned.Error())
+		s.answerFinalize(request, errFinalizeNotSigned)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.finalizing == request {
 		return
 	}
 	s.finalizing = request
-	go func() { // ends with the answer of the engine, or with the session
+	s.work.Go(func() error { // ends with the answer of the engine, or with the session
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		err := s.a.finalize(ctx)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.finalizing = ""
-		if s.finalized, s.finalizeError = request, ""; err != nil {
-			s.finalized, s.finalizeError = "", health.Clean(err.Error())
-		}
-		wake(s.a.reportDue)
-	}()
+		s.answerFinalize(request, s.a.finalize(ctx, request))
+		return nil
+	})
+}
+
+func (s *session) answerFinalize(request string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finalizing, s.finalized, s.finalizeError = "", request, ""
+	if err != nil {
+		s.finalizeError = health.Clean(err.Error())
+	}
+	wake(s.a.reportDue)
 }
 
 // report tells the hub what has changed, within a second, and that the agent is there, with each heartbeat.
@@ -230,10 +255,10 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 	if err != nil || canWait && !anyway && s.reports.seq > 0 {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, reportTimeout, errSilent)
+	call, cancel := context.WithTimeoutCause(ctx, reportTimeout, errSilent)
 	defer cancel()
 	var answer link.UpAnswer
-	if err := s.gateway.call(ctx, http.MethodPost, link.ReportPath, up, &answer, link.MaxMessage); err != nil {
+	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, up, &answer, link.MaxMessage); err != nil {
 		return false, fmt.Errorf("cannot report: %w", err)
 	}
 	if err := s.reports.acknowledged(up, f); err != nil {
@@ -243,10 +268,11 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 		s.a.journal.acknowledge(up.Events[n-1].Seq)
 		wake(s.a.reportDue)
 	}
-	if up.Finalized != "" {
-		return true, errFinalized
+	if up.Finalized != "" && up.FinalizeError == "" {
+		s.a.setAnswered(s.a.now())
 	}
-	return true, s.awaitSent(ctx, answer.Sent)
+	s.expect(ctx, answer.Sent)
+	return true, nil
 }
 
 func (s *session) facts() facts {
@@ -258,41 +284,65 @@ func (s *session) facts() facts {
 	return f
 }
 
-// awaitSent notices a proxy that holds the stream back: what the gateway has sent must arrive soon.
-func (s *session) awaitSent(ctx context.Context, sent uint64) error {
-	until := s.a.now().Add(heldBack)
-	for {
-		s.mu.Lock()
-		received := s.received
-		s.mu.Unlock()
-		if received >= sent {
-			return nil
-		}
-		if s.a.now().After(until) {
+// expect begins to wait for the frames that the gateway says it has sent, unless that is under way.
+func (s *session) expect(ctx context.Context, sent uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = max(s.sent, sent)
+	if s.awaiting || s.received >= s.sent {
+		return
+	}
+	s.awaiting = true
+	s.work.Go(func() error { return s.awaitSent(ctx) })
+}
+
+// awaitSent notices a proxy that holds the stream back: what the gateway has sent must arrive soon after the link has
+// nothing else to bring. A frame waits behind the bundles that are on their way, and a large one arrives in parts.
+func (s *session) awaitSent(ctx context.Context) error {
+	began := s.a.now()
+	for !s.allReceived() {
+		if since := latest(began, s.gateway.lastProgress()); s.a.now().Sub(since) > heldBack {
 			return errHeldBack
 		}
 		if !pause(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
+	return nil
+}
+
+// allReceived reports whether everything has arrived that the gateway has sent; then nothing is awaited any more.
+func (s *session) allReceived() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaiting = s.received < s.sent
+	return !s.awaiting
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fetch brings the bundles that are missing onto the disk, and has the engine told.
 func (s *session) fetch(ctx context.Context) error {
 	failed := 0
 	for {
-		missing := s.a.missing()
-		ok, err := s.fetchAll(ctx, missing)
+		whole, later, err := s.fetchAll(ctx, s.a.missing())
 		if err != nil {
 			return err
 		}
 		var retry <-chan time.Time
-		if failed++; ok {
+		switch {
+		case whole:
 			failed = 0
-		} else {
-			timer := time.NewTimer(min(firstFetchRetry<<min(failed-1, 10), lastFetchRetry))
-			defer timer.Stop()
-			retry = timer.C
+		case later: // so do others that ask
+			retry = time.After(busyRetry + rand.N(busyRetry))
+		default:
+			retry = time.After(min(firstFetchRetry<<min(failed, 10), lastFetchRetry))
+			failed++
 		}
 		select {
 		case <-ctx.Done():
@@ -303,32 +353,36 @@ func (s *session) fetch(ctx context.Context) error {
 	}
 }
 
-// fetchAll fetches bundles one after the other, and returns whether all are there. An error is that of the link.
-func (s *session) fetchAll(ctx context.Context, digests []string) (whole bool, err error) {
+// fetchAll fetches bundles one after the other, and returns whether all are there; later says that the gateway asks to
+// be asked again for some. An error is that of the link.
+func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later bool, err error) {
 	if len(digests) == 0 {
 		s.a.reconsider(nil, true)
-		return true, nil
+		return true, false, nil
 	}
-	began, whole := s.a.now(), true
+	began := s.a.now()
 	var arrived []string
 	for _, digest := range digests {
 		err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
 		f := failureOf(err)
+		if busy(err) {
+			later = true
+			continue
+		}
 		if err != nil && f == nil {
-			return false, err
+			return false, false, err
 		}
 		s.a.fetched(digest, f)
 		if f == nil {
 			arrived = append(arrived, digest)
-		} else {
-			whole = false
 		}
 		if s.a.now().Sub(began) > patient {
 			s.a.reconsider(arrived, false)
 		}
 	}
+	whole = len(arrived) == len(digests)
 	s.a.reconsider(arrived, whole && len(s.a.missing()) == 0)
-	return whole, nil
+	return whole, later, nil
 }
 
 // failureOf returns what is reported of a bundle that could not be fetched; nil for none, and for a link that

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -51,22 +52,26 @@ type agent struct {
 	finalizing       chan error // of the finalization under way, buffered
 	finalized        chan error // the same, until it was answered
 	told             engine.State
+	// requests and downloads are under way, of whichever session.
+	requests, downloads int
 }
 
 // session is one proof of an agent.
 type session struct {
 	agent    *agent
 	token    tokenHash
+	public   []byte // the key that was proven
 	instance string
 	remote   string
 
+	done chan struct{} // closed when the session ends
+
 	// guarded by the agent's mutex
-	began     time.Time
-	stream    *stream
-	acked     uint64 // of reports
-	sent      uint64 // frames of the stream
-	downloads int
-	ended     bool
+	began  time.Time
+	stream *stream
+	acked  uint64 // of reports
+	sent   uint64 // frames of the stream
+	ended  bool
 }
 
 // stream is one connection on which an agent waits for what changes.
@@ -116,13 +121,22 @@ func (a *agent) publicKey() []byte {
 	return link.DecodeKey(a.conn.Agent.PublicKey)
 }
 
-// assign takes over what is assigned, and wakes the stream.
-func (a *agent) assign(entries []v1alpha1.AssignmentEntry, uid string, generation int64, hubKey ed25519.PrivateKey) error {
+// errNoAssignment says that entries are to be assigned by an Assignment that is not there any more.
+var errNoAssignment = errors.New("the Assignment of the entries is not there")
+
+// assign takes over what is assigned, and wakes the stream. Without a stored Assignment there can be no entries.
+func (a *agent) assign(entries []v1alpha1.AssignmentEntry, stored *v1alpha1.Assignment, hubKey ed25519.PrivateKey) error {
 	encoded, err := link.NewEntries(entries)
 	if err != nil {
 		return err
 	}
-	state := link.Assignment{UID: uid, Generation: generation, Digest: link.Digest(encoded)}
+	state := link.Assignment{Digest: link.Digest(encoded)}
+	switch {
+	case stored != nil:
+		state.UID, state.Generation = string(stored.UID), stored.Generation
+	case len(entries) > 0:
+		return errNoAssignment
+	}
 	if a.isAssigned(state) {
 		return nil
 	}
@@ -173,10 +187,11 @@ func (a *agent) next(s *session, st *stream) (frame *link.Down, last bool) {
 	}
 	down := link.Down{}
 	if a.assigned {
-		if change := link.Diff(st.has, a.entries); st.full || len(change.Entries)+len(change.Dropped) > 0 {
+		none := a.signed.UID == "" // then only an agent that has something is told
+		if change := link.Diff(st.has, a.entries); st.full && !none || len(change.Entries)+len(change.Dropped) > 0 {
 			change.UID, change.Generation, change.Signature = a.signed.UID, a.signed.Generation, a.signature
 			down.Assignment = &change
-			st.has, st.full = a.have, false
+			st.has, st.full = a.have, none
 		}
 	}
 	if settings := a.settings(); settings != st.settings {
@@ -225,7 +240,10 @@ func (a *agent) detach(s *session, st *stream, now time.Time) {
 func (a *agent) drop(s *session, bye *link.Bye, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		close(s.done)
+	}
 	if s.stream != nil {
 		s.stream.bye = bye
 		s.stream.signal()

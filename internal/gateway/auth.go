@@ -11,32 +11,67 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// limitBodies bounds what a request may send: a little more than the largest message, since a frame has a header.
-func limitBodies(next http.Handler) http.Handler {
+// limitBodies bounds what a request may send: a little more than the largest message, since a frame has a header; and
+// how long that may take, also where nobody reads it but the server, to the end of the request.
+func (g *Gateway) limitBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, link.MaxMessage+1024)
+		g.setReadDeadline(w, readTimeout)
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// unproven bounds the requests of callers that have not proven a key.
-func (g *Gateway) unproven(next func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
+// longAgo is a deadline that ends what waits.
+var longAgo = time.Unix(1, 0)
+
+// setReadDeadline bounds from now on what of the body has not arrived yet; not at all when it is 0.
+func (g *Gateway) setReadDeadline(w http.ResponseWriter, d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = g.o.Now().Add(d)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(at) // a recorder of tests has none
+}
+
+// unproven bounds the requests of callers that have not proven a key. A message is read before its sender gets one of
+// the few places: an agent sends it at once, and who does not keeps nobody out.
+func unproven[T any](g *Gateway, next func(http.ResponseWriter, *http.Request, T)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case g.limits.unproven <- struct{}{}:
-			defer func() { <-g.limits.unproven }()
-		default:
-			later(w, http.StatusServiceUnavailable, unprovenRetry)
+		var ask T
+		leave, ok := g.judge(w, r, &ask)
+		if !ok {
 			return
 		}
-		next(w, r)
+		defer leave()
+		next(w, r, ask)
+	}
+}
+
+// judge reads a message of a caller that has not proven a key, and takes one of the places for judging it, or answers
+// itself. leave is to be called when it returns true.
+func (g *Gateway) judge(w http.ResponseWriter, r *http.Request, ask any) (leave func(), ok bool) {
+	g.setReadDeadline(w, proofTimeout)
+	read := g.limits.readers.enter(func() { _ = http.NewResponseController(w).SetReadDeadline(longAgo) })
+	err := link.ReadMessage(r.Body, link.MaxProof, ask)
+	read()
+	if err != nil {
+		refuse(w)
+		return nil, false
+	}
+	select {
+	case g.limits.unproven <- struct{}{}:
+		return func() { <-g.limits.unproven }, true
+	default:
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return nil, false
 	}
 }
 
@@ -60,12 +95,34 @@ func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)
 			later(w, http.StatusTooManyRequests, 1)
 			return
 		}
+		if !s.agent.begin(&s.agent.requests, maxRequestsEach) {
+			later(w, http.StatusTooManyRequests, 1)
+			return
+		}
+		defer s.agent.end(&s.agent.requests)
+		markProven(r.Context())
 		next(w, r, s)
 	}
 }
 
-func (g *Gateway) read(w http.ResponseWriter, r *http.Request, limit int, message any) bool {
-	_ = http.NewResponseController(w).SetReadDeadline(g.o.Now().Add(readTimeout)) // a recorder of tests has none
+// begin counts one more of what is under way for an agent, unless there are limit already.
+func (a *agent) begin(count *int, limit int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if *count >= limit {
+		return false
+	}
+	*count++
+	return true
+}
+
+func (a *agent) end(count *int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*count--
+}
+
+func (g *Gateway) read(r *http.Request, limit int, message any) bool {
 	return link.ReadMessage(r.Body, limit, message) == nil
 }
 
@@ -76,17 +133,23 @@ func (g *Gateway) write(w http.ResponseWriter, message any) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(g.o.Now().Add(writeTimeout)) // a recorder of tests has none
 	w.Header().Set("Content-Type", link.ContentType)
-	_, _ = w.Write(frame) // an agent that is gone asks again
+	_ = g.writeAll(w, frame, writeTimeout) // an agent that is gone asks again
 }
 
-func (g *Gateway) challenge(w http.ResponseWriter, r *http.Request) {
-	var ask link.Challenge
-	if !g.read(w, r, link.MaxProof, &ask) {
-		refuse(w)
-		return
+// writeAll writes a frame in parts. Each has a deadline of its own, so that a link may be as slow as it is.
+func (g *Gateway) writeAll(w http.ResponseWriter, frame []byte, each time.Duration) error {
+	out := http.NewResponseController(w)
+	for part := range slices.Chunk(frame, writePart) {
+		_ = out.SetWriteDeadline(g.o.Now().Add(each)) // a recorder of tests has none
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (g *Gateway) challenge(w http.ResponseWriter, _ *http.Request, ask link.Challenge) {
 	answer := link.ChallengeAnswer{Versions: []int{link.Version}}
 	if slices.Contains(ask.Versions, link.Version) {
 		answer.Version, answer.Nonce = link.Version, g.nonces.make()
@@ -117,9 +180,8 @@ func (g *Gateway) clusterOf(ctx context.Context, name string) (engine.Key, *v1al
 }
 
 // join binds a public key to a Cluster.
-func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
-	var ask link.Join
-	if !g.read(w, r, link.MaxProof, &ask) || !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize ||
+func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.Join) {
+	if !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize ||
 		ask.ClusterUID == "" || len(ask.ClusterUID) > 64 || !link.Verify(ask.Key, link.JoinTranscript(g.o.Hub.ID, ask), ask.Signature) {
 		refuse(w)
 		return
@@ -160,9 +222,8 @@ func (g *Gateway) tokenServes(c *v1alpha1.Cluster, token string) bool {
 }
 
 // openSession answers a proof with a token for all further requests.
-func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request) {
-	var ask link.Session
-	if !g.read(w, r, link.MaxProof, &ask) || !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize {
+func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.Session) {
+	if !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize {
 		refuse(w)
 		return
 	}
@@ -186,6 +247,7 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request) {
 		later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 		return
 	}
+	markProven(r.Context())
 	g.write(w, g.newSession(r, key, ask))
 }
 
@@ -197,16 +259,29 @@ func wellFormed(a link.Agent) bool {
 func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) link.SessionAnswer {
 	answer := link.SessionAnswer{Hub: g.o.Hub}
 	a := g.agentOf(key)
-	if a == nil { // another part of the hub has the Cluster, or this one has just started
+	stored, err := g.o.Assignment(r.Context(), key)
+	if err != nil {
+		g.o.Log.Error(err, "an agent has to wait for its Assignment", "cluster", key)
+	}
+	if a == nil || err != nil || !a.handedOver(ask.Key) {
+		// Another part of the hub has the Cluster, or the controllers of this one have not come to it yet.
 		answer.Bye = &link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}
 	} else if s, bye := g.admit(r, a, ask); bye != nil {
 		answer.Bye = bye
 	} else {
 		answer.Token = s
-		answer.Settings, answer.Reported = a.welcome(g.o.Assignment(r.Context(), key))
+		answer.Settings, answer.Reported = a.welcome(stored)
 	}
 	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
 	return answer
+}
+
+// handedOver reports whether the controllers have handed over the Assignment, and this key. Before that, an agent would
+// be told that nothing is assigned, or be judged by the spec of an earlier moment.
+func (a *agent) handedOver(public []byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.assigned && subtle.ConstantTimeCompare(a.publicKey(), public) == 1
 }
 
 // byes are the answers to agents that are refused, and how many seconds they stay away.
@@ -220,7 +295,7 @@ var byes = map[string]link.Bye{
 
 func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {
 	token = randomText()
-	s := &session{agent: a, token: sha256.Sum256([]byte(token)), instance: ask.Agent.Instance, remote: r.RemoteAddr, began: g.o.Now()}
+	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, done: make(chan struct{}), instance: ask.Agent.Instance, remote: r.RemoteAddr, began: g.o.Now()}
 	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string {
 		if other, taken := g.o.HeldElsewhere(a.key, uid); taken {
 			return "the Cluster " + other.String() + " leads to the same cluster"

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
+	"sync"
 
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -40,6 +42,11 @@ func (a *agent) mayRead(digest string) bool {
 
 // manifest says what a bundle consists of.
 func (g *Gateway) manifest(w http.ResponseWriter, r *http.Request, s *session) {
+	end, ok := g.beginDownload(w, s)
+	if !ok {
+		return
+	}
+	defer end()
 	digest := r.PathValue("digest")
 	b := g.bundle(r.Context(), w, s, digest)
 	if b == nil {
@@ -53,22 +60,17 @@ func (g *Gateway) manifest(w http.ResponseWriter, r *http.Request, s *session) {
 // objects sends objects of a bundle.
 func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	var want link.Wanted
-	if !g.read(w, r, link.MaxMessage, &want) {
+	if !g.read(r, link.MaxMessage, &want) {
 		refuse(w)
 		return
 	}
-	if !s.agent.beginDownload(s) {
-		later(w, http.StatusTooManyRequests, 1)
+	g.setReadDeadline(w, 0) // that of the body would end the connection
+	defer g.setReadDeadline(w, readTimeout)
+	end, ok := g.beginDownload(w, s)
+	if !ok {
 		return
 	}
-	defer s.agent.endDownload(s)
-	select {
-	case g.limits.downloads <- struct{}{}:
-		defer func() { <-g.limits.downloads }()
-	default:
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
-		return
-	}
+	defer end()
 	b := g.bundle(r.Context(), w, s, want.Bundle)
 	if b == nil {
 		return
@@ -78,16 +80,17 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	g.send(w, list, want.From)
+	g.send(w, s, list, want.From)
 }
 
 // chosen returns the bodies that are wanted, in the order asked for, each once; false when one is not in the bundle.
 func chosen(b *object.Bundle, want link.Wanted) ([]body, bool) {
-	byID := make(map[link.ObjectID][]byte, len(b.Objects))
-	all := make(link.ObjectIDs, 0, len(b.Objects))
-	for i := range b.Objects {
-		id := link.IDOf(b.Objects[i].Body)
-		byID[id] = b.Objects[i].Body
+	lines := b.Lines()
+	byID := make(map[link.ObjectID][]byte, len(lines))
+	all := make(link.ObjectIDs, 0, len(lines))
+	for _, line := range lines {
+		id := link.IDOf(line)
+		byID[id] = line
 		all = append(all, id)
 	}
 	ids := want.Objects
@@ -95,16 +98,16 @@ func chosen(b *object.Bundle, want link.Wanted) ([]body, bool) {
 		ids = all
 	}
 	var list []body
+	listed := make(map[link.ObjectID]bool, len(byID))
 	for _, id := range ids {
 		data, there := byID[id]
 		if !there {
-			if sent(list, id) {
-				continue
-			}
 			return nil, false
 		}
-		delete(byID, id)
-		list = append(list, body{id, data})
+		if !listed[id] {
+			listed[id] = true
+			list = append(list, body{id, data})
+		}
 	}
 	return list, want.From >= 0 && (want.From == 0 || len(list) > 0 && want.From <= int64(len(list[0].data)))
 }
@@ -114,18 +117,12 @@ type body struct {
 	data []byte
 }
 
-func sent(list []body, id link.ObjectID) bool {
-	for _, b := range list {
-		if b.id == id {
-			return true
-		}
-	}
-	return false
-}
-
-// send writes the bodies in chunks, and an empty frame at the end. from is where the first begins.
-func (g *Gateway) send(w http.ResponseWriter, list []body, from int64) {
+// send writes the bodies in chunks, and an empty frame at the end. from is where the first begins. It ends with the
+// session.
+func (g *Gateway) send(w http.ResponseWriter, s *session, list []body, from int64) {
 	out := http.NewResponseController(w)
+	ended := whenDone(s, func() { _ = out.SetWriteDeadline(longAgo) })
+	defer ended()
 	w.Header().Set("Content-Type", link.ContentType)
 	w.Header().Set("X-Accel-Buffering", "no")
 	flush := func(payload []byte) bool {
@@ -133,9 +130,16 @@ func (g *Gateway) send(w http.ResponseWriter, list []body, from int64) {
 		if err != nil {
 			return false
 		}
-		_ = out.SetWriteDeadline(g.o.Now().Add(objectTimeout)) // a recorder of tests has none
-		_, err = w.Write(frame)
-		return err == nil && out.Flush() == nil
+		for part := range slices.Chunk(frame, writePart) {
+			_ = out.SetWriteDeadline(g.o.Now().Add(objectTimeout)) // a recorder of tests has none
+			if s.isDone() {                                        // after the deadline was set, so that the end of the session is not overwritten
+				return false
+			}
+			if _, err = w.Write(part); err != nil {
+				return false
+			}
+		}
+		return out.Flush() == nil
 	}
 	var batch []byte
 	for i, b := range list {
@@ -161,18 +165,43 @@ func (g *Gateway) send(w http.ResponseWriter, list []body, from int64) {
 	_, _ = w.Write(link.EmptyFrame()) // an agent that is gone asks again
 }
 
-func (a *agent) beginDownload(s *session) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s.ended || s.downloads >= maxDownloadsEach {
-		return false
+// beginDownload gives an agent one of the places for what is read from the store, or answers itself. end is to be
+// called when it returns true.
+func (g *Gateway) beginDownload(w http.ResponseWriter, s *session) (end func(), ok bool) {
+	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
+		later(w, http.StatusTooManyRequests, 1)
+		return nil, false
 	}
-	s.downloads++
-	return true
+	select {
+	case g.limits.downloads <- struct{}{}:
+		return func() { <-g.limits.downloads; s.agent.end(&s.agent.downloads) }, true
+	default:
+		s.agent.end(&s.agent.downloads)
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return nil, false
+	}
 }
 
-func (a *agent) endDownload(s *session) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.downloads--
+// isDone reports whether the session has ended.
+func (s *session) isDone() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// whenDone calls f when the session ends. After stop has returned, f is not called any more.
+func whenDone(s *session, f func()) (stop func()) {
+	stopped := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { // ends with stop
+		select {
+		case <-s.done:
+			f()
+		case <-stopped:
+		}
+	})
+	return func() { close(stopped); watch.Wait() }
 }

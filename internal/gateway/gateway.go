@@ -36,7 +36,7 @@ const (
 	tickEvery = time.Second
 )
 
-// Options are what a Gateway works with. All but Count are required.
+// Options are what a Gateway works with. All but Stored and Off are required.
 type Options struct {
 	// Hub is the identity that agents write to their clusters; Key is its public key's private half.
 	Hub link.HubIdentity
@@ -44,7 +44,7 @@ type Options struct {
 	// Cluster reads a Cluster from the cache; an error that wraps fs.ErrNotExist when there is none.
 	Cluster func(ctx context.Context, key engine.Key) (*v1alpha1.Cluster, error)
 	// Assignment reads an Assignment from the cache, which must not be changed; nil when there is none.
-	Assignment func(ctx context.Context, key engine.Key) *v1alpha1.Assignment
+	Assignment func(ctx context.Context, key engine.Key) (*v1alpha1.Assignment, error)
 	// Bind writes the public key and the uid of its cluster into spec.agent of a Cluster, and removes spec.agent.join
 	// there, if it is what c has: of two agents that join with one token, one fails.
 	Bind func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error
@@ -52,6 +52,8 @@ type Options struct {
 	HeldElsewhere func(key engine.Key, uid string) (engine.Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles engine.Bundles
+	// Stored hands out what this process has stored itself, to other parts of the hub; nil for a process that does not.
+	Stored engine.Bundles
 	// OnChange and OnEvent are called as those of an engine pool are.
 	OnChange func(engine.Key)
 	OnEvent  func(engine.Event)
@@ -88,15 +90,18 @@ func New(o Options) (*Gateway, error) {
 // Handler returns what answers agents.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+link.ChallengePath, g.unproven(g.challenge))
-	mux.HandleFunc("POST "+link.JoinPath, g.unproven(g.join))
-	mux.HandleFunc("POST "+link.SessionPath, g.unproven(g.openSession))
+	mux.HandleFunc("POST "+link.ChallengePath, unproven(g, g.challenge))
+	mux.HandleFunc("POST "+link.JoinPath, unproven(g, g.join))
+	mux.HandleFunc("POST "+link.SessionPath, unproven(g, g.openSession))
 	mux.HandleFunc("POST "+link.StreamPath, g.proven(g.stream))
 	mux.HandleFunc("POST "+link.ReportPath, g.proven(g.report))
 	mux.HandleFunc("GET "+link.BundlesPath+"{digest}", g.proven(g.manifest))
 	mux.HandleFunc("POST "+link.ObjectsPath, g.proven(g.objects))
+	if g.o.Stored != nil {
+		mux.HandleFunc("POST "+link.PartPath, g.part)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w) })
-	return limitBodies(mux)
+	return g.limitBodies(mux)
 }
 
 // Run looks for silent agents until ctx is done, and then ends all streams.

@@ -444,7 +444,7 @@ func TestABundleTravelsByItsObjects(t *testing.T) {
 	p := r.joined()
 	b := configMaps(t, 20, 300)
 	large := configMaps(t, 1, 400_000)
-	r.bundles[b.Digest()], r.bundles["sha256:keyed"] = b, &object.Bundle{Objects: large.Objects, Confidential: true}
+	r.bundles[b.Digest()], r.bundles["sha256:keyed"] = b, &object.Bundle{Objects: large.Objects, Confidential: true, Hidden: map[string]string{"word": "***"}}
 	r.assign(edgeKey, 1, entry("apps", b.Digest()), entry("secrets", "sha256:keyed"))
 	p.welcome()
 	for _, digest := range []string{b.Digest(), "sha256:keyed"} {
@@ -508,17 +508,23 @@ func TestFinalizeIsCarriedOutByTheAgent(t *testing.T) {
 	p.welcome()
 	stream := p.stream(link.Have{})
 	for _, test := range []struct {
-		answer string
-		want   error
-	}{{engine.ErrNotRemoved.Error(), engine.ErrNotRemoved}, {"", nil}} {
+		answer  string
+		unnamed bool // an agent of the first version does not say which request it could not carry out
+		want    error
+	}{{answer: engine.ErrNotRemoved.Error(), want: engine.ErrNotRemoved}, {answer: engine.ErrNotRemoved.Error(), unnamed: true, want: engine.ErrNotRemoved}, {}} {
 		ended := make(chan error, 1)
 		go func() { ended <- r.gateway.Finalize(context.Background(), edgeKey) }()
-		id := stream.next().Finalize
-		if id == "" {
-			t.Fatal("the agent is not asked")
+		down := stream.next()
+		id := down.Finalize
+		if id == "" || !link.Verify(r.hub.Key, link.FinalizeTranscript(r.hub.ID, p.cluster, p.public(), id), down.FinalizeSignature) {
+			t.Fatalf("the agent is asked %q, with signature %x", id, down.FinalizeSignature)
 		}
 		p.up(link.Up{Finalized: "another", FinalizeError: "x"})
-		p.up(link.Up{Finalized: id, FinalizeError: test.answer})
+		answer := link.Up{Finalized: id, FinalizeError: test.answer}
+		if test.unnamed {
+			answer.Finalized = ""
+		}
+		p.up(answer)
 		if err := <-ended; !errors.Is(err, test.want) {
 			t.Errorf("got %v, want %v", err, test.want)
 		}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"container/list"
 	"net/http"
 	"strconv"
 	"sync"
@@ -14,9 +15,17 @@ const (
 	// verification of a signature. The others are told to come back, after up to unprovenRetry.
 	maxUnproven   = 64
 	unprovenRetry = 5
-	// maxDownloads bounds the bundles on their way in sum, and maxDownloadsEach those to one agent.
+	// maxReaders bounds the callers without a session whose message is being read: when there are more, the one that
+	// takes longest is ended.
+	maxReaders = 2048
+	// maxDownloads bounds the bundles on their way in sum, and maxDownloadsEach those to one agent, whatever sessions
+	// it has had. maxRequestsEach bounds all of its requests at a time: a stream and a former one, a report, downloads.
 	maxDownloads     = 128
 	maxDownloadsEach = 2
+	maxRequestsEach  = 6
+	// maxConnections bounds those that are open. strangerLife is how long one may be that proves nothing.
+	maxConnections = 16384
+	strangerLife   = 2 * time.Minute
 	// sessionEvery and sessionBurst bound the sessions of one key: an agent that connects anew all the time does no
 	// harm to others. requestsEach and requestBurst bound its other requests.
 	sessionEvery  = 2 * time.Second
@@ -26,14 +35,17 @@ const (
 	eventsEvery   = 100 * time.Millisecond
 	eventsBurst   = 500
 	readTimeout   = 30 * time.Second // of one request body
-	writeTimeout  = 30 * time.Second // of one frame: an agent that does not read for so long is disconnected
-	objectTimeout = 5 * time.Minute  // of one frame of objects: 64 KiB at 2 kbit/s
+	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
+	writeTimeout  = 30 * time.Second // of writePart bytes: an agent that does not read for so long is disconnected
+	objectTimeout = time.Minute      // of writePart bytes of objects: 2 kbit/s
+	writePart     = 16 << 10
 )
 
 // limits bounds what all agents cost together, and each by itself.
 type limits struct {
 	unproven  chan struct{}
 	downloads chan struct{}
+	readers   *readers
 	now       func() time.Time
 
 	mu      sync.Mutex
@@ -52,7 +64,7 @@ type bucket struct {
 }
 
 func newLimits(now func() time.Time) *limits {
-	return &limits{unproven: make(chan struct{}, maxUnproven), downloads: make(chan struct{}, maxDownloads), now: now, buckets: map[bucketKey]*bucket{}}
+	return &limits{unproven: make(chan struct{}, maxUnproven), downloads: make(chan struct{}, maxDownloads), readers: newReaders(maxReaders), now: now, buckets: map[bucketKey]*bucket{}}
 }
 
 // take takes up to n tokens, and returns how many it got.
@@ -77,6 +89,34 @@ func (l *limits) forget(key engine.Key) {
 	defer l.mu.Unlock()
 	for _, what := range []string{"session", "request", "event"} {
 		delete(l.buckets, bucketKey{key, what})
+	}
+}
+
+// readers are the callers whose message is being read, the earliest first.
+type readers struct {
+	limit int
+
+	mu    sync.Mutex
+	order *list.List // of functions that end one
+}
+
+func newReaders(limit int) *readers { return &readers{limit: limit, order: list.New()} }
+
+// enter takes in one more, and ends the earliest if there are too many. abort must not wait; it is not called any more
+// after leave has returned.
+func (r *readers) enter(abort func()) (leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.order.Len() >= r.limit {
+		if earliest, ok := r.order.Remove(r.order.Front()).(func()); ok {
+			earliest()
+		}
+	}
+	mine := r.order.PushBack(abort)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.order.Remove(mine) // does nothing when it was ended
 	}
 }
 

@@ -77,12 +77,13 @@ func (g *Gateway) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
 	if a == nil {
 		return
 	}
-	uid, generation := "", int64(0)
-	if stored := g.o.Assignment(context.Background(), key); stored != nil { //nolint:forbidigo // a look into the cache
-		uid, generation = string(stored.UID), stored.Generation
+	stored, err := g.o.Assignment(context.Background(), key) //nolint:forbidigo // a look into the cache
+	if err == nil {
+		err = a.assign(entries, stored, g.o.Key)
 	}
-	if err := a.assign(entries, uid, generation, g.o.Key); err != nil {
+	if err != nil { // what was assigned before stands
 		g.o.Log.Error(err, "cannot send an Assignment", "cluster", key)
+		g.o.OnChange(key) // its controller tries again
 	}
 }
 

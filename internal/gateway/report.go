@@ -19,7 +19,7 @@ const clockTolerance = 30 * time.Second
 // report takes over what an agent has to say.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 	var up link.Up
-	if !g.read(w, r, link.MaxMessage, &up) {
+	if !g.read(r, link.MaxMessage, &up) {
 		refuse(w)
 		return
 	}
@@ -84,11 +84,17 @@ func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, chang
 		a.eventSeq = e.Seq
 		events = append(events, a.event(e))
 	}
-	if a.finalized != nil && up.Finalized != "" && up.Finalized == a.finalize {
+	if a.finalized != nil && answersFinalize(up, a.finalize) {
 		a.finalized <- finalizeError(up.FinalizeError)
 		a.finalized = nil
 	}
 	return s.sent, changed, events, true
+}
+
+// answersFinalize reports whether a report answers the request. Agents of the first version do not name the one that
+// they could not carry out.
+func answersFinalize(up *link.Up, request string) bool {
+	return up.Finalized == request || up.Finalized == "" && up.FinalizeError != ""
 }
 
 func (a *agent) event(e link.Event) engine.Event {

@@ -36,6 +36,8 @@ type rig struct {
 	gateway *Gateway
 	hub     link.HubIdentity
 	base    string
+	ca      []byte
+	key     ed25519.PrivateKey
 	roots   *x509.CertPool
 	changes chan engine.Key
 	stop    func()
@@ -44,9 +46,12 @@ type rig struct {
 	skew     time.Duration // added to the clock
 	clusters map[engine.Key]*v1alpha1.Cluster
 	stored   map[engine.Key]*v1alpha1.Assignment
-	bundles  map[string]*object.Bundle
-	events   []engine.Event
-	taken    map[string]engine.Key // uid of a cluster → the Cluster that has it
+	// unreadable is why an Assignment cannot be read
+	unreadable error
+	bundles    map[string]*object.Bundle
+	reads      int
+	events     []engine.Event
+	taken      map[string]engine.Key // uid of a cluster → the Cluster that has it
 }
 
 func newRig(t testing.TB) *rig {
@@ -61,11 +66,11 @@ func newRig(t testing.TB) *rig {
 		hub: link.HubIdentity{ID: "hub-1", UID: "hub-uid", Namespace: "skerry-system", Version: "v0.2.0", Key: public},
 	}
 	r.gateway, err = New(Options{
-		Hub: r.hub, Key: private, Cluster: r.cluster, Bind: r.bind, Bundles: r, Now: r.now, Log: logr.Discard(),
-		Assignment: func(_ context.Context, key engine.Key) *v1alpha1.Assignment {
+		Hub: r.hub, Key: private, Cluster: r.cluster, Bind: r.bind, Bundles: r, Stored: r, Now: r.now, Log: logr.Discard(),
+		Assignment: func(_ context.Context, key engine.Key) (*v1alpha1.Assignment, error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.stored[key]
+			return r.stored[key], r.unreadable
 		},
 		HeldElsewhere: func(_ engine.Key, uid string) (engine.Key, bool) {
 			r.mu.Lock()
@@ -96,6 +101,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.ca, r.key = ca, private
 	r.roots = x509.NewCertPool()
 	r.roots.AppendCertsFromPEM(ca)
 	r.serve(func() (*tls.Certificate, error) { return certificate, nil })
@@ -159,7 +165,7 @@ func (r *rig) bind(_ context.Context, c *v1alpha1.Cluster, publicKey, uid string
 	return nil
 }
 
-// add makes a Cluster with an agent, as the controller does.
+// add makes a Cluster with an agent, as the controllers do: what is assigned is handed over, which may be nothing.
 func (r *rig) add(key engine.Key, change func(*v1alpha1.Agent)) {
 	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: types.UID(key.Name)}, Spec: v1alpha1.ClusterSpec{Agent: &v1alpha1.Agent{}}}
 	if change != nil {
@@ -167,8 +173,14 @@ func (r *rig) add(key engine.Key, change func(*v1alpha1.Agent)) {
 	}
 	r.mu.Lock()
 	r.clusters[key] = c
+	stored := r.stored[key]
 	r.mu.Unlock()
 	r.connect(key)
+	if stored == nil {
+		r.gateway.Assign(key, nil)
+	} else {
+		r.gateway.Assign(key, stored.Spec.Entries)
+	}
 }
 
 // connect tells the gateway what the Cluster says.
@@ -203,6 +215,7 @@ func (r *rig) assign(key engine.Key, generation int64, entries ...v1alpha1.Assig
 func (r *rig) Get(_ context.Context, digest string) (*object.Bundle, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.reads++
 	if b := r.bundles[digest]; b != nil {
 		return b, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/net/netutil"
 )
 
 const (
@@ -46,6 +47,7 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	if o.Listening != nil {
 		o.Listening(listener.Addr())
 	}
+	listener = strangers{netutil.LimitListener(listener, maxConnections), strangerLife}
 	server := g.server(o)
 	ended := make(chan error, 1)
 	go func() { // ends with the server
@@ -83,7 +85,8 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 	protocols.SetUnencryptedHTTP2(o.Certificate == nil)
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16},
+		ConnContext: withStranger,
+		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16},
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}
 	if o.Certificate != nil {

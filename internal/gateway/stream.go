@@ -10,7 +10,7 @@ import (
 // stream sends what changes for as long as the connection lasts.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	var hello link.Hello
-	if !g.read(w, r, link.MaxMessage, &hello) {
+	if !g.read(r, link.MaxMessage, &hello) {
 		refuse(w)
 		return
 	}
@@ -25,12 +25,12 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	}()
 	g.o.OnChange(s.agent.key)
 	out := http.NewResponseController(w)
-	_ = out.SetReadDeadline(time.Time{}) // that of the body would end the connection
+	g.setReadDeadline(w, 0) // that of the body would end the connection
+	defer g.setReadDeadline(w, readTimeout)
 	w.Header().Set("Content-Type", link.ContentType)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect frames
 	send := func(frame []byte) bool {
-		_ = out.SetWriteDeadline(g.o.Now().Add(writeTimeout)) // a recorder of tests has none
-		_, err := w.Write(frame)
+		err := g.writeAll(w, frame, writeTimeout)
 		if err == nil {
 			err = out.Flush()
 		}
@@ -45,6 +45,9 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	for {
 		down, last := s.agent.next(s, st)
 		if down != nil {
+			if down.Finalize != "" {
+				down.FinalizeSignature = g.sign(link.FinalizeTranscript(g.o.Hub.ID, s.agent.key.String(), s.public, down.Finalize))
+			}
 			frame, err := link.EncodeFrame(down)
 			if err != nil {
 				g.o.Log.Error(err, "cannot send an Assignment", "cluster", s.agent.key)

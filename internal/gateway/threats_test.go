@@ -34,6 +34,7 @@ var threats = map[string]func(*testing.T){
 	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
 	"somebody in the network plays the hub":       theHubProvesItself,
 	"somebody in the network changes what comes":  whatComesIsSigned,
+	"something on the way orders a removal":       removalsAreSigned,
 	"a copy of a cluster with its key":            TestASecondAgentWithOneKeyIsNamed,
 	"another cluster with a key from a backup":    TestAnAgentOfAnotherClusterIsRefused,
 }
@@ -444,6 +445,33 @@ func theHubProvesItself(t *testing.T) {
 	}
 	if link.Verify(r.hub.Key, good, ed25519.Sign(key, good)) {
 		t.Error("another key proves it as well")
+	}
+}
+
+func removalsAreSigned(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	stream := p.stream(link.Have{})
+	ended := make(chan error, 1)
+	go func() { ended <- r.gateway.Finalize(t.Context(), edgeKey) }()
+	down := stream.next()
+	for what, test := range map[string]struct {
+		transcript []byte
+		want       bool
+	}{
+		"as it is":            {link.FinalizeTranscript(r.hub.ID, p.cluster, p.public(), down.Finalize), true},
+		"for another request": {link.FinalizeTranscript(r.hub.ID, p.cluster, p.public(), "x"), false},
+		"for another Cluster": {link.FinalizeTranscript(r.hub.ID, "fleet/x", p.public(), down.Finalize), false},
+		"for a later agent":   {link.FinalizeTranscript(r.hub.ID, p.cluster, r.peer().public(), down.Finalize), false},
+	} {
+		if got := link.Verify(r.hub.Key, test.transcript, down.FinalizeSignature); got != test.want {
+			t.Errorf("the signature serves %s: %t", what, got)
+		}
+	}
+	p.up(link.Up{Finalized: down.Finalize})
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -45,6 +45,9 @@ func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 }
 
 func (p *parts) cleanRepositories(ctx context.Context) error {
+	if p.git == nil { // another part fetches
+		return nil
+	}
 	list := &v1alpha1.GitRepositoryList{}
 	if err := p.reader.List(ctx, list); err != nil {
 		return fmt.Errorf("cannot list GitRepositories: %w", err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -115,15 +116,17 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 		}
 		identity.key = key
 	}
-	public, ok := identity.key.Public().(ed25519.PublicKey)
-	if !ok {
-		return errors.New("the gateway's key is not ed25519")
+	known, err := p.identityOf(o, identity, hubUID)
+	if err != nil {
+		return err
 	}
 	hub := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}
-	var err error
+	var stored engine.Bundles
+	if p.share.K == 1 {
+		stored = p.bundles
+	}
 	p.gateway, err = gateway.New(gateway.Options{
-		Hub: link.HubIdentity{ID: p.hubID, UID: hubUID, Namespace: o.LeaderNamespace, Version: o.Version, Key: public},
-		Key: identity.key,
+		Hub: known, Key: identity.key, Bundles: p.content, Stored: stored,
 		Cluster: func(ctx context.Context, key engine.Key) (*v1alpha1.Cluster, error) {
 			c := &v1alpha1.Cluster{}
 			err := hub.Get(ctx, key, c)
@@ -132,25 +135,34 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 			}
 			return c, err
 		},
-		Assignment: func(ctx context.Context, key engine.Key) *v1alpha1.Assignment {
-			a := &v1alpha1.Assignment{}
-			if p.reader.Get(ctx, key, a, client.UnsafeDisableDeepCopy) != nil {
-				return nil
-			}
-			return a
-		},
+		Assignment:    assignmentOf(p.reader),
 		Bind:          bindAgent(hub),
-		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), Bundles: p.bundles, Off: off, Now: time.Now, Log: o.Log.WithName("gateway"),
+		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), Off: off, Now: time.Now, Log: o.Log.WithName("gateway"),
 		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
 	})
 	if err != nil || o.GatewayAddress == "" {
 		return err
 	}
-	return p.listen(ctx, o, api, identity, public)
+	return p.listen(ctx, o, api, identity, known.Key)
+}
+
+// assignmentOf returns what reads an Assignment, which must not be changed; nil when there is none.
+func assignmentOf(reader client.Reader) func(context.Context, engine.Key) (*v1alpha1.Assignment, error) {
+	return func(ctx context.Context, key engine.Key) (*v1alpha1.Assignment, error) {
+		a := &v1alpha1.Assignment{}
+		err := reader.Get(ctx, key, a, client.UnsafeDisableDeepCopy)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("cannot read the Assignment of Cluster %s: %w", key, err)
+		}
+		return a, nil
+	}
 }
 
 // listen adds the gateway's listener to the manager: only the hub that leads answers agents.
-func (p *parts) listen(ctx context.Context, o Options, api client.Client, identity *gatewayIdentity, public ed25519.PublicKey) error {
+func (p *parts) listen(ctx context.Context, o Options, api client.Client, identity *gatewayIdentity, public []byte) error {
 	serve := gateway.ServeOptions{Address: o.GatewayAddress, Listening: o.GatewayListening}
 	published := map[string]string{"hubID": p.hubID, "hubKey": link.EncodeKey(public), "url": o.GatewayURL}
 	switch {
@@ -204,8 +216,38 @@ func (p *parts) changed(key engine.Key) {
 	p.clusters.Changed(key)
 }
 
+func isGatewayURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// bundlesOf returns what hands out bundles: this part's own store, or that and the part which renders.
+func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hubUID string) (engine.Bundles, error) {
+	if o.BundlesFrom == "" {
+		return p.bundles, nil
+	}
+	identity, err := loadGatewayIdentity(ctx, api, o.LeaderNamespace)
+	if err != nil {
+		return nil, err
+	}
+	hub, err := p.identityOf(o, identity, hubUID)
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewPart(gateway.PartOptions{URL: o.BundlesFrom, CA: identity.ca, Hub: hub, Key: identity.key, Store: p.bundles, Proxy: http.ProxyFromEnvironment})
+}
+
+// identityOf is how agents, and other parts, know this hub.
+func (p *parts) identityOf(o Options, identity *gatewayIdentity, hubUID string) (link.HubIdentity, error) {
+	public, ok := identity.key.Public().(ed25519.PublicKey)
+	if !ok {
+		return link.HubIdentity{}, errors.New("the gateway's key is not ed25519")
+	}
+	return link.HubIdentity{ID: p.hubID, UID: hubUID, Namespace: o.LeaderNamespace, Version: o.Version, Key: public}, nil
+}
+
 func (o *Options) checkGateway() error {
-	if u, err := url.Parse(o.GatewayURL); o.GatewayURL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+	if o.GatewayURL != "" && !isGatewayURL(o.GatewayURL) {
 		return errors.New("--gateway-url must be https://host[:port][/path], without credentials")
 	}
 	switch {

@@ -58,6 +58,9 @@ type Options struct {
 	LeaseDuration time.Duration
 	// Shard is the part of the fleet that this hub works on, "k/n".
 	Shard string
+	// BundlesFrom is the URL of the gateway of part 1, from which another part gets bundles; empty where all parts have
+	// one StoragePath.
+	BundlesFrom string
 	// Concurrency bounds the reconciles of one kind at a time.
 	Concurrency int
 	// NoCrossNamespaceRefs refuses references between namespaces, but for those to a GitRepository or Cluster
@@ -107,7 +110,7 @@ func Defaults() Options {
 // addFlags lets the command line set the options; what they are now is the default.
 func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "file that says how to reach the hub's own cluster (default: that of the Pod)")
-	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost; one for all shards")
+	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for repositories and rendered bundles; a cache that may be lost; one for all shards, but for those with --bundles-from")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of /metrics; 0 for none")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.GatewayAddress, "gateway-bind-address", o.GatewayAddress, "address of the gateway that agents of edge clusters dial (default: none)")
@@ -119,7 +122,8 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
-	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts")
+	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts or --bundles-from")
+	f.StringVar(&o.BundlesFrom, "bundles-from", o.BundlesFrom, "https URL of the gateway of part 1, from which this part gets rendered bundles; its --storage-path is its own then")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", o.NoCrossNamespaceRefs, "refuse references to objects of other namespaces, but for a GitRepository or Cluster whose spec.accessFrom admits the namespace")
 	f.Var((*quantity)(&o.GitMaxFetchSize), "git-max-fetch-size", "bytes that one fetch of a repository may take on the wire")
@@ -145,6 +149,10 @@ func (o *Options) check() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("--shard: %w", err)
+	case o.BundlesFrom != "" && s.K == 1:
+		return errors.New("--bundles-from is for the other parts of a divided hub (--shard): part 1 renders")
+	case o.BundlesFrom != "" && !isGatewayURL(o.BundlesFrom):
+		return errors.New("--bundles-from must be https://host[:port][/path], without credentials")
 	case s.N > 1 && !o.LeaderElect:
 		return errors.New("--shard needs --leader-elect: by their leases shards know who works on what")
 	case o.LeaderElect && o.LeaseDuration < 2*fence.Margin:

@@ -69,6 +69,7 @@ type parts struct {
 	share   sharding.Shard
 	git     *git.Store
 	bundles *bundlestore.Store
+	content engine.Bundles // bundles, and on a part that does not render what another part has
 	renders *render.Cache
 	pool    *engine.Pool
 	gateway *gateway.Gateway
@@ -164,13 +165,16 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err := p.isolateRenders(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot use --storage-path: %w", err), p.bundles.Close())
 	}
+	if p.content, err = p.bundlesOf(ctx, o, direct, uid); err != nil {
+		return nil, errors.Join(err, p.bundles.Close())
+	}
 	if p.mgr, err = newManager(cfg, lease, o); err != nil {
 		return nil, errors.Join(err, p.bundles.Close())
 	}
 	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders, p.reader)
 	p.pool = engine.NewPool(engine.PoolOptions{
-		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.bundles, Now: time.Now, Log: o.Log.WithName("engine"),
+		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange:      p.changed,
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now),
 		OnEvent:       p.recordEvents(ctx),
@@ -185,7 +189,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	return p, nil
 }
 
-// openStorage opens the stores. Only the first shard writes there.
+// openStorage opens the stores. Only the first shard writes there, and one that has a folder of its own.
 func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 	dir := o.StoragePath
 	decides := p.share.K == 1
@@ -199,7 +203,7 @@ func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 			return err
 		}
 	}
-	p.bundles, err = bundlestore.Open(filepath.Join(dir, "bundles"), bundlestore.Options{CacheBytes: bundleCache, Key: key, Now: time.Now, ReadOnly: !decides})
+	p.bundles, err = bundlestore.Open(filepath.Join(dir, "bundles"), bundlestore.Options{CacheBytes: bundleCache, Key: key, Now: time.Now, ReadOnly: !decides && o.BundlesFrom == ""})
 	return err
 }
 
@@ -272,7 +276,7 @@ func (p *parts) addRunnables(o Options) error {
 		p.mgr.AddReadyzCheck("caches", synced),
 		p.mgr.Add(manager.RunnableFunc(p.stopEngines)),
 		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-			if p.share.K != 1 {
+			if p.share.K != 1 && o.BundlesFrom == "" {
 				return nil
 			}
 			return p.clean(ctx, o.Log.WithName("storage"))

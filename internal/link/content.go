@@ -64,7 +64,7 @@ type Manifest struct {
 	Confidential bool `json:"confidential,omitempty"`
 	// Size of the encoded bundle in bytes.
 	Size int64 `json:"size"`
-	// Objects in their order.
+	// Objects in their order, and what is to be hidden of them (object.Bundle.Lines).
 	Objects ObjectIDs `json:"objects"`
 	// Signature is that of the hub over BundleTranscript.
 	Signature []byte `json:"signature"`
@@ -72,9 +72,10 @@ type Manifest struct {
 
 // NewManifest returns the manifest of a bundle that an Assignment names by the digest, without a signature.
 func NewManifest(digest string, b *object.Bundle) Manifest {
-	m := Manifest{Digest: digest, Content: b.Digest(), Confidential: b.Confidential, Size: int64(b.Size()), Objects: make(ObjectIDs, 0, len(b.Objects))}
-	for i := range b.Objects {
-		m.Objects = append(m.Objects, IDOf(b.Objects[i].Body))
+	lines := b.Lines()
+	m := Manifest{Digest: digest, Content: b.Digest(), Confidential: b.Confidential, Size: int64(b.Size()), Objects: make(ObjectIDs, 0, len(lines))}
+	for _, line := range lines {
+		m.Objects = append(m.Objects, IDOf(line))
 	}
 	return m
 }

@@ -10,6 +10,7 @@
 //	POST /v1/report     Up                 → UpAnswer          what changed since the last answer; empty: alive
 //	GET  /v1/bundles/D  –                  → Manifest          of a bundle that the Assignment names
 //	POST /v1/objects    Wanted             → frames of chunks  objects of that bundle
+//	POST /v1/part       PartAsk            → PartAnswer, frames of the bundle, to another part of the same hub
 //
 // Every request body, and every answer but those of stream and objects, is one frame (WriteFrame). The status of an
 // answer is 200, or 401 to everything that is not proven, or 429 or 503 with Retry-After, or 404 for a digest that
@@ -34,6 +35,7 @@ const (
 	ReportPath    = "/v1/report"
 	BundlesPath   = "/v1/bundles/" // and the digest
 	ObjectsPath   = "/v1/objects"
+	PartPath      = "/v1/part"
 )
 
 // ContentType of every body.
@@ -45,6 +47,9 @@ const (
 	MaxProof = 64 << 10
 	// MaxMessage bounds everything else.
 	MaxMessage = 8 << 20
+	// MaxValues bounds the objects, lists and elements of a message, before it is decoded. The largest Assignment that
+	// fits an API server has half as many.
+	MaxValues = 100_000
 	// MaxChunk bounds the part of an object in one frame.
 	MaxChunk = 64 << 10
 )

@@ -19,8 +19,12 @@ const (
 	compressFrom = 256 // bytes: below, compression saves less than it costs
 )
 
-// ErrTooLarge says that a peer sent more than the limit.
-var ErrTooLarge = errors.New("the message is larger than the limit")
+var (
+	// ErrTooLarge says that a peer sent more than the limit.
+	ErrTooLarge = errors.New("the message is larger than the limit")
+	// ErrTooMany says that a message has more than MaxValues.
+	ErrTooMany = errors.New("the message has more values than the limit")
+)
 
 // AppendFrame appends a frame with the payload, compressed if that makes it smaller.
 func AppendFrame(to, payload []byte) ([]byte, error) {
@@ -87,10 +91,30 @@ func ReadMessage(from io.Reader, limit int, message any) error {
 	if len(payload) == 0 {
 		return nil
 	}
+	if values(payload) > MaxValues {
+		return ErrTooMany
+	}
 	if err := json.Unmarshal(payload, message); err != nil {
 		return fmt.Errorf("cannot decode message: %w", err)
 	}
 	return nil
+}
+
+// values bounds how many values JSON has from above: each object, list and element costs many times its bytes when it
+// is decoded, so that "[{},{},…" of a few megabytes would take a gigabyte. What is in strings does not count.
+func values(payload []byte) int {
+	n, quoted := 1, false
+	for i := 0; i < len(payload); i++ {
+		switch c := payload[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == ',' || c == '{' || c == '['):
+			n++
+		}
+	}
+	return n
 }
 
 var deflaters = sync.Pool{New: func() any {

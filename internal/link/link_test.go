@@ -103,6 +103,37 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 }
 
+// TestAMessageOfManyValuesIsNotDecoded: a few megabytes of JSON would become a gigabyte.
+func TestAMessageOfManyValuesIsNotDecoded(t *testing.T) {
+	read := func(payload string) error {
+		frame, err := AppendFrame(nil, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var up Up
+		return ReadMessage(bytes.NewReader(frame), MaxMessage, &up)
+	}
+	for name, payload := range map[string]string{
+		"objects":                   `{"entries":[{}` + strings.Repeat(`,{}`, MaxValues) + `]}`,
+		"names":                     `{"verified":{"a":1` + strings.Repeat(`,"a":1`, MaxValues) + `}}`,
+		"lists":                     `{"later":` + strings.Repeat(`[`, MaxValues+1),
+		"after a quote in a string": `{"later":"\"","entries":[{}` + strings.Repeat(`,{}`, MaxValues) + `]}`,
+		"after a backslash":         `{"later":"\\","entries":[{}` + strings.Repeat(`,{}`, MaxValues) + `]}`,
+	} {
+		if err := read(payload); !errors.Is(err, ErrTooMany) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, payload := range map[string]string{
+		"a few":       `{"entries":[{}` + strings.Repeat(`,{}`, 10_000) + `]}`,
+		"in a string": `{"later":"` + strings.Repeat(`,{[`, MaxValues) + `"}`,
+	} {
+		if err := read(payload); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func entry(name, digest string) v1alpha1.AssignmentEntry {
 	return v1alpha1.AssignmentEntry{Name: name, Revision: "main@sha1:" + digest, Digest: "sha256:" + digest, Interval: metav1.Duration{Duration: time.Minute}}
 }
@@ -258,6 +289,15 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	sealed := manifest
 	sealed.Confidential = true
 	all["bundle, confidential"] = BundleTranscript("h", "fleet/a", sealed)
+	all["finalize"] = FinalizeTranscript("h", "fleet/a", public, "r")
+	all["finalize, another request"] = FinalizeTranscript("h", "fleet/a", public, "s")
+	all["finalize, another cluster"] = FinalizeTranscript("h", "fleet/b", public, "r")
+	all["finalize, another hub"] = FinalizeTranscript("g", "fleet/a", public, "r")
+	all["finalize, another agent"] = FinalizeTranscript("h", "fleet/a", public[1:], "r")
+	ask := PartAsk{Digest: "d", Nonce: []byte("n"), PartNonce: []byte("m")}
+	all["part"], all["part, another hub"] = PartTranscript("h", ask), PartTranscript("g", ask)
+	all["part answer"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1})
+	all["part answer, confidential"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1, Confidential: true})
 	for of, transcript := range all {
 		signature := ed25519.Sign(private, transcript)
 		for to, other := range all {
@@ -337,6 +377,24 @@ func TestOneChangedObjectOf500CostsLessThan5KiB(t *testing.T) {
 	assembled, err := got.Assemble(func(id ObjectID) ([]byte, bool) { b, ok := there[id]; return b, ok })
 	if err != nil || assembled.Digest() != now.Digest() {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestABundleWithSomethingToHideTravelsWhole: what messages show in place of texts of Secrets is a part of its content.
+func TestABundleWithSomethingToHideTravelsWhole(t *testing.T) {
+	b := bundle(t, 3, nil)
+	b.Confidential, b.Hidden = true, map[string]string{"word": "***"}
+	m := NewManifest("sha256:keyed", b)
+	there := map[ObjectID][]byte{}
+	for _, line := range b.Lines() {
+		there[IDOf(line)] = line
+	}
+	got, err := m.Assemble(func(id ObjectID) ([]byte, bool) { body, ok := there[id]; return body, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.Hidden, got.Hidden); diff != "" || got.Digest() != b.Digest() || !got.Confidential {
+		t.Errorf("%s %s", diff, got.Digest())
 	}
 }
 

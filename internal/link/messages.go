@@ -142,6 +142,8 @@ type Down struct {
 	// Finalize asks the agent to take away what Skerry keeps on the cluster for itself, once every entry is removed,
 	// and to answer with Up.Finalized of the same value. The agent forgets its Assignment and key after that.
 	Finalize string `json:"finalize,omitempty"`
+	// FinalizeSignature is that of the hub over FinalizeTranscript. An agent refuses a request without it.
+	FinalizeSignature []byte `json:"finalizeSignature,omitempty"`
 	// Bye is the last frame.
 	Bye *Bye `json:"bye,omitempty"`
 }
@@ -209,7 +211,8 @@ type Up struct {
 	Disk *Disk `json:"disk,omitempty"`
 	// Received is Down.Seq of the last frame that was handled.
 	Received uint64 `json:"received,omitempty"`
-	// Finalized is the value of Down.Finalize that was carried out; FinalizeError why one was not.
+	// Finalized is the value of Down.Finalize that was answered; FinalizeError why it was not carried out. Agents of
+	// the first version leave Finalized empty when there is an error.
 	Finalized     string `json:"finalized,omitempty"`
 	FinalizeError string `json:"finalizeError,omitempty"`
 	// Now is the edge's clock, in seconds since 1970: the hub corrects the times of a clock that is wrong.
@@ -219,8 +222,8 @@ type Up struct {
 // UpAnswer acknowledges a report.
 type UpAnswer struct {
 	Seq uint64 `json:"seq,omitempty"`
-	// Sent is Down.Seq of the last frame that was sent. An agent that does not receive it within ten seconds begins a
-	// new stream: something between the two holds it back.
+	// Sent is Down.Seq of the last frame that was sent. An agent that does not receive it, and nothing else for ten
+	// seconds, begins a new session: something between the two holds it back.
 	Sent uint64 `json:"sent,omitempty"`
 }
 

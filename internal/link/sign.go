@@ -17,6 +17,9 @@ const (
 	hubPurpose        = "skerry.dev/link/v1 hub"
 	assignmentPurpose = "skerry.dev/link/v1 assignment"
 	bundlePurpose     = "skerry.dev/link/v1 bundle"
+	finalizePurpose   = "skerry.dev/link/v1 finalize"
+	partPurpose       = "skerry.dev/link/v1 part"
+	partAnswerPurpose = "skerry.dev/link/v1 part answer"
 )
 
 // transcript joins a purpose and fields without ambiguity: each after its length.
@@ -60,6 +63,26 @@ func BundleTranscript(hub, cluster string, m Manifest) []byte {
 		confidential[0] = 1
 	}
 	return transcript(bundlePurpose, []byte(hub), []byte(cluster), []byte(m.Digest), []byte(m.Content), confidential)
+}
+
+// FinalizeTranscript is what the hub signs of Down.Finalize. key is the agent's public key: another enrollment makes
+// another key, so that a request for an earlier removal of a Cluster of the same name does not serve again.
+func FinalizeTranscript(hub, cluster string, key []byte, request string) []byte {
+	return transcript(finalizePurpose, []byte(hub), []byte(cluster), key, []byte(request))
+}
+
+// PartTranscript is what a part of a divided hub signs, with the key of the hub, to get a bundle from another part.
+func PartTranscript(hub string, p PartAsk) []byte {
+	return transcript(partPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce)
+}
+
+// PartAnswerTranscript is what the other part signs in its answer, with the same key.
+func PartAnswerTranscript(hub string, p PartAsk, a PartAnswer) []byte {
+	confidential := []byte{0}
+	if a.Confidential {
+		confidential[0] = 1
+	}
+	return transcript(partAnswerPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce, binary.BigEndian.AppendUint64(nil, uint64(a.Size)), confidential)
 }
 
 // Verify reports whether the signature over what a Transcript function returned is by the public key.

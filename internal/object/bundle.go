@@ -132,6 +132,18 @@ func (b Bundle) write(to io.Writer) {
 	}
 }
 
+// Lines returns the lines of what Encode returns, which must not be changed.
+func (b Bundle) Lines() [][]byte {
+	lines := make([][]byte, 0, len(b.Objects)+1)
+	for _, o := range b.Objects {
+		lines = append(lines, o.Body)
+	}
+	if line := b.hiddenLine(); line != nil {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // Encode returns the bundle as JSON lines: one body a line, in order, and what is hidden last. Equal bundles are equal bytes.
 // Compressing them is the transport's affair.
 func (b Bundle) Encode() []byte {

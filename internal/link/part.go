@@ -1,0 +1,23 @@
+package link
+
+// PartAsk asks another part of a divided hub for a bundle. All parts have the hub's key.
+type PartAsk struct {
+	// Digest of the bundle, as Assignments name it.
+	Digest string `json:"digest"`
+	// Nonce is of a Challenge, PartNonce 32 random bytes of the part that asks.
+	Nonce     []byte `json:"nonce"`
+	PartNonce []byte `json:"partNonce"`
+	// Signature is over PartTranscript, by the hub's key.
+	Signature []byte `json:"signature"`
+}
+
+// PartAnswer is the first frame of the answer. The bundle follows, as object.Bundle.Encode returns it, in frames of at
+// most MaxChunk bytes; an empty frame ends it.
+type PartAnswer struct {
+	// Confidential says that the bundle is to be sealed on disk.
+	Confidential bool `json:"confidential,omitempty"`
+	// Size of the bundle in bytes.
+	Size int64 `json:"size"`
+	// Signature is over PartAnswerTranscript, by the hub's key.
+	Signature []byte `json:"signature"`
+}
