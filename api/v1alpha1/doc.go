@@ -55,6 +55,10 @@ const (
 	// ReconcileRequest.
 	FluxReconcileRequestAnnotation = "reconcile.fluxcd.io/requestedAt"
 
+	// ReconcileOnceAnnotation on a suspended Kustomization, with the value of ReconcileRequestAnnotation, lets
+	// the hub work on it until that request is handled.
+	ReconcileOnceAnnotation = "skerry.dev/reconcile-once"
+
 	// AcceptRevisionAnnotation on a GitRepository with spec.requireFastForward acknowledges that its ref has
 	// moved to the one revision that is its value, though that does not follow from the one before.
 	AcceptRevisionAnnotation = "skerry.dev/accept-revision"

@@ -437,5 +437,13 @@ type KustomizationList struct {
 // GetConditions returns the conditions of the status.
 func (k *Kustomization) GetConditions() []metav1.Condition { return k.Status.Conditions }
 
+// IsSuspended reports whether the hub leaves it alone: spec.suspend is set, and no request to reconcile it once
+// all the same is under way.
+func (k *Kustomization) IsSuspended() bool {
+	once := k.Annotations[ReconcileOnceAnnotation]
+	isRequested := once != "" && once == ReconcileRequest(k.Annotations)
+	return k.Spec.Suspend && (!isRequested || once == k.Status.LastHandledReconcileAt)
+}
+
 // SetConditions replaces the conditions of the status.
 func (k *Kustomization) SetConditions(c []metav1.Condition) { k.Status.Conditions = c }

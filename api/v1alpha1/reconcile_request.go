@@ -19,8 +19,16 @@ func ReconcileRequest(annotations map[string]string) string {
 // ReconcileRequestPatch returns the JSON merge patch that asks for a reconciliation by a value that was not there
 // before. It takes Flux's annotation off, so that the value that was handled is this one alone.
 func ReconcileRequestPatch(value string) []byte {
-	body, _ := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{
-		ReconcileRequestAnnotation: value, FluxReconcileRequestAnnotation: nil,
-	}}}) // strings always encode
+	return requestPatch(map[string]any{ReconcileRequestAnnotation: value})
+}
+
+// ReconcileOncePatch is ReconcileRequestPatch for a request that holds while a Kustomization is suspended.
+func ReconcileOncePatch(value string) []byte {
+	return requestPatch(map[string]any{ReconcileRequestAnnotation: value, ReconcileOnceAnnotation: value})
+}
+
+func requestPatch(annotations map[string]any) []byte {
+	annotations[FluxReconcileRequestAnnotation] = nil
+	body, _ := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}}) // strings always encode
 	return body
 }

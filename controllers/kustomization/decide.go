@@ -72,7 +72,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	switch {
 	case !o.ks.DeletionTimestamp.IsZero():
 		return r.decideDeletion(ctx, o)
-	case o.ks.Spec.Suspend:
+	case o.ks.IsSuspended():
 		return r.decideSuspended(ctx, o)
 	}
 	d := decideTargets(o)

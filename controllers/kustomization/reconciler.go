@@ -178,6 +178,9 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		if d.retry != nil {
 			return reconcile.Result{}, d.retry
 		}
+		if !o.ks.IsSuspended() && after.IsSuspended() { // what was asked for once is done
+			return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+		}
 		return reconcile.Result{RequeueAfter: said.Requeue}, nil
 	}
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {

@@ -376,6 +376,46 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// TestSuspendedIsReconciledOnce: a request lets a suspended Kustomization go on until it has nothing more to do, and
+// no further.
+func TestSuspendedIsReconciledOnce(t *testing.T) {
+	w := newWorld(t, kustomization(), cluster("edge-1"), cluster("edge-2"))
+	w.push("1", "apps/web.yaml", configMap("web", "one"))
+	w.reconcile()
+	w.edit(func(k *v1alpha1.Kustomization) { k.Spec.Suspend = true })
+	w.push("2", "apps/web.yaml", configMap("web", "two"))
+	w.reconcile()
+	expect(t, "while suspended", w.revisions(), "edge-1=1 edge-2=1")
+
+	w.edit(func(k *v1alpha1.Kustomization) {
+		k.Annotations = map[string]string{v1alpha1.ReconcileRequestAnnotation: "now", v1alpha1.ReconcileOnceAnnotation: "earlier"}
+	})
+	w.reconcile()
+	expect(t, "a request that is not for once", w.revisions(), "edge-1=1 edge-2=1")
+	w.edit(func(k *v1alpha1.Kustomization) { k.Annotations[v1alpha1.ReconcileOnceAnnotation] = "now" })
+	w.reconcile()
+	expect(t, "once", w.revisions(), "edge-1=2 edge-2=2")
+	w.answer("edge-1")
+	w.reconcile()
+	if e := w.entry("edge-2"); e.Suspend || e.RequestedAt != "now" || w.get().Status.LastHandledReconcileAt == "now" {
+		t.Errorf("before all clusters have done it: entry %+v", e)
+	}
+	w.answer("edge-2")
+	result, err := w.try()
+	if err != nil || result.RequeueAfter == 0 {
+		t.Errorf("nothing follows: %v %v", result, err)
+	}
+	if got := w.get().Status; got.LastHandledReconcileAt != "now" || got.LastAppliedRevision != "main@sha1:2" {
+		t.Errorf("status %+v", got)
+	}
+	w.push("3", "apps/web.yaml", configMap("web", "three"))
+	w.reconcile()
+	expect(t, "suspended again", w.revisions(), "edge-1=2 edge-2=2")
+	if got := w.ready(); !w.entry("edge-1").Suspend || !strings.HasPrefix(got, "Unknown Suspended: ") {
+		t.Errorf("ready: %s, entry %+v", got, w.entry("edge-1"))
+	}
+}
+
 func TestDeselectedClusters(t *testing.T) {
 	w := newWorld(t, kustomization(), cluster("edge-1"), cluster("edge-2"))
 	w.push("1", "apps/web.yaml", configMap("web", "one"))

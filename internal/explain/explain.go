@@ -225,7 +225,7 @@ func (e *explainer) source() {
 }
 
 func (e *explainer) suspended() {
-	if e.ks.Spec.Suspend {
+	if e.ks.IsSuspended() {
 		e.addKustomization(v1alpha1.SuspendedReason, "nothing of it is rendered, applied or put back")
 	}
 	if e.Cluster.Spec.Suspend {
@@ -254,7 +254,7 @@ func (e *explainer) render() bool {
 	if rendered := e.ks.Status.Rendered; len(rendered) > 0 && rendered[0].Revision == e.why.Head && e.ks.Status.ObservedGeneration >= e.ks.Generation {
 		return true
 	}
-	if e.ks.Spec.Suspend {
+	if e.ks.IsSuspended() {
 		return false
 	}
 	ready := readyOf(e.ks)
@@ -287,7 +287,7 @@ func readyOf(o v1alpha1.Conditioned) metav1.Condition {
 func (e *explainer) engine() {
 	s := e.reported
 	switch {
-	case e.entry.Suspend && !e.ks.Spec.Suspend && !e.Cluster.Spec.Suspend:
+	case e.entry.Suspend && !e.ks.IsSuspended() && !e.Cluster.Spec.Suspend:
 		e.addKustomization(v1alpha1.SuspendedReason, "it is suspended on the cluster")
 	case s == nil || !attempted(e.entry, s):
 		message := "the cluster was sent it and has not reported on it yet"

@@ -33,7 +33,7 @@ func RequestedPredicate() predicate.Predicate {
 
 // requestAnnotations are the annotations by which a person asks for something.
 var requestAnnotations = []string{
-	v1alpha1.ReconcileRequestAnnotation, v1alpha1.FluxReconcileRequestAnnotation, v1alpha1.AcceptRevisionAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.TakeOverAnnotation, v1alpha1.AgentApprovedAnnotation,
+	v1alpha1.ReconcileRequestAnnotation, v1alpha1.FluxReconcileRequestAnnotation, v1alpha1.ReconcileOnceAnnotation, v1alpha1.AcceptRevisionAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.TakeOverAnnotation, v1alpha1.AgentApprovedAnnotation,
 	v1alpha1.RolloutPausedAnnotation, v1alpha1.RolloutPromoteAnnotation, v1alpha1.RolloutUndoAnnotation,
 }
 

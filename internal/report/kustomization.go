@@ -59,7 +59,7 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 	if f.Rollout != nil {
 		status.Rollout = f.Rollout
 	}
-	if hubSide == nil && !ks.Spec.Suspend && settled(all) {
+	if hubSide == nil && !ks.IsSuspended() && settled(all) {
 		remember(&status, f.Revision, f.Now)
 	}
 	if handled(f, all, hubSide) {
@@ -97,7 +97,7 @@ func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Ti
 // cluster that can be worked on has verified its objects since, or there is nothing new for it.
 func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool {
 	request := requested(f.Object)
-	if request == "" || f.Object.Spec.Suspend {
+	if request == "" || f.Object.IsSuspended() {
 		return false
 	}
 	if hubSide != nil || len(f.Targets) == 0 {
@@ -110,7 +110,16 @@ func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool 
 			return false
 		}
 	}
-	return true
+	return !f.Object.Spec.Suspend || rests(f.Rollout, all)
+}
+
+// rests reports whether nothing goes on by itself: what a suspended Kustomization is reconciled once for is
+// done then. Where a rollout waits for a person or a window, the next request continues it.
+func rests(r *v1alpha1.RolloutStatus, all []clusterVerdict) bool {
+	if r != nil && slices.Contains([]v1alpha1.RolloutPhase{v1alpha1.RolloutProgressing, v1alpha1.RolloutSoaking, v1alpha1.RolloutRollingBack}, r.Phase) {
+		return false
+	}
+	return !slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.state == isProgressing && !v.idle && !v.held })
 }
 
 func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict, hubSide *problem) []metav1.Condition {
@@ -123,7 +132,7 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict
 			want = []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.PruneHeldReason, message), reconciling(v1alpha1.PruneHeldReason, message)}
 		}
 		return want
-	case f.Object.Spec.Suspend:
+	case f.Object.IsSuspended():
 		return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.SuspendedReason,
 			"Suspended; nothing is rendered, applied, pruned or put back")}
 	case hubSide != nil:

@@ -201,6 +201,6 @@ func Manifest(kind string, o client.Object) ([]byte, error) {
 
 // passing are the annotations that ask for something once.
 var passing = []string{
-	v1alpha1.ReconcileRequestAnnotation, v1alpha1.FluxReconcileRequestAnnotation, v1alpha1.AcceptRevisionAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.RolloutPausedAnnotation,
+	v1alpha1.ReconcileRequestAnnotation, v1alpha1.FluxReconcileRequestAnnotation, v1alpha1.ReconcileOnceAnnotation, v1alpha1.AcceptRevisionAnnotation, v1alpha1.AllowPruneAnnotation, v1alpha1.RolloutPausedAnnotation,
 	v1alpha1.RolloutPromoteAnnotation, v1alpha1.RolloutUndoAnnotation, v1alpha1.TakeOverAnnotation, "kubectl.kubernetes.io/last-applied-configuration",
 }

@@ -30,6 +30,8 @@ type known struct {
 	handled   string
 	observed  int64
 	suspended bool
+	// complete says that everything is at the revision that was last tried.
+	complete bool
 	// outcome says what came of it, once it is ready.
 	outcome string
 }
@@ -64,10 +66,15 @@ func kustomizationKind() kind {
 				return known{}
 			}
 			c := k.Status.Clusters
-			return known{
+			is := known{
 				handled: k.Status.LastHandledReconcileAt, observed: k.Status.ObservedGeneration, suspended: k.Spec.Suspend,
-				outcome: fmt.Sprintf("at %s, ready on %d of %s", k.Status.LastAppliedRevision, c.Ready, text.Count(int(c.Desired), "cluster")),
+				complete: k.Status.LastAppliedRevision != "" && k.Status.LastAppliedRevision == k.Status.LastAttemptedRevision,
+				outcome:  fmt.Sprintf("at %s, ready on %d of %s", k.Status.LastAppliedRevision, c.Ready, text.Count(int(c.Desired), "cluster")),
 			}
+			if k.IsSuspended() { // clusters report nothing of it
+				is.outcome = fmt.Sprintf("at %s, and suspended as before", k.Status.LastAppliedRevision)
+			}
+			return is
 		},
 	}
 }

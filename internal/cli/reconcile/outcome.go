@@ -24,7 +24,7 @@ func judge(o reconcilable, k known) verdict {
 	switch {
 	case o.GetUID() == "":
 		return verdict{err: fmt.Errorf("it was deleted")}
-	case k.suspended:
+	case k.suspended && !isOnce(o):
 		return verdict{err: fmt.Errorf("it was suspended")}
 	case k.handled != v1alpha1.ReconcileRequest(o.GetAnnotations()):
 		return verdict{note: waitingFor(o, ready)}
@@ -32,10 +32,21 @@ func judge(o reconcilable, k known) verdict {
 		return verdict{note: "the hub is looking at it"}
 	case ready.Status == metav1.ConditionTrue:
 		return verdict{done: true}
-	case ready.Status == metav1.ConditionUnknown && meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition):
+	case k.suspended && ready.Reason == v1alpha1.SuspendedReason: // what came of it was replaced by this
+		if k.complete {
+			return verdict{done: true}
+		}
+		return verdict{err: fmt.Errorf("not everything is at the newest revision, and it is suspended again")}
+	case !k.suspended && ready.Status == metav1.ConditionUnknown && meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition):
 		return verdict{note: said(ready)}
 	}
 	return verdict{err: fmt.Errorf("not ready: %s", said(ready))}
+}
+
+// isOnce reports whether the request is one that holds while the object is suspended.
+func isOnce(o reconcilable) bool {
+	once := o.GetAnnotations()[v1alpha1.ReconcileOnceAnnotation]
+	return once != "" && once == v1alpha1.ReconcileRequest(o.GetAnnotations())
 }
 
 func waitingFor(o reconcilable, ready *metav1.Condition) string {

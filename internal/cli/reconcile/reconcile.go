@@ -25,6 +25,8 @@ type Options struct {
 	*factory.Factory
 	Name       string
 	WithSource bool
+	// Once reconciles what is suspended, and leaves it suspended.
+	Once bool
 
 	kind kind
 }
@@ -39,6 +41,9 @@ func NewCmdReconcile(f *factory.Factory, runF func(context.Context, *Options) er
 
   # Fetch it, and wait until it is on every cluster that can be reached
   skerry reconcile kustomization apps --with-source
+
+  # Bring a suspended one to the newest commit, and leave it suspended
+  skerry reconcile kustomization apps --with-source --once
 
   # Try a cluster now, and verify everything on it
   skerry reconcile cluster shop-1`,
@@ -69,6 +74,7 @@ func newCmd(f *factory.Factory, runF func(context.Context, *Options) error, k ki
 	}
 	if k.name == kustomizationKind().name {
 		cmd.Flags().BoolVar(&o.WithSource, "with-source", false, "fetch its source first")
+		cmd.Flags().BoolVar(&o.Once, "once", false, "also when it is suspended, which it stays: until it and its rollout have nothing more to do by themselves")
 	}
 	return cmd
 }
@@ -89,7 +95,8 @@ func runReconcile(ctx context.Context, o *Options) error {
 	object := o.kind.newOne()
 	object.SetNamespace(o.Flags.Namespace)
 	object.SetName(o.Name)
-	return one(ctx, o.Factory, hub, o.kind, object, func(v verdict) verdict { return atRevision(v, object, revision) })
+	ask := asking{also: func(v verdict) verdict { return atRevision(v, object, revision) }, once: o.Once}
+	return one(ctx, o.Factory, hub, o.kind, object, ask)
 }
 
 // reconcileSource reconciles the source of the Kustomization and returns its revision.
@@ -104,7 +111,7 @@ func reconcileSource(ctx context.Context, o *Options, hub *factory.Hub) (string,
 	key := targeting.SourceOf(ks)
 	source.SetNamespace(key.Namespace)
 	source.SetName(key.Name)
-	if err := one(ctx, o.Factory, hub, sourceKind(), source, func(v verdict) verdict { return v }); err != nil {
+	if err := one(ctx, o.Factory, hub, sourceKind(), source, asking{}); err != nil {
 		return "", err
 	}
 	if source.Status.Artifact == nil {
@@ -122,22 +129,36 @@ func atRevision(v verdict, o client.Object, revision string) verdict {
 	return v
 }
 
+// asking is how one object is to be reconciled.
+type asking struct {
+	// also changes the verdict on the object; nil leaves it.
+	also func(verdict) verdict
+	// once holds while the object is suspended.
+	once bool
+}
+
 // one requests and awaits the reconciliation of one object, as one step.
-func one(ctx context.Context, f *factory.Factory, hub *factory.Hub, k kind, object reconcilable, also func(verdict) verdict) error {
+func one(ctx context.Context, f *factory.Factory, hub *factory.Hub, k kind, object reconcilable, ask asking) error {
 	if err := get(ctx, hub, k, object); err != nil {
 		return err
 	}
 	title := "reconcile " + k.name + " " + object.GetName()
-	if k.known(object).suspended {
-		return factory.Next(fmt.Errorf("cannot %s: it is suspended", title), "set spec.suspend to false")
+	if k.known(object).suspended && !ask.once {
+		next := fmt.Sprintf("'skerry resume %s %s'", k.name, object.GetName())
+		if k.name == kustomizationKind().name {
+			next += ", or --once, which leaves it suspended"
+		}
+		return factory.Next(fmt.Errorf("cannot %s: it is suspended", title), "%s", next)
 	}
 	return f.Steps().Do(title, func(s *factory.Step) error {
-		if err := request(ctx, f, hub, object); err != nil {
+		if err := request(ctx, f, hub, object, ask.once); err != nil {
 			return err
 		}
 		last := verdict{}
 		err := wait.Until(ctx, hub, []client.Object{object}, func() (bool, error) {
-			last = also(judge(object, k.known(object)))
+			if last = judge(object, k.known(object)); ask.also != nil {
+				last = ask.also(last)
+			}
 			if last.note != "" {
 				s.Notef("%s", last.note)
 			}
@@ -168,8 +189,12 @@ func get(ctx context.Context, hub *factory.Hub, k kind, object client.Object) er
 }
 
 // request writes a value that was not there before.
-func request(ctx context.Context, f *factory.Factory, hub *factory.Hub, object client.Object) error {
-	body := v1alpha1.ReconcileRequestPatch(f.Now().Format(time.RFC3339Nano))
+func request(ctx context.Context, f *factory.Factory, hub *factory.Hub, object client.Object, once bool) error {
+	value := f.Now().Format(time.RFC3339Nano)
+	body := v1alpha1.ReconcileRequestPatch(value)
+	if once {
+		body = v1alpha1.ReconcileOncePatch(value)
+	}
 	if err := hub.Patch(ctx, object, client.RawPatch(types.MergePatchType, body), client.FieldOwner("skerry-cli")); err != nil {
 		return fmt.Errorf("cannot request a reconciliation: %w", err)
 	}

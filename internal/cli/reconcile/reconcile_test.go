@@ -28,6 +28,8 @@ func TestJudge(t *testing.T) {
 		gone       bool
 		observed   int64
 		suspended  bool
+		once       bool
+		complete   bool
 		conditions []metav1.Condition
 		want       string
 	}{
@@ -43,6 +45,12 @@ func TestJudge(t *testing.T) {
 		"handled, rest not reachable": {handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "Unknown", "ClustersUnreachable", "1 of 2")}, want: "error: not ready: ClustersUnreachable: 1 of 2"},
 		"deleted meanwhile":           {gone: true, want: "error: it was deleted"},
 		"suspended meanwhile":         {suspended: true, want: "error: it was suspended"},
+		"once, not handled yet":       {suspended: true, once: true, handled: "old", observed: 1, conditions: []metav1.Condition{condition("Ready", "Unknown", "Suspended", "")}, want: "wait: the hub has not handled the request yet"},
+		"once, ready":                 {suspended: true, once: true, handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "True", "Succeeded", "")}, want: "done"},
+		"once, failed":                {suspended: true, once: true, handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "False", "BuildFailed", "x")}, want: "error: not ready: BuildFailed: x"},
+		"once, awaits approval":       {suspended: true, once: true, handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "Unknown", "RolloutWaiting", "x"), reconciling}, want: "error: not ready: RolloutWaiting: x"},
+		"once, suspended again":       {suspended: true, once: true, complete: true, handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "Unknown", "Suspended", "")}, want: "done"},
+		"once, suspended, incomplete": {suspended: true, once: true, handled: "now", observed: 1, conditions: []metav1.Condition{condition("Ready", "Unknown", "Suspended", "")}, want: "error: not everything is at the newest revision, and it is suspended again"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +61,10 @@ func TestJudge(t *testing.T) {
 			if tt.gone {
 				o.UID = ""
 			}
-			v := judge(o, known{handled: tt.handled, observed: tt.observed, suspended: tt.suspended})
+			if tt.once {
+				o.Annotations[v1alpha1.ReconcileOnceAnnotation] = "now"
+			}
+			v := judge(o, known{handled: tt.handled, observed: tt.observed, suspended: tt.suspended, complete: tt.complete})
 			got := "wait: " + v.note
 			if v.done {
 				got = "done"
@@ -124,6 +135,7 @@ func TestReconcile(t *testing.T) {
 		"cluster": {args: "cluster shop-1", funcs: fine, wantLog: []string{"✔ reconcile cluster shop-1: Kubernetes v1.36.3"}},
 		"failure": {args: "ks apps", funcs: answer(func(o client.Object) { ready(o, "False", "BuildFailed", "web.yaml:3: \x1b[31mno") }),
 			wantErr: "cannot reconcile kustomization apps: not ready: BuildFailed: web.yaml:3: \x1b[31mno", wantLog: []string{"✗ reconcile kustomization apps"}},
+		"suspended, once":   {args: "ks paused --once", funcs: fine, wantLog: []string{"✔ reconcile kustomization paused: at main@sha1:2, and suspended as before"}},
 		"suspended":         {args: "ks paused", wantErr: "cannot reconcile kustomization paused: it is suspended"},
 		"a typing mistake":  {args: "ks aps", wantErr: `there is no kustomization "aps" in namespace "skerry-system"`},
 		"nobody answers":    {args: "ks apps", timeout: 50 * time.Millisecond, wantErr: "cannot reconcile kustomization apps within 50ms: the hub has not handled the request yet"},

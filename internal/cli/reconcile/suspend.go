@@ -152,7 +152,7 @@ func runSuspend(ctx context.Context, o *SuspendOptions) error {
 	}
 	var failed error
 	for _, object := range changed {
-		failed = errors.Join(failed, one(ctx, o.Factory, hub, o.kind, object, func(v verdict) verdict { return v }))
+		failed = errors.Join(failed, one(ctx, o.Factory, hub, o.kind, object, asking{}))
 	}
 	return failed
 }
