@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/rollout"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
@@ -572,11 +573,7 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 			if assigned {
 				continue
 			}
-			why = "whose change has not come to this cluster yet"
-			if s := n.ks.Status.Rollout; s != nil && s.Phase != v1alpha1.RolloutProgressing && s.Message != "" {
-				why = "whose rollout is held: " + report.Line(s.Message)
-			}
-			return fmt.Sprintf("waits for Kustomization %s, %s", n.name(), why), nil
+			return fmt.Sprintf("waits for Kustomization %s, %s", n.name(), rollout.NotHereYet(n.ks.Status.Rollout)), nil
 		}
 		return fmt.Sprintf("waits for Kustomization %s, which %s", n.name(), why), nil
 	}

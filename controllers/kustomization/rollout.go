@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -139,30 +138,15 @@ func members(o *observed, d *decision, change string, now time.Time) []rollout.M
 	for _, t := range d.targets {
 		have := o.assigned[t.Name]
 		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: position(have.entry, t), Unrenderable: t.err != nil, Waits: t.waits}
-		m.Health, m.Message = healthOf(o.byName[t.Name], t, have)
+		m.Observe(rollout.Observation{
+			Now: now, Cluster: o.byName[t.Name], Entry: have.entry, Reported: have.status, Err: t.err, Status: o.ks.Status.Rollout, Change: change,
+		})
 		if m.Waits != "" {
 			m.Message = m.Waits
-		}
-		if e := have.entry; e != nil && !e.Remove {
-			m.Applied = have.status != nil && have.status.AppliedDigest == e.Digest
-			m.Returns = rollout.Returns(e, o.ks.Status.Rollout, change)
-			switch {
-			case have.status != nil && have.status.Reason == v1alpha1.DependencyNotReadyReason:
-				m.Since = now // it has not been able to begin
-			case e.AssignedAt != nil:
-				m.Since, m.Back = e.AssignedAt.Time, reachableSince(o.byName[t.Name])
-			}
 		}
 		all = append(all, m)
 	}
 	return all
-}
-
-func reachableSince(c *v1alpha1.Cluster) time.Time {
-	if at := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReachableCondition); at != nil && at.Status == metav1.ConditionTrue {
-		return at.LastTransitionTime.Time
-	}
-	return time.Time{}
 }
 
 func position(have *v1alpha1.AssignmentEntry, t *target) rollout.Position {
@@ -171,34 +155,6 @@ func position(have *v1alpha1.AssignmentEntry, t *target) rollout.Position {
 		return rollout.Other
 	}
 	return at
-}
-
-// healthOf says how a cluster is towards what it is assigned. One that was never heard from is on
-// its way: whether it answers shows within seconds, and until then it is neither there nor gone.
-func healthOf(c *v1alpha1.Cluster, t *target, have assigned) (rollout.Health, string) {
-	can := report.AvailabilityOf(c)
-	switch {
-	case can.Suspended:
-		return rollout.Suspended, "the cluster is suspended"
-	case t.err != nil:
-		return rollout.Failed, report.Line(t.err.Error())
-	case can.Unreachable:
-		return rollout.Unreachable, report.Line(can.Message)
-	case have.entry == nil || have.status == nil || !attempted(have):
-		return rollout.Progressing, ""
-	case have.status.Ready == metav1.ConditionTrue && have.status.AppliedDigest == have.entry.Digest:
-		return rollout.Healthy, ""
-	case have.status.Ready == metav1.ConditionFalse && have.status.Reason == v1alpha1.HealthCheckFailedReason:
-		return rollout.Failed, report.Line(have.status.Message)
-	case have.status.Ready == metav1.ConditionFalse:
-		return rollout.Failing, report.Line(have.status.Message)
-	}
-	return rollout.Progressing, report.Line(have.status.Message)
-}
-
-func attempted(a assigned) bool {
-	_, digest := a.status.Attempted()
-	return digest == a.entry.Digest
 }
 
 // order decides the entry of one target.

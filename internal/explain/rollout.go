@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -29,7 +28,7 @@ func (e *explainer) rollout() bool {
 	}
 	status := e.ks.Status.Rollout
 	switch {
-	case e.ks.Spec.Suspend:
+	case e.ks.IsSuspended():
 		return false
 	case status == nil || status.Revision != e.why.Head:
 		ready := readyOf(e.ks)
@@ -112,7 +111,7 @@ func (e *explainer) members() []rollout.Member {
 	for _, t := range selection.Targets {
 		entry, reported := EntryOf(assignments[t.Name], e.why.Kustomization)
 		m := rollout.Member{Name: t.Name, Labels: t.Labels, Position: rollout.None}
-		m.Health, m.Message = healthOf(clusters[t.Name], entry, reported)
+		m.Observe(rollout.Observation{Now: e.Now, Cluster: clusters[t.Name], Entry: entry, Reported: reported, Status: status, Change: status.ID})
 		if i := slices.IndexFunc(e.ks.Status.Failures, func(f v1alpha1.ClusterFailure) bool { return f.Cluster == t.Name }); i >= 0 && entry == nil {
 			m.Message = e.ks.Status.Failures[i].Message
 		}
@@ -121,17 +120,6 @@ func (e *explainer) members() []rollout.Member {
 			if assignedBy(entry, e.ks.Status.Rendered[0], status) {
 				m.Position = rollout.AtTarget
 			}
-			m.Applied = reported != nil && reported.AppliedDigest == entry.Digest
-			m.Returns = rollout.Returns(entry, status, status.ID)
-			switch {
-			case reported != nil && reported.Reason == v1alpha1.DependencyNotReadyReason:
-				m.Since = e.Now // it has not been able to begin
-			case entry.AssignedAt != nil:
-				m.Since = entry.AssignedAt.Time
-				if at := meta.FindStatusCondition(clusters[t.Name].Status.Conditions, v1alpha1.ReachableCondition); at != nil && at.Status == metav1.ConditionTrue {
-					m.Back = at.LastTransitionTime.Time
-				}
-			}
 		}
 		if m.Position != rollout.AtTarget {
 			m.Waits = e.waits(assignments[t.Name])
@@ -139,26 +127,6 @@ func (e *explainer) members() []rollout.Member {
 		members = append(members, m)
 	}
 	return members
-}
-
-// healthOf is how a cluster is towards what it is assigned, as the controller of Kustomizations judges it.
-func healthOf(c *v1alpha1.Cluster, entry *v1alpha1.AssignmentEntry, reported *v1alpha1.AssignmentEntryStatus) (rollout.Health, string) {
-	can := report.AvailabilityOf(c)
-	switch {
-	case can.Suspended:
-		return rollout.Suspended, "the cluster is suspended"
-	case can.Unreachable:
-		return rollout.Unreachable, report.Line(can.Message)
-	case entry == nil || reported == nil || !attempted(entry, reported):
-		return rollout.Progressing, ""
-	case reported.Ready == metav1.ConditionTrue && reported.AppliedDigest == entry.Digest:
-		return rollout.Healthy, ""
-	case reported.Ready == metav1.ConditionFalse && reported.Reason == v1alpha1.HealthCheckFailedReason:
-		return rollout.Failed, report.Line(reported.Message)
-	case reported.Ready == metav1.ConditionFalse:
-		return rollout.Failing, report.Line(reported.Message)
-	}
-	return rollout.Progressing, report.Line(reported.Message)
 }
 
 // waits says which dependency of the same source has not brought HEAD to the cluster of an Assignment.
@@ -181,11 +149,7 @@ func (e *explainer) waits(a *v1alpha1.Assignment) string {
 			}
 			return fmt.Sprintf("waits for Kustomization %s, %s", name, why)
 		case !assignedBy(entry, rendered[0], d.Status.Rollout):
-			why := "whose change has not come to this cluster yet"
-			if s := d.Status.Rollout; s != nil && s.Phase != v1alpha1.RolloutProgressing && s.Message != "" {
-				why = "whose rollout is held: " + report.Line(s.Message)
-			}
-			return fmt.Sprintf("waits for Kustomization %s, %s", name, why)
+			return fmt.Sprintf("waits for Kustomization %s, %s", name, rollout.NotHereYet(d.Status.Rollout))
 		}
 	}
 	return ""
