@@ -34,7 +34,13 @@ type Options struct {
 	// Decrypt opens what SOPS encrypted, by the Secret of spec.decryption or the keys of the environment; without
 	// it such values are masked.
 	Decrypt bool
-	Output  string
+	// Recursive renders the Kustomizations among what is rendered, too.
+	Recursive bool
+	// LocalSources are checkouts for the sources of those: "[GitRepository/][NAMESPACE/]NAME=PATH".
+	LocalSources []string
+	// StrictSubstitute is always on: the hub is strict.
+	StrictSubstitute bool
+	Output           string
 
 	// allFlag is the name of the flag that chooses every cluster.
 	allFlag string
@@ -73,12 +79,20 @@ API server would refuse is refused, with its message.
 
 The data of Secrets, and what was taken from them, is shown as *** unless --show-secrets is
 given. What SOPS encrypted is shown as *** too, and with --decrypt opened as far as rendering
-goes. A rollout may still hold a cluster at an earlier revision: 'skerry status' tells.`,
+goes. A rollout may still hold a cluster at an earlier revision: 'skerry status' tells.
+
+With --recursive, Kustomizations among the rendered objects are rendered as well, for all the
+clusters they select, of those that --cluster and -l leave; so are those among theirs. Clusters,
+ConfigMaps and Secrets that are rendered are taken before those of the hub. The files of another
+source are those of --local-sources, or of the commit that the hub has fetched.`,
 		Example: `  # What shop-1 gets from the commit that the hub has
   skerry build kustomization apps --cluster shop-1
 
   # What it would get from the files in the working tree
   skerry build kustomization apps --cluster shop-1 --path . | diff before.yaml -
+
+  # All that a commit to the hub's own path comes to, on every cluster
+  skerry build kustomization skerry-system -r --path . --local-sources GitRepository/apps=../apps
 
   # Without a hub
   skerry build kustomization --path . --kustomization-file ks.yaml --cluster-file c.yaml --cluster a`,
@@ -93,6 +107,9 @@ goes. A rollout may still hold a cluster at an earlier revision: 'skerry status'
 			if len(args) > 0 {
 				o.Name = args[0]
 			}
+			if !o.StrictSubstitute {
+				return factory.Usagef("--strict-substitute=false cannot be followed: the hub applies nothing with a variable that has no value")
+			}
 			return runF(cmd.Context(), o)
 		},
 	}
@@ -104,6 +121,9 @@ goes. A rollout may still hold a cluster at an earlier revision: 'skerry status'
 	flags.StringVar(&o.HubID, "hub-id", "", "identity of the hub in the owner label (default: the hub's; offline: none)")
 	flags.BoolVar(&o.ShowSecrets, "show-secrets", false, "show the data of Secrets")
 	flags.BoolVar(&o.Decrypt, "decrypt", false, "open what SOPS encrypted, by the Secret of spec.decryption if it is at hand, else by your own keys (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, gpg)")
+	flags.BoolVarP(&o.Recursive, "recursive", "r", false, "render the Kustomizations among the rendered objects, too")
+	flags.StringSliceVar(&o.LocalSources, "local-sources", nil, "with --recursive: checkouts of other sources, as GitRepository/[NAMESPACE/]NAME=PATH, separated by commas")
+	flags.BoolVar(&o.StrictSubstitute, "strict-substitute", true, "refuse variables that have neither a value nor a default; always so, as on the hub")
 	factory.AddOutputFlag(cmd, &o.Output)
 	_ = cmd.MarkFlagDirname("path")
 	_ = cmd.MarkFlagFilename("kustomization-file", "yaml", "yml")
@@ -138,6 +158,8 @@ func (o *Options) check() error {
 	switch {
 	case ways > 1:
 		return factory.Usagef("--cluster, -l and --%s exclude each other", o.allFlag)
+	case len(o.LocalSources) > 0 && !o.Recursive:
+		return factory.Usagef("--local-sources goes with --recursive")
 	case o.KustomizationFile == "" && len(o.ClusterFiles) > 0:
 		return factory.Usagef("--cluster-file goes with --kustomization-file")
 	case o.KustomizationFile != "" && o.Path == "" && o.Files == nil:
@@ -156,10 +178,20 @@ func run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	in.tellMasked(o)
-	return in.write(o, made)
+	defer func() { in.remove() }() // what is rendered of it may add to that
+	layers := []layer{{in: in, made: made}}
+	if o.Recursive {
+		if layers, err = makeNested(ctx, o, layers[0]); err != nil {
+			return err
+		}
+	}
+	for _, l := range layers {
+		l.in.tellMasked(o)
+	}
+	return write(o, layers)
 }
 
+// makeAll renders for the clusters that are asked for. The caller removes what files are read from.
 func makeAll(ctx context.Context, o *Options) (*input, []*rendered, error) {
 	collect := online
 	if o.KustomizationFile != "" {
@@ -169,7 +201,15 @@ func makeAll(ctx context.Context, o *Options) (*input, []*rendered, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer in.remove()
-	made, err := renderTargets(ctx, o, in)
-	return in, made, err
+	targets, err := choose(o, in)
+	if err != nil {
+		in.remove()
+		return nil, nil, err
+	}
+	made, err := renderTargets(ctx, o, in, targets)
+	if err != nil {
+		in.remove()
+		return nil, nil, err
+	}
+	return in, made, nil
 }

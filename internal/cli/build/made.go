@@ -43,6 +43,7 @@ func Make(ctx context.Context, o *Options) (*Made, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.remove()
 	made := &Made{Kustomization: in.ks, HubID: in.hubID, in: in}
 	for _, r := range all {
 		out := Rendered{Clusters: r.clusters, Err: r.err}

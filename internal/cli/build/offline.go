@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,9 +30,14 @@ type objects struct {
 	contents       map[string]targeting.Content // by "Kind/namespace/name"
 }
 
+// newObjects returns none; of those that are read, the ones without a namespace are of the given one.
+func newObjects(namespace string) *objects {
+	return &objects{namespace: namespace, ignores: map[string]string{}, contents: map[string]targeting.Content{}}
+}
+
 // offline reads everything from files.
 func offline(ctx context.Context, o *Options) (*input, error) {
-	all := &objects{namespace: o.Flags.Namespace, ignores: map[string]string{}, contents: map[string]targeting.Content{}}
+	all := newObjects(o.Flags.Namespace)
 	for _, name := range append([]string{o.KustomizationFile}, o.ClusterFiles...) {
 		if err := all.read(ctx, o, name); err != nil {
 			return nil, err
@@ -41,12 +47,9 @@ func offline(ctx context.Context, o *Options) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &input{remove: func() {}, ks: ks, clusters: all.clusters, hubID: o.HubID, ignore: all.ignores[targeting.SourceOf(ks).String()]}
-	in.lookup = func(kind, namespace, name string) (*targeting.Content, error) {
-		if found, ok := all.contents[kind+"/"+namespace+"/"+name]; ok {
-			return &found, nil
-		}
-		return nil, nil //nolint:nilnil // there is none
+	in, err := (&fileOrigin{Options: o, all: all}).input(ctx, ks)
+	if err != nil {
+		return nil, err
 	}
 	if in.files = o.Files; in.files != nil {
 		return in, nil
@@ -55,6 +58,33 @@ func offline(ctx context.Context, o *Options) (*input, error) {
 		return nil, err
 	}
 	return in, nil
+}
+
+// fileOrigin is what the files of the command line hold.
+type fileOrigin struct {
+	*Options
+	all *objects
+}
+
+func (f *fileOrigin) input(_ context.Context, ks *v1alpha1.Kustomization) (*input, error) {
+	in := &input{remove: func() {}, ks: ks, clusters: slices.Clone(f.all.clusters), hubID: f.HubID, origin: f, ignore: f.all.ignores[targeting.SourceOf(ks).String()]}
+	in.lookup = func(kind, namespace, name string) (*targeting.Content, error) {
+		return f.all.content(kind, namespace, name), nil
+	}
+	return in, nil
+}
+
+func (f *fileOrigin) files(_ context.Context, in *input) error {
+	source := targeting.SourceOf(in.ks)
+	return factory.Next(fmt.Errorf("without a hub there are no files of GitRepository %s", source), "--local-sources %s/%s=PATH", v1alpha1.GitRepositoryKind, source)
+}
+
+// content returns a ConfigMap or Secret; nil when there is none.
+func (all *objects) content(kind, namespace, name string) *targeting.Content {
+	if found, ok := all.contents[kind+"/"+namespace+"/"+name]; ok {
+		return &found
+	}
+	return nil
 }
 
 func (all *objects) kustomization(o *Options) (*v1alpha1.Kustomization, error) {

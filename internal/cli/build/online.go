@@ -33,40 +33,61 @@ func online(ctx context.Context, o *Options) (*input, error) {
 	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, ks); err != nil {
 		return nil, noKustomization(ctx, o, hub, err)
 	}
-	clusters, access, err := factory.Selectable(ctx, hub, ks)
-	if err != nil {
-		return nil, err
-	}
-	in := &input{remove: func() {}, ks: ks, clusters: clusters, access: access, hubID: o.HubID}
-	if in.hubID == "" {
-		if in.hubID, err = hubID(ctx, hub); err != nil {
+	origin := &hubOrigin{Options: o, hub: hub, id: o.HubID, lookup: lookup(ctx, hub)}
+	if origin.id == "" {
+		var err error
+		if origin.id, err = hubID(ctx, hub); err != nil {
 			return nil, err
 		}
 	}
-	if in.assigned, err = assigned(ctx, hub, ks); err != nil {
+	in, err := origin.input(ctx, ks)
+	if err != nil {
 		return nil, err
-	}
-	in.lookup = lookup(ctx, hub)
-	source, err := sourceOf(ctx, hub, ks)
-	if err != nil && o.Path == "" && o.Files == nil {
-		return nil, err
-	}
-	if source != nil && source.Spec.Ignore != nil {
-		in.ignore = *source.Spec.Ignore
 	}
 	switch {
 	case o.Files != nil:
-		in.files, err = o.Files, nil
+		in.files = o.Files
 	case o.Path != "":
 		in.files, err = Checkout(o.Path)
 	default:
-		err = fetch(ctx, o, hub, source, in)
+		err = origin.files(ctx, in)
 	}
 	if err != nil {
 		in.remove()
 		return nil, err
 	}
 	return in, nil
+}
+
+// hubOrigin is what the hub's API server holds.
+type hubOrigin struct {
+	*Options
+	hub    *factory.Hub
+	id     string // of the hub, in owner labels
+	lookup func(kind, namespace, name string) (*targeting.Content, error)
+}
+
+func (h *hubOrigin) input(ctx context.Context, ks *v1alpha1.Kustomization) (*input, error) {
+	clusters, access, err := factory.Selectable(ctx, h.hub, ks)
+	if err != nil {
+		return nil, err
+	}
+	in := &input{remove: func() {}, ks: ks, clusters: clusters, access: access, hubID: h.id, lookup: h.lookup, origin: h}
+	if in.assigned, err = assigned(ctx, h.hub, ks); err != nil {
+		return nil, err
+	}
+	if source, err := sourceOf(ctx, h.hub, ks); err == nil && source.Spec.Ignore != nil {
+		in.ignore = *source.Spec.Ignore
+	}
+	return in, nil
+}
+
+func (h *hubOrigin) files(ctx context.Context, in *input) error {
+	source, err := sourceOf(ctx, h.hub, in.ks)
+	if err != nil {
+		return err
+	}
+	return fetch(ctx, h.Options, h.hub, source, in)
 }
 
 // sourceOf reads the GitRepository of a Kustomization.

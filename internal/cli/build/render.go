@@ -28,12 +28,21 @@ type input struct {
 	remove   func() // removes what files are read from
 	ignore   string // of the GitRepository
 	hubID    string
+	origin   origin
 	// assigned is what each cluster is assigned by the hub, where that is known.
 	assigned map[string]v1alpha1.Bundle
 	mu       sync.Mutex
 	// secrets are the contents of Secrets that were looked up, and of files that were decrypted; guarded by mu.
 	secrets []targeting.Content
 	masked  int // how many encrypted files are shown with their values masked; guarded by mu
+}
+
+// origin is where what a render goes by comes from: a hub, or files.
+type origin interface {
+	// input returns all that a Kustomization goes by, but for the files.
+	input(ctx context.Context, ks *v1alpha1.Kustomization) (*input, error)
+	// files puts in the files of the source.
+	files(ctx context.Context, in *input) error
 }
 
 // rendered is what clusters get that get the same.
@@ -43,13 +52,8 @@ type rendered struct {
 	err      error // why they get nothing
 }
 
-// renderTargets renders for the clusters that are asked for. A cluster that cannot be rendered for does not
-// keep the others from it.
-func renderTargets(ctx context.Context, o *Options, in *input) ([]*rendered, error) {
-	targets, err := choose(o, in)
-	if err != nil {
-		return nil, err
-	}
+// renderTargets renders for clusters. One that cannot be rendered for does not keep the others from it.
+func renderTargets(ctx context.Context, o *Options, in *input, targets []targeting.Target) ([]*rendered, error) {
 	from, err := targeting.Substitutes(in.ks, in.remember(in.ks.Namespace))
 	if err != nil {
 		return nil, err
@@ -116,19 +120,24 @@ func (in *input) nameOf(c *v1alpha1.Cluster) string {
 	return v1alpha1.RelativeName(in.ks.Namespace, types.NamespacedName{Namespace: c.Namespace, Name: c.Name})
 }
 
+// selectClusters returns those that the Kustomization selects.
+func (in *input) selectClusters() (targeting.Selection, error) {
+	selection, err := targeting.Select(in.ks, in.clusters, in.access)
+	if err != nil || !selection.MissingHub {
+		return selection, err
+	}
+	// The hub makes that Cluster when it is wanted.
+	in.clusters = append(in.clusters, v1alpha1.Cluster{})
+	hub := &in.clusters[len(in.clusters)-1]
+	hub.Namespace, hub.Name = in.ks.Namespace, v1alpha1.HubCluster
+	return targeting.Select(in.ks, in.clusters, in.access)
+}
+
 // choose returns the clusters to render for.
 func choose(o *Options, in *input) ([]targeting.Target, error) {
-	selection, err := targeting.Select(in.ks, in.clusters, in.access)
+	selection, err := in.selectClusters()
 	if err != nil {
 		return nil, err
-	}
-	if selection.MissingHub { // the hub makes that Cluster when it is wanted
-		in.clusters = append(in.clusters, v1alpha1.Cluster{})
-		hub := &in.clusters[len(in.clusters)-1]
-		hub.Namespace, hub.Name = in.ks.Namespace, v1alpha1.HubCluster
-		if selection, err = targeting.Select(in.ks, in.clusters, in.access); err != nil {
-			return nil, err
-		}
 	}
 	var names []string
 	byName := map[string]targeting.Target{}
@@ -145,6 +154,8 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 	switch {
 	case len(names) == 0:
 		return nil, errors.New(selection.Message)
+	case o.Recursive && in.ks.Spec.Clusters == nil: // --cluster and -l are for those in it
+		return selection.Targets, nil
 	case o.Selector != "":
 		return labelled(o, selection.Targets)
 	case o.AllClusters || len(o.Clusters) == 0 && len(names) == 1:

@@ -22,19 +22,49 @@ const hidden = "***"
 // shorter ones stand in any text.
 const minHidden = 4
 
+// layer is one Kustomization and what it renders.
+type layer struct {
+	in   *input
+	made []*rendered
+	// nested says that it is among what another one renders; err, why nothing is rendered of it.
+	nested bool
+	err    error
+}
+
 // write prints what was rendered, and at the end the errors.
-func (in *input) write(o *Options, all []*rendered) error {
+func write(o *Options, layers []layer) error {
+	list := []any{}
+	var out strings.Builder
+	for _, l := range layers {
+		objects, err := l.in.print(o, &out, l)
+		if err != nil {
+			return err
+		}
+		list = append(list, objects...)
+	}
+	if err := show(o, list, out.String()); err != nil {
+		return err
+	}
+	var failed error
+	for _, l := range layers {
+		failed = cmp.Or(l.tell(o), failed)
+	}
+	return failed
+}
+
+// print writes the objects of one Kustomization as text, and returns them.
+func (in *input) print(o *Options, out *strings.Builder, l layer) ([]any, error) {
 	shown := in.values(o)
 	var list []any
-	var out strings.Builder
-	var failed []*rendered
-	for _, r := range all {
+	for _, r := range l.made {
 		if r.err != nil {
-			failed = append(failed, r)
 			continue
 		}
-		if len(all) > 1 {
-			fmt.Fprintf(&out, "# %s\n", strings.Join(r.clusters, ", "))
+		switch {
+		case l.nested:
+			fmt.Fprintf(out, "# Kustomization %s/%s on %s\n", in.ks.Namespace, in.ks.Name, strings.Join(r.clusters, ", "))
+		case len(l.made) > 1:
+			fmt.Fprintf(out, "# %s\n", strings.Join(r.clusters, ", "))
 		}
 		in.compare(o, r)
 		tellIgnored(o, r)
@@ -44,20 +74,17 @@ func (in *input) write(o *Options, all []*rendered) error {
 		for i := range r.result.Bundle.Objects {
 			object, err := decode(r.result.Bundle.Objects[i].Body, shown)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			list = append(list, object)
 			doc, err := render.MarshalYAML(object)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			fmt.Fprintf(&out, "---\n%s", doc)
+			fmt.Fprintf(out, "---\n%s", doc)
 		}
 	}
-	if err := show(o, list, out.String()); err != nil {
-		return err
-	}
-	return in.tell(o, failed)
+	return list, nil
 }
 
 // tellIgnored says what of the manifests has no effect.
@@ -89,9 +116,6 @@ func (in *input) compare(o *Options, r *rendered) {
 
 func show(o *Options, list []any, text string) error {
 	if o.Output == "json" {
-		if list == nil {
-			list = []any{}
-		}
 		return factory.Print(o.IO.Out, "json", map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
 	}
 	if _, err := o.IO.Out.Write([]byte(text)); err != nil {
@@ -102,18 +126,31 @@ func show(o *Options, list []any, text string) error {
 
 // tell says which clusters cannot be rendered for and why, in the words of the conditions. One that
 // spec.clusters does not name is the hub's own, and there is no other to tell it from.
-func (in *input) tell(o *Options, failed []*rendered) error {
-	if len(failed) == 0 {
-		return nil
+func (l layer) tell(o *Options) error {
+	which, failed := "", false
+	if l.nested {
+		which = fmt.Sprintf("Kustomization %s/%s: ", l.in.ks.Namespace, l.in.ks.Name)
 	}
-	for _, r := range failed {
-		which := few(r.clusters) + ": "
-		if in.ks.Spec.Clusters == nil {
-			which = ""
+	say := func(who string, err error) {
+		failed = true
+		o.IO.Progressf("%s %s%s: %s", o.IO.Red("✗"), which+who, Reason(err), report.Line(err.Error()))
+	}
+	if l.err != nil {
+		say("", l.err)
+	}
+	for _, r := range l.made {
+		who := few(r.clusters) + ": "
+		if l.in.ks.Spec.Clusters == nil {
+			who = ""
 		}
-		o.IO.Progressf("%s %s%s: %s", o.IO.Red("✗"), which, Reason(r.err), report.Line(r.err.Error()))
+		if r.err != nil {
+			say(who, r.err)
+		}
 	}
-	return factory.ErrSilent
+	if failed {
+		return factory.ErrSilent
+	}
+	return nil
 }
 
 // Reason is that of the condition which an error of rendering becomes.
