@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -197,11 +198,12 @@ func (o *Options) clusters(ctx context.Context) (Report, error) {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(clustersSideBySide)
-	done := make(chan struct{}, len(jobs))
-	go o.progress(ctx, done, len(jobs))
+	asked := atomic.Int64{}
+	busy := o.IO.Busy("asking " + text.Count(len(jobs), "cluster"))
+	defer busy.Stop()
 	for _, j := range jobs {
 		g.Go(func() error {
-			defer func() { done <- struct{}{} }()
+			defer func() { busy.Set(fmt.Sprintf("%d of %s asked", asked.Add(1), text.Count(len(jobs), "cluster"))) }()
 			j.result = o.review(ctx, hub, j, &review{
 				spec: &ks.Spec, owner: owner.Label(), manager: owner.FieldManager(), hubID: made.HubID,
 				bundle: j.rendered.Bundle, desired: j.rendered.Objects, secrets: secrets,
@@ -217,20 +219,6 @@ func (o *Options) clusters(ctx context.Context) (Report, error) {
 		results[i] = j.result
 	}
 	return Fold(Report{Kustomization: ks.Name, Namespace: ks.Namespace}, results), nil
-}
-
-// progress writes how many clusters have answered, where there are many; it ends with the last of them.
-func (o *Options) progress(ctx context.Context, done <-chan struct{}, n int) {
-	for i := 1; i <= n; i++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-done:
-		}
-		if n >= 20 && o.IO.Rows != nil && (i == n || i%(n/10) == 0) {
-			o.IO.Progressf("  … %d of %s", i, text.Count(n, "cluster"))
-		}
-	}
 }
 
 type clusterJob struct {

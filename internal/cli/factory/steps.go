@@ -19,6 +19,8 @@ func (f *Factory) Steps() *Steps { return &Steps{io: f.IO, now: f.Now} }
 // Step is one step under way.
 type Step struct {
 	io     *iostreams.IOStreams
+	busy   *iostreams.Busy
+	title  string
 	last   string
 	detail string
 }
@@ -33,6 +35,7 @@ func (s *Step) Notef(format string, args ...any) {
 		return
 	}
 	s.last = note
+	s.busy.Set(s.title + ": " + note)
 	s.io.Progressf("  … %s", note)
 }
 
@@ -40,8 +43,9 @@ func (s *Step) Notef(format string, args ...any) {
 // back for whoever reports it.
 func (s *Steps) Do(title string, run func(*Step) error) error {
 	start := s.now()
-	step := &Step{io: s.io}
+	step := &Step{io: s.io, title: title, busy: s.io.Busy(title)}
 	err := run(step)
+	step.busy.Stop()
 	took := s.now().Sub(start).Round(time.Millisecond * 10)
 	if err != nil {
 		s.io.Progressf("%s %s (%s)", s.io.Red("✗"), title, took)

@@ -34,6 +34,8 @@ type IOStreams struct {
 	Rows func() int
 	// Columns returns the width of the terminal that Out is; nil when Out is none.
 	Columns func() int
+	// busy is the last line of the terminal that Err is; nil when Err is none.
+	busy *busyLine
 	// readPassword reads a line without echo; nil when In is not a terminal.
 	readPassword func() ([]byte, error)
 }
@@ -48,7 +50,11 @@ func System(getenv func(string) string) *IOStreams {
 		s.Rows = rows
 	}
 	if tty(os.Stdout) {
-		s.Columns = columns
+		s.Columns = func() int { return columns(os.Stdout) }
+	}
+	if tty(os.Stderr) && getenv("TERM") != "dumb" {
+		s.busy = &busyLine{out: os.Stderr, columns: func() int { return columns(os.Stderr) }, ticker: everyFrame}
+		s.Err = s.busy
 	}
 	if tty(os.Stdin) && tty(os.Stderr) {
 		s.readPassword = func() ([]byte, error) { return term.ReadPassword(int(os.Stdin.Fd())) }
@@ -66,8 +72,8 @@ func rows() int {
 }
 
 // columns is the width of the terminal, of which one that does not tell has the usual one.
-func columns() int {
-	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+func columns(f *os.File) int {
+	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil || width <= 0 {
 		return 80
 	}
@@ -102,6 +108,7 @@ func (s *IOStreams) CanPrompt() bool { return s.readPassword != nil }
 
 // Password asks for a value that is not echoed. Call it only when CanPrompt.
 func (s *IOStreams) Password(question string) ([]byte, error) {
+	defer s.busy.hold()()
 	fmt.Fprintf(s.Err, "%s: ", question)
 	answer, err := s.readPassword()
 	fmt.Fprintln(s.Err)
@@ -114,6 +121,7 @@ func (s *IOStreams) Password(question string) ([]byte, error) {
 // Confirm asks a question that is answered with yes or no, which is the default. Call it only when
 // CanPrompt. Nobody waits for the answer once ctx ends.
 func (s *IOStreams) Confirm(ctx context.Context, question string) (bool, error) {
+	defer s.busy.hold()()
 	fmt.Fprintf(s.Err, "%s [y/N] ", Line(question))
 	type reply struct {
 		line string
