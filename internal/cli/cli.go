@@ -24,7 +24,12 @@ func Main(version string) int {
 	// The second Ctrl-C ends the process at once.
 	context.AfterFunc(ctx, stop)
 	log.SetLogger(logr.Discard()) // what the libraries log is not for the person at the terminal
-	return Run(ctx, factory.New(version, os.Getenv), os.Args[1:])
+	f := factory.New(version, os.Getenv)
+	plugin, args := calledAs(os.Args[0], os.Args[1:])
+	if plugin {
+		bePlugin(f)
+	}
+	return Run(ctx, f, args)
 }
 
 // Run runs one command line and returns its exit code.

@@ -15,12 +15,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/debug"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
+	"github.com/skerry-dev/skerry/internal/cli/envsubst"
 	"github.com/skerry-dev/skerry/internal/cli/events"
 	"github.com/skerry-dev/skerry/internal/cli/export"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/get"
 	"github.com/skerry-dev/skerry/internal/cli/install"
 	"github.com/skerry-dev/skerry/internal/cli/logs"
+	"github.com/skerry-dev/skerry/internal/cli/receiver"
 	"github.com/skerry-dev/skerry/internal/cli/reconcile"
 	"github.com/skerry-dev/skerry/internal/cli/rollout"
 	"github.com/skerry-dev/skerry/internal/cli/stats"
@@ -78,8 +80,10 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 		build.NewCmdBuild(f, nil),
 		cluster.NewCmdCluster(f, nil),
 		drift.NewCmdDrift(f, nil),
+		envsubst.NewCmdEnvsubst(f, nil),
 		get.NewCmdGet(f, nil),
 		install.NewCmdInstall(f, nil),
+		receiver.NewCmdReceiver(f, nil),
 		reconcile.NewCmdReconcile(f, nil),
 		reconcile.NewCmdResume(f, nil),
 		rollout.NewCmdHistory(f, nil),
@@ -99,6 +103,9 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 	)
 	addActing(root, f)
 	root.AddCommand(exitCodes())
+	if f.Plugin {
+		renameCommands(root)
+	}
 	_ = root.RegisterFlagCompletionFunc("namespace", f.CompleteFlag(func() client.ObjectList { return &corev1.NamespaceList{} }))
 	return root, func() bool { return started }
 }

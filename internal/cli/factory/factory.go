@@ -43,8 +43,10 @@ type Flags struct {
 type Factory struct {
 	IO      *iostreams.IOStreams
 	Version string
-	Now     func() time.Time
-	Getenv  func(string) string
+	// Plugin says that kubectl runs the program: commands are named "kubectl skerry …".
+	Plugin bool
+	Now    func() time.Time
+	Getenv func(string) string
 	// ReadFile reads a file named on the command line.
 	ReadFile func(string) ([]byte, error)
 	Flags    *Flags
