@@ -55,7 +55,7 @@ that is being removed already, run this with --deletion-policy abandon.
 
 The credentials that 'skerry cluster join' made go too: the Secret here, and the account there.`,
 		Example: `  skerry cluster remove shop-1
-  skerry cluster remove shop-1 --deletion-policy delete --wait
+  skerry cluster remove shop-1 --deletion-policy delete --wait --yes
   skerry cluster remove shop-2 --deletion-policy abandon`,
 		Args:              factory.OneName,
 		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
@@ -67,7 +67,7 @@ The credentials that 'skerry cluster join' made go too: the Secret here, and the
 	flags := cmd.Flags()
 	flags.StringVar(&o.DeletionPolicy, "deletion-policy", "", "delete, orphan or abandon (default: what the Cluster says)")
 	flags.BoolVar(&o.Wait, "wait", false, "wait until the Cluster is gone")
-	flags.BoolVarP(&o.Yes, "yes", "y", false, "do not ask before objects are deleted")
+	flags.BoolVarP(&o.Yes, "yes", "y", false, "do not ask before objects are deleted; without a terminal it is needed for that")
 	_ = cmd.RegisterFlagCompletionFunc("deletion-policy", cobra.FixedCompletions([]string{"delete", "orphan", "abandon"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -146,8 +146,11 @@ func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alph
 	for _, line := range summary(c, a, policy) {
 		o.IO.Progressf("%s", line)
 	}
-	if policy != v1alpha1.ClusterDeletionDelete || o.Yes || !o.IO.CanPrompt() || !c.DeletionTimestamp.IsZero() {
+	if policy != v1alpha1.ClusterDeletionDelete || o.Yes || deletesAlready(c) {
 		return nil
+	}
+	if !o.IO.CanPrompt() {
+		return factory.Usagef("there is no terminal to ask at whether all of it is to be deleted: --yes is needed")
 	}
 	yes, err := o.IO.Confirm(ctx, "Delete all of it?")
 	if err != nil {
@@ -157,6 +160,12 @@ func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alph
 		return errors.New("nothing was changed")
 	}
 	return nil
+}
+
+// deletesAlready says that the Cluster is being removed with all that stands there: to run the command again
+// changes nothing.
+func deletesAlready(c *v1alpha1.Cluster) bool {
+	return !c.DeletionTimestamp.IsZero() && c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionDelete
 }
 
 // summary says what becomes of what stands on a cluster.

@@ -3,11 +3,16 @@ package cluster
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
 
 func TestSummaryOfARemoval(t *testing.T) {
@@ -34,5 +39,47 @@ func TestSummaryOfARemoval(t *testing.T) {
 	}
 	if got := summary(c, a, v1alpha1.ClusterDeletionAbandon); len(got) != 1 {
 		t.Errorf("unreachable and forgotten: %q", got)
+	}
+}
+
+// TestNothingIsDeletedOnAClusterUnasked: without a terminal, only --yes lets objects be deleted; what would go is told.
+func TestNothingIsDeletedOnAClusterUnasked(t *testing.T) {
+	scheme, err := factory.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		policy  string
+		own     v1alpha1.ClusterDeletionPolicy
+		yes     bool
+		refused bool
+	}{
+		"by the flag":      {policy: "delete", refused: true},
+		"by the Cluster":   {own: v1alpha1.ClusterDeletionDelete, refused: true},
+		"with --yes":       {policy: "delete", yes: true},
+		"what stays":       {policy: "orphan", own: v1alpha1.ClusterDeletionDelete},
+		"what is left be":  {policy: "abandon"},
+		"without anything": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "shop", UID: "1"}, Spec: v1alpha1.ClusterSpec{DeletionPolicy: tt.own}}
+			made := fake.NewClientBuilder().WithScheme(scheme).WithObjects(c).Build()
+			streams, _, _, stderr := iostreams.Test()
+			o := &RemoveOptions{Name: "shop", DeletionPolicy: tt.policy, Yes: tt.yes, Factory: &factory.Factory{
+				IO: streams, Now: time.Now, Flags: &factory.Flags{Namespace: "fleet"}, Hub: func() (*factory.Hub, error) { return &factory.Hub{WithWatch: made}, nil },
+			}}
+			err := runRemove(t.Context(), o)
+			if refused := err != nil && strings.Contains(err.Error(), "--yes is needed"); refused != tt.refused || err != nil && !refused {
+				t.Errorf("error is %v", err)
+			}
+			if !strings.Contains(stderr.String(), "cluster shop: ") {
+				t.Errorf("what becomes of it is not told: %s", stderr)
+			}
+			live := &v1alpha1.Cluster{}
+			err = made.Get(t.Context(), client.ObjectKeyFromObject(c), live)
+			if there := err == nil && live.Spec.DeletionPolicy == tt.own; there != tt.refused {
+				t.Errorf("it is there as it was: %v, %v", there, err)
+			}
+		})
 	}
 }
