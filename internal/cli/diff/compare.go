@@ -233,13 +233,22 @@ func Whole(o map[string]any, secrets []string) []Field {
 	shown, _ := c.hide(o)
 	whole, _ := shown.(map[string]any)
 	if secrets != nil && isSecret(o) {
-		for _, field := range []string{"data", "stringData"} {
-			if data := cover(whole[field]); data != nil {
-				whole[field] = data
-			}
+		coverFields(whole, "data", "stringData")
+		// kubectl keeps the whole object, its data too, in an annotation.
+		if meta, ok := whole["metadata"].(map[string]any); ok {
+			coverFields(meta, "annotations")
 		}
 	}
 	return []Field{{After: whole}}
+}
+
+// coverFields masks every value of some fields, of those that are there.
+func coverFields(o map[string]any, fields ...string) {
+	for _, field := range fields {
+		if data := cover(o[field]); data != nil {
+			o[field] = data
+		}
+	}
 }
 
 // both tells two masked values apart.
