@@ -50,7 +50,7 @@ func (f *Factory) connectEdge(ctx context.Context, hub *Hub, c *v1alpha1.Cluster
 
 func edgeConfig(ctx context.Context, hub *Hub, c *v1alpha1.Cluster) (*rest.Config, error) {
 	switch {
-	case c.Name == v1alpha1.HubCluster:
+	case c.Name == v1alpha1.HubCluster && c.Spec.KubeConfig == nil:
 		return rest.CopyConfig(hub.Config), nil
 	case c.Spec.KubeConfig == nil:
 		return nil, Next(Elsewhere(fmt.Errorf("cluster %s has an agent: it reaches the hub, and nothing reaches it", c.Name)),
@@ -65,21 +65,16 @@ func edgeConfig(ctx context.Context, hub *Hub, c *v1alpha1.Cluster) (*rest.Confi
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the Secret %s, which holds the kubeconfig of cluster %s: %w", ref.Name, c.Name, err)
 	}
-	keys := []string{ref.Key}
-	if ref.Key == "" {
-		keys = []string{"value", "value.yaml"}
+	data, err := kubeconfig.Pick(ref.Name, secret.Data, ref.Key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the kubeconfig of cluster %s: %w", c.Name, err)
 	}
-	for _, key := range keys {
-		if data := secret.Data[key]; len(data) > 0 {
-			cfg, _, err := kubeconfig.Parse(data)
-			if err != nil {
-				return nil, fmt.Errorf("cannot use the kubeconfig of cluster %s in the Secret %s: %w", c.Name, ref.Name, err)
-			}
-			cfg.Timeout = edgeTimeout
-			return cfg, nil
-		}
+	cfg, _, err := kubeconfig.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the kubeconfig of cluster %s in the Secret %s: %w", c.Name, ref.Name, err)
 	}
-	return nil, fmt.Errorf("the Secret %s, which is to hold the kubeconfig of cluster %s, has no key %s", ref.Name, c.Name, keys[0])
+	cfg.Timeout = edgeTimeout
+	return cfg, nil
 }
 
 // Kept reads what the hub keeps on the cluster: the inventories, and the hub's identity.
