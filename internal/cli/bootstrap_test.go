@@ -142,6 +142,24 @@ func TestBootstrap(t *testing.T) {
 			t.Errorf("annotations are %v", d.GetAnnotations())
 		}
 	})
+	t.Run("Flux in the repository is told, and in the folder refused", func(t *testing.T) {
+		const elsewhere, here = "clusters/prod/flux-system/gotk-components.yaml", "clusters/hub/flux-system/gotk-sync.yaml"
+		if _, err := repo.Commit("main", gitserver.Change{Write: map[string]string{elsewhere: "{}\n"}}); err != nil {
+			t.Fatal(err)
+		}
+		bootstrap("", "--image", "example/hub:9", "--timeout", "10s").want(t, factory.ExitFailed, "Flux is in this repository too, in clusters/prod/flux-system: 'skerry migrate'", "is as it should be")
+		before, err := repo.Commit("main", gitserver.Change{Write: map[string]string{here: "{}\n"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bootstrap("", "--image", "example/hub:10").want(t, factory.ExitFailed, "the repository has Flux, which keeps a cluster from clusters/hub, by clusters/hub/flux-system", "next: give another --path")
+		if now := gitShow(t, repo, "rev-parse", "main"); now != before {
+			t.Error("something was pushed")
+		}
+		if _, err := repo.Commit("main", gitserver.Change{Delete: []string{elsewhere, here}}); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("the identity stays", func(t *testing.T) {
 		bootstrap("", "--hub-id", "other").want(t, factory.ExitFailed, `the hub's identity is "hub-`, "next: leave --hub-id away")
 	})

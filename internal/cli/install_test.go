@@ -45,6 +45,9 @@ func TestInstall(t *testing.T) {
 	run(t, kubeconfig, "", "install", "--image", "example/hub:2", "--timeout", "1s").want(t, factory.ExitFailed,
 		componentsChanged, "the hub is not available", "it has no Pods", "next: kubectl -n skerry-system describe pods")
 
+	run(t, kubeconfig, "", "install", "--components-extra", "monitoring").want(t, factory.ExitFailed, "the cluster has no kind ServiceMonitor.monitoring.coreos.com", "install the Prometheus operator first")
+	run(t, kubeconfig, "", "install", "--image", "example/hub:1", "--components", "gateway,network-policy", "--wait=false").want(t, factory.ExitOK,
+		"service skerry-receiver is there from before: 'kubectl -n skerry-system delete service skerry-receiver'")
 	t.Run("samples are valid", func(t *testing.T) { applySamples(t, clientOf(t, c)) })
 	t.Run("names are completed and suggested", func(t *testing.T) {
 		if r := run(t, kubeconfig, "", "__complete", "reconcile", "kustomization", ""); !strings.Contains(r.out, "monitoring") {
@@ -77,6 +80,17 @@ func TestInstallExport(t *testing.T) {
 	if !strings.Contains(first.out, "image: ghcr.io/skerry-dev/skerry-hub:v1.2.3") {
 		t.Error("export lacks the image")
 	}
+	alone := run(t, "", "", "install", "--export", "--components", "none")
+	alone.want(t, factory.ExitOK)
+	for _, part := range []string{"name: skerry-receiver", "kind: NetworkPolicy", "--gateway-bind-address", "kind: ServiceMonitor"} {
+		if strings.Contains(alone.out, part) {
+			t.Errorf("the hub alone has %s", part)
+		}
+	}
+	if with := run(t, "", "", "install", "--export", "--components-extra", "monitoring"); !strings.Contains(with.out, "kind: ServiceMonitor") {
+		t.Errorf("monitoring is not there: %s", with.errOut)
+	}
+	run(t, "", "", "install", "--export", "--components", "source-controller").want(t, factory.ExitUsage, `there is no component "source-controller", but gateway, receiver, network-policy`)
 }
 
 // applySamples holds config/samples to the schema and rules of the CRDs.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/components"
+	"github.com/skerry-dev/skerry/internal/cli/create"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/gitpush"
 	"github.com/skerry-dev/skerry/internal/cli/install"
@@ -36,13 +37,20 @@ type Options struct {
 	TokenStdin                     bool
 	PrivateKeyFile, PassphraseFile string
 	KnownHostsFile, CAFile         string
+	Key                            create.KeyOptions
 	AuthorName, AuthorEmail        string
 	CommitMessageAppendix          string
+
+	GPGKeyRing, GPGKeyID, GPGPassphrase string
+	SSHSigningKeyFile                   string
+	SigningPassphraseFile               string
 
 	// preset are the credentials that the hub gets, where they come from no flag.
 	preset map[string][]byte
 	// push is how the command pushes; nil: as the hub reads.
 	push *push
+	// sign signs the commit; nil where it is not to be signed, or not known yet.
+	sign gitpush.Signer
 
 	// serverVersion asks the hub's API server and refuses one that is too old.
 	serverVersion func(context.Context, *factory.Hub) (string, error)
@@ -92,10 +100,19 @@ run are used.`,
   pass git-token | skerry bootstrap git --url https://git.example.com/team/fleet.git \
     --path clusters/hub --token-stdin
 
+  # SSH, with a key that is made now and that the server is then given, at a terminal
+  skerry bootstrap git --url ssh://git@git.example.com/team/fleet.git --path clusters/hub
+
   # SSH, with a deploy key that may push
   ssh-keyscan git.example.com > known_hosts   # and compare it with what the server's owner says
   skerry bootstrap git --url ssh://git@git.example.com/team/fleet.git --path clusters/hub \
     --private-key-file id_ed25519 --known-hosts-file known_hosts
+
+  # A commit that is signed, by a GPG or by an SSH key
+  skerry bootstrap git --url https://git.example.com/team/fleet.git --token-env TOKEN \
+    --gpg-key-ring secring.gpg --author-name Ann --author-email ann@example.com
+  skerry bootstrap git --url https://git.example.com/team/fleet.git --token-env TOKEN \
+    --ssh-signing-key-file ~/.ssh/id_ed25519
 
   # A hub that runs outside of the cluster
   skerry bootstrap git --url https://git.example.com/team/fleet.git --crds-only --token-env TOKEN`,
@@ -115,6 +132,7 @@ func addFlags(cmd *cobra.Command, o *Options) {
 	for _, file := range []string{"private-key-file", "passphrase-file", "known-hosts-file"} {
 		_ = cmd.MarkFlagFilename(file)
 	}
+	create.AddKeyFlags(cmd, &o.Key, "a key that is made because none is given")
 	addSharedFlags(cmd, o)
 }
 
@@ -132,6 +150,7 @@ func addSharedFlags(cmd *cobra.Command, o *Options) {
 	flags.StringVar(&o.AuthorName, "author-name", "Skerry", "author of the commit")
 	flags.StringVar(&o.AuthorEmail, "author-email", "skerry@localhost", "email address of the author")
 	flags.StringVar(&o.CommitMessageAppendix, "commit-message-appendix", "", "text at the end of the commit's message, as '[ci skip]'")
+	addSigningFlags(cmd, o)
 	install.AddFlags(cmd, &o.Options, o.Factory.Version)
 	flags.Lookup("hub-id").Usage = "identity of the hub in the labels of what it applies (default: that in Git, or one made of URL and path)"
 	for _, file := range []string{"token-file", "ca-file"} {
@@ -163,6 +182,11 @@ func runGit(ctx context.Context, o *Options) error {
 		return err
 	}
 	r := &run{Options: o, hub: hub}
+	if o.sign == nil {
+		if o.sign, err = o.signer(); err != nil {
+			return err
+		}
+	}
 	steps := o.Steps()
 	for _, step := range []struct {
 		title string
@@ -195,6 +219,9 @@ func (r *run) checkCluster(ctx context.Context, s *factory.Step) error {
 	if err := preflight.Permissions(ctx, r.hub, preflight.Bootstrap()); err != nil {
 		return err
 	}
+	if err := preflight.Extras(r.hub, r.Extra); err != nil {
+		return err
+	}
 	source, root, err := r.readSync(ctx)
 	if err != nil {
 		return err
@@ -204,6 +231,7 @@ func (r *run) checkCluster(ctx context.Context, s *factory.Step) error {
 		return factory.Next(fmt.Errorf("the hub of this cluster reads from %s", old),
 			"give the same --branch and --path; to move the hub, first 'kubectl -n %s delete kustomizations.skerry.dev %s', which leaves its objects in place", name, name)
 	}
+	r.noteFlux(ctx, s)
 	s.Donef("Kubernetes %s at %s", version, r.hub.Config.Host)
 	return nil
 }

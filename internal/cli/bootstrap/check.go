@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/create"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/gitpush"
 	"github.com/skerry-dev/skerry/internal/cli/install"
@@ -18,22 +19,35 @@ import (
 
 // check refuses what is wrong with the command line, and cleans the path.
 func (o *Options) check() error {
-	if err := o.SystemNamespaceOnly(); err != nil {
-		return err
-	}
-	if err := install.ValidHubID(o.HubID); err != nil {
+	if err := o.checkShared(); err != nil {
 		return err
 	}
 	if err := o.checkURL(); err != nil {
 		return err
 	}
-	tokens := 0
-	for _, given := range []bool{o.TokenFile != "", o.TokenEnv != "", o.TokenStdin} {
-		if given {
-			tokens++
+	ssh, tokens := o.ssh(), o.tokens()
+	switch {
+	case ssh && (tokens > 0 || o.CAFile != ""):
+		return factory.Usagef("a token or --ca-file does not go with an ssh URL: give --private-key-file and --known-hosts-file")
+	case !ssh && (o.PrivateKeyFile != "" || o.KnownHostsFile != "" || o.PassphraseFile != ""):
+		return factory.Usagef("--private-key-file, --passphrase-file and --known-hosts-file go with an ssh URL")
+	case (o.PrivateKeyFile == "") != (o.KnownHostsFile == ""):
+		return factory.Usagef("--private-key-file and --known-hosts-file go together: 'ssh-keyscan HOST > known_hosts' writes the latter, compare it with what the server's owner says")
+	}
+	return nil
+}
+
+// checkShared refuses what is wrong with the flags that every way to bootstrap has, before a server is asked to make
+// anything, and cleans the path.
+func (o *Options) checkShared() error {
+	if err := o.SystemNamespaceOnly(); err != nil {
+		return err
+	}
+	for _, err := range []error{install.ValidHubID(o.HubID), install.CheckComponents(&o.Options), o.checkSigning(), create.CheckKey(o.Key)} {
+		if err != nil {
+			return err
 		}
 	}
-	ssh := o.ssh()
 	switch cleaned := path.Clean(o.Path); {
 	case o.Branch == "":
 		return factory.Usagef("--branch is empty")
@@ -41,18 +55,23 @@ func (o *Options) check() error {
 		return factory.Usagef("--path %q must be relative to the root of the repository and stay inside", o.Path)
 	case o.Interval < time.Second || o.Interval > 24*time.Hour:
 		return factory.Usagef("--interval must lie between 1s and 24h")
-	case tokens > 1:
+	case o.tokens() > 1:
 		return factory.Usagef("--token-file, --token-env and --token-stdin are three ways to give one token: choose one")
-	case ssh && (tokens > 0 || o.CAFile != ""):
-		return factory.Usagef("a token or --ca-file does not go with an ssh URL: give --private-key-file and --known-hosts-file")
-	case !ssh && (o.PrivateKeyFile != "" || o.KnownHostsFile != "" || o.PassphraseFile != ""):
-		return factory.Usagef("--private-key-file, --passphrase-file and --known-hosts-file go with an ssh URL")
-	case (o.PrivateKeyFile == "") != (o.KnownHostsFile == ""):
-		return factory.Usagef("--private-key-file and --known-hosts-file go together: 'ssh-keyscan HOST > known_hosts' writes the latter, compare it with what the server's owner says")
 	default:
 		o.Path = cleaned
 	}
 	return nil
+}
+
+// tokens counts the ways in which a token is given.
+func (o *Options) tokens() int {
+	n := 0
+	for _, given := range []bool{o.TokenFile != "", o.TokenEnv != "", o.TokenStdin} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 func (o *Options) checkURL() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,13 +73,13 @@ func (r *run) put(ctx context.Context, seen *gitpush.Snapshot, s *factory.Step) 
 	if own := dir(r.Path) + "/kustomization.yaml"; !before.IsFile(own) {
 		all[own] = []byte(kustomizationFile)
 	}
-	if flux := path.Join(r.Path, "flux-system", "gotk-components.yaml"); before.IsFile(flux) {
-		s.Notef("Flux is in this folder too, at %s: what one of the two applies, the other must not", flux)
+	if err := r.besideFlux(before, s); err != nil {
+		return nil, err
 	}
 	if err := before.Err(); err != nil {
 		return nil, fmt.Errorf("cannot read the files of the branch: %w", err)
 	}
-	next, err := seen.Write(all, gitpush.Author{Name: r.AuthorName, Email: r.AuthorEmail, When: r.Now()},
+	next, err := seen.Write(all, gitpush.Author{Name: r.AuthorName, Email: r.AuthorEmail, When: r.Now(), Sign: r.sign},
 		r.message())
 	if err != nil {
 		return nil, err

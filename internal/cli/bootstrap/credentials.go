@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/internal/cli/apply"
+	"github.com/skerry-dev/skerry/internal/cli/create"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/gitpush"
+	"github.com/skerry-dev/skerry/internal/git"
 )
 
 // maxToken bounds a token from standard input, in bytes.
@@ -41,7 +45,7 @@ func (r *run) readCredentials(ctx context.Context) (string, error) {
 	}
 	ssh := r.ssh()
 	if len(given) == 0 && ssh {
-		return "", factory.Usagef("an ssh URL needs --private-key-file and --known-hosts-file")
+		return r.newKey(ctx)
 	}
 	if given["password"] == nil && !ssh && r.IO.CanPrompt() {
 		token, err := r.IO.Password("Token for " + r.URL + " (empty for none)")
@@ -55,6 +59,37 @@ func (r *run) readCredentials(ctx context.Context) (string, error) {
 		return "without credentials", nil
 	}
 	return "with the credentials given", nil
+}
+
+// newKey makes a key and asks the server for its host key, and goes on when the person has given the one to the server
+// and compared the other.
+func (r *run) newKey(ctx context.Context) (string, error) {
+	if !r.IO.CanPrompt() {
+		return "", factory.Usagef("an ssh URL needs --private-key-file and --known-hosts-file; at a terminal, a key is made without them")
+	}
+	secret, err := create.DeployKey(ctx, r.Factory, r.URL, r.Key)
+	if err != nil {
+		return "", err
+	}
+	remote, err := gitpush.Open(r.URL, secret, http.ProxyFromEnvironment)
+	if err != nil {
+		return "", gitError(r.URL, err)
+	}
+	for {
+		yes, err := r.IO.Confirm(ctx, "Is the host key right, and has the server got the public key, as one that may push?")
+		if err != nil {
+			return "", err
+		}
+		if !yes {
+			return "", errors.New("nothing was changed")
+		}
+		if err := remote.MayPush(ctx); !errors.Is(err, git.ErrAuthenticationFailed) {
+			break // any other error is told by what comes next
+		}
+		r.IO.Progressf("the server does not accept the key yet")
+	}
+	r.secret = secret
+	return "with the key made now", nil
 }
 
 // given reads what the command line names.

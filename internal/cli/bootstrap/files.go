@@ -20,9 +20,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/components"
 )
 
-// hubIDAnnotation keeps the hub's identity in Git also where no Deployment does.
-const hubIDAnnotation = "skerry.dev/hub-id"
-
 const componentsHeader = `# The hub, as 'skerry bootstrap' wrote it, which writes it again: change it by patches in
 # kustomization.yaml.
 `
@@ -97,7 +94,7 @@ func syncObjects(o *Options, hubID string, credentials bool) (*v1alpha1.GitRepos
 		source.Spec.SecretRef = &meta.LocalObjectReference{Name: name}
 	}
 	yes, no := true, false
-	object.Annotations = map[string]string{hubIDAnnotation: hubID}
+	object.Annotations = map[string]string{components.HubIDAnnotation: hubID}
 	root := &v1alpha1.Kustomization{
 		ObjectMeta: object,
 		Spec: v1alpha1.KustomizationSpec{
@@ -140,7 +137,7 @@ func knownHubID(syncFile []byte) (string, error) {
 		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
 			return "", fmt.Errorf("cannot read the hub's identity from sync.yaml: %w", err)
 		}
-		if id := o.GetAnnotations()[hubIDAnnotation]; o.GetKind() == v1alpha1.KustomizationKind && id != "" {
+		if id := o.GetAnnotations()[components.HubIDAnnotation]; o.GetKind() == v1alpha1.KustomizationKind && id != "" {
 			return id, nil
 		}
 	}

@@ -1,9 +1,11 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,7 +27,6 @@ type ProviderOptions struct {
 	Personal, Private                        bool
 	Teams                                    []string
 	TokenAuth, ReadWriteKey                  bool
-	KeyAlgorithm                             string
 
 	provider provider
 }
@@ -33,13 +34,18 @@ type ProviderOptions struct {
 // provider is one kind of server.
 type provider struct {
 	name, title, owner, tokenEnv string
-	open                         func(githost.Options) (githost.Host, error)
+	// hostname is that of the public server; empty where there is none.
+	hostname string
+	// bearer means that Git takes the token without a user name.
+	bearer bool
+	open   func(githost.Options) (githost.Host, error)
 }
 
 var providers = []provider{
-	{"github", "GitHub", "organization, or user with --personal", "GITHUB_TOKEN", githost.GitHub},
-	{"gitlab", "GitLab", "group, or user with --personal", "GITLAB_TOKEN", githost.GitLab},
-	{"gitea", "Gitea or Forgejo", "organization, or user with --personal", "GITEA_TOKEN", githost.Gitea},
+	{"github", "GitHub", "organization, or user with --personal", "GITHUB_TOKEN", "github.com", false, githost.GitHub},
+	{"gitlab", "GitLab", "group, or user with --personal", "GITLAB_TOKEN", "gitlab.com", false, githost.GitLab},
+	{"gitea", "Gitea or Forgejo", "organization, or user with --personal", "GITEA_TOKEN", "gitea.com", false, githost.Gitea},
+	{"bitbucket-server", "Bitbucket Data Center", "key or name of a project, or user with --personal", "BITBUCKET_TOKEN", "", true, githost.BitbucketServer},
 }
 
 // newCmdProvider returns the command for one kind of server.
@@ -47,6 +53,10 @@ func newCmdProvider(f *factory.Factory, p provider) *cobra.Command {
 	o := &ProviderOptions{provider: p, Options: &Options{Factory: f, serverVersion: func(ctx context.Context, hub *factory.Hub) (string, error) {
 		return preflight.Version(ctx, hub.Config)
 	}}}
+	at := ""
+	if p.hostname == "" {
+		at = " --hostname git.example.com"
+	}
 	cmd := &cobra.Command{
 		Use:   p.name,
 		Short: "Bootstrap from " + p.title + ", and make the repository there",
@@ -55,26 +65,38 @@ func newCmdProvider(f *factory.Factory, p provider) *cobra.Command {
 the repository and pushes; the hub reads with a deploy key of its own, or with the token if
 --token-auth is given. Running it again goes on where an earlier run stopped, or changes nothing.`, p.title, p.tokenEnv),
 		Example: fmt.Sprintf(`  # A private repository of an organization
-  skerry bootstrap %[1]s --owner team --repository fleet --path clusters/hub
+  skerry bootstrap %[1]s%[2]s --owner team --repository fleet --path clusters/hub
 
   # Of a user, with the token for the hub too
-  skerry bootstrap %[1]s --owner ann --repository fleet --personal --token-auth`, p.name),
+  skerry bootstrap %[1]s%[2]s --owner ann --repository fleet --personal --token-auth`, p.name, at),
 		Args: factory.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runProvider(cmd.Context(), o) },
 	}
+	addProviderFlags(cmd, o)
+	return cmd
+}
+
+func addProviderFlags(cmd *cobra.Command, o *ProviderOptions) {
+	host := "host name of the server (default: the public one)"
+	if o.provider.hostname == "" {
+		host = "host name of the server"
+	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.Owner, "owner", "", p.owner)
+	flags.StringVar(&o.Owner, "owner", "", o.provider.owner)
 	flags.StringVar(&o.Repository, "repository", "", "name of the repository")
 	flags.BoolVar(&o.Personal, "personal", false, "the owner is the user of the token")
 	flags.BoolVar(&o.Private, "private", true, "a repository that is made is private")
-	flags.StringVar(&o.Hostname, "hostname", "", "host name of the server (default: the public one)")
+	flags.StringVar(&o.Hostname, "hostname", "", host)
 	flags.StringVar(&o.SSHHostname, "ssh-hostname", "", "host name for SSH, with a port if need be (default: what the server says)")
 	flags.StringSliceVar(&o.Teams, "team", nil, "team that gets access; can be given again")
 	flags.BoolVar(&o.TokenAuth, "token-auth", false, "let the hub read with the token, over HTTPS, instead of a deploy key")
 	flags.BoolVar(&o.ReadWriteKey, "read-write-key", false, "let the deploy key push too")
-	flags.StringVar(&o.KeyAlgorithm, "ssh-key-algorithm", "ed25519", "of the deploy key: ed25519, ecdsa or rsa")
+	create.AddKeyFlags(cmd, &o.Key, "the deploy key that is made")
 	addSharedFlags(cmd, o.Options)
-	return cmd
+	if username := flags.Lookup("username"); o.provider.bearer {
+		o.Username, username.DefValue = "", ""
+		username.Usage = "user name that goes with the token (default: none, the token is shown as a bearer token)"
+	}
 }
 
 // push is how the command pushes, where the hub reads another way.
@@ -87,6 +109,8 @@ func (o *ProviderOptions) checkProvider() error {
 	switch {
 	case o.Owner == "" || o.Repository == "":
 		return factory.Usagef("--owner and --repository are needed")
+	case o.Hostname == "" && o.provider.hostname == "":
+		return factory.Usagef("--hostname is needed: there is no public server")
 	case strings.Contains(o.Repository, "/"):
 		return factory.Usagef("--repository is a name, without the owner")
 	case o.Personal && len(o.Teams) > 0:
@@ -94,7 +118,7 @@ func (o *ProviderOptions) checkProvider() error {
 	case o.TokenAuth && (o.ReadWriteKey || o.SSHHostname != ""):
 		return factory.Usagef("--read-write-key and --ssh-hostname do not go with --token-auth: there is no deploy key")
 	}
-	return o.SystemNamespaceOnly()
+	return o.checkShared()
 }
 
 func runProvider(ctx context.Context, o *ProviderOptions) error {
@@ -103,6 +127,9 @@ func runProvider(ctx context.Context, o *ProviderOptions) error {
 	}
 	hub, err := o.Factory.Hub()
 	if err != nil {
+		return err
+	}
+	if o.sign, err = o.signer(); err != nil {
 		return err
 	}
 	r := &run{Options: o.Options, hub: hub}
@@ -158,6 +185,9 @@ func (o *ProviderOptions) providerToken(r *run) ([]byte, error) {
 // access is how the command pushes, and the client of the API, which trusts the same authorities.
 func (o *ProviderOptions) access(r *run, token []byte) (*push, *http.Client, error) {
 	secret := map[string][]byte{"username": []byte(o.Username), "password": token}
+	if o.Username == "" {
+		secret = map[string][]byte{"bearerToken": token}
+	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	if o.CAFile != "" {
 		ca, err := r.ReadFile(o.CAFile)
@@ -176,6 +206,9 @@ func (o *ProviderOptions) access(r *run, token []byte) (*push, *http.Client, err
 
 func (o *ProviderOptions) ensure(ctx context.Context, host githost.Host, repository githost.Repository, access *push, s *factory.Step) error {
 	urls, made, err := host.Ensure(ctx, repository)
+	if err == nil {
+		err = githost.CheckClone(urls.HTTPS, cmp.Or(o.Hostname, o.provider.hostname))
+	}
 	if err == nil {
 		err = host.Grant(ctx, repository, o.Teams)
 	}
@@ -198,8 +231,8 @@ func (o *ProviderOptions) ensure(ctx context.Context, host githost.Host, reposit
 
 func (o *ProviderOptions) overSSH(text string) (string, error) {
 	u, err := url.Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("the server names no URL for SSH: %w", err)
+	if err != nil || u.Host == "" {
+		return "", factory.Next(errors.New("the server names no URL for SSH"), "let it serve SSH, or use --token-auth")
 	}
 	if o.SSHHostname != "" {
 		u.Host = o.SSHHostname
@@ -214,7 +247,7 @@ func (o *ProviderOptions) deployKey(ctx context.Context, r *run, host githost.Ho
 		return err
 	}
 	if len(stored["identity"]) == 0 || len(stored["identity.pub"]) == 0 || len(stored["known_hosts"]) == 0 {
-		if stored, err = create.DeployKey(ctx, o.Factory, o.URL, o.KeyAlgorithm); err != nil {
+		if stored, err = create.DeployKey(ctx, o.Factory, o.URL, o.Key); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/components"
 )
 
 func TestStandOf(t *testing.T) {
@@ -88,7 +89,7 @@ func TestHubIDIsTheSameAgainAndFits(t *testing.T) {
 
 func TestKnownHubID(t *testing.T) {
 	_, root := syncObjects(&Options{URL: "https://e/x", Branch: "main", Path: "p"}, "hub-1", false)
-	if root.Annotations[hubIDAnnotation] != "hub-1" {
+	if root.Annotations[components.HubIDAnnotation] != "hub-1" {
 		t.Fatalf("annotations are %v", root.Annotations)
 	}
 	tests := map[string]struct{ in, want string }{

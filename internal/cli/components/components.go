@@ -20,6 +20,10 @@ const Repository = "ghcr.io/skerry-dev/skerry-hub"
 
 const hubIDFlag = "--hub-id="
 
+// HubIDAnnotation keeps the hub's identity in Git, and on the Kustomization by which the hub keeps itself, also where
+// no Deployment does.
+const HubIDAnnotation = "skerry.dev/hub-id"
+
 // Options say how this hub differs from what config/ holds.
 type Options struct {
 	// Version is the tag of the image, and stands on every object. "" leaves both as they are.
@@ -38,16 +42,26 @@ type Options struct {
 	CRDsOnly bool
 	// NotOwnCluster leaves out the right to apply onto the hub's own cluster.
 	NotOwnCluster bool
+	// Components are those of Default that are installed beside the hub itself; all when it is nil. Extra are those
+	// of Extras that are.
+	Components, Extra []string
 }
 
 // Render returns the manifests in the order in which they are applied.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
-	all, err := build("/")
+	if err := o.CheckParts(); err != nil {
+		return nil, err
+	}
+	all, err := o.build()
 	if err != nil {
 		return nil, fmt.Errorf("cannot render the hub's manifests: %w", err)
 	}
+	without := o.without()
 	var out []*unstructured.Unstructured
 	for _, m := range all {
+		if slices.ContainsFunc(without, func(p part) bool { return p.is(m) }) {
+			continue
+		}
 		if o.CRDsOnly && m.GetKind() != "CustomResourceDefinition" && m.GetKind() != "Namespace" {
 			continue
 		}
@@ -63,6 +77,9 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 			if err := adapt(m, o); err != nil {
 				return nil, err
 			}
+		}
+		if err := takeOut(m, without); err != nil {
+			return nil, err
 		}
 		out = append(out, m)
 	}

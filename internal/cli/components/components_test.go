@@ -169,3 +169,50 @@ func TestRegistryPullSecretAndTolerations(t *testing.T) {
 		t.Errorf("--image beside --registry: %s", got)
 	}
 }
+
+// TestPartsThatAreLeftOutLeaveNothingBehind: no Service, no port that is open, no hub that listens.
+func TestPartsThatAreLeftOutLeaveNothingBehind(t *testing.T) {
+	text := func(o Options) string {
+		var all []string
+		for _, m := range render(t, o) {
+			if strings.HasSuffix(m.GetKind(), "Role") || m.GetKind() == "CustomResourceDefinition" {
+				continue
+			}
+			data, err := m.MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, string(data))
+		}
+		return strings.Join(all, "\n")
+	}
+	marks := map[string][]string{
+		Gateway:       {`"skerry-gateway"`, "--gateway-bind-address", `"name":"gateway"`, "9443"},
+		Receiver:      {`"skerry-receiver"`, "--receiver-bind-address", `"name":"webhooks"`, "9292"},
+		NetworkPolicy: {`"NetworkPolicy"`},
+	}
+	for name, asked := range map[string][]string{
+		"all": nil, "none": {}, "gateway": {Gateway}, "receiver and policy": {Receiver, NetworkPolicy}, "gateway and policy": {Gateway, NetworkPolicy},
+	} {
+		got := text(Options{Components: asked})
+		for part, words := range marks {
+			wanted := asked == nil || slices.Contains(asked, part)
+			for _, word := range words {
+				if strings.Contains(got, word) != wanted {
+					t.Errorf("%s: %s is there: %v", name, word, !wanted)
+				}
+			}
+		}
+		if !strings.Contains(got, "--metrics-bind-address=:8080") || !strings.Contains(got, `"skerry-hub"`) {
+			t.Errorf("%s: the hub itself is not whole", name)
+		}
+	}
+	if with := names(render(t, Options{Extra: []string{Monitoring}})); !slices.Contains(with, "ServiceMonitor skerry-system/skerry-hub") || slices.Contains(names(render(t, Options{})), "ServiceMonitor skerry-system/skerry-hub") {
+		t.Errorf("with monitoring: %v", with)
+	}
+	for _, o := range []Options{{Components: []string{"source-controller"}}, {Extra: []string{Gateway}}} {
+		if _, err := Render(o); err == nil || !strings.Contains(err.Error(), "there is no component") {
+			t.Errorf("%v: %v", o, err)
+		}
+	}
+}

@@ -16,6 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	gossh "golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
@@ -25,11 +28,14 @@ import (
 // create runs `create ARGS` without a hub.
 func create(t *testing.T, stdin string, args ...string) (out, errOut string, err error) {
 	t.Helper()
+	return createOn(t, func() (*factory.Hub, error) { return nil, errors.New("the hub was asked for") }, stdin, args...)
+}
+
+func createOn(t *testing.T, hub func() (*factory.Hub, error), stdin string, args ...string) (out, errOut string, err error) {
+	t.Helper()
 	streams, in, stdout, stderr := iostreams.Test()
 	in.WriteString(stdin)
-	f := &factory.Factory{IO: streams, Now: time.Now, ReadFile: os.ReadFile, Flags: &factory.Flags{Namespace: "apps"}, Hub: func() (*factory.Hub, error) {
-		return nil, errors.New("the hub was asked for")
-	}}
+	f := &factory.Factory{IO: streams, Now: time.Now, ReadFile: os.ReadFile, Flags: &factory.Flags{Namespace: "apps"}, Hub: hub}
 	cmd := NewCmdCreate(f)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
@@ -310,5 +316,49 @@ func TestReceiverSecretHasATokenThatCannotBeGuessed(t *testing.T) {
 	}
 	if got := token("--token-file", file); got != "given" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestNewKeyReplacesNone: the key that is there may be the only one that opens what is encrypted for it.
+func TestNewKeyReplacesNone(t *testing.T) {
+	dir := t.TempDir()
+	given := filepath.Join(dir, "key.txt")
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(given, []byte(identity.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"secret", "age", "there"}, {"secret", "receiver", "there"}, {"secret", "git", "there", "--url", "ssh://git@127.0.0.1:1/x"},
+	} {
+		old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "there"}, Data: map[string][]byte{"old": []byte("key")}}
+		made := fake.NewClientBuilder().WithObjects(old).Build()
+		hub := func() (*factory.Hub, error) { return &factory.Hub{WithWatch: made}, nil }
+		_, errOut, err := createOn(t, hub, "", args...)
+		var next *factory.NextError
+		if !errors.As(err, &next) || !strings.Contains(err.Error(), "there is a secret there in namespace apps") || !strings.Contains(next.Next, "kubectl -n apps delete secret there") {
+			t.Errorf("%v: %v", args, err)
+		}
+		if errOut != "" {
+			t.Errorf("%v: a key was made: %s", args, errOut)
+		}
+		live := &corev1.Secret{}
+		if err := made.Get(t.Context(), client.ObjectKeyFromObject(old), live); err != nil || string(live.Data["old"]) != "key" {
+			t.Errorf("%v: %v, %v", args, live.Data, err)
+		}
+		args[2] = "other"
+		if _, _, err := createOn(t, hub, "", args...); err != nil && strings.Contains(err.Error(), "there is a secret") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	// A key that a person gives may replace another, and what is printed replaces nothing.
+	made := fake.NewClientBuilder().WithObjects(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "there"}}).Build()
+	hub := func() (*factory.Hub, error) { return &factory.Hub{WithWatch: made}, nil }
+	for _, flag := range []string{"--age-key-file=" + given, "--export"} {
+		if _, _, err := createOn(t, hub, "", "secret", "age", "there", flag); err != nil && strings.Contains(err.Error(), "there is a secret") {
+			t.Errorf("%s: %v", flag, err)
+		}
 	}
 }

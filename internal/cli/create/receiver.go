@@ -99,6 +99,7 @@ func NewCmdSecretReceiver(f *factory.Factory, runF func(context.Context, *Secret
 	var file string
 	cmd.Flags().StringVar(&file, "token-file", "", "file with the token, of which a newline at the end is left out (default: a new one)")
 	_ = cmd.MarkFlagFilename("token-file")
+	o.generates = unlessGiven(&file, "token-file")
 	o.data = func(context.Context) (map[string][]byte, corev1.SecretType, error) {
 		if file != "" {
 			data, err := o.file("token-file", file)

@@ -18,6 +18,9 @@ import (
 	"github.com/spf13/cobra"
 	gossh "golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/git"
@@ -31,6 +34,8 @@ type SecretOptions struct {
 	Common
 	// data returns what the Secret holds, and its type.
 	data func(context.Context) (map[string][]byte, corev1.SecretType, error)
+	// generates returns the flag that gives the key which data would make; "" when data makes none. It may be nil.
+	generates func() string
 }
 
 func newCmdSecret(f *factory.Factory, runF func(context.Context, *SecretOptions) error, use, short, example string) (*cobra.Command, *SecretOptions) {
@@ -54,11 +59,47 @@ func runSecret(ctx context.Context, o *SecretOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := o.keepsKey(ctx); err != nil {
+		return err
+	}
 	data, kind, err := o.data(ctx)
 	if err != nil {
 		return err
 	}
 	return o.put(ctx, &corev1.Secret{ObjectMeta: in, Type: kind, Data: data}, "secret")
+}
+
+// unlessGiven is the generates of a command that makes a key unless a flag names a file with one.
+func unlessGiven(file *string, flag string) func() string {
+	return func() string {
+		if *file != "" {
+			return ""
+		}
+		return flag
+	}
+}
+
+// keepsKey refuses to put a new key in the place of one that is there, which may be the only copy: what is
+// encrypted for it could not be read any more, and servers that know it would refuse the new one.
+func (o *SecretOptions) keepsKey(ctx context.Context) error {
+	if o.generates == nil || o.generates() == "" || o.Export {
+		return nil
+	}
+	hub, err := o.Hub()
+	if err != nil {
+		return err
+	}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err = hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, live)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot find out whether there is a secret %s: %w", o.Name, err)
+	}
+	return factory.Next(fmt.Errorf("there is a secret %s in namespace %s, and a new key in its place would lose the one it has", o.Name, o.Flags.Namespace),
+		"choose another name, or give a key of yours with --%s; to do without the old key, first 'kubectl -n %s delete secret %s'", o.generates(), o.Flags.Namespace, o.Name)
 }
 
 // file reads a file that a flag names.
@@ -80,8 +121,47 @@ type gitSecret struct {
 	passwordStdin                         bool
 	bearerTokenFile, caFile               string
 	privateKeyFile, knownHostsFile        string
-	algorithm, curve                      string
-	rsaBits                               int
+	key                                   KeyOptions
+}
+
+// KeyOptions say what kind of key is made.
+type KeyOptions struct {
+	// Algorithm is ed25519, ecdsa or rsa; Curve is p256, p384 or p521, of an ecdsa key.
+	Algorithm, Curve string
+	RSABits          int
+}
+
+// AddKeyFlags adds the flags that say what kind of key is made; of names it.
+func AddKeyFlags(cmd *cobra.Command, o *KeyOptions, of string) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.Algorithm, "ssh-key-algorithm", "ed25519", "of "+of+": ed25519, ecdsa or rsa")
+	flags.StringVar(&o.Curve, "ssh-ecdsa-curve", "p384", "of "+of+" if it is an ecdsa one: p256, p384 or p521")
+	flags.IntVar(&o.RSABits, "ssh-rsa-bits", 3072, "of "+of+" if it is an rsa one; at least 2048")
+}
+
+// CheckKey refuses a kind of key that there is not.
+func CheckKey(o KeyOptions) error {
+	_, err := o.generator()
+	return err
+}
+
+func (o KeyOptions) generator() (fluxssh.KeyPairGenerator, error) {
+	switch strings.ToLower(o.Algorithm) {
+	case "ed25519":
+		return fluxssh.NewEd25519Generator(), nil
+	case "rsa":
+		if o.RSABits < 2048 || o.RSABits > 16384 || o.RSABits%8 != 0 {
+			return nil, factory.Usagef("--ssh-rsa-bits must lie between 2048 and 16384 and be a multiple of 8")
+		}
+		return fluxssh.NewRSAGenerator(o.RSABits), nil
+	case "ecdsa":
+		curve := map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()}[strings.ToLower(o.Curve)]
+		if curve == nil {
+			return nil, factory.Usagef("--ssh-ecdsa-curve must be p256, p384 or p521")
+		}
+		return fluxssh.NewECDSAGenerator(curve), nil
+	}
+	return nil, factory.Usagef("--ssh-key-algorithm must be ed25519, ecdsa or rsa")
 }
 
 // NewCmdSecretGit returns the command; runF replaces what it runs, for tests.
@@ -97,7 +177,7 @@ has one, and the server is asked for its host key, unless --known-hosts-file has
 on standard error: give the public key to the server, and compare the host key with what its owner
 says. For an https URL a user name and password, or a bearer token, are stored.`
 	g := &gitSecret{SecretOptions: o}
-	o.data = g.read
+	o.data, o.generates = g.read, g.generates
 	flags := cmd.Flags()
 	flags.StringVar(&g.url, "url", "", "URL of the repository")
 	flags.StringVarP(&g.username, "username", "u", "git", "user name that goes with the password")
@@ -108,10 +188,15 @@ says. For an https URL a user name and password, or a bearer token, are stored.`
 	flags.StringVar(&g.caFile, "ca-crt-file", "", "file with the certificate authority of the HTTPS server")
 	flags.StringVar(&g.privateKeyFile, "private-key-file", "", "file with the private SSH key (default: a new one)")
 	flags.StringVar(&g.knownHostsFile, "known-hosts-file", "", "file with the SSH server's host key (default: the server is asked)")
-	flags.StringVar(&g.algorithm, "ssh-key-algorithm", "ed25519", "of a new key: ed25519, ecdsa or rsa")
-	flags.StringVar(&g.curve, "ssh-ecdsa-curve", "p384", "of a new ecdsa key: p256, p384 or p521")
-	flags.IntVar(&g.rsaBits, "ssh-rsa-bits", 3072, "of a new rsa key; at least 2048")
+	AddKeyFlags(cmd, &g.key, "a new key")
 	return cmd
+}
+
+func (g *gitSecret) generates() string {
+	if scheme, err := git.Scheme(g.url); err != nil || scheme != "ssh" || g.privateKeyFile != "" {
+		return ""
+	}
+	return "private-key-file"
 }
 
 func (g *gitSecret) read(ctx context.Context) (map[string][]byte, corev1.SecretType, error) {
@@ -299,23 +384,9 @@ func (g *gitSecret) givenKey(data map[string][]byte) error {
 }
 
 func (g *gitSecret) newKey(data map[string][]byte) error {
-	var generator fluxssh.KeyPairGenerator
-	switch strings.ToLower(g.algorithm) {
-	case "ed25519":
-		generator = fluxssh.NewEd25519Generator()
-	case "rsa":
-		if g.rsaBits < 2048 || g.rsaBits > 16384 || g.rsaBits%8 != 0 {
-			return factory.Usagef("--ssh-rsa-bits must lie between 2048 and 16384 and be a multiple of 8")
-		}
-		generator = fluxssh.NewRSAGenerator(g.rsaBits)
-	case "ecdsa":
-		curve := map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()}[strings.ToLower(g.curve)]
-		if curve == nil {
-			return factory.Usagef("--ssh-ecdsa-curve must be p256, p384 or p521")
-		}
-		generator = fluxssh.NewECDSAGenerator(curve)
-	default:
-		return factory.Usagef("--ssh-key-algorithm must be ed25519, ecdsa or rsa")
+	generator, err := g.key.generator()
+	if err != nil {
+		return err
 	}
 	pair, err := generator.Generate()
 	if err != nil {
@@ -409,6 +480,7 @@ func NewCmdSecretAge(f *factory.Factory, runF func(context.Context, *SecretOptio
 	var file string
 	cmd.Flags().StringVar(&file, "age-key-file", "", "file with the key (default: a new one)")
 	_ = cmd.MarkFlagFilename("age-key-file")
+	o.generates = unlessGiven(&file, "age-key-file")
 	o.data = func(context.Context) (map[string][]byte, corev1.SecretType, error) {
 		if file != "" {
 			data, err := o.file("age-key-file", file)
@@ -433,7 +505,7 @@ func NewCmdSecretAge(f *factory.Factory, runF func(context.Context, *SecretOptio
 
 // DeployKey makes a key and asks the SSH server of a URL for its host key, as `create secret git` does; it shows
 // the public parts of both.
-func DeployKey(ctx context.Context, f *factory.Factory, url, algorithm string) (map[string][]byte, error) {
-	g := &gitSecret{SecretOptions: &SecretOptions{Common: Common{Factory: f}}, url: url, algorithm: algorithm, curve: "p384", rsaBits: 3072}
+func DeployKey(ctx context.Context, f *factory.Factory, url string, key KeyOptions) (map[string][]byte, error) {
+	g := &gitSecret{SecretOptions: &SecretOptions{Common: Common{Factory: f}}, url: url, key: key}
 	return g.ssh(ctx)
 }

@@ -8,19 +8,29 @@ import (
 	"code.gitea.io/sdk/gitea"
 )
 
-type giteaHost struct{ Options }
+type giteaHost struct {
+	Options
+	over *http.Client
+}
+
+// maxPages bounds the pages of deploy keys, of a server that sends the same one for ever.
+const maxPages = 1000
 
 // Gitea is a server of Gitea or Forgejo.
 func Gitea(o Options) (Host, error) {
 	if o.Hostname == "" {
 		o.Hostname = "gitea.com"
 	}
-	return &giteaHost{o}, nil
+	over, err := o.client(base(o.Hostname, ""))
+	if err != nil {
+		return nil, err
+	}
+	return &giteaHost{o, over}, nil
 }
 
 // connect returns a client for one call, as the library binds the context to the client.
 func (h *giteaHost) connect(ctx context.Context) (*gitea.Client, error) {
-	client, err := gitea.NewClient(base(h.Hostname, ""), gitea.SetToken(h.Token), gitea.SetHTTPClient(h.Client), gitea.SetContext(ctx))
+	client, err := gitea.NewClient(base(h.Hostname, ""), gitea.SetToken(h.Token), gitea.SetHTTPClient(h.over), gitea.SetContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask the server: %w", err)
 	}
@@ -45,6 +55,9 @@ func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error
 		made = true
 		want := gitea.CreateRepoOption{Name: r.Name, Private: r.Private, Description: r.Description}
 		if r.Personal {
+			if err := giteaUser(client, r.Owner); err != nil {
+				return URLs{}, false, err
+			}
 			found, answer, err = client.CreateRepo(want)
 		} else {
 			found, answer, err = client.CreateOrgRepo(r.Owner, want)
@@ -54,6 +67,15 @@ func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error
 		return URLs{}, false, explain("make the repository", said(answer), err)
 	}
 	return URLs{HTTPS: found.CloneURL, SSH: "ssh://" + sshURL(found.SSHURL)}, made, nil
+}
+
+// giteaUser refuses a token of another user.
+func giteaUser(client *gitea.Client, owner string) error {
+	user, answer, err := client.GetMyUserInfo()
+	if err != nil {
+		return explain("ask whose token it is", said(answer), err)
+	}
+	return checkUser(owner, user.UserName)
 }
 
 func (h *giteaHost) Grant(ctx context.Context, r Repository, teams []string) error {
@@ -74,7 +96,7 @@ func (h *giteaHost) Deploy(ctx context.Context, r Repository, k Key) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	for page := 1; ; page++ {
+	for page := 1; page <= maxPages; page++ {
 		keys, answer, err := client.ListDeployKeys(r.Owner, r.Name, gitea.ListDeployKeysOptions{ListOptions: gitea.ListOptions{Page: page, PageSize: 50}})
 		if err != nil {
 			return false, explain("list the deploy keys", said(answer), err)
@@ -84,7 +106,7 @@ func (h *giteaHost) Deploy(ctx context.Context, r Repository, k Key) (bool, erro
 				return false, nil
 			}
 		}
-		if len(keys) < 50 {
+		if len(keys) == 0 { // a server may send fewer on a page than it is asked for
 			break
 		}
 	}

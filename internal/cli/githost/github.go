@@ -12,12 +12,16 @@ type gitHub struct{ client *github.Client }
 
 // GitHub is github.com, or a GitHub Enterprise Server.
 func GitHub(o Options) (Host, error) {
-	client := github.NewClient(o.Client).WithAuthToken(o.Token)
-	if o.Hostname == "" || o.Hostname == "github.com" {
+	url := base(o.Hostname, "github.com")
+	over, err := o.client(url)
+	if err != nil {
+		return nil, err
+	}
+	client := github.NewClient(over).WithAuthToken(o.Token)
+	if url == "https://github.com" {
 		return &gitHub{client}, nil
 	}
-	url := base(o.Hostname, "")
-	client, err := client.WithEnterpriseURLs(url, url)
+	client, err = client.WithEnterpriseURLs(url, url)
 	if err != nil {
 		return nil, fmt.Errorf("the host name cannot be used: %w", err)
 	}
@@ -38,6 +42,9 @@ func (h *gitHub) Ensure(ctx context.Context, r Repository) (URLs, bool, error) {
 		organization := r.Owner
 		if r.Personal {
 			organization = ""
+			if err := h.checkUser(ctx, r.Owner); err != nil {
+				return URLs{}, false, err
+			}
 		}
 		made = true
 		found, answer, err = h.client.Repositories.Create(ctx, organization, &github.Repository{Name: &r.Name, Private: &r.Private, Description: &r.Description})
@@ -46,6 +53,15 @@ func (h *gitHub) Ensure(ctx context.Context, r Repository) (URLs, bool, error) {
 		return URLs{}, false, explain("make the repository", status(answer), err)
 	}
 	return URLs{HTTPS: found.GetCloneURL(), SSH: "ssh://" + sshURL(found.GetSSHURL())}, made, nil
+}
+
+// checkUser refuses a token of another user.
+func (h *gitHub) checkUser(ctx context.Context, owner string) error {
+	user, answer, err := h.client.Users.Get(ctx, "")
+	if err != nil {
+		return explain("ask whose token it is", status(answer), err)
+	}
+	return checkUser(owner, user.GetLogin())
 }
 
 func (h *gitHub) Grant(ctx context.Context, r Repository, teams []string) error {

@@ -17,6 +17,8 @@ import (
 type Author struct {
 	Name, Email string
 	When        time.Time
+	// Sign returns the armored signature of a commit, which is given as it is without one; nil signs none.
+	Sign Signer
 }
 
 // Write returns the snapshot with the files put in, by path, as one commit on top. Whatever else the
@@ -37,10 +39,32 @@ func (s *Snapshot) Write(files map[string][]byte, author Author, message string)
 	if !s.commit.IsZero() {
 		commit.ParentHashes = []plumbing.Hash{s.commit}
 	}
+	if author.Sign != nil {
+		if commit.PGPSignature, err = signatureOf(commit, author.Sign); err != nil {
+			return nil, err
+		}
+	}
 	if next.commit, err = next.keep(commit.Encode); err != nil {
 		return nil, err
 	}
 	return &next, nil
+}
+
+// signatureOf signs what Git verifies: the commit without the signature.
+func signatureOf(commit *object.Commit, sign Signer) (string, error) {
+	unsigned := &plumbing.MemoryObject{}
+	if err := commit.EncodeWithoutSignature(unsigned); err != nil {
+		return "", fmt.Errorf("cannot write the commit that is to be signed: %w", err)
+	}
+	r, err := unsigned.Reader()
+	if err != nil {
+		return "", fmt.Errorf("cannot write the commit that is to be signed: %w", err)
+	}
+	signed, err := sign(r)
+	if err != nil {
+		return "", fmt.Errorf("cannot sign the commit: %w", err)
+	}
+	return string(signed), nil
 }
 
 // edit returns the tree with the files put in, which are named relative to it. The tree of hash zero

@@ -5,13 +5,18 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -85,6 +90,10 @@ func AddFlags(cmd *cobra.Command, to *components.Options, ownVersion string) {
 	flags.StringVar(&to.Registry, "registry", "", "registry with a copy of the hub's image (default: that of "+components.Repository+")")
 	flags.StringVar(&to.ImagePullSecret, "image-pull-secret", "", "Secret in the hub's namespace with the credentials of the registry")
 	flags.StringSliceVar(&to.TolerationKeys, "toleration-keys", nil, "keys of taints that the hub's Pods tolerate")
+	flags.StringSliceVar(&to.Components, "components", components.Default, "parts to install beside the hub itself: gateway for agents, receiver for webhooks, network-policy; none for none of them")
+	flags.StringSliceVar(&to.Extra, "components-extra", nil, "further parts: monitoring, for a cluster with the Prometheus operator")
+	_ = cmd.RegisterFlagCompletionFunc("components", cobra.FixedCompletions(components.Default, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("components-extra", cobra.FixedCompletions(components.Extras, cobra.ShellCompDirectiveNoFileComp))
 	flags.StringVar(&to.HubID, "hub-id", "", "identity of the hub in the labels of what it applies (default: uid of its cluster)")
 	flags.BoolVar(&to.CRDsOnly, "crds-only", false, "only the kinds and the namespace, for a hub that runs outside of the cluster")
 }
@@ -94,6 +103,9 @@ func runInstall(ctx context.Context, o *Options) error {
 		return err
 	}
 	if err := ValidHubID(o.HubID); err != nil {
+		return err
+	}
+	if err := CheckComponents(&o.Options); err != nil {
 		return err
 	}
 	manifests, err := components.Render(o.Options)
@@ -113,7 +125,11 @@ func runInstall(ctx context.Context, o *Options) error {
 	if err := steps.Do("pre-flight", func(s *factory.Step) error { return check(ctx, o, hub, s) }); err != nil {
 		return err
 	}
-	if err := steps.Do("apply", func(s *factory.Step) error { return apply.All(ctx, hub, manifests, s) }); err != nil {
+	err = steps.Do("apply", func(s *factory.Step) error {
+		noteLeftOut(ctx, hub, o, s)
+		return apply.All(ctx, hub, manifests, s)
+	})
+	if err != nil {
 		return err
 	}
 	if o.CRDsOnly {
@@ -137,6 +153,9 @@ func check(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) e
 	if err := preflight.Permissions(ctx, hub, preflight.Install()); err != nil {
 		return err
 	}
+	if err := preflight.Extras(hub, o.Extra); err != nil {
+		return err
+	}
 	// Whoever keeps the hub from Git would see this as drift and put it back.
 	root := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.SystemNamespace}}
 	err = hub.Get(ctx, client.ObjectKeyFromObject(root), root)
@@ -148,6 +167,37 @@ func check(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) e
 		return fmt.Errorf("cannot find out whether the hub keeps itself from Git: %w", err)
 	}
 	s.Donef("Kubernetes %s at %s", version, hub.Config.Host)
+	return nil
+}
+
+// noteLeftOut tells what an installation from before has of parts that are not asked for any more. What may not be
+// read is not told.
+func noteLeftOut(ctx context.Context, hub *factory.Hub, o *Options, s *factory.Step) {
+	kinds := map[string]schema.GroupVersion{"Service": corev1.SchemeGroupVersion, "NetworkPolicy": networkingv1.SchemeGroupVersion}
+	for _, left := range o.LeftOut() {
+		live := &metav1.PartialObjectMetadata{}
+		live.SetGroupVersionKind(kinds[left[0]].WithKind(left[0]))
+		if err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: left[1]}, live); err == nil {
+			kind := strings.ToLower(left[0])
+			s.Notef("%s %s is there from before: 'kubectl -n %s delete %s %s' deletes it", kind, left[1], v1alpha1.SystemNamespace, kind, left[1])
+		}
+	}
+}
+
+// none is what --components is given for the hub alone.
+const none = "none"
+
+// CheckComponents refuses parts that there are not.
+func CheckComponents(o *components.Options) error {
+	if slices.Equal(o.Components, []string{none}) {
+		o.Components = []string{}
+	}
+	switch unknown := o.CheckParts(); {
+	case unknown != nil:
+		return factory.Usagef("--components, --components-extra: %w", unknown)
+	case o.CRDsOnly && len(o.Extra) > 0:
+		return factory.Usagef("--components-extra does not go with --crds-only")
+	}
 	return nil
 }
 

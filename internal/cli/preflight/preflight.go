@@ -4,15 +4,19 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/components"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 )
 
@@ -72,6 +76,23 @@ func Permissions(ctx context.Context, c client.Client, needs []Need) error {
 	if len(missing) > 0 {
 		return factory.Next(fmt.Errorf("these credentials may not %s", strings.Join(missing, ", nor ")),
 			"use those of a cluster administrator, with --kubeconfig and --context")
+	}
+	return nil
+}
+
+// Extras refuses parts of an installation for which the cluster lacks the kinds.
+func Extras(hub client.Client, extra []string) error {
+	if !slices.Contains(extra, components.Monitoring) {
+		return nil
+	}
+	kind := schema.GroupKind{Group: components.MonitoringGroup, Kind: components.MonitoringKind}
+	_, err := hub.RESTMapper().RESTMapping(kind)
+	switch {
+	case meta.IsNoMatchError(err):
+		return factory.Next(fmt.Errorf("the cluster has no kind %s, which the component %s needs", kind, components.Monitoring),
+			"install the Prometheus operator first, or leave --components-extra %s away", components.Monitoring)
+	case err != nil:
+		return fmt.Errorf("cannot ask for the kind %s: %w", kind, err)
 	}
 	return nil
 }

@@ -31,9 +31,9 @@ const (
 type SSH struct {
 	host   *Host
 	client ed25519.PrivateKey
-	allow  ssh.PublicKey
 
 	mu       sync.Mutex
+	allow    ssh.PublicKey
 	addr     string
 	hostKey  ssh.Signer
 	stall    Stall
@@ -112,7 +112,23 @@ func (s *SSH) Identity(passphrase string) ([]byte, error) {
 }
 
 // PublicKey is the public half of Identity, as in an authorized_keys file.
-func (s *SSH) PublicKey() []byte { return bytes.TrimSpace(ssh.MarshalAuthorizedKey(s.allow)) }
+func (s *SSH) PublicKey() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.TrimSpace(ssh.MarshalAuthorizedKey(s.allow))
+}
+
+// Allow lets the holder of another key in, a line of an authorized_keys file, in place of that of Identity.
+func (s *SSH) Allow(line string) error {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return fmt.Errorf("cannot read the key: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allow = key
+	return nil
+}
 
 // SetStall makes the server stop answering there, for connections from now on.
 func (s *SSH) SetStall(at Stall) {
@@ -215,6 +231,8 @@ func hold(conn net.Conn) {
 }
 
 func (s *SSH) authorize(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if bytes.Equal(key.Marshal(), s.allow.Marshal()) {
 		return &ssh.Permissions{}, nil
 	}

@@ -1,0 +1,64 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+// fluxKind is the kind by which Flux applies.
+const fluxKind = "kustomizations.kustomize.toolkit.fluxcd.io"
+
+// besideFlux looks for Flux in the repository. In the folder of the hub it is refused: each of the two would apply the
+// other, and who deletes one of them deletes both. Elsewhere it is told.
+func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
+	here, elsewhere := fluxFolders(files.Files(), r.Path)
+	if len(here) > 0 {
+		return factory.Next(fmt.Errorf("the repository has Flux, which keeps a cluster from %s, by %s: each of the two would apply the other", r.Path, strings.Join(here, ", ")),
+			"give another --path, and move there what is to be Skerry's: 'skerry migrate' writes Flux's objects as Skerry's; or delete that folder in Git, if Flux is uninstalled already")
+	}
+	if len(elsewhere) > 0 {
+		s.Notef("Flux is in this repository too, in %s: 'skerry migrate' writes its objects as Skerry's", strings.Join(elsewhere[:min(len(elsewhere), 3)], ", "))
+	}
+	return nil
+}
+
+// fluxFolders returns the folders that a bootstrap of Flux has written, sorted: those of which a hub at the path would
+// render what is in them, and the others.
+func fluxFolders(files []string, at string) (here, elsewhere []string) {
+	for _, file := range files {
+		dir, name := path.Split(file)
+		if name != "gotk-components.yaml" && name != "gotk-sync.yaml" {
+			continue
+		}
+		dir = path.Clean(dir)
+		list := &elsewhere
+		if at == "." || strings.HasPrefix(dir+"/", at+"/") {
+			list = &here
+		}
+		if !slices.Contains(*list, dir) {
+			*list = append(*list, dir)
+		}
+	}
+	slices.Sort(here)
+	slices.Sort(elsewhere)
+	return here, elsewhere
+}
+
+// noteFlux tells that Flux is on the cluster. Who may not see it is not told.
+func (r *run) noteFlux(ctx context.Context, s *factory.Step) {
+	kind := &metav1.PartialObjectMetadata{}
+	kind.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))
+	if err := r.hub.Get(ctx, client.ObjectKey{Name: fluxKind}, kind); err == nil {
+		s.Notef("Flux is on this cluster too: what one of the two applies, the other must not; 'skerry migrate' takes over what Flux keeps")
+	}
+}
