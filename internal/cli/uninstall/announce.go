@@ -22,10 +22,13 @@ type seen struct {
 	url, path string
 	// components are the hub's own objects, and kinds its definitions.
 	components, kinds int
-	// namespace says that the hub's namespace is there, and secrets counts what goes with it.
+	// namespace says that the hub's namespace is there, and secrets counts what goes with it; it is
+	// unknownSecrets where that may not be listed.
 	namespace bool
 	secrets   int
 }
+
+const unknownSecrets = -1
 
 func (s *seen) nothing() bool {
 	return len(s.kustomizations)+len(s.clusters)+len(s.sources)+s.components+s.kinds == 0 && !s.namespace
@@ -48,6 +51,9 @@ func announce(s *seen, policy string, keepNamespace bool) []string {
 	}
 	if n := len(s.clusters); n > 0 {
 		fate := "the hub's inventories, claims and accounts are taken off them"
+		if policy == policyAbandon && s.components > 0 {
+			add("the hub is stopped first, so that nothing is sent to any cluster")
+		}
 		if policy == policyAbandon {
 			fate = "nothing is sent to them; the hub's inventories, claims and accounts stay there"
 		}
@@ -68,6 +74,8 @@ func announce(s *seen, policy string, keepNamespace bool) []string {
 	switch {
 	case s.namespace && keepNamespace:
 		add("the namespace %s stays", v1alpha1.SystemNamespace)
+	case s.namespace && s.secrets == unknownSecrets:
+		add("the namespace %s with all that is in it; how many Secrets are among it is unknown, as they may not be listed", v1alpha1.SystemNamespace)
 	case s.namespace:
 		add("the namespace %s with all that is in it, %s among it", v1alpha1.SystemNamespace, text.Count(s.secrets, "Secret"))
 	}

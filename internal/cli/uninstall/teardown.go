@@ -1,6 +1,7 @@
 package uninstall
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +27,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/diagnose"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -36,8 +39,64 @@ const hubGrace = 30 * time.Second
 type teardown struct {
 	*Options
 	hub *factory.Hub
+	// identities are what the hub may call itself: one of them is its identity.
+	identities []string
+	// stopped says that there is no hub any more that would let go of anything.
+	stopped bool
 	// grace is hubGrace, for tests.
 	grace time.Duration
+}
+
+// identify finds out what the hub may call itself: what its Deployment or its Kustomization in Git has, or else the
+// uid of its cluster. Who may not read one of them goes without it: where none is right, what Git keeps is deleted
+// as if nothing kept itself, which takes a round more.
+func (t *teardown) identify(ctx context.Context) {
+	deployment := &unstructured.Unstructured{}
+	deployment.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
+	if err := t.hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: diagnose.HubName}, deployment); err == nil {
+		t.identities = append(t.identities, components.HubID([]*unstructured.Unstructured{deployment}))
+	}
+	root := &v1alpha1.Kustomization{}
+	if err := t.hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.SystemNamespace}, root); err == nil {
+		t.identities = append(t.identities, root.Annotations[components.HubIDAnnotation])
+	}
+	system := &corev1.Namespace{}
+	if err := t.hub.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, system); err == nil {
+		t.identities = append(t.identities, string(system.UID))
+	}
+}
+
+// stop deletes the hub's Deployment and waits until its Pods are gone. A hub that runs answers the deletion of a
+// Kustomization by taking its labels off the clusters, and abandon promises that nothing is sent to them. The
+// Deployment is deleted in the foreground: as long as it is there, a hub sees that it goes, and sends nothing.
+func (t *teardown) stop(ctx context.Context, s *factory.Step) error {
+	own, err := t.own(ctx)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(own, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })
+	if at < 0 {
+		s.Donef("it has no Deployment here")
+		return nil
+	}
+	uid := own[at].GetUID()
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: own[at].GetNamespace(), Name: own[at].GetName()}}
+	if err := t.hub.Delete(ctx, deployment, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete %s: %w", apply.Name(own[at]), err)
+	}
+	patience, cancel := context.WithTimeout(ctx, cmp.Or(t.grace, hubGrace))
+	defer cancel()
+	err = wait.Until(patience, t.hub, []client.Object{deployment}, func() (bool, error) { return deployment.GetUID() != uid, nil })
+	switch {
+	case err == nil:
+		t.stopped = true
+		s.Donef("stopped")
+		return nil
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		s.Donef("is being stopped")
+		return nil
+	}
+	return err
 }
 
 // observe reads what is there. Kinds that are gone already have no objects.
@@ -100,11 +159,17 @@ func (t *teardown) observeNamespace(ctx context.Context, s *seen) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the namespace %s: %w", v1alpha1.SystemNamespace, err)
 	}
+	s.namespace = true
 	secrets := metadataList(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := t.hub.List(ctx, secrets, client.InNamespace(v1alpha1.SystemNamespace)); err != nil && !apierrors.IsForbidden(err) {
+	err = t.hub.List(ctx, secrets, client.InNamespace(v1alpha1.SystemNamespace))
+	switch {
+	case apierrors.IsForbidden(err):
+		s.secrets = unknownSecrets
+	case err != nil:
 		return fmt.Errorf("cannot list the Secrets of %s: %w", v1alpha1.SystemNamespace, err)
+	default:
+		s.secrets = len(secrets.Items)
 	}
-	s.namespace, s.secrets = true, len(secrets.Items)
 	return nil
 }
 
@@ -125,13 +190,17 @@ var held = []string{v1alpha1.KustomizationKind, v1alpha1.ClusterKind}
 // is there, it would make again what it keeps. The hub's own Cluster goes last, which the others' way leads
 // through.
 func (t *teardown) release(ctx context.Context, s *factory.Step) error {
-	total := 0
+	t.identify(ctx)
+	total, choose := 0, t.nextRound
+	if t.DeletionPolicy == policyAbandon {
+		choose = clustersFirst
+	}
 	for {
 		all, err := t.objects(ctx, held)
 		if err != nil {
 			return err
 		}
-		next := nextRound(all)
+		next := choose(all)
 		if len(next) == 0 {
 			s.Donef("%d deleted", total)
 			return nil
@@ -150,13 +219,13 @@ func (t *teardown) release(ctx context.Context, s *factory.Step) error {
 
 // nextRound returns what is deleted next: what no Kustomization that is still there keeps; where everything is
 // kept, all of it; and the hub's own Clusters when nothing else is left.
-func nextRound(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMetadata {
+func (t *teardown) nextRound(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMetadata {
 	var free, kept, hubs []metav1.PartialObjectMetadata
 	for _, o := range all {
 		switch {
 		case o.Kind == v1alpha1.ClusterKind && o.Name == v1alpha1.HubCluster:
 			hubs = append(hubs, o)
-		case o.Labels[v1alpha1.OwnerLabel] == "" || !o.DeletionTimestamp.IsZero() || keepsItself(&o):
+		case o.Labels[v1alpha1.OwnerLabel] == "" || !o.DeletionTimestamp.IsZero() || t.keepsItself(&o):
 			free = append(free, o)
 		default:
 			kept = append(kept, o)
@@ -171,12 +240,20 @@ func nextRound(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMetadat
 	return hubs
 }
 
-// keepsItself says whether a Kustomization is among its own objects, as the one is that holds the hub. The owner
-// label begins with the name of the owner.
-func keepsItself(o *metav1.PartialObjectMetadata) bool {
+// clustersFirst is the order of abandon: a Cluster that is gone, abandoned, gets nothing of a Kustomization that
+// goes after it, whatever hub may still run elsewhere.
+func clustersFirst(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMetadata {
+	rest := slices.Clone(all)
+	clusters := slices.DeleteFunc(slices.Clone(all), func(o metav1.PartialObjectMetadata) bool { return o.Kind != v1alpha1.ClusterKind })
+	return append(clusters, slices.DeleteFunc(rest, func(o metav1.PartialObjectMetadata) bool { return o.Kind == v1alpha1.ClusterKind })...)
+}
+
+// keepsItself says whether a Kustomization is among its own objects, as the one is that holds the hub.
+func (t *teardown) keepsItself(o *metav1.PartialObjectMetadata) bool {
 	label := o.Labels[v1alpha1.OwnerLabel]
-	at := strings.LastIndex(label, ".")
-	return o.Kind == v1alpha1.KustomizationKind && at > 0 && strings.HasPrefix(o.Name, label[:at])
+	return o.Kind == v1alpha1.KustomizationKind && slices.ContainsFunc(t.identities, func(hub string) bool {
+		return object.Owner{Hub: hub, Namespace: o.Namespace, Name: o.Name}.Label() == label
+	})
 }
 
 // objects lists the metadata of the kinds in all namespaces.
@@ -232,22 +309,23 @@ func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string
 	for _, o := range objects {
 		left[o.UID] = true
 	}
-	grace := t.grace
-	if grace == 0 {
-		grace = hubGrace
-	}
 	patience, cancel := ctx, context.CancelFunc(func() {})
 	if t.DeletionPolicy == policyAbandon {
-		patience, cancel = context.WithTimeout(ctx, grace)
+		patience, cancel = context.WithTimeout(ctx, cmp.Or(t.grace, hubGrace))
 	}
 	defer cancel()
 	var there []metav1.PartialObjectMetadata
+	letGo := t.stopped // there is no hub to be waited for
 	err := wait.Changes(patience, t.hub, lists(kinds), func() (bool, error) {
 		all, err := t.objects(ctx, kinds)
 		if err != nil {
 			return false, err
 		}
 		there = slices.DeleteFunc(all, func(o metav1.PartialObjectMetadata) bool { return !left[o.UID] })
+		if letGo && len(there) > 0 {
+			letGo = false
+			return false, t.letGo(ctx, there)
+		}
 		if len(there) > 0 {
 			s.Notef("%s left: %s", text.Count(len(there), "object"), namesOf(there))
 		}
@@ -350,7 +428,7 @@ const partOf = "app.kubernetes.io/part-of"
 // own are the hub's own objects that are there, in the order in which they are deleted: the Deployment before
 // its rights.
 func (t *teardown) own(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	manifests, err := components.Render(components.Options{})
+	manifests, err := components.Render(components.Options{Extra: components.Extras})
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ says first what it will do. What becomes of the objects that were applied is sai
 
   orphan   they stay and belong to nobody; what the hub keeps on the edges goes
   delete   they are deleted, on every cluster
-  abandon  nothing is sent to the edges; the hub need not run
+  abandon  the hub is stopped first, if it runs here, and nothing is sent to the edges
 
 A cluster that does not answer is waited for for five minutes and then forgotten. Running this
 again goes on where an earlier run stopped. Git is not changed.`,
@@ -116,17 +116,22 @@ func runUninstall(ctx context.Context, o *Options) error {
 // run does it, step by step. Each step waits until what it deletes is gone, because the next takes away what
 // that needs.
 func (t *teardown) run(ctx context.Context) error {
-	steps := t.Steps()
-	for _, step := range []struct {
+	type part struct {
 		title string
 		run   func(context.Context, *factory.Step) error
-	}{
+	}
+	parts := []part{
 		{"kustomizations and clusters", t.release},
 		{"sources", t.sources},
 		{"hub", t.components},
 		{"kinds", t.kinds},
 		{"namespace", t.namespace},
-	} {
+	}
+	if t.DeletionPolicy == policyAbandon {
+		parts = append([]part{{"stop the hub", t.stop}}, parts...)
+	}
+	steps := t.Steps()
+	for _, step := range parts {
 		if err := steps.Do(step.title, func(s *factory.Step) error { return step.run(ctx, s) }); err != nil {
 			return err
 		}

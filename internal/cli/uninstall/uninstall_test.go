@@ -1,23 +1,28 @@
 package uninstall
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	owner "github.com/skerry-dev/skerry/internal/object"
 )
 
 func TestAnnouncementSaysWhatBecomesOfEverything(t *testing.T) {
@@ -46,6 +51,12 @@ Git is not changed: 'skerry bootstrap git' from https://git/fleet, path ./cluste
 		"abandon": {&seen{host: "https://hub", clusters: []string{"a/one"}, silent: []string{"one"}, namespace: true}, policyAbandon, true, `uninstall the hub from https://hub:
   1 cluster: nothing is sent to them; the hub's inventories, claims and accounts stay there
   the namespace skerry-system stays`},
+		"unknown Secrets": {&seen{host: "https://hub", namespace: true, secrets: unknownSecrets}, policyOrphan, false, `uninstall the hub from https://hub:
+  the namespace skerry-system with all that is in it; how many Secrets are among it is unknown, as they may not be listed`},
+		"abandon with a hub": {&seen{host: "https://hub", clusters: []string{"a/one"}, components: 9}, policyAbandon, false, `uninstall the hub from https://hub:
+  the hub is stopped first, so that nothing is sent to any cluster
+  1 cluster: nothing is sent to them; the hub's inventories, claims and accounts stay there
+  the hub itself: 9 objects`},
 		"nothing": {&seen{host: "https://hub"}, policyOrphan, false, "there is no hub on https://hub"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,22 +70,27 @@ Git is not changed: 'skerry bootstrap git' from https://git/fleet, path ./cluste
 // TestWhatGitKeepsGoesAfterItsKeeper: a Kustomization that is there would make its Clusters and Kustomizations
 // again.
 func TestWhatGitKeepsGoesAfterItsKeeper(t *testing.T) {
-	object := func(kind, name, owner string, deleting bool) metav1.PartialObjectMetadata {
+	object := func(kind, name, label string, deleting bool) metav1.PartialObjectMetadata {
 		o := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: kind}, ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if owner != "" {
-			o.Labels = map[string]string{v1alpha1.OwnerLabel: owner}
+		if label != "" {
+			o.Labels = map[string]string{v1alpha1.OwnerLabel: label}
 		}
 		if deleting {
 			o.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 		}
 		return o
 	}
-	hub, root, child, shop := object("Cluster", "hub", "", false), object("Kustomization", "root", "root.0123", false), object("Kustomization", "child", "root.0123", false), object("Cluster", "shop", "root.0123", false)
+	tear := &teardown{identities: []string{"", "h"}}
+	root := owner.Owner{Hub: "h", Name: "root"}.Label()
+	hub, itself, child, shop := object("Cluster", "hub", "", false), object("Kustomization", "root", root, false), object("Kustomization", "child", root, false), object("Cluster", "shop", root, false)
+	// Its name begins with that of its keeper, which is another one.
+	namesake := object("Kustomization", "root-apps", root, false)
 	for name, tt := range map[string]struct {
 		in   []metav1.PartialObjectMetadata
 		want []string
 	}{
-		"the root first":             {[]metav1.PartialObjectMetadata{child, hub, root, shop}, []string{"root"}},
+		"the root first":             {[]metav1.PartialObjectMetadata{child, hub, itself, shop}, []string{"root"}},
+		"and no namesake":            {[]metav1.PartialObjectMetadata{namesake, itself}, []string{"root"}},
 		"then what it kept":          {[]metav1.PartialObjectMetadata{child, hub, shop}, []string{"child", "shop"}},
 		"the hub's own Cluster last": {[]metav1.PartialObjectMetadata{hub}, []string{"hub"}},
 		"what is being deleted":      {[]metav1.PartialObjectMetadata{child, object("Cluster", "gone", "root", true)}, []string{"gone"}},
@@ -82,7 +98,7 @@ func TestWhatGitKeepsGoesAfterItsKeeper(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, o := range nextRound(tt.in) {
+			for _, o := range tear.nextRound(tt.in) {
 				got = append(got, o.Name)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -104,12 +120,18 @@ func kind(name, plural string) *apiextensionsv1.CustomResourceDefinition {
 
 func uninstallWith(t *testing.T, o Options, objects ...client.Object) (client.Client, string, error) {
 	t.Helper()
+	return uninstallThrough(t, o, interceptor.Funcs{}, objects...)
+}
+
+func uninstallThrough(t *testing.T, o Options, funcs interceptor.Funcs, objects ...client.Object) (client.Client, string, error) {
+	t.Helper()
 	scheme, err := factory.Scheme()
 	if err != nil {
 		t.Fatal(err)
 	}
 	streams, _, _, stderr := iostreams.Test()
-	hub := &factory.Hub{WithWatch: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), Config: &rest.Config{Host: "https://hub"}}
+	made := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).Build()
+	hub := &factory.Hub{WithWatch: made, Config: &rest.Config{Host: "https://hub"}}
 	o.Factory = &factory.Factory{IO: streams, Now: time.Now, Flags: &factory.Flags{Namespace: "skerry-system", Timeout: 2 * time.Second}, Hub: func() (*factory.Hub, error) { return hub, nil }}
 	ctx, cancel := o.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -145,6 +167,60 @@ func TestAbandonNeedsNoHub(t *testing.T) {
 	_, out, err = uninstallWith(t, Options{DeletionPolicy: policyOrphan}, objects()...)
 	if err == nil || !strings.Contains(err.Error(), "the hub has not let go of") {
 		t.Errorf("orphan without a hub: %v\n%s", err, out)
+	}
+}
+
+// TestAbandonStopsTheHubBeforeItCouldSend: a hub that runs answers the deletion of a Kustomization by taking its labels
+// off the clusters, unless they are abandoned by then, or the hub is gone.
+func TestAbandonStopsTheHubBeforeItCouldSend(t *testing.T) {
+	held := metav1.ObjectMeta{Namespace: "a", Name: "one", Finalizers: []string{v1alpha1.Finalizer}}
+	var deleted []string
+	note := interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+		kinds, _, err := c.Scheme().ObjectKinds(o)
+		kind := o.GetObjectKind().GroupVersionKind().Kind
+		if err == nil && len(kinds) > 0 && kind == "" {
+			kind = kinds[0].Kind
+		}
+		asked := client.DeleteOptions{}
+		asked.ApplyOptions(opts)
+		if asked.PropagationPolicy != nil && kind == "Deployment" {
+			kind += " in the " + strings.ToLower(string(*asked.PropagationPolicy))
+		}
+		deleted = append(deleted, kind)
+		return c.Delete(ctx, o, opts...)
+	}}
+	hub := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: "skerry-hub", Labels: map[string]string{partOf: "skerry"}}}
+	_, out, err := uninstallThrough(t, Options{DeletionPolicy: policyAbandon}, note, hub,
+		&v1alpha1.Kustomization{ObjectMeta: held}, &v1alpha1.Cluster{ObjectMeta: held}, kind("Kustomization", "kustomizations"), kind("Cluster", "clusters"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := []string{"Deployment in the foreground", "Cluster", "Kustomization"}; len(deleted) < 3 || !slices.Equal(deleted[:3], want) {
+		t.Errorf("deleted %q, want %q first", deleted, want)
+	}
+	deleted = nil
+	if _, out, err := uninstallThrough(t, Options{DeletionPolicy: policyOrphan}, note, hub, kind("Cluster", "clusters")); err != nil || slices.Contains(deleted, "Deployment in the foreground") {
+		t.Errorf("orphan: %v, %q\n%s", err, deleted, out)
+	}
+}
+
+// TestSecretsThatMayNotBeListedAreUnknown, and not none.
+func TestSecretsThatMayNotBeListedAreUnknown(t *testing.T) {
+	scheme, err := factory.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forbid := interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+		if list.GetObjectKind().GroupVersionKind().Kind == "SecretList" {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "", nil)
+		}
+		return c.List(ctx, list, opts...)
+	}}
+	made := fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(forbid).WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}).Build()
+	tear := &teardown{Options: &Options{}, hub: &factory.Hub{WithWatch: made, Config: &rest.Config{}}}
+	s := &seen{}
+	if err := tear.observeNamespace(t.Context(), s); err != nil || s.secrets != unknownSecrets {
+		t.Errorf("%v, %d", err, s.secrets)
 	}
 }
 
