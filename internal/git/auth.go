@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
@@ -31,7 +32,7 @@ type Auth struct {
 	ca                         []byte
 	certificate                *tls.Certificate
 	app                        *githubApp
-	signer                     ssh.Signer
+	signers                    []ssh.Signer
 	knownHosts                 []byte
 	proxy                      *url.URL
 	// ignored are the keys of the Secrets that nothing reads.
@@ -140,9 +141,9 @@ func (a Auth) Ignored() []string { return a.ignored }
 func (a Auth) check(e endpoint) error {
 	secret := a.username != "" || a.password != "" || a.bearer != "" || a.app != nil
 	switch {
-	case e.scheme == "ssh" && a.signer == nil:
+	case e.scheme == "ssh" && len(a.signers) == 0:
 		return fail(ErrInvalidSecret, "ssh needs the keys identity and known_hosts")
-	case e.scheme != "ssh" && a.signer != nil:
+	case e.scheme != "ssh" && len(a.signers) > 0:
 		return fail(ErrInvalidSecret, "the key identity is for ssh, the URL is not")
 	case e.scheme == "ssh" && a.proxy != nil && a.proxy.Scheme != "socks5":
 		return fail(ErrInvalidSecret, "the proxy of an ssh URL is a socks5 one, as socks5://proxy.example:1080")
@@ -216,12 +217,32 @@ func parseSSH(secret map[string][]byte) (Auth, error) {
 			return Auth{}, fail(ErrInvalidSecret, "key %s is missing", key)
 		}
 	}
-	var err error
-	if a.signer, err = parseIdentity(secret["identity"], line(secret["password"])); err != nil {
+	signer, err := parseIdentity(secret["identity"], line(secret["password"]))
+	if err != nil {
 		return Auth{}, err
 	}
+	a.signers = []ssh.Signer{signer}
 	_, _, err = readableLines(a.knownHosts)
 	return a, err
+}
+
+// AgentAuth is for an ssh URL that is read by a person: with the keys of their SSH agent, each of which the server is
+// asked about, and the lines of their known_hosts. Errors are those of ParseAuth.
+func AgentAuth(url string, signers []ssh.Signer, knownHosts []byte) (Auth, error) {
+	e, err := parseURL(url)
+	if err != nil {
+		return Auth{}, err
+	}
+	if _, _, err := readableLines(knownHosts); err != nil {
+		return Auth{}, err
+	}
+	a := Auth{signers: signers, knownHosts: knownHosts}
+	keys := map[string][]byte{"known_hosts": knownHosts}
+	for i, signer := range signers {
+		keys[strconv.Itoa(i)] = signer.PublicKey().Marshal()
+	}
+	a.sum = sumOf(a.sum, "agent", keys)
+	return a, a.check(e)
 }
 
 func parseIdentity(pem []byte, passphrase string) (ssh.Signer, error) {

@@ -21,7 +21,7 @@ func (a Auth) Through(secret map[string][]byte) (Auth, error) {
 	a.proxy = u
 	a.ignored = slices.Sorted(slices.Values(slices.Concat(a.ignored, ignored)))
 	a.sum = sumOf(a.sum, "proxy", secret)
-	if a.signer != nil {
+	if len(a.signers) > 0 {
 		return a, a.check(endpoint{scheme: "ssh"})
 	}
 	return a, nil

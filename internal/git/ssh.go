@@ -97,7 +97,7 @@ func (s *sshSession) login(conn net.Conn, addr string, auth Auth, known *KnownHo
 	check := known.Callback()
 	config := &ssh.ClientConfig{
 		User:              s.endpoint.user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(auth.signer)},
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(auth.signers...)},
 		HostKeyAlgorithms: algorithms,
 		ClientVersion:     "SSH-2.0-skerry",
 		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {

@@ -1,7 +1,10 @@
 package vendoring
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"net"
 	"net/url"
 	"path"
 	"strings"
@@ -13,6 +16,8 @@ type reference struct {
 	File string // URL; empty for a repository
 	// Repository is its URL, Path a directory in it, and Ref a branch, tag or commit; empty for HEAD.
 	Repository, Path, Ref string
+	// SSH is the ssh URL of the repository, where it is named by one.
+	SSH string
 }
 
 // parse reads a reference as kustomize does. file says that the field names a file and never a directory.
@@ -53,8 +58,13 @@ func parse(ref string, file bool) (reference, error) {
 		return reference{File: u}, nil
 	}
 	repository, dir := split(below)
+	ssh := ""
 	if scheme == "ssh" { // a public repository is read without a login
-		_, host, _ = strings.Cut(host, "@")
+		ssh = "ssh://" + host + "/" + repository
+		host = host[strings.LastIndex(host, "@")+1:]
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name // the port is that of SSH
+		}
 		scheme = "https"
 	}
 	dir = path.Clean("/" + dir)[1:]
@@ -62,7 +72,7 @@ func parse(ref string, file bool) (reference, error) {
 	if at == "" {
 		at = values.Get("version")
 	}
-	return reference{Repository: scheme + "://" + host + "/" + repository, Path: dir, Ref: at}, nil
+	return reference{Repository: scheme + "://" + host + "/" + repository, Path: dir, Ref: at, SSH: ssh}, nil
 }
 
 // isFile reports whether a URL without a marker of a repository is that of a file, by what it looks like:
@@ -93,8 +103,9 @@ func split(below string) (repository, dir string) {
 	return strings.Join(parts[:min(2, len(parts))], "/"), dir
 }
 
-// folder is where a copy goes, below the directory of the kustomization that names it. It holds the commit, so
-// that a newer one lies beside it and is reviewed as what it is.
+// folder is where a copy goes, below the directory of the kustomization that names it. It holds the commit of a
+// repository, so that a newer one lies beside it and is reviewed as what it is. A file that is chosen by a query, as
+// by ?ref=v1, lies in a folder of that query, of which only a digest is told: it may hold a credential.
 func (r reference) folder(commit string) (string, error) {
 	from := r.File
 	if from == "" {
@@ -104,9 +115,36 @@ func (r reference) folder(commit string) (string, error) {
 	if err != nil || u.Hostname() == "" {
 		return "", fmt.Errorf("its address cannot be read")
 	}
-	name := path.Join(Folder, u.Hostname(), path.Clean("/"+u.Path))
+	host := u.Hostname()
+	if u.Port() != "" {
+		host += "_" + u.Port()
+	}
+	name := path.Join(Folder, host, path.Clean("/"+u.Path))
 	if commit != "" {
 		name += "@" + commit[:12]
 	}
+	if r.File != "" && u.RawQuery != "" {
+		sum := sha256.Sum256([]byte(u.RawQuery))
+		name = path.Join(path.Dir(name)+"@"+hex.EncodeToString(sum[:6]), path.Base(name))
+	}
 	return name, nil
+}
+
+// harmless are parameters of a query that choose a version and hold no credentials.
+var harmless = []string{"ref", "ref_type", "version", "at"}
+
+// shown is the URL of a file as messages and comments have it.
+func shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "the file"
+	}
+	values, kept := u.Query(), url.Values{}
+	for _, key := range harmless {
+		if values.Has(key) {
+			kept.Set(key, values.Get(key))
+		}
+	}
+	u.RawQuery, u.User, u.Fragment = kept.Encode(), nil, ""
+	return u.String()
 }

@@ -22,7 +22,7 @@ const Folder = "vendored"
 // Fetch brings what references name.
 type Fetch struct {
 	File       func(ctx context.Context, url string) ([]byte, error)
-	Repository func(ctx context.Context, url, ref string) (files *tree.Tree, commit string, err error)
+	Repository func(ctx context.Context, r reference) (files *tree.Tree, commit string, err error)
 }
 
 // copied is one reference that was replaced.
@@ -79,9 +79,9 @@ func bring(ctx context.Context, f Fetch, files map[string]tree.File, dir string,
 			return "", "", err
 		}
 		files[path.Join(dir, to)] = tree.File{Data: data}
-		return to, render.WithoutCredentials(parsed.File), nil
+		return to, shown(parsed.File), nil
 	}
-	base, commit, err := f.Repository(ctx, parsed.Repository, parsed.Ref)
+	base, commit, err := f.Repository(ctx, parsed)
 	if err != nil {
 		return "", "", err
 	}

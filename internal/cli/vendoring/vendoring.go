@@ -28,6 +28,9 @@ type Options struct {
 	*factory.Factory
 	Path   string
 	DryRun bool
+	// SecretFiles and TokenEnvs are HOST=FILE and HOST=VARIABLE.
+	SecretFiles, TokenEnvs []string
+	KnownHostsFile         string
 }
 
 // NewCmdVendor returns the command; runF replaces what it runs, for tests.
@@ -45,21 +48,38 @@ the files of the repository and fetches no others (RemoteReference).
 Every kustomization file below --path is read. A file goes to vendored/<host>/<path> beside it, a
 base to vendored/<host>/<repository>@<commit>, with all files that it is rendered from and those
 that it names remotely itself; a comment says where each is from. Branches and tags are resolved
-to a commit now: run the command again with another ref to move on. Repositories are read without
-credentials. Nothing is committed; look at the change with git diff.`,
+to a commit now: run the command again with another ref to move on. Nothing is committed; look at
+the change with git diff.
+
+Everything is read without credentials, but for hosts that --secret-file or --token-env gives some,
+which are shown to that host alone. What is named by an ssh URL and is not public is read with the
+keys of the SSH agent, and known_hosts.`,
 		Example: `  # Show what would be copied, then copy it
   skerry vendor --path . --dry-run
-  skerry vendor --path .`,
+  skerry vendor --path .
+
+  # From private repositories
+  skerry vendor --token-env github.com=GITHUB_TOKEN
+  skerry create secret git fleet --url https://git.example.com/team/base.git --password-stdin --export > secret.yaml
+  skerry vendor --secret-file git.example.com=secret.yaml`,
 		Args: factory.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.Path, "path", ".", "local checkout of the repository")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "fetch, and show what would be copied, and write nothing")
+	cmd.Flags().StringArrayVar(&o.SecretFiles, "secret-file", nil, "HOST=FILE: the credentials for a host, as the Secret that 'skerry create secret git --export' prints; can be given again")
+	cmd.Flags().StringArrayVar(&o.TokenEnvs, "token-env", nil, "HOST=VARIABLE: the environment variable with the token for a host; can be given again")
+	cmd.Flags().StringVar(&o.KnownHostsFile, "known-hosts-file", "", "host keys of SSH servers that are asked with the SSH agent (default: ~/.ssh/known_hosts)")
 	_ = cmd.MarkFlagDirname("path")
+	_ = cmd.MarkFlagFilename("known-hosts-file")
 	return cmd
 }
 
 func run(ctx context.Context, o *Options) error {
+	access, err := readAccess(o)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := o.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "skerry-vendor-")
@@ -67,7 +87,7 @@ func run(ctx context.Context, o *Options) error {
 		return fmt.Errorf("cannot make a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	fetch, err := remote(dir)
+	fetch, err := remote(dir, access)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package vendoring
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,9 +13,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/tree"
@@ -29,8 +37,9 @@ func TestReferencesAreReadAsKustomizeReadsThem(t *testing.T) {
 		"github.com/org/repo/deploy?ref=v1":                                                  {Repository: "https://github.com/org/repo", Path: "deploy", Ref: "v1"},
 		"github.com/org/repo":                                                                {Repository: "https://github.com/org/repo"},
 		"github.com:org/repo.git//a/b":                                                       {Repository: "https://github.com/org/repo.git", Path: "a/b"},
-		"git@github.com:org/repo.git/deploy?ref=main":                                        {Repository: "https://github.com/org/repo.git", Path: "deploy", Ref: "main"},
-		"ssh://git@example.com/org/repo.git//deploy?version=v2":                              {Repository: "https://example.com/org/repo.git", Path: "deploy", Ref: "v2"},
+		"git@github.com:org/repo.git/deploy?ref=main":                                        {Repository: "https://github.com/org/repo.git", Path: "deploy", Ref: "main", SSH: "ssh://git@github.com/org/repo.git"},
+		"ssh://git@example.com/org/repo.git//deploy?version=v2":                              {Repository: "https://example.com/org/repo.git", Path: "deploy", Ref: "v2", SSH: "ssh://git@example.com/org/repo.git"},
+		"ssh://git@example.com:2222/org/repo.git":                                            {Repository: "https://example.com/org/repo.git", SSH: "ssh://git@example.com:2222/org/repo.git"},
 		"git::https://example.com/org/repo.git?ref=v1":                                       {Repository: "https://example.com/org/repo.git", Ref: "v1"},
 		"https://dev.azure.com/org/project/_git/repo/deploy?ref=v1":                          {Repository: "https://dev.azure.com/org/project/_git/repo", Path: "deploy", Ref: "v1"},
 		"https://example.com/manifests":                                                      {File: "https://example.com/manifests"},
@@ -71,7 +80,7 @@ func TestRemoteReferencesBecomeCopies(t *testing.T) {
 			}
 			return []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + strings.TrimSuffix(url[strings.LastIndex(url, "/")+1:], ".yaml") + "}\n"), nil
 		},
-		Repository: func(context.Context, string, string) (*tree.Tree, string, error) { return base, commit, nil },
+		Repository: func(context.Context, reference) (*tree.Tree, string, error) { return base, commit, nil },
 	}
 	const before = `# keep me
 resources:
@@ -159,6 +168,8 @@ func TestCheckoutIsVendored(t *testing.T) {
 		_, _ = w.Write([]byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"))
 	}))
 	t.Cleanup(web.Close)
+	// at is the folder of a server: its name and port.
+	at := func(root string) string { return strings.Replace(root[strings.Index(root, "//")+2:], ":", "_", 1) }
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o755); err != nil {
 		t.Fatal(err)
@@ -174,7 +185,7 @@ func TestCheckoutIsVendored(t *testing.T) {
 	if err := run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if now, err := os.ReadFile(name); err != nil || string(now) != original || !strings.Contains(out.String(), "apps/kustomization.yaml: "+server.URL(repo)+" v1 "+commit+" → vendored/127.0.0.1/base@"+commit[:12]+"/deploy") {
+	if now, err := os.ReadFile(name); err != nil || string(now) != original || !strings.Contains(out.String(), "apps/kustomization.yaml: "+server.URL(repo)+" v1 "+commit+" → vendored/"+at(server.Root())+"/base@"+commit[:12]+"/deploy") {
 		t.Errorf("after a dry run: %v\n%s\n%s", err, now, out)
 	}
 	o.DryRun = false
@@ -182,12 +193,252 @@ func TestCheckoutIsVendored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"apps/vendored/127.0.0.1/base@" + commit[:12] + "/deploy/a.yaml": "name: a",
-		"apps/vendored/127.0.0.1/b.yaml":                                 "name: b",
-		"apps/kustomization.yaml":                                        "vendored/127.0.0.1/b.yaml",
+		"apps/vendored/" + at(server.Root()) + "/base@" + commit[:12] + "/deploy/a.yaml": "name: a",
+		"apps/vendored/" + at(web.URL) + "/b.yaml":                                       "name: b",
+		"apps/kustomization.yaml":                                                        "vendored/" + at(web.URL) + "/b.yaml",
 	} {
 		if data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name))); err != nil || !strings.Contains(string(data), want) {
 			t.Errorf("%s: %v\n%s", name, err, data)
 		}
+	}
+}
+
+// TestFilesOfTwoVersionsLieApart: they differ in the query alone, of which a credential is not told.
+func TestFilesOfTwoVersionsLieApart(t *testing.T) {
+	fetch := Fetch{File: func(_ context.Context, url string) ([]byte, error) { return []byte("# " + url + "\n"), nil }}
+	files := map[string]tree.File{"kustomization.yaml": {Data: []byte(`patches:
+- path: https://example.com/p/x.yaml?ref=v1&token=hunter2
+- path: https://example.com/p/x.yaml?ref=v2
+- path: https://example.com/p/x.yaml
+- path: https://example.com:8443/p/x.yaml
+`)}}
+	done, err := vendor(t.Context(), fetch, files, "kustomization.yaml")
+	if err != nil || len(done) != 4 {
+		t.Fatalf("%v, %v", done, err)
+	}
+	seen := map[string]bool{}
+	for i, want := range []string{"?ref=v1&token=hunter2", "?ref=v2", "", ":8443/p/x.yaml"} {
+		to := done[i].To
+		if seen[to] || !strings.HasSuffix(strings.TrimSpace(string(files[to].Data)), want) || !strings.HasSuffix(to, "/x.yaml") {
+			t.Errorf("%s holds %q", to, files[to].Data)
+		}
+		seen[to] = true
+	}
+	made := string(files["kustomization.yaml"].Data)
+	if strings.Contains(made, "hunter2") || !strings.Contains(made, "x.yaml?ref=v1") || !strings.Contains(made, "x.yaml?ref=v2") {
+		t.Errorf("says\n%s", made)
+	}
+}
+
+// vendored runs the command over a kustomization that names one resource, and returns what it says.
+func vendored(t *testing.T, env map[string]string, resource string, o Options) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("resources:\n- "+resource+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Factory = factory.New("", func(name string) string { return env[name] })
+	streams, _, out, errOut := iostreams.Test()
+	o.IO, o.Path = streams, dir
+	err := run(t.Context(), &o)
+	return out.String() + errOut.String(), err
+}
+
+func secretFile(t *testing.T, data map[string][]byte) string {
+	t.Helper()
+	doc, err := yaml.Marshal(corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "secret.yaml")
+	if err := os.WriteFile(name, doc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestPrivateRepositoriesAreVendored from real servers: by a token, by a Secret, and by the keys of an SSH agent.
+func TestPrivateRepositoriesAreVendored(t *testing.T) {
+	h := gitserver.New(t)
+	repo, err := h.Repo("base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Commit("main", gitserver.Change{Write: map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}}); err != nil {
+		t.Fatal(err)
+	}
+	private, err := h.ServeHTTP(gitserver.HTTPOptions{Username: "git", Password: "hunter2", TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := h.ServeHTTP(gitserver.HTTPOptions{Username: "git", Password: "hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := h.ServeSSH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := server.Identity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(known, server.KnownHosts(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agent := map[string]string{"SSH_AUTH_SOCK": sshAgent(t, identity), "TOKEN": "hunter2"}
+	https := secretFile(t, map[string][]byte{"username": []byte("git"), "password": []byte("hunter2"), "ca.crt": private.CA()})
+	for name, tt := range map[string]struct {
+		resource string
+		options  Options
+		want     string
+	}{
+		"without any":           {plain.URL(repo), Options{}, "authentication failed"},
+		"a token":               {plain.URL(repo), Options{TokenEnvs: []string{"127.0.0.1=TOKEN"}}, ""},
+		"a token for elsewhere": {plain.URL(repo), Options{TokenEnvs: []string{"example.com=TOKEN"}}, "authentication failed"},
+		"a Secret":              {private.URL(repo), Options{SecretFiles: []string{"127.0.0.1=" + https}}, ""},
+		"a key":                 {server.URL(repo), Options{SecretFiles: []string{"127.0.0.1=" + secretFile(t, map[string][]byte{"identity": identity, "known_hosts": server.KnownHosts()})}}, ""},
+		"a key for https":       {private.URL(repo), Options{SecretFiles: []string{"127.0.0.1=" + secretFile(t, map[string][]byte{"identity": identity, "known_hosts": server.KnownHosts()})}}, "are an SSH key: name it as ssh://git@127.0.0.1"},
+		"a wrong password":      {plain.URL(repo), Options{SecretFiles: []string{"127.0.0.1=" + secretFile(t, map[string][]byte{"username": []byte("git"), "password": []byte("x")})}}, "authentication failed"},
+		"no Secret":             {plain.URL(repo), Options{SecretFiles: []string{"127.0.0.1=" + known}}, "is not the manifest of one Secret"},
+		"no host":               {plain.URL(repo), Options{TokenEnvs: []string{"TOKEN"}}, "must be HOST=…"},
+		"a host with a path":    {plain.URL(repo), Options{TokenEnvs: []string{"https://x=TOKEN"}}, "with the name of the host alone"},
+		"an empty variable":     {plain.URL(repo), Options{TokenEnvs: []string{"127.0.0.1=NOTHING"}}, "the environment variable NOTHING holds no token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := vendored(t, agent, tt.resource, tt.options)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+			if strings.Contains(out+fmt.Sprint(err), "hunter2") {
+				t.Errorf("the token is shown: %s, %v", out, err)
+			}
+		})
+	}
+}
+
+// sshAgent answers at a socket with one key, as ssh-agent does.
+func sshAgent(t *testing.T, identity []byte) string {
+	t.Helper()
+	key, err := ssh.ParseRawPrivateKey(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := agent.NewKeyring()
+	if err := keys.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "agent") // a socket in t.TempDir() would have too long a name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "sock")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() { // ends with the listener
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _ = agent.ServeAgent(keys, conn) }() // ends with its connection
+		}
+	}()
+	return socket
+}
+
+// TestRepositoryBySSHIsReadWithTheAgent where it is not public, and without it where it is.
+func TestRepositoryBySSHIsReadWithTheAgent(t *testing.T) {
+	h := gitserver.New(t)
+	repo, err := h.Repo("base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Commit("main", gitserver.Change{Write: map[string]string{"kustomization.yaml": "{}\n"}}); err != nil {
+		t.Fatal(err)
+	}
+	web, err := h.ServeHTTP(gitserver.HTTPOptions{Username: "git", Password: "hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := h.ServeSSH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := server.Identity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	store, err := git.OpenStore(dir, git.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same repository at the two URLs that a reference leads to.
+	r := reference{Repository: web.URL(repo), SSH: server.URL(repo)}
+	signer, err := ssh.ParsePrivateKey(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		agent func(context.Context) ([]ssh.Signer, []byte, error)
+		want  string
+	}{
+		"no agent": {func(context.Context) ([]ssh.Signer, []byte, error) { return nil, nil, nil }, "authentication failed"},
+		"the agent": {func(context.Context) ([]ssh.Signer, []byte, error) {
+			return []ssh.Signer{signer}, server.KnownHosts(), nil
+		}, ""},
+		"no known_hosts": {func(context.Context) ([]ssh.Signer, []byte, error) { return []ssh.Signer{signer}, nil, nil }, "host key refused"},
+		"a broken agent": {func(context.Context) ([]ssh.Signer, []byte, error) {
+			return nil, nil, errors.New("cannot ask the SSH agent")
+		}, "with the SSH agent: cannot ask the SSH agent"},
+	} {
+		a := &access{agent: tt.agent}
+		ways, err := a.ways(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, url, err := tryEach(t.Context(), store, ways, "")
+		switch {
+		case tt.want == "" && (err != nil || c.Hash == "" || url != server.URL(repo)):
+			t.Errorf("%s: %s, %v", name, url, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestCredentialsOfAFileGoToItsHostAlone, also where it redirects elsewhere.
+func TestCredentialsOfAFileGoToItsHostAlone(t *testing.T) {
+	var asked []string
+	note := func(w http.ResponseWriter, r *http.Request) bool {
+		_, password, _ := r.BasicAuth()
+		asked = append(asked, r.URL.Path+" "+password)
+		if r.URL.Path == "/here" {
+			http.Redirect(w, r, "http://localhost:"+r.Host[strings.LastIndex(r.Host, ":")+1:]+"/there", http.StatusFound)
+			return false
+		}
+		return true
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if note(w, r) {
+			_, _ = w.Write([]byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"))
+		}
+	}))
+	t.Cleanup(web.Close)
+	env := map[string]string{"TOKEN": "hunter2"}
+	if out, err := vendored(t, env, web.URL+"/here", Options{TokenEnvs: []string{"127.0.0.1=TOKEN"}}); err != nil {
+		t.Fatal(out, err)
+	}
+	if diff := cmp.Diff([]string{"/here hunter2", "/there "}, asked); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := vendored(t, env, "http://git.example.com/x.yaml", Options{TokenEnvs: []string{"git.example.com=TOKEN"}}); !errors.Is(err, git.ErrInvalidURL) {
+		t.Errorf("a token over http: %v", err)
 	}
 }
