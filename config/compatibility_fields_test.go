@@ -139,6 +139,33 @@ var testsOfFields = map[string][]string{
 	"Kustomization.status.lastAttemptedRevision":            {committed, "e2e/testdata/way/does-not-render.txtar"},
 	"Kustomization.status.lastHandledReconcileAt":           {"internal/report/testdata/kustomization/a-request-is-handled-when-every-reachable-cluster-has.txtar"},
 	"Kustomization.status.observedGeneration":               {committed},
+	"Receiver.spec.events":                                  {"internal/receiver.TestRecordedWebhooksAreAccepted"},
+	"Receiver.spec.interval":                                {receiverFields},
+	"Receiver.spec.oidcProviders":                           {"controllers/receiver.TestWhatCannotBeAcceptedIsNamed", providers},
+	"Receiver.spec.oidcProviders.audience":                  {"internal/receiver.TestTokensOfAnotherIssuerAudienceTimeOrCallerAreRefused"},
+	"Receiver.spec.oidcProviders.issuerURL":                 {"controllers/receiver.TestWhatCannotBeAcceptedIsNamed", "internal/receiver.TestTheHubAsksOnlyIssuersThatAreAllowed"},
+	"Receiver.spec.oidcProviders.validations":               {providers},
+	"Receiver.spec.oidcProviders.validations.expression":    {providers},
+	"Receiver.spec.oidcProviders.validations.message":       {providers},
+	"Receiver.spec.oidcProviders.variables":                 {providers},
+	"Receiver.spec.oidcProviders.variables.expression":      {providers},
+	"Receiver.spec.oidcProviders.variables.name":            {providers},
+	"Receiver.spec.resourceFilter":                          {receiverSources},
+	"Receiver.spec.resources":                               {receiverSources},
+	"Receiver.spec.resources.apiVersion":                    {receiverFields},
+	"Receiver.spec.resources.filter":                        {receiverSources},
+	"Receiver.spec.resources.kind":                          {receiverFields},
+	"Receiver.spec.resources.matchLabels":                   {receiverSources},
+	"Receiver.spec.resources.name":                          {receiverSources},
+	"Receiver.spec.resources.namespace":                     {receiverSources},
+	"Receiver.spec.secretRef":                               {receiverFields, "controllers/receiver.TestThePathFollowsTheToken"},
+	"Receiver.spec.secretRef.name":                          {receiverFields},
+	"Receiver.spec.suspend":                                 {"controllers/receiver.TestWhatCannotBeAcceptedIsNamed", "internal/receiver.TestServerAnswersAtTheExactPathOnly"},
+	"Receiver.spec.type":                                    {"internal/receiver.TestEveryTypeHasARecordedWebhook", receiverFields},
+	"Receiver.status.conditions":                            {receiverFields},
+	"Receiver.status.lastHandledReconcileAt":                {receiverFields},
+	"Receiver.status.observedGeneration":                    {receiverFields},
+	"Receiver.status.webhookPath":                           {"controllers/receiver.TestThePathFollowsTheToken"},
 }
 
 const (
@@ -149,11 +176,16 @@ const (
 	fetched       = "controllers/gitrepository.TestFetchAndNothingNew"
 	ignoreTargets = "internal/drift.TestTargetsSelectAsInFlux"
 	includes      = "controllers/gitrepository.TestIncludedRepositoriesAreNamedInTheArtifact"
-	references    = "e2e/testdata/sync/git-references.txtar"
-	requested     = "internal/git.TestRequestAsksForAllThatTheSpecNames"
-	schemas       = "internal/hub.TestSchema"
-	secrets       = "e2e/testdata/sync/secrets.txtar"
-	waited        = "internal/engine.TestReadyWaitsForWhatHealthChecksName"
+	providers     = "internal/receiver.TestProvidersReadVariablesAndNameTheValidationThatFails"
+
+	receiverFields  = "controllers/receiver.TestFieldsOfFluxAreTakenAsTheyAre"
+	receiverSources = "controllers/receiver.TestWhichSourcesAWebhookFetches"
+
+	references = "e2e/testdata/sync/git-references.txtar"
+	requested  = "internal/git.TestRequestAsksForAllThatTheSpecNames"
+	schemas    = "internal/hub.TestSchema"
+	secrets    = "e2e/testdata/sync/secrets.txtar"
+	waited     = "internal/engine.TestReadyWaitsForWhatHealthChecksName"
 )
 
 // flux is a case of TestRendersAsFlux.

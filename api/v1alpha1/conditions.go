@@ -72,7 +72,8 @@ const (
 	SecretNotFoundReason = "SecretNotFound"
 	// InvalidSecretReason says that the Secret lacks a key, or has one that cannot be used.
 	InvalidSecretReason = "InvalidSecret"
-	// InvalidProviderConfigurationReason says that spec.provider does not go with the Secret or the URL.
+	// InvalidProviderConfigurationReason says that spec.provider does not go with the Secret or the URL, or that
+	// an issuer of spec.oidcProviders is not one that the hub asks.
 	InvalidProviderConfigurationReason = "InvalidProviderConfiguration"
 	// UnsupportedProviderReason says that credentials of spec.provider are not supported.
 	UnsupportedProviderReason = "UnsupportedProvider"

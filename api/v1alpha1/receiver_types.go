@@ -23,18 +23,28 @@ const (
 	NexusReceiver       = "nexus"
 	ACRReceiver         = "acr"
 	CDEventsReceiver    = "cdevents"
+	GCRReceiver         = "gcr"
+	GenericOIDCReceiver = "generic-oidc"
 )
+
+// DefaultOIDCAudience is the audience of tokens for a provider that names none, as in Flux.
+const DefaultOIDCAudience = "notification-controller"
 
 // ReceiverWebhookPath begins the path of every Receiver.
 const ReceiverWebhookPath = "/hook/"
 
 // ReceiverSpec says who sends webhooks, and which sources are fetched again when one arrives.
+//
+// +kubebuilder:validation:XValidation:rule="self.type != 'generic-oidc' || has(self.oidcProviders) && size(self.oidcProviders) > 0",message="the type generic-oidc needs oidcProviders"
+// +kubebuilder:validation:XValidation:rule="self.type == 'generic-oidc' || !has(self.oidcProviders) || size(self.oidcProviders) == 0",message="oidcProviders are for the type generic-oidc"
+// +kubebuilder:validation:XValidation:rule="self.type == 'generic-oidc' ? !has(self.secretRef) : has(self.secretRef)",message="every type but generic-oidc needs secretRef, and that has none"
 type ReceiverSpec struct {
 	// Type of the sender, which decides how a webhook is authenticated. By a signature of the body with the
 	// token: generic-hmac, github, bitbucket (Cloud and Data Center), gitea (and Forgejo), nexus. By the token
-	// in a header: gitlab, harbor, azuredevops (the password of basic authentication). By the path alone:
-	// generic, dockerhub, quay, acr, cdevents.
-	// +kubebuilder:validation:Enum=generic;generic-hmac;github;gitlab;bitbucket;gitea;azuredevops;harbor;dockerhub;quay;nexus;acr;cdevents
+	// in a header: gitlab, harbor, azuredevops (the password of basic authentication). By a token that an OIDC
+	// issuer signed: generic-oidc, gcr (of Pub/Sub). By the path alone: generic, dockerhub, quay, acr,
+	// cdevents.
+	// +kubebuilder:validation:Enum=generic;generic-hmac;generic-oidc;gcr;github;gitlab;bitbucket;gitea;azuredevops;harbor;dockerhub;quay;nexus;acr;cdevents
 	// +required
 	Type string `json:"type"`
 
@@ -65,19 +75,90 @@ type ReceiverSpec struct {
 
 	// ResourceFilter is a CEL expression that results in true or false, and is evaluated for each of the resources
 	// when a webhook arrives: a resource for which it is false is not fetched. It reads the metadata of the
-	// resource as res, and the body of the webhook, which must be a JSON object, as req.
+	// resource as res, the body of the webhook, which must be a JSON object, as req, and for generic-oidc the
+	// claims of the token as claims.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	ResourceFilter string `json:"resourceFilter,omitempty"`
 
 	// SecretRef names a Secret of the same namespace whose token authenticates webhooks, and makes their
-	// path.
-	// +required
-	SecretRef meta.LocalObjectReference `json:"secretRef"`
+	// path. For gcr it also has email, the service account of the Pub/Sub subscription, and audience. Required
+	// for every type but generic-oidc, which has none.
+	// +optional
+	SecretRef meta.LocalObjectReference `json:"secretRef,omitzero"`
+
+	// OIDCProviders are the issuers whose tokens authenticate webhooks of the type generic-oidc: the one whose
+	// issuerURL is the claim iss of the token decides.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=issuerURL
+	// +optional
+	OIDCProviders []OIDCProvider `json:"oidcProviders,omitempty"`
 
 	// Suspend refuses webhooks until it is false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// OIDCProvider accepts the tokens of an OIDC issuer.
+type OIDCProvider struct {
+	// IssuerURL is the issuer, as the claim iss of its tokens has it: an https URL, below which the issuer says
+	// where its keys are. Without the hub's flag --receiver-oidc-issuers: https://token.actions.githubusercontent.com,
+	// https://gitlab.com or https://accounts.google.com.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern="^https://[^\\s]+$"
+	// +required
+	IssuerURL string `json:"issuerURL"`
+
+	// Audience that tokens must be for, notification-controller when absent, as in Flux.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Audience string `json:"audience,omitempty"`
+
+	// Variables are CEL expressions whose values validations, and variables after them, read as vars.<name>. They
+	// read the claims of the token as claims.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Variables []OIDCVariable `json:"variables,omitempty"`
+
+	// Validations are CEL expressions that must all be true. A signature alone authorizes no one: public issuers
+	// sign for everybody, so they have to say whose tokens are accepted.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +required
+	Validations []OIDCValidation `json:"validations"`
+}
+
+// OIDCVariable is a CEL expression with a name.
+type OIDCVariable struct {
+	// Name by which it is read, as vars.<name>.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern="^[a-zA-Z_][a-zA-Z0-9_]*$"
+	// +required
+	Name string `json:"name"`
+
+	// Expression in CEL, of any result.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	// +required
+	Expression string `json:"expression"`
+}
+
+// OIDCValidation is a CEL expression that must be true.
+type OIDCValidation struct {
+	// Expression in CEL that results in true or false.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	// +required
+	Expression string `json:"expression"`
+
+	// Message for the hub's log when the expression is false. The sender is told nothing but that it is refused.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +required
+	Message string `json:"message"`
 }
 
 // ReceiverResource names a source, or those of a namespace whose labels match.

@@ -28,7 +28,7 @@ type resource struct {
 func compile(object *v1alpha1.Receiver) ([]resource, error) {
 	list := make([]resource, 0, len(object.Spec.Resources))
 	for i, ref := range object.Spec.Resources {
-		filter, err := receiver.NewFilter(object.Spec.ResourceFilter, ref.Filter)
+		filter, err := receiver.NewFilter(object.Spec.Type, object.Spec.ResourceFilter, ref.Filter)
 		if err != nil {
 			return nil, stalled(v1alpha1.InvalidCELExpressionReason, "spec.resourceFilter or spec.resources[%d].filter: %w", i, err)
 		}

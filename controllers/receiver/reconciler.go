@@ -22,8 +22,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// tokenKey is the key of the Secret, as in Flux.
-const tokenKey = "token"
+// Keys of the Secret, as in Flux.
+const (
+	tokenKey    = "token"
+	emailKey    = "email"
+	audienceKey = "audience"
+)
 
 // Options are what a Reconciler works with.
 type Options struct {
@@ -34,6 +38,8 @@ type Options struct {
 	Off string
 	// Server answers the webhooks.
 	Server *receiver.Server
+	// Keys fetches what OIDC issuers sign with.
+	Keys *receiver.Keys
 	// Look asks for a look at a GitRepository after a while. It does not block.
 	Look func(types.NamespacedName, time.Duration)
 	// NoCrossNamespaceRefs refuses sources of other namespaces whose accessFrom does not admit the Receiver's.
@@ -91,7 +97,7 @@ func (r *Reconciler) open(ctx context.Context, object *v1alpha1.Receiver) (strin
 	if r.Off != "" {
 		return "", stalled(v1alpha1.ReceiversDisabledReason, "%s", r.Off)
 	}
-	token, err := r.token(ctx, object)
+	sender, err := r.sender(ctx, object)
 	if err != nil {
 		return "", err
 	}
@@ -99,10 +105,10 @@ func (r *Reconciler) open(ctx context.Context, object *v1alpha1.Receiver) (strin
 	if err != nil {
 		return "", err
 	}
-	key, path := client.ObjectKeyFromObject(object), object.WebhookPathFor(string(token))
+	key, path := client.ObjectKeyFromObject(object), object.WebhookPathFor(string(sender.Token))
 	free := r.Server.Set(path, &receiver.Hook{
 		Receiver: key, Suspended: object.Spec.Suspend,
-		Sender: receiver.Sender{Type: object.Spec.Type, Token: token, Events: object.Spec.Events},
+		Sender: sender,
 		Fetch: func(ctx context.Context, evaluation *receiver.Evaluation) error {
 			return r.fetch(ctx, key.Namespace, resources, evaluation)
 		},
@@ -113,21 +119,42 @@ func (r *Reconciler) open(ctx context.Context, object *v1alpha1.Receiver) (strin
 	return path, nil
 }
 
-func (r *Reconciler) token(ctx context.Context, object *v1alpha1.Receiver) ([]byte, error) {
+// sender is who may send to the Receiver.
+func (r *Reconciler) sender(ctx context.Context, object *v1alpha1.Receiver) (receiver.Sender, error) {
+	sender := receiver.Sender{Type: object.Spec.Type, Events: object.Spec.Events, Keys: r.Keys}
+	for i, p := range object.Spec.OIDCProviders {
+		if err := r.Keys.Allow(p.IssuerURL); err != nil {
+			return sender, stalled(v1alpha1.InvalidProviderConfigurationReason, "spec.oidcProviders[%d].issuerURL: %w", i, err)
+		}
+		provider, err := receiver.NewProvider(p)
+		if err != nil {
+			return sender, stalled(v1alpha1.InvalidCELExpressionReason, "spec.oidcProviders[%d]: %w", i, err)
+		}
+		sender.Providers = append(sender.Providers, provider)
+	}
+	if receiver.HasClaims(object.Spec.Type) {
+		return sender, nil
+	}
 	secret, name := &corev1.Secret{}, object.Spec.SecretRef.Name
 	err := r.Direct.Get(ctx, types.NamespacedName{Namespace: object.Namespace, Name: name}, secret)
-	switch token := secret.Data[tokenKey]; {
+	sender.Token = secret.Data[tokenKey]
+	switch {
 	case apierrors.IsNotFound(err):
-		return nil, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("the Secret %s is not there; \"skerry create secret receiver %s\" makes one", name, name)}
+		return sender, &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("the Secret %s is not there; \"skerry create secret receiver %s\" makes one", name, name)}
 	case err != nil:
-		return nil, fmt.Errorf("cannot read the Secret %s: %w", name, err)
-	case len(token) == 0:
-		return nil, stalled(v1alpha1.InvalidSecretReason, "the Secret %s has no key %s", name, tokenKey)
-	case receiver.IsPathOnly(object.Spec.Type) && len(token) < receiver.MinPathToken:
-		return nil, stalled(v1alpha1.InvalidSecretReason, "the token of the Secret %s is shorter than %d bytes: with the type %s nothing but the path, which is made of it, authenticates a webhook", name, receiver.MinPathToken, object.Spec.Type)
-	default:
-		return token, nil
+		return sender, fmt.Errorf("cannot read the Secret %s: %w", name, err)
+	case len(sender.Token) == 0:
+		return sender, stalled(v1alpha1.InvalidSecretReason, "the Secret %s has no key %s", name, tokenKey)
+	case receiver.IsPathOnly(object.Spec.Type) && len(sender.Token) < receiver.MinPathToken:
+		return sender, stalled(v1alpha1.InvalidSecretReason, "the token of the Secret %s is shorter than %d bytes: with the type %s nothing but the path, which is made of it, authenticates a webhook", name, receiver.MinPathToken, object.Spec.Type)
+	case object.Spec.Type == v1alpha1.GCRReceiver:
+		email, audience := string(secret.Data[emailKey]), string(secret.Data[audienceKey])
+		if email == "" || audience == "" {
+			return sender, stalled(v1alpha1.InvalidSecretReason, "the Secret %s has no key %s or no key %s, those of the Pub/Sub subscription", name, emailKey, audienceKey)
+		}
+		sender.Providers = []*receiver.Provider{receiver.GoogleProvider(email, audience)}
 	}
+	return sender, nil
 }
 
 func stalled(reason, format string, args ...any) error {

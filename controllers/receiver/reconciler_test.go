@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
@@ -53,6 +54,7 @@ func start(t *testing.T, object *v1alpha1.Receiver, others ...client.Object) *wo
 	w.handler = w.server.Handler()
 	w.r = New(Options{
 		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(10), Server: w.server,
+		Keys: &receiver.Keys{Now: func() time.Time { return w.now }},
 		Look: func(name types.NamespacedName, wait time.Duration) {
 			w.looked = append(w.looked, fmt.Sprintf("%s after %s", name, wait))
 		},
@@ -104,6 +106,14 @@ func object(change ...func(*v1alpha1.Receiver)) *v1alpha1.Receiver {
 		f(r)
 	}
 	return r
+}
+
+// oidc lets a Receiver accept the tokens of an issuer.
+func oidc(issuer, validation string) func(*v1alpha1.Receiver) {
+	return func(r *v1alpha1.Receiver) {
+		r.Spec.Type, r.Spec.SecretRef = v1alpha1.GenericOIDCReceiver, meta.LocalObjectReference{}
+		r.Spec.OIDCProviders = []v1alpha1.OIDCProvider{{IssuerURL: issuer, Validations: []v1alpha1.OIDCValidation{{Expression: validation, Message: "x"}}}}
+	}
 }
 
 func secret(value string) *corev1.Secret {
@@ -180,18 +190,22 @@ func TestWhatCannotBeAcceptedIsNamed(t *testing.T) {
 		token  string
 		change func(*v1alpha1.Receiver)
 	}{
-		"False InvalidSecret: the Secret token has no key token":                               {"", func(*v1alpha1.Receiver) {}},
-		"False InvalidSecret: the token of the Secret token is shorter than 16 bytes":          {"short", func(*v1alpha1.Receiver) {}},
-		"True Succeeded: Accepts webhooks":                                                     {"short", func(r *v1alpha1.Receiver) { r.Spec.Type = v1alpha1.GitHubReceiver }},
-		"False InvalidCELExpression: spec.resourceFilter or spec.resources[0].filter":          {token, func(r *v1alpha1.Receiver) { r.Spec.ResourceFilter = "res." }},
-		"False InvalidCELExpression: spec.resourceFilter or spec.resources[0].filter: cannot ": {token, func(r *v1alpha1.Receiver) { r.Spec.Resources[0].Filter = "1" }},
-		"False InvalidSelector: spec.resources[0].matchLabels":                                 {token, func(r *v1alpha1.Receiver) { r.Spec.Resources[0].MatchLabels = map[string]string{"a b": ""} }},
-		"Unknown Suspended: Suspended; webhooks are refused":                                   {token, func(r *v1alpha1.Receiver) { r.Spec.Suspend = true }},
-		"True Succeeded: Accepts webhooks; spec.events is ignored":                             {token, func(r *v1alpha1.Receiver) { r.Spec.Events = []string{"push"} }},
+		"False InvalidSecret: the Secret token has no key token":                                                                      {"", func(*v1alpha1.Receiver) {}},
+		"False InvalidSecret: the token of the Secret token is shorter than 16 bytes":                                                 {"short", func(*v1alpha1.Receiver) {}},
+		"True Succeeded: Accepts webhooks":                                                                                            {"short", func(r *v1alpha1.Receiver) { r.Spec.Type = v1alpha1.GitHubReceiver }},
+		"False InvalidCELExpression: spec.resourceFilter or spec.resources[0].filter":                                                 {token, func(r *v1alpha1.Receiver) { r.Spec.ResourceFilter = "res." }},
+		"False InvalidCELExpression: spec.resourceFilter or spec.resources[0].filter: cannot ":                                        {token, func(r *v1alpha1.Receiver) { r.Spec.Resources[0].Filter = "1" }},
+		"False InvalidSelector: spec.resources[0].matchLabels":                                                                        {token, func(r *v1alpha1.Receiver) { r.Spec.Resources[0].MatchLabels = map[string]string{"a b": ""} }},
+		"Unknown Suspended: Suspended; webhooks are refused":                                                                          {token, func(r *v1alpha1.Receiver) { r.Spec.Suspend = true }},
+		"False InvalidSecret: the Secret token has no key email or no key audience":                                                   {token, func(r *v1alpha1.Receiver) { r.Spec.Type = v1alpha1.GCRReceiver }},
+		"False InvalidProviderConfiguration: spec.oidcProviders[0].issuerURL: the hub fetches no keys of this issuer: the hub's flag": {"", func(r *v1alpha1.Receiver) { oidc("https://10.0.0.1", "true")(r) }},
+		"False InvalidCELExpression: spec.oidcProviders[0]: validations[0]":                                                           {"", func(r *v1alpha1.Receiver) { oidc(receiver.GitHubActionsIssuer, "claims.")(r) }},
+		"True Succeeded: Accepts webhooks ":                                                                                           {"", func(r *v1alpha1.Receiver) { oidc(receiver.GitHubActionsIssuer, "claims.x == 'y'")(r) }},
+		"True Succeeded: Accepts webhooks; spec.events is ignored":                                                                    {token, func(r *v1alpha1.Receiver) { r.Spec.Events = []string{"push"} }},
 	} {
 		w := start(t, object(tt.change), secret(tt.token), repository("team", "config"))
 		o := w.reconcile()
-		if got := ready(o); !strings.HasPrefix(got, want) || strings.HasPrefix(want, "False") != strings.HasSuffix(got, v1alpha1.StalledCondition) {
+		if got := ready(o); !strings.HasPrefix(got, strings.TrimSpace(want)) || strings.HasPrefix(want, "False") != strings.HasSuffix(got, v1alpha1.StalledCondition) {
 			t.Errorf("%s, want %s", got, want)
 		}
 		if strings.HasPrefix(want, "False") && o.Status.WebhookPath != "" {
@@ -245,5 +259,41 @@ func TestWhichSourcesAWebhookFetches(t *testing.T) {
 				t.Errorf("%d: %s", code, diff)
 			}
 		})
+	}
+}
+
+// fluxReceiver is a Receiver of Flux with every field, but for its group and version.
+const fluxReceiver = `
+apiVersion: skerry.dev/v1alpha1
+kind: Receiver
+metadata: {name: push, namespace: team, generation: 3, annotations: {skerry.dev/reconcile-requested-at: now}}
+spec:
+  type: github
+  interval: 10m
+  events: [ping, push]
+  secretRef: {name: token}
+  suspend: false
+  resourceFilter: "true"
+  resources:
+  - {apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, name: config, namespace: team, filter: "true"}
+  - {kind: GitRepository, name: "*", matchLabels: {tier: web}}
+`
+
+func TestFieldsOfFluxAreTakenAsTheyAre(t *testing.T) {
+	r := &v1alpha1.Receiver{}
+	if err := yaml.UnmarshalStrict([]byte(fluxReceiver), r); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, r, secret(token))
+	o := w.reconcile()
+	if s := o.Spec; s.Type != v1alpha1.GitHubReceiver || s.Interval.Duration != 10*time.Minute || s.SecretRef.Name != "token" ||
+		s.Resources[0].APIVersion != "source.toolkit.fluxcd.io/v1" || s.Resources[0].Kind != "GitRepository" {
+		t.Errorf("%+v", s)
+	}
+	if got := "Ready=" + ready(o); got != "Ready=True Succeeded: Accepts webhooks" {
+		t.Error(got)
+	}
+	if s := o.Status; s.LastHandledReconcileAt != "now" || s.ObservedGeneration != 3 {
+		t.Errorf("handled %q, generation: %d", s.LastHandledReconcileAt, s.ObservedGeneration)
 	}
 }

@@ -22,7 +22,7 @@ const secretIndex = "receiver.secret"
 // SetUp adds the controller to the manager.
 func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency int) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Receiver{}, secretIndex, func(o client.Object) []string {
-		if object, ok := o.(*v1alpha1.Receiver); ok {
+		if object, ok := o.(*v1alpha1.Receiver); ok && object.Spec.SecretRef.Name != "" {
 			return []string{object.Spec.SecretRef.Name}
 		}
 		return nil

@@ -60,6 +60,20 @@ func Parse(text string, limit uint64) (*Program, error) {
 
 // Compile reads an expression over objects of these names that results in true or false.
 func Compile(text string, limit uint64, variables ...string) (*Program, error) {
+	return compile(text, limit, variables, func(out *cel.Type) error {
+		if out != cel.BoolType {
+			return fmt.Errorf("it results in %s and not in bool", out)
+		}
+		return nil
+	})
+}
+
+// CompileValue reads an expression over objects of these names that results in any value.
+func CompileValue(text string, limit uint64, variables ...string) (*Program, error) {
+	return compile(text, limit, variables, func(*cel.Type) error { return nil })
+}
+
+func compile(text string, limit uint64, variables []string, check func(*cel.Type) error) (*Program, error) {
 	return read(limit, func() (*cel.Env, *cel.Ast, error) {
 		env, err := environment()
 		if err != nil {
@@ -76,10 +90,7 @@ func Compile(text string, limit uint64, variables ...string) (*Program, error) {
 		if issues.Err() != nil {
 			return nil, nil, issues.Err()
 		}
-		if out := ast.OutputType(); out != cel.BoolType {
-			return nil, nil, fmt.Errorf("it results in %s and not in bool", out)
-		}
-		return env, ast, nil
+		return env, ast, check(ast.OutputType())
 	})
 }
 
@@ -99,14 +110,7 @@ func read(limit uint64, parse func() (*cel.Env, *cel.Ast, error)) (*Program, err
 // Holds evaluates the expression and returns how many steps that took. That a field is not there is an
 // error; ErrTooManySteps and ErrNotBool are told apart by errors.Is. It may panic, as the library does.
 func (p *Program) Holds(variables map[string]any) (bool, uint64, error) {
-	value, details, err := p.program.Eval(variables)
-	var steps uint64
-	if cost := details.ActualCost(); cost != nil {
-		steps = *cost
-	}
-	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && cancelled.Cause == interpreter.CostLimitExceeded {
-		return false, p.limit, fmt.Errorf("%w: more than %d", ErrTooManySteps, p.limit)
-	}
+	value, steps, err := p.Value(variables)
 	if err != nil {
 		return false, steps, err
 	}
@@ -115,4 +119,20 @@ func (p *Program) Holds(variables map[string]any) (bool, uint64, error) {
 		return false, steps, ErrNotBool
 	}
 	return bool(result), steps, nil
+}
+
+// Value is Holds for an expression that may result in any value, which another one may take as a variable.
+func (p *Program) Value(variables map[string]any) (any, uint64, error) {
+	value, details, err := p.program.Eval(variables)
+	var steps uint64
+	if cost := details.ActualCost(); cost != nil {
+		steps = *cost
+	}
+	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && cancelled.Cause == interpreter.CostLimitExceeded {
+		return nil, p.limit, fmt.Errorf("%w: more than %d", ErrTooManySteps, p.limit)
+	}
+	if err != nil {
+		return nil, steps, err
+	}
+	return value, steps, nil
 }

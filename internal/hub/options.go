@@ -50,6 +50,9 @@ type Options struct {
 	// address; nil for no one.
 	ReceiverAddress   string
 	ReceiverListening func(net.Addr)
+	// ReceiverOIDCIssuers are those whose tokens Receivers may accept, beside the public ones. The hub asks them
+	// for their keys, wherever they are.
+	ReceiverOIDCIssuers []string
 	// LeaderElect lets one hub work at a time, by a Lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
@@ -119,6 +122,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.GatewayKeyFile, "gateway-key-file", o.GatewayKeyFile, "key of --gateway-cert-file")
 	f.BoolVar(&o.GatewayPlainHTTP, "gateway-plain-http", o.GatewayPlainHTTP, "serve the gateway without TLS, to an ingress in front of it that terminates TLS")
 	f.StringVar(&o.ReceiverAddress, "receiver-bind-address", o.ReceiverAddress, "address at which webhooks for Receivers are answered, by HTTP (default: none)")
+	f.StringSliceVar(&o.ReceiverOIDCIssuers, "receiver-oidc-issuers", o.ReceiverOIDCIssuers, "URLs of OIDC issuers whose tokens Receivers may accept, beside those of GitHub Actions, GitLab.com and Google; the hub fetches their keys, from a private network too")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")

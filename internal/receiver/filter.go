@@ -14,14 +14,18 @@ const filterSteps = 1_000_000
 // Filter decides for which resources a webhook is. The zero Filter admits every resource.
 type Filter struct{ programs []*expression.Program }
 
-// NewFilter compiles the expressions that must all be true; empty ones are left out.
-func NewFilter(expressions ...string) (Filter, error) {
+// NewFilter compiles the expressions that must all be true for a type of sender; empty ones are left out.
+func NewFilter(kind string, expressions ...string) (Filter, error) {
+	variables := []string{"res", "req"}
+	if HasClaims(kind) {
+		variables = append(variables, "claims")
+	}
 	var f Filter
 	for _, text := range expressions {
 		if text == "" {
 			continue
 		}
-		program, err := expression.Compile(text, expression.DependencyLimit, "res", "req")
+		program, err := expression.Compile(text, expression.DependencyLimit, variables...)
 		if err != nil {
 			return Filter{}, fmt.Errorf("cannot compile the filter: %w", err)
 		}
@@ -34,6 +38,7 @@ func NewFilter(expressions ...string) (Filter, error) {
 // not safe for concurrent use.
 type Evaluation struct {
 	webhook Webhook
+	claims  map[string]any
 	payload map[string]any
 	steps   uint64
 }
@@ -57,7 +62,7 @@ func (e *Evaluation) Admits(f Filter, resource map[string]any) (bool, error) {
 		var holds bool
 		err := recovery.Run(func() (err error) {
 			var steps uint64
-			holds, steps, err = program.Holds(map[string]any{"res": resource, "req": e.payload})
+			holds, steps, err = program.Holds(map[string]any{"res": resource, "req": e.payload, "claims": e.claims})
 			e.steps += steps
 			return err
 		})

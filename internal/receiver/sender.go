@@ -7,6 +7,7 @@ package receiver
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // HMAC-SHA1 is what Nexus signs with; the collisions of SHA-1 do not concern an HMAC
 	"crypto/sha256"
@@ -50,12 +51,19 @@ type Sender struct {
 	Token []byte
 	// Events are the types of events that cause a fetch; all when empty.
 	Events []string
+	// Providers are the OIDC issuers whose tokens authenticate, of the types that have them, and Keys fetches
+	// what these sign with.
+	Providers []*Provider
+	Keys      *Keys
 }
 
 // scheme is how a type of sender authenticates, and where the type of an event is read.
 type scheme struct {
-	// authenticate returns an error of ErrUnauthorized; nil for types that authenticate by the path alone.
+	// authenticate returns an error of ErrUnauthorized; nil for types that authenticate by the path alone, or
+	// by a token of OIDC.
 	authenticate func(Webhook, []byte) error
+	// oidc means that a token of an OIDC issuer authenticates.
+	oidc bool
 	// event returns the type of the event, or an error of ErrMalformed; nil for types without events.
 	event func(Webhook) (string, error)
 	// object means that the body must be a JSON object.
@@ -76,26 +84,40 @@ var schemes = map[string]scheme{
 	v1alpha1.NexusReceiver:       {authenticate: nexusSigned, object: true},
 	v1alpha1.ACRReceiver:         {object: true},
 	v1alpha1.CDEventsReceiver:    {event: cdEvent, object: true},
+	v1alpha1.GCRReceiver:         {oidc: true, object: true},
+	v1alpha1.GenericOIDCReceiver: {oidc: true},
 }
 
 // HasEvents reports whether the webhooks of a type say what happened, so that spec.events can select.
 func HasEvents(kind string) bool { return schemes[kind].event != nil }
 
 // IsPathOnly reports whether nothing but the path authenticates the webhooks of a type.
-func IsPathOnly(kind string) bool { return schemes[kind].authenticate == nil }
+func IsPathOnly(kind string) bool { return schemes[kind].authenticate == nil && !schemes[kind].oidc }
+
+// HasClaims reports whether filters of a type may read the claims of the token that authenticates.
+func HasClaims(kind string) bool { return kind == v1alpha1.GenericOIDCReceiver }
 
 // Verify authenticates a webhook and then reads its type of event. It reports whether that is one of
-// the events of the Receiver.
-func (s Sender) Verify(w Webhook) (wanted bool, err error) {
+// the events of the Receiver, and the claims of the token where one of OIDC authenticates.
+func (s Sender) Verify(ctx context.Context, w Webhook) (wanted bool, claims map[string]any, err error) {
 	by, known := schemes[s.Type]
-	if !known || len(s.Token) == 0 {
-		return false, fmt.Errorf("%w: no such type of sender, or no token", ErrUnauthorized)
+	switch {
+	case !known || len(s.Token) == 0 && !HasClaims(s.Type):
+		err = fmt.Errorf("%w: no such type of sender, or no token", ErrUnauthorized)
+	case by.oidc:
+		claims, err = s.verifyToken(ctx, w)
+	case by.authenticate != nil:
+		err = by.authenticate(w, s.Token)
 	}
-	if by.authenticate != nil {
-		if err := by.authenticate(w, s.Token); err != nil {
-			return false, err
-		}
+	if err != nil {
+		return false, nil, err
 	}
+	wanted, err = s.wants(by, w)
+	return wanted, claims, err
+}
+
+// wants reads what the webhook of a sender that is authenticated says.
+func (s Sender) wants(by scheme, w Webhook) (bool, error) {
 	if by.object {
 		if _, err := Payload(w); err != nil {
 			return false, err

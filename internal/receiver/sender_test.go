@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -54,6 +55,8 @@ var fixtures = map[string]struct{ kind, event string }{
 	"nexus-component":        {v1alpha1.NexusReceiver, ""},
 	"acr-push":               {v1alpha1.ACRReceiver, ""},
 	"cdevents-change-merged": {v1alpha1.CDEventsReceiver, "dev.cdevents.change.merged.0.2.0"},
+	"gcr-pubsub":             {v1alpha1.GCRReceiver, ""},
+	"generic-oidc-actions":   {v1alpha1.GenericOIDCReceiver, ""},
 }
 
 func TestEveryTypeHasARecordedWebhook(t *testing.T) {
@@ -75,11 +78,11 @@ func TestEveryTypeHasARecordedWebhook(t *testing.T) {
 func TestRecordedWebhooksAreAccepted(t *testing.T) {
 	for name, f := range fixtures {
 		for events, want := range map[string]bool{"": true, strings.ToUpper(f.event): true, "other": f.event == ""} {
-			s := Sender{Type: f.kind, Token: []byte(token)}
+			s := sender(t, f.kind)
 			if events != "" {
 				s.Events = []string{events}
 			}
-			if wanted, err := s.Verify(recorded(t, name)); err != nil || wanted != want {
+			if wanted, _, err := s.Verify(t.Context(), recorded(t, name)); err != nil || wanted != want {
 				t.Errorf("%s with events %q: %v, %v", name, events, wanted, err)
 			}
 		}
@@ -92,8 +95,10 @@ func TestRecordedWebhooksAreAccepted(t *testing.T) {
 func TestWebhooksOfAnotherTokenAreRefused(t *testing.T) {
 	for name, f := range fixtures {
 		for _, other := range []string{"", token[1:], token + "\n", "x" + token} {
-			_, err := Sender{Type: f.kind, Token: []byte(other)}.Verify(recorded(t, name))
-			if refused := errors.Is(err, ErrUnauthorized); refused != (other == "" || !IsPathOnly(f.kind)) {
+			s := sender(t, f.kind)
+			s.Token = []byte(other)
+			_, _, err := s.Verify(t.Context(), recorded(t, name))
+			if refused := errors.Is(err, ErrUnauthorized); refused != (other == "" && !HasClaims(f.kind) || !IsPathOnly(f.kind) && !schemes[f.kind].oidc) {
 				t.Errorf("%s with the token %q: %v", name, other, err)
 			}
 		}
@@ -119,7 +124,7 @@ func TestWebhooksWithoutOrWithWrongHeadersAreRefused(t *testing.T) {
 					}
 				}
 				w.Header.Set(header, value)
-				if wanted, err := (Sender{Type: f.kind, Token: []byte(token)}).Verify(w); !errors.Is(err, ErrUnauthorized) || wanted {
+				if wanted, _, err := sender(t, f.kind).Verify(t.Context(), w); !errors.Is(err, ErrUnauthorized) || wanted {
 					t.Errorf("%s with %s %q: %v, %v", name, header, value, wanted, err)
 				}
 			}
@@ -136,7 +141,7 @@ func TestAChangedBodyIsRefusedBeforeItIsParsed(t *testing.T) {
 		}
 		for _, body := range []string{"", "null", "[]", "{", `{"commits":null}`, string(w.Body) + " ", strings.Repeat("[", 100_000)} {
 			w.Body = []byte(body)
-			wanted, err := Sender{Type: f.kind, Token: []byte(token)}.Verify(w)
+			wanted, _, err := sender(t, f.kind).Verify(t.Context(), w)
 			if signs && (!errors.Is(err, ErrUnauthorized) || wanted) {
 				t.Errorf("%s with another body: %v, %v", name, wanted, err)
 			}
@@ -150,7 +155,7 @@ func TestAChangedBodyIsRefusedBeforeItIsParsed(t *testing.T) {
 func TestGitHubDoesNotFallBackToSHA1(t *testing.T) {
 	w := recorded(t, "github-push")
 	w.Header.Del("X-Hub-Signature-256")
-	if _, err := (Sender{Type: v1alpha1.GitHubReceiver, Token: []byte(token)}).Verify(w); !errors.Is(err, ErrUnauthorized) {
+	if _, _, err := sender(t, v1alpha1.GitHubReceiver).Verify(t.Context(), w); !errors.Is(err, ErrUnauthorized) {
 		t.Error(err)
 	}
 }
@@ -159,7 +164,7 @@ func TestMessagesHoldNeitherTokenNorBody(t *testing.T) {
 	for name, f := range fixtures {
 		w := recorded(t, name)
 		w.Body = []byte(`{"secret-of-body":`)
-		_, err := Sender{Type: f.kind, Token: []byte(token)}.Verify(w)
+		_, _, err := sender(t, f.kind).Verify(t.Context(), w)
 		if err != nil && (strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "secret-of-body")) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -173,7 +178,7 @@ func TestMalformedCDEventsAreRefused(t *testing.T) {
 	} {
 		w := recorded(t, "cdevents-change-merged")
 		w.Body = []byte(body)
-		if _, err := (Sender{Type: v1alpha1.CDEventsReceiver, Token: []byte(token)}).Verify(w); !errors.Is(err, ErrMalformed) {
+		if _, _, err := sender(t, v1alpha1.CDEventsReceiver).Verify(t.Context(), w); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
@@ -194,7 +199,7 @@ func FuzzVerify(f *testing.F) {
 		}
 		body, _ := io.ReadAll(r.Body)
 		for kind := range schemes {
-			_, err := Sender{Type: kind, Token: []byte("unknown to the fuzzer")}.Verify(Webhook{r.Header, body})
+			_, _, err := Sender{Type: kind, Token: []byte("unknown to the fuzzer"), Keys: &Keys{Now: time.Now}}.Verify(t.Context(), Webhook{r.Header, body})
 			if err == nil && !IsPathOnly(kind) {
 				t.Errorf("%s was accepted", kind)
 			}

@@ -140,10 +140,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) int {
 func (s *Server) handle(ctx context.Context, hook *Hook, webhook Webhook) int {
 	wanted := false
 	err := recovery.Run(func() (err error) {
-		if wanted, err = hook.Sender.Verify(webhook); err != nil || !wanted {
+		var claims map[string]any
+		if wanted, claims, err = hook.Sender.Verify(ctx, webhook); err != nil || !wanted {
 			return err
 		}
-		return hook.Fetch(ctx, &Evaluation{webhook: webhook})
+		return hook.Fetch(ctx, &Evaluation{webhook: webhook, claims: claims})
 	})
 	log := s.Log.WithValues("receiver", hook.Receiver.String(), "type", hook.Sender.Type)
 	switch {

@@ -56,7 +56,7 @@ func TestFiltersReadResourceAndBody(t *testing.T) {
 		`req.nothing.there == "x"`:          "error",
 		`req.commits.exists(a, req.commits.exists(b, req.commits.exists(c, a.id + b.id == c.id)))`: "false",
 	} {
-		f, err := NewFilter(text)
+		f, err := NewFilter(v1alpha1.GitHubReceiver, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,11 +69,11 @@ func TestFiltersReadResourceAndBody(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"res.", "1", `"x"`, "nothing"} {
-		if _, err := NewFilter(text); err == nil {
+		if _, err := NewFilter(v1alpha1.GitHubReceiver, text); err == nil {
 			t.Errorf("%s is accepted", text)
 		}
 	}
-	f, err := NewFilter(`res.metadata.name == "fleet"`)
+	f, err := NewFilter(v1alpha1.GitHubReceiver, `res.metadata.name == "fleet"`)
 	if err != nil {
 		t.Fatal(err)
 	}
