@@ -8,6 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/deleting"
 	"github.com/skerry-dev/skerry/internal/cli/diff"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/migrating"
 	"github.com/skerry-dev/skerry/internal/cli/settings"
 	"github.com/skerry-dev/skerry/internal/cli/uninstall"
 )
@@ -19,6 +20,7 @@ func addActing(root *cobra.Command, f *factory.Factory) {
 		create.NewCmdCreate(f),
 		deleting.NewCmdDelete(f, nil),
 		diff.NewCmdDiff(f, nil),
+		migrating.NewCmdMigrate(f, nil),
 		settings.NewCmdConfig(f, nil),
 		uninstall.NewCmdUninstall(f, nil),
 	)

@@ -1,0 +1,327 @@
+package migrating
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/migrate"
+)
+
+// errKilled is what ends a run in a test.
+var errKilled = errors.New("killed")
+
+// cluster is a cluster with Flux's objects, whose hub makes every Kustomization ready that it sees.
+type cluster struct {
+	t      *testing.T
+	client client.WithWatch
+	// writes is how many writes there were, and killAt ends the run at one of them.
+	writes, killAt int
+	// order is what was done to the kinds of both, as "suspend apps".
+	order []string
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, killAt: -1}
+	scheme, err := factory.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := []schema.GroupVersion{v1alpha1.GroupVersion, corev1.SchemeGroupVersion}
+	for _, kind := range fluxKinds[:3] {
+		versions = append(versions, schema.GroupVersion{Group: kind.Group, Version: "v1"})
+	}
+	mapper := apimeta.NewDefaultRESTMapper(versions)
+	for _, kind := range fluxKinds[:3] {
+		mapper.Add(kind.WithVersion("v1"), apimeta.RESTScopeNamespace)
+	}
+	for _, kind := range []string{v1alpha1.KustomizationKind, v1alpha1.GitRepositoryKind, v1alpha1.ReceiverKind, v1alpha1.ClusterKind} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	for _, kind := range []string{"Secret", "ConfigMap"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	var objects []client.Object
+	for doc := range strings.SplitSeq(fluxObjects, "---\n") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, o)
+	}
+	withStatus := &unstructured.Unstructured{}
+	withStatus.SetGroupVersionKind(fluxKinds[0].WithVersion("v1"))
+	c.client = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper).WithObjects(objects...).
+		WithStatusSubresource(&v1alpha1.Kustomization{}, withStatus).
+		WithInterceptorFuncs(interceptor.Funcs{
+			Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+				return c.write("create", o, func() error { return w.Create(ctx, o, opts...) })
+			},
+			Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+				c.checkDelete(ctx, w, o)
+				return c.write("delete", o, func() error { return w.Delete(ctx, o, opts...) })
+			},
+			Patch: func(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+				options := client.PatchOptions{}
+				options.ApplyOptions(opts)
+				if len(options.DryRun) > 0 {
+					return w.Patch(ctx, o, p, opts...)
+				}
+				return c.write("patch", o, func() error { return w.Patch(ctx, o, p, opts...) })
+			},
+			List: func(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+				if _, ours := list.(*v1alpha1.KustomizationList); ours {
+					c.hub(ctx, w)
+				}
+				return w.List(ctx, list, opts...)
+			},
+		}).Build()
+	return c
+}
+
+// write counts a write, ends the run at one of them, and holds that no object has two keepers.
+func (c *cluster) write(verb string, o client.Object, do func() error) error {
+	if c.writes == c.killAt {
+		return errKilled
+	}
+	c.writes++
+	group := o.GetObjectKind().GroupVersionKind().Group
+	err := do()
+	if strings.HasSuffix(group, "fluxcd.io") || group == v1alpha1.Group {
+		c.order = append(c.order, verb+" "+strings.TrimSuffix(group, ".toolkit.fluxcd.io")+" "+o.GetName())
+	}
+	return err
+}
+
+// checkDelete holds that Flux has nothing to delete for an object: it is suspended when it is deleted.
+func (c *cluster) checkDelete(ctx context.Context, w client.WithWatch, o client.Object) {
+	if o.GetObjectKind().GroupVersionKind().Group != "kustomize.toolkit.fluxcd.io" {
+		return
+	}
+	there := &unstructured.Unstructured{}
+	there.SetGroupVersionKind(o.GetObjectKind().GroupVersionKind())
+	if err := w.Get(ctx, client.ObjectKeyFromObject(o), there); err == nil && !isSuspended(there) {
+		c.t.Errorf("%s is deleted and not suspended: Flux would delete what it applied", o.GetName())
+	}
+}
+
+// hub makes the Kustomizations ready, and holds that Flux does not work beside them.
+func (c *cluster) hub(ctx context.Context, w client.WithWatch) {
+	all := &v1alpha1.KustomizationList{}
+	if err := w.List(ctx, all); err != nil {
+		c.t.Error(err)
+	}
+	for i := range all.Items {
+		ks := &all.Items[i]
+		flux := &unstructured.Unstructured{}
+		flux.SetGroupVersionKind(fluxKinds[0].WithVersion("v1"))
+		if err := w.Get(ctx, client.ObjectKeyFromObject(ks), flux); err == nil && !isSuspended(flux) {
+			c.t.Errorf("%s has two keepers", ks.Name)
+		}
+		ks.Status.ObservedGeneration = ks.Generation
+		apimeta.SetStatusCondition(&ks.Status.Conditions, metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SucceededReason})
+		if err := w.Status().Update(ctx, ks); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+func (c *cluster) run(undo bool) (string, error) {
+	io, _, _, stderr := iostreams.Test()
+	f := &factory.Factory{
+		IO: io, Now: time.Now, Flags: &factory.Flags{Timeout: 20 * time.Second},
+		Hub: func() (*factory.Hub, error) {
+			return &factory.Hub{WithWatch: c.client, Config: &rest.Config{Host: "hub"}}, nil
+		},
+	}
+	err := runCluster(c.t.Context(), &ClusterOptions{Factory: f, Yes: true, Undo: undo, grace: 50 * time.Millisecond})
+	return stderr.String(), err
+}
+
+// stand is what there is of both, one line each.
+func (c *cluster) stand() []string {
+	var out []string
+	kinds := []schema.GroupVersionKind{v1alpha1.GroupVersion.WithKind(v1alpha1.KustomizationKind), v1alpha1.GroupVersion.WithKind(v1alpha1.GitRepositoryKind)}
+	for _, kind := range fluxKinds[:3] {
+		kinds = append(kinds, kind.WithVersion("v1"))
+	}
+	for _, kind := range kinds {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		if err := c.client.List(c.t.Context(), list); err != nil {
+			c.t.Fatal(err)
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			out = append(out, fmt.Sprintf("%s %s suspended=%v", strings.TrimSuffix(kind.Group, ".toolkit.fluxcd.io"), o.GetName(), isSuspended(o)))
+		}
+	}
+	return out
+}
+
+const fluxObjects = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: default, uid: "1", labels: {skerry.dev/owner: apps.x}}
+---
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {name: fleet, namespace: flux-system, uid: "2", finalizers: [finalizers.fluxcd.io]}
+spec: {interval: 1m, url: "https://git.example.com/fleet.git", ref: {branch: main}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: root, namespace: flux-system, uid: "3", finalizers: [finalizers.fluxcd.io]}
+spec: {interval: 1m, path: ./clusters/home, prune: true, sourceRef: {kind: GitRepository, name: fleet}}
+status:
+  inventory:
+    entries:
+    - {id: flux-system_apps_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}
+    - {id: flux-system_later_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: apps, namespace: flux-system, uid: "4", finalizers: [finalizers.fluxcd.io]}
+spec: {interval: 1m, path: ./apps, prune: true, sourceRef: {kind: GitRepository, name: fleet}}
+status:
+  inventory:
+    entries:
+    - {id: default_web__ConfigMap, v: v1}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: later, namespace: flux-system, uid: "5"}
+spec: {interval: 1m, path: ./later, prune: true, suspend: true, sourceRef: {kind: GitRepository, name: fleet}}
+`
+
+var (
+	// moved is how a cluster stands after the way over, and original before it. What a person had suspended is
+	// suspended in either.
+	moved    = []string{"skerry.dev apps suspended=false", "skerry.dev later suspended=true", "skerry.dev fleet suspended=false"}
+	original = []string{"kustomize apps suspended=false", "kustomize later suspended=true", "kustomize root suspended=false", "source fleet suspended=false"}
+)
+
+func TestFluxIsSuspendedFirstAndRemovedLast(t *testing.T) {
+	c := newCluster(t)
+	said, err := c.run(false)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if diff := cmp.Diff(moved, c.stand()); diff != "" {
+		t.Error(diff)
+	}
+	got := strings.Join(c.order, "\n")
+	for _, pair := range [][2]string{
+		{"patch kustomize root", "patch kustomize apps"}, // what applies others first
+		{"patch source fleet", "patch skerry.dev fleet"},
+		{"patch kustomize apps", "patch skerry.dev apps"},
+		{"patch skerry.dev apps", "delete kustomize root"},
+		{"delete kustomize root", "delete kustomize apps"},
+		{"delete kustomize apps", "delete source fleet"},
+	} {
+		first, second := strings.Index(got, pair[0]), strings.Index(got, pair[1])
+		if first < 0 || second < 0 || first > second {
+			t.Errorf("%s is not before %s:\n%s", pair[0], pair[1], got)
+		}
+	}
+	for _, want := range []string{"1 object of Skerry now, 0 changed", "removed: Kustomization flux-system/root", "is suspended, as Flux's was", "skerry bootstrap git --path clusters/home"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not said:\n%s", want, said)
+		}
+	}
+	if said, err := c.run(false); err != nil || !strings.Contains(said, "nothing of Flux") {
+		t.Errorf("a second run: %v\n%s", err, said)
+	}
+}
+
+// TestAMigrationThatWasKilledGoesOn ends a run at each of its writes, and goes on, or back.
+func TestAMigrationThatWasKilledGoesOn(t *testing.T) {
+	whole := newCluster(t)
+	if _, err := whole.run(false); err != nil {
+		t.Fatal(err)
+	}
+	for at := range whole.writes {
+		for _, undo := range []bool{false, true} {
+			c := newCluster(t)
+			c.killAt = at
+			if _, err := c.run(false); !errors.Is(err, errKilled) {
+				t.Fatalf("write %d: %v", at, err)
+			}
+			c.killAt = -1
+			want := moved
+			if undo {
+				want = original
+			}
+			said, err := c.run(undo)
+			if diff := cmp.Diff(want, c.stand()); err != nil || diff != "" {
+				t.Errorf("killed at write %d, undo=%v: %v\n%s\n%s", at, undo, err, diff, said)
+			}
+		}
+	}
+}
+
+// TestAnUndoThatWasKilledGoesOn ends the way back at each of its writes.
+func TestAnUndoThatWasKilledGoesOn(t *testing.T) {
+	whole := newCluster(t)
+	if _, err := whole.run(false); err != nil {
+		t.Fatal(err)
+	}
+	there := whole.writes
+	if said, err := whole.run(true); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if diff := cmp.Diff(original, whole.stand()); diff != "" {
+		t.Error(diff)
+	}
+	for at := there; at < whole.writes; at++ {
+		c := newCluster(t)
+		if _, err := c.run(false); err != nil {
+			t.Fatal(err)
+		}
+		c.killAt = at
+		if _, err := c.run(true); !errors.Is(err, errKilled) {
+			t.Fatalf("write %d: %v", at, err)
+		}
+		c.killAt = -1
+		said, err := c.run(true)
+		if diff := cmp.Diff(original, c.stand()); err != nil || diff != "" {
+			t.Errorf("killed at write %d: %v\n%s\n%s", at, err, diff, said)
+		}
+	}
+}
+
+func TestAnObjectThatIsAnotherOneNowKeepsFluxThere(t *testing.T) {
+	c := newCluster(t)
+	hub := &takeover{ClusterOptions: &ClusterOptions{Factory: &factory.Factory{IO: discard()}}}
+	web := migrate.Ref{Kind: "ConfigMap", Namespace: "default", Name: "web"}
+	hub.before = map[migrate.Ref]identity{web: {uid: "other"}}
+	hub.hub = &factory.Hub{WithWatch: c.client}
+	hub.plan.Moves = []migrate.Move{{Live: migrate.Live{Object: map[string]any{}, Inventory: []migrate.Ref{web}}}}
+	if err := hub.compare(t.Context(), &factory.Step{}); err == nil || !strings.Contains(err.Error(), "created anew: ConfigMap default/web") {
+		t.Error(err)
+	}
+}
+
+func discard() *iostreams.IOStreams {
+	io, _, _, _ := iostreams.Test()
+	return io
+}
