@@ -146,7 +146,6 @@ func (m *migration) general() []string {
 		"spec.timeout of a Kustomization is the interval where it is absent, without the 30s that Flux takes off",
 		"spec.force of a Kustomization never deletes a Namespace or CustomResourceDefinition, and what holds data only with the annotation skerry.dev/force: enabled of its own",
 		"the annotations kustomize.toolkit.fluxcd.io/prune, ssa, force, reconcile, substitute and decrypt of your manifests are read as they are",
-		"'flux reconcile' becomes 'skerry reconcile': the annotation reconcile.fluxcd.io/requestedAt is not read",
 	)
 	add("GitRepository",
 		"files that Flux leaves out of an artifact by default (images, archives, files of CI) are left out only where a folder without a kustomization is rendered",
