@@ -1,6 +1,10 @@
-// Package targeting decides what is rendered of a Kustomization for each of its clusters, and how a render
-// that failed is reported. The hub and `skerry build` both use it, so that what a user is shown is what a
-// cluster gets.
+// Package targeting decides which clusters a Kustomization is for, what is rendered of it for each of them, and
+// how a render that failed is reported. The hub and `skerry build` both use it, so that what a user is shown is
+// what a cluster gets.
+//
+// It promises that the same input gives the same answer in the same order, that an absent selector is never
+// read as "every cluster", and that a selector that cannot be read is an error and never an empty selection.
+// Which of the selected clusters may move now is the rollout planner's decision.
 package targeting
 
 import (

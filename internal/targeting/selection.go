@@ -1,8 +1,3 @@
-// Package fleet decides which clusters a Kustomization is for.
-//
-// It promises that the same input gives the same answer in the same order, that an absent selector
-// is never read as "every cluster", and that a selector that cannot be read is an error and never
-// an empty selection. Which of the selected clusters may move now is the rollout planner's decision.
 package targeting
 
 import (
