@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,10 +20,6 @@ const (
 	// aggregateFrom is the number of unknown groups and versions from which on the document of all groups
 	// replaces one request for each. The document of a plain API server has 20 KiB, a single group 1 to 3.
 	aggregateFrom = 3
-
-	// maxDiscovered bounds the JSON objects in an answer to discovery: decoded, an empty one takes fifty
-	// times its size. A resource takes two to four of them.
-	maxDiscovered = 100_000
 )
 
 // groupDiscovery is what is read of an APIGroupDiscovery.
@@ -68,8 +63,8 @@ func (c *Client) Discover(ctx context.Context, kinds []schema.GroupVersionKind) 
 		Items []groupDiscovery `json:"items"`
 	}
 	// A request that fails is not repeated: those for each group follow.
-	raw, err := c.discovery(ctx, c.rest.Get().MaxRetries(0).AbsPath("/apis").SetHeader("Accept", asAggregated))
-	if err != nil || json.Unmarshal(raw, &list) != nil || list.Kind != "APIGroupDiscoveryList" {
+	err := c.discovery(ctx, c.rest.Get().MaxRetries(0).AbsPath("/apis").SetHeader("Accept", asAggregated), &list)
+	if err != nil || list.Kind != "APIGroupDiscoveryList" {
 		c.noAggregated = true
 		return
 	}
@@ -132,19 +127,24 @@ func (c *Client) ForgetUnconfirmed(gvk schema.GroupVersionKind) bool {
 	return true
 }
 
-// discovery sends one request and returns an answer that is safe to decode.
-func (c *Client) discovery(ctx context.Context, req *rest.Request) ([]byte, error) {
+// discovery sends one request and decodes the answer. What it is decoded into can take twenty times the size
+// of the answer: so the number of its parts is bounded first, and a large answer keeps its lease until it is
+// decoded.
+func (c *Client) discovery(ctx context.Context, req *rest.Request, into any) error {
 	ctx, done, err := c.slot(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done()
 	raw, err := rawOf(req.Do(ctx))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if n := bytes.Count(raw, []byte("{")); n > maxDiscovered {
-		return nil, fmt.Errorf("%w: it has %d parts", ErrTooLarge, n)
+	if n := parts(raw); n > maxParts {
+		return fmt.Errorf("%w: it has %d parts", ErrTooLarge, n)
 	}
-	return raw, nil
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("the answer is not what was asked for: %w", err)
+	}
+	return nil
 }

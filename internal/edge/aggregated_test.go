@@ -191,7 +191,7 @@ func TestWithoutAggregatedDiscoveryEachGroupIsAskedFor(t *testing.T) {
 		},
 		"a document that is too long": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", maxAnswer+1)) },
 		"a document of empty groups": func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, `{"kind":"APIGroupDiscoveryList","items":[%s{}]}`, strings.Repeat("{},", maxDiscovered))
+			fmt.Fprintf(w, `{"kind":"APIGroupDiscoveryList","items":[%s{}]}`, strings.Repeat("{},", maxParts/2))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,15 +224,70 @@ func TestWithoutAggregatedDiscoveryEachGroupIsAskedFor(t *testing.T) {
 	}
 }
 
-// TestResourcesOfOneGroupAreBounded has a server that answers with a small text of many parts, which take
-// much memory when they are decoded.
-func TestResourcesOfOneGroupAreBounded(t *testing.T) {
+// TestAnswersToDiscoveryAreBounded has a server that answers with a small text of many parts, which take much
+// memory when they are decoded.
+func TestAnswersToDiscoveryAreBounded(t *testing.T) {
+	for name, answer := range map[string]string{
+		"many resources": `{"kind":"APIResourceList","resources":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
+		"many verbs":     `{"kind":"APIResourceList","resources":[{"name":"deployments","kind":"Deployment","verbs":[` + strings.Repeat(`"",`, maxParts) + `""]}]}`,
+		"many versions":  `{"kind":"APIGroup","versions":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
+		"many objects":   `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"1"},"items":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, answer)
+			})
+			if _, err := c.Mapping(t.Context(), gvks("apps/v1 Deployment")[0]); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("the resources of a group: %v", err)
+			}
+			if _, err := c.Discovery().group(t.Context(), "apps"); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("the versions of a group: %v", err)
+			}
+			if _, err := c.Discovery().defined(t.Context(), gvks("example.com/v1 Thing")[0]); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("the names of definitions: %v", err)
+			}
+			if _, err := NewInventories(c, Holder{Hub: "hub"}).Restored(t.Context()); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("the versions of inventories: %v", err)
+			}
+		})
+	}
+}
+
+// What stands in a text does not count: kubectl keeps the whole definition in an annotation.
+func TestLongTextsAreNoParts(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"kind":"APIResourceList","resources":[%s{}]}`, strings.Repeat("{},", maxDiscovered))
+		fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{},"items":[{"metadata":{"name":"things.example.org","annotations":{"applied":%q}}}]}`,
+			strings.Repeat(`{"type":"string"},`, maxParts))
 	})
-	if _, err := c.Mapping(t.Context(), gvks("apps/v1 Deployment")[0]); !errors.Is(err, ErrTooLarge) {
+	if _, err := c.Discovery().defined(t.Context(), gvks("example.com/v1 Thing")[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+// decoding reports whether a large answer is leased while it is decoded.
+type decoding struct {
+	budget *budget
+	leased bool
+}
+
+func (d *decoding) UnmarshalJSON([]byte) error {
+	d.leased = len(d.budget.large) == cap(d.budget.large)
+	return nil
+}
+
+func TestALargeAnswerToDiscoveryIsDecodedUnderItsLease(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":%q}`, strings.Repeat("x", 2*smallAnswer))
+	})
+	got := decoding{budget: c.budget}
+	if err := c.discovery(t.Context(), c.rest.Get().AbsPath("/apis"), &got); err != nil || !got.leased {
+		t.Errorf("leased: %v, %v", got.leased, err)
+	}
+	if len(c.budget.large) > 0 {
+		t.Error("the lease is kept")
 	}
 }
 

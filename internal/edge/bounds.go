@@ -28,6 +28,9 @@ const (
 	maxAnswer = 4 << 20
 	// maxPage bounds one page of a list.
 	maxPage = 16 << 20
+	// maxParts bounds the parts of an answer of which only some fields are read: its JSON objects, list entries
+	// and fields. Decoded, an empty object or string of two bytes takes up to 300.
+	maxParts = 300_000
 	// MaxObjects bounds what is kept of one cluster.
 	MaxObjects = 50_000
 	// A watch may bring flowBurst bytes at once and flowRate a second from then on: as many as a
@@ -92,6 +95,23 @@ func unexpected(res *http.Response) error {
 func isWatch(query url.Values) bool {
 	watch := query.Get("watch")
 	return watch != "" && watch != "false" && watch != "0"
+}
+
+// parts counts the opening braces and commas of a JSON text that are not in a string. An answer may hold long
+// texts with many: descriptions, and the annotation in which kubectl keeps what was applied last.
+func parts(raw []byte) (n int) {
+	quoted := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == '{' || c == ','):
+			n++
+		}
+	}
+	return n
 }
 
 // limited is a body that ends with an error when it is too long.

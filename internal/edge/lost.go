@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -282,21 +281,9 @@ func rawOf(res rest.Result) ([]byte, error) {
 
 // read sends one GET and decodes the answer.
 func (c *Client) read(ctx context.Context, path, accept string, params map[string]string, into any) error {
-	ctx, done, err := c.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	req := c.rest.Get().AbsPath(path).SetHeader("Accept", accept)
 	for name, value := range params {
 		req = req.Param(name, value)
 	}
-	raw, err := rawOf(req.Do(ctx))
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("the answer is not what was asked for: %w", err)
-	}
-	return nil
+	return c.discovery(ctx, req, into)
 }

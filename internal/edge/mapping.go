@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,13 +115,9 @@ func (c *Client) ForgetMapping(gvk schema.GroupVersionKind) {
 }
 
 func (c *Client) resources(ctx context.Context, gv schema.GroupVersion) (*metav1.APIResourceList, error) {
-	raw, err := c.discovery(ctx, c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json"))
-	if err != nil {
-		return nil, err
-	}
 	list := &metav1.APIResourceList{}
-	if err := json.Unmarshal(raw, list); err != nil {
-		return nil, fmt.Errorf("the answer is not a list of resources: %w", err)
+	if err := c.discovery(ctx, c.rest.Get().AbsPath(root(gv)).SetHeader("Accept", "application/json"), list); err != nil {
+		return nil, err
 	}
 	return list, nil
 }
