@@ -124,6 +124,31 @@ func TestPagesWithoutEnd(t *testing.T) {
 	}
 }
 
+// A page is bounded in what it takes once it is decoded, and not only in its own size.
+func TestAPageIsBoundedInItsObjects(t *testing.T) {
+	for name, tt := range map[string]struct {
+		items string
+		want  error
+	}{
+		"more entries than objects are kept": {strings.Repeat("1,", MaxObjects+1) + "1", ErrTooMany},
+		"an object that no API server takes": {`{"metadata":{"name":"x"},"status":[` + strings.Repeat("{},", maxEvent/3) + `{}]}`, ErrTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprintf(w, `{"kind":"DeploymentList","metadata":{"resourceVersion":"7"},"items":[%s]}`, tt.items)
+			})
+			m := Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}
+			if _, _, err := c.Versions(t.Context(), m); !errors.Is(err, tt.want) {
+				t.Error(err)
+			}
+			if n := c.budget.objects.Load(); n != 0 {
+				t.Errorf("%d objects are still counted", n)
+			}
+		})
+	}
+}
+
 // Objects that are being listed count together, whatever their kinds.
 func TestObjectsUnderWayCountInSum(t *testing.T) {
 	b := newBudget()

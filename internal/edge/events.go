@@ -16,7 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// maxEvent bounds one event of a watch, in bytes. An API server takes objects of up to 3 MiB.
+// maxEvent bounds one event of a watch, and one object of a list, in bytes. An API server takes objects of up to 3 MiB.
 const maxEvent = 4 << 20
 
 // seenEvent is one event of a watch, or one object of a list.
@@ -169,7 +169,11 @@ func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error
 			e := &seenEvent{}
 			objects++
 			err := w.client.budget.take()
-			if err == nil {
+			switch {
+			case err != nil:
+			case len(raw) > maxEvent:
+				err = ErrTooLarge
+			default:
 				err = e.read(raw, w.whole)
 			}
 			if err != nil {
@@ -208,6 +212,9 @@ func (w *watcher) page(ctx context.Context, next string) (*page, error) {
 	raw, err := rawOf(req.Do(ctx))
 	if err != nil {
 		return nil, err
+	}
+	if listEntries(raw) > MaxObjects {
+		return nil, ErrTooMany
 	}
 	p := &page{}
 	if err := json.Unmarshal(raw, p); err != nil {
