@@ -25,8 +25,10 @@ const (
 	maxBody = 1 << 20
 	// maxHeader bounds its headers.
 	maxHeader = 16 << 10
-	// maxHandled bounds the webhooks that are read at a time, and with them the memory: maxBody of each.
-	maxHandled = 8
+	// maxHandled bounds the webhooks that are read at a time, and with them the memory: maxBody of each. Those of
+	// one Receiver are at most maxHandledEach, so that a sender that is slow, or means harm, leaves places for others.
+	maxHandled     = 8
+	maxHandledEach = 2
 	// maxConnections bounds the connections.
 	maxConnections = 256
 
@@ -52,10 +54,11 @@ type Hook struct {
 type Server struct {
 	Log logr.Logger
 
-	mu     sync.RWMutex
-	hooks  map[string]*Hook                // by path; guarded by mu
-	paths  map[types.NamespacedName]string // of the Receivers; guarded by mu
-	places chan struct{}                   // one for each webhook that is read; made by Handler
+	mu      sync.RWMutex                    // guards what follows
+	hooks   map[string]*Hook                // by path
+	paths   map[types.NamespacedName]string // of the Receivers
+	handled map[types.NamespacedName]int    // webhooks that are read, of each Receiver that has some
+	all     int                             // of all Receivers
 }
 
 // Set puts a Receiver at a path, and takes it off the one before. It reports whether the path was free: two
@@ -96,9 +99,32 @@ func (s *Server) hook(path string) *Hook {
 	return s.hooks[path]
 }
 
+// enter takes a place for a webhook of a Receiver, if there is one. leave gives it back.
+func (s *Server) enter(key types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == maxHandled || s.handled[key] == maxHandledEach {
+		return false
+	}
+	if s.handled == nil {
+		s.handled = map[types.NamespacedName]int{}
+	}
+	s.handled[key]++
+	s.all++
+	return true
+}
+
+func (s *Server) leave(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.handled[key]--; s.handled[key] == 0 {
+		delete(s.handled, key)
+	}
+}
+
 // Handler returns the HTTP handler. A request is read when its path is that of a Receiver, to the letter.
 func (s *Server) Handler() http.Handler {
-	s.places = make(chan struct{}, maxHandled)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := s.serve(w, r)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -120,13 +146,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) int {
 	case hook.Suspended:
 		return http.StatusServiceUnavailable
 	}
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	default:
+	if !s.enter(hook.Receiver) {
 		w.Header().Set("Retry-After", "1")
 		return http.StatusServiceUnavailable
 	}
+	defer s.leave(hook.Receiver)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return http.StatusRequestEntityTooLarge

@@ -3,10 +3,12 @@ package receiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,14 +148,60 @@ func TestServerAnswersAtTheExactPathOnly(t *testing.T) {
 	if got := ask(http.MethodPost, path, push, nil); got != 500 {
 		t.Errorf("a panic: %d", got)
 	}
-	for range maxHandled {
-		s.places <- struct{}{}
-	}
-	if got := ask(http.MethodPost, path, push, nil); got != 503 {
-		t.Errorf("busy: %d", got)
-	}
 	if fetched != 0 {
 		t.Errorf("%d fetches", fetched)
+	}
+}
+
+// slow is a body that does not come before it is let go.
+type slow struct {
+	begun chan<- struct{}
+	letGo <-chan struct{}
+}
+
+func (b slow) Read([]byte) (int, error) {
+	b.begun <- struct{}{}
+	<-b.letGo
+	return 0, io.EOF
+}
+
+// A sender whose webhooks take long keeps those of other Receivers from being read no more than all senders
+// together may.
+func TestOneReceiverLeavesPlacesForTheOthers(t *testing.T) {
+	s := &Server{}
+	handler := s.Handler()
+	paths := make([]string, maxHandled/maxHandledEach+1)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("/hook/%d", i)
+		s.Set(paths[i], &Hook{Receiver: types.NamespacedName{Name: paths[i]}, Sender: Sender{Type: v1alpha1.GitHubReceiver, Token: []byte(token)}})
+	}
+	post := func(path string, body io.Reader) *httptest.ResponseRecorder {
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, path, body))
+		return recorder
+	}
+	begun, letGo := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for _, path := range paths[:maxHandled/maxHandledEach] {
+		for range maxHandledEach {
+			wg.Go(func() { post(path, slow{begun, letGo}) })
+			<-begun
+		}
+		if got := post(path, strings.NewReader("x")); got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") == "" {
+			t.Errorf("one more at %s: %d", path, got.Code)
+		}
+		other, want := paths[len(paths)-1], http.StatusUnauthorized
+		if s.all == maxHandled {
+			want = http.StatusServiceUnavailable
+		}
+		if got := post(other, strings.NewReader("x")); got.Code != want {
+			t.Errorf("another Receiver, with %d webhooks under way: %d", s.all, got.Code)
+		}
+	}
+	close(letGo)
+	wg.Wait()
+	if got := post(paths[0], strings.NewReader("x")); got.Code != http.StatusUnauthorized || len(s.handled) > 0 || s.all > 0 {
+		t.Errorf("afterwards: %d, %d places taken", got.Code, s.all)
 	}
 }
 
