@@ -31,8 +31,9 @@ func (c *call) openLink() error {
 }
 
 func agentPower(ctx context.Context, c call) error {
-	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" {
-		return errors.New("wants start EDGE [NAME=VALUE...], or stop|kill|wipe|ended EDGE")
+	carries := len(c.args) > 0 && (c.args[0] == "import" || c.args[0] == "report")
+	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" && !carries || carries && len(c.args) != 3 {
+		return errors.New("wants start EDGE [NAME=VALUE...], stop|kill|wipe|ended EDGE, or import|report EDGE FILE")
 	}
 	e, err := c.edge(c.args[1])
 	if err != nil {
@@ -51,6 +52,9 @@ func agentPower(ctx context.Context, c call) error {
 			}
 		})
 	}
+	if carries {
+		return carried(ctx, c, a)
+	}
 	switch c.args[0] {
 	case "start":
 		return a.Start(ctx, c.args[2:]...)
@@ -65,6 +69,31 @@ func agentPower(ctx context.Context, c call) error {
 		return a.Ended(ctx)
 	}
 	return fmt.Errorf("cannot %s an agent", c.args[0])
+}
+
+// carried has the agent take an update from a file, or write a report into one.
+func carried(ctx context.Context, c call, a *rig.Agent) error {
+	file := c.ts.MkAbs(c.args[2])
+	switch c.args[0] {
+	case "import":
+		return a.Command(ctx, "import", file)
+	case "report":
+		return a.Command(ctx, "report", "-o", file)
+	}
+	return fmt.Errorf("cannot %s a file", c.args[0])
+}
+
+// damage copies a file, with one bit of its last bytes changed.
+func damage(_ context.Context, c call) error {
+	if len(c.args) != 2 {
+		return errors.New("wants FILE COPY")
+	}
+	raw, err := os.ReadFile(c.ts.MkAbs(c.args[0]))
+	if err != nil {
+		return err
+	}
+	raw[len(raw)-len(raw)/4] ^= 1
+	return os.WriteFile(c.ts.MkAbs(c.args[1]), raw, 0o600)
 }
 
 func linkFault(_ context.Context, c call) error {

@@ -41,6 +41,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"link":     command(linkFault),
 	"proxy":    command(openProxy),
 	"ingress":  command(openIngress),
+	"damage":   command(damage),
 	"skerry":   command(runSkerry),
 	"push":     command(push),
 	"forget":   command(forget),

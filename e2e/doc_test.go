@@ -30,6 +30,8 @@
 //	hub start|stop|kill|wipe          wipe empties the storage of a stopped hub
 //	agent stop|kill|wipe|ended EDGE   the agent of an edge, beside it; ended waits for its own end
 //	agent start EDGE [NAME=VALUE...]  the same, with variables of its environment
+//	agent import|report EDGE FILE     "skerry-agent import" and "report", beside the agent
+//	damage FILE COPY                  a copy of a file with one bit changed
 //	link ok|cut|reset|half-open|delay D|throttle N      between agents and the gateway at $GATEWAY, which listens on
 //	                                  $GATEWAY_BIND of a world; throttle in bytes a second
 //	proxy HOST:PORT...                an HTTP proxy at $PROXY that opens tunnels to the link by these names only

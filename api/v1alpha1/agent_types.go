@@ -72,7 +72,7 @@ const (
 const AgentApprovedAnnotation = "skerry.dev/agent-approved"
 
 // GatewayConfigMap is where a hub with a gateway writes down, in its own namespace, what agents are installed with:
-// hubID, hubKey (base64), url, and ca.crt where the gateway shows a certificate of its own authority.
+// hubID, hubKey (base64), url, version, and ca.crt where the gateway shows a certificate of its own authority.
 const GatewayConfigMap = "skerry-gateway"
 
 // AgentStatus is what is known of the agent of a Cluster.
@@ -93,4 +93,24 @@ type AgentStatus struct {
 	// Disk says what is wrong with the agent's disk: a reason and a message. The agent goes on without it.
 	// +optional
 	Disk string `json:"disk,omitempty"`
+	// CarriedReport is the last report of the agent that was carried to the hub by medium.
+	// +optional
+	CarriedReport *CarriedReport `json:"carriedReport,omitempty"`
 }
+
+// CarriedReport is a report of an agent that came by medium.
+type CarriedReport struct {
+	// Number of the report; one with a lower number is refused.
+	Number int64 `json:"number"`
+	// MadeAt is when the agent made it, by the edge's clock; absent when the agent has told of it over a link since.
+	// +optional
+	MadeAt *metav1.Time `json:"madeAt,omitempty"`
+	// ImportedAt is when the hub took it.
+	// +optional
+	ImportedAt *metav1.Time `json:"importedAt,omitempty"`
+}
+
+// MediumTicketAnnotation of a Cluster lets who has the token fetch an update for the Cluster's agent from the gateway,
+// or hand in a report of it: the SHA-256 of the token in hexadecimal, a full stop, and the end of its life in seconds
+// since 1970. "skerry bundle" writes and removes it: who may change a Cluster may do this.
+const MediumTicketAnnotation = "skerry.dev/medium-ticket"

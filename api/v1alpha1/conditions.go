@@ -313,6 +313,28 @@ const (
 	AgentEventsDroppedReason = "AgentEventsDropped"
 )
 
+// Reasons of what is carried by medium, between a hub and an edge without a link.
+const (
+	// MediumImportedReason tells that an agent has taken an update that was carried to it.
+	MediumImportedReason = "MediumImported"
+	// MediumOutdatedReason refuses a file that is older than what is known already.
+	MediumOutdatedReason = "MediumOutdated"
+	// MediumForAnotherHubReason refuses a file of another hub.
+	MediumForAnotherHubReason = "MediumForAnotherHub"
+	// MediumForAnotherClusterReason refuses a file of another Cluster.
+	MediumForAnotherClusterReason = "MediumForAnotherCluster"
+	// MediumForAnotherKeyReason refuses a file that is sealed for a key that was rotated since.
+	MediumForAnotherKeyReason = "MediumForAnotherKey"
+	// MediumDamagedReason refuses a file that was changed or cut off on its way.
+	MediumDamagedReason = "MediumDamaged"
+	// MediumNotSignedReason refuses a file that is sealed as it should be, and not signed by whom it says it is from.
+	MediumNotSignedReason = "MediumNotSigned"
+	// MediumUnsupportedReason refuses a file that is none of Skerry's, goes the other way, or is of a later version.
+	MediumUnsupportedReason = "MediumUnsupported"
+	// MediumNotExpectedReason refuses a file while the agent, or the Cluster, is in no state to take one.
+	MediumNotExpectedReason = "MediumNotExpected"
+)
+
 // Conditioned is a kind with conditions.
 //
 // +kubebuilder:object:generate=false

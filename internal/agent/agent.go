@@ -37,6 +37,8 @@ type memory struct {
 	Settings link.Settings              `json:"settings"`
 	// Resting says that the engine must not work: the hub reaches the cluster itself, or knows another one.
 	Resting bool `json:"resting,omitempty"`
+	// Exported is when the last update was made that came by medium, by the hub's clock.
+	Exported time.Time `json:"exported,omitzero"`
 }
 
 // agent is one process that works on one cluster.
@@ -206,6 +208,22 @@ func (a *agent) take(e link.Enrollment, change link.Assignment) error {
 	if err != nil {
 		return err
 	}
+	if err := a.keep(change, entries); err != nil {
+		return err
+	}
+	there := a.bundles.there()
+	for _, d := range wanted(a.assigned) {
+		if !there[d] { // the session fetches it, and tells the engine then
+			wake(a.fetchDue)
+			return nil
+		}
+	}
+	a.tell()
+	return nil
+}
+
+// keep makes the entries what is assigned; the mutex is held.
+func (a *agent) keep(change link.Assignment, entries []link.Entry) error {
 	assigned, err := link.DecodeEntries(entries)
 	if err != nil {
 		return err
@@ -216,14 +234,6 @@ func (a *agent) take(e link.Enrollment, change link.Assignment) error {
 	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
 	a.failures = map[string]failure{}
 	a.remember() // before the engine acts on it: a restart goes on from here
-	there := a.bundles.there()
-	for _, d := range wanted(assigned) {
-		if !there[d] { // the session fetches it, and tells the engine then
-			wake(a.fetchDue)
-			return nil
-		}
-	}
-	a.tell()
 	return nil
 }
 

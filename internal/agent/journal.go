@@ -38,6 +38,7 @@ type journal struct {
 	dropped int    // events since the last acknowledgement
 	dirty   bool   // since the last save
 	saved   bool   // the record has events
+	carried uint64 // number of the last report that was made to be carried to the hub
 }
 
 // journalState is the record.
@@ -45,6 +46,7 @@ type journalState struct {
 	Ahead   uint64       `json:"ahead"`
 	Dropped int          `json:"dropped,omitempty"`
 	Events  []link.Event `json:"events,omitempty"`
+	Carried uint64       `json:"carried,omitempty"`
 }
 
 // openJournal reads what an earlier process left. Without a record, numbers begin above those of a disk that
@@ -53,7 +55,7 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	j := &journal{disk: d, now: now}
 	var s journalState
 	if data, err := d.Read(journalRecord); err == nil && json.Unmarshal(data, &s) == nil {
-		j.events, j.last, j.dropped, j.saved = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0
+		j.events, j.last, j.dropped, j.saved, j.carried = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0, s.Carried
 	} else {
 		j.last = uint64(max(now().Unix(), 1)) * reserved
 	}
@@ -88,9 +90,13 @@ func (j *journal) append(ev link.Event) {
 // pending returns the oldest events that were not acknowledged. Where older ones were dropped, the first of
 // them says how many.
 func (j *journal) pending() []link.Event {
+	return j.oldest(perReport)
+}
+
+func (j *journal) oldest(n int) []link.Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	out := append([]link.Event(nil), j.events[:min(len(j.events), perReport)]...)
+	out := append([]link.Event(nil), j.events[:min(len(j.events), n)]...)
 	if len(out) > 0 && j.dropped > 0 {
 		first := link.Event{
 			Seq: out[0].Seq - 1, At: out[0].At, Reason: v1alpha1.AgentEventsDroppedReason,
@@ -125,7 +131,7 @@ func (j *journal) save() {
 }
 
 func (j *journal) write() {
-	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events})
+	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events, Carried: j.carried})
 	if err == nil {
 		_ = j.disk.Write(journalRecord, data) // the disk names its problem itself
 	}

@@ -23,10 +23,13 @@ const (
 
 // Main is the program skerry-agent: it runs an agent until it is told to stop, and returns the exit code.
 func Main(args []string, version string, stdout, stderr io.Writer) int {
+	if command := commands[first(args)]; command != nil {
+		return command(args[1:], stdout, stderr)
+	}
 	o := Defaults()
 	flags := pflag.NewFlagSet("skerry-agent", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-agent [flags]\n\n%s", flags.FlagUsages()) }
+	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-agent [flags]\n%s\n%s", commandUsage, flags.FlagUsages()) }
 	o.addFlags(flags)
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	switch err := flags.Parse(args); {

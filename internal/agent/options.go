@@ -25,6 +25,8 @@ type Options struct {
 	Namespace string
 	// StoragePath is the folder of the agent's disk. It may be lost.
 	StoragePath string
+	// ImportPath is a folder in which updates are looked for that were carried there; empty for none.
+	ImportPath string
 	// HealthAddress is "host:port" of /healthz and /readyz, or "0" for none.
 	HealthAddress string
 	// Holder names this agent in the lease; its Pod, or its machine and folder, when empty. A container that is
@@ -47,6 +49,7 @@ func Defaults() Options {
 func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "file that names the agent's own cluster (default: that of the Pod)")
 	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for what the agent needs while it is cut off; it may be lost")
+	f.StringVar(&o.ImportPath, "import-path", o.ImportPath, "folder, of a medium say, in which files of \"skerry bundle export\" are looked for")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the agent's Secrets and Lease")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")

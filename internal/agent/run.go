@@ -93,6 +93,7 @@ func Run(ctx context.Context, o Options) error {
 	defer end(nil)
 	go p.holdLease(ctx, end) // ends with ctx
 	go p.keepUp(ctx)         // ends with ctx
+	go p.exchangeFiles(ctx)  // ends with ctx
 	defer p.stop(ctx)
 	err = p.connectAgain(ctx)
 	if errors.Is(err, errFinalized) {

@@ -68,7 +68,7 @@ type session struct {
 
 // open proves the key and takes up what the hub says. Without an error, the session is to be run.
 func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25519.PrivateKey, fetches *downloads) (*session, link.HubIdentity, error) {
-	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started)})
+	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started), Carried: a.journal.lastCarried()})
 	if err != nil {
 		return nil, link.HubIdentity{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/bootstrap"
 	"github.com/skerry-dev/skerry/internal/cli/build"
+	"github.com/skerry-dev/skerry/internal/cli/bundle"
 	"github.com/skerry-dev/skerry/internal/cli/cluster"
 	"github.com/skerry-dev/skerry/internal/cli/debug"
 	"github.com/skerry-dev/skerry/internal/cli/drift"
@@ -78,6 +79,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 	root.AddCommand(
 		bootstrap.NewCmdBootstrap(f, nil),
 		build.NewCmdBuild(f, nil),
+		bundle.NewCmdBundle(f, nil),
 		cluster.NewCmdCluster(f, nil),
 		drift.NewCmdDrift(f, nil),
 		envsubst.NewCmdEnvsubst(f, nil),

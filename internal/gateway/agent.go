@@ -38,6 +38,7 @@ type agent struct {
 	published bool
 	state     *link.State
 	disk      link.Disk
+	carried   link.Carried
 	version   string
 	eventSeq  uint64
 	// heard is the time of the last word, streamEnd that of the end of the last stream.
@@ -336,7 +337,7 @@ func waitsForJoin(spec *v1alpha1.Agent) string {
 
 // info is what is known of the agent itself; the mutex is held.
 func (a *agent) info() link.AgentInfo {
-	info := link.AgentInfo{Version: a.version, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message}
+	info := link.AgentInfo{Version: a.version, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message, Carried: a.carried}
 	if key := a.publicKey(); key != nil {
 		info.Fingerprint = link.Fingerprint(key)
 	}
@@ -387,5 +388,8 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 		a.state, a.eventSeq = nil, 0 // of another process; this one reports its own first
 	}
 	a.session, a.instance, a.heard, a.version = s, s.instance, now, who.Version
+	if a.carried.Number != who.Carried { // it knows best which report is older than this session
+		a.carried = link.Carried{Number: who.Carried}
+	}
 	return nil, former
 }

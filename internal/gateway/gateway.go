@@ -2,8 +2,8 @@
 // reach, and the only thing of the hub that they see. To controllers it is what an engine pool is, for Clusters with
 // spec.agent (Pooled); Router chooses between the two.
 //
-// It promises: it answers nothing to a caller that has not proven a key, and to one that has only about its own
-// Cluster; what an agent reports is bounded and about itself; a key that is removed ends its stream; an agent that is
+// It promises: it answers nothing to a caller that has not proven a key, or shown the token of a ticket on a Cluster,
+// and to one that has only about its own Cluster; what an agent reports is bounded and about itself; a key that is removed ends its stream; an agent that is
 // silent counts as unreachable after a bounded time; of thousands that connect at once each costs the hub's API server
 // a write only where something has changed.
 package gateway
@@ -100,6 +100,8 @@ func (g *Gateway) Handler() http.Handler {
 	if g.o.Stored != nil {
 		mux.HandleFunc("POST "+link.PartPath, g.part)
 	}
+	mux.HandleFunc("GET "+link.MediumUpdatePath, g.ticketed(g.exportUpdate))
+	mux.HandleFunc("POST "+link.MediumReportPath, g.ticketed(g.importReport))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w) })
 	return g.limitBodies(mux)
 }

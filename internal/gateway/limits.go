@@ -87,7 +87,7 @@ func (l *limits) take(key engine.Key, what string, n int, every time.Duration, b
 func (l *limits) forget(key engine.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, what := range []string{"session", "request", "event"} {
+	for _, what := range []string{"session", "request", "event", "medium"} {
 		delete(l.buckets, bucketKey{key, what})
 	}
 }

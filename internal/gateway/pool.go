@@ -30,7 +30,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	a.conn = c
 	var revoked *session
 	if !slices.Equal(before, a.publicKey()) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != fingerprint(a.publicKey()) {
-		revoked, a.disk, a.version = a.session, link.Disk{}, ""
+		revoked, a.disk, a.version, a.carried = a.session, link.Disk{}, "", link.Carried{}
 	}
 	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == fingerprint(a.publicKey()) {
 		a.refused = nil

@@ -32,14 +32,19 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 	if changed {
 		g.o.OnChange(s.agent.key)
 	}
-	allowed := g.limits.take(s.agent.key, "event", len(events), eventsEvery, eventsBurst)
+	g.record(s.agent.key, events)
+	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
+}
+
+// record passes on the events of an agent, as many as are allowed.
+func (g *Gateway) record(key engine.Key, events []engine.Event) {
+	allowed := g.limits.take(key, "event", len(events), eventsEvery, eventsBurst)
 	if dropped := len(events) - allowed; dropped > 0 {
-		g.o.Log.Info("an agent reports more events than are recorded", "cluster", s.agent.key, "dropped", dropped)
+		g.o.Log.Info("an agent reports more events than are recorded", "cluster", key, "dropped", dropped)
 	}
 	for _, e := range events[:allowed] {
 		g.o.OnEvent(e)
 	}
-	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
 }
 
 // take takes over a report. What an agent says counts for its own Cluster and what is assigned to that alone.
@@ -63,20 +68,36 @@ func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, chang
 		a.disk, changed = link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}, true
 	}
 	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
-		bounded := link.Up{Dropped: up.Dropped, Verified: map[string]int64{}}
-		for _, e := range up.Entries {
-			if a.names[e.Name] {
-				bounded.Entries = append(bounded.Entries, boundStatus(e, shift, now))
-			}
-		}
-		for name, at := range up.Verified {
-			bounded.Verified[name] = boundTime(metav1.Unix(at, 0), shift, now).Unix()
-		}
-		a.statuses, changed = bounded.ApplyStatuses(a.statuses), true
+		changed = true
+		a.takeStatuses(up, shift, now)
 	}
 	if up.Complete && !a.published {
 		a.published, changed = true, true
 	}
+	events = a.takeEvents(up)
+	if a.finalized != nil && answersFinalize(up, a.finalize) {
+		a.finalized <- finalizeError(up.FinalizeError)
+		a.finalized = nil
+	}
+	return s.sent, changed, events, true
+}
+
+// takeStatuses takes over what is reported of entries that are assigned; the mutex is held.
+func (a *agent) takeStatuses(up *link.Up, shift time.Duration, now time.Time) {
+	bounded := link.Up{Dropped: up.Dropped, Verified: map[string]int64{}}
+	for _, e := range up.Entries {
+		if a.names[e.Name] {
+			bounded.Entries = append(bounded.Entries, boundStatus(e, shift, now))
+		}
+	}
+	for name, at := range up.Verified {
+		bounded.Verified[name] = boundTime(metav1.Unix(at, 0), shift, now).Unix()
+	}
+	a.statuses = bounded.ApplyStatuses(a.statuses)
+}
+
+// takeEvents returns the events that were not reported before; the mutex is held.
+func (a *agent) takeEvents(up *link.Up) (events []engine.Event) {
 	for _, e := range up.Events {
 		if e.Seq <= a.eventSeq || e.Kustomization != "" && !a.names[e.Kustomization] {
 			continue
@@ -84,11 +105,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, chang
 		a.eventSeq = e.Seq
 		events = append(events, a.event(e))
 	}
-	if a.finalized != nil && answersFinalize(up, a.finalize) {
-		a.finalized <- finalizeError(up.FinalizeError)
-		a.finalized = nil
-	}
-	return s.sent, changed, events, true
+	return events
 }
 
 // answersFinalize reports whether a report answers the request. Agents of the first version do not name the one that

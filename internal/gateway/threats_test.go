@@ -23,20 +23,23 @@ import (
 
 // threats has a test for each row of the table in DESIGN.md.
 var threats = map[string]func(*testing.T){
-	"a caller without a proof":                    callersWithoutAProofLearnNothing,
-	"a recorded proof is sent again":              proofsServeOnce,
-	"a proof made for another purpose or hub":     proofsServeOnePurpose,
-	"a token is guessed, stolen, late or twice":   tokensServeOnce,
-	"an agent asks for what is another Cluster's": agentsSeeTheirOwnClusterOnly,
-	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
-	"an agent sends too much":                     requestsAreBounded,
-	"a crowd of callers without a proof":          crowdsAreSentAway,
-	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
-	"somebody in the network plays the hub":       theHubProvesItself,
-	"somebody in the network changes what comes":  whatComesIsSigned,
-	"something on the way orders a removal":       removalsAreSigned,
-	"a copy of a cluster with its key":            TestASecondAgentWithOneKeyIsNamed,
-	"another cluster with a key from a backup":    TestAnAgentOfAnotherClusterIsRefused,
+	"a caller without a proof":                       callersWithoutAProofLearnNothing,
+	"a recorded proof is sent again":                 proofsServeOnce,
+	"a proof made for another purpose or hub":        proofsServeOnePurpose,
+	"a token is guessed, stolen, late or twice":      tokensServeOnce,
+	"an agent asks for what is another Cluster's":    agentsSeeTheirOwnClusterOnly,
+	"an agent reports on what is not its own":        agentsReportOnThemselvesOnly,
+	"an agent sends too much":                        requestsAreBounded,
+	"a crowd of callers without a proof":             crowdsAreSentAway,
+	"a key that was stolen, or a removed Cluster":    revokedKeysAreRefused,
+	"somebody in the network plays the hub":          theHubProvesItself,
+	"somebody in the network changes what comes":     whatComesIsSigned,
+	"something on the way orders a removal":          removalsAreSigned,
+	"a copy of a cluster with its key":               TestASecondAgentWithOneKeyIsNamed,
+	"another cluster with a key from a backup":       TestAnAgentOfAnotherClusterIsRefused,
+	"a file is asked for or handed in by a stranger": filesNeedATicket,
+	"a medium is found, stolen or copied":            mediaAreSealed,
+	"a report on a medium is forged or changed":      filesAreSigned,
 }
 
 func TestThreats(t *testing.T) {

@@ -164,7 +164,7 @@ func assignmentOf(reader client.Reader) func(context.Context, engine.Key) (*v1al
 // listen adds the gateway's listener to the manager: only the hub that leads answers agents.
 func (p *parts) listen(ctx context.Context, o Options, api client.Client, identity *gatewayIdentity, public []byte) error {
 	serve := gateway.ServeOptions{Address: o.GatewayAddress, Listening: o.GatewayListening}
-	published := map[string]string{"hubID": p.hubID, "hubKey": link.EncodeKey(public), "url": o.GatewayURL}
+	published := map[string]string{"hubID": p.hubID, "hubKey": link.EncodeKey(public), "url": o.GatewayURL, "version": o.Version}
 	switch {
 	case o.GatewayPlainHTTP:
 	case o.GatewayCertFile != "":

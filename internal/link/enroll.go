@@ -48,6 +48,8 @@ type AgentInfo struct {
 	DiskReason, DiskMessage string
 	// Pending says that it has not joined, or is not approved yet.
 	Pending bool
+	// Carried is the last report that came by medium.
+	Carried Carried
 }
 
 // EncodeKey and DecodeKey are the form of a public key in spec.agent of a Cluster.

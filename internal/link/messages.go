@@ -80,6 +80,9 @@ type Agent struct {
 	ClusterUID string `json:"clusterUID"`
 	// StartedAt is by the edge's clock, which may be wrong.
 	StartedAt metav1.Time `json:"startedAt"`
+	// Carried is the number of the last report that the agent made to be carried to the hub: it is older than what
+	// the agent reports from now on.
+	Carried uint64 `json:"carried,omitempty"`
 }
 
 // SessionAnswer opens a session.

@@ -1,10 +1,12 @@
 package report_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -51,4 +53,48 @@ func clock(t *metav1.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.TimeOnly)
+}
+
+// TestAReportThatWasCarriedIsKept: over a restart of the hub, until the agent tells of a later one or another joins; and
+// what is known of the cluster is said to come from there, until the agent was connected again.
+func TestAReportThatWasCarriedIsKept(t *testing.T) {
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	at := func(hours int) time.Time { return start.Add(time.Duration(hours) * time.Hour) }
+	c := &v1alpha1.Cluster{Spec: v1alpha1.ClusterSpec{Agent: &v1alpha1.Agent{}}}
+	for _, step := range []struct {
+		what            string
+		connected       bool
+		now             int
+		key             string
+		carried         link.Carried
+		number          int64
+		made, imported  string
+		reportedCarried bool
+	}{
+		{"it is connected", true, 0, "a", link.Carried{}, 0, "", "", false},
+		{"the link is cut", false, 1, "a", link.Carried{}, 0, "", "", false},
+		{"a report is carried", false, 3, "a", link.Carried{Number: 7, Made: at(2), Imported: at(3)}, 7, "14:00:00", "15:00:00", true},
+		{"the hub starts", false, 4, "a", link.Carried{}, 7, "14:00:00", "15:00:00", true},
+		{"it returns, and tells of that report", true, 5, "a", link.Carried{Number: 7}, 7, "14:00:00", "15:00:00", false},
+		{"the link is cut again", false, 6, "a", link.Carried{Number: 7}, 7, "14:00:00", "15:00:00", false},
+		{"it returns, and tells of a report that never came", true, 7, "a", link.Carried{Number: 9}, 9, "", "", false},
+		{"another agent joins", true, 8, "b", link.Carried{}, 0, "", "", false},
+	} {
+		conn := report.Connection{Known: true, Reachable: step.connected, Usable: step.connected, LastSeen: at(step.now)}
+		if !step.connected {
+			conn.LastSeen, conn.Message = at(step.now).Add(-time.Minute), "The agent is not connected"
+		}
+		conn.Agent = link.AgentInfo{Connected: step.connected, Since: at(step.now), Fingerprint: step.key, Carried: step.carried}
+		c.Status = report.Cluster(report.ClusterFacts{Object: c, Now: at(step.now), Connection: conn}).Status
+		got := c.Status.Agent.CarriedReport
+		if got == nil {
+			got = &v1alpha1.CarriedReport{}
+		}
+		if got.Number != step.number || clock(got.MadeAt) != step.made || clock(got.ImportedAt) != step.imported {
+			t.Errorf("%s: %d %s %s", step.what, got.Number, clock(got.MadeAt), clock(got.ImportedAt))
+		}
+		if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition); strings.Contains(ready.Message, "by medium") != step.reportedCarried {
+			t.Errorf("%s: %s", step.what, ready.Message)
+		}
+	}
 }

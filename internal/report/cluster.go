@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -140,7 +141,7 @@ func connectionConditions(f ClusterFacts) []metav1.Condition {
 	case conn.Agent.Pending:
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, orElse(conn.Reason, v1alpha1.AgentNotConnectedReason), Line(conn.Message))
 	case !conn.Reachable:
-		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(orElse(conn.Message, "The cluster does not answer")))
+		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(orElse(conn.Message, "The cluster does not answer")+carriedSince(agentStatus(f))))
 	case !conn.Usable:
 		return clusterState(metav1.ConditionFalse, metav1.ConditionTrue, orElse(conn.Reason, v1alpha1.FailedReason), Line(conn.Message))
 	case f.Object.Spec.Suspend:
@@ -178,7 +179,35 @@ func agentStatus(f ClusterFacts) *v1alpha1.AgentStatus {
 		}
 	}
 	status.DisconnectedAt = disconnectedAt(f, status)
+	status.CarriedReport = carriedReport(f)
 	return status
+}
+
+// carriedReport keeps what is known of the last report that came by medium: a hub that has started does not know it.
+func carriedReport(f ClusterFacts) *v1alpha1.CarriedReport {
+	var old *v1alpha1.CarriedReport
+	if a := f.Object.Status.Agent; a != nil && a.KeyFingerprint == f.Connection.Agent.Fingerprint { // else it is another agent's
+		old = a.CarriedReport
+	}
+	carried := f.Connection.Agent.Carried
+	number := int64(min(carried.Number, math.MaxInt64))
+	if number == 0 || old != nil && old.Number == number && carried.Imported.IsZero() {
+		return old
+	}
+	now := &v1alpha1.CarriedReport{Number: number}
+	if !carried.Imported.IsZero() {
+		made, imported := seconds(carried.Made), seconds(carried.Imported)
+		now.MadeAt, now.ImportedAt = &made, &imported
+	}
+	return now
+}
+
+// carriedSince says that the last that is known of an agent which is not connected came by medium.
+func carriedSince(a *v1alpha1.AgentStatus) string {
+	if a == nil || a.CarriedReport == nil || a.CarriedReport.ImportedAt == nil || a.DisconnectedAt != nil && !a.CarriedReport.ImportedAt.After(a.DisconnectedAt.Time) {
+		return ""
+	}
+	return "; what is known of it was carried here by medium"
 }
 
 // disconnectedAt returns when the hub last heard from the agent before the connection of now.

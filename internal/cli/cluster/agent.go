@@ -162,29 +162,9 @@ func mayInstallAgent(ctx context.Context, edge *edge) error {
 	return nil
 }
 
-// gatewayOf returns what agents of this hub are installed with, by what its gateway has written down.
+// gatewayOf returns what agents of this hub are installed with.
 func gatewayOf(ctx context.Context, o *Options, hub *factory.Hub) (link.Enrollment, error) {
-	cm := &corev1.ConfigMap{}
-	err := hub.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: v1alpha1.GatewayConfigMap}, cm)
-	if apierrors.IsNotFound(err) {
-		return link.Enrollment{}, factory.Next(errors.New("the hub has no gateway for agents"), "run 'skerry install' of this version, or start skerry-hub with --gateway-bind-address")
-	}
-	if err != nil {
-		return link.Enrollment{}, fmt.Errorf("cannot read how agents reach the hub: %w", err)
-	}
-	e := link.Enrollment{
-		Gateway: cm.Data["url"], CA: cm.Data["ca.crt"], HubID: cm.Data["hubID"], HubKey: link.DecodeKey(cm.Data["hubKey"]), Cluster: o.Flags.Namespace + "/" + o.Name,
-	}
-	if o.Agent.Gateway != "" {
-		e.Gateway = o.Agent.Gateway
-	}
-	switch {
-	case e.HubID == "" || len(e.HubKey) == 0:
-		return e, fmt.Errorf("the ConfigMap %s/%s is damaged: restart the hub, which writes it anew", cm.Namespace, cm.Name)
-	case e.Gateway == "":
-		return e, factory.Next(errors.New("the hub does not know at which address agents reach its gateway"), "name it with --gateway https://..., or start the hub with --gateway-url")
-	}
-	return e, nil
+	return factory.Gateway(ctx, hub, o.Flags.Namespace+"/"+o.Name, o.Agent.Gateway)
 }
 
 // offerToken makes the Cluster, or turns the one that is there into one with an agent, and lets an agent join once.

@@ -16,6 +16,9 @@ type Agent struct {
 	ConnectedSince *time.Time `json:"connectedSince,omitempty"`
 	// DisconnectedAt is when the hub last heard from it over the connection before.
 	DisconnectedAt *time.Time `json:"disconnectedAt,omitempty"`
+	// CarriedAt is when the hub took a report of it that was carried there by medium, where that is the last that is
+	// known of it.
+	CarriedAt *time.Time `json:"carriedAt,omitempty"`
 	// Disk is what is wrong with its disk.
 	Disk string `json:"disk,omitempty"`
 	// Behind counts the kustomizations of which the cluster does not have what the hub wants, and BehindSince is
@@ -43,6 +46,9 @@ func agentReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool, ru
 		}
 		if s.DisconnectedAt != nil {
 			out.DisconnectedAt = &s.DisconnectedAt.Time
+		}
+		if r := s.CarriedReport; r != nil && r.ImportedAt != nil && s.ConnectedSince == nil && (s.DisconnectedAt == nil || r.ImportedAt.After(s.DisconnectedAt.Time)) {
+			out.CarriedAt = &r.ImportedAt.Time
 		}
 	}
 	for _, r := range runs {
@@ -92,6 +98,8 @@ func (v View) AgentCells(a *Agent) []table.Cell {
 		connected = table.Painted("unknown", v.IO.Yellow)
 	case a.ConnectedSince != nil:
 		connected = table.Plain("for " + Age(a.ConnectedSince, v.Now))
+	case a.CarriedAt != nil:
+		connected = table.Painted("no, report carried "+v.ago(a.CarriedAt), v.IO.Red)
 	}
 	if a.Behind > 0 {
 		text := fmt.Sprintf("%d of %d", a.Behind, a.total)

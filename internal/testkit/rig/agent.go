@@ -1,10 +1,12 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -111,6 +113,20 @@ func (a *Agent) Kill() {
 	if a.Running() {
 		a.process.kill()
 	}
+}
+
+// Command runs the program beside the agent, for a command that meets the agent on its disk. The error holds what the
+// command wrote.
+func (a *Agent) Command(ctx context.Context, args ...string) error {
+	program, err := Binary("skerry-agent")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program, append(args, "--storage-path", a.Storage())...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("skerry-agent %s: %w: %s", args[0], err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // Wipe removes the disk of an agent that does not run.

@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/medium"
+)
+
+// exchangeName is the folder below StoragePath through which commands ("skerry-agent import") and the agent that runs
+// hand files to one another. A command writes NAME.update or NAME.ask, and the agent NAME.verdict, or NAME.report and
+// NAME.verdict. Each file appears whole.
+const exchangeName = "exchange"
+
+// Suffixes of the files there.
+const (
+	updateSuffix  = ".update"
+	askSuffix     = ".ask"
+	reportSuffix  = ".report"
+	verdictSuffix = ".verdict"
+)
+
+// lookEvery is how often the agent looks for files.
+const lookEvery = time.Second
+
+// verdict is what became of a request of a command.
+type verdict struct {
+	Accepted bool `json:"accepted"`
+	// Reason of a refusal, one of those of api/v1alpha1; empty where something else went wrong.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message"`
+}
+
+// exchangeFiles answers commands, and imports what lies in the folder for media, until ctx is done.
+func (p *process) exchangeFiles(ctx context.Context) {
+	dir := filepath.Join(p.o.StoragePath, exchangeName)
+	p.sweep(dir)
+	f := folder{path: p.o.ImportPath, seen: map[string]seenFile{}}
+	for pause(ctx, lookEvery) {
+		p.answerCommands(ctx, dir)
+		if f.path != "" {
+			p.lookInto(ctx, &f)
+		}
+	}
+}
+
+// sweep removes the answers to commands that were killed before they read them. What they ask for is still done.
+func (p *process) sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || strings.HasSuffix(e.Name(), updateSuffix) || strings.HasSuffix(e.Name(), askSuffix) {
+			continue
+		}
+		if p.now().Sub(info.ModTime()) > time.Hour { // a command that waits has not had its answer for so long
+			_ = os.Remove(filepath.Join(dir, e.Name())) // else it takes some room
+		}
+	}
+}
+
+// answerCommands does what commands ask for.
+func (p *process) answerCommands(ctx context.Context, dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil { // mostly there is none
+		return
+	}
+	for _, e := range entries {
+		file := filepath.Join(dir, e.Name())
+		var v verdict
+		name, isUpdate := strings.CutSuffix(e.Name(), updateSuffix)
+		if isUpdate {
+			v = p.importFile(ctx, file)
+		} else if asked, ok := strings.CutSuffix(e.Name(), askSuffix); ok {
+			name, v = asked, p.reportInto(ctx, filepath.Join(dir, asked+reportSuffix))
+		} else {
+			continue
+		}
+		raw, err := json.Marshal(v)
+		if err == nil {
+			err = writeWhole(filepath.Join(dir, name+verdictSuffix), func(to io.Writer) error { _, err := to.Write(raw); return err })
+		}
+		if err = errors.Join(err, os.Remove(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			p.log.Info("cannot answer a command", "error", err.Error())
+		}
+	}
+}
+
+func (p *process) reportInto(ctx context.Context, file string) verdict {
+	err := writeWhole(file, func(to io.Writer) error { return p.writeReport(ctx, to) })
+	if refusal, ok := errors.AsType[*medium.RefusedError](err); ok {
+		return verdict{Reason: refusal.Reason, Message: refusal.Message}
+	}
+	if err != nil {
+		return verdict{Message: err.Error()}
+	}
+	return verdict{Accepted: true}
+}
+
+// folder is where media are mounted.
+type folder struct {
+	path string
+	seen map[string]seenFile
+	// imported is when an update was taken of which no report was written yet.
+	imported time.Time
+}
+
+// seenFile is a file of a folder as it was last time.
+type seenFile struct {
+	size    int64
+	at      time.Time
+	handled bool
+}
+
+// settleWithin is how long a report waits until what was imported has come about, or failed.
+const settleWithin = 5 * time.Minute
+
+// lookInto imports what has come into a folder since last time, and writes a report beside it when all of that has come
+// about: the medium then goes back to the hub.
+func (p *process) lookInto(ctx context.Context, f *folder) {
+	if p.importFolder(ctx, f) {
+		f.imported = p.now()
+	}
+	if f.imported.IsZero() || !p.settled() && p.now().Sub(f.imported) < settleWithin {
+		return
+	}
+	f.imported = time.Time{}
+	p.mu.Lock()
+	name := p.key.Name + "-report" + medium.Extension
+	p.mu.Unlock()
+	if v := p.reportInto(ctx, filepath.Join(f.path, name)); !v.Accepted { // a medium may be read-only
+		p.log.Info("cannot write a report beside the update", "message", v.Message)
+	}
+}
+
+// settled says that every entry has come about or failed.
+func (p *process) settled() bool {
+	_, entries, told := p.reported()
+	return told && !slices.ContainsFunc(entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionUnknown })
+}
+
+// importFolder imports each file once, when it has stopped to change. It returns whether an update was taken.
+func (p *process) importFolder(ctx context.Context, f *folder) (taken bool) {
+	now := map[string]seenFile{}
+	entries, err := os.ReadDir(f.path)
+	if err != nil { // no medium is mounted: one that comes is looked at anew
+		f.seen = now
+		return false
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || !strings.HasSuffix(e.Name(), medium.Extension) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		is, was := seenFile{size: info.Size(), at: info.ModTime()}, f.seen[e.Name()]
+		if was.size == is.size && was.at.Equal(is.at) {
+			is.handled = true
+			if file := filepath.Join(f.path, e.Name()); !was.handled && !isReport(file) {
+				taken = p.importFile(ctx, file).Accepted || taken
+			}
+		}
+		now[e.Name()] = is
+	}
+	f.seen = now
+	return taken
+}
+
+// isReport says that a file is on its way to a hub. What cannot be read is not: it is refused by name.
+func isReport(name string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	l, _, err := medium.ReadLabel(bufio.NewReader(f))
+	return err == nil && l.Kind == medium.KindReport
+}
+
+// writeWhole makes a whole file appear at once.
+func writeWhole(name string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return fmt.Errorf("cannot write a file: %w", err)
+	}
+	err = errors.Join(write(f), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

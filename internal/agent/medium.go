@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/medium"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// outdated returns why an update that was carried here is older than what the agent has, or nil.
+//
+// The hub counts the generations of one Assignment, so that a lower one is older, whenever the file was made. Where the
+// Assignment is another object, because the hub was restored or set up anew, times by the hub's clock decide: a file
+// cannot hold what was assigned after it was made.
+func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.AssignmentEntry) error {
+	older := func(form string, args ...any) error {
+		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: fmt.Sprintf(form, args...) + "; export a new one"}
+	}
+	if made.Before(has.Exported) {
+		return older("the file was made at %s, and the agent has one of %s", made.UTC().Format(time.RFC3339), has.Exported.UTC().Format(time.RFC3339))
+	}
+	if has.UID == "" {
+		return nil
+	}
+	if u.Assignment.UID == has.UID {
+		if u.Assignment.Generation < has.Generation {
+			return older("the file has generation %d of the Assignment, and the agent has %d", u.Assignment.Generation, has.Generation)
+		}
+		return nil
+	}
+	for i := range assigned {
+		if at := assigned[i].AssignedAt; at != nil && made.Before(at.Time) {
+			return older("the file was made at %s, and the agent has what was assigned at %s", made.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// notExpected says that the agent is in no state to take a file.
+func notExpected(message string) error {
+	return &medium.RefusedError{Reason: v1alpha1.MediumNotExpectedReason, Message: message}
+}
+
+// errNotJoined refuses what is carried to, or asked of, an agent that belongs to no hub.
+var errNotJoined = notExpected("the agent has not joined a hub: it has to reach it once")
+
+// member returns what the agent is known by, read anew: the loop that connects may have changed it.
+func (p *process) member(ctx context.Context) (link.Enrollment, identity, error) {
+	id, err := p.identities.load(ctx, p.clusterUID)
+	if err != nil {
+		return link.Enrollment{}, id, err
+	}
+	e, joined := id.enrolled()
+	switch {
+	case id.field(uidField) != p.clusterUID:
+		return e, id, notExpected(errClusterReplaced.Error())
+	case !joined:
+		return e, id, errNotJoined
+	}
+	return e, id, nil
+}
+
+// importUpdate takes an update that was carried here. Nothing changes before all of the file was read and found right:
+// it is read twice, and memory holds one bundle at a time. An error is one of the disk or of the API server, or a
+// *medium.RefusedError.
+func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (string, error) {
+	e, id, err := p.member(ctx)
+	if err != nil {
+		return "", err
+	}
+	edge := medium.Edge{Hub: e.HubID, HubKey: e.HubKey, Cluster: e.Cluster, Key: id.key()}
+	r, err := readUpdate(f, edge, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := p.mayTake(r); err != nil {
+		return "", err
+	}
+	var arrived []string
+	if r, err = readUpdate(f, edge, func(digest string, b *object.Bundle) error {
+		arrived = append(arrived, digest)
+		if err := p.bundles.put(digest, b); err != nil && !p.bundles.there()[digest] {
+			return err
+		}
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	if err := p.takeUpdate(e, r); err != nil {
+		return "", err
+	}
+	p.adopt(r.Update.Settings)
+	p.reconsider(arrived, len(p.missing()) == 0)
+	return fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339)), nil
+}
+
+// readUpdate reads a file from its beginning to its end.
+func readUpdate(f io.ReadSeeker, e medium.Edge, each func(digest string, b *object.Bundle) error) (*medium.UpdateReader, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("cannot read the file: %w", err)
+	}
+	r, err := medium.OpenUpdate(f, e)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		digest, b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return r, nil
+		}
+		if err == nil && each != nil {
+			err = each(digest, b)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// mayTake says whether an update is one for the agent as it is.
+func (a *agent) mayTake(r *medium.UpdateReader) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refuseUpdate(r)
+}
+
+// refuseUpdate returns why an update is not taken; the mutex is held.
+func (a *agent) refuseUpdate(r *medium.UpdateReader) error {
+	switch {
+	case a.key.Name == "":
+		return errNotJoined
+	case a.memory.Resting:
+		return notExpected("the hub reaches the cluster itself, or knows another cluster by its name: the agent has nothing to do")
+	}
+	return outdated(r.Update, r.Label.Made, a.memory, a.assigned)
+}
+
+// takeUpdate makes an update what is assigned. The engine is told by reconsider.
+func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.refuseUpdate(r); err != nil { // news may have come over the link meanwhile
+		return err
+	}
+	entries, err := r.Update.Assignment.Apply(nil)
+	if err != nil || !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, r.Update.Assignment), r.Update.Assignment.Signature) {
+		return &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
+	}
+	a.memory.Exported = r.Label.Made
+	return a.keep(r.Update.Assignment, entries)
+}
+
+// writeReport writes what the hub is to know into a file for it.
+func (p *process) writeReport(ctx context.Context, to io.Writer) error {
+	e, id, err := p.member(ctx)
+	if err != nil {
+		return err
+	}
+	state, entries, told := p.reported()
+	if !told {
+		return notExpected("the agent has just started, or has nothing assigned, and knows nothing of the cluster yet")
+	}
+	disk := diskOf(p.disk.Problem())
+	now := p.now()
+	r := medium.Report{Number: p.journal.nextCarried(), Version: p.version, ClusterUID: p.clusterUID, Up: link.Up{
+		State: state, Entries: entries, Complete: true, Events: p.journal.oldest(maxJournal), Disk: &disk, Now: now.Unix(),
+	}}
+	return medium.WriteReport(to, medium.Label{Hub: e.HubID, Cluster: e.Cluster, Made: now}, r, id.key(), e.HubKey)
+}
+
+// nextCarried returns the number of the next report that is carried to the hub. It rises over restarts, and, where the
+// edge's clock does, over the loss of the disk.
+func (j *journal) nextCarried() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.carried = max(j.carried+1, uint64(max(0, j.now().Unix())))
+	j.write()
+	return j.carried
+}
+
+// lastCarried returns the number of the last one; 0 for none.
+func (j *journal) lastCarried() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.carried
+}
+
+// importFile imports one file, and tells in an event what became of it.
+func (p *process) importFile(ctx context.Context, name string) verdict {
+	f, err := os.Open(name)
+	if err != nil {
+		return verdict{Message: "cannot read the file: " + err.Error()}
+	}
+	defer f.Close()
+	said, err := p.importUpdate(ctx, f)
+	refusal, isRefusal := errors.AsType[*medium.RefusedError](err)
+	switch {
+	case err == nil:
+		p.log.Info("an update that was carried here is imported", "update", said)
+		p.journal.add(engine.Event{Reason: v1alpha1.MediumImportedReason, Message: "an update that was carried here was imported: " + said})
+		wake(p.reportDue)
+		return verdict{Accepted: true, Message: said}
+	case isRefusal:
+		p.log.Info("a file that was carried here is refused", "reason", refusal.Reason, "message", refusal.Message)
+		p.journal.add(engine.Event{Warning: true, Reason: refusal.Reason, Message: "a file that was carried here is refused: " + refusal.Message})
+		wake(p.reportDue)
+		return verdict{Reason: refusal.Reason, Message: refusal.Message}
+	}
+	p.log.Info("a file that was carried here cannot be imported", "error", err.Error())
+	return verdict{Message: err.Error()}
+}

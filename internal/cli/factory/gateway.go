@@ -1,0 +1,38 @@
+package factory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// Gateway returns how the hub's gateway is reached and known, by what it has written down, for a Cluster
+// ("namespace/name"). The URL, where it is not empty, is used in place of the one that is written down.
+func Gateway(ctx context.Context, hub *Hub, cluster, url string) (link.Enrollment, error) {
+	cm := &corev1.ConfigMap{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.GatewayConfigMap}, cm)
+	if apierrors.IsNotFound(err) {
+		return link.Enrollment{}, Next(errors.New("the hub has no gateway for agents"), "run 'skerry install' of this version, or start skerry-hub with --gateway-bind-address")
+	}
+	if err != nil {
+		return link.Enrollment{}, fmt.Errorf("cannot read how agents reach the hub: %w", err)
+	}
+	e := link.Enrollment{Gateway: cm.Data["url"], CA: cm.Data["ca.crt"], HubID: cm.Data["hubID"], HubKey: link.DecodeKey(cm.Data["hubKey"]), Cluster: cluster}
+	if url != "" {
+		e.Gateway = url
+	}
+	switch {
+	case e.HubID == "" || len(e.HubKey) == 0:
+		return e, fmt.Errorf("the ConfigMap %s/%s is damaged: restart the hub, which writes it anew", cm.Namespace, cm.Name)
+	case e.Gateway == "":
+		return e, Next(errors.New("the hub does not know at which address agents reach its gateway"), "name it with --gateway https://..., or start the hub with --gateway-url")
+	}
+	return e, nil
+}

@@ -1,0 +1,276 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/medium"
+	"github.com/skerry-dev/skerry/internal/object"
+)
+
+// ticketed passes requests that have the token of a ticket on a Cluster with an agent: a user who may change the
+// Cluster has let them. Nothing of the body is read before.
+func (g *Gateway) ticketed(next func(http.ResponseWriter, *http.Request, engine.Key, *v1alpha1.Cluster)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key, c := g.ticketOf(w, r)
+		if c == nil {
+			return
+		}
+		if g.limits.take(key, "medium", 1, sessionEvery, sessionBurst) == 0 {
+			later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
+			return
+		}
+		markProven(r.Context())
+		g.setReadDeadline(w, objectTimeout)
+		next(w, r, key, c)
+	}
+}
+
+// ticketOf returns the Cluster whose ticket a request has the token of, or answers itself and returns nil.
+func (g *Gateway) ticketOf(w http.ResponseWriter, r *http.Request) (engine.Key, *v1alpha1.Cluster) {
+	select {
+	case g.limits.unproven <- struct{}{}:
+		defer func() { <-g.limits.unproven }()
+	default:
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return engine.Key{}, nil
+	}
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	key, c, err := g.clusterOf(r.Context(), r.Header.Get(link.ClusterHeader))
+	switch {
+	case err != nil:
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return key, nil
+	case !ticketServes(c, token, g.o.Now()):
+		refuse(w)
+		return key, nil
+	}
+	return key, c
+}
+
+// ticketServes reports whether a Cluster, which may be nil, has a ticket for the token.
+func ticketServes(c *v1alpha1.Cluster, token string, now time.Time) bool {
+	var want []byte
+	if c != nil {
+		hash, end, _ := strings.Cut(c.Annotations[v1alpha1.MediumTicketAnnotation], ".")
+		if until, err := strconv.ParseInt(end, 10, 64); err == nil && now.Unix() < until {
+			want, _ = hex.DecodeString(hash) // else it is empty, and serves nobody
+		}
+	}
+	got := sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(got[:], want) == 1
+}
+
+// answerMedium says why there is no file, or that a file is refused.
+func (g *Gateway) answerMedium(w http.ResponseWriter, reason, message string) {
+	frame, err := link.EncodeFrame(link.MediumAnswer{Reason: reason, Message: message})
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", link.ContentType)
+	w.WriteHeader(http.StatusConflict)
+	_, _ = w.Write(frame) // who is gone asks again
+}
+
+// exportUpdate writes what is assigned to a Cluster into a file for its agent.
+func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engine.Key, c *v1alpha1.Cluster) {
+	public := link.DecodeKey(c.Spec.Agent.PublicKey)
+	if public == nil {
+		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, "no agent has joined the Cluster, so that nobody could open an update for it")
+		return
+	}
+	a := g.agentOf(key)
+	if a == nil { // another part of the hub has the Cluster, or this one has just started
+		later(w, http.StatusServiceUnavailable, 1)
+		return
+	}
+	u, entries, ok := a.update()
+	if !ok {
+		later(w, http.StatusServiceUnavailable, 1)
+		return
+	}
+	select {
+	case g.limits.downloads <- struct{}{}:
+		defer func() { <-g.limits.downloads }()
+	default:
+		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		return
+	}
+	var err error
+	if u.Bundles, err = g.manifests(r.Context(), entries); err != nil {
+		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
+		later(w, http.StatusServiceUnavailable, 2) // it is rendered again
+		return
+	}
+	u.HubVersion = g.o.Hub.Version
+	w.Header().Set("Content-Type", "application/octet-stream")
+	out := &slowWriter{to: w, deadline: func() { _ = http.NewResponseController(w).SetWriteDeadline(g.o.Now().Add(objectTimeout)) }}
+	err = medium.WriteUpdate(out, medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: g.o.Now()}, u, g.o.Key, public,
+		func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(r.Context(), digest) })
+	if err != nil {
+		g.o.Log.Info("an export was not finished", "cluster", key, "error", err.Error())
+		panic(http.ErrAbortHandler) // so that the other end does not take it for whole
+	}
+	g.o.Log.Info("an update was exported", "cluster", key, "generation", u.Assignment.Generation, "from", r.RemoteAddr)
+}
+
+// slowWriter gives each write its own time.
+type slowWriter struct {
+	to       http.ResponseWriter
+	deadline func()
+}
+
+func (s *slowWriter) Write(p []byte) (int, error) {
+	s.deadline()
+	return s.to.Write(p)
+}
+
+// update returns what is assigned, without bundles; false before anything is.
+func (a *agent) update() (medium.Update, []link.Entry, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.assigned || a.signed.UID == "" {
+		return medium.Update{}, nil, false
+	}
+	u := medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
+	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signature
+	return u, a.entries, true
+}
+
+// manifests describes the bundles of the entries. Those that are to be applied must be there.
+func (g *Gateway) manifests(ctx context.Context, encoded []link.Entry) ([]link.Manifest, error) {
+	entries, err := link.DecodeEntries(encoded)
+	if err != nil {
+		return nil, err
+	}
+	required, optional := carriedBundles(entries)
+	var all []link.Manifest
+	for i, digest := range append(required, optional...) {
+		b, err := g.o.Bundles.Get(ctx, digest)
+		if errors.Is(err, fs.ErrNotExist) && i >= len(required) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a bundle: %w", err)
+		}
+		all = append(all, link.NewManifest(digest, b))
+	}
+	return all, nil
+}
+
+// carriedBundles returns the digests of the bundles that go along with the entries, each once: those that are to be
+// applied, and those that decide what may be deleted, or that are gone back to.
+func carriedBundles(entries []v1alpha1.AssignmentEntry) (required, optional []string) {
+	add := func(to []string, digest string) []string {
+		if digest == "" || slices.Contains(required, digest) || slices.Contains(optional, digest) {
+			return to
+		}
+		return append(to, digest)
+	}
+	for i := range entries {
+		if e := &entries[i]; !e.Remove {
+			required = add(required, e.Digest)
+		}
+	}
+	for i := range entries {
+		e := &entries[i]
+		for _, digest := range append(slices.Clone(e.KeepFor), e.Undone) {
+			optional = add(optional, digest)
+		}
+		if e.Fallback != nil {
+			optional = add(optional, e.Fallback.Digest)
+		}
+	}
+	return required, optional
+}
+
+// importReport takes a report that was carried here.
+func (g *Gateway) importReport(w http.ResponseWriter, r *http.Request, key engine.Key, c *v1alpha1.Cluster) {
+	l, report, err := medium.ReadReport(r.Body, g.o.Hub.ID, g.o.Key, key.String(), link.DecodeKey(c.Spec.Agent.PublicKey))
+	if refusal, ok := errors.AsType[*medium.RefusedError](err); ok {
+		g.o.Log.Info("a report that was carried here is refused", "cluster", key, "reason", refusal.Reason)
+		g.answerMedium(w, refusal.Reason, refusal.Message)
+		return
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	a := g.agentOf(key)
+	if a == nil || !a.isKnown() {
+		later(w, http.StatusServiceUnavailable, 1)
+		return
+	}
+	events, refusal := a.carry(c, report, l.Made, g.o.Now())
+	if refusal != nil {
+		g.o.Log.Info("a report that was carried here is refused", "cluster", key, "reason", refusal.Reason)
+		g.answerMedium(w, refusal.Reason, refusal.Message)
+		return
+	}
+	g.o.Log.Info("a report was carried here", "cluster", key, "number", report.Number)
+	g.o.OnChange(key)
+	g.record(key, events)
+	g.write(w, link.MediumAnswer{Made: l.Made, Entries: len(report.Up.Entries), Events: len(events)})
+}
+
+// isKnown says that it is known what is assigned: reports on anything else are not taken.
+func (a *agent) isKnown() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.assigned
+}
+
+// carry takes over a report that was carried here, as one over a link is, but for its times: how wrong the edge's
+// clock is cannot be told.
+func (a *agent) carry(c *v1alpha1.Cluster, r medium.Report, made, now time.Time) ([]engine.Event, *medium.RefusedError) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if refusal := a.refuseCarried(c, r); refusal != nil {
+		return nil, refusal
+	}
+	made = boundTime(metav1.NewTime(made), 0, now).UTC()
+	a.statuses, a.baseline, a.published = nil, true, true
+	a.takeStatuses(&r.Up, 0, now)
+	a.version, a.heard = line(r.Version), latest(a.heard, made)
+	if r.Up.Disk != nil {
+		a.disk = link.Disk{Reason: reason(r.Up.Disk.Reason), Message: line(r.Up.Disk.Message)}
+	}
+	a.carried = link.Carried{Number: r.Number, Made: made, Imported: now.UTC().Truncate(time.Second)}
+	return a.takeEvents(&r.Up), nil
+}
+
+// refuseCarried returns why a report is not taken; the mutex is held.
+func (a *agent) refuseCarried(c *v1alpha1.Cluster, r medium.Report) *medium.RefusedError {
+	key := fingerprint(a.publicKey())
+	known := a.carried.Number
+	if s := c.Status.Agent; s != nil && s.CarriedReport != nil && s.KeyFingerprint == key {
+		known = max(known, uint64(max(0, s.CarriedReport.Number)))
+	}
+	switch {
+	case c.Spec.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != key:
+		return &medium.RefusedError{Reason: v1alpha1.AgentNotApprovedReason, Message: "the agent that made the report is not approved"}
+	case c.Spec.Agent.ClusterUID != "" && c.Spec.Agent.ClusterUID != r.ClusterUID:
+		return &medium.RefusedError{Reason: v1alpha1.ClusterReplacedReason, Message: "the report was made on another cluster than the one that joined"}
+	case a.session != nil && a.session.stream != nil:
+		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: "the agent is connected, and what it reports itself is newer"}
+	case r.Number <= known:
+		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: "the hub has this report already, or one that the agent made later"}
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/medium"
+)
+
+// ticket lets who has the token carry files for a Cluster.
+func (r *rig) ticket(key engine.Key, token string, life time.Duration) {
+	until := r.now().Add(life).Unix()
+	r.change(key, func(c *v1alpha1.Cluster) {
+		c.Annotations = map[string]string{v1alpha1.MediumTicketAnnotation: hashOf(token) + "." + strconv.FormatInt(until, 10)}
+	})
+}
+
+// carry sends a request for a file, or with one.
+func (p *peer) carry(method, path, token string, file []byte) (int, []byte) {
+	p.r.t.Helper()
+	req, err := http.NewRequestWithContext(p.r.t.Context(), method, p.r.base+path, bytes.NewReader(file))
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set(link.ClusterHeader, p.cluster)
+	res, err := p.client.Do(req)
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	return res.StatusCode, data
+}
+
+func answerOf(t *testing.T, body []byte) link.MediumAnswer {
+	t.Helper()
+	var a link.MediumAnswer
+	if err := link.ReadMessage(bytes.NewReader(body), link.MaxProof, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// report makes a report of the peer.
+func (p *peer) report(number uint64, up link.Up) []byte {
+	p.r.t.Helper()
+	var out bytes.Buffer
+	l := medium.Label{Hub: p.r.hub.ID, Cluster: p.cluster, Made: p.r.now().Add(-time.Hour)}
+	up.Complete = true
+	if err := medium.WriteReport(&out, l, medium.Report{Number: number, Version: "v0.2.0", ClusterUID: p.who.ClusterUID, Up: up}, p.key, p.r.hub.Key); err != nil {
+		p.r.t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestAnUpdateIsExportedForTheAgent, with all bundles that the Assignment names and that are there.
+func TestAnUpdateIsExportedForTheAgent(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	b, earlier := configMaps(t, 20, 5000), configMaps(t, 1, 10)
+	r.bundles[b.Digest()], r.bundles[earlier.Digest()] = b, earlier
+	e := entry("app", b.Digest())
+	e.Fallback, e.KeepFor = &v1alpha1.Bundle{Revision: "main@sha1:0", Digest: earlier.Digest()}, []string{"sha256:gone"}
+	r.ticket(edgeKey, "ticket", time.Minute)
+	if status, _ := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusServiceUnavailable {
+		t.Errorf("before anything is assigned: %d", status)
+	}
+	r.assign(edgeKey, 3, e)
+	status, file := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil)
+	if status != http.StatusOK {
+		t.Fatalf("status %d: %q", status, file)
+	}
+	u, err := medium.OpenUpdate(bytes.NewReader(file), medium.Edge{Hub: r.hub.ID, HubKey: r.hub.Key, Cluster: p.cluster, Key: p.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := u.Update.Assignment.Apply(nil)
+	if err != nil || len(entries) != 1 || u.Update.Assignment.Generation != 3 || u.Update.Assignment.UID != "assignment" {
+		t.Errorf("%+v, %v", u.Update.Assignment, err)
+	}
+	var got []string
+	for {
+		digest, bundle, err := u.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bundle.Digest() != digest {
+			t.Errorf("bundle %s has digest %s", digest, bundle.Digest())
+		}
+		got = append(got, digest)
+	}
+	if len(got) != 2 || got[0] != b.Digest() || got[1] != earlier.Digest() {
+		t.Errorf("bundles %v", got)
+	}
+	r.mu.Lock()
+	delete(r.bundles, b.Digest())
+	r.mu.Unlock()
+	if status, _ := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusServiceUnavailable {
+		t.Errorf("while the bundle is rendered anew: %d", status)
+	}
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = "" })
+	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusConflict || answerOf(t, body).Reason != v1alpha1.MediumNotExpectedReason {
+		t.Errorf("without a key: %d %q", status, body)
+	}
+}
+
+// TestACarriedReportCounts as one over a link does, while the agent stays disconnected; and no older one after it.
+func TestACarriedReportCounts(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("app", "sha256:1"))
+	r.ticket(edgeKey, "ticket", time.Minute)
+	send := func(file []byte) (int, link.MediumAnswer) {
+		status, body := p.carry(http.MethodPost, link.MediumReportPath, "ticket", file)
+		return status, answerOf(t, body)
+	}
+	up := link.Up{Entries: []v1alpha1.AssignmentEntryStatus{status("app", metav1.ConditionTrue), status("not-its-own", metav1.ConditionTrue)}, Events: []link.Event{{Seq: 5, Reason: "DriftCorrected", Message: "x"}}, State: healthy}
+	if code, a := send(p.report(7, up)); code != http.StatusOK || a.Entries != 2 || a.Events != 1 {
+		t.Fatalf("%d %+v", code, a)
+	}
+	got, complete := r.gateway.Report(edgeKey)
+	if !complete || len(got) != 1 || got[0].Name != "app" || got[0].Ready != metav1.ConditionTrue || len(r.events) != 1 {
+		t.Errorf("%+v %v, events %+v", got, complete, r.events)
+	}
+	state, _ := r.gateway.State(edgeKey)
+	if ago := r.now().Sub(state.LastSeen); !state.Known || state.Reachable || state.Agent.Connected || ago < 59*time.Minute || ago > 61*time.Minute || state.Agent.Carried.Number != 7 || state.Agent.Carried.Imported.IsZero() {
+		t.Errorf("%+v", state)
+	}
+	for name, number := range map[string]uint64{"the same": 7, "an older one": 6} {
+		if code, a := send(p.report(number, link.Up{})); code != http.StatusConflict || a.Reason != v1alpha1.MediumOutdatedReason {
+			t.Errorf("%s: %d %+v", name, code, a)
+		}
+	}
+	if code, _ := send(p.report(8, link.Up{Entries: []v1alpha1.AssignmentEntryStatus{status("app", metav1.ConditionFalse)}})); code != http.StatusOK {
+		t.Errorf("a newer one: %d", code)
+	}
+	if got, _ := r.gateway.Report(edgeKey); len(got) != 1 || got[0].Ready != metav1.ConditionFalse {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestAReportIsOlderThanWhatCameOverTheLink.
+func TestAReportIsOlderThanWhatCameOverTheLink(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*rig, *peer)
+		number  uint64
+		want    string
+	}{
+		"while the agent is connected": {func(_ *rig, p *peer) { p.welcome(); p.stream(link.Have{}).next() }, 9, v1alpha1.MediumOutdatedReason},
+		"made before the agent connected": {func(r *rig, p *peer) {
+			p.who.Carried = 9
+			p.welcome()
+			r.pass(reconnectGrace + time.Minute)
+		}, 9, v1alpha1.MediumOutdatedReason},
+		"made after the agent connected": {func(r *rig, p *peer) {
+			p.who.Carried = 8
+			p.welcome()
+			r.pass(reconnectGrace + time.Minute)
+		}, 9, ""},
+		"taken by the hub before it was restarted": {func(r *rig, p *peer) {
+			r.change(edgeKey, func(c *v1alpha1.Cluster) {
+				c.Status.Agent = &v1alpha1.AgentStatus{KeyFingerprint: link.Fingerprint(p.public()), CarriedReport: &v1alpha1.CarriedReport{Number: 9}}
+			})
+		}, 9, v1alpha1.MediumOutdatedReason},
+		"another cluster": {func(_ *rig, p *peer) { p.who.ClusterUID = "uid-2" }, 9, v1alpha1.ClusterReplacedReason},
+		"another agent":   {func(_ *rig, p *peer) { p.key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) }, 9, v1alpha1.MediumNotSignedReason},
+		"not approved yet": {func(r *rig, _ *peer) {
+			r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.Approval = v1alpha1.AgentApprovalManual })
+		}, 9, v1alpha1.AgentNotApprovedReason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.joined()
+			r.assign(edgeKey, 1, entry("app", "sha256:1"))
+			tt.prepare(r, p)
+			r.ticket(edgeKey, "ticket", time.Hour)
+			_, body := p.carry(http.MethodPost, link.MediumReportPath, "ticket", p.report(tt.number, link.Up{}))
+			if got := answerOf(t, body).Reason; got != tt.want {
+				t.Errorf("%q, not %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// filesNeedATicket: nothing is answered, and nothing of a file is read, for who has none.
+func filesNeedATicket(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("app", "sha256:1"))
+	refused := func(what, token string) {
+		t.Helper()
+		for method, path := range map[string]string{http.MethodGet: link.MediumUpdatePath, http.MethodPost: link.MediumReportPath} {
+			code, body := p.carry(method, path, token, p.report(1, link.Up{}))
+			uniform(t, what+" "+path, code, body)
+		}
+	}
+	refused("without a ticket", "ticket")
+	refused("with no token", "")
+	r.ticket(edgeKey, "ticket", time.Minute)
+	refused("with another token", "other")
+	p.cluster = "fleet/edge-2"
+	refused("for another Cluster", "ticket")
+	p.cluster = edgeKey.String()
+	r.pass(2 * time.Minute)
+	refused("too late", "ticket")
+	for _, broken := range []string{"", ".", "zz.9999999999", hashOf("ticket"), hashOf("ticket") + ".x"} {
+		r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Annotations[v1alpha1.MediumTicketAnnotation] = broken })
+		refused("with the annotation "+strconv.Quote(broken), "ticket")
+	}
+}
+
+// mediaAreSealed: what is found on a medium reveals nothing, and serves no other agent.
+func mediaAreSealed(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	b := configMaps(t, 3, 10)
+	r.bundles[b.Digest()] = b
+	r.assign(edgeKey, 1, entry("app", b.Digest()))
+	r.ticket(edgeKey, "ticket", time.Minute)
+	status, file := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil)
+	if status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for _, text := range []string{"ConfigMap", "c-0", "app", strings.TrimPrefix(b.Digest(), "sha256:")} {
+		if bytes.Contains(file, []byte(text)) {
+			t.Errorf("the file shows %q", text)
+		}
+	}
+	thief := medium.Edge{Hub: r.hub.ID, HubKey: r.hub.Key, Cluster: p.cluster, Key: r.peer().key}
+	if _, err := medium.OpenUpdate(bytes.NewReader(file), thief); err == nil {
+		t.Error("another key opens the file")
+	}
+	mine := bytes.Replace(file, []byte(link.Fingerprint(p.public())), []byte(link.Fingerprint(thief.Key.Public().(ed25519.PublicKey))), 1)
+	if _, err := medium.OpenUpdate(bytes.NewReader(mine), thief); err == nil {
+		t.Error("another key opens the file with another label")
+	}
+}
+
+// filesAreSigned: a file that somebody else made, or changed, is refused.
+func filesAreSigned(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("app", "sha256:1"))
+	r.ticket(edgeKey, "ticket", time.Minute)
+	genuine := p.report(1, link.Up{})
+	changed := bytes.Clone(genuine)
+	changed[len(changed)-1] ^= 1
+	forger := &peer{r: r, client: p.client, cluster: p.cluster, key: r.peer().key, who: p.who}
+	for name, file := range map[string][]byte{"changed": changed, "cut off": genuine[:len(genuine)-1], "forged": forger.report(1, link.Up{}), "none": []byte("x")} {
+		if status, _ := p.carry(http.MethodPost, link.MediumReportPath, "ticket", file); status != http.StatusConflict {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	if _, complete := r.gateway.Report(edgeKey); complete {
+		t.Error("something of it was taken")
+	}
+	if status, _ := p.carry(http.MethodPost, link.MediumReportPath, "ticket", genuine); status != http.StatusOK {
+		t.Errorf("as it was: %d", status)
+	}
+}
