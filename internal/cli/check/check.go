@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -47,7 +49,7 @@ func NewCmdCheck(f *factory.Factory, runF func(context.Context, *Options) error)
 		Short: "Check whether a cluster can take a hub, and whether the hub there is whole",
 		Long: `Check whether a cluster can take a hub: the version of its API server and your permissions; and
 whether the hub that is there is whole: its kinds, its Deployment, and that the versions of the
-command line, the hub and the kinds go together. With --pre only the former, before an install or
+command line, the hub, the kinds and the agents of clusters go together. With --pre only the former, before an install or
 an upgrade. It changes nothing, and exits with 1 when something is not as it should be.`,
 		Example: `  # Before the hub is installed
   skerry check --pre
@@ -138,7 +140,49 @@ func (o *Options) observe(ctx context.Context, hub *factory.Hub) (facts, error) 
 	if f.wanted, err = wantedKinds(); err != nil {
 		return f, err
 	}
-	return f, observeHub(ctx, hub, &f)
+	if err := observeHub(ctx, hub, &f); err != nil {
+		return f, err
+	}
+	return f, observeAgents(ctx, hub, &f)
+}
+
+// observeAgents reads the versions of all agents, and that of the hub where it runs outside of the cluster.
+func observeAgents(ctx context.Context, hub *factory.Hub, f *facts) error {
+	list := &v1alpha1.ClusterList{}
+	err := hub.List(ctx, list)
+	switch {
+	case apierrors.IsForbidden(err):
+		f.agentsUnknown = true
+		return nil
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err): // the kinds are not installed, which is said already
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot list Clusters: %w", err)
+	}
+	for i := range list.Items {
+		c := &list.Items[i]
+		if c.Spec.Agent == nil {
+			continue
+		}
+		a := agentFacts{cluster: c.Name}
+		if c.Namespace != v1alpha1.SystemNamespace {
+			a.cluster = c.Namespace + "/" + c.Name
+		}
+		if c.Status.Agent != nil {
+			a.version = c.Status.Agent.Version
+		}
+		f.agents = append(f.agents, a)
+	}
+	if len(f.agents) == 0 || f.hubVersion != "" {
+		return nil
+	}
+	cm := &corev1.ConfigMap{}
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.GatewayConfigMap}, cm); err == nil {
+		f.hubVersion = cm.Data["version"]
+	} else if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("cannot read how agents reach the hub: %w", err)
+	}
+	return nil
 }
 
 func established(d *apiextensionsv1.CustomResourceDefinition) bool {

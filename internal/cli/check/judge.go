@@ -40,7 +40,12 @@ type facts struct {
 	kindsUnknown               bool
 	hub, hubUnknown            bool
 	hubVersion, hubTrouble     string
+	agents                     []agentFacts
+	agentsUnknown              bool
 }
+
+// agentFacts is the agent of one Cluster, named as the user would; version is "" for one that has never reported.
+type agentFacts struct{ cluster, version string }
 
 type kindFacts struct {
 	name, version string
@@ -67,7 +72,7 @@ func judge(f facts, pre bool) []Result {
 	if pre {
 		return out
 	}
-	return append(out, installed(f)...)
+	return append(append(out, installed(f)...), agents(f)...)
 }
 
 // skew compares versions: hub and command line go together across two minor versions, and neither is to meet
@@ -92,6 +97,73 @@ func skew(f facts) []Result {
 		return []Result{{"versions", Doubtful, fmt.Sprintf("the command line %s is older than the hub %s: to install or bootstrap with it would take the hub back", f.cli, f.hubVersion), "use a command line of the hub's version"}}
 	}
 	return []Result{{Check: "versions", State: Good, Message: fmt.Sprintf("command line %s, hub %s", f.cli, f.hubVersion)}}
+}
+
+// agents compares the versions of agents with that of the hub: they go together across two minor versions, and the
+// hub is upgraded first.
+func agents(f facts) []Result {
+	if f.agentsUnknown {
+		return []Result{{"agents", Doubtful, "these credentials may not see the Clusters", ""}}
+	}
+	hub, err := utilversion.ParseSemantic(f.hubVersion)
+	var tooOld, newer, behind, unclear []string
+	same, known := 0, 0
+	for _, a := range f.agents {
+		if a.version == "" {
+			continue
+		}
+		known++
+		agent, err2 := utilversion.ParseSemantic(a.version)
+		named := a.cluster + " (" + a.version + ")"
+		switch {
+		case err != nil || err2 != nil:
+			if a.version == f.hubVersion {
+				same++
+			} else {
+				unclear = append(unclear, named)
+			}
+		case hub.LessThan(agent):
+			newer = append(newer, named)
+		case agent.Major() != hub.Major() || apart(agent.Minor(), hub.Minor()) > 2:
+			tooOld = append(tooOld, named)
+		case agent.LessThan(hub):
+			behind = append(behind, named)
+		default:
+			same++
+		}
+	}
+	if known == 0 {
+		return nil
+	}
+	var out []Result
+	add := func(state State, names []string, what, next string) {
+		if len(names) > 0 {
+			out = append(out, Result{"agents", state, fmt.Sprintf("%s %s: %s", text.Count(len(names), "agent"), what, several(names)), next})
+		}
+	}
+	add(Bad, tooOld, "more than two minor versions older than the hub "+f.hubVersion, "upgrade them with the manifests of the hub's version: 'skerry cluster join NAME --agent' prints them, or applies them with --from-kubeconfig")
+	add(Bad, newer, "newer than the hub "+f.hubVersion, "upgrade the hub first")
+	add(Doubtful, unclear, "not to be compared with the hub "+orNone(f.hubVersion), "")
+	add(Good, behind, "older than the hub "+f.hubVersion+", by no more than two minor versions", "")
+	if same > 0 {
+		out = append(out, Result{Check: "agents", State: Good, Message: text.Count(same, "agent") + " of the hub's version"})
+	}
+	return out
+}
+
+// several names at most five.
+func several(names []string) string {
+	if len(names) > 5 {
+		names = append(slices.Clone(names[:5]), fmt.Sprintf("and %d more", len(names)-5))
+	}
+	return strings.Join(names, ", ")
+}
+
+func orNone(version string) string {
+	if version == "" {
+		return "of an unknown version"
+	}
+	return version
 }
 
 func apart(a, b uint) uint {

@@ -18,6 +18,7 @@ func TestChecks(t *testing.T) {
 		return f
 	}
 	const ok = "ok API server: Kubernetes v1.37.2 at https://hub\nok permissions: may install and bootstrap\n"
+	const good = ok + "ok versions: command line v0.3.0, hub v0.3.0\nok kinds: 2 kinds of skerry.dev\nok hub: available\n"
 	for name, tt := range map[string]struct {
 		facts facts
 		pre   bool
@@ -38,7 +39,25 @@ func TestChecks(t *testing.T) {
 		"old server, no rights": {whole(func(f *facts) {
 			f.hub, f.tooOld, f.tooOldNext, f.notAllowed, f.flux = false, "the API server is of Kubernetes v1.20.0", "Skerry needs 1.29.0 or newer", "these credentials may not patch namespaces", true
 		}), true, "failed API server: the API server is of Kubernetes v1.20.0 → Skerry needs 1.29.0 or newer\nfailed permissions: these credentials may not patch namespaces\nwarning Flux: Flux is on this cluster too; what one of the two applies, the other must not\n"},
-		"may not look": {whole(func(f *facts) { f.kindsUnknown, f.hubUnknown, f.hub = true, true, false }), false, ok + "warning kinds: these credentials may not see the kinds\nwarning hub: these credentials may not see the hub's Deployment\n"},
+		"agents of the hub's version, and one that never reported": {whole(func(f *facts) {
+			f.agents = []agentFacts{{"ship-1", "v0.3.0"}, {"ship-2", "v0.3.0"}, {"ship-3", ""}}
+		}), false, good + "ok agents: 2 agents of the hub's version\n"},
+		"agents that never reported": {whole(func(f *facts) { f.agents = []agentFacts{{"ship-1", ""}} }), false, good},
+		"agents of other versions": {whole(func(f *facts) {
+			f.cli, f.hubVersion, f.kinds[0].version, f.kinds[1].version = "v0.5.1", "v0.5.1", "v0.5.1", "v0.5.1"
+			f.agents = []agentFacts{{"old", "v0.2.9"}, {"team/older", "v0.1.0"}, {"behind", "v0.3.0"}, {"new", "v0.5.2"}, {"dev", "3f2a1b"}, {"same", "v0.5.1"}}
+		}), false, strings.ReplaceAll(good, "v0.3.0", "v0.5.1") +
+			"failed agents: 2 agents more than two minor versions older than the hub v0.5.1: old (v0.2.9), team/older (v0.1.0) → upgrade them with the manifests of the hub's version: 'skerry cluster join NAME --agent' prints them, or applies them with --from-kubeconfig\n" +
+			"failed agents: 1 agent newer than the hub v0.5.1: new (v0.5.2) → upgrade the hub first\n" +
+			"warning agents: 1 agent not to be compared with the hub v0.5.1: dev (3f2a1b)\n" +
+			"ok agents: 1 agent older than the hub v0.5.1, by no more than two minor versions: behind (v0.3.0)\n" +
+			"ok agents: 1 agent of the hub's version\n"},
+		"an agent of a hub outside of the cluster": {whole(func(f *facts) {
+			f.hub, f.hubVersion, f.agents = false, "3f2a1b", []agentFacts{{"ship-1", "3f2a1b"}, {"ship-2", "v0.3.0"}}
+		}), false, ok + "ok kinds: 2 kinds of skerry.dev\nwarning hub: there is no Deployment of the hub: it runs outside of this cluster, or not at all\n" +
+			"warning agents: 1 agent not to be compared with the hub 3f2a1b: ship-2 (v0.3.0)\nok agents: 1 agent of the hub's version\n"},
+		"may not see Clusters": {whole(func(f *facts) { f.agentsUnknown = true }), false, good + "warning agents: these credentials may not see the Clusters\n"},
+		"may not look":         {whole(func(f *facts) { f.kindsUnknown, f.hubUnknown, f.hub = true, true, false }), false, ok + "warning kinds: these credentials may not see the kinds\nwarning hub: these credentials may not see the hub's Deployment\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
