@@ -19,6 +19,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+	"github.com/skerry-dev/skerry/internal/testkit/linkproxy"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -44,10 +45,14 @@ type demo struct {
 	hub    *rig.Kube
 	edges  []*rig.Edge
 	region map[string]string
-	repo   *gitserver.Repo
-	url    string
-	clone  *clone
-	cli    *rig.CLI
+	// ship is the edge that an agent keeps, which dials out; link is what joins it to the hub's gateway.
+	ship  *rig.Edge
+	agent *rig.Agent
+	link  *linkproxy.Proxy
+	repo  *gitserver.Repo
+	url   string
+	clone *clone
+	cli   *rig.CLI
 }
 
 func run(ctx context.Context, s *screen, once bool) int {
@@ -122,13 +127,31 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err := d.skerry(ctx, "install", "--crds-only"); err != nil {
 		return err
 	}
-	d.screen.command("skerry-hub --kubeconfig %s --storage-path %s", d.short(d.rig.HubKubeconfig), d.short(d.rig.Hub.Storage()))
+	gateway, err := d.openLink()
+	if err != nil {
+		return err
+	}
+	d.screen.command("skerry-hub --kubeconfig %s --storage-path %s --gateway-bind-address ...", d.short(d.rig.HubKubeconfig), d.short(d.rig.Hub.Storage()))
 	started = time.Now()
-	if err := d.rig.Hub.Start(ctx); err != nil {
+	if err := d.rig.Hub.Start(ctx, gateway...); err != nil {
 		return err
 	}
 	d.screen.saw(time.Since(started), "the hub is ready")
 	return nil
+}
+
+// openLink puts a link that can be cut between the ship's agent and the hub's gateway, and returns the flags of the hub.
+func (d *demo) openLink() ([]string, error) {
+	bind, err := rig.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	if d.link, err = linkproxy.Listen(bind); err != nil {
+		return nil, err
+	}
+	d.ship = d.edges[2] // the last stage of a rollout: nobody waits for it
+	d.agent = rig.NewAgent(rig.AgentOptions{Kubeconfig: d.ship.Kubeconfig, Dir: d.dir, Name: d.ship.Name})
+	return []string{"--gateway-bind-address", bind, "--gateway-url", "https://" + d.link.Address()}, nil
 }
 
 // setUpGit starts a Git server and pushes the config repository to it.
@@ -191,6 +214,10 @@ func (d *demo) explain() {
 	}
 	d.screen.say("the end of the hub's log:")
 	d.screen.quote(d.rig.Hub.LogTail(15))
+	if d.agent != nil {
+		d.screen.say("and of the agent's:")
+		d.screen.quote(d.agent.LogTail(10))
+	}
 }
 
 // stay leaves everything up until Ctrl-C.
@@ -214,6 +241,14 @@ func (d *demo) stay(ctx context.Context) {
 }
 
 func (d *demo) close() {
+	if d.agent != nil {
+		if err := d.agent.Stop(); err != nil {
+			d.screen.failed(err)
+		}
+	}
+	if d.link != nil {
+		_ = d.link.Close()
+	}
 	if d.rig != nil {
 		if err := d.rig.Close(); err != nil {
 			d.screen.failed(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ var story = []step{
 	{"A commit does harm: it stops at the first edge by itself", (*demo).breakHealth},
 	{"An edge is switched off: the others go on", (*demo).switchOff},
 	{"The edge is back, and catches up", (*demo).switchOn},
+	{"An edge is cut off from the hub: drift is put back there, and a restart changes nothing", (*demo).cutOff},
+	{"The link is back: the edge catches up, and tells what happened meanwhile", (*demo).reconnect},
 }
 
 var (
@@ -46,12 +49,9 @@ const settingsFile = "base/settings.yaml"
 
 func (d *demo) firstSync(ctx context.Context) error {
 	for _, e := range d.edges {
-		vars := "region=" + d.region[e.Name]
-		joining := time.Now()
-		if err := d.skerry(ctx, "cluster", "join", e.Name, "--from-kubeconfig", e.Kubeconfig, "--var", vars); err != nil {
+		if err := d.join(ctx, e); err != nil {
 			return err
 		}
-		d.screen.saw(time.Since(joining), "%-8s the hub reaches it, with a ServiceAccount of its own", e.Name)
 	}
 	d.screen.command("kubectl apply -f hub.yaml    # a GitRepository and two Kustomizations: shop, and tools that depends on it")
 	started := time.Now()
@@ -78,6 +78,32 @@ func (d *demo) firstSync(ctx context.Context) error {
 		return err
 	}
 	return d.status(ctx, 0)
+}
+
+// join joins an edge: the hub reaches it, or, on the ship, an agent reaches the hub.
+func (d *demo) join(ctx context.Context, e *rig.Edge) error {
+	joining := time.Now()
+	args := []string{"cluster", "join", e.Name, "--from-kubeconfig", e.Kubeconfig, "--var", "region=" + d.region[e.Name]}
+	if e != d.ship {
+		if err := d.skerry(ctx, args...); err != nil {
+			return err
+		}
+		d.screen.saw(time.Since(joining), "%-8s the hub reaches it, with a ServiceAccount of its own", e.Name)
+		return nil
+	}
+	// There are no containers here: the agent is a process beside its cluster.
+	if err := d.skerry(ctx, append(args, "--agent", "--no-deployment", "--wait=false")...); err != nil {
+		return err
+	}
+	d.screen.command("skerry-agent --kubeconfig %s --storage-path %s", d.short(e.Kubeconfig), d.short(d.agent.Storage()))
+	if err := d.agent.Start(ctx); err != nil {
+		return err
+	}
+	if _, err := d.hub.Await(ctx, clusterRef(e.Name), rig.MustExpect("Ready=True", "Reachable=True")); err != nil {
+		return err
+	}
+	d.screen.saw(time.Since(joining), "%-8s it reaches the hub, by an agent; the hub has no credentials of it", e.Name)
+	return nil
 }
 
 func (d *demo) push(ctx context.Context) error {
@@ -231,7 +257,7 @@ func (d *demo) breakHealth(ctx context.Context) error {
 }
 
 func (d *demo) switchOff(ctx context.Context) error {
-	off, others := d.edges[len(d.edges)-1], d.edges[:len(d.edges)-1]
+	off := d.edges[1]
 	d.screen.command("# pull the plug of %s", off.Name)
 	started := time.Now()
 	if err := off.Stop(); err != nil {
@@ -244,7 +270,7 @@ func (d *demo) switchOff(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.seeCurrency(ctx, others, "NOK", pushed); err != nil {
+	if err := d.seeCurrency(ctx, d.without(off), "NOK", pushed); err != nil {
 		return err
 	}
 	if _, err := d.hub.Await(ctx, clusterRef(off.Name), rig.MustExpect("Reachable=False")); err != nil {
@@ -258,7 +284,7 @@ func (d *demo) switchOff(ctx context.Context) error {
 }
 
 func (d *demo) switchOn(ctx context.Context) error {
-	off := d.edges[len(d.edges)-1]
+	off := d.edges[1]
 	d.screen.command("# plug %s in again", off.Name)
 	plugged := time.Now()
 	if err := off.Start(ctx); err != nil {
@@ -273,6 +299,127 @@ func (d *demo) switchOn(ctx context.Context) error {
 		return err
 	}
 	return d.status(ctx, 0)
+}
+
+// cutOff cuts the link of the ship. The hub calls an edge unreachable when its agent was away for a minute, which the
+// story does not wait for.
+func (d *demo) cutOff(ctx context.Context) error {
+	ship := d.ship
+	d.screen.command("# cut the link between %s and the hub", ship.Name)
+	d.link.Cut()
+	if err := d.doubloon(ctx, "drift is put back without the hub"); err != nil {
+		return err
+	}
+	before, err := ship.Kube.Owned(ctx)
+	if err != nil {
+		return err
+	}
+	d.screen.command("# restart the node of %s: its API server and its agent", ship.Name)
+	started := time.Now()
+	d.agent.Kill()
+	if err := ship.Stop(); err != nil {
+		return err
+	}
+	if err := errors.Join(ship.Start(ctx), d.agent.Start(ctx)); err != nil {
+		return err
+	}
+	d.screen.saw(time.Since(started), "%-8s both are up again, and the hub is still away", ship.Name)
+	if err := d.doubloon(ctx, "drift is put back from what the agent has on its disk"); err != nil {
+		return err
+	}
+	after, err := ship.Kube.Owned(ctx)
+	if err != nil {
+		return err
+	}
+	if b, a := untouched(before), untouched(after); !slices.Equal(b, a) || len(a) == 0 {
+		return fmt.Errorf("the restart has changed objects of %s:\n%s\n%s", ship.Name, strings.Join(b, "\n"), strings.Join(a, "\n"))
+	}
+	d.screen.saw(time.Since(started), "%-8s not one of the other %d objects was touched", ship.Name, len(after)-1)
+	if err := d.clone.edit(settingsFile, "currency: NOK", "currency: ISK"); err != nil {
+		return err
+	}
+	pushed, err := d.commit(ctx, "Take other crowns")
+	if err != nil {
+		return err
+	}
+	if err := d.seeCurrency(ctx, d.without(ship), "ISK", pushed); err != nil {
+		return err
+	}
+	if _, err := ship.Kube.Await(ctx, settings, rig.MustExpect("data.currency=NOK")); err != nil {
+		return err
+	}
+	d.screen.saw(time.Since(pushed), "%-8s knows nothing of it, and stands on the commit before", ship.Name)
+	return nil
+}
+
+// without returns the other edges.
+func (d *demo) without(edge *rig.Edge) []*rig.Edge {
+	return slices.DeleteFunc(slices.Clone(d.edges), func(e *rig.Edge) bool { return e == edge })
+}
+
+// untouched leaves out the settings, which the story changes by hand.
+func untouched(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
+		return strings.HasPrefix(l, settings.Kind+"/"+settings.Namespace+"/"+settings.Name+" ")
+	})
+}
+
+// doubloon changes an object of the ship by hand, and sees it put back.
+func (d *demo) doubloon(ctx context.Context, saw string) error {
+	before, err := d.ship.Kube.Get(ctx, settings)
+	if err != nil {
+		return err
+	}
+	currency := rig.Value(before, "data", "currency")
+	d.screen.command("kubectl --kubeconfig %s -n shop patch configmap settings -p '{\"data\":{\"currency\":\"DOUBLOON\"}}'", d.short(d.ship.Kubeconfig))
+	started, err := d.ship.Kube.Patch(ctx, settings, `{"data":{"currency":"DOUBLOON"}}`)
+	if err != nil {
+		return err
+	}
+	if _, err := d.ship.Kube.Await(ctx, settings, rig.MustExpect("data.currency="+currency)); err != nil {
+		return err
+	}
+	d.screen.saw(time.Since(started), "%-8s currency is %s again: %s", d.ship.Name, currency, saw)
+	return nil
+}
+
+func (d *demo) reconnect(ctx context.Context) error {
+	d.screen.command("# mend the link")
+	started := time.Now()
+	d.link.Heal()
+	if err := d.seeCurrency(ctx, []*rig.Edge{d.ship}, "ISK", started); err != nil {
+		return err
+	}
+	if err := d.awaitReady(ctx, started); err != nil {
+		return err
+	}
+	if _, err := d.hub.Await(ctx, clusterRef(d.ship.Name), rig.MustExpect("Ready=True", "status.agent.disconnectedAt!=")); err != nil {
+		return err
+	}
+	if err := d.tellsOf(ctx, "DriftCorrected"); err != nil {
+		return err
+	}
+	return d.status(ctx, 0, "put back")
+}
+
+// tellsOf shows what the hub was told of the ship, which must name a reason.
+func (d *demo) tellsOf(ctx context.Context, reason string) error {
+	for {
+		r, err := d.cli.Run(ctx, "", "events", "--for", "cluster/"+d.ship.Name, "--since", "30s")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(r.Stdout, reason) {
+			d.screen.command("skerry events --for cluster/%s --since 30s", d.ship.Name)
+			d.screen.quote(r.Stdout)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the hub was not told of %s: %w\n%s", reason, ctx.Err(), r.Stdout)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // seeCurrency waits until edges have a currency in their settings.
