@@ -307,7 +307,7 @@ func (d *demo) cutOff(ctx context.Context) error {
 	ship := d.ship
 	d.screen.command("# cut the link between %s and the hub", ship.Name)
 	d.link.Cut()
-	if err := d.doubloon(ctx, "drift is put back without the hub"); err != nil {
+	if err := d.doubloon(ctx, "put back without the hub"); err != nil {
 		return err
 	}
 	before, err := ship.Kube.Owned(ctx)
@@ -324,7 +324,7 @@ func (d *demo) cutOff(ctx context.Context) error {
 		return err
 	}
 	d.screen.saw(time.Since(started), "%-8s both are up again, and the hub is still away", ship.Name)
-	if err := d.doubloon(ctx, "drift is put back from what the agent has on its disk"); err != nil {
+	if err := d.doubloon(ctx, "put back from the agent's disk"); err != nil {
 		return err
 	}
 	after, err := ship.Kube.Owned(ctx)
