@@ -32,7 +32,8 @@ type view struct {
 	failed     map[string]string // by cluster: why there is none
 	problem    string            // why there is none for any cluster
 	assigned   map[string]string // digest, by cluster, once it is written
-	lastGood   map[string]string // digest at the same generation and artifact, of clusters without one now
+	inputs     map[string]uint64 // by cluster, as inputOf digests them
+	lastGood   map[string]string // digest at the same generation, artifact and input, of clusters without one now
 }
 
 // views are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
@@ -52,7 +53,7 @@ func artifactKey(source types.NamespacedName, a *v1alpha1.Artifact) string {
 
 // viewOf is the view of a decision; nil when it came to nothing that is known.
 func viewOf(o *observed, d *decision) *view {
-	v := &view{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}}
+	v := &view{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}, inputs: map[string]uint64{}}
 	if o.source != nil {
 		v.artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
 	}
@@ -67,6 +68,7 @@ func viewOf(o *observed, d *decision) *view {
 		v.problem = "cannot be rendered: " + report.Line(came.err.Error())
 	}
 	for _, t := range came.targets {
+		v.inputs[t.Name] = inputOf(o.ks, o.byName[t.Name], t.Target)
 		if t.err != nil {
 			v.failed[t.Name] = "cannot be rendered for it: " + report.Line(t.err.Error())
 		} else if t.digest != "" {
@@ -106,7 +108,7 @@ func (r *Reconciler) show(o *observed, v *view) {
 }
 
 // goodAt returns the digests that a view, which may be nil, knows of clusters for which the next one has none,
-// where both are of the same generation and artifact.
+// where both are of the same generation, artifact and input: of other variables it may come to anything.
 func (v *view) goodAt(next *view) map[string]string {
 	if v == nil || v.generation != next.generation || v.artifact != next.artifact {
 		return nil
@@ -114,7 +116,7 @@ func (v *view) goodAt(next *view) map[string]string {
 	good := map[string]string{}
 	for _, known := range []map[string]string{v.lastGood, v.digests} {
 		for cluster, digest := range known {
-			if next.digests[cluster] == "" {
+			if next.digests[cluster] == "" && next.inputs[cluster] != 0 && next.inputs[cluster] == v.inputs[cluster] {
 				good[cluster] = digest
 			}
 		}
@@ -132,7 +134,7 @@ func markOf(o *observed, v *view) uint64 {
 	}
 	sum := fnv.New64a()
 	if v != nil {
-		data, err := json.Marshal([]any{v.generation, v.artifact, v.digests, v.failed, v.problem, v.assigned, applied})
+		data, err := json.Marshal([]any{v.generation, v.artifact, v.digests, v.failed, v.problem, v.assigned, digestOfInputs(v.inputs), applied})
 		if err != nil {
 			return 0
 		}
@@ -272,12 +274,15 @@ func compareKeys(a, b types.NamespacedName) int {
 
 // unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
 // problem of its own says so too; problem tells the two apart.
-func (n *neighbour) unknown(cluster string) (why string, problem bool) {
-	v := n.view
+func (n *neighbour) unknown(o *observed, cluster string) (why string, problem bool) {
+	v, seen := n.view, o.byName[cluster]
+	t, selected := n.targets[cluster]
 	cluster = n.local(cluster)
 	switch {
 	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact:
 		return "is not rendered at this revision yet", false
+	case selected && inputOf(n.ks, seen, t) != v.inputs[cluster]:
+		return "is not rendered with the variables and labels of this cluster yet", false
 	case v.digests[cluster] != "":
 		return "", false
 	case v.problem != "":
@@ -408,7 +413,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 		}
 		related := targeting.SourceOf(n.ks) == targeting.SourceOf(o.ks)
 		one := targeting.Neighbour{Name: n.name()}
-		why, problem := n.unknown(cluster)
+		why, problem := n.unknown(o, cluster)
 		if why != "" {
 			// Of another source, only what is new may be this Kustomization under another name.
 			if !want.AllowPrune && (related || want.Remove && !problem) {
@@ -564,7 +569,7 @@ func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string
 		if first {
 			continue
 		}
-		why, _ := n.unknown(t.Name)
+		why, _ := n.unknown(o, t.Name)
 		if why == "" {
 			assigned, _, err := r.has(ctx, n, t.Name)
 			if err != nil {

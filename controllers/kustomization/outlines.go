@@ -16,8 +16,8 @@ import (
 // A missing Secret, a variable without a value or an encrypted file leaves open what objects hold, and a
 // dependency when they are applied; which objects the commit names is known without them, but for the parts
 // of names that a variable fills. So only those stay that the neighbour may desire by its outlines. Where the
-// commit itself cannot be built, what the neighbour last came to at the same commit counts; a commit that it
-// could never be built from may name anything.
+// commit itself cannot be built, what the neighbour last came to at the same commit, with the variables and labels
+// that the cluster has, counts; a commit that it could never be built from may name anything.
 func (r *Reconciler) mayTake(ctx context.Context, o *observed, n *neighbour, cluster string, drop *dropped, one *targeting.Neighbour) bool {
 	if drop.all {
 		return true

@@ -157,31 +157,91 @@ func TestWhatAFailingNeighbourHeldIsDecidedOnceItIsRendered(t *testing.T) {
 	w.expectKeeps("apps", "", "")
 }
 
-// What a neighbour came to at this very commit counts while the commit cannot be built for a reason of the hub.
+// breakShared makes shared fail for a reason of the hub, so that not even its outlines are known.
+func (w *world) breakShared() {
+	w.r.Build = func(ctx context.Context, files *tree.Tree, o render.Options) (*render.Result, error) {
+		if strings.Contains(o.Path, "shared") {
+			return nil, render.Passing(render.Timeout, "not done in time")
+		}
+		return w.cache.Build(ctx, files, o)
+	}
+	w.r.Outlines = func(context.Context, *tree.Tree, render.Options) ([]render.Outline, error) {
+		return nil, errors.New("not done in time")
+	}
+	w.r.memo(requestFor("shared").NamespacedName).rendered = nil
+	_, _ = w.reconcileKey(requestFor("shared").NamespacedName)
+}
+
+// What a neighbour came to at this very commit, and with these variables and labels, counts while the commit
+// cannot be built for a reason of the hub.
 func TestTheLastGoodBundleAtTheSameCommitCounts(t *testing.T) {
-	for name, tt := range map[string]struct{ shared, want string }{
-		"it takes it":      {configMap("settings", "1"), "for 1"},
-		"it takes nothing": {configMap("base", "2"), ""},
+	for name, tt := range map[string]struct {
+		shared string
+		change func(*v1alpha1.Cluster)
+		want   string
+		first  string // on edge-1, which is changed
+	}{
+		"it takes it":           {configMap("settings", "1"), nil, "for 1", "for 1"},
+		"it takes nothing":      {configMap("base", "2"), nil, "", ""},
+		"with another variable": {configMap("base", "2"), func(c *v1alpha1.Cluster) { c.Spec.Vars = map[string]v1alpha1.VarValue{"region": "north"} }, "", "held"},
+		"with another label":    {configMap("base", "2"), func(c *v1alpha1.Cluster) { c.Labels = map[string]string{"region": "north"} }, "", "held"},
+		"with variables from a Secret": {configMap("base", "2"), func(c *v1alpha1.Cluster) {
+			c.Spec.VarsFrom = []v1alpha1.SubstituteReference{{Kind: "Secret", Name: "tenant", Optional: true}}
+		}, "", "held"},
+		"with another annotation": {configMap("base", "2"), func(c *v1alpha1.Cluster) { c.Annotations = map[string]string{"region": "north"} }, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := movers(t, staged)
 			w.push("2", "apps/a.yaml", configMap("stays", "1"), "shared/a.yaml", tt.shared)
 			w.reconcileOf("shared")
-			w.r.Build = func(ctx context.Context, files *tree.Tree, o render.Options) (*render.Result, error) {
-				if strings.Contains(o.Path, "shared") {
-					return nil, render.Passing(render.Timeout, "not done in time")
-				}
-				return w.cache.Build(ctx, files, o)
+			if tt.change != nil {
+				w.editCluster("edge-1", tt.change)
 			}
-			w.r.Outlines = func(context.Context, *tree.Tree, render.Options) ([]render.Outline, error) {
-				return nil, errors.New("not done in time")
-			}
-			w.r.memo(types.NamespacedName{Namespace: key.Namespace, Name: "shared"}).rendered = nil
-			_, _ = w.reconcileKey(requestFor("shared").NamespacedName)
+			w.breakShared()
 			w.reconcileOf("apps")
-			w.expectKeeps("apps", tt.want, tt.want)
+			w.expectKeeps("apps", tt.first, tt.want)
 		})
 	}
+}
+
+func (w *world) editCluster(name string, change func(*v1alpha1.Cluster)) {
+	w.t.Helper()
+	c := &v1alpha1.Cluster{}
+	if err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: key.Namespace, Name: name}, c); err != nil {
+		w.t.Fatal(err)
+	}
+	change(c)
+	if err := w.client.Update(w.t.Context(), c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A change of a cluster's variables moves an object as a commit does: apps, which is reconciled first, does not
+// take what shared came to before for what it comes to now.
+func TestAMoveByVariablesIsHeldUntilTheReceiverIsRenderedWithThem(t *testing.T) {
+	apps, shared := kustomization(), other("shared")
+	apps.Spec.Path, shared.Spec.Path = "./apps/${region}", "./shared/${region}"
+	region := func(name string) func(*v1alpha1.Cluster) {
+		return func(c *v1alpha1.Cluster) {
+			c.Spec.Vars = map[string]v1alpha1.VarValue{"region": v1alpha1.VarValue(name)}
+		}
+	}
+	w := newWorld(t, cluster("edge-1", region("south")), cluster("edge-2", region("south")), apps, shared)
+	w.push("1", "apps/south/a.yaml", configMap("stays", "1"), "apps/south/b.yaml", configMap("settings", "1"), "shared/south/a.yaml", configMap("base", "1"),
+		"apps/north/a.yaml", configMap("stays", "1"), "shared/north/a.yaml", configMap("settings", "1"))
+	w.reconcileOf("apps", "shared")
+	w.apply("edge-1", "edge-2")
+	w.reconcileOf("apps", "shared", "apps")
+	w.editCluster("edge-1", region("north"))
+	w.reconcileOf("apps")
+	w.expectKeeps("apps", "held", "")
+	mark := w.r.views.marks[requestFor("shared").NamespacedName]
+	w.reconcileOf("shared")
+	if w.r.views.marks[requestFor("shared").NamespacedName] == mark {
+		t.Error("apps, which waits, is not woken")
+	}
+	w.reconcileOf("apps")
+	w.expectKeeps("apps", "for 1", "")
 }
 
 // A Kustomization that its source does not admit gets nothing of it, and holds nothing.
