@@ -214,8 +214,8 @@ const (
 	// DeletionPendingReason says that an object was deleted and is not gone: its finalizers hold it.
 	DeletionPendingReason = "DeletionPending"
 	// HealthCheckLimitExceededReason says that the expressions of spec.healthCheckExprs take more steps than
-	// they may for one object, or in sum on one cluster, so that the health of objects is not known. They
-	// are evaluated again as steps are given back; a cheaper expression ends it.
+	// they may for one object, or in sum on one cluster or on all, so that the health of objects is not known.
+	// They are evaluated again as steps are given back; a cheaper expression ends it.
 	HealthCheckLimitExceededReason = "HealthCheckLimitExceeded"
 	// HealthCheckFailedReason says that an object failed, or was not healthy within timeout.
 	HealthCheckFailedReason = "HealthCheckFailed"

@@ -62,6 +62,8 @@ type Engine struct {
 	healthChecks healthChecks
 	// steps is what the expressions of spec.healthCheckExprs may still take on this cluster.
 	steps steps
+	// assessments are what they gave. They outlive a session as well.
+	assessments assessments
 	// unclaimed are inventories that no entry claims.
 	unclaimed unclaimed
 

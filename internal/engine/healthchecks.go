@@ -24,6 +24,10 @@ import (
 type expressions struct {
 	now   func() time.Time
 	steps *steps
+	// hub is what they may take with those of all other clusters, and random spreads the waits of these.
+	hub         *hubSteps
+	random      func() float64
+	assessments *assessments
 	// exhausted is called when objects are no longer judged, and does not block.
 	exhausted func()
 
@@ -47,7 +51,7 @@ func (s *steps) allow(owner string, now time.Time) bool {
 		s.byOwner = map[string]*expression.Budget{}
 	}
 	if s.byOwner[owner] == nil {
-		s.byOwner[owner] = &expression.Budget{}
+		s.byOwner[owner] = expression.NewBudget(expression.ClusterLimits)
 	}
 	return s.byOwner[owner].Allows(now, len(s.byOwner))
 }
@@ -82,32 +86,45 @@ func (x *expressions) of(owner string) *health.Expressions {
 	return x.byOwner[owner]
 }
 
-// Health implements edge.Assessor. What an edge shows decides how many steps an expression takes: once
-// those of a Kustomization have taken what they may on this cluster, its objects are not judged until that
-// is given back.
+// Health implements edge.Assessor. What an edge shows decides how many steps an expression takes: once those of
+// a Kustomization have taken what they may on this cluster, or on all, its objects are not judged until that is
+// given back. An object that has not changed since it was judged takes none.
 func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.Status {
 	gk := u.GroupVersionKind().GroupKind()
 	e := x.of(owner)
 	if !e.Judges(gk) {
 		return health.Of(u)
 	}
-	if !x.steps.allow(owner, x.now()) {
-		x.skip(owner, gk)
-		return health.Unjudged()
+	key, version := assessed{e, string(u.GetUID())}, u.GetResourceVersion()
+	if s, known := x.assessments.get(key, version); known {
+		return s
+	}
+	now := x.now()
+	if !x.steps.allow(owner, now) {
+		x.skip(gk, x.steps.refilled(owner, now))
+		return health.Unjudged("on this cluster")
+	}
+	if !x.hub.allow(owner, now) {
+		// Those of many clusters wait for the same: they come back over as long a time again.
+		wait := x.hub.refilled(owner)
+		x.skip(gk, now.Add(wait/2+time.Duration(x.random()*float64(wait))))
+		return health.Unjudged("on all clusters")
 	}
 	s, n := e.Of(u)
 	x.steps.charge(owner, x.now(), n)
+	x.hub.charge(owner, x.now(), n)
+	x.assessments.put(key, version, s)
 	return s
 }
 
-// skip notes that an object of a kind was not judged.
-func (x *expressions) skip(owner string, gk schema.GroupKind) {
+// skip notes that an object of a kind was not judged, and when it can be.
+func (x *expressions) skip(gk schema.GroupKind, due time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	first := len(x.skipped) == 0
 	if first {
 		x.skipped = map[schema.GroupKind]bool{}
-		x.due = x.steps.refilled(owner, x.now())
+		x.due = due
 	}
 	x.skipped[gk] = true
 	if first {

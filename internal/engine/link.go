@@ -130,6 +130,7 @@ func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 		ev.Answer = machine.AnotherCluster
 	case c.restored:
 		ev.Answer = machine.EarlierState
+		e.assessments.forget()
 		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key.String())
 	case c.err == nil:
 		e.conn.state.LastSeen = now

@@ -19,8 +19,9 @@ type limits struct {
 	openings *prioritisedSemaphore
 	// passes are passes that begin.
 	passes *prioritisedSemaphore
-	// expressions compiles those of spec.healthCheckExprs once for all clusters.
+	// expressions compiles those of spec.healthCheckExprs once for all clusters, and steps is what they may take.
 	expressions health.Compiler
+	steps       *hubSteps
 }
 
 func newLimits() *limits {
@@ -29,6 +30,7 @@ func newLimits() *limits {
 		probes:   newPrioritisedSemaphore(8*cores, 50*time.Millisecond),
 		openings: newPrioritisedSemaphore(2*cores, 100*time.Millisecond),
 		passes:   newPrioritisedSemaphore(4*cores, 50*time.Millisecond),
+		steps:    newHubSteps(),
 	}
 }
 

@@ -80,7 +80,11 @@ func (e *refusedError) Error() string { return e.message }
 // cluster that has none.
 func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	judges := &expressions{now: e.o.Now, steps: &e.steps, exhausted: func() { e.send(func(*inbox) {}) }}
+	judges := &expressions{
+		now: e.o.Now, steps: &e.steps, hub: e.limits.steps, random: e.o.Random, assessments: &e.assessments,
+		exhausted: func() { e.send(func(*inbox) {}) },
+	}
+	e.assessments.startSession()
 	client, err := edge.New(conn.Config, edge.Options{
 		Assessor: judges,
 		Timeout:  e.o.RequestTimeout, Inflight: e.o.Inflight,

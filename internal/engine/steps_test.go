@@ -8,8 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/expression"
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
@@ -24,6 +26,111 @@ func widget(name string, n int) *unstructured.Unstructured {
 	}}
 }
 
+// newJudges are the expressions of one cluster, of which nothing is spent or known.
+func newJudges(now func() time.Time, budgets *steps) *expressions {
+	return &expressions{now: now, steps: budgets, hub: newHubSteps(), random: func() float64 { return 0.5 }, assessments: &assessments{}, exhausted: func() {}}
+}
+
+func widgetsCurrent(t *testing.T, expression string) *health.Expressions {
+	t.Helper()
+	compiled, err := health.Compile([]v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: expression}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+const loops = "status.l.all(a, status.l.all(b, status.l.all(c, a + b + c >= 0)))"
+
+// TestAnObjectThatHasNotChangedIsNotEvaluatedAgain lists objects again, in the same session and in others.
+func TestAnObjectThatHasNotChangedIsNotEvaluatedAgain(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	budgets := &steps{}
+	x := newJudges(func() time.Time { return now }, budgets)
+	dear := widgetsCurrent(t, loops)
+	x.set("dear", dear)
+	takes := func(uid, version string, n int) time.Duration {
+		before := budgets.refilled("dear", now)
+		u := widget("w", n)
+		u.SetUID(types.UID(uid))
+		u.SetResourceVersion(version)
+		x.Health("dear", u)
+		return budgets.refilled("dear", now).Sub(before)
+	}
+	for _, tt := range []struct {
+		name, uid, version string
+		does               func()
+		free               bool
+	}{
+		{name: "the first list", uid: "1", version: "7"},
+		{name: "a list again", uid: "1", version: "7", free: true},
+		{name: "a change", uid: "1", version: "8"},
+		{name: "an object made anew", uid: "2", version: "8"},
+		{name: "a new session", uid: "1", version: "8", does: x.assessments.startSession, free: true},
+		{name: "two sessions later", uid: "2", version: "8", does: x.assessments.startSession},
+		{name: "other expressions", uid: "2", version: "8", does: func() { x.set("dear", widgetsCurrent(t, loops+" || true")) }},
+		{name: "the earlier ones", uid: "2", version: "8", does: func() { x.set("dear", dear) }, free: true},
+		{name: "a cluster that was restored", uid: "2", version: "8", does: x.assessments.forget},
+		{name: "an object without a uid", version: "8"},
+		{name: "again", version: "8"},
+	} {
+		if tt.does != nil {
+			tt.does()
+		}
+		if took := takes(tt.uid, tt.version, 20); (took == 0) != tt.free {
+			t.Errorf("%s: its steps are given back after %s", tt.name, took)
+		}
+	}
+	// What takes more steps than it may takes them once.
+	first, again := takes("3", "9", 1000), takes("3", "9", 1000)
+	if first == 0 || again != 0 {
+		t.Errorf("an expression at its limit: %s, and %s again", first, again)
+	}
+	for i := range 3 * maxAssessed {
+		x.assessments.put(assessed{dear, fmt.Sprint(i)}, "1", health.Status{})
+	}
+	if n := len(x.assessments.latest) + len(x.assessments.before); n > 2*maxAssessed {
+		t.Errorf("%d are remembered", n)
+	}
+}
+
+// TestExpressionsOfAllClustersAreBoundedInSum has a commit that brings an expensive expression to many clusters.
+func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	hub := newHubSteps()
+	dear, cheap := widgetsCurrent(t, loops), widgetsCurrent(t, "size(status.l) > 0")
+	evaluated, skipped := 0, []*expressions{}
+	cluster := func() *expressions {
+		x := newJudges(func() time.Time { return now }, &steps{})
+		x.hub = hub
+		x.set("dear", dear)
+		x.set("cheap", cheap)
+		return x
+	}
+	for range 40 {
+		x := cluster()
+		switch got := x.Health("dear", widget("w", 1000)); got {
+		case health.Unjudged("on all clusters"):
+			skipped = append(skipped, x)
+		default:
+			evaluated++
+		}
+		if got := x.Health("cheap", widget("w", 1000)); got.Phase != health.Current {
+			t.Fatalf("another Kustomization is held back: %+v", got)
+		}
+	}
+	if most := int(expression.HubLimits.Burst) / expression.ObjectLimit; evaluated > most || evaluated < most/2 || len(skipped) == 0 {
+		t.Fatalf("%d evaluated, %d skipped", evaluated, len(skipped))
+	}
+	now = skipped[0].next()
+	if kinds := skipped[0].judgeSkipped(now); len(kinds) != 1 {
+		t.Errorf("not judged again: %v", kinds)
+	}
+	if got := skipped[0].Health("dear", widget("w", 1000)); got == health.Unjudged("on all clusters") {
+		t.Errorf("once steps were given back: %+v", got)
+	}
+}
+
 // TestExpressionsOfOneClusterAreBoundedInSum has an edge whose objects make an expression take as many
 // steps as it may, again and again: the objects of that Kustomization are not judged any more, those of
 // another one are, and all are judged again once the steps are given back.
@@ -31,16 +138,13 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	budgets, exhausted := &steps{}, 0
 	session := func() *expressions {
-		x := &expressions{now: func() time.Time { return now }, steps: budgets, exhausted: func() { exhausted++ }}
+		x := newJudges(func() time.Time { return now }, budgets)
+		x.exhausted = func() { exhausted++ }
 		for owner, current := range map[string]string{
-			"dear":  "status.l.all(a, status.l.all(b, status.l.all(c, a + b + c >= 0)))",
+			"dear":  loops,
 			"cheap": "size(status.l) > 0",
 		} {
-			compiled, err := health.Compile([]v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: current}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			x.set(owner, compiled)
+			x.set(owner, widgetsCurrent(t, current))
 		}
 		return x
 	}
@@ -50,7 +154,7 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	n := 0
-	for ; judged("dear", 1000) != health.Unjudged(); n++ {
+	for ; judged("dear", 1000) != health.Unjudged("on this cluster"); n++ {
 		if n == 10 {
 			t.Fatal("it is evaluated without end")
 		}
@@ -94,11 +198,8 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 
 // TestStepsOfAKustomizationThatGoesAreGivenUp keeps the parts of the others from growing ever smaller.
 func TestStepsOfAKustomizationThatGoesAreGivenUp(t *testing.T) {
-	x := &expressions{now: func() time.Time { return time.Unix(1, 0) }, steps: &steps{}, exhausted: func() {}}
-	compiled, err := health.Compile([]v1alpha1.HealthCheckExpressions{{APIVersion: "example.com/v1", Kind: "Widget", Current: "true"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := newJudges(func() time.Time { return time.Unix(1, 0) }, &steps{})
+	compiled := widgetsCurrent(t, "true")
 	for i := range 5 {
 		owner := fmt.Sprint(i)
 		x.set(owner, compiled)

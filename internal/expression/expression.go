@@ -1,7 +1,7 @@
 // Package expression evaluates CEL expressions that users write over what clusters report. There is one
 // environment, with the functions that Flux's controllers have, so that an expression means here what it
 // means there; each evaluation is bounded in steps, and what the expressions of one cluster take is
-// bounded in sum (Budget).
+// bounded in sum (Budget), as is what those of all clusters take (Shares).
 package expression
 
 import (

@@ -81,7 +81,7 @@ func TestEvaluationEndsAtItsLimit(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
-	var b Budget
+	b := NewBudget(ClusterLimits)
 	n := 0
 	for ; b.Allows(start, 1); n++ {
 		b.Charge(start, 1, ObjectLimit)
@@ -106,7 +106,7 @@ func TestBudget(t *testing.T) {
 	}
 
 	// In a minute an expression at its limit is evaluated five times at once, and every 20 seconds.
-	b, n = Budget{}, 0
+	b, n = NewBudget(ClusterLimits), 0
 	for at := start; at.Before(start.Add(time.Minute)); at = at.Add(10 * time.Millisecond) {
 		if b.Allows(at, 1) {
 			b.Charge(at, 1, ObjectLimit)
@@ -121,7 +121,10 @@ func TestBudget(t *testing.T) {
 func TestKustomizationsOfOneClusterShareItsBudget(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	const sharers = 4
-	budgets, n := make([]Budget, sharers), 0
+	budgets, n := make([]*Budget, sharers), 0
+	for i := range budgets {
+		budgets[i] = NewBudget(ClusterLimits)
+	}
 	for at := start; at.Before(start.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
 		for i := range budgets {
 			for budgets[i].Allows(at, sharers) {
@@ -130,12 +133,41 @@ func TestKustomizationsOfOneClusterShareItsBudget(t *testing.T) {
 			}
 		}
 	}
-	if most := (clusterBurst + 60*clusterRate) / (ObjectLimit / 10); n > most+sharers || n < most-sharers {
+	if most := int(ClusterLimits.Burst+60*ClusterLimits.Rate) / (ObjectLimit / 10); n > most+sharers || n < most-sharers {
 		t.Errorf("%d evaluations of all in a minute, want about %d", n, most)
 	}
-	var frugal Budget
+	frugal := NewBudget(ClusterLimits)
 	if frugal.Charge(start, sharers, 1000); !frugal.Allows(start, sharers) {
 		t.Error("one that takes little is held back")
+	}
+}
+
+// One Kustomization with an expensive expression on 1,000 clusters takes no more than half of what all may take
+// at once when another one begins, and what is given back is divided among those that wait for it.
+func TestKustomizationsShareWhatTheHubMayTake(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	s := NewShares(HubLimits)
+	take := func(owner string, now time.Time, steps uint64) (n int) {
+		for n < 1000 && s.Allows(owner, now) {
+			s.Charge(owner, now, steps)
+			n++
+		}
+		return n
+	}
+	if n := take("dear", start, ObjectLimit); n != 20 {
+		t.Errorf("%d of the dearest evaluations at once", n)
+	}
+	if n := take("cheap", start, 300); n != 1000 {
+		t.Errorf("another one is held back after %d evaluations", n)
+	}
+	if n := take("dear", start.Add(time.Second), ObjectLimit); n != 0 {
+		t.Errorf("%d more, though two share what is given back", n)
+	}
+	if wait := s.Refilled("dear"); wait < 130*time.Second || wait > 135*time.Second {
+		t.Errorf("full again after %v", wait)
+	}
+	if n := take("dear", start.Add(5*time.Minute), ObjectLimit); n != 20 || len(s.of) != 1 {
+		t.Errorf("%d once everything is given back, and %d are remembered", n, len(s.of))
 	}
 }
 

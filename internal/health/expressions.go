@@ -112,10 +112,10 @@ func (e *Expressions) Of(u *unstructured.Unstructured) (Status, uint64) {
 	return s, steps
 }
 
-// Unjudged is the health of an object whose expressions are not evaluated for now, because those of its
-// cluster have taken what they may take in sum.
-func Unjudged() Status {
-	s := progress("its spec.healthCheckExprs are not evaluated for now: those of the Kustomization have taken more steps than they may on this cluster")
+// Unjudged is the health of an object whose expressions are not evaluated for now, because those of the
+// Kustomization have taken what they may take in sum; where says on which clusters.
+func Unjudged(where string) Status {
+	s := progress("its spec.healthCheckExprs are not evaluated for now: those of the Kustomization have taken more steps than they may %s", where)
 	s.Unjudged = true
 	return s
 }
