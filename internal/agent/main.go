@@ -2,16 +2,15 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
-	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
+
+	"github.com/skerry-dev/skerry/internal/program"
 )
 
 // On an edge memory is scarcer than time: garbage is collected when it is a quarter of what is in use, and
@@ -27,36 +26,16 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 		return command(args[1:], stdout, stderr)
 	}
 	o := Defaults()
-	flags := pflag.NewFlagSet("skerry-agent", pflag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-agent [flags]\n%s\n%s", commandUsage, flags.FlagUsages()) }
-	o.addFlags(flags)
-	showVersion := flags.Bool("version", false, "print the version and exit")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, pflag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "skerry-agent:", err)
-		return 2
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "skerry-agent: unexpected argument %q\n", flags.Arg(0))
-		return 2
-	case *showVersion:
-		fmt.Fprintln(stdout, "skerry-agent", version)
-		return 0
-	}
-	if err := run(o, version, stderr); err != nil {
-		fmt.Fprintln(stderr, "skerry-agent:", err)
-		return 1
-	}
-	return 0
+	return program.Program{
+		Name: "skerry-agent", Version: version, Usage: commandUsage, AddFlags: o.addFlags, Run: func() error { return run(o, version, stderr) },
+	}.Main(args, stdout, stderr)
 }
 
 func run(o Options, version string, stderr io.Writer) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	log, err := newLog(stderr, o.LogLevel)
+	log, err := program.NewLog(stderr, o.LogLevel)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -96,12 +94,4 @@ func (o *Options) holder() string {
 		host = "unknown"
 	}
 	return host + ":" + o.StoragePath
-}
-
-func newLog(to io.Writer, level string) (logr.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return logr.Logger{}, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)
-	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: l})), nil
 }

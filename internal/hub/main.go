@@ -2,20 +2,18 @@ package hub
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
-	"github.com/spf13/pflag"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/internal/isolate"
+	"github.com/skerry-dev/skerry/internal/program"
 )
 
 // Main is the program skerry-hub: it runs a hub until it is told to stop, and returns the exit code.
@@ -25,29 +23,9 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	}
 	o := Defaults()
 	o.RenderCommand = []string{ownProgram(), renderCommand}
-	flags := pflag.NewFlagSet("skerry-hub", pflag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprintf(stderr, "Usage: skerry-hub [flags]\n\n%s", flags.FlagUsages()) }
-	o.addFlags(flags)
-	showVersion := flags.Bool("version", false, "print the version and exit")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, pflag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "skerry-hub:", err)
-		return 2
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "skerry-hub: unexpected argument %q\n", flags.Arg(0))
-		return 2
-	case *showVersion:
-		fmt.Fprintln(stdout, "skerry-hub", version)
-		return 0
-	}
-	if err := run(o, version, stderr); err != nil {
-		fmt.Fprintln(stderr, "skerry-hub:", err)
-		return 1
-	}
-	return 0
+	return program.Program{
+		Name: "skerry-hub", Version: version, AddFlags: o.addFlags, Run: func() error { return run(o, version, stderr) },
+	}.Main(args, stdout, stderr)
 }
 
 // renderCommand is the argument by which the hub starts itself to render in a process of its own.
@@ -78,7 +56,7 @@ var pings = map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "10", "HTTP2_PI
 
 func run(o Options, version string, stderr io.Writer) error {
 	forbidCoreDumps()
-	log, err := newLog(stderr, o.LogLevel)
+	log, err := program.NewLog(stderr, o.LogLevel)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/program"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
 
@@ -57,7 +58,7 @@ func TestNamesFromSecretsAreShownNowhere(t *testing.T) {
 	w := newWorld(t)
 	log := &buffer{}
 	var err error
-	if w.options.Log, err = newLog(log, "debug"); err != nil {
+	if w.options.Log, err = program.NewLog(log, "debug"); err != nil {
 		t.Fatal(err)
 	}
 	w.options.MetricsAddress = freeAddress(t)

@@ -5,8 +5,6 @@ package hub
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"time"
 
@@ -212,13 +210,4 @@ func (o *Options) config() (*rest.Config, error) {
 	}
 	cfg.QPS = -1
 	return cfg, nil
-}
-
-// newLog returns a log of JSON lines.
-func newLog(to io.Writer, level string) (logr.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return logr.Logger{}, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)
-	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: l})), nil
 }

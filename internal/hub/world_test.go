@@ -30,6 +30,7 @@ import (
 	"github.com/skerry-dev/skerry/config"
 	"github.com/skerry-dev/skerry/internal/bundlestore"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/program"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 )
@@ -80,7 +81,7 @@ func newWorldOn(t *testing.T, o controlplane.Options) *world {
 	w.options.MetricsAddress, w.options.HealthAddress, w.options.HubID = "0", "0", "test-hub"
 	w.options.Log = logr.Discard()
 	if os.Getenv("SKERRY_TEST_LOG") != "" {
-		if w.options.Log, err = newLog(os.Stderr, "debug"); err != nil {
+		if w.options.Log, err = program.NewLog(os.Stderr, "debug"); err != nil {
 			t.Fatal(err)
 		}
 	}
