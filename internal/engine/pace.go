@@ -34,9 +34,10 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 		a, b := before[i], after[i]
 		switch {
 		case a.Name != b.Name, a.Ready != b.Ready && b.Ready != metav1.ConditionUnknown, a.Removed != b.Removed,
-			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision:
+			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision && b.Ready != metav1.ConditionUnknown:
 			return 0, true
-		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision:
+		// What is applied and not ready yet is mostly ready a moment later, and nothing goes on before it is.
+		case a.Ready != b.Ready, a.Reason != b.Reason, a.Message != b.Message, a.Revision != b.Revision, a.AppliedRevision != b.AppliedRevision:
 			delay = min(delay, pacing.ProgressDelay)
 		}
 	}
