@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -202,6 +204,21 @@ func (s *AssignmentEntryStatus) Attempted() (revision, digest string) {
 		return s.AppliedRevision, s.AppliedDigest
 	}
 	return s.Revision, s.Digest
+}
+
+// Equal reports whether two statuses say the same. It is asked for each object that changes on an edge, where
+// reflection would cost a tenth of the hub's time.
+func (s *AssignmentEntryStatus) Equal(o *AssignmentEntryStatus) bool {
+	return s.Name == o.Name && s.Revision == o.Revision && s.Digest == o.Digest &&
+		s.AppliedRevision == o.AppliedRevision && s.AppliedDigest == o.AppliedDigest &&
+		s.Ready == o.Ready && s.Reason == o.Reason && s.Message == o.Message && s.Objects == o.Objects &&
+		s.Drift == o.Drift && s.Drifted == o.Drifted && slices.EqualFunc(s.Drifts, o.Drifts, equalDrifts) &&
+		s.VerifiedAt.Equal(o.VerifiedAt) && s.HandledAt == o.HandledAt && s.Removed == o.Removed
+}
+
+func equalDrifts(a, b DriftRecord) bool {
+	return a.Object == b.Object && a.Change == b.Change && slices.Equal(a.Paths, b.Paths) && a.MorePaths == b.MorePaths &&
+		a.Manager == b.Manager && a.At.Equal(&b.At) && a.Action == b.Action
 }
 
 // Assignment is the contract between the hub's decisions and whoever applies them. There is one per

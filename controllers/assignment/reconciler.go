@@ -11,9 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -291,10 +289,10 @@ func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatu
 // statusDelay says how long a report may wait to be written: zero for one with news, negative for one
 // without any, else until the times in it are worth a write.
 func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
-	if equality.Semantic.DeepEqual(old, now) {
+	if slices.EqualFunc(old, now, func(a, b v1alpha1.AssignmentEntryStatus) bool { return a.Equal(&b) }) {
 		return -1
 	}
-	if !equality.Semantic.DeepEqual(withoutTimes(old), withoutTimes(now)) {
+	if !slices.EqualFunc(old, now, sameButTimes) {
 		return 0
 	}
 	for i := range old {
@@ -305,14 +303,10 @@ func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.D
 	return 0
 }
 
-// withoutTimes returns the entries without what changes with every verification.
-func withoutTimes(entries []v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
-	out := make([]v1alpha1.AssignmentEntryStatus, len(entries))
-	copy(out, entries)
-	for i := range out {
-		if out[i].VerifiedAt != nil {
-			out[i].VerifiedAt = &metav1.Time{}
-		}
+// sameButTimes says whether two statuses differ in nothing but what changes with every verification.
+func sameButTimes(a, b v1alpha1.AssignmentEntryStatus) bool {
+	if a.VerifiedAt != nil && b.VerifiedAt != nil {
+		a.VerifiedAt = b.VerifiedAt
 	}
-	return out
+	return a.Equal(&b)
 }

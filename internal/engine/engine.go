@@ -55,7 +55,8 @@ type Engine struct {
 	assignmentKnown bool // what is assigned was handed over, be it nothing
 	statusChanged   bool // an entry has changes that were not published
 	slots           passSlots
-	publishAt       time.Time // when the report is to be published; zero when nothing has changed
+	publishAt       time.Time                        // when the report is to be published; zero when nothing has changed
+	draft           []v1alpha1.AssignmentEntryStatus // memory of draftReport
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
 	// healthChecks is what the session was given last of spec.healthChecks.

@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -23,15 +21,16 @@ func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Durat
 
 // urgency reports whether two reports differ, and how long that may wait.
 func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
-	if slices.EqualFunc(before, after, sameStatus) {
-		return 0, false
-	}
 	if len(before) != len(after) {
 		return 0, true
 	}
-	delay := pacing.SoftDelay
+	delay, changed := pacing.SoftDelay, false
 	for i := range after {
-		a, b := before[i], after[i]
+		a, b := &before[i], &after[i]
+		if a.Equal(b) {
+			continue
+		}
+		changed = true
 		switch {
 		case a.Name != b.Name, a.Ready != b.Ready && b.Ready != metav1.ConditionUnknown, a.Removed != b.Removed,
 			a.HandledAt != b.HandledAt, a.AppliedRevision != b.AppliedRevision && b.Ready != metav1.ConditionUnknown:
@@ -41,7 +40,7 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 			delay = min(delay, pacing.ProgressDelay)
 		}
 	}
-	return delay, true
+	return delay, changed
 }
 
 // failing counts the entries that are not ready, and do not only wait to be.
@@ -53,9 +52,4 @@ func failing(report []v1alpha1.AssignmentEntryStatus) int {
 		}
 	}
 	return n
-}
-
-// sameStatus reports whether two statuses are equal.
-func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool {
-	return equality.Semantic.DeepEqual(a, b)
 }

@@ -90,7 +90,7 @@ func (e *Engine) refresh(ctx context.Context, now time.Time) {
 		if event, ok := en.deletionEvent(now); ok {
 			e.emit(event)
 		}
-		e.statusChanged = e.statusChanged || !sameStatus(en.status, status)
+		e.statusChanged = e.statusChanged || !en.status.Equal(&status)
 		en.status = status
 		if en.objectsReady != en.Ready {
 			e.step(ctx, machine.Health{Name: name, Ready: en.objectsReady}, now)
@@ -282,10 +282,7 @@ func (e *Engine) publish(now time.Time) time.Time {
 	verifying := e.verifying(now)
 	report := e.report
 	if !verifying {
-		report = make([]v1alpha1.AssignmentEntryStatus, 0, len(e.m.Names()))
-		for _, name := range e.m.Names() {
-			report = append(report, e.entries[name].status)
-		}
+		report = e.draftReport()
 	}
 	state := e.conn.state
 	e.mu.Lock()
@@ -303,6 +300,9 @@ func (e *Engine) publish(now time.Time) time.Time {
 	}
 	due := changed && !now.Before(e.publishAt)
 	if due {
+		if !verifying {
+			e.draft = nil // others hold it from now on
+		}
 		e.report, e.published, e.state, e.publishAt = report, e.published || !verifying, state, time.Time{}
 		e.statusChanged = e.statusChanged && verifying
 	}
@@ -311,6 +311,17 @@ func (e *Engine) publish(now time.Time) time.Time {
 		e.o.OnChange(e.key)
 	}
 	return e.next(now)
+}
+
+// draftReport returns how the entries stand, in memory that the next draft overwrites: during a pass it is asked for
+// with each object that changes, and mostly not due.
+func (e *Engine) draftReport() []v1alpha1.AssignmentEntryStatus {
+	names := e.m.Names()
+	e.draft = slices.Grow(e.draft[:0], len(names))
+	for _, name := range names {
+		e.draft = append(e.draft, e.entries[name].status)
+	}
+	return e.draft
 }
 
 // verifying reports whether a new session is still comparing what it found with what is assigned, or was
