@@ -147,12 +147,12 @@ func TestBootstrap(t *testing.T) {
 		if _, err := repo.Commit("main", gitserver.Change{Write: map[string]string{elsewhere: "{}\n"}}); err != nil {
 			t.Fatal(err)
 		}
-		bootstrap("", "--image", "example/hub:9", "--timeout", "10s").want(t, factory.ExitFailed, "Flux is in this repository too, in clusters/prod/flux-system: 'skerry migrate'", "is as it should be")
-		before, err := repo.Commit("main", gitserver.Change{Write: map[string]string{here: "{}\n"}})
+		bootstrap("", "--image", "example/hub:9", "--timeout", "10s").want(t, factory.ExitFailed, "Flux is in this repository too, in clusters/prod/flux-system: 'skerry migrate' brings it over", "is as it should be")
+		before, err := repo.Commit("main", gitserver.Change{Write: map[string]string{here: "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: flux-system, namespace: flux-system}\n"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		bootstrap("", "--image", "example/hub:10").want(t, factory.ExitFailed, "the repository has Flux, which keeps a cluster from clusters/hub, by clusters/hub/flux-system", "next: give another --path")
+		bootstrap("", "--image", "example/hub:10").want(t, factory.ExitFailed, "the repository has Flux, which keeps a cluster from clusters/hub, by clusters/hub/flux-system/gotk-sync.yaml", "next: 'skerry migrate' brings")
 		if now := gitShow(t, repo, "rev-parse", "main"); now != before {
 			t.Error("something was pushed")
 		}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path"
@@ -15,19 +16,27 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// fluxKind is the kind by which Flux applies.
-const fluxKind = "kustomizations.kustomize.toolkit.fluxcd.io"
+const (
+	// fluxGroup is the group of the kind by which Flux applies, and fluxKind that kind.
+	fluxGroup = "kustomize.toolkit.fluxcd.io"
+	fluxKind  = "kustomizations." + fluxGroup
+	// fluxSync is the file in which Flux names the folder that it keeps a cluster from.
+	fluxSync = "gotk-sync.yaml"
+)
 
-// besideFlux looks for Flux in the repository. In the folder of the hub it is refused: each of the two would apply the
-// other, and who deletes one of them deletes both. Elsewhere it is told.
+// besideFlux looks for Flux in the repository. Where Flux keeps the folder of the hub it is refused: each of the two
+// would apply the other, and who deletes one of them deletes both. Elsewhere it is told.
 func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
 	here, elsewhere := fluxFolders(files.Files(), r.Path)
-	if len(here) > 0 {
-		return factory.Next(fmt.Errorf("the repository has Flux, which keeps a cluster from %s, by %s: each of the two would apply the other", r.Path, strings.Join(here, ", ")),
-			"give another --path, and move there what is to be Skerry's: 'skerry migrate' writes Flux's objects as Skerry's; or delete that folder in Git, if Flux is uninstalled already")
+	for _, dir := range here {
+		data, err := files.ReadFile(path.Join(dir, fluxSync))
+		if err == nil && bytes.Contains(data, []byte(fluxGroup)) {
+			return factory.Next(fmt.Errorf("the repository has Flux, which keeps a cluster from %s, by %s/%s: each of the two would apply the other", r.Path, dir, fluxSync),
+				"'skerry migrate' brings the repository and the cluster over from Flux, and then this goes on; or give another --path")
+		}
 	}
-	if len(elsewhere) > 0 {
-		s.Notef("Flux is in this repository too, in %s: 'skerry migrate' writes its objects as Skerry's", strings.Join(elsewhere[:min(len(elsewhere), 3)], ", "))
+	if others := slices.Concat(here, elsewhere); len(others) > 0 {
+		s.Notef("Flux is in this repository too, in %s: 'skerry migrate' brings it over", strings.Join(others[:min(len(others), 3)], ", "))
 	}
 	return nil
 }
@@ -37,7 +46,7 @@ func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
 func fluxFolders(files []string, at string) (here, elsewhere []string) {
 	for _, file := range files {
 		dir, name := path.Split(file)
-		if name != "gotk-components.yaml" && name != "gotk-sync.yaml" {
+		if name != "gotk-components.yaml" && name != fluxSync {
 			continue
 		}
 		dir = path.Clean(dir)
@@ -59,6 +68,6 @@ func (r *run) noteFlux(ctx context.Context, s *factory.Step) {
 	kind := &metav1.PartialObjectMetadata{}
 	kind.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))
 	if err := r.hub.Get(ctx, client.ObjectKey{Name: fluxKind}, kind); err == nil {
-		s.Notef("Flux is on this cluster too: what one of the two applies, the other must not; 'skerry migrate' takes over what Flux keeps")
+		s.Notef("Flux is on this cluster too: what one of the two applies, the other must not; 'skerry migrate cluster' takes over what Flux keeps")
 	}
 }
