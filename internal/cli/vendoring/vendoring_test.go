@@ -438,6 +438,17 @@ func TestCredentialsOfAFileGoToItsHostAlone(t *testing.T) {
 	if diff := cmp.Diff([]string{"/here hunter2", "/there "}, asked); diff != "" {
 		t.Error(diff)
 	}
+	// Go's own client takes them on to a host below.
+	a := &access{secrets: map[string]map[string][]byte{"example.com": {"username": []byte("git"), "password": []byte("hunter2")}}}
+	first, below := httptest.NewRequest(http.MethodGet, "https://example.com/x", nil), httptest.NewRequest(http.MethodGet, "https://raw.example.com/x", nil)
+	client, err := a.client(first)
+	if err != nil || first.Header.Get("Authorization") == "" {
+		t.Fatal(err)
+	}
+	below.Header = first.Header.Clone()
+	if err := client.CheckRedirect(below, []*http.Request{first}); err != nil || below.Header.Get("Authorization") != "" {
+		t.Errorf("to a host below: %v, %v", below.Header, err)
+	}
 	if _, err := vendored(t, env, "http://git.example.com/x.yaml", Options{TokenEnvs: []string{"git.example.com=TOKEN"}}); !errors.Is(err, git.ErrInvalidURL) {
 		t.Errorf("a token over http: %v", err)
 	}
