@@ -51,6 +51,11 @@ type AssignmentEntry struct {
 	// Timeout for the objects to become healthy.
 	Timeout metav1.Duration `json:"timeout"`
 
+	// ServiceAccountName is in whose name the entry is applied: a ServiceAccount of the namespace of the
+	// Kustomization. Absent: with the rights of the credentials.
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
 	// Prune deletes from the cluster what a new bundle does not hold any more.
 	// +optional
 	Prune bool `json:"prune,omitempty"`

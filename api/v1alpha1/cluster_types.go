@@ -7,6 +7,8 @@ import (
 
 // ClusterSpec says how to reach one cluster. The Cluster named "hub" is the hub's own and has
 // neither kubeConfig nor agent; every other has exactly one of the two.
+// +kubebuilder:validation:XValidation:rule="!has(self.agent) || !has(self.sharing) || self.sharing != 'Shared'",message="sharing: Shared is for a cluster that the hub reaches: an agent has its cluster to itself"
+// +kubebuilder:validation:XValidation:rule="!has(self.agent) || !has(self.namespaces)",message="namespaces is for a cluster that the hub reaches: an agent is given --namespaces"
 type ClusterSpec struct {
 	// KubeConfig is for a cluster that the hub reaches.
 	// +optional
@@ -42,10 +44,39 @@ type ClusterSpec struct {
 	// +optional
 	AccessFrom *AccessFrom `json:"accessFrom,omitempty"`
 
+	// Namespaces are those that the credentials reach, where they reach no others: objects are listed and watched
+	// in each by itself, and one of another namespace, or of none, is refused before anything is sent. Beside
+	// them the credentials need the ConfigMaps of skerry-system, and "get" of the namespace kube-system. Absent:
+	// all of the cluster.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// Sharing Shared lets other Clusters that lead to the same cluster, of this hub and of others, have a part of it
+	// as well, where all of them say so. Owner labels keep the parts apart: an object that one has, another is
+	// refused. A cluster without it belongs to one Cluster of one hub.
+	// +optional
+	Sharing ClusterSharing `json:"sharing,omitempty"`
+
 	// Suspend leaves the cluster as it is.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// ClusterSharing decides who else may have a part of a cluster.
+// +kubebuilder:validation:Enum=Exclusive;Shared
+type ClusterSharing string
+
+const (
+	// SharingExclusive is for a cluster that belongs to one Cluster of one hub; so does an empty value.
+	SharingExclusive ClusterSharing = "Exclusive"
+	// SharingShared is for one that others have a part of.
+	SharingShared ClusterSharing = "Shared"
+)
 
 // ClusterDeletionPolicy decides what happens to the objects that the hub applied to a cluster when its
 // Cluster is deleted. Delete and Orphan need the cluster to answer; the hub waits some minutes for one

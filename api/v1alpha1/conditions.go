@@ -153,8 +153,20 @@ const (
 	// the claim or the lease of a hub.
 	ReservedObjectReason = "ReservedObject"
 	// NotPermittedReason refuses an object by which a Kustomization outside the hub's namespace would
-	// change the hub, or another namespace's Kustomizations, on the hub's own cluster.
+	// change the hub, what Skerry keeps on an edge, or another namespace's Kustomizations. An object that the
+	// rights of a ServiceAccount do not admit is Forbidden.
 	NotPermittedReason = "NotPermitted"
+	// ForbiddenReason says that the ServiceAccount in whose name a Kustomization is applied has no right to an
+	// object, or to see those of its kind. Nothing is tried with other rights in its place.
+	ForbiddenReason = "Forbidden"
+	// ServiceAccountNotFoundReason says that the ServiceAccount of the Kustomization is not on the cluster.
+	ServiceAccountNotFoundReason = "ServiceAccountNotFound"
+	// ServiceAccountRequiredReason refuses a Kustomization without serviceAccountName where the hub lends its own
+	// rights to no namespace but its own (--require-service-account).
+	ServiceAccountRequiredReason = "ServiceAccountRequired"
+	// ImpersonationFailedReason says that the credentials of the Cluster may not impersonate the ServiceAccount of
+	// the Kustomization, or that the cluster takes what is asked in its name for something else.
+	ImpersonationFailedReason = "ImpersonationFailed"
 	// InvalidObjectReason says that a manifest is no object that can be applied.
 	InvalidObjectReason = "InvalidObject"
 	// ClustersUnreachable says that clusters of the Kustomization do not answer.
@@ -268,6 +280,9 @@ const (
 const (
 	// InvalidKubeConfigReason says that the kubeconfig is garbage, or has a field that is refused.
 	InvalidKubeConfigReason = "InvalidKubeConfig"
+	// TokenRenewalFailedReason tells that the token of the kubeconfig was not renewed, why, and when it expires; it is
+	// tried again.
+	TokenRenewalFailedReason = "TokenRenewalFailed"
 	// UnauthorizedReason says that the cluster does not accept the credentials.
 	UnauthorizedReason = "Unauthorized"
 	// UnexpectedAnswerReason says that what answers is no API server, or one that answers as none does:

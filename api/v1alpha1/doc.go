@@ -85,6 +85,10 @@ const (
 	// which its value names as the message of DuplicateHub does.
 	TakeOverAnnotation = "skerry.dev/take-over"
 
+	// RenewTokenAnnotation on the Secret of a kubeconfig, "enabled", lets the hub renew the token in it before it
+	// expires: that of a ServiceAccount which may request tokens for itself.
+	RenewTokenAnnotation = "skerry.dev/renew-token"
+
 	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
 	// Kustomization. Its field manager is the lock that keeps two owners apart.
 	OwnerLabel = "skerry.dev/owner"

@@ -195,6 +195,15 @@ type KustomizationSpec struct {
 	// +optional
 	Decryption *Decryption `json:"decryption,omitempty"`
 
+	// ServiceAccountName names a ServiceAccount of the namespace of the Kustomization, on each cluster that it is
+	// applied to: everything is applied, watched and deleted in its name (impersonated), and nothing with the
+	// rights of the Cluster's credentials in its place. Absent: the hub's --default-service-account, or those
+	// credentials.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
 	UnsupportedFields `json:",inline"`
 }
 

@@ -55,6 +55,7 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
+	renewals map[engine.Key]time.Time    // when a token may be renewed again
 	requests map[engine.Key]request
 }
 
@@ -79,7 +80,7 @@ func New(o Options) *Reconciler {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
 	statuses := hubapi.NewStatuses(func(c *v1alpha1.Cluster) any { return &c.Status })
-	return &Reconciler{Options: o, statuses: statuses, told: map[engine.Key]engine.State{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	return &Reconciler{Options: o, statuses: statuses, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]time.Time{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
 }
 
 // Changed says that what the engine knows of a cluster has changed. It does not block, and wakes
@@ -167,11 +168,14 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 	r.told[key] = withoutTimes(state)
 	r.mu.Unlock()
 	r.Reachable(key, state.Reachable, true)
+	if state.Reachable && state.Usable && r.secrets.renews(key) {
+		facts.Renewal = r.renew(ctx, key, c, conn.Config)
+	}
 	return facts, nil
 }
 
 func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engine.Connection, error) {
-	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend, TakeOver: c.Annotations[v1alpha1.TakeOverAnnotation]}
+	conn := engine.Connection{KnownUID: c.Status.UID, Suspend: c.Spec.Suspend, Namespaces: c.Spec.Namespaces, Shared: c.Spec.Sharing == v1alpha1.SharingShared, TakeOver: c.Annotations[v1alpha1.TakeOverAnnotation]}
 	if c.Spec.Agent != nil {
 		conn.Agent, conn.ApprovedKey = c.Spec.Agent, c.Annotations[v1alpha1.AgentApprovedAnnotation]
 		return conn, nil
@@ -225,6 +229,7 @@ func (r *Reconciler) disconnect(key engine.Key) {
 	r.mu.Lock()
 	delete(r.told, key)
 	delete(r.requests, key)
+	delete(r.renewals, key)
 	r.mu.Unlock()
 	r.Pool.Disconnect(key)
 	r.Reachable(key, false, true)

@@ -34,6 +34,7 @@ type parsed struct {
 	version     string // UID and resourceVersion of the Secret
 	config      *rest.Config
 	fingerprint string
+	renews      bool // the hub renews its token
 	err         error
 }
 
@@ -66,6 +67,13 @@ func (s secrets) kubeconfig(ctx context.Context, c *v1alpha1.Cluster) (*rest.Con
 	return now.config, now.fingerprint, now.err
 }
 
+// renews reports whether the hub renews the token of a Cluster's kubeconfig, as it was read last.
+func (s secrets) renews(key engine.Key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read[key].renews
+}
+
 func (s secrets) version(ctx context.Context, name types.NamespacedName) (string, error) {
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
@@ -82,7 +90,7 @@ func (s secrets) parse(ctx context.Context, name types.NamespacedName, key strin
 	if err := s.direct.Get(ctx, name, secret); err != nil {
 		return parsed{}, missing(err, name.Name)
 	}
-	p := parsed{secret: name, key: key, version: version(secret)}
+	p := parsed{secret: name, key: key, version: version(secret), renews: secret.Annotations[v1alpha1.RenewTokenAnnotation] == "enabled"}
 	data, err := kubeconfig.Pick(secret.Name, secret.Data, key)
 	if err == nil {
 		p.config, p.fingerprint, err = kubeconfig.Parse(data)

@@ -7,10 +7,28 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/plan"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 	"github.com/skerry-dev/skerry/internal/text"
 )
+
+// accountOf is in whose name a Kustomization is applied. Whoever writes in the hub's namespace is the hub's
+// administrator: the default is for all others.
+func (r *Reconciler) accountOf(ks *v1alpha1.Kustomization) string {
+	if ks.Spec.ServiceAccountName != "" || ks.Namespace == r.HubNamespace {
+		return ks.Spec.ServiceAccountName
+	}
+	return r.DefaultServiceAccount
+}
+
+// tenancy bounds what the Kustomization may have on a cluster.
+func (r *Reconciler) tenancy(o *observed, c *v1alpha1.Cluster) *plan.Tenancy {
+	return &plan.Tenancy{
+		Namespace: o.key.Namespace, Hub: r.HubNamespace, Cluster: c.Namespace, Local: c.Spec.KubeConfig == nil && c.Spec.Agent == nil,
+		Namespaces: c.Spec.Namespaces, RequireAccount: r.RequireServiceAccount,
+	}
+}
 
 // denied is the error of a reference that is not admitted. A watch tells when that changes.
 func denied(format string, args ...any) error {

@@ -254,7 +254,7 @@ func TestAnObjectThatMovesToAKustomizationOfAnotherNamespaceIsKept(t *testing.T)
 
 func TestATenantKeepsOffTheHubFromAnotherNamespace(t *testing.T) {
 	w := newWorld(t, space("fleet", nil), kustomization(allAtOnce, fromNamespaces("skerry-system")), in("skerry-system", cluster("own")))
-	w.r.HubNamespace = "skerry-system"
+	w.r.HubNamespace = "the-hubs"
 	w.push("1", "apps/secret.yaml", intoTheHub)
 	w.reconcile()
 	if got := w.ready(); !strings.Contains(got, v1alpha1.NotPermittedReason) {

@@ -12,8 +12,8 @@ import (
 )
 
 // entry is what the Kustomization wants on a cluster of a namespace at a revision, with the defaults filled in.
-func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1alpha1.AssignmentEntry {
-	spec := &ks.Spec
+func (o *observed) entry(namespace, revision, digest string) *v1alpha1.AssignmentEntry {
+	ks, spec := o.ks, &o.ks.Spec
 	return &v1alpha1.AssignmentEntry{
 		Name:          v1alpha1.RelativeName(namespace, types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name}),
 		Revision:      revision,
@@ -30,6 +30,8 @@ func entry(ks *v1alpha1.Kustomization, namespace, revision, digest string) *v1al
 		DependsOn:   targeting.DependsOnEntries(ks, namespace),
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt: v1alpha1.ReconcileRequest(ks.Annotations),
+
+		ServiceAccountName: o.account,
 	}
 }
 
@@ -66,7 +68,7 @@ func orBool(b *bool, other bool) bool {
 func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
 		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
-		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout &&
+		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout && a.ServiceAccountName == b.ServiceAccountName &&
 		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Drift.Equal(b.Drift) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
 		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&

@@ -23,6 +23,8 @@ type observed struct {
 	key  types.NamespacedName
 	ks   *v1alpha1.Kustomization
 	memo *memo
+	// account is the ServiceAccount in whose name it is applied; "" for that of each Cluster's credentials.
+	account string
 
 	// Clusters of the Kustomization's namespace, of those that it may select from and of those where it has
 	// an entry. They are named as targeting.Target names them.
@@ -55,7 +57,7 @@ type assigned struct {
 // observe reads everything. It fails only with errors of the hub's API.
 func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*observed, error) {
 	key := client.ObjectKeyFromObject(ks)
-	o := &observed{key: key, ks: ks, memo: r.memo(key)}
+	o := &observed{key: key, ks: ks, memo: r.memo(key), account: r.accountOf(ks)}
 	if err := r.observeClusters(ctx, o); err != nil {
 		return nil, err
 	}

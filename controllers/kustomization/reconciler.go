@@ -51,6 +51,11 @@ type Options struct {
 	Bundles Bundles
 	// NoCrossNamespaceRefs refuses references between namespaces that no accessFrom admits.
 	NoCrossNamespaceRefs bool
+	// DefaultServiceAccount is in whose name a Kustomization outside HubNamespace is applied that names no
+	// ServiceAccount; "" for none.
+	DefaultServiceAccount string
+	// RequireServiceAccount refuses one without, on the hub's own cluster and on Clusters of other namespaces.
+	RequireServiceAccount bool
 	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
 	// nothing is ever torn down.
 	TearDown hubapi.TearDown

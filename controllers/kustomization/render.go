@@ -74,6 +74,10 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 			continue
 		}
 		c := o.byName[t.Name]
+		if o.account == "" && r.tenancy(o, c).NeedsAccount() {
+			t.err = &report.Stalled{Reason: v1alpha1.ServiceAccountRequiredReason, Err: errors.New(plan.AccountRequired)}
+			continue
+		}
 		from := origin{c.UID, c.ResourceVersion, shared}
 		if last, ok := o.memo.rendered[t.Name]; ok && last.from == from && len(c.Spec.VarsFrom) == 0 && r.Bundles.Has(last.digest) {
 			t.digest, done[t.Name] = last.digest, last
@@ -175,7 +179,7 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 		return nil
 	}
 	t.ignored, t.marked = object.IgnoredAnnotations(result.Bundle.Objects), result.Marked
-	if t.err = r.permitted(o.key.Namespace, o.byName[t.Name], result); t.err != nil {
+	if t.err = permitted(r.tenancy(o, o.byName[t.Name]), result); t.err != nil {
 		return nil //nolint:nilerr // it is the target's
 	}
 	if r.Bundles.Has(result.Digest) {
@@ -189,13 +193,9 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 	return nil
 }
 
-// permitted refuses a bundle for the hub's own cluster that its Kustomization may not have there. The
-// engine refuses it as well; here it is told before anything is assigned.
-func (r *Reconciler) permitted(namespace string, c *v1alpha1.Cluster, result *render.Result) error {
-	if c.Spec.KubeConfig != nil || c.Spec.Agent != nil {
-		return nil
-	}
-	tenancy := plan.Tenancy{Namespace: namespace, Hub: r.HubNamespace}
+// permitted refuses a bundle that its Kustomization may not have on a cluster. The engine refuses it as well; here
+// it is told before anything is assigned.
+func permitted(tenancy *plan.Tenancy, result *render.Result) error {
 	for i := range result.Bundle.Objects {
 		o := &result.Bundle.Objects[i]
 		if why := tenancy.Refuses(o.ID); why != "" {

@@ -9,14 +9,14 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-const intoTheHub = "apiVersion: v1\nkind: Secret\nmetadata: {name: edge-1, namespace: skerry-system}\nstringData: {value: x}\n"
+const intoTheHub = "apiVersion: v1\nkind: Secret\nmetadata: {name: edge-1, namespace: the-hubs}\nstringData: {value: x}\n"
 
 func TestABundleThatWouldChangeTheHubIsNotAssignedToIt(t *testing.T) {
 	pushed := func(c *v1alpha1.Cluster) {
 		c.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: meta.SecretKeyReference{Name: "edge-1"}}
 	}
 	w := newWorld(t, kustomization(allAtOnce), cluster("own"), cluster("edge-1", pushed))
-	w.r.HubNamespace = "skerry-system"
+	w.r.HubNamespace = "the-hubs"
 	w.push("1", "apps/cm.yaml", configMap("one", "x"))
 	w.reconcile()
 	if got := w.revisions(); got != "edge-1=1 own=1" {
@@ -28,7 +28,55 @@ func TestABundleThatWouldChangeTheHubIsNotAssignedToIt(t *testing.T) {
 		t.Errorf("revisions %s", got)
 	}
 	failures := w.get().Status.Failures
-	if len(failures) != 1 || failures[0].Cluster != "own" || failures[0].Reason != v1alpha1.NotPermittedReason || !strings.Contains(failures[0].Message, "skerry-system/edge-1 is in the hub's namespace") {
+	if len(failures) != 1 || failures[0].Cluster != "own" || failures[0].Reason != v1alpha1.NotPermittedReason || !strings.Contains(failures[0].Message, "the-hubs/edge-1 is in the hub's namespace") {
 		t.Errorf("failures %+v", failures)
+	}
+}
+
+func TestWhoseAccountAKustomizationHas(t *testing.T) {
+	w := newWorld(t, kustomization(allAtOnce), cluster("own"))
+	w.r.HubNamespace, w.r.DefaultServiceAccount = "the-hubs", "default-one"
+	w.push("1", "apps/cm.yaml", configMap("one", "x"))
+	w.reconcile()
+	if got := w.entry("own").ServiceAccountName; got != "default-one" {
+		t.Errorf("without one: %q", got)
+	}
+	w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" })
+	w.reconcile()
+	if got := w.entry("own"); got.ServiceAccountName != "its-own" {
+		t.Errorf("with one: %+v", got)
+	}
+	w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "" })
+	w.r.HubNamespace = key.Namespace
+	w.reconcile()
+	if got := w.entry("own").ServiceAccountName; got != "" {
+		t.Errorf("the hub's administrator: %q", got)
+	}
+}
+
+// A hub that is locked down lends its rights to nobody on its own cluster. What is there stays; the edges of the
+// namespace are its own.
+func TestWithoutAnAccountNothingIsAssignedToTheHubsOwnCluster(t *testing.T) {
+	pushed := func(c *v1alpha1.Cluster) {
+		c.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: meta.SecretKeyReference{Name: "edge-1"}}
+	}
+	w := newWorld(t, kustomization(allAtOnce), cluster("own"), cluster("edge-1", pushed))
+	w.r.HubNamespace = "the-hubs"
+	w.push("1", "apps/cm.yaml", configMap("one", "x"))
+	w.reconcile()
+	w.r.RequireServiceAccount = true
+	w.push("2", "apps/cm.yaml", configMap("one", "y"))
+	w.reconcile()
+	if got := w.revisions(); got != "edge-1=2 own=1" {
+		t.Errorf("revisions %s", got)
+	}
+	failures := w.get().Status.Failures
+	if len(failures) != 1 || failures[0].Cluster != "own" || failures[0].Reason != v1alpha1.ServiceAccountRequiredReason {
+		t.Errorf("failures %+v", failures)
+	}
+	w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" })
+	w.reconcile()
+	if got := w.revisions(); got != "edge-1=2 own=2" {
+		t.Errorf("with an account: revisions %s", got)
 	}
 }

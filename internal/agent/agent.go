@@ -55,6 +55,7 @@ type agent struct {
 	bundles    bundles
 	journal    *journal
 	clusterUID string
+	namespaces []string // that the account reaches; all when empty
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
 	// recordFinalized writes down, where it survives a restart, that a request was carried out.
@@ -152,7 +153,7 @@ func (a *agent) startPool() {
 func (a *agent) connect() {
 	a.pool.Connect(a.key, engine.Connection{
 		Config: a.config, Fingerprint: "agent", KnownUID: a.clusterUID,
-		Suspend: a.memory.Settings.Suspend, TakeOver: a.memory.Settings.TakeOver,
+		Suspend: a.memory.Settings.Suspend, TakeOver: a.memory.Settings.TakeOver, Namespaces: a.namespaces,
 	})
 }
 

@@ -21,6 +21,8 @@ type Options struct {
 	Config *rest.Config
 	// Namespace is where the agent has its Secrets and its Lease.
 	Namespace string
+	// Namespaces are those that the agent's account reaches; all when empty.
+	Namespaces []string
 	// StoragePath is the folder of the agent's disk. It may be lost.
 	StoragePath string
 	// ImportPath is a folder in which updates are looked for that were carried there; empty for none.
@@ -49,6 +51,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.StoragePath, "storage-path", o.StoragePath, "folder for what the agent needs while it is cut off; it may be lost")
 	f.StringVar(&o.ImportPath, "import-path", o.ImportPath, "folder, of a medium say, in which files of \"skerry bundle export\" are looked for")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the agent's Secrets and Lease")
+	f.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "namespaces that the agent's account reaches, where it reaches no others: objects outside are refused (default: all of the cluster)")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 }

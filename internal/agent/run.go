@@ -110,7 +110,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	p := &process{
 		agent: &agent{
 			log: o.Log, now: time.Now, version: o.Version, instance: strings.ToLower(rand.Text()[:16]), started: time.Now(),
-			config: config, lease: l, failures: map[string]failure{}, newPool: newPool,
+			config: config, namespaces: o.Namespaces, lease: l, failures: map[string]failure{}, newPool: newPool,
 			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1),
 		},
 		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64}, proxy: http.ProxyFromEnvironment,

@@ -74,7 +74,7 @@ func TestLargeEventsOfManyKindsAreBoundedInSum(t *testing.T) {
 	listed := make(notes, 10*kinds)
 	for range kinds {
 		wg.Go(func() {
-			c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}, listed)
+			c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}, "", listed)
 		})
 	}
 	most := uint64(0)
@@ -109,7 +109,7 @@ func TestPagesWithoutEnd(t *testing.T) {
 				fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7","continue":"c%d"},"items":[%s]}`, asked.Add(1), items)
 			})
 			m := Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
-			if _, _, err := c.Versions(t.Context(), m); !errors.Is(err, ErrTooMany) || asked.Load() > maxPages+1 {
+			if _, _, err := c.Versions(t.Context(), m, ""); !errors.Is(err, ErrTooMany) || asked.Load() > maxPages+1 {
 				t.Errorf("%v after %d pages", err, asked.Load())
 			}
 			asked.Store(0)
@@ -139,7 +139,7 @@ func TestAPageIsBoundedInItsObjects(t *testing.T) {
 				fmt.Fprintf(w, `{"kind":"DeploymentList","metadata":{"resourceVersion":"7"},"items":[%s]}`, tt.items)
 			})
 			m := Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}
-			if _, _, err := c.Versions(t.Context(), m); !errors.Is(err, tt.want) {
+			if _, _, err := c.Versions(t.Context(), m, ""); !errors.Is(err, tt.want) {
 				t.Error(err)
 			}
 			if n := c.budget.objects.Load(); n != 0 {

@@ -1,6 +1,9 @@
 package edge
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,6 +42,25 @@ type Holder struct {
 	Cluster string
 	// TakeOver is the instance or process that a user ordered to give way.
 	TakeOver string
+	// Shared means that the hub has no more than a part of the cluster, beside others who have one as well.
+	Shared bool
+}
+
+// claimName is the ConfigMap of the holder's claim. There is one for a hub that has the cluster to itself, and one
+// for each of those that share it, so that none takes another's.
+func (h Holder) claimName() string {
+	if !h.Shared {
+		return v1alpha1.ClaimName
+	}
+	sum := sha256.Sum256([]byte(h.Hub))
+	return v1alpha1.ClaimName + "-" + hex.EncodeToString(sum[:8])
+}
+
+// isClaim reports whether a ConfigMap of SystemNamespace has the name of a claim, and whether of one that shares
+// the cluster.
+func isClaim(name string) (is, shared bool) {
+	rest, is := strings.CutPrefix(name, v1alpha1.ClaimName)
+	return is && (rest == "" || strings.HasPrefix(rest, "-")), rest != ""
 }
 
 // holds reports whether a claim with an instance is the holder's.
@@ -83,8 +105,8 @@ func (c Challenge) olderThan(h Holder) bool {
 
 // claim is the content of the ConfigMap of the claim.
 type claim struct {
-	hub, instance string
-	challenge     Challenge
+	name, hub, instance string
+	challenge           Challenge
 	// answered is the nonce of the challenge that was answered last, and by which process.
 	answered, by string
 	version      string
@@ -92,7 +114,7 @@ type claim struct {
 
 func readClaim(cm *corev1.ConfigMap) *claim {
 	c := &claim{
-		hub: cm.Annotations[hubAnnotation], instance: cm.Annotations[instanceAnnotation],
+		name: cm.Name, hub: cm.Annotations[hubAnnotation], instance: cm.Annotations[instanceAnnotation],
 		challenge: parseChallenge(cm.Annotations[challengeAnnotation]), version: cm.ResourceVersion,
 	}
 	c.answered, c.by, _ = strings.Cut(cm.Annotations[answerAnnotation], " ")
@@ -104,7 +126,7 @@ func (c *claim) pending() bool { return c.challenge.Nonce != "" && c.answered !=
 
 // configMap returns the ConfigMap of the claim.
 func (c *claim) configMap() *corev1.ConfigMap {
-	cm := systemConfigMap(v1alpha1.ClaimName, partHub)
+	cm := systemConfigMap(cmp.Or(c.name, v1alpha1.ClaimName), partHub)
 	cm.ResourceVersion = c.version
 	cm.Annotations = map[string]string{hubAnnotation: c.hub}
 	if c.instance != "" {

@@ -99,8 +99,8 @@ func TestAnswerClaim(t *testing.T) {
 
 func TestClaimIsWrittenAndRead(t *testing.T) {
 	for _, c := range []claim{
-		{hub: "h"}, {hub: "h", instance: "one"}, {hub: "h", instance: "one", challenge: mine, version: "7"},
-		{hub: "h", instance: "one", challenge: mine, answered: "n", by: "p9"},
+		{name: "skerry-hub", hub: "h"}, {name: "skerry-hub", hub: "h", instance: "one"}, {name: "skerry-hub-1", hub: "h", instance: "one", challenge: mine, version: "7"},
+		{name: "skerry-hub", hub: "h", instance: "one", challenge: mine, answered: "n", by: "p9"},
 	} {
 		if got := readClaim(c.configMap()); *got != c {
 			t.Errorf("%+v became %+v", c, *got)
@@ -221,5 +221,51 @@ func TestSurprising(t *testing.T) {
 	end()
 	if s.writing != 0 {
 		t.Errorf("%d writes under way", s.writing)
+	}
+}
+
+// TestHubsShareAClusterWhenAllOfThemSaySo lists who meets whose claim and inventories.
+func TestHubsShareAClusterWhenAllOfThemSaySo(t *testing.T) {
+	me := Holder{Hub: "me", Shared: true}
+	alone := Holder{Hub: "me"}
+	claimOf := func(h Holder) corev1.ConfigMap {
+		cm := systemConfigMap(h.claimName(), partHub)
+		cm.Annotations = map[string]string{hubAnnotation: h.Hub}
+		return *cm
+	}
+	inventoryOf := func(hub, owner string) corev1.ConfigMap {
+		cm := systemConfigMap(inventoryName(owner, 0, 1), partInventory)
+		cm.Labels[ownerLabel], cm.Annotations = owner, map[string]string{hubAnnotation: hub}
+		parts, err := inventory.Encode(inventory.New(owner), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cm.BinaryData = map[string][]byte{shardKey: parts[0]}
+		return *cm
+	}
+	sharer, owner := claimOf(Holder{Hub: "other", Shared: true}), claimOf(Holder{Hub: "other"})
+	for name, tt := range map[string]struct {
+		h       Holder
+		list    []corev1.ConfigMap
+		refused bool
+	}{
+		"one that shares, beside another":                         {me, []corev1.ConfigMap{claimOf(me), sharer, inventoryOf("other", "theirs")}, false},
+		"one that shares, and is new":                             {me, []corev1.ConfigMap{sharer, inventoryOf("other", "theirs")}, false},
+		"one that shares, where another has it to itself":         {me, []corev1.ConfigMap{owner}, true},
+		"one that shares, and another's without a claim":          {me, []corev1.ConfigMap{claimOf(me), inventoryOf("other", "theirs")}, true},
+		"one that wants it to itself, where another shares it":    {alone, []corev1.ConfigMap{sharer}, true},
+		"one that has it to itself, and another that came later":  {alone, []corev1.ConfigMap{claimOf(alone), sharer}, false},
+		"one that wants it to itself from now on, beside another": {alone, []corev1.ConfigMap{claimOf(me), sharer}, true},
+		"one that shared it until now":                            {alone, []corev1.ConfigMap{claimOf(me), inventoryOf("me", "mine")}, false},
+		"one that had it to itself until now":                     {me, []corev1.ConfigMap{claimOf(alone), inventoryOf("me", "mine")}, false},
+	} {
+		kept, err := sortOut(tt.h, append(tt.list, inventoryOf("me", "mine")))
+		if _, other := errors.AsType[*OtherHubError](err); other != tt.refused || err != nil && !other {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err == nil && (kept.Inventories["mine"] == nil || kept.Inventories["theirs"] != nil || kept.Corrupt["theirs"] != nil) {
+			t.Errorf("%s: kept %v, corrupt %v", name, kept.Inventories, kept.Corrupt)
+		}
 	}
 }

@@ -63,9 +63,18 @@ func (assessor) HasStatus(gk schema.GroupKind) bool { return health.HasStatus(gk
 
 func (assessor) Health(_ string, u *unstructured.Unstructured) health.Status { return health.Of(u) }
 
-// Client reaches one cluster. It is safe for concurrent use.
+// Client reaches one cluster, by the credentials that it was made with or in the name of a ServiceAccount (As).
+// It is safe for concurrent use.
 type Client struct {
-	rest     rest.Interface
+	rest rest.Interface
+	*shared
+}
+
+// shared is what all clients of one cluster have in common, in whichever name they ask.
+type shared struct {
+	// impersonate returns what sends requests in the name of a user.
+	impersonate func(user string) (rest.Interface, error)
+
 	timeout  time.Duration
 	slots    chan struct{}
 	mappings mappings
@@ -112,19 +121,23 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up credentials: %w", err)
 	}
-	hc := &http.Client{
-		Transport:     wrapped,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	newREST := func(way http.RoundTripper) (rest.Interface, error) {
+		hc := &http.Client{
+			Transport:     way,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		return rest.UnversionedRESTClientForConfigAndClient(cfg, hc)
 	}
-	c := &Client{
-		timeout: o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
+	c := &Client{shared: &shared{
+		impersonate: func(user string) (rest.Interface, error) { return newREST(impersonating(user, wrapped)) },
+		timeout:     o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
 		budget: limits, assessor: o.Assessor, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
-	}
+	}}
 	if c.assessor == nil {
 		c.assessor = assessor{}
 	}
 	c.noWatchList.Store(o.NoWatchList)
-	if c.rest, err = rest.UnversionedRESTClientForConfigAndClient(cfg, hc); err != nil {
+	if c.rest, err = newREST(wrapped); err != nil {
 		return nil, fmt.Errorf("cannot set up client: %w", err)
 	}
 	return c, nil

@@ -233,10 +233,10 @@ type Version struct {
 	ResourceVersion string
 }
 
-// Versions lists what there is of a kind with an owner label, as of now, and returns the resource
+// Versions lists what there is of a kind with an owner label, in one namespace or in all, as of now, and returns the resource
 // version of the list. It is how the cluster is asked whether a watch has reported everything.
-func (c *Client) Versions(ctx context.Context, m Mapping) ([]Version, string, error) {
-	w := &watcher{client: c, mapping: m}
+func (c *Client) Versions(ctx context.Context, m Mapping, namespace string) ([]Version, string, error) {
+	w := &watcher{client: c, mapping: m, namespace: namespace}
 	var all []Version
 	version := ""
 	err := w.pages(ctx, func(p *page, e *seenEvent) {

@@ -25,9 +25,16 @@ const (
 )
 
 // OtherHubError means that another hub manages the cluster.
-type OtherHubError struct{ Hub string }
+type OtherHubError struct {
+	Hub string
+	// Shared means that the other one would share it.
+	Shared bool
+}
 
 func (e *OtherHubError) Error() string {
+	if e.Shared {
+		return fmt.Sprintf("the cluster is managed by hub %q, which shares it with hubs whose Cluster says sharing: Shared", e.Hub)
+	}
 	return fmt.Sprintf("the cluster is managed by hub %q", e.Hub)
 }
 
@@ -87,12 +94,49 @@ func (s *Inventories) Load(ctx context.Context, q Contest) (*Kept, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.settleClaims(ctx, kept); err != nil {
+			return nil, err
+		}
 		s.mu.Lock()
 		s.shards, s.clusters = kept.shards, kept.Clusters
 		s.mu.Unlock()
 		return kept, nil
 	}
 }
+
+// settleClaims brings the claims in order once the holder has its own. That of the other form, from before sharing
+// was changed, goes. One who shares looks again: a hub that wants the cluster to itself may have claimed it at the
+// same moment, under the other name, and the one that shares gives way.
+func (s *Inventories) settleClaims(ctx context.Context, kept *Kept) error {
+	if kept.former != nil {
+		if err := s.remove(ctx, configMaps, kept.former.Name, kept.former.UID); err != nil {
+			return fmt.Errorf("cannot delete the former claim: %w", err)
+		}
+	}
+	if !s.holder.Shared || kept.claim != nil {
+		return nil
+	}
+	list, err := s.list(ctx, "")
+	if err != nil {
+		return fmt.Errorf("cannot read inventories: %w", err)
+	}
+	_, refused := sortOut(s.holder, list)
+	for i := range list {
+		if refused != nil && list[i].Name == s.holder.claimName() {
+			return errors.Join(refused, s.remove(ctx, configMaps, list[i].Name, list[i].UID))
+		}
+	}
+	return refused
+}
+
+// Rival reports whether a ConfigMap of SystemNamespace is the claim of a hub that wants to itself what this one shares.
+func (s *Inventories) Rival(name string) bool { return s.holder.Shared && name == v1alpha1.ClaimName }
+
+// IsClaim reports whether a ConfigMap has the name of this hub's claim.
+func (s *Inventories) IsClaim(name string) bool { return name == s.holder.claimName() }
+
+// ClaimName is the name of the ConfigMap of this hub's claim.
+func (s *Inventories) ClaimName() string { return s.holder.claimName() }
 
 // Reload reads the inventory of one owner, which was corrupt, again.
 func (s *Inventories) Reload(ctx context.Context, owner string) (*inventory.Inventory, error) {
@@ -287,7 +331,7 @@ func (s *Inventories) hold(ctx context.Context, c *claim) error {
 // takeClaim writes a claim of this hub's. Where it is taken from another process of the same instance,
 // it names the process.
 func (s *Inventories) takeClaim(ctx context.Context, c *claim, suspect bool) error {
-	taken := &claim{hub: s.holder.Hub, instance: s.holder.Instance}
+	taken := &claim{name: s.holder.claimName(), hub: s.holder.Hub, instance: s.holder.Instance}
 	if suspect && c != nil {
 		taken.instance += "." + s.holder.Process
 	}
@@ -304,7 +348,7 @@ func (s *Inventories) takeClaim(ctx context.Context, c *claim, suspect bool) err
 	}
 	// Another hub was faster, or what has the name of the claim has lost its label: in Skerry's own
 	// namespace, under Skerry's own name, it is made what it must be.
-	cm, err := s.get(ctx, v1alpha1.ClaimName)
+	cm, err := s.get(ctx, taken.name)
 	if apierrors.IsNotFound(err) || err == nil && cm.Labels[v1alpha1.PartLabel] == partHub {
 		return ErrInventoryChanged
 	}
@@ -328,7 +372,8 @@ func (s *Inventories) createNamespace(ctx context.Context) error {
 	err = s.do(ctx, func(ctx context.Context) error {
 		return s.client.rest.Post().AbsPath("/api/v1/namespaces").SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error()
 	})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	// Credentials that reach some namespaces only may not create one; whether it is there, the claim shows.
+	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
 		return fmt.Errorf("cannot create namespace %s: %w", v1alpha1.SystemNamespace, err)
 	}
 	return nil
@@ -359,7 +404,7 @@ func (s *Inventories) ClaimKnown(version string) bool {
 func (s *Inventories) Stand(ctx context.Context) (Standing, error) {
 	for try := 0; ; try++ {
 		var c *claim
-		cm, err := s.get(ctx, v1alpha1.ClaimName)
+		cm, err := s.get(ctx, s.holder.claimName())
 		if err != nil && !apierrors.IsNotFound(err) {
 			return Stands, fmt.Errorf("cannot read the claim: %w", err)
 		}

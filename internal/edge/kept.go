@@ -23,12 +23,16 @@ type Kept struct {
 	Clusters map[string]string
 
 	claim  *claim
+	former *corev1.ConfigMap            // the hub's own claim under the name that it had before sharing was changed
 	shards map[string]map[string]string // owner → name → resourceVersion
+	// sharers are the other hubs that share the cluster.
+	sharers map[string]bool
 }
 
 // sortOut sorts the ConfigMaps that have the part label by what they are. One that is not what its label
 // names affects only the owner whose inventory it has the name of. It returns an *OtherHubError where the
-// claim, or without one an inventory, is of another hub.
+// claim, or without one an inventory, is of another hub; what another hub has that shares the cluster, as this one
+// does, is passed over.
 func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 	k := &Kept{
 		Inventories: map[string]*inventory.Inventory{}, Corrupt: map[string]*CorruptError{},
@@ -38,8 +42,10 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 	data, names, otherHub := map[string][][]byte{}, map[string][]string{}, ""
 	for i := range list {
 		cm := &list[i]
-		if cm.Name == v1alpha1.ClaimName {
-			k.claim = readClaim(cm)
+		if is, shared := isClaim(cm.Name); is {
+			if err := k.takeClaim(h, cm, shared); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		owner, ok := inventoryOwner(cm.Name)
@@ -50,6 +56,8 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 		switch {
 		case cm.Labels[v1alpha1.PartLabel] != partInventory || cm.Labels[ownerLabel] != owner:
 			k.Corrupt[owner] = &CorruptError{cm.Name, "has the name of an inventory and not its labels; delete it, or restore them"}
+			continue
+		case hub != h.Hub && k.sharers[hub]:
 			continue
 		case hub != h.Hub:
 			k.Corrupt[owner] = &CorruptError{cm.Name, fmt.Sprintf("is of hub %q", hub)}
@@ -67,10 +75,12 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 		}
 		data[owner], names[owner] = append(data[owner], cm.BinaryData[shardKey]), append(names[owner], cm.Name)
 	}
-	switch {
-	case k.claim != nil && k.claim.hub != h.Hub && k.claim.hub != "":
-		return nil, &OtherHubError{Hub: k.claim.hub}
-	case (k.claim == nil || k.claim.hub == "") && otherHub != "":
+	for hub := range k.sharers {
+		if !h.Shared && k.claim == nil {
+			return nil, &OtherHubError{Hub: hub, Shared: true}
+		}
+	}
+	if otherHub != "" && (h.Shared || k.claim == nil && k.former == nil || k.claim != nil && k.claim.hub == "") {
 		return nil, &OtherHubError{Hub: otherHub}
 	}
 	budget := inventory.NewBudget()
@@ -90,6 +100,26 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 		delete(k.Inventories, owner)
 	}
 	return k, nil
+}
+
+// takeClaim takes up a claim. Claims come before inventories, by their names.
+func (k *Kept) takeClaim(h Holder, cm *corev1.ConfigMap, shared bool) error {
+	c := readClaim(cm)
+	switch {
+	case c.name == h.claimName() && (c.hub == h.Hub || c.hub == ""):
+		k.claim = c
+	case c.hub == h.Hub:
+		k.former = cm
+	case c.hub == "": // of no hub
+	case !shared:
+		return &OtherHubError{Hub: c.hub}
+	default:
+		if k.sharers == nil {
+			k.sharers = map[string]bool{}
+		}
+		k.sharers[c.hub] = true
+	}
+	return nil
 }
 
 // unreadable names the first shard that cannot be decoded.

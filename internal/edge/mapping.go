@@ -141,3 +141,9 @@ func (m Mapping) path(namespace, name string) []string {
 	}
 	return p
 }
+
+// within is the path of the collection in one namespace, or in all of them when namespace is empty.
+func (m Mapping) within(namespace string) []string {
+	m.Namespaced = m.Namespaced && namespace != ""
+	return m.path(namespace, "")
+}

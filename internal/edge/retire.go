@@ -47,14 +47,17 @@ func (s *Inventories) Finalize(ctx context.Context, what Retirement) error {
 	}
 	var claim *corev1.ConfigMap
 	slices.SortFunc(list, func(a, b corev1.ConfigMap) int { return strings.Compare(a.Name, b.Name) })
+	isAnyClaim := func(name string) bool { is, _ := isClaim(name); return is }
 	for i := range list {
 		cm := &list[i]
 		hub := cm.Annotations[hubAnnotation]
 		owner, isInventory := inventoryOwner(cm.Name)
 		switch {
-		case cm.Name == v1alpha1.ClaimName && hub != s.holder.Hub:
+		case isAnyClaim(cm.Name) && hub != s.holder.Hub && s.holder.Shared:
+			what.Revoke = false // another hub may have the same account
+		case isAnyClaim(cm.Name) && hub != s.holder.Hub:
 			return &OtherHubError{Hub: hub}
-		case cm.Name == v1alpha1.ClaimName:
+		case isAnyClaim(cm.Name):
 			claim = cm
 		case !isInventory || hub != s.holder.Hub:
 		case !what.Own(owner, cm.Annotations[clusterAnnotation]):

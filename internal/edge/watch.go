@@ -91,6 +91,8 @@ type watcher struct {
 	sink    WatchHandler
 	// whole means that the kind has a status, so that metadata does not reports whether objects are healthy.
 	whole bool
+	// namespace is the one that is watched; empty: all.
+	namespace string
 	// only is the one object that is watched, for an owner whose label it need not have; nil: all that
 	// have one.
 	only  *object.ID
@@ -109,8 +111,10 @@ type watcher struct {
 // Watch passes to the handler all objects of a kind that carry an owner label, until ctx is done:
 // metadata only, unless the kind has a status that reports whether its objects are healthy. Failures
 // show as reachability and conditions; here they are only tried again.
-func (c *Client) Watch(ctx context.Context, m Mapping, sink WatchHandler) {
-	w := &watcher{client: c, mapping: m, sink: sink, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
+//
+// With a namespace it shows what is in that one, which asks for no right in any other.
+func (c *Client) Watch(ctx context.Context, m Mapping, namespace string, sink WatchHandler) {
+	w := &watcher{client: c, mapping: m, namespace: namespace, sink: sink, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
 	w.run(ctx)
 }
 
@@ -320,9 +324,7 @@ func (w *watcher) request() *rest.Request {
 		return w.client.rest.Get().AbsPath(w.mapping.path(w.only.Namespace, "")...).MaxRetries(0).
 			SetHeader("Accept", accept).Param("fieldSelector", "metadata.name="+w.only.Name)
 	}
-	everywhere := w.mapping
-	everywhere.Namespaced = false
-	return w.client.rest.Get().AbsPath(everywhere.path("", "")...).MaxRetries(0).
+	return w.client.rest.Get().AbsPath(w.mapping.within(w.namespace)...).MaxRetries(0).
 		SetHeader("Accept", accept).Param("labelSelector", v1alpha1.OwnerLabel)
 }
 
@@ -334,6 +336,9 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
 		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
 		return Observed{}, false
+	}
+	if w.namespace != "" && m.Namespace != w.namespace {
+		return Observed{}, false // not what was asked for
 	}
 	if w.only != nil && (m.Name != w.only.Name || m.Namespace != w.only.Namespace) {
 		return Observed{}, false // not what was asked for

@@ -67,7 +67,7 @@ func watchingWith(t *testing.T, answer http.HandlerFunc, change func(*Client)) n
 	n, done := make(notes, 100), make(chan struct{})
 	go func() {
 		defer close(done)
-		c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}, n)
+		c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}, "", n)
 	}()
 	t.Cleanup(func() { cancel(); <-done; c.Close() })
 	return n

@@ -43,7 +43,15 @@ func (e *Engine) examineOwn(ctx context.Context, now time.Time) {
 	var owners map[string]bool
 	for id := range e.own {
 		seen, there := l.session.live.get(id)
-		if id.Name == v1alpha1.ClaimName {
+		if l.session.store.Rival(id.Name) {
+			delete(e.own, id)
+			if there {
+				e.sessionFailed(ctx, l.session, machine.SessionFailed{Why: "another hub claims the cluster"}, now)
+				return
+			}
+			continue
+		}
+		if l.session.store.IsClaim(id.Name) {
 			delete(e.own, id)
 			if !there || !l.session.store.ClaimKnown(seen.ResourceVersion) {
 				e.step(ctx, machine.ClaimChanged{}, now)
@@ -97,12 +105,11 @@ func (e *Engine) onStood(ctx context.Context, s stood, now time.Time) {
 	if s.session != l.session || l.session == nil || s.err != nil || s.standing != edge.Stands || e.m.Connection() == machine.Finalizing {
 		return
 	}
+	claimID := object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: l.session.store.ClaimName()}
 	if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
 		e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
 	}
 }
-
-var claimID = object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.ClaimName}
 
 // unclaimed are inventories on the cluster that no Kustomization claims.
 type unclaimed struct {
@@ -188,7 +195,7 @@ func describe(owner string, inv *inventory.Inventory) string {
 }
 
 // siblings are the engines of other Clusters that lead to the same cluster, which only Clusters that are
-// the hub's own may do.
+// the hub's own, or share it, may do.
 type siblings struct {
 	pool *Pool
 	key  Key
@@ -200,22 +207,43 @@ func (s siblings) any() bool { return s.find(func(*runningEngine) bool { return 
 // claim reports whether an inventory is that of a sibling: by its owner, or, where the sibling is of another
 // process or not there yet, by the Cluster that wrote it last.
 func (s siblings) claim(owner, cluster string) bool {
-	if s.key.Name != v1alpha1.HubCluster {
+	if !s.may() {
 		return false
 	}
 	return cluster != "" && cluster != s.key.String() || s.find(func(m *runningEngine) bool { return m.owners[owner] })
 }
 
 func (s siblings) find(is func(*runningEngine) bool) bool {
-	if s.pool == nil || s.key.Name != v1alpha1.HubCluster {
+	if s.pool == nil {
 		return false
 	}
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
+	uid := s.pool.sharing[s.key]
 	for key, m := range s.pool.engines {
-		if key != s.key && key.Name == v1alpha1.HubCluster && is(m) {
+		local := s.key.Name == v1alpha1.HubCluster && key.Name == v1alpha1.HubCluster
+		if key != s.key && (local || uid != "" && s.pool.sharing[key] == uid) && is(m) {
 			return true
 		}
 	}
 	return false
+}
+
+// may reports whether there may be siblings, of this process or another.
+func (s siblings) may() bool {
+	if s.pool == nil {
+		return s.key.Name == v1alpha1.HubCluster
+	}
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.key.Name == v1alpha1.HubCluster || s.pool.sharing[s.key] != ""
+}
+
+// has reports whether a sibling with a better right has what an owner has, which then must not be applied here as
+// well: that whose Cluster wrote the inventory, or, while there is none, the first by name.
+func (s siblings) has(owner, writer string) bool {
+	return s.find(func(m *runningEngine) bool {
+		other := m.engine.key.String()
+		return m.owners[owner] && (writer == other || writer != s.key.String() && other < s.key.String())
+	})
 }

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -26,7 +24,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		if a.Verb == plan.Retain || a.Verb == plan.Hold {
 			continue
 		}
-		if why := p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]; why != "" {
+		if why := p.isDoubtful(a.ID); why != "" {
 			p.out.waiting, p.out.retrySoon = why, true // it cannot be deleted, and must not be forgotten
 			continue
 		}
@@ -39,7 +37,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 			if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
-			p.fail(a.ID, v1alpha1.PruneFailedReason, edge.Explain(err, a.ID))
+			p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.named(edge.Explain(err, a.ID)))
 			continue
 		}
 		switch a.Verb {
@@ -77,7 +75,7 @@ func (p *pass) tellRelease(a plan.Action) {
 }
 
 func (p *pass) object(id object.ID, uid string) Object {
-	gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+	gk := kindOf(id)
 	return Object{ID: id, Version: p.mappings[gk].GVK.GroupVersion().String(), UID: uid}
 }
 
@@ -91,7 +89,7 @@ func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 		return false, nil
 	default:
 	}
-	m, ok := p.mappings[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}]
+	m, ok := p.mappings[kindOf(a.ID)]
 	if !ok {
 		return true, nil
 	}
@@ -105,7 +103,7 @@ func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 // forgetMapping notes that a kind that was found is not served any more. Whether it is gone for good, the
 // next pass finds out.
 func (p *pass) forgetMapping(id object.ID) {
-	gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+	gk := kindOf(id)
 	p.client.ForgetMapping(p.mappings[gk].GVK)
 	p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s is not served", gk), true
 }

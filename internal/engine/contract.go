@@ -64,6 +64,9 @@ type PoolOptions struct {
 	Hub string
 	// HubNamespace is the namespace that the hub is installed in, on its own cluster.
 	HubNamespace string
+	// RequireServiceAccount refuses entries of other namespaces without a ServiceAccount where the cluster is the
+	// hub's own or that of another namespace.
+	RequireServiceAccount bool
 	// HubUID is the uid of kube-system on the hub's own cluster. It also keeps hubs of one identity
 	// apart.
 	HubUID string
@@ -123,6 +126,10 @@ type Connection struct {
 	Local bool
 	// KnownUID is the uid in the Cluster's status; it is claimed before any other Cluster may.
 	KnownUID string
+	// Namespaces are those that the credentials reach; all when empty.
+	Namespaces []string
+	// Shared means that other Clusters of this hub, and other hubs, may have a part of the cluster as well.
+	Shared bool
 	// Suspend keeps the connection but changes nothing on the cluster.
 	Suspend bool
 	// Agent is set for a cluster whose agent dials the hub's gateway: there is no Config then. ApprovedKey is the

@@ -38,7 +38,7 @@ func (en *entry) pendingDeletions() deletions {
 		if en.desired.index[id] != nil && !en.Spec.Remove || en.retained[id] {
 			continue
 		}
-		l, there := en.session.live.get(id)
+		l, there := en.view.live.get(id)
 		if there && en.heldBack[id] && l.UID == en.inv.Objects[id].UID {
 			if d.count++; d.count == 1 {
 				d.first, d.message = id, "is deleted when the objects of later waves are gone"
@@ -91,7 +91,7 @@ func (en *entry) deletionEvent(now time.Time) (Event, bool) {
 		return Event{}, false
 	}
 	en.toldDeletion = true
-	l, _ := en.session.live.get(d.first)
+	l, _ := en.view.live.get(d.first)
 	return Event{
 		Kustomization: en.Spec.Name, Reason: v1alpha1.DeletionPendingReason, Message: health.Clean(d.String()),
 		Object: Object{ID: d.first, UID: l.UID},

@@ -187,7 +187,7 @@ func (en *entry) missing() (object.ID, bool) {
 	for i := range en.desired.objects {
 		o := &en.desired.objects[i]
 		record := en.inv.Objects[o.ID]
-		if l, there := en.session.live.get(o.ID); !o.HasDigest(record.Digest) || ended(record, o) || there && l.Owner == en.owner ||
+		if l, there := en.view.live.get(o.ID); !o.HasDigest(record.Digest) || ended(record, o) || there && l.Owner == en.owner ||
 			o.Policy.Mode == object.Ignore || o.Policy.Mode == object.IfNotPresent {
 			continue
 		}

@@ -75,10 +75,15 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 	j.interest, j.timeout, j.tally = interest, e.o.PassTimeout, &tally{}
 	j.count = func(c Counter, n int) { j.tally.add(c, n); e.count(c, n) }
 	e.reportStart(a)
-	if e.conn.target.Local {
-		j.tenancy = &plan.Tenancy{Namespace: v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace, Hub: e.o.HubNamespace}
+	j.tenancy = &plan.Tenancy{
+		Namespace: v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace, Hub: e.o.HubNamespace,
+		Cluster: e.key.Namespace, Local: e.conn.target.Local, RequireAccount: e.o.RequireServiceAccount, Namespaces: e.conn.target.Namespaces,
+	}
+	if e.o.HubNamespace == "" { // it is not known who administers the hub: the hub has refused
+		j.tenancy.Namespace = v1alpha1.SystemNamespace
 	}
 	s := e.conn.session
+	j.elsewhere = e.siblings.has(en.owner, s.clusters[en.owner])
 	e.workers.Go(func() { // ends with the pass, or with the session
 		defer t.leave()
 		out := s.run(s.ctx, j)

@@ -361,9 +361,10 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 			en = newEntry(e.o.Hub, e.key, e.m.Entry(name), name)
 			e.entries[name] = en
 			if e.conn.session != nil {
-				en.startSession(e.conn.session)
+				e.startEntry(en)
 			}
 		}
+		e.setView(en)
 		en.setDrift(en.Spec.Drift)
 		if en.Matches() {
 			en.appliedRevision = en.Spec.Revision
@@ -376,6 +377,22 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 		if e.m.Entry(name) == nil {
 			delete(e.entries, name)
 		}
+	}
+	if s := e.conn.session; s != nil {
+		e.dropViews(s)
+	}
+}
+
+// startEntry lets an entry take up the session.
+func (e *Engine) startEntry(en *entry) {
+	en.startSession(e.conn.session)
+	e.setView(en)
+}
+
+// setView lets an entry look through the view of its account.
+func (e *Engine) setView(en *entry) {
+	if en.session != nil {
+		en.view = e.viewOf(en.session, accountOf(e.key, en.Spec))
 	}
 }
 
@@ -427,19 +444,30 @@ func (e *Engine) trim() {
 	if e.conn.session == nil || e.m.Running() > 0 {
 		return
 	}
-	used := map[schema.GroupKind]bool{own: true}
+	used := map[*view]map[place]bool{}
+	for _, v := range e.conn.session.allViews() {
+		used[v] = map[place]bool{{GroupKind: own}: true}
+	}
 	for _, en := range e.entries {
+		use := func(id object.ID) {
+			used[en.view][place{kindOf(id), ""}] = true
+			if en.view.limited {
+				used[en.view][place{kindOf(id), id.Namespace}] = true
+			}
+		}
 		for id := range en.inv.Objects {
-			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+			use(id)
 		}
 		for id := range en.desired.index {
-			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+			use(id)
 		}
 		for id := range en.lastGood.index {
-			used[schema.GroupKind{Group: id.Group, Kind: id.Kind}] = true
+			use(id)
 		}
 	}
-	e.conn.session.watches.stopUnused(used)
+	for v, places := range used {
+		v.watches.stopUnused(places)
+	}
 }
 
 // onUnserved makes a pass due where something of the kind is recorded: it finds the version in which the

@@ -21,6 +21,7 @@ type entry struct {
 	*machine.Entry
 	owner   string
 	session *session
+	view    *view // of the account of the entry; nil without a session
 	inv     *inventory.Inventory
 	corrupt bool // what is recorded could not be read
 	// rules are the ignore rules of drift, compiled.
@@ -191,7 +192,7 @@ func (en *entry) begin(a machine.Start, now time.Time) job {
 	}
 	en.expected = nil
 	return job{
-		of: en, entry: en.Spec, owner: en.owner, session: en.session, inventory: en.inv, reload: en.corrupt, held: en.held(now),
+		of: en, entry: en.Spec, owner: en.owner, session: en.session, view: en.view, inventory: en.inv, reload: en.corrupt, held: en.held(now),
 		relist: a.Relist, verify: a.Verify, why: a.Why, begun: now,
 		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, ignored: b.ignored, left: en.left, whole: !a.LastGood,
 	}
@@ -284,7 +285,7 @@ func (en *entry) endsWait(id object.ID) bool {
 	if en.awaits == nil || o == nil || o.Wave >= *en.awaits {
 		return false
 	}
-	s, there := en.session.live.get(id)
+	s, there := en.view.live.get(id)
 	return there && s.Owner == en.owner && (s.Health.Phase == health.Current || s.Health.Class != "")
 }
 
@@ -301,7 +302,7 @@ func (en *entry) needsPass(seen edge.Observed) bool {
 		return true
 	}
 	record, recorded := en.inv.Objects[seen.ID]
-	s, there := en.session.live.get(seen.ID)
+	s, there := en.view.live.get(seen.ID)
 	there = there && s.Owner == en.owner
 	if en.enforced().index[seen.ID] == nil {
 		return recorded && !there

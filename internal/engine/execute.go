@@ -151,7 +151,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		if edge.KindGone(err) {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		doubt := edge.KindGone(err) || p.doubtful[schema.GroupKind{Group: a.ID.Group, Kind: a.ID.Kind}] != ""
+		doubt := edge.KindGone(err) || p.doubtful[kindOf(a.ID)] != ""
 		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -180,7 +180,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 
 // refused notes an object that the cluster refused, and what helps.
 func (p *pass) refused(a plan.Action, err error) {
-	f := failure{id: a.ID, reason: edge.Reason(err, a.ID), message: edge.ExplainApply(err, a.Object), final: edge.Final(err, a.ID)}
+	f := failure{id: a.ID, reason: p.reasonIfDenied(err, edge.Reason(err, a.ID)), message: p.named(edge.ExplainApply(err, a.Object)), final: edge.Final(err, a.ID)}
 	if kept, ok := errors.AsType[*keptError](err); ok {
 		f.message, f.final = edge.ExplainApply(kept.refused, a.Object)+"; "+kept.why, kept.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {
@@ -200,7 +200,7 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (edge.Mapping, erro
 	}
 	m, err := p.lookUp(ctx, gvk)
 	if err == nil && m.Kept {
-		p.follow(ctx, m)
+		p.follow(ctx, m, p.placeOf(m, o.Namespace))
 	}
 	return m, err
 }

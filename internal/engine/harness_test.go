@@ -61,6 +61,8 @@ type rig struct {
 
 	// options changes those of the next pool.
 	options func(*PoolOptions)
+	// connection changes how the next pool connects.
+	connection func(*Connection)
 
 	changed chan struct{}
 	mu      sync.Mutex
@@ -76,7 +78,7 @@ type rig struct {
 }
 
 // newRig connects a pool to the edge. The namespace keeps the tests apart.
-func newRig(t *testing.T, hub string, cfg *rest.Config) *rig {
+func newRig(t *testing.T, hub string, cfg *rest.Config, change ...func(*rig)) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, hub: hub, key: Key{Namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(t.Name())), Name: "edge"},
@@ -84,6 +86,9 @@ func newRig(t *testing.T, hub string, cfg *rest.Config) *rig {
 	}
 	r.kube = kubernetes.NewForConfigOrDie(cfg)
 	r.dyn = dynamic.NewForConfigOrDie(cfg)
+	for _, f := range change {
+		f(r)
+	}
 	r.connect(cfg)
 	t.Cleanup(func() { r.pool.Disconnect(r.key) })
 	return r
@@ -105,13 +110,17 @@ func (r *rig) connect(cfg *rest.Config) {
 		r.options(&o)
 	}
 	r.pool = NewPool(o)
-	r.pool.Connect(r.key, Connection{Config: r.tapped(cfg), Fingerprint: "1"})
+	conn := Connection{Config: r.tapped(cfg), Fingerprint: "1"}
+	if r.connection != nil {
+		r.connection(&conn)
+	}
+	r.pool.Connect(r.key, conn)
 }
 
 // tapped lets the rig see the requests of a config.
 func (r *rig) tapped(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
-	cfg.WrapTransport = func(next http.RoundTripper) http.RoundTripper { return &tap{rig: r, next: next} }
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &tap{rig: r, next: next} })
 	return cfg
 }
 

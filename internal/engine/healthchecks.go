@@ -195,7 +195,7 @@ type reference struct {
 // references watches the objects that healthChecks name and that are not in the bundle of the
 // Kustomization which names them: each by itself, by name.
 type references struct {
-	of     *session
+	of     *view
 	now    func() time.Time
 	health func(reference) // called when what is known of one has changed; does not block
 
@@ -208,9 +208,9 @@ type references struct {
 	told     chan struct{}
 }
 
-func newReferences(s *session, now func() time.Time, changed func(reference)) *references {
+func newReferences(v *view, now func() time.Time, changed func(reference)) *references {
 	return &references{
-		of: s, now: now, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{},
+		of: v, now: now, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{},
 		answered: map[reference]time.Time{}, told: make(chan struct{}),
 	}
 }
@@ -312,7 +312,7 @@ func (r *references) watch(wanted map[reference]bool) {
 // start watches one object until it is stopped or the session ends. The goroutine belongs to the
 // session's watches, which wait for it.
 func (r *references) start(ref reference) context.CancelFunc {
-	ctx, cancel := context.WithCancel(r.of.ctx)
+	ctx, cancel := context.WithCancel(r.of.life)
 	r.of.watches.wg.Go(func() {
 		if err := recovery.Run(func() error { r.follow(ctx, ref); return nil }); err != nil && r.of.watches.crashed != nil {
 			r.of.watches.crashed(err)
@@ -438,15 +438,20 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 	s := e.conn.session
 	if s != nil {
 		if kinds := s.expressions.judgeSkipped(now); len(kinds) > 0 {
-			s.watches.restart(kinds)
+			for _, v := range s.allViews() {
+				v.watches.restart(kinds)
+			}
 		}
 	}
 	if s == nil || e.healthChecks.session == s && e.healthChecks.desires == e.m.Desires() {
 		return
 	}
 	e.healthChecks.session, e.healthChecks.desires = s, e.m.Desires()
-	wanted := map[reference]bool{}
+	wanted := map[*view]map[reference]bool{}
 	anew := map[schema.GroupKind]bool{}
+	for _, v := range s.allViews() {
+		wanted[v] = map[reference]bool{}
+	}
 	for _, name := range e.m.Names() {
 		en := e.entries[name]
 		x, err := e.limits.expressions.Compile(en.Spec.HealthCheckExprs)
@@ -454,19 +459,23 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 			continue // the hub has refused it before it was assigned
 		}
 		kinds := s.expressions.set(en.owner, x)
-		s.live.forgetHealth(en.owner, kinds)
+		en.view.live.forgetHealth(en.owner, kinds)
 		for _, gk := range kinds {
 			anew[gk] = true
 		}
 		for _, ref := range en.referencesOf(e.key.Namespace) {
 			if !en.desired.desires(ref.id) {
-				wanted[ref] = true
+				wanted[en.view][ref] = true
 			}
 		}
 	}
-	s.references.watch(wanted)
-	if len(anew) > 0 {
-		s.watches.restart(slices.Collect(maps.Keys(anew)))
+	for v, refs := range wanted {
+		if v.client != nil {
+			v.references.watch(refs)
+		}
+		if len(anew) > 0 {
+			v.watches.restart(slices.Collect(maps.Keys(anew)))
+		}
 	}
 }
 
@@ -478,9 +487,9 @@ func (en *entry) checkedHealth(namespace string) map[object.ID]health.Status {
 	}
 	out := map[object.ID]health.Status{}
 	for _, ref := range en.referencesOf(namespace) {
-		switch l, there := en.session.live.get(ref.id); {
+		switch l, there := en.view.live.get(ref.id); {
 		case !en.desired.desires(ref.id):
-			out[ref.id] = en.session.references.get(ref)
+			out[ref.id] = en.view.references.get(ref)
 		case en.Spec.Wait:
 		case there && l.Owner == en.owner:
 			out[ref.id] = en.claimHealth(l.Health)
@@ -500,7 +509,7 @@ func (l *live) forgetHealth(owner string, kinds []schema.GroupKind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, s := range l.objects {
-		if s.Owner == owner && slices.Contains(kinds, schema.GroupKind{Group: id.Group, Kind: id.Kind}) {
+		if s.Owner == owner && slices.Contains(kinds, kindOf(id)) {
 			s.Health = health.Status{}
 			l.objects[id] = s
 		}
@@ -511,9 +520,9 @@ func (l *live) forgetHealth(owner string, kinds []schema.GroupKind) {
 func (w *watches) restart(kinds []schema.GroupKind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, gk := range kinds {
-		if x := w.running[gk]; x != nil {
-			w.replace(gk, x.mapping)
+	for at, x := range w.running {
+		if slices.Contains(kinds, at.GroupKind) {
+			w.replace(at, x.mapping)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (e *Engine) startSession(a machine.StartSession, now time.Time) {
 		maskInventory(&e.mask, inv)
 	}
 	for _, en := range e.entries {
-		en.startSession(l.session)
+		e.startEntry(en)
 	}
 }
 
@@ -192,7 +192,7 @@ func (e *Engine) disconnect() {
 	}
 	e.conn.session = nil
 	for _, en := range e.entries {
-		en.session, en.Changed = nil, true
+		en.session, en.view, en.Changed = nil, nil, true
 	}
 	e.endSession(s)
 }

@@ -147,9 +147,9 @@ func (l *live) endedJobs() map[object.ID]health.Outcome {
 	return maps.Clone(l.ended)
 }
 
-// listed takes all objects of a kind, as they were not before the apply with the given number. It
+// listed takes all objects of a place, as they were not before the apply with the given number. It
 // returns the objects that are news.
-func (l *live) listed(gk schema.GroupKind, all []edge.Observed, since uint64) []edge.Observed {
+func (l *live) listed(at place, all []edge.Observed, since uint64) []edge.Observed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there := make(map[object.ID]bool, len(all))
@@ -169,7 +169,7 @@ func (l *live) listed(gk schema.GroupKind, all []edge.Observed, since uint64) []
 		}
 	}
 	for id, old := range l.objects {
-		if id.Group == gk.Group && id.Kind == gk.Kind && !there[id] && old.applied <= since {
+		if at.has(id) && !there[id] && old.applied <= since {
 			delete(l.objects, id)
 			news = append(news, old.Observed)
 		}
@@ -177,10 +177,10 @@ func (l *live) listed(gk schema.GroupKind, all []edge.Observed, since uint64) []
 	return news
 }
 
-// differs reports whether a list of the objects of a kind, as of a version, shows another state than is
+// differs reports whether a list of the objects of a place, as of a version, shows another state than is
 // known: one that is there and not known, one that is not there any more, one at another version. What
 // was seen after the list was made is no difference.
-func (l *live) differs(gk schema.GroupKind, all []edge.Version, at string) bool {
+func (l *live) differs(in place, all []edge.Version, at string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asOf := version(at)
@@ -193,7 +193,7 @@ func (l *live) differs(gk schema.GroupKind, all []edge.Version, at string) bool 
 		}
 	}
 	for id, old := range l.objects {
-		if id.Group == gk.Group && id.Kind == gk.Kind && !there[id] && old.version <= asOf {
+		if in.has(id) && !there[id] && old.version <= asOf {
 			return true
 		}
 	}

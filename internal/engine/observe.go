@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,10 +19,10 @@ import (
 // observe finds out where each kind lives and waits until what was applied before is in sight. A
 // kind that nothing defines any more has no objects there; any other failure to look is no answer.
 func (p *pass) observe(ctx context.Context) error {
-	p.client.Discover(ctx, p.kinds())
+	p.session.client.Discover(ctx, p.kinds()) // which kinds there are is no secret, and remembered for all
 	recorded := map[schema.GroupKind]bool{}
 	for id, r := range p.inventory.Objects {
-		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
+		gk := kindOf(id)
 		recorded[gk] = true
 		if err := p.find(ctx, gk.WithVersion(r.Version)); err != nil {
 			return err
@@ -41,20 +42,22 @@ func (p *pass) observe(ctx context.Context) error {
 			p.withheld[gk] = notKept(gk)
 			continue
 		}
-		if (p.relist || judgedAnew[gk]) && recorded[gk] {
-			p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
-		} else {
-			p.follow(ctx, m)
+		for _, at := range p.places(m) {
+			if (p.relist || judgedAnew[gk]) && recorded[gk] {
+				p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
+			} else {
+				p.follow(ctx, m, at)
+			}
 		}
 	}
-	verify := map[schema.GroupKind]bool{}
-	for gk := range recorded {
+	verify := map[place]bool{}
+	for gk := range p.awaited(recorded) {
 		listed, err := p.awaitRecorded(ctx, gk)
 		if err != nil {
 			return err
 		}
-		if listed {
-			verify[gk] = p.verify && p.doubtful[gk] == ""
+		for _, at := range listed {
+			verify[at] = p.verify && recorded[gk] && p.doubtful[gk] == ""
 		}
 	}
 	if p.verify && !p.relist {
@@ -79,32 +82,54 @@ func (p *pass) kinds() []schema.GroupVersionKind {
 	return kinds
 }
 
-// awaitRecorded waits for the first list of a kind of which something is recorded, and returns whether
+// awaited returns the kinds whose first list is waited for: those of which something is recorded. An account may
+// have no right to see what it is to apply; that is found out before any of it is recorded, or it would stay so.
+func (p *pass) awaited(recorded map[schema.GroupKind]bool) map[schema.GroupKind]bool {
+	if !p.limited {
+		return recorded
+	}
+	all := maps.Clone(recorded)
+	for gk, m := range p.mappings {
+		all[gk] = all[gk] || m.Kept
+	}
+	return all
+}
+
+// awaitRecorded waits for the first list of a kind of which something is recorded, and returns where
 // there is one: a kind that nothing defines any more has no objects, and of one in doubt stands what was
 // seen last.
-func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) (bool, error) {
+func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]place, error) {
 	if p.doubtful[gk] != "" {
-		return false, nil
+		return nil, nil
 	}
 	m, there := p.mappings[gk]
 	if !there || !m.Kept {
 		p.watches.stop(gk)
-		p.live.listed(gk, nil, p.live.lastApply())
-		return false, nil
+		p.live.listed(place{gk, ""}, nil, p.live.lastApply())
+		return nil, nil
 	}
-	err := p.awaitFirstList(ctx, gk)
+	var listed []place
+	var err error
+	for _, at := range p.places(m) {
+		if err = p.awaitFirstList(ctx, at); err != nil {
+			break
+		}
+		listed = append(listed, at)
+	}
 	if !errors.Is(err, errOutdated) {
-		return err == nil, err
+		return listed, err
 	}
 	delete(p.mappings, gk)
 	if err := p.find(ctx, m.GVK); err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := p.findLost(ctx, m.GVK); err != nil {
-		return false, err
+		return nil, err
 	}
 	if m, there := p.mappings[gk]; there && m.Kept {
-		p.watches.relist(m) //nolint:contextcheck // a watch outlives the pass
+		for _, at := range p.places(m) {
+			p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
+		}
 	}
 	return p.awaitRecorded(ctx, gk)
 }
@@ -163,7 +188,7 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 		}
 		return edge.Mapping{}, err
 	}
-	m, err := p.client.Mapping(ctx, gvk)
+	m, err := p.session.client.Mapping(ctx, gvk)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked == nil {
@@ -179,38 +204,38 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 // follow watches a kind at the resource that a mapping names. Two Kustomizations may use two
 // versions of one kind: a watch in another version stays as long as that version is served, for it
 // shows the same objects.
-func (p *pass) follow(ctx context.Context, m edge.Mapping) {
-	if x, other := p.watches.other(m); other && !x.gone.Load() && p.first(x.mapping.GVK) {
+func (p *pass) follow(ctx context.Context, m edge.Mapping, at place) {
+	if x, other := p.watches.other(m, at.namespace); other && !x.gone.Load() && p.first(x.mapping.GVK) {
 		p.client.ForgetMapping(x.mapping.GVK)
 		_, err := p.lookUp(ctx, x.mapping.GVK)
 		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
 			x.gone.Store(true)
 		}
 	}
-	p.watches.ensure(m) //nolint:contextcheck // a watch outlives the pass
+	p.watches.ensure(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
 }
 
 // firstListTimeout bounds the wait for the first list of a kind: one that cannot be listed, for want of a
 // permission say, must not hold the pass for ever.
 const firstListTimeout = 30 * time.Second
 
-func (p *pass) awaitFirstList(ctx context.Context, gk schema.GroupKind) error {
+func (p *pass) awaitFirstList(ctx context.Context, at place) error {
 	short, cancel := context.WithTimeout(ctx, firstListTimeout)
 	defer cancel()
-	err := p.watches.wait(short, gk)
+	err := p.watches.wait(short, at)
 	if err == nil || ctx.Err() != nil || errors.Is(err, errOutdated) {
 		return err
 	}
-	why := p.watches.failure(gk)
-	if p.withhold(ctx, p.mappings[gk].GVK, why, true) {
+	why := p.watches.failure(at)
+	if p.deny(at, why) || p.withhold(ctx, p.mappings[at.GroupKind].GVK, why, true) {
 		return nil
 	}
 	if errors.Is(err, errBlocked) && edge.Overloaded(why) { // the cluster itself, which may be over in a moment
-		if err = p.watches.listed(short, gk); err == nil {
+		if err = p.watches.listed(short, at); err == nil {
 			return nil
 		}
 	}
-	return &unlistableError{gk, why}
+	return &unlistableError{at.GroupKind, why}
 }
 
 // unlistableError means that the cluster answers, and yet its objects of a kind cannot be listed.
@@ -300,11 +325,10 @@ func (p *pass) settle() error {
 		return err
 	}
 	for _, o := range desired.Objects {
-		if p.tenancy != nil { // here, because nothing that writes an Assignment or a bundle gets past it
-			if why := p.tenancy.Refuses(o.ID); why != "" {
-				p.out.refusal = plan.Refusal{Reason: v1alpha1.NotPermittedReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
-				return nil
-			}
+		// Here, because nothing that writes an Assignment or a bundle gets past it.
+		if why := p.tenancy.Refuses(o.ID); why != "" {
+			p.out.refusal = plan.Refusal{Reason: v1alpha1.NotPermittedReason, Message: fmt.Sprintf("%s %s", o.ID, why)}
+			return nil
 		}
 		// A bundle of an earlier version may hold one.
 		if why := plan.Reserved(o.ID, false); why != "" {

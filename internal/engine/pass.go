@@ -31,6 +31,7 @@ type job struct {
 	tally   *tally
 	entry   v1alpha1.AssignmentEntry
 	session *session
+	view    *view
 	owner   string
 	// bundle is the digest of desired.
 	bundle  string
@@ -48,8 +49,10 @@ type job struct {
 	reload bool
 	// interest returns what other Kustomizations desire.
 	interest func(object.ID) plan.Interest
-	// tenancy bounds what may be applied to the hub's own cluster; nil on every other.
+	// tenancy bounds what may be applied to the cluster.
 	tenancy *plan.Tenancy
+	// elsewhere means that another Cluster that leads to the same cluster has the Kustomization.
+	elsewhere bool
 	// held objects are left alone: another manager keeps changing them back.
 	held map[object.ID]bool
 	// relist asks the cluster again for what is known of it.
@@ -122,12 +125,17 @@ type failure struct {
 // in stages, clean up, record. It holds no lock and waits for nothing but the cluster's answers.
 type pass struct {
 	*session
+	*view // shadows that of the session
 	job
 	out      outcome
 	mappings map[schema.GroupKind]edge.Mapping
 	missing  map[schema.GroupKind]bool   // not found
 	gone     map[schema.GroupKind]bool   // of those, certain to be gone
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
+	// forbidden are places of which the account may not see the objects.
+	forbidden map[place]failure
+	// wide are kinds that are watched in all namespaces at once, because there are so many.
+	wide map[schema.GroupKind]bool
 	// unsettled objects are neither recorded nor applied: their ID may change once their kind is known.
 	unsettled map[object.ID]bool
 	// moved means that the inventory has IDs which are not recorded on the cluster yet.
@@ -167,7 +175,7 @@ func (p *pass) mustStop() bool {
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, job: j, mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
+	p := &pass{session: s, view: j.view, job: j, mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errPassTimeout)
 	defer cancel()
@@ -180,6 +188,13 @@ func (s *session) run(ctx context.Context, j job) outcome {
 func (p *pass) do(ctx, timed context.Context) error {
 	begun := p.now()
 	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
+	if p.elsewhere {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateClusterReason, Message: "the Kustomization selects another Cluster that leads to the same cluster: select one of the two"}
+		return nil
+	}
+	if err := p.admit(timed); err != nil || p.out.refusal.Reason != "" {
+		return err
+	}
 	if p.reload {
 		inv, err := p.store.Reload(timed, p.owner)
 		if err != nil {

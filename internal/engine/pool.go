@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +20,8 @@ type Pool struct {
 
 	mu      sync.Mutex // guards what follows
 	engines map[Key]*runningEngine
-	claims  map[string]Key // uid of a cluster → the Cluster that works on it
+	claims  map[string]Key // uid of a cluster → the Cluster that works on it, and shares it with none
+	sharing map[Key]string // Cluster that shares one → uid of that
 	// ending are closed when the engines that were asked to end have ended: until then they may write to
 	// their clusters, which are theirs so long.
 	ending  map[Key]chan struct{}
@@ -33,7 +35,7 @@ type runningEngine struct {
 	told     bool
 	assigned bool
 	entries  []v1alpha1.AssignmentEntry
-	owners   map[string]bool // owner labels of entries, of the hub's own cluster
+	owners   map[string]bool // owner labels of entries, where other Clusters may lead to the same cluster
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -69,7 +71,7 @@ func NewPool(o PoolOptions) *Pool {
 	if o.PassTimeout == 0 {
 		o.PassTimeout = 2 * time.Minute
 	}
-	return &Pool{o: o, limits: newLimits(), engines: map[Key]*runningEngine{}, claims: map[string]Key{}, ending: map[Key]chan struct{}{}}
+	return &Pool{o: o, limits: newLimits(), engines: map[Key]*runningEngine{}, claims: map[string]Key{}, sharing: map[Key]string{}, ending: map[Key]chan struct{}{}}
 }
 
 // Connect implements Pooled.
@@ -84,10 +86,11 @@ func (p *Pool) Connect(key Key, c Connection) {
 	switch {
 	case m == nil:
 		m = p.start(key)
-	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local && m.conn.TakeOver == c.TakeOver:
+	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local && m.conn.TakeOver == c.TakeOver && slices.Equal(m.conn.Namespaces, c.Namespaces) && m.conn.Shared == c.Shared:
 		return
 	}
 	m.conn, m.told = c, true
+	p.setOwners(key, m)
 	m.engine.send(func(in *inbox) { in.conn = &c })
 }
 
@@ -95,6 +98,10 @@ func (p *Pool) Connect(key Key, c Connection) {
 // status knew another one, or none, is made to connect anew, and is refused: a cluster may answer with
 // the uid of another one to keep the hub from that.
 func (p *Pool) claimKnown(key Key, c Connection) {
+	if c.Shared {
+		p.forgetClaims(key)
+		return
+	}
 	if c.KnownUID == "" || c.Local {
 		return
 	}
@@ -155,6 +162,17 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 			return duplicate(by)
 		}
 	}
+	if m := p.engines[key]; m != nil && m.conn.Shared {
+		p.forgetClaims(key)
+		p.sharing[key] = uid
+		return nil
+	}
+	for by, shared := range p.sharing {
+		if shared == uid && by != key {
+			return duplicate(by)
+		}
+	}
+	delete(p.sharing, key)
 	for other, by := range p.claims {
 		if by == key && other != uid { // what was at the address is another cluster now
 			delete(p.claims, other)
@@ -164,8 +182,29 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 	return nil
 }
 
+// forgetClaims frees what a Cluster has to itself. The lock is held.
+func (p *Pool) forgetClaims(key Key) {
+	for uid, by := range p.claims {
+		if by == key {
+			delete(p.claims, uid)
+		}
+	}
+}
+
+// setOwners notes whose objects a Cluster has that may have siblings. The lock is held.
+func (p *Pool) setOwners(key Key, m *runningEngine) {
+	if key.Name != v1alpha1.HubCluster && !m.conn.Shared {
+		m.owners = nil
+		return
+	}
+	m.owners = make(map[string]bool, len(m.entries))
+	for i := range m.entries {
+		m.owners[ownerOf(p.o.Hub, key, m.entries[i].Name)] = true
+	}
+}
+
 func duplicate(by Key) error {
-	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster, or did: delete one of the two. One that is not Ready for ten minutes gives way to the other", by)}
+	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster, or did: delete one of the two, or let both say sharing: Shared. One that is not Ready for ten minutes gives way to the other", by)}
 }
 
 // Disconnect implements Pooled. The cluster is free for another Cluster when the engine has ended, and not
@@ -193,11 +232,8 @@ func (p *Pool) Disconnect(key Key) {
 	if p.engines[key] != nil || p.ending[key] != nil { // it was connected anew meanwhile
 		return
 	}
-	for uid, by := range p.claims {
-		if by == key {
-			delete(p.claims, uid)
-		}
-	}
+	p.forgetClaims(key)
+	delete(p.sharing, key)
 }
 
 // Assign implements Pooled.
@@ -212,12 +248,7 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 		m = p.start(key)
 	}
 	m.entries, m.assigned = entries, true
-	if key.Name == v1alpha1.HubCluster {
-		m.owners = make(map[string]bool, len(entries))
-		for i := range entries {
-			m.owners[ownerOf(p.o.Hub, key, entries[i].Name)] = true
-		}
-	}
+	p.setOwners(key, m)
 	m.engine.send(func(in *inbox) { in.entries, in.assign = entries, true })
 }
 

@@ -145,10 +145,10 @@ func TestADeletionThatTakesLongIsToldOnce(t *testing.T) {
 	start := time.Unix(1000, 0)
 	id := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "old"}
 	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, &machine.Entry{}, "apps")
-	en.session = &session{live: newLive()}
+	en.session, en.view = &session{}, &view{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	en.inv.Objects[id] = inventory.Record{Version: "v1"}
-	en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
+	en.view.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u", Terminating: true, Health: health.Deleting([]string{"a.b/c"})})
 	en.deleting = en.pendingDeletions()
 	en.since.Deleting = start
 	const message = "ConfigMap/n/old is being deleted and waits for its finalizers: a.b/c"
@@ -172,11 +172,11 @@ func TestADeletionThatTakesLongIsToldOnce(t *testing.T) {
 func TestOnlyWhatWasDeletedIsWaitedFor(t *testing.T) {
 	kept, gone := object.ID{Kind: "ConfigMap", Namespace: "n", Name: "kept"}, object.ID{Kind: "ConfigMap", Namespace: "n", Name: "gone"}
 	en := newEntry(testHub, Key{Namespace: "n", Name: "edge"}, &machine.Entry{}, "apps")
-	en.session = &session{live: newLive()}
+	en.session, en.view = &session{}, &view{live: newLive()}
 	en.inv = inventory.New(en.owner)
 	for _, id := range []object.ID{kept, gone} {
 		en.inv.Objects[id] = inventory.Record{Version: "v1"}
-		en.session.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u"})
+		en.view.live.changed(edge.Observed{ID: id, Owner: en.owner, UID: "u"})
 	}
 	if d := en.pendingDeletions(); d.count != 0 {
 		t.Errorf("waits for %s, which was not deleted", d)

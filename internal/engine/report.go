@@ -143,7 +143,7 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 	for i := range en.desired.objects {
 		o := &en.desired.objects[i]
 		record := en.inv.Objects[o.ID]
-		l, there := en.session.live.get(o.ID)
+		l, there := en.view.live.get(o.ID)
 		there = there && l.Owner == en.owner
 		switch {
 		case o.Policy.Mode == object.Ignore, o.Policy.Mode == object.IfNotPresent && !there && !en.pending():

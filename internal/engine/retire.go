@@ -47,11 +47,11 @@ var finalizeErrors = map[machine.FinalizeResult]error{
 func (e *Engine) purge(a machine.Purge) {
 	r := e.finalizations[a.Request]
 	delete(e.finalizations, a.Request)
-	s, owners, local := e.conn.session, e.owners(), e.conn.target.Local
+	s, owners, local, siblings := e.conn.session, e.owners(), e.conn.target.Local, e.siblings.any()
 	what := edge.Retirement{
-		Revoke: !local, KeepClaim: local && e.siblings.any(),
+		Revoke: !local && !siblings, KeepClaim: siblings,
 		Own: func(owner, cluster string) bool {
-			return owners[owner] || cluster == e.key.String() || cluster == "" && !local
+			return owners[owner] || cluster == e.key.String() || cluster == "" && !local && !siblings
 		},
 	}
 	e.workers.Go(func() { // ends with the answer, or with the session

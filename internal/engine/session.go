@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +22,13 @@ import (
 // with the connection; the next one learns everything anew from the cluster, so nothing that was
 // true of another state of it, or of another cluster at the same address, survives.
 type session struct {
-	identity    edge.Identity
-	client      *edge.Client
+	identity edge.Identity
+	// view is that of the credentials.
+	*view
+	viewing     sync.Mutex             // guards views
+	views       map[edge.Account]*view // of those whom Kustomizations name
 	store       *edge.Inventories
-	live        *live
-	watches     *watches
 	expressions *expressions
-	references  *references
 	inventories map[string]*inventory.Inventory
 	corrupt     map[string]*edge.CorruptError // by owner
 	clusters    map[string]string             // Cluster that wrote an inventory last, by owner
@@ -63,7 +64,9 @@ func recordedKinds(inventories ...*inventory.Inventory) []schema.GroupVersionKin
 // end gives up all that the session holds.
 func (s *session) end() {
 	s.cancel()
-	s.watches.wg.Wait()
+	for _, v := range s.allViews() {
+		v.watches.wg.Wait()
+	}
 	s.client.Close()
 }
 
@@ -96,23 +99,11 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 		cancel()
 		return nil, &refusedError{reason: v1alpha1.InvalidKubeConfigReason, message: err.Error()}
 	}
-	s := &session{client: client, ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, live: newLive(), expressions: judges, classes: map[string]*storageClass{}, now: e.o.Now}
+	s := &session{ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, expressions: judges, classes: map[string]*storageClass{}, now: e.o.Now}
 	s.store = edge.NewInventories(client, edge.Holder{
-		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver,
+		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver, Shared: conn.Shared,
 	})
-	s.watches = newWatches(ctx, client, s.live, s.store.Revision(), e.o.Now, watchEvents{
-		touch:     e.objectsChanged,
-		flooded:   func() { e.send(func(in *inbox) { in.overflowed = append(in.overflowed, s) }) },
-		backwards: func() { e.send(func(in *inbox) { in.suspect = true }) },
-		ended:     func() { e.send(func(in *inbox) { in.ended = true }) },
-		unserved:  func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
-		crashed: func(err error) {
-			e.noted("watch", err)
-			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
-		},
-	})
-	s.live.hasStatus = judges.HasStatus
-	s.references = newReferences(s, s.now, func(ref reference) { e.objectsChanged(edge.Observed{ID: ref.id, Owner: ref.owner}) })
+	s.view = e.newView(s, edge.Account{}, client, len(conn.Namespaces) > 0)
 	if err := recovery.Run(func() error { return e.openSession(ctx, s, conn, contest) }); err != nil {
 		s.end()
 		return nil, err
@@ -139,7 +130,7 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 	}
 	s.inventories, s.corrupt, s.clusters = kept.Inventories, kept.Corrupt, kept.Clusters
 	s.client.Discover(ctx, recordedKinds(slices.Collect(maps.Values(s.inventories))...))
-	s.watches.ensure(edge.OwnMapping) //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
+	s.watches.ensure(edge.OwnMapping, "") //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
 	return nil
 }
 

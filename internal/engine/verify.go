@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
@@ -54,26 +53,27 @@ var errChanged = errors.New("another cluster answers, or an earlier state of thi
 
 // verifyWatches asks the cluster whether what the watches have shown of some kinds is all there is. The
 // watch of a kind of which it is not is stuck, and is replaced.
-func (p *pass) verifyWatches(ctx context.Context, kinds map[schema.GroupKind]bool) error {
+func (p *pass) verifyWatches(ctx context.Context, places map[place]bool) error {
 	since := p.now().Add(-counts(p.entry.Interval.Duration))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(verifyAtOnce)
-	for gk, verify := range kinds {
+	for at, verify := range places {
 		if !verify {
 			continue
 		}
-		g.Go(func() error { return recovery.Run(func() error { return p.verifyWatch(gctx, gk, since) }) })
+		g.Go(func() error { return recovery.Run(func() error { return p.verifyWatch(gctx, at, since) }) })
 	}
 	return g.Wait()
 }
 
-func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.Time) error {
-	complete, err := p.watches.complete(ctx, gk, since)
-	if err != nil && ctx.Err() == nil && p.withhold(ctx, p.mappings[gk].GVK, err, true) {
+func (p *pass) verifyWatch(ctx context.Context, at place, since time.Time) error {
+	complete, err := p.watches.complete(ctx, at, since)
+	m := p.mappings[at.GroupKind]
+	if err != nil && ctx.Err() == nil && (p.deny(at, err) || p.withhold(ctx, m.GVK, err, true)) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot verify the objects of kind %s: %w", gk.Kind, err)
+		return fmt.Errorf("cannot verify the objects of kind %s: %w", at.Kind, err)
 	}
 	if complete {
 		return nil
@@ -81,12 +81,12 @@ func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.
 	// What differs may be another cluster's, onto which nothing must be put.
 	switch c := p.check(ctx); {
 	case c.err != nil:
-		return fmt.Errorf("cannot verify the objects of kind %s: %w", gk.Kind, c.err)
+		return fmt.Errorf("cannot verify the objects of kind %s: %w", at.Kind, c.err)
 	case c.changed, c.restored:
 		return errChanged
 	}
-	p.watches.relist(p.mappings[gk]) //nolint:contextcheck // a watch outlives the pass
-	return p.awaitFirstList(ctx, gk)
+	p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
+	return p.awaitFirstList(ctx, at)
 }
 
 // verifiedUpTo returns up to when the cluster is known to have reported everything of the kinds of the
@@ -94,14 +94,15 @@ func (p *pass) verifyWatch(ctx context.Context, gk schema.GroupKind, since time.
 // this pass have none yet; what they have was applied since it began.
 func (p *pass) verifiedUpTo(begun time.Time) time.Time {
 	oldest := begun
-	kinds := map[schema.GroupKind]bool{}
+	places := map[place]bool{}
 	for id := range p.out.inventory.Objects {
-		gk := schema.GroupKind{Group: id.Group, Kind: id.Kind}
-		if kinds[gk] {
+		in := p.placeOf(p.mappings[kindOf(id)], id.Namespace)
+		in.GroupKind = kindOf(id) // also where the kind was not found
+		if places[in] {
 			continue
 		}
-		kinds[gk] = true
-		if at, ok := p.watches.answered(gk); ok && at.Before(oldest) {
+		places[in] = true
+		if at, ok := p.watches.answered(in); ok && at.Before(oldest) {
 			oldest = at
 		}
 	}

@@ -30,7 +30,7 @@ func interval(d time.Duration) func(*v1alpha1.AssignmentEntry) {
 }
 
 func TestListDiffersFromWhatIsKnown(t *testing.T) {
-	gk := schema.GroupKind{Kind: "ConfigMap"}
+	at := place{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
 	id := func(name string) object.ID { return object.ID{Kind: "ConfigMap", Namespace: "apps", Name: name} }
 	seen := func(name, version string) edge.Observed {
 		return edge.Observed{ID: id(name), UID: "u-" + name, ResourceVersion: version}
@@ -39,7 +39,7 @@ func TestListDiffersFromWhatIsKnown(t *testing.T) {
 		return edge.Version{ID: id(name), UID: "u-" + name, ResourceVersion: version}
 	}
 	l := newLive()
-	l.listed(gk, []edge.Observed{seen("a", "5"), seen("b", "6")}, 0)
+	l.listed(at, []edge.Observed{seen("a", "5"), seen("b", "6")}, 0)
 	for name, tt := range map[string]struct {
 		all  []edge.Version
 		at   string
@@ -55,7 +55,7 @@ func TestListDiffersFromWhatIsKnown(t *testing.T) {
 		"a list from before one was created":      {[]edge.Version{listed("a", "5")}, "5", false},
 		"versions that are no numbers, and known": {[]edge.Version{listed("a", "5"), listed("b", "6")}, "x", false},
 	} {
-		if got := l.differs(gk, tt.all, tt.at); got != tt.want {
+		if got := l.differs(at, tt.all, tt.at); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -130,13 +130,13 @@ func TestVerificationWithoutAnAnswerIsNone(t *testing.T) {
 // A cluster that is idle is asked nothing while its watches bring bookmarks.
 func TestLongIntervalCountsBookmarks(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	w := &watches{now: func() time.Time { return now }, running: map[schema.GroupKind]*watcher{}}
-	gk := schema.GroupKind{Kind: "ConfigMap"}
-	x := &watcher{of: w, gk: gk}
-	w.running[gk] = x
+	w := &watches{now: func() time.Time { return now }, running: map[place]*watcher{}}
+	at := place{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
+	x := &watcher{of: w, place: at}
+	w.running[at] = x
 	x.answered.Store(now.Add(-90 * time.Second).UnixNano())
 	// A client would be asked for: there is none.
-	complete, err := w.complete(t.Context(), gk, now.Add(-counts(10*time.Minute)))
+	complete, err := w.complete(t.Context(), at, now.Add(-counts(10*time.Minute)))
 	if !complete || err != nil {
 		t.Errorf("%v, %v", complete, err)
 	}
@@ -322,7 +322,7 @@ func TestStuckWatchOfAReferenceIsNoticedAtTheInterval(t *testing.T) {
 // anew has answered when its list has come.
 func TestReferencesAreVerifiedByAnswers(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	r := newReferences(&session{}, func() time.Time { return now }, func(reference) {})
+	r := newReferences(&view{}, func() time.Time { return now }, func(reference) {})
 	first, second, other := reference{owner: "a", id: object.ID{Name: "first"}}, reference{owner: "a", id: object.ID{Name: "second"}}, reference{owner: "b"}
 	if at, known := r.oldest("a"); known {
 		t.Errorf("before any answer: %v", at)

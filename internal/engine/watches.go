@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
@@ -25,8 +26,19 @@ type watches struct {
 	watchEvents
 
 	mu      sync.Mutex
-	running map[schema.GroupKind]*watcher
+	running map[place]*watcher
 	wg      sync.WaitGroup
+}
+
+// place is what one watch shows: the objects of a kind in one namespace, or in all when it is empty.
+type place struct {
+	schema.GroupKind
+	namespace string
+}
+
+// has reports whether an object is in the place.
+func (at place) has(id object.ID) bool {
+	return id.Group == at.Group && id.Kind == at.Kind && (at.namespace == "" || at.namespace == id.Namespace)
 }
 
 // watchEvents are the functions by which watches reach the engine. None of them blocks.
@@ -35,6 +47,8 @@ type watchEvents struct {
 	touch func(...edge.Observed)
 	// overflowed is called when the cluster shows more than can be kept.
 	flooded func()
+	// shown returns how many objects all watches of the session show.
+	shown func() int
 	// backwards is called when resource versions are lower than before, and ended when a watch ended
 	// before its time: either may mean that another cluster answers, or an older state of this one.
 	backwards, ended func()
@@ -47,7 +61,7 @@ type watchEvents struct {
 type watcher struct {
 	of      *watches
 	mapping edge.Mapping
-	gk      schema.GroupKind
+	place   place
 	cancel  context.CancelFunc
 	since   uint64
 	synced  chan struct{}
@@ -68,55 +82,55 @@ type watcher struct {
 }
 
 func newWatches(ctx context.Context, c *edge.Client, l *live, revision *edge.Revision, now func() time.Time, events watchEvents) *watches {
-	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[schema.GroupKind]*watcher{}}
+	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[place]*watcher{}}
 }
 
-// ensure watches a kind from now on. A watch that runs in another version of the API stays, unless the
+// ensure watches a kind in a namespace from now on. A watch that runs in another version of the API stays, unless the
 // API server does not serve that version any more.
-func (w *watches) ensure(m edge.Mapping) {
+func (w *watches) ensure(m edge.Mapping, namespace string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	gk := m.GVK.GroupKind()
-	switch x := w.running[gk]; {
+	at := place{m.GVK.GroupKind(), namespace}
+	switch x := w.running[at]; {
 	case x == nil:
-		w.running[gk] = w.start(m)
+		w.running[at] = w.start(m, namespace)
 	case x.mapping != m && x.gone.Load():
-		w.replace(gk, m)
+		w.replace(at, m)
 	}
 }
 
 // other returns in which other version of the API than the mapping's a kind is watched, if it is.
-func (w *watches) other(m edge.Mapping) (*watcher, bool) {
+func (w *watches) other(m edge.Mapping, namespace string) (*watcher, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := w.running[m.GVK.GroupKind()]
+	x := w.running[place{m.GVK.GroupKind(), namespace}]
 	return x, x != nil && x.mapping != m
 }
 
 // relist watches a kind anew, so that what is known of it was asked for after this call.
-func (w *watches) relist(m edge.Mapping) {
+func (w *watches) relist(m edge.Mapping, namespace string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.replace(m.GVK.GroupKind(), m)
+	w.replace(place{m.GVK.GroupKind(), namespace}, m)
 }
 
 // replace starts a watch in place of the one that is running. The caller holds the lock.
-func (w *watches) replace(gk schema.GroupKind, m edge.Mapping) {
-	old := w.running[gk]
+func (w *watches) replace(at place, m edge.Mapping) {
+	old := w.running[at]
 	if old != nil {
 		old.cancel()
 	}
-	w.running[gk] = w.start(m)
+	w.running[at] = w.start(m, at.namespace)
 	if old != nil {
 		close(old.over)
 	}
 }
 
-func (w *watches) start(m edge.Mapping) *watcher {
+func (w *watches) start(m edge.Mapping, namespace string) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
-	x := &watcher{of: w, mapping: m, gk: m.GVK.GroupKind(), cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
+	x := &watcher{of: w, mapping: m, place: place{m.GVK.GroupKind(), namespace}, cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
 	w.wg.Go(func() {
-		err := recovery.Run(func() error { w.client.Watch(ctx, m, &watchHandler{watcher: x, ctx: ctx}); return nil })
+		err := recovery.Run(func() error { w.client.Watch(ctx, m, namespace, &watchHandler{watcher: x, ctx: ctx}); return nil })
 		if err != nil && w.crashed != nil {
 			w.crashed(err)
 		}
@@ -126,33 +140,36 @@ func (w *watches) start(m edge.Mapping) *watcher {
 
 // stop stops watching a kind.
 func (w *watches) stop(gk schema.GroupKind) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if x := w.running[gk]; x != nil {
-		x.cancel()
-		close(x.over)
-		delete(w.running, gk)
-	}
+	w.stopWhere(func(at place) bool { return at.GroupKind == gk })
 }
 
-// stopUnused stops watching all kinds but these.
-func (w *watches) stopUnused(used map[schema.GroupKind]bool) {
+// stopUnused stops watching all places but these.
+func (w *watches) stopUnused(used map[place]bool) {
+	w.stopWhere(func(at place) bool { return !used[at] })
+}
+
+func (w *watches) stopWhere(unused func(place) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for gk, x := range w.running {
-		if !used[gk] {
+	for at, x := range w.running {
+		if unused(at) {
 			x.cancel()
 			close(x.over)
-			delete(w.running, gk)
+			delete(w.running, at)
 		}
 	}
 }
 
-// listed returns when a kind has been listed once, however often that was refused before.
-func (w *watches) listed(ctx context.Context, gk schema.GroupKind) error {
+// at returns what watches a place; nil when nothing does.
+func (w *watches) at(p place) *watcher {
 	w.mu.Lock()
-	x := w.running[gk]
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	return w.running[p]
+}
+
+// listed returns when a kind has been listed once, however often that was refused before.
+func (w *watches) listed(ctx context.Context, at place) error {
+	x := w.at(at)
 	if x == nil {
 		return nil
 	}
@@ -165,10 +182,8 @@ func (w *watches) listed(ctx context.Context, gk schema.GroupKind) error {
 }
 
 // failure returns why a kind could not be listed last, if it could not.
-func (w *watches) failure(gk schema.GroupKind) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if x := w.running[gk]; x != nil {
+func (w *watches) failure(at place) error {
+	if x := w.at(at); x != nil {
 		if err := x.err.Load(); err != nil {
 			return *err
 		}
@@ -178,10 +193,8 @@ func (w *watches) failure(gk schema.GroupKind) error {
 
 // answered returns up to when the cluster is known to have reported everything of a kind, be it by a list or
 // by what came on its watch, bookmarks included; false when it is not watched or was never listed.
-func (w *watches) answered(gk schema.GroupKind) (time.Time, bool) {
-	w.mu.Lock()
-	x := w.running[gk]
-	w.mu.Unlock()
+func (w *watches) answered(at place) (time.Time, bool) {
+	x := w.at(at)
 	if x == nil || x.answered.Load() == 0 {
 		return time.Time{}, false
 	}
@@ -191,24 +204,22 @@ func (w *watches) answered(gk schema.GroupKind) (time.Time, bool) {
 // complete asks the cluster for the versions of all objects of a kind and reports whether they are those
 // that are known, unless that was known at the time given or later. A watch that has not told of a
 // difference is stuck.
-func (w *watches) complete(ctx context.Context, gk schema.GroupKind, since time.Time) (bool, error) {
-	w.mu.Lock()
-	x := w.running[gk]
-	w.mu.Unlock()
+func (w *watches) complete(ctx context.Context, in place, since time.Time) (bool, error) {
+	x := w.at(in)
 	if x == nil {
 		return true, nil
 	}
 	x.asking.Lock()
 	defer x.asking.Unlock()
-	if at, ok := w.answered(gk); ok && !at.Before(since) {
+	if at, ok := w.answered(in); ok && !at.Before(since) {
 		return true, nil
 	}
 	begun := w.now().UnixNano()
-	all, version, err := w.client.Versions(ctx, x.mapping)
+	all, version, err := w.client.Versions(ctx, x.mapping, in.namespace)
 	if err != nil {
 		return false, err
 	}
-	if w.live.differs(gk, all, version) {
+	if w.live.differs(in, all, version) {
 		return false, nil
 	}
 	x.answered.Store(max(x.answered.Load(), begun))
@@ -224,11 +235,9 @@ var errOutdated = errors.New("the kind is to be looked up by itself")
 // wait returns when a kind has been listed once, or with the context's error; or with errBlocked where
 // the cluster refuses to list it, or has not done so for as long as is waited once. A watcher that is
 // replaced meanwhile, by another pass that lists the kind anew, will never have: its successor counts.
-func (w *watches) wait(ctx context.Context, gk schema.GroupKind) error {
+func (w *watches) wait(ctx context.Context, at place) error {
 	for {
-		w.mu.Lock()
-		x := w.running[gk]
-		w.mu.Unlock()
+		x := w.at(at)
 		if x == nil {
 			return nil
 		}
@@ -270,7 +279,7 @@ func (s *watchHandler) Listed(all []edge.Observed) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	s.of.touch(s.of.live.listed(s.gk, all, s.since)...)
+	s.of.touch(s.of.live.listed(s.place, all, s.since)...)
 	s.answered.Store(s.asked.Load())
 	s.err.Store(nil)
 	s.once.Do(func() { close(s.synced) })
@@ -282,14 +291,14 @@ func (s *watchHandler) Heard(version string) {
 		return
 	}
 	s.answered.Store(s.of.now().UnixNano())
-	if s.gk.Group == "" && s.gk.Kind != "Event" { // which may have a store of their own
+	if s.place.Group == "" && s.place.Kind != "Event" { // which may have a store of their own
 		s.of.revision.Saw(version)
 	}
 }
 
 // checkLimit gives up on a cluster that shows ever more.
 func (s *watchHandler) checkLimit() {
-	if s.of.live.size() > edge.MaxObjects {
+	if s.of.shown() > edge.MaxObjects {
 		s.of.flooded()
 	}
 }
@@ -306,11 +315,11 @@ func (s *watchHandler) Failed(err error) {
 		s.of.backwards()
 	case errors.Is(err, edge.ErrBrokenOff):
 		s.of.ended()
-	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.gk.Group, "."): // perhaps only what is behind it
+	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.place.Group, "."): // perhaps only what is behind it
 		s.refused.Do(func() { close(s.blocked) })
 	case edge.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
-		s.of.unserved(s.gk)
+		s.of.unserved(s.place.GroupKind)
 	case edge.KindGone(err) && s.of.client.ForgetUnconfirmed(s.mapping.GVK):
 		s.outdated.Store(true)
 		s.refused.Do(func() { close(s.blocked) })

@@ -42,14 +42,14 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 			}
 		}
 	case observing && edge.Refused(err) && edge.OfCollection(err):
-		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, edge.Explain(err, noObject))
+		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, p.named(edge.Explain(err, noObject)))
 	}
 	if why == "" {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.withheld[gk] = failure{reason: v1alpha1.KindUnavailableReason, message: why}
+	p.withheld[gk] = failure{reason: p.reasonIfDenied(err, v1alpha1.KindUnavailableReason), message: why}
 	if observing {
 		p.doubtful[gk] = why
 	}
@@ -75,7 +75,7 @@ func (p *pass) aggregated(ctx context.Context, gv schema.GroupVersion) *edge.API
 // closer returns what looks closer at kinds that are not found or not answered for, one for the pass.
 func (p *pass) closer() *edge.Discovery {
 	if p.lookedUp == nil {
-		p.lookedUp = p.client.Discovery()
+		p.lookedUp = p.session.client.Discovery() // definitions and APIServices are nothing of the account's
 	}
 	return p.lookedUp
 }
@@ -83,7 +83,10 @@ func (p *pass) closer() *edge.Discovery {
 func (p *pass) withheldKind(id object.ID) (failure, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, ok := p.withheld[schema.GroupKind{Group: id.Group, Kind: id.Kind}]
+	if f, ok := p.withheld[kindOf(id)]; ok {
+		return f, true
+	}
+	f, ok := p.forbidden[place{kindOf(id), id.Namespace}]
 	return f, ok
 }
 

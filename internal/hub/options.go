@@ -67,6 +67,11 @@ type Options struct {
 	// NoCrossNamespaceRefs refuses references between namespaces, but for those to a GitRepository or Cluster
 	// whose accessFrom admits them.
 	NoCrossNamespaceRefs bool
+	// DefaultServiceAccount is the ServiceAccount in whose name a Kustomization outside the hub's namespace is applied
+	// that names none; empty for none. RequireServiceAccount refuses such a Kustomization where there is none, on the
+	// hub's own cluster and on Clusters of other namespaces.
+	DefaultServiceAccount string
+	RequireServiceAccount bool
 	// GitMaxFetchSize and GitMaxFileSize bound one fetch on the wire, and one file in it, in bytes. What a
 	// repository has beyond what is rendered counts for neither memory nor time, but it has to be fetched.
 	GitMaxFetchSize, GitMaxFileSize resource.Quantity
@@ -128,6 +133,8 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.BundlesFrom, "bundles-from", o.BundlesFrom, "https URL of the gateway of part 1, from which this part gets rendered bundles; its --storage-path is its own then")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", o.NoCrossNamespaceRefs, "refuse references to objects of other namespaces, but for a GitRepository or Cluster whose spec.accessFrom admits the namespace")
+	f.StringVar(&o.DefaultServiceAccount, "default-service-account", o.DefaultServiceAccount, "ServiceAccount, of a Kustomization's namespace, in whose name it is applied where spec.serviceAccountName is not set; not for the hub's namespace (default: none)")
+	f.BoolVar(&o.RequireServiceAccount, "require-service-account", o.RequireServiceAccount, "refuse Kustomizations without a ServiceAccount on the hub's own cluster and on Clusters of other namespaces, but for those of the hub's namespace")
 	f.Var((*quantity)(&o.GitMaxFetchSize), "git-max-fetch-size", "bytes that one fetch of a repository may take on the wire")
 	f.Var((*quantity)(&o.GitMaxFileSize), "git-max-file-size", "bytes that one file of a repository may have, rendered or not; the hub needs memory for four times that")
 	f.IntVar(&o.GitMaxFiles, "git-max-files", o.GitMaxFiles, "files and folders that a commit of a repository may have, rendered or not")

@@ -174,7 +174,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders, p.reader)
 	p.pool = engine.NewPool(engine.PoolOptions{
-		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
+		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, RequireServiceAccount: o.RequireServiceAccount, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange:      p.changed,
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now),
 		OnEvent:       p.recordEvents(ctx),
@@ -249,7 +249,8 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		return err
 	}
 	kustomizations := kustomization.New(kustomization.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs,
+		DefaultServiceAccount: o.DefaultServiceAccount, RequireServiceAccount: o.RequireServiceAccount, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

@@ -118,7 +118,6 @@ func (c *conversion) kustomization() {
 	c.bound("spec.timeout", time.Second, day)
 	c.path()
 	c.health()
-	c.identity()
 	c.remote()
 	c.decryption()
 	c.substitution()
@@ -180,12 +179,6 @@ func (c *conversion) health() {
 		if scalar(n, "kind") == "" {
 			c.cannot(n, "spec.healthCheckExprs", "kind is required here: name it")
 		}
-	}
-}
-
-func (c *conversion) identity() {
-	if n := c.field("spec.serviceAccountName"); n != nil && n.Value != "" {
-		c.change(n, "spec.serviceAccountName", "carried over; an API of Skerry that cannot impersonate yet refuses it, and the Kustomization with it, rather than give it more rights")
 	}
 }
 

@@ -18,17 +18,18 @@ func Reserved(id object.ID, partLabel bool) string {
 		return "has the label " + v1alpha1.PartLabel + ", which is only for what Skerry keeps for itself"
 	case id.Group == v1alpha1.Group && id.Kind == v1alpha1.AssignmentKind:
 		return "is written by the hub alone"
-	case system && id.Group == "" && id.Kind == "ConfigMap" && id.Name == v1alpha1.ClaimName:
+	case system && id.Group == "" && id.Kind == "ConfigMap" && ofHub(id.Name):
 		return "is the claim by which a hub works on a cluster"
 	case system && id.Group == "" && id.Kind == "ConfigMap" && strings.HasPrefix(id.Name, v1alpha1.InventoryPrefix):
 		return "is an inventory, which the hub alone writes"
-	case system && id.Group == "coordination.k8s.io" && id.Kind == "Lease" && leaseOfHub(id.Name):
+	case system && id.Group == "coordination.k8s.io" && id.Kind == "Lease" && ofHub(id.Name):
 		return "is the lease by which one hub works at a time"
 	}
 	return ""
 }
 
-// leaseOfHub says whether a name is "skerry-hub", or "skerry-hub-1-of-2" of a shard.
-func leaseOfHub(name string) bool {
+// ofHub says whether a name is "skerry-hub", "skerry-hub-1-of-2" of a shard, or "skerry-hub-0123456789abcdef" of
+// a hub that shares a cluster.
+func ofHub(name string) bool {
 	return name == v1alpha1.ClaimName || strings.HasPrefix(name, v1alpha1.ClaimName+"-")
 }

@@ -48,8 +48,19 @@ type ClusterFacts struct {
 	Handled string
 	// Err explains why there is no connection to try.
 	Err error
+	// Renewal is what became of the token of the kubeconfig, where the hub renews it.
+	Renewal Renewal
 	// Removal describes how far the removal of a deleted Cluster is; nil for one that is not.
 	Removal *Removal
+}
+
+// Renewal describes the renewal of a token; the zero value where there is none.
+type Renewal struct {
+	// After is the time until the next look.
+	After time.Duration
+	// Err is why the token could not be renewed, and Expires when it expires then.
+	Err     error
+	Expires time.Time
 }
 
 // Removal is what is waited for before a deleted Cluster goes.
@@ -77,6 +88,13 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	}
 	if p := explain(f.Err); p != nil && p.after > 0 {
 		r.Requeue = p.after
+	}
+	if n := f.Renewal; n.After > 0 && (r.Requeue == 0 || n.After < r.Requeue) {
+		r.Requeue = n.After
+	}
+	if n := f.Renewal; n.Err != nil {
+		r.Events = append(r.Events, Event{Warning: true, Reason: v1alpha1.TokenRenewalFailedReason, Message: Line(fmt.Sprintf(
+			"%v; it expires at %s, and 'skerry cluster rotate %s' makes another", n.Err, n.Expires.UTC().Format(time.RFC3339), c.Name))})
 	}
 	return r
 }

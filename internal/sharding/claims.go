@@ -12,9 +12,13 @@ import (
 
 // BetterClaim reports whether another Cluster, whose status names the uid of a cluster, has a better claim to
 // that cluster than own: the status of own does not name the uid, or own is younger. A
-// stale Cluster has no claim, unless it has an agent: that comes back after any time, and has the key.
+// stale Cluster has no claim, unless it has an agent: that comes back after any time, and has the key. Of two that
+// share a cluster neither has a better claim.
 func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
 	pushed := other.Spec.KubeConfig != nil
+	if other.Spec.Sharing == v1alpha1.SharingShared && own.Spec.Sharing == v1alpha1.SharingShared {
+		return false
+	}
 	if other.UID == own.UID || !pushed && other.Spec.Agent == nil || pushed && isStale(other, now) {
 		return false
 	}

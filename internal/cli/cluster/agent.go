@@ -51,7 +51,7 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.BoolVar(&a.Enabled, "agent", false, "the cluster reaches the hub, by an agent there")
 	flags.StringVar(&a.Gateway, "gateway", "", "URL at which the agent reaches the hub's gateway (default: what the hub is started with)")
 	flags.DurationVar(&a.TokenFor, "token-for", 24*time.Hour, "how long the token of the agent lets it join")
-	flags.StringSliceVar(&a.Namespaces, "namespaces", nil, "namespaces that the agent may write to (default: everything); it may read the whole cluster")
+	flags.StringSliceVar(&a.Namespaces, "namespaces", nil, "namespaces of the edge that the hub or the agent may write to, and no others (default: all of the edge); the hub reads no others either, an agent reads all")
 	flags.StringVar(&a.Image, "agent-image", "", "whole name of the agent's image (default: "+components.AgentRepository+" of this version)")
 	flags.StringVar(&a.Storage, "agent-storage", "", "size of a PersistentVolumeClaim for the agent's disk (default: a volume that goes with the Pod)")
 	flags.StringVar(&a.Proxy, "agent-proxy", "", "URL of the HTTP proxy through which the agent reaches the gateway")
@@ -61,8 +61,8 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 // check refuses flags that do not go together.
 func (a *AgentOptions) check(o *Options) error {
 	if !a.Enabled {
-		if a.Gateway != "" || len(a.Namespaces) > 0 || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment {
-			return factory.Usagef("--gateway, --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment need --agent")
+		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment {
+			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy and --no-deployment need --agent")
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -124,14 +125,19 @@ func isLoopback(host string) bool {
 //
 // The account is owned by its binding, and the token by the account. So the hub that leaves the edge
 // deletes the binding with the last right that it has, and the edge itself clears up the rest.
-func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token, ca []byte, err error) {
+func (e *edge) serviceAccountToken(ctx context.Context, o *Options, s *factory.Step) (token, ca []byte, err error) {
 	part := map[string]string{edgeapply.PartLabel: edgeapply.PartAccount}
+	rights := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: account, Labels: part},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: account}},
 	}
-	if err := e.apply(ctx, s, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}, binding); err != nil {
+	if len(o.Agent.Namespaces) > 0 {
+		binding.RoleRef.Name = account
+		rights = append(rights, limitedRole(part, nil))
+	}
+	if err := e.apply(ctx, s, append(rights, binding)...); err != nil {
 		return nil, nil, err
 	}
 	made := &rbacv1.ClusterRoleBinding{}
@@ -139,6 +145,69 @@ func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token,
 		return nil, nil, edgeError(fmt.Errorf("cannot read what was made: %w", err))
 	}
 	owned := []metav1.OwnerReference{{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding", Name: account, UID: made.UID}}
+	user := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account, Labels: part, OwnerReferences: owned}}
+	if err := e.apply(ctx, s, append(limitedBindings(o.Agent.Namespaces, owned, part), user)...); err != nil {
+		return nil, nil, err
+	}
+	if o.TokenLifetime > 0 {
+		token, err := e.requestToken(ctx, o, user)
+		return token, e.config.CAData, err
+	}
+	return e.lastingToken(ctx, s, part)
+}
+
+// limitedRole is what the hub needs beside the namespaces that it works in: to know the cluster by its uid, and to take
+// its own rights away at the end.
+func limitedRole(part map[string]string, owned []metav1.OwnerReference) *rbacv1.ClusterRole {
+	return &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: account, Labels: part, OwnerReferences: owned}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{metav1.NamespaceSystem}, Verbs: []string{"get"}},
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterrolebindings"}, ResourceNames: []string{account}, Verbs: []string{"get", "delete"}},
+	}}
+}
+
+// limitedBindings make the hub an administrator of namespaces, and let it keep its records in its own.
+func limitedBindings(namespaces []string, owned []metav1.OwnerReference, part map[string]string) []client.Object {
+	if len(namespaces) == 0 {
+		return nil
+	}
+	meta := func(namespace string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: account, Labels: part, OwnerReferences: owned}
+	}
+	bind := func(namespace, kind, role string) client.Object {
+		return &rbacv1.RoleBinding{
+			ObjectMeta: meta(namespace), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: account}},
+		}
+	}
+	out := []client.Object{
+		limitedRole(part, owned),
+		&rbacv1.Role{ObjectMeta: meta(systemNamespace), Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
+			{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{account}, Verbs: []string{"create"}},
+		}},
+		bind(systemNamespace, "Role", account),
+	}
+	for _, namespace := range namespaces {
+		out = append(out, bind(namespace, "ClusterRole", "cluster-admin"))
+	}
+	return out
+}
+
+// requestToken returns a token that expires. One that does not, of an earlier join, ends.
+func (e *edge) requestToken(ctx context.Context, o *Options, user *corev1.ServiceAccount) ([]byte, error) {
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(o.TokenLifetime.Seconds()))}}
+	if err := e.client.SubResource("token").Create(ctx, user, request); err != nil {
+		return nil, edgeError(fmt.Errorf("cannot request a token: %w", err))
+	}
+	lasting := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account + "-token"}}
+	if err := e.client.Delete(ctx, lasting); client.IgnoreNotFound(err) != nil {
+		return nil, edgeError(fmt.Errorf("cannot delete the former token: %w", err))
+	}
+	return []byte(request.Status.Token), nil
+}
+
+// lastingToken returns the token of a Secret, which does not expire.
+func (e *edge) lastingToken(ctx context.Context, s *factory.Step, part map[string]string) (token, ca []byte, err error) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: systemNamespace, Name: account + "-token", Labels: part,
@@ -146,8 +215,7 @@ func (e *edge) serviceAccountToken(ctx context.Context, s *factory.Step) (token,
 		},
 		Type: corev1.SecretTypeServiceAccountToken,
 	}
-	user := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account, Labels: part, OwnerReferences: owned}}
-	if err := e.apply(ctx, s, user, secret); err != nil {
+	if err := e.apply(ctx, s, secret); err != nil {
 		return nil, nil, err
 	}
 	err = wait.Until(ctx, e.client, []client.Object{secret}, func() (bool, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -49,6 +50,9 @@ func checkHub(ctx context.Context, o *Options, hub *factory.Hub, edge *edge, s *
 			}
 			continue
 		}
+		if c.Status.UID == edge.uid && o.Shared && c.Spec.Sharing == v1alpha1.SharingShared {
+			continue
+		}
 		if c.Status.UID == edge.uid {
 			return factory.Next(fmt.Errorf("this cluster is there already, as %s in namespace %s", c.Name, c.Namespace), "delete that Cluster first, or join under its name")
 		}
@@ -60,8 +64,12 @@ func checkHub(ctx context.Context, o *Options, hub *factory.Hub, edge *edge, s *
 func secretName(o *Options) string { return o.Name + "-kubeconfig" }
 
 func secretOf(o *Options, kubeconfig []byte) *corev1.Secret {
+	var annotations map[string]string
+	if o.TokenLifetime > 0 {
+		annotations = map[string]string{v1alpha1.RenewTokenAnnotation: "enabled"}
+	}
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: o.Flags.Namespace, Name: secretName(o)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.Flags.Namespace, Name: secretName(o), Annotations: annotations},
 		Type:       corev1.SecretTypeOpaque,
 		Data:       map[string][]byte{"value": kubeconfig},
 	}
@@ -73,8 +81,17 @@ func clusterOf(o *Options, w wanted) *v1alpha1.Cluster {
 		Spec: v1alpha1.ClusterSpec{
 			KubeConfig: &v1alpha1.KubeConfig{SecretRef: meta.SecretKeyReference{Name: secretName(o)}},
 			Vars:       typedVars(w.vars.on(nil)),
+			Namespaces: o.Agent.Namespaces,
+			Sharing:    sharing(o),
 		},
 	}
+}
+
+func sharing(o *Options) v1alpha1.ClusterSharing {
+	if o.Shared {
+		return v1alpha1.SharingShared
+	}
+	return ""
 }
 
 func typedVars(vars map[string]string) map[string]v1alpha1.VarValue {
@@ -177,6 +194,12 @@ func changes(live *v1alpha1.Cluster, o *Options, w wanted) ([]byte, error) {
 	}
 	if k := live.Spec.KubeConfig; k == nil || k.SecretRef.Name != secretName(o) || k.SecretRef.Key != "" && k.SecretRef.Key != "value" {
 		spec["kubeConfig"] = map[string]any{"secretRef": map[string]any{"name": secretName(o), "key": nil}}
+	}
+	if len(o.Agent.Namespaces) > 0 && !slices.Equal(o.Agent.Namespaces, live.Spec.Namespaces) {
+		spec["namespaces"] = o.Agent.Namespaces
+	}
+	if o.Shared && live.Spec.Sharing != v1alpha1.SharingShared {
+		spec["sharing"] = v1alpha1.SharingShared
 	}
 	if live.Spec.Agent != nil { // what runs there stays: push and pull leave the same
 		spec["agent"] = nil

@@ -23,6 +23,8 @@ type Options struct {
 	Labels         []string
 	Vars           []string
 	UseCredentials bool
+	Shared         bool
+	TokenLifetime  time.Duration
 	Export         bool
 	Wait           bool
 	Agent          AgentOptions
@@ -42,8 +44,9 @@ the namespace skerry-system, cluster-admin of the edge, and a token for it. On t
 a Secret with a kubeconfig that holds nothing but the edge's address, its certificate authority
 and that token, and the Cluster. Your own credentials for the edge are used once and stay here.
 
-The ServiceAccount is cluster-admin because whoever may apply any object may make any role; to
-let the hub do less, join with --use-credentials and a kubeconfig that may do less.
+The ServiceAccount is cluster-admin because whoever may apply any object may make any role. To
+let the hub do less, name --namespaces, which make it an administrator of these alone, or join
+with --use-credentials and a kubeconfig that may do less.
 
 With --agent the cluster reaches the hub instead: an agent there dials the hub's gateway. With
 --from-kubeconfig it is installed at once, and your credentials stay here. Without, its manifests
@@ -80,6 +83,8 @@ them, and "key-" removes one.`,
 	flags.StringArrayVar(&o.Labels, "label", nil, "label of the Cluster, as key=value or key-; can be given again")
 	flags.StringArrayVar(&o.Vars, "var", nil, "variable of the Cluster, as key=value or key-; can be given again")
 	flags.BoolVar(&o.UseCredentials, "use-credentials", false, "store the credentials of the kubeconfig instead of making a ServiceAccount")
+	flags.BoolVar(&o.Shared, "shared", false, "share the edge with other Clusters and hubs whose Clusters say so as well")
+	flags.DurationVar(&o.TokenLifetime, "token-lifetime", 0, "let the token expire after this time; the hub renews it after a third of that (default: one that does not expire)")
 	o.Agent.addFlags(flags, f.Version)
 	flags.BoolVar(&o.Export, "export", false, "print Secret and Cluster, with the token, and change nothing on the hub")
 	flags.BoolVar(&o.Wait, "wait", true, "wait until the hub has reached the cluster")
@@ -90,6 +95,9 @@ them, and "key-" removes one.`,
 func runJoin(ctx context.Context, o *Options) error {
 	wanted, err := parse(o)
 	if err != nil {
+		return err
+	}
+	if err := checkReach(o); err != nil {
 		return err
 	}
 	if o.Agent.Enabled {
@@ -140,7 +148,7 @@ func credentials(ctx context.Context, o *Options, steps *factory.Steps, edge *ed
 		if err := mayMakeAccount(ctx, edge); err != nil {
 			return err
 		}
-		token, ca, err := edge.serviceAccountToken(ctx, s)
+		token, ca, err := edge.serviceAccountToken(ctx, o, s)
 		if err != nil {
 			return err
 		}
@@ -149,6 +157,20 @@ func credentials(ctx context.Context, o *Options, steps *factory.Steps, edge *ed
 		return err
 	})
 	return kubeconfig, err
+}
+
+// checkReach refuses what only makes sense for an edge that the hub reaches with an account of its own.
+func checkReach(o *Options) error {
+	own := len(o.Agent.Namespaces) > 0 || o.TokenLifetime != 0
+	switch {
+	case o.Agent.Enabled && (o.TokenLifetime != 0 || o.Shared):
+		return factory.Usagef("--shared and --token-lifetime are for a cluster that the hub reaches, not for one with an agent")
+	case o.UseCredentials && own:
+		return factory.Usagef("--namespaces and --token-lifetime are for the account that join makes, not for --use-credentials")
+	case o.TokenLifetime != 0 && o.TokenLifetime < 10*time.Minute:
+		return factory.Usagef("--token-lifetime must be at least 10m, as API servers ask for")
+	}
+	return nil
 }
 
 func mayMakeAccount(ctx context.Context, edge *edge) error {

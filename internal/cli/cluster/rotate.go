@@ -31,18 +31,24 @@ func NewCmdRotate(f *factory.Factory, runF func(context.Context, *Options) error
 	}
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
-		Short: "End the key of a cluster's agent, and let one join anew",
+		Short: "End the key of a cluster's agent, or the hub's token for a cluster, and make another",
 		Long: `End the key of a cluster's agent at once, a live connection included, and let an agent join anew
 with a token that serves once. What stands on the cluster stays, and its agent goes on correcting
 drift there; it gets no news from the hub until it has joined with the new token.
 
 With --from-kubeconfig the token is written to the cluster; else the Secret that holds it is
-printed, for whoever applies it there.`,
+printed, for whoever applies it there.
+
+For a cluster that the hub reaches, the ServiceAccount that join made there is made anew, which ends
+every token of it at once, and the hub gets another; that needs --from-kubeconfig.`,
 		Example: `  # After a disk was lost or a cluster was copied: give the key to one agent alone
   skerry cluster rotate ship-1 --from-kubeconfig ship-1.yaml
 
   # Or print what a person there applies within a day
-  skerry cluster rotate ship-2 > ship-2-agent.yaml`,
+  skerry cluster rotate ship-2 > ship-2-agent.yaml
+
+  # End the token with which the hub reaches a cluster, and let the next one expire and be renewed
+  skerry cluster rotate shop-1 --from-kubeconfig shop-1.yaml --token-lifetime 720h`,
 		Args:              factory.OneName,
 		ValidArgsFunction: f.CompleteName(func() client.ObjectList { return &v1alpha1.ClusterList{} }),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,20 +61,28 @@ printed, for whoever applies it there.`,
 	flags.StringVar(&o.FromContext, "from-context", "", "context of that kubeconfig (default: its current one)")
 	flags.StringVar(&o.Agent.Gateway, "gateway", "", "URL at which the agent reaches the hub's gateway (default: what the hub is started with)")
 	flags.DurationVar(&o.Agent.TokenFor, "token-for", 24*time.Hour, "how long the token of the agent lets it join")
+	flags.DurationVar(&o.TokenLifetime, "token-lifetime", 0, "let the hub's token expire after this time, and the hub renew it before (default: as the one that ends)")
 	_ = cmd.MarkFlagFilename("from-kubeconfig")
 	return cmd
 }
 
 func runRotate(ctx context.Context, o *Options) error {
-	o.Agent.Enabled = true
-	if err := o.Agent.check(o); err != nil {
-		return err
-	}
 	ctx, cancel := o.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	steps := o.Steps()
 	hub, err := o.Hub()
 	if err != nil {
+		return err
+	}
+	c, err := rotated(ctx, o, hub)
+	if err != nil {
+		return err
+	}
+	if c.Spec.KubeConfig != nil {
+		return rotateAccount(ctx, o, steps, hub, c)
+	}
+	o.Agent.Enabled = true
+	if err := errors.Join(checkReach(o), o.Agent.check(o)); err != nil {
 		return err
 	}
 	var there *edge
@@ -85,7 +99,7 @@ func runRotate(ctx context.Context, o *Options) error {
 		return err
 	}
 	if err := steps.Do("hub", func(s *factory.Step) error {
-		enrollment.Token, err = rotateKey(ctx, o, hub, s)
+		enrollment.Token, err = rotateKey(ctx, o, hub, c, s)
 		return err
 	}); err != nil {
 		return err
@@ -105,21 +119,26 @@ func runRotate(ctx context.Context, o *Options) error {
 	})
 }
 
-// rotateKey takes the key of the agent away, and returns the token with which one may join. One patch does both, so
-// that nothing is lost in between.
-func rotateKey(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) (string, error) {
+// rotated returns the Cluster that is named.
+func rotated(ctx context.Context, o *Options, hub *factory.Hub) (*v1alpha1.Cluster, error) {
 	c := &v1alpha1.Cluster{}
 	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, c)
 	switch {
 	case apierrors.IsNotFound(err):
-		return "", fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
+		return nil, fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
 	case err != nil:
-		return "", fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
-	case c.Spec.Agent == nil:
-		return "", factory.Next(fmt.Errorf("the cluster %s has no agent: the hub reaches it", o.Name), "to renew the hub's credentials, run 'skerry cluster join %s --from-kubeconfig FILE' again", o.Name)
+		return nil, fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
 	case !c.DeletionTimestamp.IsZero():
-		return "", errors.New("the cluster " + o.Name + " is being removed")
+		return nil, errors.New("the cluster " + o.Name + " is being removed")
+	case c.Spec.Agent == nil && c.Spec.KubeConfig == nil:
+		return nil, fmt.Errorf("the cluster %s is the hub's own, which it reaches as itself", o.Name)
 	}
+	return c, nil
+}
+
+// rotateKey takes the key of the agent away, and returns the token with which one may join. One patch does both, so
+// that nothing is lost in between.
+func rotateKey(ctx context.Context, o *Options, hub *factory.Hub, c *v1alpha1.Cluster, s *factory.Step) (string, error) {
 	token := rand.Text()
 	body, err := rotation(c, token, o.Now().Add(o.Agent.TokenFor))
 	if err != nil {

@@ -50,6 +50,7 @@ type Request struct {
 	Namespace   string
 	Name        string
 	User        string
+	As          string // the user that was impersonated; "" for none
 	UserAgent   string
 	Code        int    // HTTP status
 	Stage       string // the last that was reached
@@ -80,13 +81,14 @@ func (c *Cluster) Requests(since time.Time) ([]Request, error) {
 
 // auditEvent is the part of audit.k8s.io/v1 Event that we read.
 type auditEvent struct {
-	AuditID    string
-	Stage      string
-	RequestURI string
-	Verb       string
-	User       struct{ Username string }
-	UserAgent  string
-	ObjectRef  struct {
+	AuditID          string
+	Stage            string
+	RequestURI       string
+	Verb             string
+	User             struct{ Username string }
+	ImpersonatedUser struct{ Username string }
+	UserAgent        string
+	ObjectRef        struct {
 		APIGroup, Resource, Subresource, Namespace, Name string
 	}
 	ResponseStatus           struct{ Code int }
@@ -133,6 +135,7 @@ func (e *auditEvent) request() Request {
 		Namespace:   e.ObjectRef.Namespace,
 		Name:        e.ObjectRef.Name,
 		User:        e.User.Username,
+		As:          e.ImpersonatedUser.Username,
 		UserAgent:   e.UserAgent,
 		Code:        e.ResponseStatus.Code,
 		Stage:       e.Stage,

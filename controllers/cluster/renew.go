@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	edgeclient "github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/report"
+)
+
+const (
+	// renewTimeout bounds the request for a token, to a cluster that answered a moment ago.
+	renewTimeout = 5 * time.Second
+	// renewRetry is the pause after a renewal that failed, and minRenewPause that after one that did not, whatever
+	// the clock of the cluster says.
+	renewRetry, minRenewPause = 5 * time.Minute, time.Minute
+)
+
+// renew requests another token when a third of the life of the one in use is over, and writes it into the Secret of
+// the kubeconfig, whose watch connects the cluster anew. It returns when to look again.
+func (r *Reconciler) renew(ctx context.Context, key engine.Key, c *v1alpha1.Cluster, config *rest.Config) report.Renewal {
+	token, ok := kubeconfig.ReadToken(config.BearerToken)
+	if !ok {
+		return report.Renewal{}
+	}
+	now, due := r.Now(), token.RenewAt()
+	r.mu.Lock()
+	if again := r.renewals[key]; again.After(due) {
+		due = again
+	}
+	r.mu.Unlock()
+	if now.Before(due) {
+		return report.Renewal{After: due.Sub(now)}
+	}
+	pause, err := max(token.Lifetime()/3, minRenewPause), r.renewToken(ctx, c, config, token)
+	if err != nil {
+		pause = renewRetry
+	}
+	r.mu.Lock()
+	r.renewals[key] = now.Add(pause)
+	r.mu.Unlock()
+	return report.Renewal{After: pause, Err: err, Expires: token.Expires}
+}
+
+func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config *rest.Config, old kubeconfig.Token) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	cluster, err := edgeclient.New(config, edgeclient.Options{Timeout: renewTimeout, Inflight: 1})
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	token, err := cluster.IssueToken(ctx, edgeclient.Account{Namespace: old.Namespace, Name: old.Name}, old.Lifetime())
+	if err != nil {
+		return fmt.Errorf("cannot renew the token of ServiceAccount %s/%s: %s", old.Namespace, old.Name, edgeclient.Explain(err, object.ID{}))
+	}
+	secret := &corev1.Secret{}
+	ref := c.Spec.KubeConfig.SecretRef
+	if err := r.Direct.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: ref.Name}, secret); err != nil {
+		return fmt.Errorf("cannot read Secret %s: %w", ref.Name, err)
+	}
+	field, data, err := kubeconfig.Find(secret.Name, secret.Data, ref.Key)
+	if err != nil {
+		return err
+	}
+	if data, err = kubeconfig.WithToken(data, token); err != nil {
+		return err
+	}
+	before := secret.DeepCopy()
+	secret.Data[field] = data
+	if err := r.Hub.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("cannot write the renewed token into Secret %s: %w", ref.Name, err)
+	}
+	return nil
+}

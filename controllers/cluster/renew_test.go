@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
+)
+
+func token(issued time.Time) string {
+	claims := fmt.Sprintf(`{"sub":"system:serviceaccount:skerry-system:skerry-hub","iat":%d,"exp":%d}`, issued.Unix(), issued.Add(3*time.Hour).Unix())
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+}
+
+// issuer is an API server that issues tokens to who shows the one before.
+type issuer struct {
+	*httptest.Server
+	now     *time.Time
+	current string
+	asked   []string // seconds
+	refuses bool
+}
+
+func newIssuer(t *testing.T, now *time.Time) *issuer {
+	s := &issuer{now: now, current: token(*now)}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Spec struct{ ExpirationSeconds int }
+		}
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		s.asked = append(s.asked, fmt.Sprintf("%s %s %d", r.Method, r.URL.Path, body.Spec.ExpirationSeconds))
+		w.Header().Set("Content-Type", "application/json")
+		if s.refuses || r.Header.Get("Authorization") != "Bearer "+s.current {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`))
+			return
+		}
+		s.current = token(*s.now)
+		_, _ = fmt.Fprintf(w, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":%q}}`, s.current)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *issuer) secret(renew string) *corev1.Secret {
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	secret := &corev1.Secret{Data: map[string][]byte{"value": []byte(fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: edge
+contexts: [{name: edge, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %s}}]
+users: [{name: u, user: {token: %s}}]
+`, s.URL, ca, s.current))}}
+	secret.Namespace, secret.Name = key.Namespace, "edge-1"
+	secret.Annotations = map[string]string{v1alpha1.RenewTokenAnnotation: renew}
+	return secret
+}
+
+func (w *world) token() string {
+	w.t.Helper()
+	secret := &corev1.Secret{}
+	if err := w.client.Get(w.t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "edge-1"}, secret); err != nil {
+		w.t.Fatal(err)
+	}
+	config, _, err := kubeconfig.Parse(secret.Data["value"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return config.BearerToken
+}
+
+// A token is renewed when a third of its life is over, and not before, by the token in use; the Secret has the next one,
+// and the hub connects with it.
+func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
+	now := time.Unix(10000, 0)
+	s := newIssuer(t, &now)
+	w := start(t, cluster(), s.secret("enabled"))
+	w.r.Now = func() time.Time { return now }
+	w.pool.state = engine.State{Known: true, Reachable: true, Usable: true, UID: "u"}
+	first := s.current
+	w.reconcile()
+	if len(s.asked) > 0 || w.token() != first {
+		t.Fatalf("at once: %v", s.asked)
+	}
+	now = now.Add(time.Hour)
+	w.reconcile()
+	if len(s.asked) != 1 || s.asked[0] != "POST /api/v1/namespaces/skerry-system/serviceaccounts/skerry-hub/token 10800" {
+		t.Fatalf("asked %v", s.asked)
+	}
+	if got := w.token(); got == first || got != s.current {
+		t.Errorf("the Secret has %s", got)
+	}
+	w.reconcile()
+	if got := w.pool.conn.Config.BearerToken; got != s.current || len(s.asked) != 1 {
+		t.Errorf("connected with %s after %v", got, s.asked)
+	}
+}
+
+func TestATokenIsNotRenewed(t *testing.T) {
+	for what, tt := range map[string]struct {
+		annotation string
+		state      engine.State
+	}{
+		"without being asked to":           {"", engine.State{Known: true, Reachable: true, Usable: true}},
+		"of a cluster that is not reached": {"enabled", engine.State{Known: true}},
+		"of a cluster of another":          {"enabled", engine.State{Known: true, Reachable: true}},
+	} {
+		now := time.Unix(10000, 0)
+		s := newIssuer(t, &now)
+		w := start(t, cluster(), s.secret(tt.annotation))
+		now = now.Add(2 * time.Hour)
+		w.r.Now, w.pool.state = func() time.Time { return now }, tt.state
+		if w.reconcile(); len(s.asked) > 0 {
+			t.Errorf("%s: %v", what, s.asked)
+		}
+	}
+}
+
+// A renewal that fails is told of without the token, and tried again after a pause.
+func TestARenewalThatFailsIsToldOf(t *testing.T) {
+	now := time.Unix(10000, 0)
+	s := newIssuer(t, &now)
+	w := start(t, cluster(), s.secret("enabled"))
+	s.refuses = true
+	now = now.Add(time.Hour)
+	w.r.Now, w.pool.state = func() time.Time { return now }, engine.State{Known: true, Reachable: true, Usable: true}
+	w.reconcile()
+	w.reconcile()
+	if len(s.asked) != 1 {
+		t.Errorf("asked %v", s.asked)
+	}
+	told := w.told() + " " + w.told()
+	if !strings.Contains(told, v1alpha1.TokenRenewalFailedReason) || !strings.Contains(told, "1970-01-01T05:46:40Z") || strings.Contains(told, s.current) {
+		t.Errorf("told %q", told)
+	}
+	now, s.refuses = now.Add(renewRetry), false
+	w.reconcile()
+	if len(s.asked) != 2 || w.token() != s.current {
+		t.Errorf("asked %v", s.asked)
+	}
+}

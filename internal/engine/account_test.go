@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
+)
+
+// tenant makes a namespace with a ServiceAccount that may do in it what an administrator of it may.
+func tenant(t *testing.T, kube kubernetes.Interface, namespace string) {
+	t.Helper()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	meta := metav1.ObjectMeta{Name: "tenant", Namespace: namespace}
+	must(kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}))
+	must(kube.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{}))
+	must(kube.RbacV1().Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{"", "apps"}, Resources: []string{"configmaps", "deployments"}, Verbs: []string{"*"},
+	}}}, metav1.CreateOptions{}))
+	must(kube.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "tenant"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "tenant", Namespace: namespace}},
+	}, metav1.CreateOptions{}))
+}
+
+func byAccount(account string) func(*v1alpha1.AssignmentEntry) {
+	return func(e *v1alpha1.AssignmentEntry) { e.ServiceAccountName = account }
+}
+
+// TestEverythingIsAskedInTheNameOfTheAccount takes a Kustomization with a ServiceAccount through its whole life and
+// reads from the API server's audit log who asked for what.
+func TestEverythingIsAskedInTheNameOfTheAccount(t *testing.T) {
+	c := controlplane.New(t, "audited", controlplane.Options{AuditLog: true})
+	began := time.Now()
+	r := newRig(t, testHub, c.RESTConfig(), func(r *rig) { r.options = func(o *PoolOptions) { o.UserAgent = "engine-under-test" } })
+	tenant(t, r.kube, r.key.Namespace)
+
+	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1"), byAccount("tenant"))
+	r.ready("apps")
+	_, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Update(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: r.key.Namespace, Labels: map[string]string{"drifted": "yes"}}, Data: map[string]string{"key": "other"}}, metav1.UpdateOptions{})
+	if err == nil {
+		r.eventually("drift is put back", func() bool { return r.value("a") == "1" })
+	}
+	if err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("what was deleted is back", func() bool { return r.value("a") == "1" })
+	r.want("apps", r.configMap("a", "2"), byAccount("tenant"))
+	r.ready("apps")
+	r.eventually("what left Git is deleted", func() bool { return r.value("b") == "error: NotFound" })
+	r.pool.Verify(r.key)
+	r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.RequestedAt = "now" })
+	r.until("apps", "verified", func(s v1alpha1.AssignmentEntryStatus) bool { return s.HandledAt == "now" })
+	r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete })
+	r.until("apps", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+
+	requests, err := c.Requests(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, seen := "system:serviceaccount:"+r.key.Namespace+":tenant", map[string]int{}
+	for _, q := range requests {
+		if q.UserAgent != "engine-under-test" || ofTheHub(q) {
+			continue
+		}
+		if q.As != account {
+			t.Errorf("as %q: %s %s", q.As, q.Verb, q.URI)
+		}
+		if q.Namespace != r.key.Namespace && q.Resource != "selfsubjectreviews" {
+			t.Errorf("outside of its namespace: %s %s", q.Verb, q.URI)
+		}
+		seen[q.Verb]++
+	}
+	for _, verb := range []string{"patch", "watch", "delete"} {
+		if seen[verb] == 0 {
+			t.Errorf("no %s among %v", verb, seen)
+		}
+	}
+}
+
+// ofTheHub reports whether a request is the hub's own, whoever the Kustomization is applied for: which cluster it is,
+// which kinds it has, whether an account is there, and what the hub records.
+func ofTheHub(q controlplane.Request) bool {
+	switch {
+	case q.Resource == "": // discovery, version
+		return true
+	case q.Resource == "serviceaccounts" && q.Verb == "get", q.Resource == "namespaces" && q.Name == "kube-system":
+		return true
+	case q.Namespace == v1alpha1.SystemNamespace && q.Resource == "configmaps", q.Resource == "namespaces" && q.Verb == "create":
+		return true
+	}
+	return false
+}
+
+// TestAnAccountReachesWhatItsRightsReach assigns what the account may not have. Nothing of it is written, its own
+// objects are, and what was refused leaves nothing behind.
+func TestAnAccountReachesWhatItsRightsReach(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	tenant(t, r.kube, r.key.Namespace)
+	other := r.key.Namespace + "-other"
+	tenant(t, r.kube, other)
+	r.want("apps", r.configMap("fine", "1"), byAccount("tenant"))
+	r.ready("apps")
+	for what, manifest := range map[string]string{
+		"another namespace":      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: " + other + "}\n",
+		"a kind without a right": "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: " + r.key.Namespace + "}\n",
+		"a ClusterRoleBinding":   "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: " + other + "}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\nsubjects: [{kind: ServiceAccount, name: tenant, namespace: " + other + "}]\n",
+		"a Namespace":            "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + other + "-2}\n",
+	} {
+		r.writes()
+		r.want("apps", r.configMap("fine", what)+"\n---\n"+manifest, byAccount("tenant"))
+		if got := r.failed("apps", v1alpha1.ForbiddenReason); !strings.Contains(got.Message, "ServiceAccount "+r.key.Namespace+"/tenant may not") {
+			t.Errorf("%s: %+v", what, got)
+		}
+		if got := r.value("fine"); got != what {
+			t.Errorf("%s: its own object has %s", what, got)
+		}
+		for _, w := range r.writes() {
+			if !strings.HasSuffix(w, "/configmaps/fine") && !strings.Contains(w, "/"+v1alpha1.SystemNamespace+"/") {
+				t.Errorf("%s: %s", what, w)
+			}
+		}
+		r.want("apps", r.configMap("fine", "after "+what), byAccount("tenant"))
+		r.ready("apps")
+	}
+}
+
+// TestWhatAnAccountMayNotSeeIsNotShown has two Kustomizations of one namespace, one of which may see nothing.
+func TestWhatAnAccountMayNotSeeIsNotShown(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	tenant(t, r.kube, r.key.Namespace)
+	other := r.key.Namespace + "-other"
+	tenant(t, r.kube, other)
+	if _, err := r.kube.CoreV1().ConfigMaps(other).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "secretive"}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	check := func(e *v1alpha1.AssignmentEntry) {
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: other, Name: "secretive"}}
+		e.Timeout = metav1.Duration{Duration: time.Second}
+	}
+	r.want("hubs", r.configMap("hubs", "1"), check)
+	r.ready("hubs")
+	r.want("apps", r.configMap("fine", "1"), byAccount("tenant"), check)
+	if got := r.failed("apps", v1alpha1.HealthCheckFailedReason); !strings.Contains(got.Message, "does not let it be read") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNothingStandsInForAnAccount holds that an account which is not there, may not be impersonated, or whose name gets
+// lost on the way, ends the pass: nothing is written with the rights of the credentials in its place.
+func TestNothingStandsInForAnAccount(t *testing.T) {
+	c := controlplane.Shared(t)
+	r := newRig(t, testHub, c.RESTConfig())
+	tenant(t, r.kube, r.key.Namespace)
+	for reason, entry := range map[string]struct {
+		account string
+		config  func(*rest.Config)
+	}{
+		v1alpha1.ServiceAccountNotFoundReason: {account: "nobody"},
+		v1alpha1.ImpersonationFailedReason: {account: "tenant", config: func(cfg *rest.Config) {
+			cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return headerless{next} })
+		}},
+	} {
+		r.pool.Disconnect(r.key)
+		cfg := c.RESTConfig()
+		if entry.config != nil {
+			entry.config(cfg)
+		}
+		r.connect(cfg)
+		r.writes()
+		r.want("apps", r.configMap("fine", "1"), byAccount(entry.account))
+		if got := r.failed("apps", reason); !strings.Contains(got.Message, entry.account) {
+			t.Errorf("%s: %+v", reason, got)
+		}
+		for _, w := range r.writes() {
+			if !strings.Contains(w, "/"+v1alpha1.SystemNamespace) && !strings.HasSuffix(w, "/selfsubjectreviews") {
+				t.Errorf("%s: %s", reason, w)
+			}
+		}
+	}
+	if got := r.value("fine"); got != "error: NotFound" {
+		t.Errorf("the object has %s", got)
+	}
+}
+
+// headerless is a proxy that drops the header by which a client names whom it asks for.
+type headerless struct{ next http.RoundTripper }
+
+func (h headerless) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Del("Impersonate-User")
+	return h.next.RoundTrip(req)
+}
+
+// TestCredentialsThatReachSomeNamespaces connects with rights in one namespace: what is there is listed, watched, put
+// back and pruned; what is elsewhere, or in no namespace, is refused before anything is sent.
+func TestCredentialsThatReachSomeNamespaces(t *testing.T) {
+	c := controlplane.New(t, "limited", controlplane.Options{})
+	admin := kubernetes.NewForConfigOrDie(c.RESTConfig())
+	limited, err := c.User("system:serviceaccount:limited:tenant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant(t, admin, "limited")
+	tenant(t, admin, v1alpha1.SystemNamespace)
+	if _, err := admin.RbacV1().RoleBindings(v1alpha1.SystemNamespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "hub"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "tenant"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "tenant", Namespace: "limited"}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	who := metav1.ObjectMeta{Name: "who"}
+	if _, err := admin.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: who, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{"kube-system"}, Verbs: []string{"get"}},
+	}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: who, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "who"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "tenant", Namespace: "limited"}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, testHub, limited, func(r *rig) {
+		r.key.Namespace, r.kube = "limited", admin
+		r.connection = func(c *Connection) { c.Namespaces = []string{"limited"} }
+	})
+	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1"))
+	r.ready("apps")
+	if err := admin.CoreV1().ConfigMaps("limited").Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("what was deleted is back", func() bool { return r.value("a") == "1" })
+	r.writes()
+	for what, manifest := range map[string]string{
+		"another namespace": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: default}\n",
+		"no namespace":      r.namespace(),
+	} {
+		r.want("apps", r.configMap("a", what)+"\n---\n"+manifest)
+		if got := r.failed("apps", v1alpha1.NotPermittedReason); !strings.Contains(got.Message, "spec.namespaces") {
+			t.Errorf("%s: %+v", what, got)
+		}
+		if w := r.writes(); len(w) > 0 {
+			t.Errorf("%s: written: %s", what, strings.Join(w, ", "))
+		}
+	}
+	r.want("apps", r.configMap("a", "2"))
+	r.ready("apps")
+	r.eventually("what left Git is deleted", func() bool { return r.value("b") == "error: NotFound" })
+}

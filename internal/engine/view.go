@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/plan"
+)
+
+// view is what one identity sees of a cluster, and the client that asks in its name. Watches are not shared
+// between identities: what a Kustomization learns of the cluster, its health and drift included, is what its
+// ServiceAccount may see. A cluster on which no Kustomization names an account has one view, that of the
+// credentials.
+type view struct {
+	// account is in whose name everything is asked; none: that of the credentials.
+	account edge.Account
+	// limited means that there may be rights in some namespaces only: each is listed and watched by itself.
+	limited    bool
+	client     *edge.Client
+	live       *live
+	watches    *watches
+	references *references
+
+	// life ends with the session, or when no Kustomization has the account any more.
+	life context.Context //nolint:containedctx // see above
+	drop context.CancelFunc
+	// admitted is when the account was looked at last, in nanoseconds since 1970; zero: never.
+	admitted atomic.Int64
+}
+
+// place is where the objects of a kind with a namespace are watched.
+func (v *view) place(m edge.Mapping, namespace string) place {
+	if !v.limited || !m.Namespaced {
+		namespace = ""
+	}
+	return place{m.GVK.GroupKind(), namespace}
+}
+
+// newView returns what is seen through a client, which is nothing yet.
+func (e *Engine) newView(s *session, account edge.Account, client *edge.Client, limited bool) *view {
+	v := &view{account: account, limited: limited, client: client, live: newLive()}
+	v.life, v.drop = context.WithCancel(s.ctx)
+	v.live.hasStatus = s.expressions.HasStatus
+	v.watches = newWatches(v.life, client, v.live, s.store.Revision(), e.o.Now, watchEvents{
+		touch:     e.objectsChanged,
+		shown:     s.shown,
+		flooded:   func() { e.send(func(in *inbox) { in.overflowed = append(in.overflowed, s) }) },
+		backwards: func() { e.send(func(in *inbox) { in.suspect = true }) },
+		ended:     func() { e.send(func(in *inbox) { in.ended = true }) },
+		unserved:  func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
+		crashed: func(err error) {
+			e.noted("watch", err)
+			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
+		},
+	})
+	v.references = newReferences(v, s.now, func(ref reference) { e.objectsChanged(edge.Observed{ID: ref.id, Owner: ref.owner}) })
+	return v
+}
+
+// viewOf returns the view of an account. It never falls back to that of the credentials.
+func (e *Engine) viewOf(s *session, account edge.Account) *view {
+	if account == (edge.Account{}) {
+		return s.view
+	}
+	s.viewing.Lock()
+	defer s.viewing.Unlock()
+	if v := s.views[account]; v != nil {
+		return v
+	}
+	client, err := s.client.As(account)
+	if err != nil { // which the first pass reports
+		client = nil
+	}
+	v := e.newView(s, account, client, true)
+	if s.views == nil {
+		s.views = map[edge.Account]*view{}
+	}
+	s.views[account] = v
+	return v
+}
+
+// allViews returns all that are looked through.
+func (s *session) allViews() []*view {
+	s.viewing.Lock()
+	defer s.viewing.Unlock()
+	all := []*view{s.view}
+	for _, v := range s.views {
+		all = append(all, v)
+	}
+	return all
+}
+
+// shown returns how many objects are seen through all of them.
+func (s *session) shown() int {
+	n := 0
+	for _, v := range s.allViews() {
+		n += v.live.size()
+	}
+	return n
+}
+
+// dropViews ends the views of accounts that no entry has any more.
+func (e *Engine) dropViews(s *session) {
+	used := map[*view]bool{}
+	for _, en := range e.entries {
+		used[en.view] = true
+	}
+	s.viewing.Lock()
+	defer s.viewing.Unlock()
+	for account, v := range s.views {
+		if !used[v] {
+			v.drop()
+			delete(s.views, account)
+		}
+	}
+}
+
+// accountOf returns in whose name an entry is to be applied; none: in that of the credentials. It is an account of
+// the namespace of the Kustomization, on whichever cluster.
+func accountOf(key Key, spec v1alpha1.AssignmentEntry) edge.Account {
+	if spec.ServiceAccountName == "" {
+		return edge.Account{}
+	}
+	return edge.Account{Namespace: v1alpha1.ResolveName(key.Namespace, spec.Name).Namespace, Name: spec.ServiceAccountName}
+}
+
+// admit refuses a pass whose account is not there or may not be impersonated, or in whose name the cluster would
+// do what the credentials may. It asks once in a session, and again at each verification.
+func (p *pass) admit(ctx context.Context) error {
+	v := p.view
+	if v.account == (edge.Account{}) && p.tenancy.NeedsAccount() {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountRequiredReason, Message: plan.AccountRequired}
+		return nil
+	}
+	if v.account == (edge.Account{}) || v.admitted.Load() != 0 && !p.verify {
+		return nil
+	}
+	if v.client == nil {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.ImpersonationFailedReason, Message: fmt.Sprintf("ServiceAccount %s cannot be impersonated", v.account)}
+		return nil
+	}
+	there, err := p.session.client.HasAccount(ctx, v.account)
+	if err != nil {
+		return fmt.Errorf("cannot look at ServiceAccount %s: %w", v.account, err)
+	}
+	if !there {
+		v.admitted.Store(0)
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountNotFoundReason, Message: fmt.Sprintf(
+			"there is no ServiceAccount %s on the cluster, which spec.serviceAccountName, or the hub's default, names: create it there, with the rights that the Kustomization is to have", v.account)}
+		return nil
+	}
+	err = v.client.IsAccount(ctx, v.account)
+	var other *edge.WrongUserError
+	switch {
+	case err == nil:
+		v.admitted.Store(p.now().UnixNano())
+		return nil
+	case errors.As(err, &other), edge.MayNotImpersonate(err):
+		v.admitted.Store(0)
+		message := fmt.Sprintf("ServiceAccount %s cannot be impersonated: ", v.account)
+		if other != nil {
+			message += other.Error()
+		} else {
+			message += edge.Explain(err, noObject) + "; the credentials of the Cluster need the verb impersonate for it"
+		}
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.ImpersonationFailedReason, Message: message}
+		return nil
+	}
+	return fmt.Errorf("cannot ask in the name of ServiceAccount %s: %w", v.account, err)
+}
+
+// maxPlaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
+// which an account has to have the right to: what one push can make a hub and a cluster keep up is bounded.
+const maxPlaces = 32
+
+// places returns where the objects of a kind are watched that are desired or recorded.
+func (p *pass) places(m edge.Mapping) []place {
+	if !p.limited || !m.Namespaced {
+		return []place{p.view.place(m, "")}
+	}
+	gk := m.GVK.GroupKind()
+	var out []place
+	add := func(id object.ID) {
+		if at := (place{gk, id.Namespace}); at.has(id) && id.Namespace != "" && !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	for id := range p.inventory.Objects {
+		add(id)
+	}
+	for i := range p.desired {
+		add(p.desired[i].ID)
+	}
+	if len(out) <= maxPlaces {
+		return out
+	}
+	if p.wide == nil {
+		p.wide = map[schema.GroupKind]bool{}
+	}
+	p.wide[gk] = true
+	return []place{{GroupKind: gk}}
+}
+
+// placeOf is where an object of a namespace is watched, once places has looked at its kind.
+func (p *pass) placeOf(m edge.Mapping, namespace string) place {
+	if p.wide[m.GVK.GroupKind()] {
+		namespace = ""
+	}
+	return p.view.place(m, namespace)
+}
+
+// isDoubtful explains why nothing is known of what the cluster has of an object; "" when it is known.
+func (p *pass) isDoubtful(id object.ID) string {
+	if why := p.doubtful[kindOf(id)]; why != "" {
+		return why
+	}
+	return p.forbidden[place{kindOf(id), id.Namespace}].message
+}
+
+// deny notes that the account may not see the objects of a place: none of them is recorded, applied or deleted.
+func (p *pass) deny(at place, err error) bool {
+	if at.namespace == "" || !p.limited || !edge.Refused(err) || !edge.OfCollection(err) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.forbidden == nil {
+		p.forbidden = map[place]failure{}
+	}
+	p.forbidden[at] = failure{reason: v1alpha1.ForbiddenReason, message: fmt.Sprintf(
+		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.named(edge.Explain(err, noObject)))}
+	return true
+}
+
+// reasonIfDenied is the reason of a refusal: that the account has no right to it, or else.
+func (p *pass) reasonIfDenied(err error, reason string) string {
+	if p.account != (edge.Account{}) && edge.Denied(err) {
+		return v1alpha1.ForbiddenReason
+	}
+	return reason
+}
+
+// named names the account in an explanation of what the credentials may not do.
+func (p *pass) named(explained string) string {
+	if p.account == (edge.Account{}) {
+		return explained
+	}
+	return strings.ReplaceAll(explained, "the credentials of the hub", "ServiceAccount "+p.account.String())
+}
+
+func kindOf(id object.ID) schema.GroupKind { return schema.GroupKind{Group: id.Group, Kind: id.Kind} }
