@@ -99,7 +99,7 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
-		return arriving{res.Body, g}, nil
+		return arriving{heard{res.Body, g.arrived}, res.Body}, nil
 	}
 	_ = res.Body.Close()
 	e := &statusError{code: res.StatusCode}
@@ -111,22 +111,29 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 
 // arriving is a body that records when something has arrived.
 type arriving struct {
-	io.ReadCloser
-	of *gateway
-}
-
-func (b arriving) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		b.of.arrived()
-	}
-	return n, err
+	heard
+	io.Closer
 }
 
 func (g *gateway) arrived() { g.progress.Store(int64(g.now().Sub(g.began))) }
 
 // lastProgress is when something has arrived last, of whatever the gateway sends.
 func (g *gateway) lastProgress() time.Time { return g.began.Add(time.Duration(g.progress.Load())) }
+
+// untilSilent returns a context that ends when nothing has arrived for a while, from now on.
+func (g *gateway) untilSilent(ctx context.Context, limit time.Duration) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	began := g.now()
+	go func() { // ends with stop, at the latest
+		for left := limit; pause(ctx, left); {
+			if left = limit - g.now().Sub(latest(began, g.lastProgress())); left <= 0 {
+				cancel(errSilent)
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
 
 // call sends one message and reads one.
 func (g *gateway) call(ctx context.Context, method, path string, message, answer any, limit int) error {

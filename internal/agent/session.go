@@ -22,7 +22,8 @@ import (
 const (
 	// coalesce is how long a report waits for what else there is to tell.
 	coalesce = 200 * time.Millisecond
-	// reportTimeout is how long the gateway has to acknowledge a report, before the link counts as lost.
+	// reportTimeout is how long the gateway has to acknowledge a report while nothing else arrives, before the link
+	// counts as lost.
 	reportTimeout = time.Minute
 	// heldBack is how long a frame may take that the gateway says it has sent, while nothing else arrives.
 	heldBack = 10 * time.Second
@@ -111,9 +112,10 @@ func (s *session) stream(ctx context.Context) error {
 	defer body.Close()
 	silence := time.AfterFunc(s.silence(), func() { cancel(errSilent) })
 	defer silence.Stop()
+	in := heard{body, func() { silence.Reset(s.silence()) }} // a large frame takes its time on a slow link
 	for {
 		var d link.Down
-		err := link.ReadMessage(body, link.MaxMessage, &d)
+		err := link.ReadMessage(in, link.MaxMessage, &d)
 		if cause := context.Cause(ctx); err != nil && cause != nil {
 			return cause
 		}
@@ -123,11 +125,24 @@ func (s *session) stream(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot read from the gateway: %w", err)
 		}
-		silence.Reset(s.silence())
 		if err := s.handle(ctx, d); err != nil {
 			return err
 		}
 	}
+}
+
+// heard is a body that tells when something has arrived.
+type heard struct {
+	io.Reader
+	arrived func()
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.arrived()
+	}
+	return n, err
 }
 
 func (s *session) silence() time.Duration {
@@ -255,10 +270,13 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 	if err != nil || canWait && !anyway && s.reports.seq > 0 {
 		return false, err
 	}
-	call, cancel := context.WithTimeoutCause(ctx, reportTimeout, errSilent)
-	defer cancel()
+	call, stop := s.gateway.untilSilent(ctx, reportTimeout)
+	defer stop()
 	var answer link.UpAnswer
 	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, up, &answer, link.MaxMessage); err != nil {
+		if errors.Is(context.Cause(call), errSilent) {
+			return false, errSilent
+		}
 		return false, fmt.Errorf("cannot report: %w", err)
 	}
 	if err := s.reports.acknowledged(up, f); err != nil {

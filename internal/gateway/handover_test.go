@@ -56,6 +56,12 @@ func TestWhatCannotBeReadIsNotAssigned(t *testing.T) {
 	r.unreadable, r.stored[edgeKey] = nil, nil
 	r.mu.Unlock()
 	r.gateway.Assign(edgeKey, []v1alpha1.AssignmentEntry{entry("other", "sha256:2")})
+	a := r.gateway.agentOf(edgeKey)
+	a.mu.Lock()
+	if a.signed.UID != before.UID || a.signed.Digest != before.Digest {
+		t.Errorf("what cannot be read is signed: %+v", a.signed)
+	}
+	a.mu.Unlock()
 	r.mu.Lock()
 	r.stored[edgeKey] = stored
 	r.mu.Unlock()
