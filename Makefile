@@ -142,6 +142,11 @@ demo: build ## Show the whole way on three edge clusters; stays up until Ctrl-C 
 	@go build -o bin/skerry-demo ./e2e/demo
 	@exec bin/skerry-demo $(if $(ONCE),--once)
 
+.PHONY: playground
+playground: build ## Start four clusters and a Git server to try the README's first steps on, until Ctrl-C
+	@go build -o bin/skerry-demo ./e2e/demo
+	@exec bin/skerry-demo --playground playground
+
 .PHONY: build
 build: skerry controlplane ## Build static binaries into bin/
 
@@ -187,13 +192,20 @@ CLI_PLATFORMS ?= $(HUB_PLATFORMS) darwin/amd64 darwin/arm64 windows/amd64
 # Images are built where buildah is installed.
 IMAGE_PLATFORMS ?= linux/amd64 linux/arm64
 
+# Where the files of a release are published, below its version.
+RELEASE_URL ?= https://$(MODULE)/releases/download
+
 .PHONY: release
-release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and checksums into dist/
+release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs, the manifest of the kubectl plugin and checksums into dist/
 	@rm -rf $(DIST) && mkdir -p $(DIST)
 	@for platform in $(CLI_PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; suffix=$${os}_$$arch; if [[ $$os == windows ]]; then suffix+=.exe; fi; \
 		echo "skerry $$platform"; \
 		GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry_$(VERSION)_$$suffix ./cmd/skerry; \
+		mkdir $(DIST)/plugin; bin=kubectl-skerry; if [[ $$os == windows ]]; then bin+=.exe; fi; \
+		cp $(DIST)/skerry_$(VERSION)_$$suffix $(DIST)/plugin/$$bin; cp LICENSE $(DIST)/plugin/; \
+		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go-w -C $(DIST)/plugin -c $$bin LICENSE | gzip -n > $(DIST)/kubectl-skerry_$(VERSION)_$${os}_$$arch.tar.gz; \
+		rm -r $(DIST)/plugin; \
 		if [[ " $(HUB_PLATFORMS) " == *" $$platform "* ]]; then \
 			echo "skerry-hub $$platform"; \
 			GOOS=$$os GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o $(DIST)/skerry-hub_$(VERSION)_$$suffix ./cmd/skerry-hub; \
@@ -215,9 +227,10 @@ release: $(CYCLONEDX) ## Build binaries for all platforms, images, SBOMs and che
 		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/image -cf $(DIST)/skerry-agent_$(VERSION)_linux_$$arch.oci.tar .; \
 		rm -r $(DIST)/image; \
 	done
-	@cd $(DIST) && for binary in $$(ls | grep -v '\.oci\.tar$$'); do \
+	@cd $(DIST) && for binary in $$(ls | grep -vE '\.oci\.tar$$|\.tar\.gz$$'); do \
 		$(CYCLONEDX) bin -json -noserial -notimestamp -output $$binary.sbom.json $$binary 2>/dev/null; \
 	done
+	@go run ./internal/cli/krew $(DIST) $(VERSION) $(RELEASE_URL)/$(VERSION) > $(DIST)/skerry.krew.yaml
 	@cd $(DIST) && sha256sum * > SHA256SUMS && wc -l < SHA256SUMS | xargs -I{} echo "{} files in $(DIST)"
 
 $(CONTROLLER_GEN):

@@ -31,9 +31,13 @@ var files embed.FS
 
 func main() {
 	once := flag.Bool("once", false, "end after the story")
+	playground := flag.String("playground", "", "in place of the story: clusters and a Git server to try the README's first steps on, described in this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	if *playground != "" {
+		os.Exit(play(ctx, newScreen(os.Stdout), *playground))
+	}
 	os.Exit(run(ctx, newScreen(os.Stdout), *once))
 }
 
@@ -93,20 +97,11 @@ func run(ctx context.Context, s *screen, once bool) int {
 func (d *demo) setUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*patience)
 	defer cancel()
-	root, err := rig.Root()
-	if err != nil {
-		return err
-	}
-	// Below the repository, so that paths are short to type; a name that tells runs apart.
-	parent := filepath.Join(root, ".work")
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return err
-	}
-	rig.SweepDirs(parent, "demo-")
-	if d.dir, err = os.MkdirTemp(parent, fmt.Sprintf("demo-%d-", os.Getpid())); err != nil {
+	if err := d.makeDir("demo-"); err != nil {
 		return err
 	}
 	started := time.Now()
+	var err error
 	d.screen.say("starting etcd and four kube-apiservers: hub, bergen, faro, galway. The edges also have a")
 	d.screen.say("controller manager, a scheduler and a node, so that Deployments get Pods that become ready.")
 	options := rig.Options{Dir: d.dir}
@@ -152,6 +147,22 @@ func (d *demo) openLink() ([]string, error) {
 	d.ship = d.edges[2] // the last stage of a rollout: nobody waits for it
 	d.agent = rig.NewAgent(rig.AgentOptions{Kubeconfig: d.ship.Kubeconfig, Dir: d.dir, Name: d.ship.Name})
 	return []string{"--gateway-bind-address", bind, "--gateway-url", "https://" + d.link.Address()}, nil
+}
+
+// makeDir makes the folder of all files, below the repository, so that paths are short to type, and with a name that
+// tells runs apart.
+func (d *demo) makeDir(prefix string) error {
+	root, err := rig.Root()
+	if err != nil {
+		return err
+	}
+	parent := filepath.Join(root, ".work")
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return err
+	}
+	rig.SweepDirs(parent, prefix)
+	d.dir, err = os.MkdirTemp(parent, fmt.Sprintf("%s%d-", prefix, os.Getpid()))
+	return err
 }
 
 // setUpGit starts a Git server and pushes the config repository to it.
