@@ -244,12 +244,21 @@ func (p *peered) write(t *testing.T, root string) {
 		}
 		rel, err := filepath.Rel(root, file)
 		if err == nil && leftOut.Match(strings.Split(rel, string(filepath.Separator)), false) {
-			err = os.Remove(file)
+			if err = os.Remove(file); err == nil {
+				removeEmpty(filepath.Dir(file))
+			}
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// removeEmpty removes a directory, and those above it, as long as nothing is in them.
+func removeEmpty(dir string) {
+	for os.Remove(dir) == nil {
+		dir = filepath.Dir(dir)
 	}
 }
 
