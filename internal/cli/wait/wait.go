@@ -56,6 +56,8 @@ func read(ctx context.Context, c client.Client, o client.Object) error {
 	key := client.ObjectKeyFromObject(o)
 	err := c.Get(ctx, key, o)
 	switch {
+	case err == nil:
+		return nil // also when the context has ended meanwhile, which its owner sees
 	case apierrors.IsNotFound(err):
 		o.SetUID("")
 		o.SetResourceVersion("")
