@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -89,6 +90,9 @@ type definition struct {
 	rules      func() *cel.Validator
 }
 
+// blocking are the errors after which an API server does not evaluate rules: their input may not be what they expect.
+var blocking = []field.ErrorType{field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid}
+
 // validate does what an API server does with an object that is created, in that order.
 func (d *definition) validate(ctx context.Context, o *unstructured.Unstructured) field.ErrorList {
 	delete(o.Object, "status") // it is a subresource
@@ -97,11 +101,8 @@ func (d *definition) validate(ctx context.Context, o *unstructured.Unstructured)
 	errs := metavalidation.ValidateObjectMetaAccessor(o, true, metavalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	errs = append(errs, validation.ValidateCustomResource(nil, o.Object, d.openAPI)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, d.structural, o.Object)...)
-	for _, err := range errs {
-		switch err.Type {
-		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
-			return append(errs, field.Invalid(nil, nil, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
-		}
+	if slices.ContainsFunc(errs, func(err *field.Error) bool { return slices.Contains(blocking, err.Type) }) {
+		return append(errs, field.Invalid(nil, nil, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
 	}
 	if rules := d.rules(); rules != nil {
 		found, _ := rules.Validate(ctx, nil, d.structural, o.Object, nil, celconfig.RuntimeCELCostBudget)
