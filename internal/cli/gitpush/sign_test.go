@@ -62,13 +62,13 @@ func signed(t *testing.T, sign gitpush.Signer) *gitserver.Repo {
 
 // TestGPGSignatureIsGoodToGitAndGPG, with a key that real gpg has made and exported, by id and with a passphrase.
 func TestGPGSignatureIsGoodToGitAndGPG(t *testing.T) {
-	home, err := os.MkdirTemp("", "gpg") // a socket in t.TempDir() would have too long a name
+	home, err := os.MkdirTemp("", "gpg") //nolint:usetesting // a socket in t.TempDir() would have too long a name
 	if err != nil {
 		t.Fatal(err)
 	}
 	env := []string{"GNUPGHOME=" + home}
 	t.Cleanup(func() {
-		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() //nolint:noctx // the agent goes with the test
+		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
 		_ = os.RemoveAll(home)
 	})
 	gpg := func(args ...string) string {

@@ -329,7 +329,7 @@ func sshAgent(t *testing.T, identity []byte) string {
 	if err := keys.Add(agent.AddedKey{PrivateKey: key}); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "agent") // a socket in t.TempDir() would have too long a name
+	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // a socket in t.TempDir() would have too long a name
 	if err != nil {
 		t.Fatal(err)
 	}
