@@ -176,11 +176,15 @@ func (f *Factory) Connect(cfg *rest.Config) (client.WithWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	via, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", cfg.Host, err)
 	}
-	return c, nil
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme, HTTPClient: via})
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", cfg.Host, err)
+	}
+	return newFleetClient(c, cfg, via)
 }
 
 // Scheme knows the kinds of ours and those of Kubernetes that the commands touch.
