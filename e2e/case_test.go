@@ -38,6 +38,7 @@ type kase struct {
 	agents    map[string]*rig.Agent
 	link      *linkproxy.Proxy // between agents and the gateway
 	tunnels   *linkproxy.Tunnels
+	player    *player // of Flux; nil before it was started
 }
 
 // openRepo gives the case a Git host of its own, so that it can be stopped, with one repository.

@@ -52,6 +52,10 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"webhook":  command(sendWebhook),
 	"load":     command(loadVariable),
 
+	"flux":       command(flux),
+	"repository": command(repository),
+	"identities": command(identities),
+
 	"kubeconfig": command(writeKubeconfig),
 	"deletepods": command(deletePods),
 }

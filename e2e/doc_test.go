@@ -41,6 +41,10 @@
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
 //	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events
 //	webhook [-code N] CLUSTER RECEIVER TOKEN BODY       a signed push to a Receiver of a hub that listens on $WEBHOOKS
+//	repository NAME FOLDER            one of the repositories of internal/migrate/testdata
+//	identities FILE OBJECT...         uid and generation of objects of the hub's cluster, to be compared
+//	flux start|stop                   what Flux's kustomize-controller does to the hub's cluster, and its kinds
+//	flux keep NAMESPACE/NAME FOLDER   what a Kustomization of Flux renders to
 //	world EDGE...                     a hub and edges of the case's own; the hub does not run yet
 //
 // OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.

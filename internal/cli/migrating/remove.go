@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -96,6 +97,7 @@ func (t *takeover) awaitGone(ctx context.Context, o *unstructured.Unstructured, 
 	if gone, err := look(); gone || err != nil {
 		return err
 	}
+	t.grace = min(t.grace, time.Second) // it will not do so for the next one either
 	rest := slices.DeleteFunc(there.GetFinalizers(), func(f string) bool { return f == fluxFinalizer })
 	patch := map[string]any{"metadata": map[string]any{"uid": there.GetUID(), "resourceVersion": there.GetResourceVersion(), "finalizers": rest}}
 	if err := t.merge(ctx, there, patch); client.IgnoreNotFound(err) != nil {
@@ -149,40 +151,52 @@ func (t *takeover) backups(ctx context.Context) ([]*unstructured.Unstructured, e
 	return out, nil
 }
 
-// undo goes back to Flux: Skerry's objects let go of what they keep, and then Flux's are put back and resumed, so
-// that no object has two keepers.
-func (t *takeover) undo(ctx context.Context) error {
-	ours, err := t.createdObjects(ctx)
-	if err != nil {
-		return err
+// done is what an earlier run has done.
+type done struct {
+	// created are Skerry's objects, Kustomizations first; copies those of Flux that were removed; suspended those
+	// that are there still, some of them being deleted.
+	created, copies, suspended []*unstructured.Unstructured
+}
+
+func (t *takeover) done(ctx context.Context) (d done, err error) {
+	if d.created, err = t.createdObjects(ctx); err != nil {
+		return d, err
 	}
-	copies, err := t.backups(ctx)
-	if err != nil {
-		return err
+	if d.copies, err = t.backups(ctx); err != nil {
+		return d, err
 	}
-	var suspended []*unstructured.Unstructured
 	for _, kind := range fluxKinds[:3] {
 		live, err := t.list(ctx, kind)
 		if err != nil {
-			return err
+			return d, err
 		}
 		for i := range live {
 			o := &unstructured.Unstructured{Object: live[i].Object}
 			if o.GetAnnotations()[migrate.Annotation] == migrate.Suspended || o.GetDeletionTimestamp() != nil {
-				suspended = append(suspended, o)
+				d.suspended = append(d.suspended, o)
 			}
 		}
 	}
-	for _, o := range ours {
+	return d, nil
+}
+
+// undo goes back to Flux: Skerry's objects let go of what they keep, and then Flux's are put back and resumed, so
+// that no object has two keepers.
+func (t *takeover) undo(ctx context.Context) error {
+	d, err := t.done(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range d.created {
 		t.IO.Progressf("delete %s, and leave what it keeps", apply.Name(o))
 	}
-	for _, o := range copies {
+	for _, o := range d.copies {
 		t.IO.Progressf("put Flux's %s back", apply.Name(o))
 	}
-	for _, o := range suspended {
+	for _, o := range d.suspended {
 		t.IO.Progressf("resume Flux's %s", apply.Name(o))
 	}
-	if len(ours)+len(copies)+len(suspended) == 0 {
+	if len(d.created)+len(d.copies)+len(d.suspended) == 0 {
 		t.IO.Progressf("there is nothing to undo on %s", t.hub.Config.Host)
 		return nil
 	}
@@ -193,24 +207,29 @@ func (t *takeover) undo(ctx context.Context) error {
 		return err
 	}
 	steps := t.Steps()
-	if err := steps.Do("let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, ours) }); err != nil {
+	if err := steps.Do("let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, d.created) }); err != nil {
 		return err
 	}
 	return steps.Do("resume Flux", func(s *factory.Step) error {
-		for _, o := range suspended { // those that an earlier run was about to remove
-			if o.GetDeletionTimestamp() == nil {
-				continue
-			}
-			if err := t.awaitGone(ctx, o, s); err != nil {
-				return err
-			}
+		s.Donef("%d put back, %d resumed", len(d.copies), len(d.suspended))
+		return t.resumeFlux(ctx, d, s)
+	})
+}
+
+// resumeFlux puts back what was removed, and resumes what was suspended.
+func (t *takeover) resumeFlux(ctx context.Context, d done, s *factory.Step) error {
+	for _, o := range d.suspended { // those that an earlier run was about to remove
+		if o.GetDeletionTimestamp() == nil {
+			continue
 		}
-		if err := t.putBack(ctx, copies); err != nil {
+		if err := t.awaitGone(ctx, o, s); err != nil {
 			return err
 		}
-		s.Donef("%d put back, %d resumed", len(copies), len(suspended))
-		return t.resume(ctx, suspended)
-	})
+	}
+	if err := t.putBack(ctx, d.copies); err != nil {
+		return err
+	}
+	return t.resume(ctx, d.suspended)
 }
 
 // createdObjects are Skerry's objects that this command created, Kustomizations first. What Git keeps would come

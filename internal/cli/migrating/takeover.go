@@ -45,7 +45,7 @@ func (t *takeover) run(ctx context.Context) error {
 		{"remove Flux's objects", t.remove},
 	} {
 		if err := steps.Do(step.title, func(s *factory.Step) error { return step.run(ctx, s) }); err != nil {
-			if _, advised := errors.AsType[*factory.NextError](err); advised || ctx.Err() != nil && !errors.Is(err, context.DeadlineExceeded) {
+			if _, advised := errors.AsType[*factory.NextError](err); advised || errors.Is(ctx.Err(), context.Canceled) {
 				return err
 			}
 			return factory.Next(err, "Flux is suspended and what it applied runs on; run this again to go on, or 'skerry migrate cluster --undo' to go back")
