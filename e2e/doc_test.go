@@ -45,7 +45,7 @@
 //	identities FILE OBJECT...         uid and generation of objects of the hub's cluster, to be compared
 //	flux start|stop                   what Flux's kustomize-controller does to the hub's cluster, and its kinds
 //	flux keep NAMESPACE/NAME FOLDER   what a Kustomization of Flux renders to
-//	world EDGE...                     a hub and edges of the case's own; the hub does not run yet
+//	world [-pods] EDGE...             a hub and edges of the case's own; the hub does not run yet
 //
 // OBJECT is KIND/NAME or KIND/NAMESPACE/NAME. For expectations see rig.Expect.
 package e2e

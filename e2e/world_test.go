@@ -22,8 +22,9 @@ import (
 // nothing: the hub is the process that the script starts.
 func newWorld(ctx context.Context, c call) error {
 	options := rig.Options{Dir: workDir(c.t), HubWhole: true}
+	pods := c.flag("pods")
 	for _, name := range c.args {
-		options.Edges = append(options.Edges, rig.EdgeOptions{Name: name, Controllers: true})
+		options.Edges = append(options.Edges, rig.EdgeOptions{Name: name, Controllers: true, Pods: pods})
 	}
 	r, err := rig.New(ctx, options)
 	if err != nil {

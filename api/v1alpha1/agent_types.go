@@ -114,3 +114,15 @@ type CarriedReport struct {
 // or hand in a report of it: the SHA-256 of the token in hexadecimal, a full stop, and the end of its life in seconds
 // since 1970. "skerry bundle" writes and removes it: who may change a Cluster may do this.
 const MediumTicketAnnotation = "skerry.dev/medium-ticket"
+
+// What keeps agents at the version of their hub.
+const (
+	// AgentSourceURL as the url of a GitRepository stands for the manifests of the agent that goes with the hub's
+	// version, which the hub holds itself.
+	AgentSourceURL = "builtin://agent"
+	// AgentsName is that of the GitRepository and the Kustomization by which the hub keeps the agents of a namespace.
+	AgentsName = "skerry-agents"
+	// AgentLabel of a Cluster, with the value AgentManaged, is what that Kustomization selects.
+	AgentLabel   = "skerry.dev/agent"
+	AgentManaged = "managed"
+)

@@ -8,9 +8,9 @@ import (
 // GitRepositorySpec says which repository and which ref of it to follow.
 type GitRepositorySpec struct {
 	// URL of the repository: http, https, ssh, or the short form of an ssh URL, user@host:path. Credentials
-	// belong into the Secret, not here.
+	// belong into the Secret, not here. "builtin://agent" stands for the agent that goes with the hub's version.
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern="^((http|https|ssh)://[^/\\s]+/|[A-Za-z0-9._-]+@([A-Za-z0-9._-]+|\\[[^\\]/\\s]+\\]):)[^\\s]*$"
+	// +kubebuilder:validation:Pattern="^(builtin://agent$|(http|https|ssh)://[^/\\s]+/|[A-Za-z0-9._-]+@([A-Za-z0-9._-]+|\\[[^\\]/\\s]+\\]):)[^\\s]*$"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="credentials belong into secretRef, not into the url"
 	// +required
 	URL string `json:"url"`

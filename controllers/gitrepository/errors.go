@@ -17,6 +17,9 @@ import (
 
 // auth reads the Secrets with the credentials and the proxy, where the repository names any.
 func (r *Reconciler) auth(ctx context.Context, repo *v1alpha1.GitRepository) (git.Auth, error) {
+	if repo.Spec.URL == v1alpha1.AgentSourceURL { // the hub holds it itself
+		return git.Auth{}, nil
+	}
 	auth, err := git.AuthFor(repo, func(name string) (map[string][]byte, error) {
 		secret := &corev1.Secret{}
 		err := r.Direct.Get(ctx, types.NamespacedName{Namespace: repo.Namespace, Name: name}, secret)

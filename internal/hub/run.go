@@ -240,8 +240,12 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	if !share.First() {
 		return work
 	}
+	agents, err := newAgentManifests(cmp.Or(o.Version, "unknown"))
+	if err != nil {
+		return err
+	}
 	p.sources = gitrepository.New(gitrepository.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Follow: p.git.Follow, Forget: p.git.Forget, Include: p.git.Include, Now: time.Now,
+		Hub: hub, Direct: direct, Recorder: recorder, Follow: agents.follow(p.git.Follow), Forget: p.git.Forget, Include: p.git.Include, Now: time.Now,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 }, //nolint:gosec // not a secret
 	})
 	decrypts, err := decryption(ctx, o)
@@ -250,7 +254,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	}
 	kustomizations := kustomization.New(kustomization.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs,
-		DefaultServiceAccount: o.DefaultServiceAccount, RequireServiceAccount: o.RequireServiceAccount, Tree: p.tree, Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
+		DefaultServiceAccount: o.DefaultServiceAccount, RequireServiceAccount: o.RequireServiceAccount, Tree: agents.tree(p.tree), Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,

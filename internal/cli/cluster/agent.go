@@ -39,6 +39,8 @@ type AgentOptions struct {
 	TokenFor time.Duration
 	// NoDeployment leaves the Deployment out: the agent runs outside of the cluster.
 	NoDeployment bool
+	// Upgrades lets the hub keep the agent at its own version.
+	Upgrades bool
 	components.AgentOptions
 }
 
@@ -55,16 +57,20 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&a.Image, "agent-image", "", "whole name of the agent's image (default: "+components.AgentRepository+" of this version)")
 	flags.StringVar(&a.Storage, "agent-storage", "", "size of a PersistentVolumeClaim for the agent's disk (default: a volume that goes with the Pod)")
 	flags.StringVar(&a.Proxy, "agent-proxy", "", "URL of the HTTP proxy through which the agent reaches the gateway")
+	flags.BoolVar(&a.Upgrades, "agent-upgrades", false, "let the hub keep the agent at its own version, staged over all such agents of the namespace")
 	flags.BoolVar(&a.NoDeployment, "no-deployment", false, "leave out the agent's Deployment, for an agent that runs beside the cluster")
 }
 
 // check refuses flags that do not go together.
 func (a *AgentOptions) check(o *Options) error {
 	if !a.Enabled {
-		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment {
-			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy and --no-deployment need --agent")
+		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment || a.Upgrades {
+			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy, --agent-upgrades and --no-deployment need --agent")
 		}
 		return nil
+	}
+	if a.Upgrades && !a.kept() {
+		return factory.Usagef("--agent-upgrades is for an agent without options of its own: leave out --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment")
 	}
 	for _, ns := range a.Namespaces {
 		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
@@ -123,6 +129,11 @@ func runJoinAgent(ctx context.Context, o *Options, w wanted) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	if o.Agent.Upgrades {
+		if err := steps.Do("upgrades", func(s *factory.Step) error { return keepAgent(ctx, o, hub, s) }); err != nil {
+			return err
+		}
 	}
 	manifests, err := agentManifests(o, hub, enrollment)
 	if err != nil {

@@ -1,0 +1,83 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/tree"
+)
+
+var errPassedOn = errors.New("passed on")
+
+// TestTheHubHasTheAgentOfItsVersion: with the image of a release, and of nothing else; another version is another
+// revision, and everything else is passed on.
+func TestTheHubHasTheAgentOfItsVersion(t *testing.T) {
+	next := func(context.Context, types.NamespacedName, string) (*tree.Tree, error) { return nil, errPassedOn }
+	follow := func(m *agentManifests, req git.Request) (git.Commit, error) {
+		return m.follow(func(context.Context, git.Request) (git.Commit, error) { return git.Commit{}, errPassedOn })(t.Context(), req)
+	}
+	seen := map[string]bool{}
+	for version, image := range map[string]string{
+		"v1.2.3": "ghcr.io/skerry-dev/skerry-agent:v1.2.3", "v1.3.0-rc.1": "ghcr.io/skerry-dev/skerry-agent:v1.3.0-rc.1", "v1.2.3-5-g1234567-dirty": "ghcr.io/skerry-dev/skerry-agent:latest",
+	} {
+		m, err := newAgentManifests(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commit, err := follow(m, git.Request{URL: v1alpha1.AgentSourceURL})
+		if err != nil || !commit.Fetched || seen[commit.Revision] || v1alpha1.CommitOf(commit.Revision) != commit.Hash {
+			t.Fatalf("%+v %v", commit, err)
+		}
+		seen[commit.Revision] = true
+		if again, err := follow(m, git.Request{URL: v1alpha1.AgentSourceURL, Known: commit.Revision}); err != nil || again.Fetched || again.Revision != commit.Revision {
+			t.Errorf("%+v %v", again, err)
+		}
+		files, err := m.tree(next)(t.Context(), types.NamespacedName{}, commit.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := render.NewCache(1).Build(t.Context(), files, render.Options{Path: "."})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kinds []string
+		for _, o := range result.Bundle.Objects {
+			kinds = append(kinds, o.Kind)
+			u := &unstructured.Unstructured{}
+			if err := json.Unmarshal(o.Body, &u.Object); err != nil {
+				t.Fatal(err)
+			}
+			if u.GetAnnotations()["skerry.dev/prune"] != "disabled" {
+				t.Errorf("%s may be deleted", o.ID)
+			}
+			if o.Kind == "Deployment" {
+				if template, _, _ := unstructured.NestedMap(u.Object, "spec", "template", "metadata", "annotations"); len(template) > 0 {
+					t.Error("its Pods are others than those that an agent is installed with")
+				}
+				containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+				if c, _ := containers[0].(map[string]any); c["image"] != image {
+					t.Errorf("%s: image %v", version, c["image"])
+				}
+			}
+		}
+		slices.Sort(kinds)
+		if want := []string{"ClusterRoleBinding", "Deployment", "NetworkPolicy", "ServiceAccount"}; !slices.Equal(kinds, want) {
+			t.Errorf("%v", kinds)
+		}
+		if _, err := m.tree(next)(t.Context(), types.NamespacedName{}, "0123"); !errors.Is(err, errPassedOn) {
+			t.Error(err)
+		}
+		if _, err := follow(m, git.Request{URL: "https://example.com/x.git"}); !errors.Is(err, errPassedOn) {
+			t.Error(err)
+		}
+	}
+}
