@@ -11,8 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"slices"
+
+	"filippo.io/edwards25519"
 
 	"github.com/skerry-dev/skerry/internal/link"
 )
@@ -26,27 +26,16 @@ const (
 	maxRecord = link.MaxMessage + 64
 )
 
-// prime is that of the curve: 2^255 - 19.
-var prime = new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
-
-// recipientOf returns the X25519 key that belongs to a public ed25519 key: u = (1 + y) / (1 - y), RFC 7748.
+// recipientOf returns the X25519 key that belongs to a public ed25519 key.
 func recipientOf(key []byte) (hpke.PublicKey, error) {
-	if len(key) != ed25519.PublicKeySize {
-		return nil, errors.New("the recipient has no ed25519 key")
+	point, err := new(edwards25519.Point).SetBytes(key)
+	if err != nil {
+		return nil, fmt.Errorf("the recipient has no ed25519 key: %w", err)
 	}
-	y := slices.Clone(key)
-	y[len(y)-1] &= 0x7f // the sign of x
-	slices.Reverse(y)   // to big-endian
-	point := new(big.Int).SetBytes(y)
-	one := big.NewInt(1)
-	under := new(big.Int).ModInverse(new(big.Int).Mod(new(big.Int).Sub(one, point), prime), prime)
-	if under == nil {
-		return nil, errors.New("the recipient's key is none")
+	if new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return nil, errors.New("the recipient's key is none: what is sealed for it, everybody could open")
 	}
-	u := new(big.Int).Mul(new(big.Int).Add(one, point), under)
-	raw := u.Mod(u, prime).FillBytes(make([]byte, keySize))
-	slices.Reverse(raw)
-	public, err := ecdh.X25519().NewPublicKey(raw)
+	public, err := ecdh.X25519().NewPublicKey(point.BytesMontgomery())
 	if err != nil {
 		return nil, fmt.Errorf("the recipient's key is none: %w", err)
 	}
