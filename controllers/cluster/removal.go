@@ -94,7 +94,7 @@ func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 	r.gone(key)
 	after := c.DeepCopy()
 	controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
-	if err := r.patchFinalizers(ctx, after); err != nil {
+	if err := hubapi.PatchFinalizers(ctx, r.Hub, after); err != nil {
 		return hubapi.ResultForError(err)
 	}
 	hubapi.Record(r.Recorder, c, "Remove", []report.Event{hubapi.TornDown(why)})
@@ -106,21 +106,7 @@ func (r *Reconciler) addFinalizer(ctx context.Context, c *v1alpha1.Cluster) erro
 	if !controllerutil.AddFinalizer(c, v1alpha1.Finalizer) {
 		return nil
 	}
-	return r.patchFinalizers(ctx, c)
-}
-
-// patchFinalizers writes the finalizers, if nobody has changed the object since it was read.
-func (r *Reconciler) patchFinalizers(ctx context.Context, c *v1alpha1.Cluster) error {
-	data, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": c.UID, "resourceVersion": c.ResourceVersion, "finalizers": c.Finalizers,
-	}})
-	if err != nil {
-		return fmt.Errorf("cannot encode finalizers: %w", err)
-	}
-	if err := r.Hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, data)); err != nil {
-		return fmt.Errorf("cannot write finalizers: %w", err)
-	}
-	return nil
+	return hubapi.PatchFinalizers(ctx, r.Hub, c)
 }
 
 func (r *Reconciler) observeRemoval(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (*removal, error) {
@@ -311,7 +297,7 @@ func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event
 	r.gone(m.key)
 	c := m.cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
-	if err := r.patchFinalizers(ctx, c); err != nil {
+	if err := hubapi.PatchFinalizers(ctx, r.Hub, c); err != nil {
 		return hubapi.ResultForError(err)
 	}
 	if said != nil {

@@ -63,26 +63,11 @@ func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
 	}
 	ks := o.ks.DeepCopy()
 	controllerutil.AddFinalizer(ks, v1alpha1.Finalizer)
-	if err := r.patchFinalizers(ctx, ks); err != nil {
+	if err := hubapi.PatchFinalizers(ctx, r.Hub, ks); err != nil {
 		return err
 	}
 	// What the report is committed on is what the server has now.
 	o.ks.Finalizers, o.ks.ResourceVersion = ks.Finalizers, ks.ResourceVersion
-	return nil
-}
-
-// patchFinalizers writes the finalizers, if nobody has changed the object since it was read.
-func (r *Reconciler) patchFinalizers(ctx context.Context, ks *v1alpha1.Kustomization) error {
-	before := ks.DeepCopy()
-	before.Finalizers = nil
-	if len(ks.Finalizers) == 0 {
-		before.Finalizers = []string{v1alpha1.Finalizer}
-	}
-	status := ks.Status
-	if err := r.Hub.Patch(ctx, ks, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("cannot write finalizers: %w", err)
-	}
-	ks.Status = status
 	return nil
 }
 
@@ -119,7 +104,7 @@ func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) (recon
 		return reconcile.Result{}, nil
 	}
 	return r.execute(ctx, o, &decision{leaving: leaving}, func(_ context.Context, err error) (reconcile.Result, error) {
-		return reconcile.Result{}, err
+		return hubapi.ResultForError(err)
 	})
 }
 

@@ -171,7 +171,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		hubapi.Record(r.Recorder, after, "Reconcile", []report.Event{hubapi.TornDown(d.tornDown)})
 	}
 	if d.released {
-		return reconcile.Result{}, r.release(ctx, after)
+		return r.release(ctx, after)
 	}
 	reported := func(_ context.Context, err error) (reconcile.Result, error) {
 		if err != nil {
@@ -208,13 +208,12 @@ func (r *Reconciler) commit(ctx context.Context, _ types.NamespacedName, batch [
 }
 
 // release removes the finalizer; the status of what goes is of no interest.
-func (r *Reconciler) release(ctx context.Context, ks *v1alpha1.Kustomization) error {
+func (r *Reconciler) release(ctx context.Context, ks *v1alpha1.Kustomization) (reconcile.Result, error) {
 	r.forget(types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name})
 	if !controllerutil.RemoveFinalizer(ks, v1alpha1.Finalizer) {
-		return nil
+		return reconcile.Result{}, nil
 	}
-	_, err := hubapi.ResultForError(r.patchFinalizers(ctx, ks))
-	return err
+	return hubapi.ResultForError(hubapi.PatchFinalizers(ctx, r.Hub, ks))
 }
 
 func (r *Reconciler) memo(key types.NamespacedName) *memo {

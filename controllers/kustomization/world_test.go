@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +27,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/testkit/settle"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -182,27 +182,7 @@ func (w *world) try() (reconcile.Result, error) { return w.reconcileKey(key) }
 // reconcileKey reconciles until what a reconcile began to write is written and nothing follows from that.
 func (w *world) reconcileKey(key types.NamespacedName) (reconcile.Result, error) {
 	w.t.Helper()
-	woken := &wakings{}
-	w.r.after.Wake = woken
-	for {
-		result, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
-		w.writeAll()
-		if !woken.now.Swap(false) {
-			return reconcile.Result{RequeueAfter: max(result.RequeueAfter, time.Duration(woken.after.Load()))}, err
-		}
-	}
-}
-
-// wakings records that a reconcile is asked for: now, or after a while.
-type wakings struct {
-	now   atomic.Bool
-	after atomic.Int64
-}
-
-func (w *wakings) Enqueue(types.NamespacedName) { w.now.Store(true) }
-
-func (w *wakings) EnqueueAfter(_ types.NamespacedName, wait time.Duration) {
-	w.after.Store(int64(wait))
+	return settle.Reconcile(w.t.Context(), w.r, w.r.after, key, w.r.assignments, w.r.writes)
 }
 
 // writeAll returns when all that was enqueued is written.

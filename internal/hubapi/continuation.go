@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -27,6 +28,8 @@ type Waker interface {
 type Continuations struct {
 	Wake Waker
 
+	retries workqueue.TypedRateLimiter[types.NamespacedName]
+
 	mu     sync.Mutex // guards what follows
 	begun  map[types.NamespacedName]*continuation
 	failed map[types.NamespacedName]error // of a rest that has run
@@ -41,7 +44,10 @@ type continuation struct {
 
 // NewContinuations returns those of one controller.
 func NewContinuations(wake Waker) *Continuations {
-	return &Continuations{Wake: wake, begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]error{}}
+	return &Continuations{
+		Wake: wake, retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longestPause),
+		begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]error{},
+	}
 }
 
 // Begin announces so many writes and what is to be done when they have ended. Each of them calls done once;
@@ -65,8 +71,9 @@ func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, wri
 	}
 }
 
-// run runs the rest of a reconcile. Its error, and its panic, are those of the next reconcile, so that they
-// are logged, counted and retried with growing pauses like any other.
+// run runs the rest of a reconcile. Its error, and its panic, are those of the next reconcile, so that they are
+// logged and counted like any other. The pauses until then grow here: the work queue forgets the failures of an
+// object whenever a reconcile of it begins its writes. What comes meanwhile does not wait for the end of a pause.
 func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *continuation) {
 	var result reconcile.Result
 	err := recovery.Run(func() (err error) {
@@ -82,14 +89,17 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 		next.again = next.again || one.again
 		return
 	} // else those have ended as well
+	after := result.RequeueAfter
+	if err != nil {
+		c.failed[key], after = err, c.retries.When(key)
+	} else {
+		c.retries.Forget(key)
+	}
 	switch {
-	case err != nil:
-		c.failed[key] = err
-		c.Wake.Enqueue(key)
 	case one.again:
 		c.Wake.Enqueue(key)
-	case result.RequeueAfter > 0:
-		c.Wake.EnqueueAfter(key, result.RequeueAfter)
+	case after > 0:
+		c.Wake.EnqueueAfter(key, after)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -98,7 +99,7 @@ func TestAPanicOfTheRestIsOneOfTheNextReconcile(t *testing.T) {
 	wake := &woken{}
 	c := NewContinuations(wake)
 	c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { panic("swordfish") })(nil)
-	if wake.now != 1 {
+	if wake.after != firstPause {
 		t.Error("not woken")
 	}
 	defer func() {
@@ -107,4 +108,29 @@ func TestAPanicOfTheRestIsOneOfTheNextReconcile(t *testing.T) {
 		}
 	}()
 	_ = c.Err(key)
+}
+
+func TestTheRestOfAReconcileIsRetriedWithGrowingPauses(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	wake := &woken{}
+	c := NewContinuations(wake)
+	var pauses []time.Duration
+	var failure error
+	for _, failure = range []error{errors.New("refused"), errors.New("refused"), errors.New("refused"), nil, errors.New("refused")} {
+		wake.after = 0
+		_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}, func(context.Context, reconcile.Request) (reconcile.Result, error) {
+			c.Begin(t.Context(), key, 1, func(_ context.Context, err error) (reconcile.Result, error) { return reconcile.Result{}, err })(failure)
+			return reconcile.Result{}, nil
+		})
+		if err != nil || wake.now > 0 {
+			t.Fatal(err, wake.now)
+		}
+		pauses = append(pauses, wake.after)
+		if err := c.Err(key); !errors.Is(err, failure) {
+			t.Errorf("%v, want %v", err, failure)
+		}
+	}
+	if diff := cmp.Diff([]time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 0, firstPause}, pauses); diff != "" {
+		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
 }

@@ -4,11 +4,14 @@ package hubapi
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -32,8 +35,7 @@ type Direct struct{ client.Reader }
 // Recorder records events on objects of the hub.
 type Recorder = events.EventRecorder
 
-// commitTimeout bounds a status write. It is its own, so that a hub that stops still records what it
-// has done.
+// commitTimeout bounds a write of a status or of finalizers.
 const commitTimeout = 3 * time.Second
 
 // afterConflict is the time until the next try after a conflict: about as long as a change takes to
@@ -69,11 +71,62 @@ func Record(to Recorder, obj client.Object, action string, list []report.Event) 
 // Note makes a message fit for an event.
 func Note(message string) string { return text.Truncate(report.Line(message), maxNote) }
 
-// ResultForError returns what a reconcile returns when its commit failed. That somebody changed the object
-// meanwhile is no error: the next reconcile starts from what is there then.
-func ResultForError(err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: afterConflict}, nil
+// PatchFinalizers writes the finalizers of obj, if nobody has changed it since it was read. It bounds its own
+// time: the rest of a reconcile, which may call it, has no deadline.
+func PatchFinalizers(ctx context.Context, hub Hub, obj client.Object) error {
+	data, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": obj.GetUID(), "resourceVersion": obj.GetResourceVersion(), "finalizers": obj.GetFinalizers(),
+	}})
+	if err != nil {
+		return fmt.Errorf("cannot encode finalizers: %w", err)
 	}
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := hub.Patch(ctx, obj, client.RawPatch(types.MergePatchType, data)); err != nil {
+		return fmt.Errorf("cannot write finalizers: %w", err)
+	}
+	return nil
+}
+
+// ResultForError returns what a reconcile returns when its commit failed, or when some of its writes did. That
+// somebody changed an object meanwhile, that it is gone, or that it rests after a failed write, is no error: the
+// next reconcile starts from what is there then. What else failed is one.
+func ResultForError(err error) (reconcile.Result, error) {
+	var failed []error
+	var result reconcile.Result
+	for _, e := range each(err) {
+		again := time.Duration(0)
+		resting, rests := errors.AsType[*RestingError](e)
+		switch {
+		case rests:
+			again = resting.After
+		case apierrors.IsConflict(e):
+			again = afterConflict
+		case !apierrors.IsNotFound(e):
+			failed = append(failed, e)
+		}
+		if again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
+			result.RequeueAfter = again
+		}
+	}
+	if len(failed) > 0 {
+		return reconcile.Result{}, errors.Join(failed...)
+	}
+	return result, nil
+}
+
+// each returns the errors that were joined to one.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what wraps joined errors says something of them all
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, each(e)...)
+	}
+	return all
 }

@@ -1,14 +1,21 @@
 package hubapi
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -82,4 +89,51 @@ func TestNoteFitsTheAPI(t *testing.T) {
 	if Note("two\nlines") != "two lines" {
 		t.Error("not one line")
 	}
+}
+
+// Many writes end as one error: what is no error of one of them hides none of another.
+func TestWhatFailedIsNotHiddenByWhatIsNoFailure(t *testing.T) {
+	kind := schema.GroupResource{Resource: "assignments"}
+	gone := fmt.Errorf("cannot write: %w", apierrors.NewNotFound(kind, "edge-1"))
+	changed := fmt.Errorf("cannot write: %w", apierrors.NewConflict(kind, "edge-2", errors.New("changed")))
+	broken := errors.New("disk full")
+	resting := &RestingError{After: 5 * time.Millisecond}
+	for name, tt := range map[string]struct {
+		err   error
+		after time.Duration
+		want  string
+	}{
+		"nothing":                     {},
+		"gone":                        {err: gone},
+		"changed":                     {err: changed, after: afterConflict},
+		"resting":                     {err: fmt.Errorf("edge-3 %w", resting), after: 5 * time.Millisecond},
+		"changed and resting":         {err: errors.Join(changed, resting), after: 5 * time.Millisecond},
+		"gone and broken":             {err: errors.Join(gone, broken), want: "disk full"},
+		"changed, broken and resting": {err: errors.Join(changed, errors.Join(broken, resting)), want: "disk full"},
+		"gone and changed":            {err: errors.Join(gone, changed), after: afterConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result, err := ResultForError(tt.err)
+			if got := fmt.Sprint(err); result.RequeueAfter != tt.after || (err != nil || tt.want != "") && got != tt.want {
+				t.Errorf("again after %s, %v", result.RequeueAfter, err)
+			}
+		})
+	}
+}
+
+// blocked is an API server that takes a request and never answers.
+type blocked struct{ client.Client }
+
+func (blocked) Patch(ctx context.Context, _ client.Object, _ client.Patch, _ ...client.PatchOption) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAWriteOfFinalizersBoundsItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		err := PatchFinalizers(context.WithoutCancel(t.Context()), Hub{Client: blocked{}}, &v1alpha1.Cluster{})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
 }

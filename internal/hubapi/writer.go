@@ -2,6 +2,8 @@ package hubapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -43,18 +45,25 @@ type Writer[K comparable, C any] struct {
 	o       WriterOptions[K, C]
 	paces   *pacing.Coalescer[K]
 	retries workqueue.TypedRateLimiter[K]
+	ctx     context.Context // of all writes
+	cancel  context.CancelCauseFunc
 
 	mu      sync.Mutex          // guards what follows
 	objects map[K]*gathering[C] // those that wait in the line, are written, or rest
 	line    []K                 // objects that wait for a place, longest first
 	writing int                 // places taken
 	ending  bool                // nothing rests any more
+	stopped bool                // nothing is written any more
 	settled chan struct{}       // closed when nothing is left to write; nil until ending
 	resting map[K]*time.Timer   // objects that rest
 }
 
 // gathering is what is to be written to one object.
-type gathering[C any] struct{ pending []enqueued[C] }
+type gathering[C any] struct {
+	pending []enqueued[C]
+	// failed is the end of the rest after a write that failed; zero when none did.
+	failed time.Time
+}
 
 type enqueued[C any] struct {
 	change C
@@ -62,13 +71,30 @@ type enqueued[C any] struct {
 	done   func(error)
 }
 
+// RestingError says that an object is not written for now, because a write of it has failed. What was to be
+// written is decided anew when its rest is over: by then something else may be wanted.
+type RestingError struct {
+	// After is what is left of the rest.
+	After time.Duration
+}
+
+func (e *RestingError) Error() string {
+	return fmt.Sprintf("is not written for the next %s, because its last write failed", e.After)
+}
+
+// errStopped says that the hub ends and writes nothing any more.
+var errStopped = errors.New("the hub stops, and its API server was too slow to write everything")
+
 // NewWriter returns a Writer. It begins to write as soon as something is enqueued; Start is for its end.
 func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
-	return &Writer[K, C]{
+	w := &Writer[K, C]{
 		o: o, paces: pacing.NewCoalescer[K](o.Pace, o.Now),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryMin, retryMax),
 		objects: map[K]*gathering[C]{}, resting: map[K]*time.Timer{},
 	}
+	// A write is for many reconciles, and is recorded also by a hub that stops.
+	w.ctx, w.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // no caller's context lasts so long
+	return w
 }
 
 // Wait returns how long the next write of an object, of so many items, has to wait; 0 when it is due.
@@ -82,22 +108,37 @@ func (w *Writer[K, C]) Forget(key K) {
 	w.retries.Forget(key)
 }
 
-// Enqueue has a change of so many items written, and calls done with the error of the write. It does not
-// block; done must not either.
+// Enqueue has a change of so many items written, and calls done with the error of the write, or with a
+// RestingError at once when the last write of the object failed a moment ago. It does not block; done must not
+// either.
 func (w *Writer[K, C]) Enqueue(key K, items int, change C, done func(error)) {
+	if err := w.accept(key, enqueued[C]{change, items, done}); err != nil {
+		done(err)
+	}
+}
+
+func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := w.objects[key]
+	switch {
+	case w.stopped:
+		return errStopped
+	case g != nil && !g.failed.IsZero():
+		return &RestingError{After: max(g.failed.Sub(w.o.Now()), retryMin)}
+	}
 	if g == nil {
 		g = &gathering[C]{}
 		w.objects[key] = g
 		w.line = append(w.line, key)
 	}
-	g.pending = append(g.pending, enqueued[C]{change, items, done})
+	g.pending = append(g.pending, e)
 	w.startWriting()
+	return nil
 }
 
-// Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest.
+// Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest, for as long
+// as drainTimeout. Nothing is written once it has returned: the lease is given up then.
 func (w *Writer[K, C]) Start(ctx context.Context) error {
 	<-ctx.Done()
 	w.mu.Lock()
@@ -114,9 +155,32 @@ func (w *Writer[K, C]) Start(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-settled:
+		return nil
 	case <-timer.C:
 	}
+	for _, e := range w.stop() {
+		e.done(errStopped)
+	}
+	<-settled
 	return nil
+}
+
+// stop cancels the writes that are under way, and returns what is not written any more.
+func (w *Writer[K, C]) stop() (refused []enqueued[C]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	for _, g := range w.objects {
+		refused = append(refused, g.pending...)
+		g.pending = nil
+	}
+	for _, key := range w.line {
+		delete(w.objects, key)
+	}
+	w.line = nil
+	w.settle()
+	w.cancel(errStopped)
+	return refused
 }
 
 // settle closes settled when nothing is left to write. The caller holds the lock.
@@ -137,7 +201,6 @@ func (w *Writer[K, C]) startWriting() {
 }
 
 func (w *Writer[K, C]) work() {
-	ctx := context.Background() //nolint:forbidigo // a write is for many reconciles, and is recorded also by a hub that stops
 	for {
 		key, batch := w.next()
 		if batch == nil {
@@ -149,10 +212,14 @@ func (w *Writer[K, C]) work() {
 			items += e.items
 		}
 		began := w.o.Now()
-		err := recovery.Run(func() error { return w.o.Write(ctx, key, changes) })
+		err := recovery.Run(func() error { return w.o.Write(w.ctx, key, changes) })
 		rest := w.rest(key, items, began, err)
+		refused := w.refuse(key, rest, err)
 		for _, e := range batch {
 			e.done(err)
+		}
+		for _, e := range refused {
+			e.done(&RestingError{After: rest})
 		}
 		w.mu.Lock()
 		if w.ending || rest <= 0 {
@@ -167,6 +234,24 @@ func (w *Writer[K, C]) work() {
 		w.mu.Unlock()
 	}
 }
+
+// refuse returns what has gathered for an object during a write that failed. It is not kept until the rest is
+// over: a decision that is written seconds after it was made would be older than what is decided meanwhile.
+func (w *Writer[K, C]) refuse(key K, rest time.Duration, err error) (refused []enqueued[C]) {
+	if !failed(err) {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.objects[key]
+	refused, g.pending = g.pending, nil
+	g.failed = w.o.Now().Add(rest)
+	return refused
+}
+
+// failed reports whether an error is the API server's trouble. A conflict is none: the next write starts from
+// what is there then.
+func failed(err error) bool { return err != nil && !apierrors.IsConflict(err) }
 
 // next takes what has gathered for the object that has waited longest; nil when none waits.
 func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
@@ -183,12 +268,11 @@ func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 	return key, batch
 }
 
-// rest records a write, and returns how long the object rests. A conflict is none of the API server's
-// trouble: its next write starts from what is there then.
+// rest records a write, and returns how long the object rests.
 func (w *Writer[K, C]) rest(key K, items int, began time.Time, err error) time.Duration {
 	w.paces.Wrote(key, w.o.Now().Sub(began), items)
 	rest := w.paces.WaitAgain(key, pacing.Decisive)
-	if err != nil && !apierrors.IsConflict(err) {
+	if failed(err) {
 		return max(rest, w.retries.When(key))
 	}
 	w.retries.Forget(key)

@@ -3,6 +3,7 @@ package hubapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/skerry-dev/skerry/internal/pacing"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // written is one write: when, and of what.
@@ -58,7 +60,6 @@ func TestWriterRestsLongerWithEachFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var at []time.Duration
-		var failed []error
 		refused := errors.New("refused")
 		w := NewWriter(WriterOptions[string, int]{
 			Write: func(context.Context, string, []int) error {
@@ -71,25 +72,102 @@ func TestWriterRestsLongerWithEachFailure(t *testing.T) {
 			Concurrency: 1, Now: time.Now,
 		})
 		for range 4 {
-			w.Enqueue("a", 1, 1, func(err error) { failed = append(failed, err) })
-			time.Sleep(time.Millisecond)
+			var failed error
+			w.Enqueue("a", 1, 1, func(err error) { failed = err })
+			synctest.Wait()
+			_, panicked := errors.AsType[*recovery.Panic](failed)
+			if !errors.Is(failed, refused) && !panicked {
+				t.Fatalf("the write failed with %v", failed)
+			}
+			w.Enqueue("a", 1, 2, func(err error) { failed = err })
+			resting, rests := errors.AsType[*RestingError](failed)
+			if !rests {
+				t.Fatalf("what comes during the rest is answered %v", failed)
+			}
+			time.Sleep(resting.After)
+			synctest.Wait()
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if diff := cmp.Diff([]time.Duration{0, retryMin}, at); diff != "" {
+		if diff := cmp.Diff([]time.Duration{0, retryMin, 3 * retryMin, 7 * retryMin}, at); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
-		if len(failed) != 4 || !errors.Is(failed[0], refused) || slices.Contains(failed, nil) {
-			t.Errorf("failures %v", failed)
+	})
+}
+
+// A decision that would be written when the pause after a failure is over is older than what was decided since.
+func TestWhatIsWrittenAfterAFailureIsTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wrote [][]int
+		fails := true
+		w := NewWriter(WriterOptions[string, int]{
+			Write: func(_ context.Context, _ string, batch []int) error {
+				time.Sleep(time.Millisecond)
+				if fails {
+					return errors.New("refused")
+				}
+				wrote = append(wrote, batch)
+				return nil
+			},
+			Concurrency: 1, Now: time.Now,
+		})
+		var answers []string
+		enqueue := func(change int) {
+			w.Enqueue("a", 1, change, func(err error) { answers = append(answers, fmt.Sprintf("%d: %v", change, err)) })
 		}
-		w.Enqueue("a", 1, 1, func(error) {})
-		w.Enqueue("a", 1, 1, func(error) {})
-		time.Sleep(time.Millisecond)
-		w.Enqueue("a", 1, 1, func(error) {})
-		time.Sleep(time.Minute)
+		enqueue(1)
 		synctest.Wait()
-		if n := len(at); n != 4 || at[3]-at[2] != 4*retryMin {
-			t.Errorf("writes at %v", at)
+		enqueue(2) // while the write goes on that fails
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		fails = false
+		enqueue(3) // during the rest
+		time.Sleep(retryMax)
+		enqueue(4)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([][]int{{4}}, wrote); diff != "" || len(answers) != 4 {
+			t.Errorf("%q; writes (-want +got):\n%s", answers, diff)
+		}
+	})
+}
+
+// A hub that stops gives up its lease when its writers have ended: nothing may be written after that.
+func TestAWriterThatIsNotDrainedInTimeWritesNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wrote []string
+		w := NewWriter(WriterOptions[string, int]{
+			Write: func(ctx context.Context, key string, _ []int) error {
+				select {
+				case <-time.After(2 * time.Second):
+					wrote = append(wrote, key)
+					return nil
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			},
+			Concurrency: 1, Now: time.Now,
+		})
+		ended := 0
+		for _, key := range []string{"a", "b", "c"} {
+			w.Enqueue(key, 1, 1, func(error) { ended++ })
+		}
+		w.Enqueue("b", 1, 2, func(error) { ended++ })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begin := time.Now()
+		if err := w.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != drainTimeout || ended != 4 {
+			t.Errorf("ended after %s, and %d of 4 know", took, ended)
+		}
+		w.Enqueue("d", 1, 1, func(err error) {
+			if err == nil {
+				t.Error("written after the end")
+			}
+		})
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff([]string{"a"}, wrote); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
 }
