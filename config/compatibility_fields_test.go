@@ -123,7 +123,7 @@ var testsOfFields = map[string][]string{
 	"Kustomization.spec.postBuild.substituteStrategy":       {flux("defaults-with-always")},
 	"Kustomization.spec.prune":                              {entries, "internal/plan/testdata/without-prune-objects-are-released.txtar", "e2e/testdata/sync/options.txtar"},
 	"Kustomization.spec.retryInterval":                      {entries, "internal/report.TestPausesStayBetweenASecondAndTheInterval", durations},
-	"Kustomization.spec.serviceAccountName":                 {schemas},
+	"Kustomization.spec.serviceAccountName":                 {"controllers/kustomization.TestWhoseAccountAKustomizationHas", "internal/engine.TestEverythingIsAskedInTheNameOfTheAccount"},
 	"Kustomization.spec.sourceRef":                          {"controllers/kustomization.TestSources", "controllers/kustomization.TestASourceOfAnotherNamespaceIsRendered"},
 	"Kustomization.spec.sourceRef.apiVersion":               {schemas},
 	"Kustomization.spec.sourceRef.kind":                     {schemas},
