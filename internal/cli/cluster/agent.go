@@ -125,15 +125,10 @@ func runJoinAgent(ctx context.Context, o *Options, w wanted) error {
 		return err
 	}
 	if err := steps.Do("join", func(s *factory.Step) error {
-		enrollment.Token, err = offerToken(ctx, o, hub, w, s)
+		enrollment.Token, err = offer(ctx, o, hub, w, s)
 		return err
 	}); err != nil {
 		return err
-	}
-	if o.Agent.Upgrades {
-		if err := steps.Do("upgrades", func(s *factory.Step) error { return keepAgent(ctx, o, hub, s) }); err != nil {
-			return err
-		}
 	}
 	manifests, err := agentManifests(o, hub, enrollment)
 	if err != nil {

@@ -22,6 +22,14 @@ func (a *AgentOptions) kept() bool {
 	return a.Upgrades && !a.NoDeployment && len(a.Namespaces) == 0 && a.Image == "" && a.Storage == "" && a.Proxy == ""
 }
 
+// offer lets an agent join once, and the hub keep it where that is asked for.
+func offer(ctx context.Context, o *Options, hub *factory.Hub, w wanted, s *factory.Step) (token string, err error) {
+	if token, err = offerToken(ctx, o, hub, w, s); err == nil && o.Agent.Upgrades {
+		err = keepAgent(ctx, o, hub, s)
+	}
+	return token, err
+}
+
 // keepAgent lets the hub keep the agent of a cluster at its own version, by a label that the Kustomization of all
 // agents selects.
 func keepAgent(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) error {
@@ -42,7 +50,7 @@ func keepAgent(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Ste
 	if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager)); err != nil {
 		return fmt.Errorf("cannot label cluster %s: %w", o.Name, err)
 	}
-	s.Donef("the hub keeps it at its own version (Kustomization %s); 'skerry cluster label %s %s-' ends that", v1alpha1.AgentsName, o.Name, v1alpha1.AgentLabel)
+	s.Notef("the hub keeps it at its own version (Kustomization %s); 'skerry cluster label %s %s-' ends that", v1alpha1.AgentsName, o.Name, v1alpha1.AgentLabel)
 	return nil
 }
 
