@@ -32,7 +32,7 @@ type ran struct {
 // run runs one command line for the hub of that kubeconfig, which may be "".
 // What an installation consists of, and of it the CRDs with their namespace.
 const (
-	components = 17
+	components = 20
 	crds       = 6
 )
 
