@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -51,7 +50,7 @@ type Reconciler struct {
 	Options
 	bell     hubapi.Trigger
 	secrets  secrets
-	statuses *hubapi.Statuses[v1alpha1.Cluster, *v1alpha1.Cluster]
+	statuses *hubapi.Committer[v1alpha1.Cluster, *v1alpha1.Cluster]
 
 	mu       sync.Mutex
 	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
@@ -79,8 +78,9 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	statuses := hubapi.NewStatuses(func(c *v1alpha1.Cluster) any { return &c.Status })
-	return &Reconciler{Options: o, statuses: statuses, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]time.Time{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r := &Reconciler{Options: o, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]time.Time{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
+	return r
 }
 
 // Changed says that what the engine knows of a cluster has changed. It does not block, and wakes
@@ -96,8 +96,13 @@ func (r *Reconciler) Changed(key engine.Key) {
 	}
 }
 
-// Reconcile connects one Cluster and reports on it.
+// Reconcile connects one Cluster and reports on it. It waits for no write of a status, but for those of a removal.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return r.statuses.Reconcile(ctx, req, r.begin)
+}
+
+// begin reconciles up to the write of the status.
+func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	before := &v1alpha1.Cluster{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -121,13 +126,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	said := report.Cluster(facts)
 	after := before.DeepCopy()
 	after.Status = said.Status
-	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		r.statuses.Stands(before)
-	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubapi.ResultForError(err)
-	}
-	hubapi.Record(r.Recorder, after, "Connect", said.Events)
-	return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
+	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
+		hubapi.Record(r.Recorder, after, "Connect", said.Events)
+		return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
+	})
 }
 
 // known is a Cluster with the status that the hub wrote last, where another has written one since. Who

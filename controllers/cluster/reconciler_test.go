@@ -26,6 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/testkit/settle"
 )
 
 var key = types.NamespacedName{Namespace: "fleet", Name: "edge-1"}
@@ -98,11 +99,15 @@ func start(t *testing.T, objects ...client.Object) *world {
 
 func (w *world) reconcile() reconcile.Result {
 	w.t.Helper()
-	res, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
+	res, err := w.try()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return res
+}
+
+func (w *world) try() (reconcile.Result, error) {
+	return settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses)
 }
 
 func (w *world) get() *v1alpha1.Cluster {

@@ -279,7 +279,7 @@ func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bo
 	}
 	after := m.cluster.DeepCopy()
 	after.Status = said.Status
-	if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
+	if err := r.statuses.Commit(context.WithoutCancel(ctx), r.Hub, after); err != nil {
 		return err
 	}
 	hubapi.Record(r.Recorder, after, "Remove", said.Events)

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
@@ -113,7 +111,7 @@ func killAt(t *testing.T, n int, after, late bool) {
 		})
 	}
 	for range 30 {
-		_, err := w.r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName(key)})
+		_, err := w.try()
 		if killed {
 			killed, w.pool.conn, w.r = false, nil, New(w.r.Options) // another process
 		} else if err != nil {

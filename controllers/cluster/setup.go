@@ -25,6 +25,9 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Cluster{}, secretIndex, secretName); err != nil {
 		return fmt.Errorf("cannot index Clusters: %w", err)
 	}
+	if err := mgr.Add(r.statuses); err != nil {
+		return fmt.Errorf("cannot add the writer of statuses: %w", err)
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubapi.RequestedPredicate(), handedOver()))).

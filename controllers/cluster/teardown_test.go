@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
@@ -34,7 +33,7 @@ func TestARemovalWaitsUntilItIsKnownWhatIsDeleted(t *testing.T) {
 	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = well
 	w.r.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", errors.New("forbidden") }
-	if _, err := w.r.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err == nil {
+	if _, err := w.try(); err == nil {
 		t.Error("it is not tried again")
 	}
 	if w.gone() || w.entries() != "apps" {

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -44,7 +43,7 @@ type Options struct {
 // Reconciler reconciles GitRepositories.
 type Reconciler struct {
 	Options
-	statuses *hubapi.Statuses[v1alpha1.GitRepository, *v1alpha1.GitRepository]
+	statuses *hubapi.Committer[v1alpha1.GitRepository, *v1alpha1.GitRepository]
 	bell     hubapi.Trigger
 
 	mu       sync.Mutex
@@ -54,8 +53,9 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	statuses := hubapi.NewStatuses(func(g *v1alpha1.GitRepository) any { return &g.Status })
-	return &Reconciler{Options: o, statuses: statuses, failures: map[types.NamespacedName]int{}, ignored: map[types.NamespacedName]string{}}
+	r := &Reconciler{Options: o, failures: map[types.NamespacedName]int{}, ignored: map[types.NamespacedName]string{}}
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(g *v1alpha1.GitRepository) any { return &g.Status })
+	return r
 }
 
 // Key is the name under which the Git store keeps what was fetched for a GitRepository.
@@ -77,8 +77,13 @@ func (r *Reconciler) LookAfter(key types.NamespacedName, wait time.Duration) {
 	r.bell.EnqueueAfter(key, wait)
 }
 
-// Reconcile takes one look at one repository.
+// Reconcile takes one look at one repository. It waits for no write: what follows one runs when it has ended.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return r.statuses.Reconcile(ctx, req, r.begin)
+}
+
+// begin takes the look, and begins to write what it has found.
+func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	before := &v1alpha1.GitRepository{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -98,13 +103,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	found := report.Source(facts)
 	after := before.DeepCopy()
 	after.Status = found.Status
-	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		r.statuses.Stands(before)
-	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubapi.ResultForError(err)
-	}
-	hubapi.Record(r.Recorder, after, "Fetch", found.Events)
-	return reconcile.Result{RequeueAfter: found.Requeue}, nil
+	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
+		hubapi.Record(r.Recorder, after, "Fetch", found.Events)
+		return reconcile.Result{RequeueAfter: found.Requeue}, nil
+	})
 }
 
 // look collects the facts. It fails only with errors that say nothing of the repository.

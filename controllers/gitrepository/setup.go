@@ -32,6 +32,9 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GitRepository{}, includeIndex, includeNames); err != nil {
 		return fmt.Errorf("cannot index GitRepositories: %w", err)
 	}
+	if err := mgr.Add(r.statuses); err != nil {
+		return fmt.Errorf("cannot add the writer of statuses: %w", err)
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named("gitrepository").
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubapi.RequestedPredicate())).

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,17 +49,25 @@ type Options struct {
 // Reconciler reconciles Receivers.
 type Reconciler struct {
 	Options
-	statuses *hubapi.Statuses[v1alpha1.Receiver, *v1alpha1.Receiver]
+	bell     hubapi.Trigger
+	statuses *hubapi.Committer[v1alpha1.Receiver, *v1alpha1.Receiver]
 	pace     receiver.Pace
 }
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, statuses: hubapi.NewStatuses(func(r *v1alpha1.Receiver) any { return &r.Status })}
+	r := &Reconciler{Options: o}
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(r *v1alpha1.Receiver) any { return &r.Status })
+	return r
 }
 
-// Reconcile puts one Receiver at its path, or takes it off.
+// Reconcile puts one Receiver at its path, or takes it off. It waits for no write.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return r.statuses.Reconcile(ctx, req, r.begin)
+}
+
+// begin reconciles up to the write of the status.
+func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	before := &v1alpha1.Receiver{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -83,13 +90,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	})
 	after := before.DeepCopy()
 	after.Status = found.Status
-	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		r.statuses.Stands(before)
-	} else if err := r.statuses.Commit(ctx, r.Hub, after); err != nil {
-		return hubapi.ResultForError(err)
-	}
-	hubapi.Record(r.Recorder, after, "Receive", found.Events)
-	return reconcile.Result{RequeueAfter: found.Requeue}, nil
+	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
+		hubapi.Record(r.Recorder, after, "Receive", found.Events)
+		return reconcile.Result{RequeueAfter: found.Requeue}, nil
+	})
 }
 
 // open puts a Receiver at the path of its token, and returns the path.

@@ -18,12 +18,12 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/receiver"
+	"github.com/skerry-dev/skerry/internal/testkit/settle"
 )
 
 const token = "the-token-of-this-receiver"
@@ -65,7 +65,7 @@ func start(t *testing.T, object *v1alpha1.Receiver, others ...client.Object) *wo
 
 func (w *world) reconcile() *v1alpha1.Receiver {
 	w.t.Helper()
-	if _, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
+	if _, err := settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses); err != nil {
 		w.t.Fatal(err)
 	}
 	object := &v1alpha1.Receiver{}

@@ -30,11 +30,15 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	if err != nil {
 		return fmt.Errorf("cannot index Receivers: %w", err)
 	}
+	if err := mgr.Add(r.statuses); err != nil {
+		return fmt.Errorf("cannot add the writer of statuses: %w", err)
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named("receiver").
 		For(&v1alpha1.Receiver{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.Receiver{}, r.statuses.Handler()).
+		WatchesRawSource(&r.bell).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.Guarded[v1alpha1.Receiver](r.Hub, r))
 }

@@ -49,7 +49,7 @@ const maxNote = 1024
 // since it was read. It replaces the status as a whole: of a status that nobody has written yet, the
 // server has other fields than Go's zero value says, and a difference between the two would miss them.
 func PatchStatus(ctx context.Context, hub Hub, obj client.Object) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	if err := hub.Status().Update(ctx, obj); err != nil {
 		return fmt.Errorf("cannot write status: %w", err)

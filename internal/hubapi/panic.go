@@ -64,7 +64,7 @@ func tellPanic(ctx context.Context, hub Hub, req reconcile.Request, obj interfac
 		return
 	}
 	obj.SetConditions(now)
-	if err := PatchStatus(ctx, hub, obj); err != nil {
+	if err := PatchStatus(context.WithoutCancel(ctx), hub, obj); err != nil {
 		log.FromContext(ctx).Error(err, "cannot say that the reconcile panicked")
 	}
 }

@@ -137,7 +137,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 
 func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string) error {
 	c.Status.Shard = holder
-	if err := hubapi.PatchStatus(ctx, h.Hub, c); err != nil {
+	if err := hubapi.PatchStatus(context.WithoutCancel(ctx), h.Hub, c); err != nil {
 		return err
 	}
 	if c.Status.Shard != holder { // the definition is of a version that has no such field
