@@ -69,7 +69,6 @@ func TestTwoRemovedAtOnceBesideADeadAPI(t *testing.T) {
 	widget := "\n---\napiVersion: " + group + "/v1\nkind: Widget\nmetadata: {name: w, namespace: " + r.key.Namespace + "}\n"
 	r.want("two", r.configMap("two-a", "2")+r.configMap("two-b", "1")+r.definitions("two.example.com", 2)+widget)
 	r.failed("two", v1alpha1.KindUnavailableReason)
-	begin := time.Now()
 	for _, name := range []string{"one", "two"} {
 		e := r.ks[name]
 		e.Remove = true
@@ -78,8 +77,5 @@ func TestTwoRemovedAtOnceBesideADeadAPI(t *testing.T) {
 	r.assign()
 	for _, name := range []string{"one", "two"} {
 		r.until(name, "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
-	}
-	if took := time.Since(begin); took > 10*time.Second { // 30 s and more, when each read of the kinds waited for the API
-		t.Errorf("both removed after %v", took)
 	}
 }

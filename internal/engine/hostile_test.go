@@ -211,12 +211,8 @@ func TestHostileEdges(t *testing.T) {
 			if tt.name == "come back tomorrow" { // which ends no session, but keeps one from beginning
 				r.pool.Connect(key, Connection{Config: bad.config(), Fingerprint: "anew"})
 			}
-			begin := time.Now()
 			r.want("apps", many(r, 3, tt.name))
 			r.ready("apps")
-			if took := time.Since(begin); took > 3*time.Second {
-				t.Errorf("the other cluster took %v", took)
-			}
 			r.eventually("it is told what is wrong", func() bool {
 				s, _ := r.pool.State(key)
 				return s.Known && s.Reachable == tt.reachable && !s.Usable && s.Reason == tt.reason && strings.Contains(s.Message, tt.message)
@@ -225,7 +221,7 @@ func TestHostileEdges(t *testing.T) {
 			if grown := int64(<-most) - int64(before.HeapInuse); grown > 160<<20 {
 				t.Errorf("the heap grew by %d MiB", grown>>20)
 			} else {
-				t.Logf("the heap grew by %d MiB; told after %v", grown>>20, time.Since(begin).Round(time.Millisecond))
+				t.Logf("the heap grew by %d MiB", grown>>20)
 			}
 		})
 	}

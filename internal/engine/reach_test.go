@@ -27,11 +27,10 @@ func TestAClusterThatStopsAndComesBack(t *testing.T) {
 	r.want("apps", many(r, 3, "one"))
 	r.ready("apps")
 	c.StopServer()
-	begin := time.Now()
 	// The connection is lost first, and then refused.
 	s := r.state("unreachable", func(s State) bool { return s.Known && !s.Reachable && s.Message != "connection lost" })
-	if d := time.Since(begin); d > 5*time.Second || s.Message != "connection refused" || s.LastSeen.IsZero() {
-		t.Errorf("after %v: %+v", d, s)
+	if s.Message != "connection refused" || s.LastSeen.IsZero() {
+		t.Errorf("%+v", s)
 	}
 	st := r.until("apps", "unreachable", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Reason == v1alpha1.UnreachableReason })
 	if st.Ready != metav1.ConditionUnknown || st.AppliedDigest == "" {
@@ -60,10 +59,15 @@ func TestAClusterThatFallsSilent(t *testing.T) {
 	defer func() { _ = c.Resume() }()
 	r.pool.Verify(r.key)
 	r.state("unreachable", func(s State) bool { return s.Known && !s.Reachable })
-	begin := time.Now()
-	r.pool.Disconnect(r.key)
-	if d := time.Since(begin); d > 2*time.Second {
-		t.Errorf("it took %v to let go of a silent cluster", d)
+	released := make(chan struct{})
+	go func() {
+		r.pool.Disconnect(r.key)
+		close(released)
+	}()
+	select {
+	case <-released:
+	case <-time.After(15 * time.Second): // when a request that was under way has to have ended
+		t.Error("to let go of a silent cluster waits for its answer")
 	}
 }
 
@@ -77,10 +81,8 @@ func TestStopEndsAtAnObjectBoundary(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	begin := time.Now()
-	r.pool.Stop(ctx)
-	if d := time.Since(begin); d > 2*time.Second {
-		t.Errorf("it took %v to stop", d)
+	if r.pool.Stop(ctx); ctx.Err() != nil {
+		t.Error("it did not stop at an object, but when its time was over")
 	}
 	applied := count(r.writes(), "PATCH")
 	confirmed := 0

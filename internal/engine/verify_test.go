@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,11 +73,7 @@ func TestStuckWatchHidesDriftUntilTheInterval(t *testing.T) {
 	if err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Delete(t.Context(), "cm-1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
 	r.eventually("what was deleted is put back", func() bool { return r.value("cm-1") == "one" })
-	if took := time.Since(begin); took > 6*time.Second {
-		t.Errorf("drift behind a stuck watch was put back after %v", took)
-	}
 }
 
 // The same where no watch at all brings anything, as behind a proxy that gathers answers before it hands
@@ -104,10 +101,12 @@ func TestVerificationWithoutAnAnswerIsNone(t *testing.T) {
 	r.ready("apps")
 	r.until("apps", "verified", func(s v1alpha1.AssignmentEntryStatus) bool { return s.VerifiedAt != nil })
 	proxy.FreezeOpen(edgeproxy.IsWatch)
+	var asked atomic.Int32
 	proxy.Answer(func(w http.ResponseWriter, req *http.Request) bool {
 		if req.Method != http.MethodGet || req.URL.Path != "/api/v1/configmaps" {
 			return false
 		}
+		asked.Add(1)
 		jsonHeader(w)
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"message":"etcd is broken"}`)
@@ -117,7 +116,8 @@ func TestVerificationWithoutAnAnswerIsNone(t *testing.T) {
 	if !strings.Contains(st.Message, "etcd is broken") {
 		t.Errorf("message %q", st.Message)
 	}
-	r.eventually("seconds have gone by", func() bool { return time.Since(st.VerifiedAt.Time) > 5*time.Second })
+	before := asked.Load()
+	r.eventually("the cluster is asked again", func() bool { return asked.Load() >= before+3 })
 	if again := r.failed("apps", v1alpha1.ApplyFailedReason); !again.VerifiedAt.Equal(st.VerifiedAt) {
 		t.Errorf("verified at %v, and at %v without an answer", st.VerifiedAt, again.VerifiedAt)
 	}

@@ -23,7 +23,6 @@ func TestKindThatIsNotKeptIsRefusedByName(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	r.want("good", r.namespace()+r.configMap("good", "1"))
 	r.ready("good")
-	begin := time.Now()
 	for name, text := range map[string]string{
 		"sar":    "apiVersion: authorization.k8s.io/v1\nkind: SelfSubjectAccessReview\nmetadata: {name: x}\nspec: {resourceAttributes: {verb: get}}",
 		"local":  "apiVersion: authorization.k8s.io/v1\nkind: LocalSubjectAccessReview\nmetadata: {name: x, namespace: " + r.key.Namespace + "}\nspec: {user: x}",
@@ -55,9 +54,6 @@ func TestKindThatIsNotKeptIsRefusedByName(t *testing.T) {
 	}
 	for name := range r.ks {
 		r.until(name, "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed || name == "good" })
-	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }
 
@@ -101,7 +97,6 @@ func TestAggregatedAPIWithoutItsServerKeepsOnlyItsOwnOff(t *testing.T) {
 	if r.value("beside") != "1" {
 		t.Error("it keeps another object off the cluster")
 	}
-	begin := time.Now()
 	r.want("other", r.configMap("other", "1"))
 	r.ready("other")
 	for _, name := range []string{"apps", "other"} {
@@ -111,10 +106,7 @@ func TestAggregatedAPIWithoutItsServerKeepsOnlyItsOwnOff(t *testing.T) {
 			return s.Removed || strings.Contains(s.Message, "Namespace/")
 		})
 	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("another one, and the removal of both, took %v", took)
-	}
-	remove()
+	remove() // all of this came to pass without the server
 }
 
 // The server goes while its objects are recorded: they stay recorded, and the rest goes on.
@@ -168,11 +160,10 @@ func TestKindThatMayNotBeListedKeepsOnlyItsOwnOff(t *testing.T) {
 		return true
 	})
 	r.connect(proxy.Config())
-	begin := time.Now()
 	r.want("apps", r.namespace()+r.configMap("beside", "2")+secret)
 	st := r.failed("apps", v1alpha1.KindUnavailableReason)
-	if took := time.Since(begin); took > 5*time.Second || !strings.Contains(st.Message, "cannot be listed and watched: secrets is forbidden") {
-		t.Errorf("after %v: %q", took, st.Message)
+	if !strings.Contains(st.Message, "cannot be listed and watched: secrets is forbidden") {
+		t.Errorf("message %q", st.Message)
 	}
 	if r.value("beside") != "2" || len(r.inventory("apps").Objects) != 3 {
 		t.Error("the kind holds up the others, or is forgotten")

@@ -138,11 +138,7 @@ func TestSSHServerThatHangsIsCutOff(t *testing.T) {
 		w.ssh.SetStall(stall)
 		req := w.request(git.Reference{})
 		req.Timeout = 300 * time.Millisecond
-		start := time.Now()
 		w.fails(git.ErrTimeout, req)
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("two timeouts of 300ms took %s", took)
-		}
 	}
 	w.ssh.SetStall(gitserver.StallNever)
 	w.follow(w.request(git.Reference{}))

@@ -189,20 +189,22 @@ func TestServersThatHang(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := func(name, url string) *v1alpha1.GitRepository {
+	source := func(name, url string, timeout time.Duration) *v1alpha1.GitRepository {
 		r := &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		r.Spec.URL, r.Spec.Interval, r.Spec.Timeout = url, metav1.Duration{Duration: time.Hour}, &metav1.Duration{Duration: 3 * time.Second}
+		r.Spec.URL, r.Spec.Interval, r.Spec.Timeout = url, metav1.Duration{Duration: time.Hour}, &metav1.Duration{Duration: timeout}
 		w.create(r)
 		return r
 	}
-	for i := range 40 {
-		source(fmt.Sprintf("dead-%d", i), dead.URL(repo))
+	for i := range 40 { // all but the first are waited for longer than this test takes
+		timeout := time.Hour
+		if i == 0 {
+			timeout = 3 * time.Second
+		}
+		source(fmt.Sprintf("dead-%d", i), dead.URL(repo), timeout)
 	}
 	w.start()
 	w.push(gitserver.Change{Write: map[string]string{"a.yaml": configMap("a", "b")}})
-	if took := w.says(source("alive", w.server.URL(w.repo)), "True Succeeded"); took > 2*time.Second {
-		t.Errorf("the one that is alive took %s", took)
-	}
+	w.says(source("alive", w.server.URL(w.repo), time.Minute), "True Succeeded")
 	w.says(&v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dead-0"}}, "False Timeout")
 	// A corrected spec is taken up at once, whatever pause was going on.
 	fixed := &v1alpha1.GitRepository{}
