@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -230,7 +229,7 @@ func (n *newcomer) run(command string) {
 // The end of its standard input ends it, also when this process is killed.
 func (n *newcomer) start(command string) {
 	n.t.Helper()
-	terminal := exec.Command("bash", "-c", "exec "+command) //nolint:noctx // it ends in order, below
+	terminal := exec.Command("bash", "-c", "exec "+command)
 	terminal.Dir, terminal.Env = n.clone, append(n.env(), "PATH="+filepath.Join(n.clone, "bin")+":"+os.Getenv("PATH"))
 	terminal.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.Create(filepath.Join(n.home, "second-terminal"))
@@ -265,8 +264,8 @@ func (n *newcomer) start(command string) {
 	for {
 		_, err := os.Stat(filepath.Join(n.clone, "playground", "env"))
 		select {
-		case <-ended:
-			ended <- errors.New("too early")
+		case err := <-ended:
+			ended <- fmt.Errorf("too early: %w", err)
 		case <-ctx.Done():
 		case <-time.After(50 * time.Millisecond):
 			if err != nil {

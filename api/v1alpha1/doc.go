@@ -87,7 +87,7 @@ const (
 
 	// RenewTokenAnnotation on the Secret of a kubeconfig, "enabled", lets the hub renew the token in it before it
 	// expires: that of a ServiceAccount which may request tokens for itself.
-	RenewTokenAnnotation = "skerry.dev/renew-token"
+	RenewTokenAnnotation = "skerry.dev/renew-token" //nolint:gosec // the name of an annotation
 
 	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
 	// Kustomization. Its field manager is the lock that keeps two owners apart.

@@ -357,7 +357,7 @@ func (s *session) fetch(ctx context.Context) error {
 		case whole:
 			failed = 0
 		case later: // so do others that ask
-			retry = time.After(busyRetry + rand.N(busyRetry))
+			retry = time.After(busyRetry + rand.N(busyRetry)) //nolint:gosec // a spread, no secret
 		default:
 			retry = time.After(min(firstFetchRetry<<min(failed, 10), lastFetchRetry))
 			failed++

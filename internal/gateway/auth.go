@@ -134,14 +134,14 @@ func (g *Gateway) write(w http.ResponseWriter, message any) {
 		return
 	}
 	w.Header().Set("Content-Type", link.ContentType)
-	_ = g.writeAll(w, frame, writeTimeout) // an agent that is gone asks again
+	_ = g.writeAll(w, frame) // an agent that is gone asks again
 }
 
 // writeAll writes a frame in parts. Each has a deadline of its own, so that a link may be as slow as it is.
-func (g *Gateway) writeAll(w http.ResponseWriter, frame []byte, each time.Duration) error {
+func (g *Gateway) writeAll(w http.ResponseWriter, frame []byte) error {
 	out := http.NewResponseController(w)
 	for part := range slices.Chunk(frame, writePart) {
-		_ = out.SetWriteDeadline(g.o.Now().Add(each)) // a recorder of tests has none
+		_ = out.SetWriteDeadline(g.o.Now().Add(writeTimeout)) // a recorder of tests has none
 		if _, err := w.Write(part); err != nil {
 			return err
 		}

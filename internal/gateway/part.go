@@ -55,11 +55,11 @@ func (g *Gateway) part(w http.ResponseWriter, r *http.Request) {
 	g.write(w, answer)
 	for piece := range slices.Chunk(b.Encode(), link.MaxChunk) {
 		frame, err := link.AppendFrame(nil, piece)
-		if err != nil || g.writeAll(w, frame, writeTimeout) != nil {
+		if err != nil || g.writeAll(w, frame) != nil {
 			return
 		}
 	}
-	_ = g.writeAll(w, link.EmptyFrame(), writeTimeout) // without it, the answer was cut off
+	_ = g.writeAll(w, link.EmptyFrame()) // without it, the answer was cut off
 }
 
 // Store keeps bundles.
@@ -240,12 +240,12 @@ func (p *Part) do(ctx context.Context, path string, message any) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.o.URL+path, bytes.NewReader(frame))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.o.URL+path, bytes.NewReader(frame)) //nolint:gosec // the URL is that of the operator's flag
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a request: %w", err)
 	}
 	req.Header.Set("Content-Type", link.ContentType)
-	res, err := p.client.Do(req)
+	res, err := p.client.Do(req) //nolint:gosec // as above
 	if err != nil {
 		return nil, err
 	}

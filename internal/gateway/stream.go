@@ -30,7 +30,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	w.Header().Set("Content-Type", link.ContentType)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect frames
 	send := func(frame []byte) bool {
-		err := g.writeAll(w, frame, writeTimeout)
+		err := g.writeAll(w, frame)
 		if err == nil {
 			err = out.Flush()
 		}

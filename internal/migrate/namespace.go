@@ -3,6 +3,7 @@ package migrate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -96,11 +97,7 @@ func secretsOf(d *document) string {
 	if len(names) == 0 {
 		return ""
 	}
-	out := "; copy what it reads there"
-	for i, name := range names {
-		out += map[bool]string{true: ": ", false: ", "}[i == 0] + name
-	}
-	return out
+	return "; copy what it reads there: " + strings.Join(names, ", ")
 }
 
 func (m *migration) setAt(d *document, n *yaml.Node, value string) {

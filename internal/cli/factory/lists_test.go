@@ -24,7 +24,7 @@ func TestListIsDecodedAsEverywhere(t *testing.T) {
 		Namespace: "fleet", Name: "shop-1", UID: "u", ResourceVersion: "7", Generation: 3, CreationTimestamp: at,
 		Labels: map[string]string{"tier": "shop"}, Annotations: map[string]string{"a": "\u00fc\n<&>"},
 		OwnerReferences: []metav1.OwnerReference{{Kind: "X", Name: "y"}},
-		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "skerry-hub", Operation: "Apply", Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}}},
+		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "skerry-hub", Operation: "Apply", Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}},
 	}
 	clusters := v1alpha1.ClusterList{ListMeta: metav1.ListMeta{ResourceVersion: "9"}, Items: []v1alpha1.Cluster{
 		{ObjectMeta: in, Spec: v1alpha1.ClusterSpec{KubeConfig: &v1alpha1.KubeConfig{SecretRef: meta.SecretKeyReference{Name: "k"}}, Vars: map[string]v1alpha1.VarValue{"n": "1"}},

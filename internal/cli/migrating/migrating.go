@@ -237,7 +237,12 @@ func (o *Options) writeBeside(changed map[string][]byte) error {
 	if err := os.MkdirAll(o.OutputDir, 0o755); err != nil {
 		return fmt.Errorf("cannot write: %w", err)
 	}
-	err := filepath.WalkDir(o.Path, func(name string, d fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(o.OutputDir) // no link in the copy leads out of it
+	if err != nil {
+		return fmt.Errorf("cannot write: %w", err)
+	}
+	defer root.Close()
+	err = filepath.WalkDir(o.Path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -245,24 +250,23 @@ func (o *Options) writeBeside(changed map[string][]byte) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(o.OutputDir, rel)
 		switch {
 		case d.Name() == ".git" && d.IsDir():
 			return filepath.SkipDir
 		case d.Name() == ".git":
 			return nil
 		case d.IsDir():
-			return os.MkdirAll(to, 0o755)
+			return root.MkdirAll(rel, 0o755)
 		case d.Type()&fs.ModeSymlink != 0:
 			target, err := os.Readlink(name)
 			if err != nil {
 				return err
 			}
-			return os.Symlink(target, to)
+			return root.Symlink(target, rel)
 		case !d.Type().IsRegular():
 			return nil
 		}
-		return copyFile(name, to)
+		return copyFile(name, root, rel)
 	})
 	if err != nil {
 		return fmt.Errorf("cannot copy the repository: %w", err)
@@ -270,7 +274,7 @@ func (o *Options) writeBeside(changed map[string][]byte) error {
 	return write(o.OutputDir, changed)
 }
 
-func copyFile(from, to string) error {
+func copyFile(from string, root *os.Root, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {
 		return err
@@ -279,5 +283,5 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, info.Mode().Perm())
+	return root.WriteFile(to, data, info.Mode().Perm())
 }

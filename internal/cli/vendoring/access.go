@@ -121,7 +121,7 @@ func agentOf(ctx context.Context, o *Options) ([]ssh.Signer, []byte, error) {
 		name = filepath.Join(o.Getenv("HOME"), ".ssh", "known_hosts")
 	}
 	hosts, err := o.ReadFile(name)
-	if err != nil && !(errors.Is(err, os.ErrNotExist) && o.KnownHostsFile == "") {
+	if err != nil && (o.KnownHostsFile != "" || !errors.Is(err, os.ErrNotExist)) {
 		return nil, nil, fmt.Errorf("cannot read known_hosts: %w", err)
 	}
 	return keys, hosts, nil
@@ -157,7 +157,7 @@ func (a *access) ways(ctx context.Context, r reference) ([]way, error) {
 	default:
 		auth, err = git.AgentAuth(r.SSH, keys, hosts)
 	}
-	return append(all, way{r.SSH, auth, err}), nil
+	return append(all, way{r.SSH, auth, err}), nil //nolint:nilerr // it is told when the other ways fail
 }
 
 // client returns the client for a file, and adds the credentials of its host to the request. They go to that host
