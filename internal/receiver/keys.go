@@ -104,7 +104,8 @@ func (k *Keys) Of(ctx context.Context, issuer, id string) ([]jose.JSONWebKey, er
 	if of.tried.IsZero() || now.Sub(of.tried) >= keysPause {
 		of.tried = now
 		var set jose.JSONWebKeySet
-		if set, of.failed = k.fetch(ctx, issuer); of.failed == nil {
+		// A sender that hangs up does not end it: the next one would be refused for want of keys until the pause is over.
+		if set, of.failed = k.fetch(context.WithoutCancel(ctx), issuer); of.failed == nil {
 			of.set, of.fetched = set, now
 		}
 	}

@@ -264,6 +264,19 @@ func many(w http.ResponseWriter) bool {
 	return true
 }
 
+func TestASenderThatHangsUpKeepsNoOtherFromTheKeys(t *testing.T) {
+	i := newIssuer(t)
+	gone, hangUp := context.WithCancel(t.Context())
+	i.answer = func(http.ResponseWriter, *http.Request) bool { hangUp(); return false }
+	_, _ = i.keys.Of(gone, i.URL, "unknown")
+	if gone.Err() == nil {
+		t.Fatal("the issuer was not asked")
+	}
+	if found, err := i.keys.Of(t.Context(), i.URL, "one"); err != nil || len(found) != 1 {
+		t.Errorf("%d keys, %v", len(found), err)
+	}
+}
+
 func TestAddressesOfPrivateNetworksAreNotDialled(t *testing.T) {
 	for address, want := range map[string]bool{
 		"93.184.216.34:443": true, "[2606:2800:220:1::1]:443": true,
