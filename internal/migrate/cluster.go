@@ -29,6 +29,9 @@ func (r Ref) String() string {
 	return (&document{kind: r.Kind, namespace: r.Namespace, name: r.Name}).title()
 }
 
+// HasCounterpart says whether it is of a kind of Flux that Skerry has as well.
+func (r Ref) HasCounterpart() bool { return ours(r.Group, r.Kind) }
+
 // Live is an object of Flux as a cluster has it.
 type Live struct {
 	Ref
@@ -58,8 +61,8 @@ type Plan struct {
 	General []string
 }
 
-// Cluster converts the objects of Flux on a cluster. refused says for some why the API server does not take what
-// becomes of them; these stay, and what refers to them.
+// Cluster converts the objects of Flux on a cluster. refused says for some why what becomes of them cannot be
+// created; these stay, and what refers to them.
 func Cluster(live []Live, refused map[Ref]string) (Plan, error) {
 	live = slices.Clone(live)
 	slices.SortFunc(live, func(a, b Live) int {
@@ -79,9 +82,10 @@ func Cluster(live []Live, refused map[Ref]string) (Plan, error) {
 	for _, d := range m.documents {
 		d.patch = false
 		if why := refused[byFile[d.file].Ref]; why != "" {
-			d.cannot(nil, "", "the API server does not take it: %s", why)
+			d.cannot(nil, "", "%s", why)
 		}
 	}
+	m.kept(byFile)
 	m.decide()
 	p := Plan{General: m.general()}
 	stays := map[Ref]bool{}
@@ -106,6 +110,28 @@ func Cluster(live []Live, refused map[Ref]string) (Plan, error) {
 	return p, nil
 }
 
+// kept finds out who keeps the objects of Flux themselves, and would bring them back.
+func (m *migration) kept(byFile map[string]*Live) {
+	documents := map[Ref]*document{}
+	for _, d := range m.documents {
+		documents[byFile[d.file].Ref] = d
+		labels, _ := manifest(byFile[d.file].Object)["metadata"].(map[string]any)["labels"].(map[string]any)
+		for name := range labels {
+			if prefix, _, _ := strings.Cut(name, "/"); ours(d.group, d.kind) && (prefix == operatorGroup || strings.HasSuffix(prefix, "."+operatorGroup)) {
+				d.operator = true
+			}
+		}
+	}
+	m.appliers = map[*document]*document{}
+	for _, by := range m.documents {
+		for _, r := range byFile[by.file].Inventory {
+			if d := documents[r]; d != nil && d != by {
+				m.appliers[d] = by
+			}
+		}
+	}
+}
+
 // planned is what becomes of one object, nil when it stays.
 func (m *migration) planned(d *document, l *Live, stays map[Ref]bool, clusters map[clusterKey]bool) (*Move, error) {
 	if !d.moves() {
@@ -113,6 +139,9 @@ func (m *migration) planned(d *document, l *Live, stays map[Ref]bool, clusters m
 		return nil, nil
 	}
 	move := &Move{Live: *l, Keep: d.twice}
+	if d.operator {
+		m.note(d.noteAt(nil, Changed, "", "the Flux Operator would bring it back, and it would work beside Skerry: stop that first, with the annotation "+operatorGroup+"/reconcile: disabled on the FluxInstance or ResourceSet"))
+	}
 	for _, r := range l.Inventory {
 		// One that is gone has moved in an earlier run, and Git still has it as an object of Flux.
 		move.FromGit = move.FromGit || ours(r.Group, r.Kind) && !stays[r]

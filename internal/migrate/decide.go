@@ -141,7 +141,11 @@ func (m *migration) hinder(d *document) bool {
 		}
 	}
 	if d.kind != "GitRepository" {
-		return false
+		by := m.applierThatStays(d)
+		if by != nil {
+			d.cannot(nil, "", "%s stays, applies this, and would bring Flux's object back beside Skerry's", by.title())
+		}
+		return by != nil
 	}
 	users := slices.DeleteFunc(m.users(d), func(u *document) bool { return u.root })
 	if len(users) > 0 && !slices.ContainsFunc(users, (*document).moves) {
@@ -149,6 +153,14 @@ func (m *migration) hinder(d *document) bool {
 		return true
 	}
 	return false
+}
+
+// applierThatStays returns the Kustomization of Flux that goes on to apply an object, nil when none does.
+func (m *migration) applierThatStays(d *document) *document {
+	if by := m.appliers[d]; by != nil && len(by.stays) > 0 {
+		return by
+	}
+	return nil
 }
 
 // find returns the object that a reference leads to; one that moves before one that stays.
@@ -176,10 +188,15 @@ func (m *migration) users(of *document) []*document {
 	return out
 }
 
-// markTwice keeps Flux's GitRepository beside ours where something that stays uses it.
+// markTwice keeps Flux's GitRepository beside ours where something that stays uses it, or would bring it back.
 func (m *migration) markTwice() {
 	for _, d := range m.documents {
 		if d.kind != "GitRepository" || !d.moves() || d.patch {
+			continue
+		}
+		if by := m.applierThatStays(d); by != nil {
+			d.twice = true
+			d.changes = append(d.changes, d.noteAt(nil, Changed, "", fmt.Sprintf("%s stays and applies it: Flux's GitRepository is kept beside the new one", by.title())))
 			continue
 		}
 		for _, user := range m.users(d) {

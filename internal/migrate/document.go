@@ -28,6 +28,8 @@ type document struct {
 	twice bool
 	// root says that it is Flux's own, which 'skerry bootstrap' replaces.
 	root bool
+	// operator says that the Flux Operator keeps it on a cluster.
+	operator bool
 	// hub says that it moves into the hub's namespace.
 	hub bool
 	// edits and changes are what becomes of it when it moves, and added what is put behind it.

@@ -111,6 +111,8 @@ type migration struct {
 	edits     map[string][]edit // by file
 	changed   map[string][]byte // files that go, or that are new
 	notes     []Note
+	// appliers are the Kustomizations that apply other objects of Flux, by these; of a cluster only.
+	appliers map[*document]*document
 }
 
 func (m *migration) result() Result {

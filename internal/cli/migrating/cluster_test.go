@@ -88,6 +88,9 @@ func newCluster(t *testing.T) *cluster {
 				}
 				return c.write("patch", o, func() error { return w.Patch(ctx, o, p, opts...) })
 			},
+			SubResourcePatch: func(ctx context.Context, w client.Client, of string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+				return c.write("patch", o, func() error { return w.SubResource(of).Patch(ctx, o, p, opts...) })
+			},
 			List: func(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 				if _, ours := list.(*v1alpha1.KustomizationList); ours {
 					c.hub(ctx, w)
@@ -197,6 +200,7 @@ status:
     entries:
     - {id: flux-system_apps_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}
     - {id: flux-system_later_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}
+    - {id: default_base__ConfigMap, v: v1}
 ---
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
@@ -306,6 +310,65 @@ func TestAnUndoThatWasKilledGoesOn(t *testing.T) {
 		if diff := cmp.Diff(original, c.stand()); err != nil || diff != "" {
 			t.Errorf("killed at write %d: %v\n%s\n%s", at, err, diff, said)
 		}
+		if diff := cmp.Diff(map[string]int{"root": 3, "apps": 1, "later": 0}, c.inventories()); diff != "" {
+			t.Errorf("killed at write %d, the inventories: %s", at, diff)
+		}
+	}
+}
+
+// inventories are how many objects Flux knows of each of its Kustomizations.
+func (c *cluster) inventories() map[string]int {
+	out := map[string]int{}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(fluxKinds[0].WithVersion("v1"))
+	if err := c.client.List(c.t.Context(), list); err != nil {
+		c.t.Fatal(err)
+	}
+	for i := range list.Items {
+		out[list.Items[i].GetName()] = len(inventoryOf(&list.Items[i]))
+	}
+	return out
+}
+
+// put creates an object beside the command.
+func (c *cluster) put(manifest string) {
+	c.t.Helper()
+	o := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(manifest), &o.Object); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.client.Create(c.t.Context(), o); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestWhatAPersonCreatedIsNotWrittenOver(t *testing.T) {
+	c := newCluster(t)
+	c.put("{apiVersion: skerry.dev/v1alpha1, kind: Kustomization, metadata: {name: later, namespace: flux-system}, spec: {interval: 1m, path: ./mine, sourceRef: {name: fleet}}}")
+	said, err := c.run(false)
+	if err != nil || !strings.Contains(said, "stays: Kustomization flux-system/later: kustomization flux-system/later of Skerry is there and was not created by this command") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	mine := &v1alpha1.Kustomization{}
+	if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "flux-system", Name: "later"}, mine); err != nil || mine.Spec.Path != "./mine" {
+		t.Errorf("%v: %s", err, mine.Spec.Path)
+	}
+}
+
+// TestAnUndoIsRefusedOnceGitLeads has an object of the Kustomization that applies others kept by its successor.
+func TestAnUndoIsRefusedOnceGitLeads(t *testing.T) {
+	c := newCluster(t)
+	if _, err := c.run(false); err != nil {
+		t.Fatal(err)
+	}
+	c.put("{apiVersion: v1, kind: ConfigMap, metadata: {name: base, namespace: default, uid: \"9\", labels: {skerry.dev/owner: skerry-system.x}}}")
+	stood, writes := c.stand(), c.writes
+	_, err := c.run(true)
+	if err == nil || !strings.Contains(err.Error(), "ConfigMap default/base is kept from Git by now") {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(stood, c.stand()); diff != "" || c.writes != writes {
+		t.Errorf("%d writes\n%s", c.writes-writes, diff)
 	}
 }
 

@@ -97,18 +97,23 @@ func (t *takeover) list(ctx context.Context, kind schema.GroupKind) ([]migrate.L
 		if o.GetDeletionTimestamp() != nil && !isSuspended(o) || o.GetLabels()["helm.toolkit.fluxcd.io/name"] != "" && kind.Kind == "HelmChart" {
 			continue // a person deletes it with all that it applied; a HelmRelease made it
 		}
-		l := migrate.Live{Ref: refOf(o), Object: o.Object}
-		entries, _, _ := unstructured.NestedSlice(o.Object, "status", "inventory", "entries")
-		for _, e := range entries {
-			entry, _ := e.(map[string]any)
-			id, _ := entry["id"].(string)
-			if parsed, err := object.ParseObjMetadata(id); err == nil {
-				l.Inventory = append(l.Inventory, migrate.Ref{Group: parsed.GroupKind.Group, Kind: parsed.GroupKind.Kind, Namespace: parsed.Namespace, Name: parsed.Name})
-			}
-		}
-		out = append(out, l)
+		out = append(out, migrate.Live{Ref: refOf(o), Object: o.Object, Inventory: inventoryOf(o)})
 	}
 	return out, nil
+}
+
+// inventoryOf returns what a Kustomization of Flux has applied.
+func inventoryOf(o *unstructured.Unstructured) []migrate.Ref {
+	var out []migrate.Ref
+	entries, _, _ := unstructured.NestedSlice(o.Object, "status", "inventory", "entries")
+	for _, e := range entries {
+		entry, _ := e.(map[string]any)
+		id, _ := entry["id"].(string)
+		if parsed, err := object.ParseObjMetadata(id); err == nil {
+			out = append(out, migrate.Ref{Group: parsed.GroupKind.Group, Kind: parsed.GroupKind.Kind, Namespace: parsed.Namespace, Name: parsed.Name})
+		}
+	}
+	return out
 }
 
 func refOf(o *unstructured.Unstructured) migrate.Ref {
@@ -116,10 +121,18 @@ func refOf(o *unstructured.Unstructured) migrate.Ref {
 	return migrate.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-// try asks the API server whether it would take what becomes of an object.
+// try asks the API server whether it would take what becomes of an object, and whether its place is free.
 func (t *takeover) try(ctx context.Context, m *migrate.Move, refused map[migrate.Ref]string) error {
 	for _, manifest := range m.Manifests {
 		o := created(manifest)
+		place, err := t.place(ctx, o)
+		if err != nil {
+			return err
+		}
+		if place == occupied {
+			refused[m.Ref] = fmt.Sprintf("%s of Skerry is there and was not created by this command, which would write over it: delete it, or give it another name", apply.Name(o))
+			continue
+		}
 		body, err := json.Marshal(o)
 		if err != nil {
 			return fmt.Errorf("cannot encode %s: %w", m.Ref, err)
@@ -127,7 +140,7 @@ func (t *takeover) try(ctx context.Context, m *migrate.Move, refused map[migrate
 		err = t.hub.Patch(ctx, o, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(apply.FieldManager), client.ForceOwnership, client.DryRunAll)
 		switch {
 		case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err):
-			refused[m.Ref] = iostreams.Line(err.Error())
+			refused[m.Ref] = "the API server does not take it: " + iostreams.Line(err.Error())
 		case err != nil:
 			return err
 		}

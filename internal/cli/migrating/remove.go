@@ -187,6 +187,9 @@ func (t *takeover) undo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.leads(ctx, d); err != nil {
+		return err
+	}
 	for _, o := range d.created {
 		t.IO.Progressf("delete %s, and leave what it keeps", apply.Name(o))
 	}
@@ -248,13 +251,48 @@ func (t *takeover) createdObjects(ctx context.Context) ([]*unstructured.Unstruct
 				continue
 			}
 			if o.GetLabels()[v1alpha1.OwnerLabel] != "" {
-				return nil, factory.Next(fmt.Errorf("%s is kept from Git by now", apply.Name(o)),
-					"put Flux's objects back into Git, and 'skerry uninstall' leaves everything that it applied as it is; then 'flux bootstrap'")
+				return nil, gitLeads(apply.Name(o))
 			}
 			out = append(out, o)
 		}
 	}
 	return out, nil
+}
+
+// leads refuses to go back where Git has Skerry's objects in place of Flux's. What a Kustomization that applies
+// others of Flux's objects has applied belongs to nobody until its successor comes from Git; put back, it would
+// delete what has left Git, Flux itself among it.
+func (t *takeover) leads(ctx context.Context, d done) error {
+	var fromGit []migrate.Ref
+	others := map[migrate.Ref]bool{} // some apply an object, as a Namespace, that another one has as well
+	for _, o := range slices.Concat(d.copies, d.suspended) {
+		inventory := inventoryOf(o)
+		if slices.ContainsFunc(inventory, migrate.Ref.HasCounterpart) {
+			fromGit = append(fromGit, inventory...)
+			continue
+		}
+		for _, r := range inventory {
+			others[r] = true
+		}
+	}
+	for _, r := range fromGit {
+		if others[r] {
+			continue
+		}
+		is, err := t.identity(ctx, r)
+		if err != nil {
+			return err
+		}
+		if is.owner != "" {
+			return gitLeads(r.String())
+		}
+	}
+	return nil
+}
+
+func gitLeads(kept string) error {
+	return factory.Next(fmt.Errorf("%s is kept from Git by now", kept),
+		"put Flux's objects back into Git, and 'skerry uninstall' leaves everything that it applied as it is; then 'flux bootstrap'")
 }
 
 // letGo deletes Skerry's objects, and leaves what they keep as it is.
@@ -299,7 +337,10 @@ func (t *takeover) putBack(ctx context.Context, copies []*unstructured.Unstructu
 		unstructured.RemoveNestedField(o.Object, "status")
 		err := t.hub.Create(ctx, o, client.FieldOwner(apply.FieldManager))
 		if apierrors.IsAlreadyExists(err) {
-			continue
+			// An earlier run may have been ended before it put the inventory back.
+			if o, err = t.read(ctx, saved); err == nil && (o == nil || !isSuspended(o) || len(inventoryOf(o)) > 0) {
+				continue
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("cannot put Flux's %s back: %w", apply.Name(saved), err)

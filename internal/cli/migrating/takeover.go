@@ -221,30 +221,63 @@ func (t *takeover) identities(ctx context.Context) (map[migrate.Ref]identity, er
 			continue
 		}
 		for _, r := range m.Inventory {
-			o := &metav1.PartialObjectMetadata{}
-			mapping, err := t.hub.RESTMapper().RESTMapping(schema.GroupKind{Group: r.Group, Kind: r.Kind})
-			if apimeta.IsNoMatchError(err) {
-				continue
-			}
-			if err == nil {
-				o.SetGroupVersionKind(mapping.GroupVersionKind)
-				err = t.hub.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, o)
-			}
-			if apierrors.IsNotFound(err) {
-				continue
-			}
+			is, err := t.identity(ctx, r)
 			if err != nil {
-				return nil, fmt.Errorf("cannot read %s: %w", r, err)
+				return nil, err
 			}
-			out[r] = identity{o.UID, o.Generation, o.Labels[v1alpha1.OwnerLabel]}
+			if is.uid != "" {
+				out[r] = is
+			}
 		}
 	}
 	return out, nil
 }
 
+// identity reads one object; that of one that is not there has no uid.
+func (t *takeover) identity(ctx context.Context, r migrate.Ref) (identity, error) {
+	o := &metav1.PartialObjectMetadata{}
+	mapping, err := t.hub.RESTMapper().RESTMapping(schema.GroupKind{Group: r.Group, Kind: r.Kind})
+	if err == nil {
+		o.SetGroupVersionKind(mapping.GroupVersionKind)
+		err = t.hub.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, o)
+	}
+	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return identity{}, nil
+	}
+	if err != nil {
+		return identity{}, fmt.Errorf("cannot read %s: %w", r, err)
+	}
+	return identity{o.UID, o.Generation, o.Labels[v1alpha1.OwnerLabel]}, nil
+}
+
 // rank is the order in which objects of Skerry are created.
 func rank(kind string) int {
 	return slices.Index([]string{v1alpha1.GitRepositoryKind, v1alpha1.ClusterKind, v1alpha1.ReceiverKind, v1alpha1.KustomizationKind}, kind)
+}
+
+// place is what stands where an object of Skerry is to be created.
+type place int
+
+const (
+	// free: nothing, or what an earlier run has created.
+	free place = iota
+	// settled: what Git keeps, or a Cluster with the very kubeconfig. It stays as it is.
+	settled
+	// occupied: what a person has created.
+	occupied
+)
+
+func (t *takeover) place(ctx context.Context, o *unstructured.Unstructured) (place, error) {
+	there, err := t.read(ctx, o)
+	if err != nil || there == nil || there.GetAnnotations()[migrate.Annotation] == migrate.Created && there.GetLabels()[v1alpha1.OwnerLabel] == "" {
+		return free, err
+	}
+	want, _, _ := unstructured.NestedMap(o.Object, "spec", "kubeConfig", "secretRef")
+	has, _, _ := unstructured.NestedMap(there.Object, "spec", "kubeConfig", "secretRef")
+	if there.GetLabels()[v1alpha1.OwnerLabel] != "" || o.GetKind() == v1alpha1.ClusterKind && maps.Equal(want, has) {
+		return settled, nil
+	}
+	return occupied, nil
 }
 
 // create applies what becomes of the objects. One that a Kustomization of Skerry keeps from Git is left to that.
@@ -258,13 +291,13 @@ func (t *takeover) create(ctx context.Context, s *factory.Step) error {
 	slices.SortStableFunc(all, func(a, b *unstructured.Unstructured) int { return rank(a.GetKind()) - rank(b.GetKind()) })
 	counts := map[apply.Result]int{}
 	for _, o := range all {
-		there := &metav1.PartialObjectMetadata{}
-		there.SetGroupVersionKind(o.GroupVersionKind())
-		err := t.hub.Get(ctx, client.ObjectKeyFromObject(o), there)
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("cannot read %s: %w", apply.Name(o), err)
-		}
-		if there.Labels[v1alpha1.OwnerLabel] != "" {
+		place, err := t.place(ctx, o)
+		switch {
+		case err != nil:
+			return err
+		case place == occupied:
+			return fmt.Errorf("%s was created by another program meanwhile", apply.Name(o))
+		case place == settled:
 			counts[apply.Unchanged]++
 			continue
 		}
