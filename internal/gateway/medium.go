@@ -95,6 +95,10 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, "no agent has joined the Cluster, so that nobody could open an update for it")
 		return
 	}
+	if c.Spec.Agent.Approval == v1alpha1.AgentApprovalManual && c.Annotations[v1alpha1.AgentApprovedAnnotation] != fingerprint(public) {
+		g.answerMedium(w, v1alpha1.AgentNotApprovedReason, fmt.Sprintf("the agent with the key %s is not approved, and is given nothing", fingerprint(public)))
+		return
+	}
 	a := g.agentOf(key)
 	if a == nil { // another part of the hub has the Cluster, or this one has just started
 		later(w, http.StatusServiceUnavailable, 1)
@@ -131,15 +135,22 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	g.o.Log.Info("an update was exported", "cluster", key, "generation", u.Assignment.Generation, "from", r.RemoteAddr)
 }
 
-// slowWriter gives each write its own time.
+// slowWriter gives each writePart bytes their own time: the first record names all objects, and has megabytes.
 type slowWriter struct {
 	to       http.ResponseWriter
 	deadline func()
 }
 
 func (s *slowWriter) Write(p []byte) (int, error) {
-	s.deadline()
-	return s.to.Write(p)
+	written := 0
+	for part := range slices.Chunk(p, writePart) {
+		s.deadline()
+		n, err := s.to.Write(part)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // update returns what is assigned, without bundles; false before anything is.

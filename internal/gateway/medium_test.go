@@ -117,6 +117,19 @@ func TestAnUpdateIsExportedForTheAgent(t *testing.T) {
 	if status, _ := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusServiceUnavailable {
 		t.Errorf("while the bundle is rendered anew: %d", status)
 	}
+	r.mu.Lock()
+	r.bundles[b.Digest()] = b
+	r.mu.Unlock()
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.Approval = v1alpha1.AgentApprovalManual })
+	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusConflict || answerOf(t, body).Reason != v1alpha1.AgentNotApprovedReason {
+		t.Errorf("before the agent is approved: %d, %d bytes", status, len(body))
+	}
+	r.change(edgeKey, func(c *v1alpha1.Cluster) {
+		c.Annotations[v1alpha1.AgentApprovedAnnotation] = link.Fingerprint(p.public())
+	})
+	if status, _ := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusOK {
+		t.Errorf("when it is approved: %d", status)
+	}
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = "" })
 	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusConflict || answerOf(t, body).Reason != v1alpha1.MediumNotExpectedReason {
 		t.Errorf("without a key: %d %q", status, body)
