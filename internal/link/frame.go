@@ -91,6 +91,11 @@ func ReadMessage(from io.Reader, limit int, message any) error {
 	if len(payload) == 0 {
 		return nil
 	}
+	return Decode(payload, message)
+}
+
+// Decode decodes JSON of a peer into a message, unless it has more than MaxValues.
+func Decode(payload []byte, message any) error {
 	if values(payload) > MaxValues {
 		return ErrTooMany
 	}

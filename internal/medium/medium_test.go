@@ -205,6 +205,19 @@ func TestAReportArrivesAsItWas(t *testing.T) {
 }
 
 // TestWhatIsNotMeantForTheReaderIsRefusedByName.
+// A report of megabytes may take a gigabyte when it is decoded, also one that its agent has signed.
+func TestAReportWithTooManyValuesIsRefused(t *testing.T) {
+	r := reportOf()
+	r.Up.Dropped = make([]string, link.MaxValues)
+	var out bytes.Buffer
+	if err := WriteReport(&out, Label{Hub: hubID, Cluster: cluster, Made: made}, r, agentKey, publicOf(hubKey)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReport(out.Bytes()); reasonOf(err) != v1alpha1.MediumUnsupportedReason {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWhatIsNotMeantForTheReaderIsRefusedByName(t *testing.T) {
 	s := store{}
 	u := updateOf(t, s, s.add(t, secret(t, "a", 10)))

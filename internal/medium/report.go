@@ -59,7 +59,10 @@ func ReadReport(from io.Reader, hub string, hubKey ed25519.PrivateKey, cluster s
 	if _, err := o.read(); err != nil || !o.ended {
 		return l, r, damaged()
 	}
-	if err := json.Unmarshal(message, &r); err != nil {
+	switch err := link.Decode(message, &r); {
+	case errors.Is(err, link.ErrTooMany): // the agent may be anybody's by now
+		return l, r, refused(v1alpha1.MediumUnsupportedReason, "the report has more values than the hub takes, %d", link.MaxValues)
+	case err != nil:
 		return l, r, refused(v1alpha1.MediumUnsupportedReason, "the report cannot be read, though it is whole: upgrade the hub, or the agent")
 	}
 	return l, r, nil
