@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
 )
@@ -243,6 +245,42 @@ func TestAHubThatIsKilledBeforeItLetsTheClusterGoAsksAgain(t *testing.T) {
 	eventually(t, "the agent is back", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
 	h.down <- h.finalize(2, "f2")
 	eventually(t, "the removal is told again", func() bool { return len(h.finalizations()) == 2 })
+	h.letGo()
+	e.awaitFinalized()
+}
+
+// TestAHubThatRefusesAProofOnceAsksAgain: the challenge was that of the process before, or the proof took too long.
+func TestAHubThatRefusesAProofOnceAsksAgain(t *testing.T) {
+	h, e := connected(t)
+	h.down <- h.finalize(2, "f1")
+	eventually(t, "the removal is told", func() bool { return len(h.finalizations()) == 1 })
+	h.mu.Lock()
+	h.slow = certain - 1
+	h.mu.Unlock()
+	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+	eventually(t, "the agent is back", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
+	h.down <- h.finalize(2, "f2")
+	eventually(t, "the removal is told again", func() bool { return len(h.finalizations()) == 2 })
+	h.letGo()
+	e.awaitFinalized()
+}
+
+// TestAFinalizationIsWrittenDownWhereTheSecretWasLabelled: a policy engine or a person may do that at any time.
+func TestAFinalizationIsWrittenDownWhereTheSecretWasLabelled(t *testing.T) {
+	h, e := connected(t)
+	path := "/api/v1/namespaces/skerry-system/secrets/" + agentName
+	e.api.mu.Lock()
+	_ = unstructured.SetNestedField(e.api.objects[path], "x", "metadata", "labels", "team")
+	e.api.put(path, e.api.objects[path])
+	e.api.mu.Unlock()
+	h.down <- h.finalize(2, "f1")
+	eventually(t, "the removal is told", func() bool { return len(h.finalizations()) == 1 })
+	if got := h.finalizations()[0]; got[1] != "" {
+		t.Fatalf("answer %v", got)
+	}
+	if s := e.api.secret(t, agentName); s.Labels["team"] != "x" || len(s.Data[finalizedField]) == 0 {
+		t.Errorf("the Secret has labels %v and %d fields", s.Labels, len(s.Data))
+	}
 	h.letGo()
 	e.awaitFinalized()
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 
@@ -124,8 +125,24 @@ func (s identities) load(ctx context.Context, clusterUID string) (identity, erro
 	return identity{}, fmt.Errorf("the Secret %s/%s is made and deleted at the same time", s.namespace, agentName)
 }
 
-// change writes fields of the identity; an empty one is removed.
+// change writes fields of the identity; an empty one is removed. Who has changed the Secret since it was read without
+// changing what it holds, with a label for instance, does not keep the agent from it.
 func (s identities) change(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
+	changed, err := s.write(ctx, i, fields)
+	if !apierrors.IsConflict(err) {
+		return changed, err
+	}
+	live := &corev1.Secret{}
+	if failed := s.kube.get(ctx, s.secrets()+"/"+agentName, live); failed != nil {
+		return i, errors.Join(err, failed)
+	}
+	if !maps.EqualFunc(live.Data, i.secret.Data, bytes.Equal) {
+		return i, err
+	}
+	return s.write(ctx, identity{live}, fields)
+}
+
+func (s identities) write(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
 	secret := i.secret.DeepCopy()
 	secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
 	for k, v := range fields {

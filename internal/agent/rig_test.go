@@ -176,6 +176,7 @@ type hub struct {
 	settings    link.Settings
 	refuse      *link.Bye
 	loseJoin    bool // answers to a join are lost
+	slow        int  // proofs that are refused, as if they had come too late
 	tamper      func([]byte) []byte
 	busy        int // answers to manifests that say so
 	cutAfter    int // bytes of objects of one download; 0: none
@@ -333,6 +334,11 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if h.slow > 0 {
+			h.slow--
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		if !bytes.Equal(h.bound, s.Key) || !link.Verify(s.Key, link.SessionTranscript("hub-1", s), s.Signature) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return

@@ -34,6 +34,11 @@ const (
 	// lettingGo is how long a hub that has acknowledged a finalization has to let the Cluster go. An agent that cannot
 	// see that any more, because the hub itself has gone, ends then.
 	lettingGo = 5 * time.Minute
+	// certain is how many times in a row a hub must not know the key of an agent that has carried out a finalization,
+	// until it is done: a hub that is restarted between a challenge and its answer, or that gets the proof too slowly,
+	// refuses a key that it knows. askAgain is the pause in between.
+	certain  = 3
+	askAgain = 500 * time.Millisecond
 	// startRetry is how often an agent that starts asks an API server that does not answer.
 	startRetry = 500 * time.Millisecond
 )
@@ -58,6 +63,8 @@ type process struct {
 	said      string // the last error that was logged
 	// refusedToken is that of an enrollment that the hub has refused while it knew the key that the agent has.
 	refusedToken string
+	// disowned counts the times in a row that a hub did not know the key.
+	disowned int
 }
 
 // Run runs an agent until ctx is done, or everything of it was taken away from the cluster.
@@ -246,7 +253,10 @@ func (p *process) connectAgain(ctx context.Context) error {
 			return errFinalized
 		}
 		p.say("not connected to the hub", err)
-		wait := p.backoff.next(lasted, retryAfter(err))
+		wait := askAgain
+		if p.disowned == 0 || !unauthorized(err) {
+			wait = p.backoff.next(lasted, retryAfter(err))
+		}
 		p.log.V(1).Info("waiting", "for", wait.String(), "after", p.now().Sub(began).String())
 		if !p.waitToRetry(ctx, wait) {
 			break
@@ -329,6 +339,9 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 		}
 	}
 	s, hub, err := open(ctx, p.agent, g, e, key, p.fetches)
+	if !unauthorized(err) {
+		p.disowned = 0
+	}
 	if bye, ok := errors.AsType[*byeError](err); ok && joining && bye.Reason == link.ByeNotApproved {
 		// The key is bound, and known to the hub.
 		err = errors.Join(err, p.becomeMember(ctx, e, hub))
@@ -337,6 +350,9 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	case unauthorized(err) && refused:
 		return 0, fmt.Errorf("%w: %w", errTokenRefused, err)
 	case unauthorized(err) && !joining && p.isFinalized():
+		if p.disowned++; p.disowned < certain {
+			return 0, err
+		}
 		return 0, errFinalized
 	case err != nil:
 		return 0, p.ended(ctx, err)
