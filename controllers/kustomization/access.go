@@ -22,6 +22,17 @@ func (r *Reconciler) accountOf(ks *v1alpha1.Kustomization) string {
 	return r.DefaultServiceAccount
 }
 
+// accountOn is in whose name an entry on a cluster is applied. Where the Kustomization names no account any more and
+// the rights of the credentials are not lent, the entry keeps the one that it had: else what that one was refused, and
+// what stays while an error is reported, would be applied with those rights by an agent, which cannot tell.
+func (o *observed) accountOn(cluster string) string {
+	was := o.assigned[cluster].entry
+	if o.account != "" || was == nil || o.lends != nil && o.lends(o.byName[cluster]) {
+		return o.account
+	}
+	return was.ServiceAccountName
+}
+
 // tenancy bounds what the Kustomization may have on a cluster.
 func (r *Reconciler) tenancy(o *observed, c *v1alpha1.Cluster) *plan.Tenancy {
 	return &plan.Tenancy{

@@ -294,7 +294,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 		if !have.entry.Remove || have.status == nil || !have.status.Removed {
 			l.want = have.entry.DeepCopy()
 			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, o.ks.GetDeletionPolicy()
-			l.want.ServiceAccountName = o.account
+			l.want.ServiceAccountName = o.accountOn(name)
 		}
 		list = append(list, l)
 	}

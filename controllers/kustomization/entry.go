@@ -11,9 +11,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// entry is what the Kustomization wants on a cluster of a namespace at a revision, with the defaults filled in.
-func (o *observed) entry(namespace, revision, digest string) *v1alpha1.AssignmentEntry {
-	ks, spec := o.ks, &o.ks.Spec
+// entry is what the Kustomization wants on a cluster at a revision, with the defaults filled in.
+func (o *observed) entry(t *target, revision, digest string) *v1alpha1.AssignmentEntry {
+	ks, spec, namespace := o.ks, &o.ks.Spec, t.Namespace
 	return &v1alpha1.AssignmentEntry{
 		Name:          v1alpha1.RelativeName(namespace, types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name}),
 		Revision:      revision,
@@ -31,7 +31,7 @@ func (o *observed) entry(namespace, revision, digest string) *v1alpha1.Assignmen
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt: v1alpha1.ReconcileRequest(ks.Annotations),
 
-		ServiceAccountName: o.account,
+		ServiceAccountName: o.accountOn(t.Name),
 	}
 }
 

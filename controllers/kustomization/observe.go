@@ -25,6 +25,8 @@ type observed struct {
 	memo *memo
 	// account is the ServiceAccount in whose name it is applied; "" for that of each Cluster's credentials.
 	account string
+	// lends reports whether a cluster lends the rights of its credentials; nil: none does.
+	lends func(*v1alpha1.Cluster) bool
 
 	// Clusters of the Kustomization's namespace, of those that it may select from and of those where it has
 	// an entry. They are named as targeting.Target names them.
@@ -58,6 +60,7 @@ type assigned struct {
 func (r *Reconciler) observe(ctx context.Context, ks *v1alpha1.Kustomization) (*observed, error) {
 	key := client.ObjectKeyFromObject(ks)
 	o := &observed{key: key, ks: ks, memo: r.memo(key), account: r.accountOf(ks)}
+	o.lends = func(c *v1alpha1.Cluster) bool { return !r.tenancy(o, c).NeedsAccount() }
 	if err := r.observeClusters(ctx, o); err != nil {
 		return nil, err
 	}

@@ -172,18 +172,18 @@ func (d *decision) order(o *observed, t *target, m *move, now time.Time) {
 		// What an engine said of an entry that is gone must not be taken for a word on the new one.
 		t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
 	case m.start:
-		t.want = o.entry(t.Namespace, d.revision, t.digest)
+		t.want = o.entry(t, d.revision, t.digest)
 		t.want.Change, t.want.Fallback = d.rollout.ID, rollout.Fallback(was, o.ks.Status.Rollout)
 		t.want.AssignedAt = assignedAt(o, was, t.digest, now)
 	case m.back && was != nil && was.Fallback != nil:
-		t.want = o.entry(t.Namespace, was.Fallback.Revision, was.Fallback.Digest)
+		t.want = o.entry(t, was.Fallback.Revision, was.Fallback.Digest)
 		t.want.AssignedAt = assignedAt(o, was, t.want.Digest, now)
 		if v := d.rollout.Verified; v != nil {
 			t.want.Change = v.ID // so that it is what the next change falls back to
 		}
 	case m.verified != "":
 		v := d.rollout.Verified
-		t.want = o.entry(t.Namespace, v.Revision, m.verified)
+		t.want = o.entry(t, v.Revision, m.verified)
 		t.want.Change, t.want.AssignedAt = v.ID, assignedAt(o, was, m.verified, now)
 	default:
 		d.stay(o, t)
@@ -201,7 +201,7 @@ func (d *decision) stay(o *observed, t *target) {
 	if was == nil {
 		return
 	}
-	t.want = o.entry(t.Namespace, was.Revision, was.Digest)
+	t.want = o.entry(t, was.Revision, was.Digest)
 	t.want.Change, t.want.AssignedAt, t.want.Fallback = was.Change, was.AssignedAt, was.Fallback
 	// The acknowledgement stands for the digest: a later commit that renders the same does not end it.
 	t.want.AllowPrune = o.acknowledges(was, t.digest) || was.AllowPrune && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] != ""

@@ -54,6 +54,42 @@ func TestWhoseAccountAKustomizationHas(t *testing.T) {
 	}
 }
 
+// What a hub that is locked down has assigned in the name of an account never gets the rights of the credentials, for
+// which an agent would take an entry without an account: not while it stays, not when it leaves, and not when the
+// Kustomization is gone.
+func TestAnEntryKeepsItsAccountWhereNoRightsAreLent(t *testing.T) {
+	for what, change := range map[string]func(w *world){
+		"another commit": func(w *world) { w.push("2", "apps/cm.yaml", configMap("one", "y")) },
+		"it leaves": func(w *world) {
+			w.edit(func(ks *v1alpha1.Kustomization) {
+				ks.Spec.Clusters = &v1alpha1.ClusterTargets{Names: []string{"other"}}
+			})
+		},
+		"it is deleted": func(w *world) {
+			if err := w.client.Delete(t.Context(), w.get()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"it is gone": func(w *world) {
+			w.edit(func(ks *v1alpha1.Kustomization) { ks.Finalizers = nil })
+			if err := w.client.Delete(t.Context(), w.get()); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" }), cluster("own"), cluster("other"))
+		w.r.HubNamespace, w.r.RequireServiceAccount = "the-hubs", true
+		w.push("1", "apps/cm.yaml", configMap("one", "x"))
+		w.reconcile()
+		w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "" })
+		change(w)
+		w.reconcile()
+		if got := w.entry("own"); got == nil || got.ServiceAccountName != "its-own" {
+			t.Errorf("%s: entry %+v", what, got)
+		}
+	}
+}
+
 // A hub that is locked down lends its rights to nobody on its own cluster. What is there stays; the edges of the
 // namespace are its own.
 func TestWithoutAnAccountNothingIsAssignedToTheHubsOwnCluster(t *testing.T) {
