@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -98,7 +99,7 @@ func (s *Inventories) Load(ctx context.Context, q Contest) (*Kept, error) {
 			return nil, err
 		}
 		s.mu.Lock()
-		s.shards, s.clusters = kept.shards, kept.Clusters
+		s.shards, s.clusters = kept.shards, maps.Clone(kept.Clusters) // the caller reads its own without a lock
 		s.mu.Unlock()
 		return kept, nil
 	}
@@ -127,6 +128,13 @@ func (s *Inventories) settleClaims(ctx context.Context, kept *Kept) error {
 		}
 	}
 	return refused
+}
+
+// Writer returns the Cluster that wrote the inventory of an owner last, "namespace/name"; "" where that is not known.
+func (s *Inventories) Writer(owner string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clusters[owner]
 }
 
 // Rival reports whether a ConfigMap of SystemNamespace is the claim of a hub that wants to itself what this one shares.

@@ -77,6 +77,20 @@ func TestInventoryIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+// Passes write inventories while the loop of a cluster asks who wrote them: what Load returned is not written to, and
+// the store is asked.
+func TestWhoWroteAnInventoryIsAskedOfTheStore(t *testing.T) {
+	_, c := newStub(t)
+	s := storeOf(c, testHolder)
+	kept := load(t, s)
+	if err := s.Save(t.Context(), inventoryOf("apps.1", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Writer("apps.1"); got != "fleet/shop" || len(kept.Clusters) > 0 {
+		t.Errorf("written by %q, and what was loaded has %v", got, kept.Clusters)
+	}
+}
+
 // TestEveryShardIsWrittenBeforeOneIsDeleted ends the process at each write of a change from one division
 // into shards to another: what was recorded before or is to be recorded is recorded at any point.
 func TestEveryShardIsWrittenBeforeOneIsDeleted(t *testing.T) {

@@ -62,6 +62,7 @@ func (s *Inventories) Finalize(ctx context.Context, what Retirement) error {
 		case !isInventory || hub != s.holder.Hub:
 		case !what.Own(owner, cm.Annotations[clusterAnnotation]):
 			what.KeepClaim = true
+			what.Revoke = what.Revoke && !s.holder.Shared // another Cluster of the hub may have the same account
 		default:
 			if err := s.remove(ctx, configMaps, cm.Name, cm.UID); err != nil {
 				return fmt.Errorf("cannot delete %s: %w", cm.Name, err)

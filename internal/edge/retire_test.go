@@ -57,6 +57,20 @@ func (s *stub) left() (owners []string, claim, account bool) {
 	return owners, claim, s.objects[bindings+"/"+AccountBinding] != nil
 }
 
+// Two Clusters of one hub that share a cluster may have one account: it stays as long as something of the other does.
+func TestASharedClusterKeepsTheAccountOfTheOtherCluster(t *testing.T) {
+	st, c := leftBehind(t)
+	shared := testHolder
+	shared.Shared = true
+	s := storeOf(c, shared)
+	if err := s.Finalize(t.Context(), Retirement{Own: ofCluster("fleet/shop"), Revoke: true}); err != nil {
+		t.Fatal(err)
+	}
+	if owners, _, account := st.left(); !slices.Equal(owners, []string{"web.1"}) || !account {
+		t.Errorf("left: %v, the account: %v", owners, account)
+	}
+}
+
 func TestFinalizeTakesAwayWhatIsTheClusters(t *testing.T) {
 	for name, tt := range map[string]struct {
 		what           Retirement

@@ -129,7 +129,7 @@ func (e *Engine) findUnclaimed(now time.Time) {
 	var told []string
 	u.changed, u.due = false, time.Time{}
 	for owner := range l.session.owners() {
-		if owners[owner] || e.siblings.claim(owner, l.session.clusters[owner]) {
+		if owners[owner] || e.siblings.claim(owner, l.session.store.Writer(owner)) {
 			continue
 		}
 		since[owner] = now
@@ -219,9 +219,12 @@ func (s siblings) find(is func(*runningEngine) bool) bool {
 	}
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	uid := s.pool.sharing[s.key]
+	uid, own := s.pool.sharing[s.key], s.key.Name == v1alpha1.HubCluster
+	if uid == "" && !own { // each pass asks: a cluster that is not shared must not look at all others
+		return false
+	}
 	for key, m := range s.pool.engines {
-		local := s.key.Name == v1alpha1.HubCluster && key.Name == v1alpha1.HubCluster
+		local := own && key.Name == v1alpha1.HubCluster
 		if key != s.key && (local || uid != "" && s.pool.sharing[key] == uid) && is(m) {
 			return true
 		}

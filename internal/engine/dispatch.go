@@ -83,7 +83,7 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 		j.tenancy.Namespace = v1alpha1.SystemNamespace
 	}
 	s := e.conn.session
-	j.elsewhere = e.siblings.has(en.owner, s.clusters[en.owner])
+	j.elsewhere = e.siblings.has(en.owner, s.store.Writer(en.owner))
 	e.workers.Go(func() { // ends with the pass, or with the session
 		defer t.leave()
 		out := s.run(s.ctx, j)

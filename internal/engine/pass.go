@@ -188,6 +188,10 @@ func (s *session) run(ctx context.Context, j job) outcome {
 func (p *pass) do(ctx, timed context.Context) error {
 	begun := p.now()
 	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
+	if p.elsewhere && p.entry.Remove { // what there is belongs to the other Cluster, and nothing is left to do here
+		p.out.inventory = inventory.New(p.owner)
+		return nil
+	}
 	if p.elsewhere {
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateClusterReason, Message: "the Kustomization selects another Cluster that leads to the same cluster: select one of the two"}
 		return nil

@@ -31,7 +31,6 @@ type session struct {
 	expressions *expressions
 	inventories map[string]*inventory.Inventory
 	corrupt     map[string]*edge.CorruptError // by owner
-	clusters    map[string]string             // Cluster that wrote an inventory last, by owner
 	slots       chan struct{}
 	classes     map[string]*storageClass // by name; only the loop touches it
 	stop        *atomic.Bool
@@ -128,7 +127,7 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 	if err != nil {
 		return refusal(err)
 	}
-	s.inventories, s.corrupt, s.clusters = kept.Inventories, kept.Corrupt, kept.Clusters
+	s.inventories, s.corrupt = kept.Inventories, kept.Corrupt
 	s.client.Discover(ctx, recordedKinds(slices.Collect(maps.Values(s.inventories))...))
 	s.watches.ensure(edge.OwnMapping, "") //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
 	return nil

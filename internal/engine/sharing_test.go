@@ -68,6 +68,11 @@ func TestTwoClustersOfOneHubShareACluster(t *testing.T) {
 	b.ks[twice] = e
 	b.assign()
 	b.failed(twice, v1alpha1.DuplicateClusterReason)
+	b.change(twice, func(e *v1alpha1.AssignmentEntry) { e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete })
+	b.until(twice, "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+	if got := a.value("of-a"); got != "1" {
+		t.Errorf("what the other Cluster has is %s", got)
+	}
 	delete(b.ks, twice)
 	b.assign()
 

@@ -101,8 +101,10 @@ func (s *session) allViews() []*view {
 
 // shown returns how many objects are seen through all of them.
 func (s *session) shown() int {
-	n := 0
-	for _, v := range s.allViews() {
+	s.viewing.Lock()
+	defer s.viewing.Unlock()
+	n := s.live.size()
+	for _, v := range s.views {
 		n += v.live.size()
 	}
 	return n
