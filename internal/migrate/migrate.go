@@ -142,6 +142,7 @@ func (m *migration) general() []string {
 		}
 	}
 	add("Kustomization",
+		"spec.serviceAccountName of a Kustomization outside of skerry-system is required on the hub's own cluster, unless the hub runs with --require-service-account=false",
 		"spec.wait of a Kustomization is true where it is absent, which is false in Flux: wait: false is written",
 		"spec.prune of a Kustomization is guarded: a commit that would delete more than half of its objects waits for a person (PruneLimitExceeded); spec.maxPrune sets another limit",
 		"spec.interval of a Kustomization asks the cluster whether its watches have told everything; drift is put back as it is seen, fields written by kubectl and other tools included",

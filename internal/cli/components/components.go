@@ -102,7 +102,12 @@ func (o Options) image() string {
 }
 
 // HubID returns the identity that the manifests give the hub, "" when they leave it to the hub.
-func HubID(manifests []*unstructured.Unstructured) string {
+func HubID(manifests []*unstructured.Unstructured) string { return HubFlag(manifests, hubIDFlag) }
+
+// HubFlag returns the value that the manifests give a flag of the hub, as "--hub-id="; "" when they do not have it. Of
+// several the last one holds.
+func HubFlag(manifests []*unstructured.Unstructured, flag string) string {
+	value := ""
 	for _, m := range manifests {
 		if m.GetKind() != "Deployment" || m.GetName() != "skerry-hub" {
 			continue
@@ -112,13 +117,15 @@ func HubID(manifests []*unstructured.Unstructured) string {
 			container, _ := c.(map[string]any)
 			args, _, _ := unstructured.NestedStringSlice(container, "args")
 			for _, arg := range args {
-				if id, ok := strings.CutPrefix(arg, hubIDFlag); ok {
-					return id
+				if given, ok := strings.CutPrefix(arg, flag); ok {
+					value = given
+				} else if arg == strings.TrimSuffix(flag, "=") {
+					value = "true"
 				}
 			}
 		}
 	}
-	return ""
+	return value
 }
 
 func adapt(deployment *unstructured.Unstructured, o Options) error {

@@ -88,6 +88,9 @@ func runCluster(ctx context.Context, o *ClusterOptions) error {
 		return t.export()
 	}
 	t.announce()
+	if err := t.checkAccounts(ctx); err != nil {
+		return err
+	}
 	if len(t.plan.Moves) == 0 || o.DryRun {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +47,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	versions := []schema.GroupVersion{v1alpha1.GroupVersion, corev1.SchemeGroupVersion}
+	versions := []schema.GroupVersion{v1alpha1.GroupVersion, corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion}
 	for _, kind := range fluxKinds[:3] {
 		versions = append(versions, schema.GroupVersion{Group: kind.Group, Version: "v1"})
 	}
@@ -60,6 +61,7 @@ func newCluster(t *testing.T) *cluster {
 	for _, kind := range []string{"Secret", "ConfigMap"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
 	}
+	mapper.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), apimeta.RESTScopeNamespace)
 	var objects []client.Object
 	for doc := range strings.SplitSeq(fluxObjects, "---\n") {
 		o := &unstructured.Unstructured{}
@@ -352,6 +354,34 @@ func TestWhatAPersonCreatedIsNotWrittenOver(t *testing.T) {
 	mine := &v1alpha1.Kustomization{}
 	if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "flux-system", Name: "later"}, mine); err != nil || mine.Spec.Path != "./mine" {
 		t.Errorf("%v: %s", err, mine.Spec.Path)
+	}
+}
+
+// TestNothingIsSuspendedForAHubThatWouldRefuseIt: one that 'skerry install' has set up lends its rights to nobody.
+func TestNothingIsSuspendedForAHubThatWouldRefuseIt(t *testing.T) {
+	for args, refused := range map[string]bool{
+		"[--leader-elect=true, --require-service-account=true]":              true,
+		"[--require-service-account]":                                        true,
+		"[--require-service-account=true, --require-service-account=false]":  false,
+		"[--require-service-account=true, --default-service-account=deploy]": false,
+		"[--leader-elect=true]":                                              false,
+	} {
+		c := newCluster(t)
+		c.put("{apiVersion: apps/v1, kind: Deployment, metadata: {name: skerry-hub, namespace: skerry-system}, spec: {template: {spec: {containers: [{name: hub, args: " + args + "}]}}}}")
+		before, writes := c.stand(), c.writes
+		_, err := c.run(false)
+		if !refused {
+			if err != nil {
+				t.Errorf("%s: %v", args, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "the hub would refuse 2 kustomizations, Kustomization flux-system/apps among them") || c.writes != writes {
+			t.Errorf("%s: %v", args, err)
+		}
+		if diff := cmp.Diff(before, c.stand()); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
 	}
 }
 
