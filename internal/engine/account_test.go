@@ -167,10 +167,24 @@ func TestNothingStandsInForAnAccount(t *testing.T) {
 	c := controlplane.Shared(t)
 	r := newRig(t, testHub, c.RESTConfig())
 	tenant(t, r.kube, r.key.Namespace)
+	r.options = func(o *PoolOptions) { o.HubNamespace, o.RequireServiceAccount = "the-hubs", true }
+	check := func(e *v1alpha1.AssignmentEntry) {
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: "kube-system", Name: "kube-root-ca.crt"}}
+	}
+	asked := 0
+	r.hidden = func(req *http.Request) bool {
+		if strings.Contains(req.URL.RawQuery, "kube-root-ca.crt") {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			asked++
+		}
+		return false
+	}
 	for reason, entry := range map[string]struct {
-		account string
-		config  func(*rest.Config)
+		account, namespace string
+		config             func(*rest.Config)
 	}{
+		v1alpha1.ServiceAccountRequiredReason: {namespace: r.key.Namespace + "-other/"},
 		v1alpha1.ServiceAccountNotFoundReason: {account: "nobody"},
 		v1alpha1.ImpersonationFailedReason: {account: "tenant", config: func(cfg *rest.Config) {
 			cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return headerless{next} })
@@ -183,10 +197,17 @@ func TestNothingStandsInForAnAccount(t *testing.T) {
 		}
 		r.connect(cfg)
 		r.writes()
-		r.want("apps", r.configMap("fine", "1"), byAccount(entry.account))
-		if got := r.failed("apps", reason); !strings.Contains(got.Message, entry.account) {
+		clear(r.ks)
+		r.want(entry.namespace+"apps", r.configMap("fine", "1"), byAccount(entry.account), check)
+		if got := r.failed(entry.namespace+"apps", reason); !strings.Contains(got.Message, entry.account) {
 			t.Errorf("%s: %+v", reason, got)
 		}
+		r.mu.Lock()
+		if asked > 0 {
+			t.Errorf("%s: what its health checks name is asked for", reason)
+		}
+		asked = 0
+		r.mu.Unlock()
 		for _, w := range r.writes() {
 			if !strings.Contains(w, "/"+v1alpha1.SystemNamespace) && !strings.HasSuffix(w, "/selfsubjectreviews") {
 				t.Errorf("%s: %s", reason, w)

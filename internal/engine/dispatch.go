@@ -75,13 +75,7 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 	j.interest, j.timeout, j.tally = interest, e.o.PassTimeout, &tally{}
 	j.count = func(c Counter, n int) { j.tally.add(c, n); e.count(c, n) }
 	e.reportStart(a)
-	j.tenancy = &plan.Tenancy{
-		Namespace: v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace, Hub: e.o.HubNamespace,
-		Cluster: e.key.Namespace, Local: e.conn.target.Local, RequireAccount: e.o.RequireServiceAccount, Namespaces: e.conn.target.Namespaces,
-	}
-	if e.o.HubNamespace == "" { // it is not known who administers the hub: the hub has refused
-		j.tenancy.Namespace = v1alpha1.SystemNamespace
-	}
+	j.tenancy = e.tenancyOf(en)
 	s := e.conn.session
 	j.elsewhere = e.siblings.has(en.owner, s.store.Writer(en.owner))
 	e.workers.Go(func() { // ends with the pass, or with the session
@@ -90,4 +84,16 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 		e.noted("pass", out.err)
 		e.send(func(in *inbox) { in.done = append(in.done, out) })
 	})
+}
+
+// tenancyOf bounds what an entry may have on the cluster.
+func (e *Engine) tenancyOf(en *entry) *plan.Tenancy {
+	t := &plan.Tenancy{
+		Namespace: v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace, Hub: e.o.HubNamespace,
+		Cluster: e.key.Namespace, Local: e.conn.target.Local, RequireAccount: e.o.RequireServiceAccount, Namespaces: e.conn.target.Namespaces,
+	}
+	if e.o.HubNamespace == "" { // it is not known who administers the hub: the hub has refused
+		t.Namespace = v1alpha1.SystemNamespace
+	}
+	return t
 }

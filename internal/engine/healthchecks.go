@@ -429,8 +429,8 @@ func (en *entry) referencesOf(clusters string) []reference {
 
 // healthChecks is as of when the session was brought in line with what entries ask for.
 type healthChecks struct {
-	session *session
-	desires uint64
+	session             *session
+	desires, admissions uint64
 }
 
 // watchHealthChecks brings the session in line with the healthChecks and healthCheckExprs of the entries.
@@ -443,10 +443,14 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 			}
 		}
 	}
-	if s == nil || e.healthChecks.session == s && e.healthChecks.desires == e.m.Desires() {
+	if s == nil {
 		return
 	}
-	e.healthChecks.session, e.healthChecks.desires = s, e.m.Desires()
+	as := healthChecks{session: s, desires: e.m.Desires(), admissions: s.admissions.Load()}
+	if e.healthChecks == as {
+		return
+	}
+	e.healthChecks = as
 	wanted := map[*view]map[reference]bool{}
 	anew := map[schema.GroupKind]bool{}
 	for _, v := range s.allViews() {
@@ -464,7 +468,7 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 			anew[gk] = true
 		}
 		for _, ref := range en.referencesOf(e.key.Namespace) {
-			if !en.desired.desires(ref.id) {
+			if !en.desired.desires(ref.id) && e.mayAsk(en) {
 				wanted[en.view][ref] = true
 			}
 		}

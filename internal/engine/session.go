@@ -27,6 +27,7 @@ type session struct {
 	*view
 	viewing     sync.Mutex             // guards views
 	views       map[edge.Account]*view // of those whom Kustomizations name
+	admissions  atomic.Uint64          // changes so far of which accounts are admitted
 	store       *edge.Inventories
 	expressions *expressions
 	inventories map[string]*inventory.Inventory

@@ -33,8 +33,8 @@ type view struct {
 	// life ends with the session, or when no Kustomization has the account any more.
 	life context.Context //nolint:containedctx // see above
 	drop context.CancelFunc
-	// admitted is when the account was looked at last, in nanoseconds since 1970; zero: never.
-	admitted atomic.Int64
+	// admittedAt is when the account was looked at last, in nanoseconds since 1970; zero: it is not admitted.
+	admittedAt atomic.Int64
 }
 
 // place is where the objects of a kind with a namespace are watched.
@@ -143,7 +143,7 @@ func (p *pass) admit(ctx context.Context) error {
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountRequiredReason, Message: plan.AccountRequired}
 		return nil
 	}
-	if v.account == (edge.Account{}) || v.admitted.Load() != 0 && !p.verify {
+	if v.account == (edge.Account{}) || v.admittedAt.Load() != 0 && !p.verify {
 		return nil
 	}
 	if v.client == nil {
@@ -155,7 +155,7 @@ func (p *pass) admit(ctx context.Context) error {
 		return fmt.Errorf("cannot look at ServiceAccount %s: %w", v.account, err)
 	}
 	if !there {
-		v.admitted.Store(0)
+		p.admitted(0)
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountNotFoundReason, Message: fmt.Sprintf(
 			"there is no ServiceAccount %s on the cluster, which spec.serviceAccountName, or the hub's default, names: create it there, with the rights that the Kustomization is to have", v.account)}
 		return nil
@@ -164,10 +164,10 @@ func (p *pass) admit(ctx context.Context) error {
 	var other *edge.WrongUserError
 	switch {
 	case err == nil:
-		v.admitted.Store(p.now().UnixNano())
+		p.admitted(p.now().UnixNano())
 		return nil
 	case errors.As(err, &other), edge.MayNotImpersonate(err):
-		v.admitted.Store(0)
+		p.admitted(0)
 		message := fmt.Sprintf("ServiceAccount %s cannot be impersonated: ", v.account)
 		if other != nil {
 			message += other.Error()
@@ -178,6 +178,22 @@ func (p *pass) admit(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("cannot ask in the name of ServiceAccount %s: %w", v.account, err)
+}
+
+// admitted notes when the account of the pass was admitted, or with zero that it is not.
+func (p *pass) admitted(at int64) {
+	if was := p.view.admittedAt.Swap(at); (was == 0) != (at == 0) {
+		p.session.admissions.Add(1)
+	}
+}
+
+// mayAsk reports whether anything may be asked for an entry outside of its passes, which find out whether its account
+// is there and the cluster takes it for itself.
+func (e *Engine) mayAsk(en *entry) bool {
+	if en.view.account == (edge.Account{}) {
+		return !e.tenancyOf(en).NeedsAccount()
+	}
+	return en.view.admittedAt.Load() != 0
 }
 
 // maxPlaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
