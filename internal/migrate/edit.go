@@ -235,11 +235,19 @@ func (t *text) apply(edits []edit) []byte {
 			continue // lies within what an edit before has taken out
 		}
 		out.Write(t.data[at:e.start])
-		out.WriteString(e.text)
+		out.WriteString(t.ended(e.text))
 		at = e.end
 	}
 	out.Write(t.data[at:])
 	return out.Bytes()
+}
+
+// ended gives lines that are put in the ends that the file has.
+func (t *text) ended(s string) string {
+	if first := bytes.IndexByte(t.data, '\n'); first < 1 || t.data[first-1] != '\r' {
+		return s
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
 }
 
 // child returns the key and the value of a field, which a path of names leads to; nil when there is none. It

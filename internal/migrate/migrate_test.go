@@ -57,3 +57,11 @@ func after(files map[string][]byte, r Result) map[string][]byte {
 	}
 	return out
 }
+
+func TestLinesThatArePutInEndAsTheFilesDo(t *testing.T) {
+	const file = "apiVersion: kustomize.toolkit.fluxcd.io/v1\r\nkind: Kustomization\r\nmetadata:\r\n  name: apps\r\nspec:\r\n  interval: 10m\r\n  kubeConfig:\r\n    secretRef:\r\n      name: edge\r\n  sourceRef:\r\n    kind: GitRepository\r\n    name: fleet\r\n"
+	after := string(Repository(map[string][]byte{"apps.yaml": []byte(file)}).Files["apps.yaml"])
+	if !strings.Contains(after, "wait: false\r\n") || !strings.Contains(after, "kind: Cluster\r\n") || strings.Count(after, "\n") != strings.Count(after, "\r\n") {
+		t.Errorf("%q", after)
+	}
+}

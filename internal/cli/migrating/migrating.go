@@ -211,11 +211,12 @@ func write(dir string, files map[string][]byte) error {
 // checkOutput refuses a folder that has something in it, and one that Flux or a second run would read as part of
 // the repository.
 func (o *Options) checkOutput() error {
-	from, err := filepath.Abs(o.Path)
+	from, err := resolved(o.Path)
 	if err != nil {
 		return fmt.Errorf("cannot read --path: %w", err)
 	}
-	to, err := filepath.Abs(o.OutputDir)
+	o.Path = from // which a walk does not follow as a link
+	to, err := resolved(o.OutputDir)
 	if err != nil {
 		return fmt.Errorf("cannot read --output-dir: %w", err)
 	}
@@ -230,6 +231,21 @@ func (o *Options) checkOutput() error {
 		return factory.Usagef("--output-dir %s is not empty", o.OutputDir)
 	}
 	return nil
+}
+
+// resolved returns where a path leads to, by the links of as much of it as is there.
+func resolved(name string) (string, error) {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if dir := filepath.Dir(name); errors.Is(err, fs.ErrNotExist) && dir != name {
+		if dir, err = resolved(dir); err == nil {
+			real = filepath.Join(dir, filepath.Base(name))
+		}
+	}
+	return real, err
 }
 
 // writeBeside copies the checkout, without what belongs to Git, and makes the changes in the copy.

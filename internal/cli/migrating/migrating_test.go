@@ -106,7 +106,14 @@ func TestAFolderForTheCopyMustBeEmptyAndElsewhere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(full, "x"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for to, want := range map[string]string{dir: "lies in the repository", filepath.Join(dir, "new"): "lies in the repository", full: "is not empty"} {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := migrateRepository(t, func(o *Options) { o.Path, o.OutputDir = link, filepath.Join(t.TempDir(), "a", "b") }); err != nil {
+		t.Errorf("by a link: %v", err)
+	}
+	for to, want := range map[string]string{filepath.Join(link, "new", "er"): "lies in the repository", dir: "lies in the repository", filepath.Join(dir, "new"): "lies in the repository", full: "is not empty"} {
 		if _, _, err := migrateRepository(t, func(o *Options) { o.Path, o.OutputDir = dir, to }); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", to, err)
 		}
