@@ -142,13 +142,13 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 func (w *Writer[K, C]) Start(ctx context.Context) error {
 	<-ctx.Done()
 	w.mu.Lock()
-	w.ending, w.settled = true, make(chan struct{})
+	settled := make(chan struct{})
+	w.ending, w.settled = true, settled
 	for key, timer := range w.resting {
 		if timer.Stop() {
 			w.endRest(key)
 		}
 	}
-	settled := w.settled
 	w.settle()
 	w.mu.Unlock()
 	timer := time.NewTimer(drainTimeout)

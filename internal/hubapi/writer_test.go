@@ -206,3 +206,24 @@ func TestAWriterThatStopsWritesWithoutARest(t *testing.T) {
 		}
 	})
 }
+
+func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWriter(WriterOptions[string, int]{
+			Write: func(context.Context, string, []int) error { time.Sleep(time.Second); return nil },
+			Pace:  pacing.Pace{Cost: 100, CostMax: time.Hour}, Concurrency: 2, Now: time.Now,
+		})
+		w.Enqueue("a", 1, 1, func(error) {})
+		w.Enqueue("b", 1, 1, func(error) {})
+		time.Sleep(2 * time.Second) // they are written, and rest
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begin := time.Now()
+		if err := w.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("ended after %s", took)
+		}
+	})
+}
