@@ -31,6 +31,7 @@ type issuer struct {
 	current string
 	asked   []string // seconds
 	refuses bool
+	asks    func() // called before a token is issued; nil: nothing
 }
 
 func newIssuer(t *testing.T, now *time.Time) *issuer {
@@ -46,6 +47,9 @@ func newIssuer(t *testing.T, now *time.Time) *issuer {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`))
 			return
+		}
+		if s.asks != nil {
+			s.asks()
 		}
 		s.current = token(*s.now)
 		_, _ = fmt.Fprintf(w, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":%q}}`, s.current)
@@ -149,5 +153,31 @@ func TestARenewalThatFailsIsToldOf(t *testing.T) {
 	w.reconcile()
 	if len(s.asked) != 2 || w.token() != s.current {
 		t.Errorf("asked %v", s.asked)
+	}
+}
+
+// A kubeconfig that a person writes while the token of the one before is renewed stays as it is: the token is that of
+// another cluster, say.
+func TestARenewedTokenIsNotWrittenIntoAnotherKubeconfig(t *testing.T) {
+	now := time.Unix(10000, 0)
+	s := newIssuer(t, &now)
+	w := start(t, cluster(), s.secret("enabled"))
+	now = now.Add(time.Hour)
+	w.r.Now, w.pool.state = func() time.Time { return now }, engine.State{Known: true, Reachable: true, Usable: true}
+	later := now.Add(time.Minute)
+	another := newIssuer(t, &later)
+	s.asks = func() {
+		secret := &corev1.Secret{}
+		if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "edge-1"}, secret); err != nil {
+			t.Error(err)
+		}
+		secret.Data = another.secret("enabled").Data
+		if err := w.client.Update(t.Context(), secret); err != nil {
+			t.Error(err)
+		}
+	}
+	w.reconcile()
+	if got := w.token(); len(s.asked) != 1 || got != another.current {
+		t.Errorf("asked %v, and the Secret has %s", s.asked, got)
 	}
 }
