@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -209,13 +210,24 @@ func TestNothingStandsInForAnAccount(t *testing.T) {
 		asked = 0
 		r.mu.Unlock()
 		for _, w := range r.writes() {
-			if !strings.Contains(w, "/"+v1alpha1.SystemNamespace) && !strings.HasSuffix(w, "/selfsubjectreviews") {
+			if w != "POST /api/v1/namespaces" && !strings.Contains(w, "/"+v1alpha1.SystemNamespace) && !strings.HasSuffix(w, "/selfsubjectreviews") {
 				t.Errorf("%s: %s", reason, w)
 			}
 		}
 	}
 	if got := r.value("fine"); got != "error: NotFound" {
 		t.Errorf("the object has %s", got)
+	}
+}
+
+func TestNothingIsAskedForAnEntryThatNeedsAnAccount(t *testing.T) {
+	for name, may := range map[string]bool{"apps": true, "the-hubs/apps": true, "other/apps": false} {
+		e := &Engine{key: Key{Namespace: "fleet", Name: "edge"}, o: PoolOptions{HubNamespace: "the-hubs", RequireServiceAccount: true}}
+		e.conn.target = &Connection{}
+		en := &entry{Entry: &machine.Entry{Spec: v1alpha1.AssignmentEntry{Name: name}}, view: &view{}}
+		if got := e.mayAsk(en); got != may {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 
