@@ -23,10 +23,15 @@ const Folder = "vendored"
 type Fetch struct {
 	File       func(ctx context.Context, url string) ([]byte, error)
 	Repository func(ctx context.Context, r reference) (files *tree.Tree, commit string, err error)
+	// within are the bases that are being copied, each of which names the next one.
+	within []reference
 }
 
 // copied is one reference that was replaced.
 type copied struct{ Kustomization, From, To string }
+
+// maxDepth bounds how many bases may name each other, one in another.
+const maxDepth = 16
 
 // maxRounds bounds how many kustomizations of one remote base may name remote bases themselves.
 const maxRounds = 32
@@ -81,6 +86,13 @@ func bring(ctx context.Context, f Fetch, files map[string]tree.File, dir string,
 		files[path.Join(dir, to)] = tree.File{Data: data}
 		return to, shown(parsed.File), nil
 	}
+	switch {
+	case slices.Contains(f.within, parsed):
+		return "", "", errors.New("it names itself, by the bases that it names")
+	case len(f.within) == maxDepth:
+		return "", "", errors.New("it is named by bases that name each other without end")
+	}
+	f.within = append(slices.Clip(f.within), parsed)
 	base, commit, err := f.Repository(ctx, parsed)
 	if err != nil {
 		return "", "", err

@@ -143,6 +143,26 @@ configMapGenerator:
 	}
 }
 
+// TestBasesThatNameEachOtherAreRefused, in a circle and without one.
+func TestBasesThatNameEachOtherAreRefused(t *testing.T) {
+	asked := 1
+	for want, next := range map[string]func(r reference) string{
+		"it names itself, by the bases that it names": func(r reference) string {
+			return map[string]string{"https://example.com/org/a": "b", "https://example.com/org/b": "a"}[r.Repository] + "?ref=v1"
+		},
+		"without end": func(reference) string { asked++; return fmt.Sprintf("a?ref=v%d", asked) },
+	} {
+		fetch := Fetch{Repository: func(_ context.Context, r reference) (*tree.Tree, string, error) {
+			files, err := tree.New(fmt.Sprint(r), map[string]tree.File{"kustomization.yaml": {Data: []byte("resources:\n- https://example.com/org/" + next(r) + "\n")}})
+			return files, strings.Repeat("a", 40), err
+		}}
+		files := map[string]tree.File{"kustomization.yaml": {Data: []byte("resources:\n- https://example.com/org/a?ref=v1\n")}}
+		if _, err := vendor(t.Context(), fetch, files, "kustomization.yaml"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said: %v", want, err)
+		}
+	}
+}
+
 // TestCheckoutIsVendored with a real Git server and a real working tree.
 func TestCheckoutIsVendored(t *testing.T) {
 	h := gitserver.New(t)
