@@ -32,5 +32,8 @@ func (o Owner) Label() string {
 // an object shows which of its managed fields are the owner's.
 func (o Owner) FieldManager() string { return FieldManager(o.Label()) }
 
+// IsFieldManager says whether a field manager is that of an owner, whichever.
+func IsFieldManager(name string) bool { return strings.HasPrefix(name, managerPrefix) }
+
 // FieldManager is the field manager of the owner whose label is given.
 func FieldManager(label string) string { return managerPrefix + label }

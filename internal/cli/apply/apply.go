@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/ssa"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // FieldManager is the command line's.
@@ -78,17 +80,49 @@ func HandOver(ctx context.Context, c client.Client, manifest *unstructured.Unstr
 	if !ours || !hubs {
 		return hubs, nil
 	}
-	body, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
-		{"op": "replace", "path": "/metadata/managedFields", "value": kept},
-	})
-	if err != nil {
-		return false, fmt.Errorf("cannot encode a patch: %w", err)
-	}
-	if err := c.Patch(ctx, live, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager)); err != nil {
+	if err := setManagers(ctx, c, live, kept); err != nil {
 		return false, fmt.Errorf("cannot hand %s over to the hub: %w", Name(manifest), err)
 	}
 	return true, nil
+}
+
+// GiveBack puts another manager in the place of the hub on an object that the hub has let go of: what the two had both
+// would stay when it goes from the other's manifests. It changes no field.
+func GiveBack(ctx context.Context, c client.Client, live *metav1.PartialObjectMetadata, manager string) error {
+	if live.Labels[v1alpha1.OwnerLabel] != "" {
+		return nil
+	}
+	applied := func(e *metav1.ManagedFieldsEntry) bool {
+		return e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+	}
+	var kept []metav1.ManagedFieldsEntry
+	has := slices.ContainsFunc(live.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return applied(&e) && e.Manager == manager })
+	changed := false
+	for _, e := range live.ManagedFields {
+		if applied(&e) && object.IsFieldManager(e.Manager) {
+			if changed = true; has {
+				continue
+			}
+			e.Manager, has = manager, true
+		}
+		kept = append(kept, e)
+	}
+	if !changed {
+		return nil
+	}
+	return setManagers(ctx, c, live, kept)
+}
+
+// setManagers writes who manages which fields of an object, at the version at which that was read.
+func setManagers(ctx context.Context, c client.Client, live *metav1.PartialObjectMetadata, to []metav1.ManagedFieldsEntry) error {
+	body, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+		{"op": "replace", "path": "/metadata/managedFields", "value": to},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot encode a patch: %w", err)
+	}
+	return c.Patch(ctx, live, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager))
 }
 
 // Name is how a person calls an object: "deployment skerry-system/skerry-hub".

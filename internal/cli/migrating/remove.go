@@ -28,6 +28,9 @@ import (
 // fluxFinalizer is on every object that a controller of Flux has looked at.
 const fluxFinalizer = "finalizers.fluxcd.io"
 
+// fluxManager is the name under which kustomize-controller applies.
+const fluxManager = "kustomize-controller"
+
 // backupKey is the key of a backup's Secret.
 const backupKey = "object.json"
 
@@ -213,10 +216,30 @@ func (t *takeover) undo(ctx context.Context) error {
 	if err := steps.Do("let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, d.created) }); err != nil {
 		return err
 	}
+	t.giveBack(ctx, d)
 	return steps.Do("resume Flux", func(s *factory.Step) error {
 		s.Donef("%d put back, %d resumed", len(d.copies), len(d.suspended))
 		return t.resumeFlux(ctx, d, s)
 	})
+}
+
+// giveBack names Flux's controller as the manager of what it had applied and Skerry had taken over: otherwise what goes
+// from Git later would stay on the objects. Where that fails the way back goes on, and says so.
+func (t *takeover) giveBack(ctx context.Context, d done) {
+	for _, o := range slices.Concat(d.copies, d.suspended) {
+		if _, elsewhere, _ := unstructured.NestedMap(o.Object, "spec", "kubeConfig"); elsewhere {
+			continue
+		}
+		for _, r := range inventoryOf(o) {
+			live, err := t.metadata(ctx, r)
+			if err == nil && live != nil {
+				err = apply.GiveBack(ctx, t.hub, live, fluxManager)
+			}
+			if err != nil && !apierrors.IsNotFound(err) {
+				t.IO.Progressf("%s keeps Skerry as a manager of its fields, and what goes from Git stays on it: %v", r, err)
+			}
+		}
+	}
 }
 
 // resumeFlux puts back what was removed, and resumes what was suspended.

@@ -233,8 +233,17 @@ func (t *takeover) identities(ctx context.Context) (map[migrate.Ref]identity, er
 	return out, nil
 }
 
-// identity reads one object; that of one that is not there has no uid.
+// identity is that of one object; that of one that is not there has no uid.
 func (t *takeover) identity(ctx context.Context, r migrate.Ref) (identity, error) {
+	o, err := t.metadata(ctx, r)
+	if err != nil || o == nil {
+		return identity{}, err
+	}
+	return identity{o.UID, o.Generation, o.Labels[v1alpha1.OwnerLabel]}, nil
+}
+
+// metadata reads that of an object; nil when it is not there.
+func (t *takeover) metadata(ctx context.Context, r migrate.Ref) (*metav1.PartialObjectMetadata, error) {
 	o := &metav1.PartialObjectMetadata{}
 	mapping, err := t.hub.RESTMapper().RESTMapping(schema.GroupKind{Group: r.Group, Kind: r.Kind})
 	if err == nil {
@@ -242,12 +251,12 @@ func (t *takeover) identity(ctx context.Context, r migrate.Ref) (identity, error
 		err = t.hub.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, o)
 	}
 	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-		return identity{}, nil
+		return nil, nil
 	}
 	if err != nil {
-		return identity{}, fmt.Errorf("cannot read %s: %w", r, err)
+		return nil, fmt.Errorf("cannot read %s: %w", r, err)
 	}
-	return identity{o.UID, o.Generation, o.Labels[v1alpha1.OwnerLabel]}, nil
+	return o, nil
 }
 
 // rank is the order in which objects of Skerry are created.
