@@ -141,6 +141,27 @@ func TestAnAccountReachesWhatItsRightsReach(t *testing.T) {
 	}
 }
 
+// TestWhatAnAccountMayNotHaveIsNotKeptForIt names another's objects in the bundles of tenants: that one's prune deletes
+// them all the same.
+func TestWhatAnAccountMayNotHaveIsNotKeptForIt(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	evil := r.key.Namespace + "-evil"
+	tenant(t, r.kube, r.key.Namespace)
+	tenant(t, r.kube, evil)
+	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1")+r.configMap("stays", "1"))
+	r.ready("apps")
+	r.want(evil+"/refused", r.configMap("a", "2"), byAccount("tenant"))
+	r.failed(evil+"/refused", v1alpha1.ForbiddenReason)
+	r.want(evil+"/nobody", r.configMap("b", "2"), byAccount("nobody"))
+	r.failed(evil+"/nobody", v1alpha1.ServiceAccountNotFoundReason)
+	r.want("apps", r.configMap("a", "1")+r.configMap("stays", "2"))
+	r.ready("apps")
+	r.eventually("b is deleted", func() bool { return r.value("b") == "error: NotFound" })
+	r.want("apps", r.configMap("stays", "3"))
+	r.ready("apps")
+	r.eventually("a is deleted", func() bool { return r.value("a") == "error: NotFound" })
+}
+
 // TestWhatAnAccountMayNotSeeIsNotShown has two Kustomizations of one namespace, one of which may see nothing.
 func TestWhatAnAccountMayNotSeeIsNotShown(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())

@@ -24,7 +24,7 @@ func (e *Engine) interest(en *entry) func(object.ID) plan.Interest {
 			continue
 		}
 		if other.desired.digest == other.Spec.Digest {
-			assigned = append(assigned, other.desired)
+			assigned = append(assigned, e.attainable(en, other))
 		} else {
 			en.unread = true
 		}
@@ -102,6 +102,32 @@ func (en *entry) recordedOf(b bundle) bundle {
 		}
 	}
 	return newBundle(b.digest, have)
+}
+
+// unadmitted are the reasons for which nothing at all is applied in the name of an account.
+var unadmitted = []string{v1alpha1.ServiceAccountRequiredReason, v1alpha1.ServiceAccountNotFoundReason, v1alpha1.ImpersonationFailedReason}
+
+// attainable returns what another entry desires, without what its ServiceAccount was refused where it is of another
+// namespace: else a tenant could keep the objects of others from being deleted, by naming them.
+func (e *Engine) attainable(en, other *entry) bundle {
+	namespaceOf := func(en *entry) string { return v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace }
+	if other.inv == nil || namespaceOf(en) == namespaceOf(other) {
+		return other.desired
+	}
+	if slices.Contains(unadmitted, other.Reason) {
+		return other.recordedOf(other.desired)
+	}
+	refused := map[object.ID]bool{}
+	for _, f := range other.failures {
+		if _, has := other.inv.Objects[f.id]; !has && f.reason == v1alpha1.ForbiddenReason {
+			refused[f.id] = true
+		}
+	}
+	if len(refused) == 0 {
+		return other.desired
+	}
+	rest := slices.DeleteFunc(slices.Clone(other.desired.objects), func(o object.Object) bool { return refused[o.ID] })
+	return newBundle(other.desired.digest, rest)
 }
 
 // needs reports whether an object of the cluster is in the bundle, or is the Namespace or the definition of
