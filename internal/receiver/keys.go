@@ -57,6 +57,8 @@ type Keys struct {
 
 // issuerKeys are those of one issuer.
 type issuerKeys struct {
+	fetching sync.Mutex // held by the one that fetches; taken before mu
+
 	mu      sync.Mutex
 	set     jose.JSONWebKeySet // guarded by mu
 	fetched time.Time          // guarded by mu
@@ -95,22 +97,46 @@ func (k *Keys) Of(ctx context.Context, issuer, id string) ([]jose.JSONWebKey, er
 		k.issuers[issuer] = of
 	}
 	k.mu.Unlock()
-	of.mu.Lock() // one fetch at a time: others wait for what it brings
-	defer of.mu.Unlock()
 	now := k.Now()
-	if found := signing(of.set, id); len(found) > 0 && now.Sub(of.fetched) < keysLifetime {
+	found, due, _ := of.known(id, now)
+	if len(found) > 0 && !due {
 		return found, nil
 	}
-	if of.tried.IsZero() || now.Sub(of.tried) >= keysPause {
-		of.tried = now
-		var set jose.JSONWebKeySet
-		// A sender that hangs up does not end it: the next one would be refused for want of keys until the pause is over.
-		if set, of.failed = k.fetch(context.WithoutCancel(ctx), issuer); of.failed == nil {
-			of.set, of.fetched = set, now
+	// One fetch at a time. Others wait for what it brings, but for those whose keys are known.
+	if !of.fetching.TryLock() {
+		if len(found) > 0 {
+			return found, nil
 		}
+		of.fetching.Lock()
 	}
+	defer of.fetching.Unlock()
+	if found, due, err := of.known(id, now); !due {
+		return found, err
+	}
+	// A sender that hangs up does not end it: the next one would be refused for want of keys until the pause is over.
+	set, err := k.fetch(context.WithoutCancel(ctx), issuer)
+	of.took(set, now, err)
 	// Keys that could not be renewed stay valid: an issuer that is away for an hour is no reason to refuse.
-	return signing(of.set, id), of.failed
+	found, _, err = of.known(id, now)
+	return found, err
+}
+
+// known returns the keys that there are for an ID, whether they are to be fetched, and why the last fetch failed.
+func (of *issuerKeys) known(id string, now time.Time) (found []jose.JSONWebKey, due bool, failed error) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	found = signing(of.set, id)
+	wanted := len(found) == 0 || now.Sub(of.fetched) >= keysLifetime
+	return found, wanted && (of.tried.IsZero() || now.Sub(of.tried) >= keysPause), of.failed
+}
+
+// took takes what a fetch has brought.
+func (of *issuerKeys) took(set jose.JSONWebKeySet, now time.Time, err error) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.tried, of.failed = now, err; err == nil {
+		of.set, of.fetched = set, now
+	}
 }
 
 // signing are the keys of a set that verify signatures and have an ID.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -275,6 +276,33 @@ func TestASenderThatHangsUpKeepsNoOtherFromTheKeys(t *testing.T) {
 	if found, err := i.keys.Of(t.Context(), i.URL, "one"); err != nil || len(found) != 1 {
 		t.Errorf("%d keys, %v", len(found), err)
 	}
+}
+
+// TestAnIssuerThatIsSlowHoldsUpNobodyWhoseKeyIsKnown: tokens with key IDs that nobody has make the hub ask it.
+func TestAnIssuerThatIsSlowHoldsUpNobodyWhoseKeyIsKnown(t *testing.T) {
+	i := newIssuer(t)
+	now := i.keys.Now()
+	i.keys.Now = func() time.Time { return now }
+	if _, err := i.keys.Of(t.Context(), i.URL, "one"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * keysLifetime)
+	asked, answer, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	i.answer = func(http.ResponseWriter, *http.Request) bool {
+		once.Do(func() { close(asked); <-answer })
+		return false
+	}
+	go func() { // ends when the issuer has answered
+		defer close(done)
+		_, _ = i.keys.Of(t.Context(), i.URL, "unknown")
+	}()
+	<-asked
+	if found, err := i.keys.Of(t.Context(), i.URL, "one"); err != nil || len(found) != 1 {
+		t.Errorf("%d keys, %v", len(found), err)
+	}
+	close(answer)
+	<-done
 }
 
 func TestAddressesOfPrivateNetworksAreNotDialled(t *testing.T) {
