@@ -166,10 +166,10 @@ func refusesInitialEvents(err error) bool {
 }
 
 // answered reports whether initial events failed by what the API server answered, or did not get to their
-// end though the connection lives.
+// end though the connection lives. Who may list and not watch has learnt nothing about the cluster.
 func answered(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) || errors.Is(err, errSilent) || errors.Is(err, ErrBrokenOff) || errors.Is(err, errNoList)
+	return !apierrors.IsForbidden(err) && errors.As(err, &status) || errors.Is(err, errSilent) || errors.Is(err, ErrBrokenOff) || errors.Is(err, errNoList)
 }
 
 // once watches until the cluster ends it, which is no error, or something breaks it off.

@@ -220,6 +220,29 @@ func TestInitialEventsThatFailAreListed(t *testing.T) {
 	}
 }
 
+// An account that may list and not watch says nothing about what the API server can do: others are still sent what is
+// there as events.
+func TestAWatchThatIsForbiddenIsNoServerWithoutInitialEvents(t *testing.T) {
+	var remembered atomic.Int32
+	n := watchingWith(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Query().Get("watch") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind":"Status","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`)
+			return
+		}
+		fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7"},"items":[%s]}`, metadataOf("one", "1"))
+	}, func(c *Client) { c.onNoWatchList = func() { remembered.Add(1) } })
+	for _, want := range []string{"failed", "listed one", "failed"} {
+		if got := n.next(t); !strings.HasPrefix(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	if remembered.Load() > 0 {
+		t.Error("the cluster is not asked for initial events any more")
+	}
+}
+
 func bookmark(version string, initial bool) string {
 	annotations := ""
 	if initial {
