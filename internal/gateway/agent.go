@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -92,6 +93,9 @@ type refusal struct {
 	reason, message string
 	at              time.Time
 }
+
+// keyReplaced is the reason of a refusal that is not shown: the key was replaced while its proof was judged.
+const keyReplaced = "KeyReplaced"
 
 func (s *stream) signal() {
 	select {
@@ -356,12 +360,14 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 	if a.conn.Agent.ClusterUID != "" {
 		known = a.conn.Agent.ClusterUID
 	}
-	fingerprint := link.Fingerprint(a.publicKey())
+	fingerprint := fingerprint(a.publicKey())
 	refused := func(reason, message string) (*refusal, *session) {
 		a.refused = &refusal{reason: reason, message: message, at: now}
 		return a.refused, nil
 	}
 	switch {
+	case !bytes.Equal(a.publicKey(), s.public): // since it was looked at, so that Connect had no session to end
+		return &refusal{reason: keyReplaced}, nil
 	case a.conn.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != fingerprint:
 		return refused(v1alpha1.AgentNotApprovedReason, fmt.Sprintf("The agent with the key %s has joined and waits; to approve it, annotate the Cluster with %s=%s", fingerprint, v1alpha1.AgentApprovedAnnotation, fingerprint))
 	case who.ClusterUID == hubUID:

@@ -291,6 +291,7 @@ var byes = map[string]link.Bye{
 	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 300},
 	v1alpha1.DuplicateAgentReason:   {Reason: link.ByeDuplicate, RetryAfter: 300},
 	v1alpha1.DuplicateClusterReason: {Reason: link.ByeDuplicate, RetryAfter: 300},
+	keyReplaced:                     {Reason: link.ByeElsewhere, RetryAfter: 2},
 }
 
 func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {

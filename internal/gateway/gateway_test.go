@@ -596,3 +596,44 @@ func TestItWorksOverHTTP1AndBehindAnIngress(t *testing.T) {
 	p.up(link.Up{Seq: 1, State: healthy, Complete: true})
 	r.until("reachable", func(s engine.State) bool { return s.Reachable })
 }
+
+// TestAKeyThatIsReplacedWhileItsProofIsJudged gets no session: there was none to end when it was replaced.
+func TestAKeyThatIsReplacedWhileItsProofIsJudged(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1)
+	a := r.gateway.agentOf(edgeKey)
+	proof := p.proof()
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(r.peer().public()) })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, bye := r.gateway.admit(req, a, proof); bye == nil || bye.Reason != link.ByeElsewhere {
+		t.Errorf("admitted: %+v", bye)
+	}
+	if state, _ := r.gateway.State(edgeKey); state.Agent.Connected || state.Reason != "" {
+		t.Errorf("%+v", state)
+	}
+}
+
+// TestAnotherAgentCountsItsOwnEvents: the clock of a cluster that was set up anew may be behind that of the one before.
+func TestAnotherAgentCountsItsOwnEvents(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("app", "sha256:1"))
+	p.welcome()
+	p.up(link.Up{Seq: 1, State: healthy, Events: []link.Event{{Seq: 1000, Reason: "First", Message: "x"}}})
+	next, expires := r.peer(), metav1.NewTime(r.now().Add(time.Hour))
+	r.change(edgeKey, func(c *v1alpha1.Cluster) {
+		c.Spec.Agent.Join = &v1alpha1.AgentJoin{TokenHash: hashOf("again"), Expires: expires}
+	})
+	if status := next.join("again"); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	next.welcome()
+	next.up(link.Up{Seq: 1, State: healthy, Events: []link.Event{{Seq: 5, Reason: "Second", Message: "x"}}})
+	if len(r.events) != 2 {
+		t.Errorf("events %+v", r.events)
+	}
+}

@@ -31,6 +31,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	var revoked *session
 	if !slices.Equal(before, a.publicKey()) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != fingerprint(a.publicKey()) {
 		revoked, a.disk, a.version, a.carried = a.session, link.Disk{}, "", link.Carried{}
+		a.state, a.eventSeq = nil, 0 // another agent counts its own events
 	}
 	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == fingerprint(a.publicKey()) {
 		a.refused = nil
