@@ -62,3 +62,13 @@ func TestWhatTheFluxOperatorKeepsIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestASourceThatAnArtifactIsMadeOfIsKept(t *testing.T) {
+	apps := live(t, "{apiVersion: kustomize.toolkit.fluxcd.io/v1, kind: Kustomization, metadata: {name: apps, namespace: flux-system}, spec: {interval: 1m, prune: true, sourceRef: {kind: GitRepository, name: fleet}}}")
+	fleet := live(t, "{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: fleet, namespace: flux-system}, spec: {interval: 1m, url: 'https://git.example.com/fleet', ref: {branch: main}}}")
+	generator := live(t, "{apiVersion: source.extensions.fluxcd.io/v1beta1, kind: ArtifactGenerator, metadata: {name: parts, namespace: flux-system}, spec: {sources: [{alias: fleet, kind: GitRepository, name: fleet}], artifacts: [{name: web, copy: [{from: '@fleet/web/**', to: '@artifact/'}]}]}}")
+	p, err := Cluster([]Live{apps, fleet, generator}, nil)
+	if err != nil || len(p.Moves) != 2 || p.Moves[1].Kind != "GitRepository" || !p.Moves[1].Keep {
+		t.Errorf("%v: %+v\n%s", err, p.Moves, strings.Join(said(p), "\n"))
+	}
+}

@@ -116,6 +116,9 @@ func (d *document) references() []reference {
 			add(n, "spec.resources", scalar(n, "kind"))
 		}
 	}
+	for _, n := range items(d.node, "spec", "sources") { // of an ArtifactGenerator
+		add(n, "spec.sources", scalar(n, "kind"))
+	}
 	for _, n := range items(d.node, "spec", "include") {
 		_, repository := child(n, "repository")
 		add(repository, "spec.include", "GitRepository")

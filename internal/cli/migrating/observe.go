@@ -39,6 +39,7 @@ var fluxKinds = []schema.GroupKind{
 	{Group: "source.toolkit.fluxcd.io", Kind: "OCIRepository"},
 	{Group: "source.toolkit.fluxcd.io", Kind: "Bucket"},
 	{Group: "source.toolkit.fluxcd.io", Kind: "ExternalArtifact"},
+	{Group: "source.extensions.fluxcd.io", Kind: "ArtifactGenerator"},
 	{Group: "source.toolkit.fluxcd.io", Kind: "HelmRepository"},
 	{Group: "source.toolkit.fluxcd.io", Kind: "HelmChart"},
 	{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"},
