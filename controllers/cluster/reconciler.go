@@ -54,7 +54,7 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
-	renewals map[engine.Key]time.Time    // when a token may be renewed again
+	renewals map[engine.Key]renewal
 	requests map[engine.Key]request
 }
 
@@ -78,7 +78,7 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	r := &Reconciler{Options: o, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]time.Time{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r := &Reconciler{Options: o, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]renewal{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
 	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
 	return r
 }

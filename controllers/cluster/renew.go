@@ -34,21 +34,34 @@ func (r *Reconciler) renew(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 	}
 	now, due := r.Now(), token.RenewAt()
 	r.mu.Lock()
-	if again := r.renewals[key]; again.After(due) {
+	last, tried := r.renewals[key]
+	r.mu.Unlock()
+	if again := last.at.Add(last.pause(token)); tried && again.After(due) {
 		due = again
 	}
-	r.mu.Unlock()
 	if now.Before(due) {
 		return report.Renewal{After: due.Sub(now)}
 	}
-	pause, err := max(token.Lifetime()/3, minRenewPause), r.renewToken(ctx, c, config, token)
-	if err != nil {
-		pause = renewRetry
-	}
+	err := r.renewToken(ctx, c, config, token)
+	last = renewal{at: now, failed: err != nil}
 	r.mu.Lock()
-	r.renewals[key] = now.Add(pause)
+	r.renewals[key] = last
 	r.mu.Unlock()
-	return report.Renewal{After: pause, Err: err, Expires: token.Expires}
+	return report.Renewal{After: last.pause(token), Err: err, Expires: token.Expires}
+}
+
+// renewal is the last time that a token was to be renewed.
+type renewal struct {
+	at     time.Time
+	failed bool
+}
+
+// pause is how long no other is requested. It is that of the token in use, which may live shorter than the one before.
+func (l renewal) pause(inUse kubeconfig.Token) time.Duration {
+	if l.failed {
+		return renewRetry
+	}
+	return max(inUse.Lifetime()/3, minRenewPause)
 }
 
 func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config *rest.Config, old kubeconfig.Token) error {

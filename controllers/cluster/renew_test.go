@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -19,8 +20,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 )
 
-func token(issued time.Time) string {
-	claims := fmt.Sprintf(`{"sub":"system:serviceaccount:skerry-system:skerry-hub","iat":%d,"exp":%d}`, issued.Unix(), issued.Add(3*time.Hour).Unix())
+func token(issued time.Time) string { return tokenFor(issued, 3*time.Hour) }
+
+func tokenFor(issued time.Time, lifetime time.Duration) string {
+	claims := fmt.Sprintf(`{"sub":"system:serviceaccount:skerry-system:skerry-hub","iat":%d,"exp":%d}`, issued.Unix(), issued.Add(lifetime).Unix())
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
 }
 
@@ -31,7 +34,8 @@ type issuer struct {
 	current string
 	asked   []string // seconds
 	refuses bool
-	asks    func() // called before a token is issued; nil: nothing
+	limit   time.Duration // of what is issued; zero: 3 hours
+	asks    func()        // called before a token is issued; nil: nothing
 }
 
 func newIssuer(t *testing.T, now *time.Time) *issuer {
@@ -51,7 +55,7 @@ func newIssuer(t *testing.T, now *time.Time) *issuer {
 		if s.asks != nil {
 			s.asks()
 		}
-		s.current = token(*s.now)
+		s.current = tokenFor(*s.now, cmp.Or(s.limit, 3*time.Hour))
 		_, _ = fmt.Fprintf(w, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":%q}}`, s.current)
 	}))
 	t.Cleanup(s.Close)
@@ -179,5 +183,21 @@ func TestARenewedTokenIsNotWrittenIntoAnotherKubeconfig(t *testing.T) {
 	w.reconcile()
 	if got := w.token(); len(s.asked) != 1 || got != another.current {
 		t.Errorf("asked %v, and the Secret has %s", s.asked, got)
+	}
+}
+
+// A cluster may issue a token that lives shorter than the one before: that one's life says when it is renewed.
+func TestATokenThatLivesShorterIsRenewedInTime(t *testing.T) {
+	now := time.Unix(10000, 0)
+	s := newIssuer(t, &now)
+	w := start(t, cluster(), s.secret("enabled"))
+	now = now.Add(time.Hour)
+	w.r.Now, w.pool.state = func() time.Time { return now }, engine.State{Known: true, Reachable: true, Usable: true}
+	s.limit = 30 * time.Minute
+	w.reconcile()
+	now = now.Add(11 * time.Minute)
+	w.reconcile()
+	if len(s.asked) != 2 || w.token() != s.current {
+		t.Errorf("asked %v", s.asked)
 	}
 }
