@@ -83,7 +83,7 @@ func (e *RestingError) Error() string {
 }
 
 // errStopped says that the hub ends and writes nothing any more.
-var errStopped = errors.New("the hub stops, and writes nothing any more")
+var errStopped = errors.New("the hub stops, and its API server was too slow to write everything")
 
 // NewWriter returns a Writer. It begins to write as soon as something is enqueued; Start is for its end.
 func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
@@ -183,12 +183,11 @@ func (w *Writer[K, C]) stop() (refused []enqueued[C]) {
 	return refused
 }
 
-// settle closes settled when nothing is left to write. What a reconcile that ends later still wants to write is
-// refused: nobody would wait for it. The caller holds the lock.
+// settle closes settled when nothing is left to write. The caller holds the lock.
 func (w *Writer[K, C]) settle() {
 	if w.settled != nil && len(w.objects) == 0 {
 		close(w.settled)
-		w.settled, w.stopped = nil, true
+		w.settled = nil
 	}
 }
 
