@@ -101,6 +101,7 @@ func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)
 		}
 		defer s.agent.end(&s.agent.requests)
 		markProven(r.Context())
+		g.setReadDeadline(w, reportTimeout)
 		next(w, r, s)
 	}
 }

@@ -35,6 +35,7 @@ const (
 	eventsEvery   = 100 * time.Millisecond
 	eventsBurst   = 500
 	readTimeout   = 30 * time.Second // of one request body
+	reportTimeout = 5 * time.Minute  // of the body of a request of a session: 2 MiB at 64 kbit/s
 	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
 	writeTimeout  = 30 * time.Second // of writePart bytes: an agent that does not read for so long is disconnected
 	objectTimeout = time.Minute      // of writePart bytes of objects: 2 kbit/s
