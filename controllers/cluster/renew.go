@@ -86,7 +86,7 @@ func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config
 		return err
 	}
 	if now, _, err := kubeconfig.Parse(data); err != nil || now.Host != config.Host || now.BearerToken != config.BearerToken {
-		return nil //nolint:nilerr // somebody has written another kubeconfig meanwhile, to which the token does not belong
+		return nil // somebody has written another kubeconfig meanwhile, to which the token does not belong
 	}
 	if data, err = kubeconfig.WithToken(data, token); err != nil {
 		return err

@@ -127,7 +127,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	w.Header().Set("Content-Type", "application/octet-stream")
 	out := &slowWriter{to: w, deadline: func() { _ = http.NewResponseController(w).SetWriteDeadline(g.o.Now().Add(objectTimeout)) }}
 	err = medium.WriteUpdate(out, medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: g.o.Now()}, u, g.o.Key, public,
-		func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(ctx, digest) }) //nolint:contextcheck // it is the request's
+		func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(ctx, digest) })
 	if err != nil {
 		g.o.Log.Info("an export was not finished", "cluster", key, "error", err.Error())
 		panic(http.ErrAbortHandler) // so that the other end does not take it for whole

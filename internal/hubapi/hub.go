@@ -120,7 +120,7 @@ func each(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what wraps joined errors says something of them all
+	joined, ok := err.(interface{ Unwrap() []error }) // what wraps joined errors says something of them all
 	if !ok {
 		return []error{err}
 	}
