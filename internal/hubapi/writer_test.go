@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,19 +147,19 @@ func TestAWriterThatIsNotDrainedInTimeWritesNothingMore(t *testing.T) {
 			},
 			Concurrency: 1, Now: time.Now,
 		})
-		ended := 0
+		var ended atomic.Int32
 		for _, key := range []string{"a", "b", "c"} {
-			w.Enqueue(key, 1, 1, func(error) { ended++ })
+			w.Enqueue(key, 1, 1, func(error) { ended.Add(1) })
 		}
-		w.Enqueue("b", 1, 2, func(error) { ended++ })
+		w.Enqueue("b", 1, 2, func(error) { ended.Add(1) })
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		begin := time.Now()
 		if err := w.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took != drainTimeout || ended != 4 {
-			t.Errorf("ended after %s, and %d of 4 know", took, ended)
+		if took := time.Since(begin); took != drainTimeout || ended.Load() != 4 {
+			t.Errorf("ended after %s, and %d of 4 know", took, ended.Load())
 		}
 		w.Enqueue("d", 1, 1, func(err error) {
 			if err == nil {
