@@ -29,6 +29,9 @@ const (
 const (
 	// keysLifetime is how long keys are used before they are fetched again.
 	keysLifetime = time.Hour
+	// keysExpiry is how long keys are used that cannot be fetched again: one that was revoked meanwhile serves no
+	// longer.
+	keysExpiry = 24 * time.Hour
 	// keysPause is the least time between two fetches for one issuer, whatever tokens arrive.
 	keysPause = time.Minute
 	// keysTimeout bounds one fetch, of two documents.
@@ -116,7 +119,7 @@ func (k *Keys) Of(ctx context.Context, issuer, id string) ([]jose.JSONWebKey, er
 	// A sender that hangs up does not end it: the next one would be refused for want of keys until the pause is over.
 	set, err := k.fetch(context.WithoutCancel(ctx), issuer)
 	of.took(set, now, err)
-	// Keys that could not be renewed stay valid: an issuer that is away for an hour is no reason to refuse.
+	// Keys that could not be renewed stay valid for a day: an issuer that is away for an hour is no reason to refuse.
 	found, _, err = of.known(id, now)
 	return found, err
 }
@@ -125,7 +128,9 @@ func (k *Keys) Of(ctx context.Context, issuer, id string) ([]jose.JSONWebKey, er
 func (of *issuerKeys) known(id string, now time.Time) (found []jose.JSONWebKey, due bool, failed error) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	found = signing(of.set, id)
+	if now.Sub(of.fetched) < keysExpiry {
+		found = signing(of.set, id)
+	}
 	wanted := len(found) == 0 || now.Sub(of.fetched) >= keysLifetime
 	return found, wanted && (of.tried.IsZero() || now.Sub(of.tried) >= keysPause), of.failed
 }

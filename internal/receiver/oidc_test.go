@@ -204,6 +204,10 @@ func TestKeysAreFetchedOnceAMinuteAtMost(t *testing.T) {
 	if found, _ := i.keys.Of(t.Context(), i.URL, "one"); len(found) != 1 {
 		t.Error("an issuer that is away takes its keys along")
 	}
+	now = now.Add(keysExpiry)
+	if found, err := i.keys.Of(t.Context(), i.URL, "one"); len(found) != 0 || err == nil {
+		t.Errorf("an issuer that is away for a day: %d keys, error %v", len(found), err)
+	}
 }
 
 func TestTheHubAsksOnlyIssuersThatAreAllowed(t *testing.T) {
