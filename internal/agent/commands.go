@@ -144,7 +144,7 @@ func failed(stderr io.Writer, err error) int {
 }
 
 // Error implements error for what was not accepted.
-func (v verdict) Error() string {
+func (v result) Error() string {
 	if v.Reason == "" {
 		return v.Message
 	}
@@ -172,23 +172,23 @@ func newExchange(o commandOptions) (exchange, error) {
 func (x exchange) file(suffix string) string { return filepath.Join(x.dir, x.name+suffix) }
 
 // await waits for what the agent says.
-func (x exchange) await(ctx context.Context) (verdict, error) {
+func (x exchange) await(ctx context.Context) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	for {
-		raw, err := os.ReadFile(x.file(verdictSuffix))
+		raw, err := os.ReadFile(x.file(resultSuffix))
 		if err == nil {
-			var v verdict
+			var v result
 			if err := json.Unmarshal(raw, &v); err != nil {
 				return v, fmt.Errorf("cannot read the answer of the agent: %w", err)
 			}
 			return v, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return verdict{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
+			return result{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
 		}
 		if !pause(ctx, lookEvery/10) {
-			return verdict{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
+			return result{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
 		}
 	}
 }
@@ -211,7 +211,7 @@ func (x exchange) deliver(output string, stdout io.Writer) error {
 
 // cleanUp removes what is left of the request.
 func (x exchange) cleanUp() {
-	for _, suffix := range []string{updateSuffix, askSuffix, reportSuffix, verdictSuffix} {
+	for _, suffix := range []string{updateSuffix, askSuffix, reportSuffix, resultSuffix} {
 		_ = os.Remove(x.file(suffix)) // mostly it is gone
 	}
 }

@@ -21,23 +21,23 @@ import (
 )
 
 // exchangeName is the folder below StoragePath through which commands ("skerry-agent import") and the agent that runs
-// hand files to one another. A command writes NAME.update or NAME.ask, and the agent NAME.verdict, or NAME.report and
-// NAME.verdict. Each file appears whole.
+// hand files to one another. A command writes NAME.update or NAME.ask, and the agent NAME.result, or NAME.report and
+// NAME.result. Each file appears whole.
 const exchangeName = "exchange"
 
 // Suffixes of the files there.
 const (
-	updateSuffix  = ".update"
-	askSuffix     = ".ask"
-	reportSuffix  = ".report"
-	verdictSuffix = ".verdict"
+	updateSuffix = ".update"
+	askSuffix    = ".ask"
+	reportSuffix = ".report"
+	resultSuffix = ".result"
 )
 
 // lookEvery is how often the agent looks for files.
 const lookEvery = time.Second
 
-// verdict is what became of a request of a command.
-type verdict struct {
+// result is what became of a request of a command.
+type result struct {
 	Accepted bool `json:"accepted"`
 	// Reason of a refusal, one of those of api/v1alpha1; empty where something else went wrong.
 	Reason  string `json:"reason,omitempty"`
@@ -82,7 +82,7 @@ func (p *process) answerCommands(ctx context.Context, dir string) {
 	}
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
-		var v verdict
+		var v result
 		name, isUpdate := strings.CutSuffix(e.Name(), updateSuffix)
 		if isUpdate {
 			v = p.importFile(ctx, file)
@@ -93,7 +93,7 @@ func (p *process) answerCommands(ctx context.Context, dir string) {
 		}
 		raw, err := json.Marshal(v)
 		if err == nil {
-			err = writeWhole(filepath.Join(dir, name+verdictSuffix), func(to io.Writer) error { _, err := to.Write(raw); return err })
+			err = writeWhole(filepath.Join(dir, name+resultSuffix), func(to io.Writer) error { _, err := to.Write(raw); return err })
 		}
 		if err = errors.Join(err, os.Remove(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			p.log.Info("cannot answer a command", "error", err.Error())
@@ -101,15 +101,15 @@ func (p *process) answerCommands(ctx context.Context, dir string) {
 	}
 }
 
-func (p *process) reportInto(ctx context.Context, file string) verdict {
+func (p *process) reportInto(ctx context.Context, file string) result {
 	err := writeWhole(file, func(to io.Writer) error { return p.writeReport(ctx, to) })
 	if refusal, ok := errors.AsType[*medium.RefusedError](err); ok {
-		return verdict{Reason: refusal.Reason, Message: refusal.Message}
+		return result{Reason: refusal.Reason, Message: refusal.Message}
 	}
 	if err != nil {
-		return verdict{Message: err.Error()}
+		return result{Message: err.Error()}
 	}
-	return verdict{Accepted: true}
+	return result{Accepted: true}
 }
 
 // folder is where media are mounted.

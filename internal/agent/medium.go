@@ -194,10 +194,10 @@ func (j *journal) lastCarried() uint64 {
 }
 
 // importFile imports one file, and tells in an event what became of it.
-func (p *process) importFile(ctx context.Context, name string) verdict {
+func (p *process) importFile(ctx context.Context, name string) result {
 	f, err := os.Open(name)
 	if err != nil {
-		return verdict{Message: "cannot read the file: " + err.Error()}
+		return result{Message: "cannot read the file: " + err.Error()}
 	}
 	defer f.Close()
 	said, err := p.importUpdate(ctx, f)
@@ -207,13 +207,13 @@ func (p *process) importFile(ctx context.Context, name string) verdict {
 		p.log.Info("an update that was carried here is imported", "update", said)
 		p.journal.add(engine.Event{Reason: v1alpha1.MediumImportedReason, Message: "an update that was carried here was imported: " + said})
 		wake(p.reportDue)
-		return verdict{Accepted: true, Message: said}
+		return result{Accepted: true, Message: said}
 	case isRefusal:
 		p.log.Info("a file that was carried here is refused", "reason", refusal.Reason, "message", refusal.Message)
 		p.journal.add(engine.Event{Warning: true, Reason: refusal.Reason, Message: "a file that was carried here is refused: " + refusal.Message})
 		wake(p.reportDue)
-		return verdict{Reason: refusal.Reason, Message: refusal.Message}
+		return result{Reason: refusal.Reason, Message: refusal.Message}
 	}
 	p.log.Info("a file that was carried here cannot be imported", "error", err.Error())
-	return verdict{Message: err.Error()}
+	return result{Message: err.Error()}
 }
