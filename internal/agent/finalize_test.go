@@ -3,6 +3,7 @@ package agent
 import (
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,17 +82,18 @@ func TestAFinalizationEndsTheAgentWhateverBecomesOfTheAnswer(t *testing.T) {
 // that any more, or it would put down its claim again.
 func TestAHubThatAsksAgainIsAnsweredAgain(t *testing.T) {
 	h, e := connected(t)
-	lost := false
+	var lost atomic.Bool
 	h.mu.Lock()
 	h.onReport = func(_ http.ResponseWriter, _ *http.Request, up link.Up) bool {
-		if lost = lost || up.Finalized != ""; up.Finalized == "f1" {
+		if up.Finalized == "f1" {
+			lost.Store(true)
 			panic(http.ErrAbortHandler)
 		}
 		return false
 	}
 	h.mu.Unlock()
 	h.down <- h.finalize(2, "f1")
-	eventually(t, "the session after", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return lost && len(h.hellos) > 1 })
+	eventually(t, "the session after", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return lost.Load() && len(h.hellos) > 1 })
 	eventually(t, "the cluster can be worked on", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
