@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -296,11 +297,14 @@ func TestCredentialsThatReachSomeNamespaces(t *testing.T) {
 	})
 	r.want("apps", r.configMap("a", "1")+r.configMap("b", "1"))
 	r.ready("apps")
+	r.writes()
 	if err := admin.CoreV1().ConfigMaps("limited").Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	r.eventually("what was deleted is back", func() bool { return r.value("a") == "1" })
-	r.writes()
+	r.eventually("the new object is recorded", func() bool {
+		return slices.ContainsFunc(r.writes(), func(w string) bool { return strings.Contains(w, "skerry-inventory-apps") })
+	})
 	for what, manifest := range map[string]string{
 		"another namespace": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: default}\n",
 		"no namespace":      r.namespace(),
