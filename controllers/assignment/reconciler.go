@@ -217,7 +217,8 @@ func (r *Reconciler) due(a *v1alpha1.Assignment) time.Duration {
 	if !reported || r.after.Busy(key) {
 		return -1
 	}
-	if wait := statusDelay(r.last(a).entries, entries, r.Now()); wait != 0 {
+	last, ours := r.last(a)
+	if wait := statusDelay(last.entries, entries, r.Now()); wait < 0 || wait > 0 && ours {
 		return wait
 	}
 	return r.writes.Wait(key, len(entries), pacing.Decisive)
@@ -265,14 +266,16 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 	return nil
 }
 
-// last returns what the status says, by the memory of this process or else by the cache.
-func (r *Reconciler) last(a *v1alpha1.Assignment) written {
+// last returns what the status says, by the memory of this process or else by the cache. Ours says that this
+// process wrote it: what another one verified before it is no reason to keep the first verification by this
+// one from whoever waits for it.
+func (r *Reconciler) last(a *v1alpha1.Assignment) (w written, ours bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w, ok := r.wrote[client.ObjectKeyFromObject(a)]; ok && w.uid == a.UID {
-		return w
+		return w, true
 	}
-	return written{uid: a.UID, entries: a.Status.Entries}
+	return written{uid: a.UID, entries: a.Status.Entries}, false
 }
 
 func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatus) (client.Patch, error) {

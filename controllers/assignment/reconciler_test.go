@@ -144,6 +144,20 @@ func TestHandsOverAndWritesWhatIsNews(t *testing.T) {
 	}
 }
 
+func TestTheFirstVerificationOfAProcessIsWrittenAtOnce(t *testing.T) {
+	a := assignment("u1")
+	a.Status.Entries = status("True", 9000) // by the process before
+	w := start(t, a, cluster("u1"))
+	w.pool.report, w.now = status("True", 9010), time.Unix(9010, 0)
+	if w.reconcile(); w.writes != 1 {
+		t.Errorf("%d writes, want that of the first verification", w.writes)
+	}
+	w.pool.report = status("True", 9020)
+	if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != time.Minute {
+		t.Errorf("the second one: %d writes, again in %s", w.writes, res.RequeueAfter)
+	}
+}
+
 // TestSlowWritesAreFewer: what an API server under load takes long for is not asked of it at once
 // again, and is not forgotten either.
 func TestSlowWritesAreFewer(t *testing.T) {
