@@ -160,7 +160,7 @@ func TestConnects(t *testing.T) {
 		t.Errorf("ready: %s", got)
 	}
 	w.pool.state = well
-	if res := w.reconcile(); res.RequeueAfter != 5*time.Minute {
+	if res := w.reconcile(); res.RequeueAfter < 4*time.Minute || res.RequeueAfter > 7*time.Minute {
 		t.Errorf("again in %s", res.RequeueAfter)
 	}
 	if got := w.says("Ready"); got != "True Succeeded: Connected to Kubernetes v1.36.3" {
@@ -303,7 +303,7 @@ func TestRequest(t *testing.T) {
 			t.Error("handled by an answer from before")
 		}
 		w.pool.state.LastSeen = w.now.Add(time.Second)
-		if res := w.reconcile(); w.get().Status.LastHandledReconcileAt != "now" || res.RequeueAfter != 5*time.Minute || w.pool.verified != 1 {
+		if res := w.reconcile(); w.get().Status.LastHandledReconcileAt != "now" || res.RequeueAfter < 4*time.Minute || w.pool.verified != 1 {
 			t.Errorf("handled %q, again in %s, %d probes", w.get().Status.LastHandledReconcileAt, res.RequeueAfter, w.pool.verified)
 		}
 	})

@@ -77,6 +77,7 @@ func run(o Options, version string, stderr io.Writer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	go collectAtRest(ctx)
 	if err := Run(ctx, o); err != nil {
 		return err
 	}

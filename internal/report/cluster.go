@@ -2,11 +2,13 @@ package report
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/link"
@@ -84,7 +86,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	status.Conditions = settle(c.Status.Conditions, clusterConditions(f), c.Generation, f.Now)
 	r := Report[v1alpha1.ClusterStatus]{Status: status, Events: clusterEvents(c.Status, status)}
 	if f.Err == nil && conn.Reachable {
-		r.Requeue = seenEvery
+		r.Requeue = seenAgain(c.UID)
 	}
 	if p := explain(f.Err); p != nil && p.after > 0 {
 		r.Requeue = p.after
@@ -97,6 +99,14 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 			"%v; it expires at %s, and 'skerry cluster rotate %s' makes another", n.Err, n.Expires.UTC().Format(time.RFC3339), c.Name))})
 	}
 	return r
+}
+
+// seenAgain is when lastSeen of a Cluster is due to be written the next time: between 4m30s and 7m, at
+// another time for each. A fleet that connected at once would be written at once every five minutes otherwise.
+func seenAgain(uid types.UID) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(uid)) // never fails
+	return seenEvery - seenEvery/10 + time.Duration(h.Sum32()%150)*time.Second
 }
 
 // takeOver keeps what was known where the cluster did not report it.

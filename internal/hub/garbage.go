@@ -1,0 +1,60 @@
+package hub
+
+import (
+	"context"
+	"runtime/debug"
+	runtimemetrics "runtime/metrics"
+	"time"
+)
+
+// garbage decides when a hub that has come to rest collects its garbage and returns the memory to the system.
+// Without that, what a commit to a large fleet or a start needed stays with the process: the next collection
+// begins when half as much as is in use has been allocated anew, and a hub at rest hardly allocates.
+type garbage struct {
+	allocated uint64 // bytes in all, when it last looked
+	collected uint64 // bytes in all, when it last collected
+	quiet     int    // how often in a row it saw little allocated
+}
+
+const (
+	garbageLook = time.Second
+	// busyBytes, allocated between two looks, are no rest; quietLooks without are.
+	busyBytes  = 8 << 20
+	quietLooks = 10
+	// worthCollecting is how much has to be allocated before a collection of everything is worth its time.
+	worthCollecting = 32 << 20
+)
+
+// look takes how many bytes the process has allocated in all, and says whether now is the time.
+func (g *garbage) look(allocated uint64) (collect bool) {
+	if allocated-g.allocated >= busyBytes {
+		g.quiet = 0
+	} else {
+		g.quiet++
+	}
+	g.allocated = allocated
+	if g.quiet < quietLooks || allocated-g.collected < worthCollecting {
+		return false
+	}
+	g.collected = allocated
+	return true
+}
+
+// collectAtRest looks once a second until the context ends.
+func collectAtRest(ctx context.Context) {
+	sample := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	ticker := time.NewTicker(garbageLook)
+	defer ticker.Stop()
+	var g garbage
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		runtimemetrics.Read(sample)
+		if g.look(sample[0].Value.Uint64()) {
+			debug.FreeOSMemory()
+		}
+	}
+}
