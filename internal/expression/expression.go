@@ -27,9 +27,9 @@ const (
 )
 
 var (
-	// ErrTooManySteps says that an evaluation was ended at its limit.
+	// ErrTooManySteps means that an evaluation was ended at its limit.
 	ErrTooManySteps = errors.New("it takes too many steps")
-	// ErrNotBool says that an expression results in something else than true or false.
+	// ErrNotBool means that an expression results in something else than true or false.
 	ErrNotBool = errors.New("it does not result in true or false")
 )
 

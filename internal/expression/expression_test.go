@@ -2,6 +2,9 @@ package expression
 
 import (
 	"errors"
+	"math"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +171,66 @@ func TestKustomizationsShareWhatTheHubMayTake(t *testing.T) {
 	}
 	if n := take("dear", start.Add(5*time.Minute), ObjectLimit); n != 20 || len(s.of) != 1 {
 		t.Errorf("%d once everything is given back, and %d are remembered", n, len(s.of))
+	}
+}
+
+// What is given back while nothing is evaluated goes to those who still miss something then, and not to those who
+// missed something at the last evaluation.
+func TestWhoHasEverythingBackLeavesTheRestToTheOthers(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	s := NewShares(HubLimits)
+	s.Charge("A", start, 300_000)
+	s.Charge("B", start, 3_000_000)
+	if !s.Allows("A", start.Add(10*time.Second)) || s.Refilled("A") != 0 || s.Refilled("B") != time.Second {
+		t.Errorf("after 10 s A needs %v more, and B %v", s.Refilled("A"), s.Refilled("B"))
+	}
+	if s.Allows("A", start); s.Refilled("B") != time.Second {
+		t.Error("a clock that goes backwards changes what was given back")
+	}
+	if s.Allows("B", start.Add(time.Minute)); len(s.of) != 0 || len(s.order) != 0 || s.given != 0 {
+		t.Errorf("%d owners are remembered when everything is given back, given %f", len(s.of), s.given)
+	}
+}
+
+// Ten owners spend and get back in any order: what all of them got back is what the time allowed.
+func TestSharesGiveBackWhatTheTimeAllows(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		s, now, charged := NewShares(HubLimits), time.Unix(1_700_000_000, 0), 0.0
+		begun := now
+		for range 200 {
+			steps := 300_000 + r.Uint64N(3*ObjectLimit) // at least what is given back in a second
+			s.Charge(string(rune('a'+r.IntN(10))), now, steps)
+			charged += float64(steps)
+			now = now.Add(time.Duration(r.Int64N(int64(time.Second)))) // less than everything is given back in
+		}
+		s.refill(now)
+		missing := 0.0
+		for _, o := range s.of {
+			missing += o.until - s.given
+		}
+		if want := charged - now.Sub(begun).Seconds()*HubLimits.Rate; math.Abs(missing-want) > 1 {
+			t.Errorf("seed %d: %f steps are missing, want %f", seed, missing, want)
+		}
+	}
+}
+
+// An evaluation costs about the same with 10 owners that have spent something as with 10,000.
+func BenchmarkShares(b *testing.B) {
+	for _, owners := range []int{10, 10_000} {
+		b.Run(strconv.Itoa(owners), func(b *testing.B) {
+			s, now := NewShares(HubLimits), time.Unix(1_700_000_000, 0)
+			names := make([]string, owners)
+			for i := range names {
+				names[i] = strconv.Itoa(i)
+				s.Charge(names[i], now, 1_000_000_000)
+			}
+			for i := 0; b.Loop(); i++ {
+				now = now.Add(time.Microsecond)
+				s.Allows(names[i%owners], now)
+				s.Charge(names[i%owners], now, 300)
+			}
+		})
 	}
 }
 
