@@ -62,7 +62,7 @@ func FromMap(m map[string]any) (Object, error) {
 	if err := normalize(o.ID, m); err != nil {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
-	body, err := appendJSON(nil, m)
+	body, err := canonical(m)
 	if err != nil {
 		return Object{}, fmt.Errorf("%s: %w", o.ID, err)
 	}
@@ -83,7 +83,7 @@ func FromMap(m map[string]any) (Object, error) {
 // WithBody returns the object with a decoded manifest in place of its own. It keeps its digest, which is that of
 // what Git wants. What cannot be encoded leaves it as it is.
 func (o Object) WithBody(m map[string]any) Object {
-	if body, err := appendJSON(nil, m); err == nil {
+	if body, err := canonical(m); err == nil {
 		o.Body = body
 	}
 	return o

@@ -32,7 +32,7 @@ func (o Owner) Label() string {
 // an object shows which of its managed fields are the owner's.
 func (o Owner) FieldManager() string { return FieldManager(o.Label()) }
 
-// IsFieldManager says whether a field manager is that of an owner, whichever.
+// IsFieldManager reports whether a field manager is that of an owner, whichever.
 func IsFieldManager(name string) bool { return strings.HasPrefix(name, managerPrefix) }
 
 // FieldManager is the field manager of the owner whose label is given.

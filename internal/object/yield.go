@@ -106,7 +106,7 @@ func WithoutInjected(o Object) (Object, bool) {
 	if !dropped {
 		return o, false
 	}
-	body, err := appendJSON(nil, m)
+	body, err := canonical(m)
 	if err != nil {
 		return o, false
 	}
@@ -194,7 +194,7 @@ func WithoutReplicas(objects []Object) ([]Object, map[ID]ID) {
 			continue
 		}
 		delete(spec, "replicas")
-		body, err := appendJSON(nil, m)
+		body, err := canonical(m)
 		if err != nil {
 			continue
 		}
