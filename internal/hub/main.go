@@ -11,6 +11,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/skerry-dev/skerry/internal/isolate"
 	"github.com/skerry-dev/skerry/internal/program"
@@ -22,7 +23,7 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 		return isolate.Main(args[1:], os.Stdin, stdout, stderr)
 	}
 	o := Defaults()
-	o.RenderCommand = []string{ownProgram(), renderCommand}
+	o.RenderCommand, o.Registry = []string{ownProgram(), renderCommand}, ctrlmetrics.Registry
 	return program.Program{
 		Name: "skerry-hub", Version: version, AddFlags: o.addFlags, Run: func() error { return run(o, version, stderr) },
 	}.Main(args, stdout, stderr)

@@ -2,12 +2,11 @@ package hub
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientmetrics "k8s.io/client-go/tools/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -32,7 +31,7 @@ type metrics struct {
 	clusters   *prometheus.GaugeVec
 	counters   map[engine.Counter]prometheus.Counter
 	passes     *passes
-	registered []prometheus.Collector
+	collectors []prometheus.Collector // all of them
 }
 
 func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
@@ -58,7 +57,7 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 	panics := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: "skerry", Name: "recovered_panics_total", Help: "Panics that were recovered; each is an error of the program, and the log has its stack.",
 	}, func() float64 { return float64(recovery.Total()) })
-	all := []prometheus.Collector{
+	m.collectors = []prometheus.Collector{
 		panics,
 		collector{objects},
 		m.clusters,
@@ -67,23 +66,22 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 		ofRenders("render_cache_hits_total", "Renders that were not necessary because the same input was rendered before.", func(s render.Stats) uint64 { return s.Hits }),
 	}
 	for _, c := range m.counters {
-		all = append(all, c)
-	}
-	for _, c := range all {
-		err := ctrlmetrics.Registry.Register(c)
-		if twice := new(prometheus.AlreadyRegisteredError); err == nil {
-			m.registered = append(m.registered, c)
-		} else if !errors.As(err, twice) { // of a second hub in one process, in tests, only the first counts
-			panic(err)
-		}
+		m.collectors = append(m.collectors, c)
 	}
 	return m
 }
 
-func (m *metrics) unregister() {
-	for _, c := range m.registered {
-		ctrlmetrics.Registry.Unregister(c)
+// register adds the metrics to a registry; nil for none.
+func (m *metrics) register(to prometheus.Registerer) error {
+	if to == nil {
+		return nil
 	}
+	for _, c := range m.collectors {
+		if err := to.Register(c); err != nil {
+			return fmt.Errorf("cannot register metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 func (m *metrics) count(_ engine.Key, what engine.Counter, n int) {

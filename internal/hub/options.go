@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
@@ -33,6 +34,9 @@ type Options struct {
 	RenderCommand []string
 	// MetricsAddress and HealthAddress are "host:port", or "0" for none.
 	MetricsAddress, HealthAddress string
+	// Registry takes the hub's own metrics; nil for none. What MetricsAddress serves is controller-runtime's
+	// Registry, which is one for the process, so that only one hub of a process can have its metrics there.
+	Registry prometheus.Registerer
 	// PprofAddress is "host:port" for the profiles of the hub, of which nobody is told; "" for none.
 	PprofAddress string
 	// GatewayAddress is "host:port" of the gateway that agents dial; "" for none. GatewayURL is how they reach it, as it

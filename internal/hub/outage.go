@@ -92,7 +92,7 @@ func (o *outage) stopped() bool {
 	}
 }
 
-// connectFailed says whether a request failed before anything of it was sent.
+// connectFailed reports whether a request failed before anything of it was sent.
 func connectFailed(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"

@@ -71,9 +71,8 @@ var descParts = regexp.MustCompile(`fqName: "([^"]+)", help: "((?:[^"\\]|\\.)*)"
 func describedMetrics(t *testing.T) []describedMetric {
 	t.Helper()
 	m := newMetrics(render.NewCache(1), client.Reader(fakeObjects(t, interceptor.Funcs{})))
-	defer m.unregister()
 	ch := make(chan *prometheus.Desc, 256)
-	for _, c := range m.registered {
+	for _, c := range m.collectors {
 		c.Describe(ch)
 	}
 	close(ch)

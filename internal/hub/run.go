@@ -154,27 +154,46 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the hub's own cluster: %w", err)
 	}
+	if err := p.openStores(ctx, o, direct, uid); err != nil {
+		return nil, err
+	}
+	if err := p.connect(ctx, o, lease, guard, direct, uid); err != nil {
+		return nil, errors.Join(err, p.bundles.Close())
+	}
+	return p, nil
+}
+
+// openStores opens what the hub has on its disk, and how it gets bundles.
+func (p *parts) openStores(ctx context.Context, o Options, direct client.Client, uid string) error {
 	key, err := awaitStorageKey(ctx, direct, o.LeaderNamespace, askEvery, o.Log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.renders.DigestKey = key.Digest()
 	if err := p.openStorage(o, key); err != nil {
-		return nil, fmt.Errorf("cannot use --storage-path: %w", err)
+		return fmt.Errorf("cannot use --storage-path: %w", err)
 	}
 	if err := p.isolateRenders(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot use --storage-path: %w", err), p.bundles.Close())
+		return errors.Join(fmt.Errorf("cannot use --storage-path: %w", err), p.bundles.Close())
 	}
 	if p.content, err = p.bundlesOf(ctx, o, direct, uid); err != nil {
-		return nil, errors.Join(err, p.bundles.Close())
+		return errors.Join(err, p.bundles.Close())
 	}
-	if p.mgr, err = newManager(cfg, lease, o); err != nil {
-		return nil, errors.Join(err, p.bundles.Close())
+	return nil
+}
+
+// connect makes the manager, with its cache of the hub's API, and the engines and the gateway that take from it.
+func (p *parts) connect(ctx context.Context, o Options, lease resourcelock.Interface, guard fence.Fence, direct client.Client, uid string) (err error) {
+	if p.mgr, err = newManager(p.local, lease, o); err != nil {
+		return err
 	}
 	p.reader = p.mgr.GetCache()
 	p.metrics = newMetrics(p.renders, p.reader)
+	if err := p.metrics.register(o.Registry); err != nil {
+		return err
+	}
 	p.pool = engine.NewPool(engine.PoolOptions{
-		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, RequireServiceAccount: o.RequireServiceAccount, Fence: guard, UserAgent: cfg.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
+		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, RequireServiceAccount: o.RequireServiceAccount, Fence: guard, UserAgent: p.local.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
 		OnChange:      p.changed,
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now),
 		OnEvent:       p.recordEvents(ctx),
@@ -183,10 +202,10 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		OnBreaker:     p.metrics.passes.breakerChanged,
 	})
 	if err := p.makeGateway(ctx, o, direct, uid); err != nil {
-		return nil, errors.Join(err, p.bundles.Close())
+		return err
 	}
 	p.router = gateway.Router{Push: p.pool, Pull: p.gateway}
-	return p, nil
+	return nil
 }
 
 // openStorage opens the stores. Only the first shard writes there, and one that has a folder of its own.
@@ -305,6 +324,5 @@ func (p *parts) close(ctx context.Context) {
 	now, cancel := context.WithCancel(ctx)
 	cancel()
 	p.router.Stop(now)
-	p.metrics.unregister()
 	_ = p.bundles.Close()
 }

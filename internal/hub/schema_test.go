@@ -108,7 +108,7 @@ func inBounds(text string, f field) (time.Duration, bool) {
 
 var written = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
 
-// plain says whether the text has the form that the API describes.
+// plain reports whether the text has the form that the API describes.
 func plain(text string) bool { return len(text) <= 32 && written.MatchString(text) }
 
 func decodes(f field, text string) error {
