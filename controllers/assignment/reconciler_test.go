@@ -69,11 +69,8 @@ func start(t *testing.T, objects ...client.Object) *world {
 
 func (w *world) reconcile() reconcile.Result {
 	w.t.Helper()
-	ended, end := context.WithCancel(w.t.Context())
-	end()
 	res, err := w.r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: key})
-	// The writer ends when the report is written, and so does what follows.
-	if err = errors.Join(err, w.r.writes.Start(ended), w.r.after.Err(key)); err != nil {
+	if err = errors.Join(err, w.r.writes.Drain(w.t.Context()), w.r.after.Err(key)); err != nil {
 		w.t.Fatal(err)
 	}
 	return res

@@ -188,9 +188,7 @@ func (w *world) reconcileKey(key types.NamespacedName) (reconcile.Result, error)
 // writeAll returns when all that was enqueued is written.
 func (w *world) writeAll() {
 	w.t.Helper()
-	ended, end := context.WithCancel(w.t.Context())
-	end()
-	if err := errors.Join(w.r.assignments.Start(ended), w.r.writes.Start(ended)); err != nil {
+	if err := errors.Join(w.r.assignments.Drain(w.t.Context()), w.r.writes.Drain(w.t.Context())); err != nil {
 		w.t.Fatal(err)
 	}
 }

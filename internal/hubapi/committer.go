@@ -23,7 +23,7 @@ type Committer[T any, P interface {
 }] struct {
 	*Statuses[T, P]
 	*Continuations
-	writes *Writer[types.NamespacedName, P]
+	*Writer[types.NamespacedName, P]
 }
 
 // NewCommitter returns one for a controller that wake wakes; of returns a pointer to the status of an object.
@@ -33,7 +33,7 @@ func NewCommitter[T any, P interface {
 	DeepCopy() P
 }](hub Hub, wake Waker, now func() time.Time, of func(P) any) *Committer[T, P] {
 	c := &Committer[T, P]{Statuses: NewStatuses(of), Continuations: NewContinuations(wake)}
-	c.writes = NewWriter(WriterOptions[types.NamespacedName, P]{
+	c.Writer = NewWriter(WriterOptions[types.NamespacedName, P]{
 		Write: func(ctx context.Context, _ types.NamespacedName, batch []P) error {
 			return c.Commit(ctx, hub, batch[len(batch)-1])
 		},
@@ -41,9 +41,6 @@ func NewCommitter[T any, P interface {
 	})
 	return c
 }
-
-// Start implements manager.Runnable, see Writer.
-func (c *Committer[T, P]) Start(ctx context.Context) error { return c.writes.Start(ctx) }
 
 // CommitThen has the status of an object written, unless it stands as it was read, and runs what is to follow:
 // at once, or when it is written.
@@ -53,7 +50,7 @@ func (c *Committer[T, P]) CommitThen(ctx context.Context, before, after P, then 
 		return then()
 	}
 	key := client.ObjectKeyFromObject(after)
-	c.writes.Enqueue(key, 1, after, c.Begin(ctx, key, 1, func(_ context.Context, err error) (reconcile.Result, error) {
+	c.Enqueue(key, 1, after, c.Begin(ctx, key, 1, func(_ context.Context, err error) (reconcile.Result, error) {
 		if err != nil {
 			return ResultForError(err)
 		}
@@ -65,5 +62,5 @@ func (c *Committer[T, P]) CommitThen(ctx context.Context, before, after P, then 
 // Forget forgets an object that is gone.
 func (c *Committer[T, P]) Forget(key types.NamespacedName) {
 	c.Statuses.Forget(key)
-	c.writes.Forget(key)
+	c.Writer.Forget(key)
 }

@@ -54,7 +54,7 @@ type Writer[K comparable, C any] struct {
 	writing int                 // places taken
 	ending  bool                // nothing rests any more
 	stopped bool                // nothing is written any more
-	settled chan struct{}       // closed when nothing is left to write; nil until ending
+	settled chan struct{}       // closed when nothing is left to write; nil while nobody waits for that
 	resting map[K]*time.Timer   // objects that rest
 }
 
@@ -83,7 +83,7 @@ func (e *RestingError) Error() string {
 }
 
 // errStopped says that the hub ends and writes nothing any more.
-var errStopped = errors.New("the hub stops, and its API server was too slow to write everything")
+var errStopped = errors.New("the hub stops, and writes nothing any more")
 
 // NewWriter returns a Writer. It begins to write as soon as something is enqueued; Start is for its end.
 func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
@@ -138,38 +138,62 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 }
 
 // Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest, for as long
-// as drainTimeout. Nothing is written once it has returned: the lease is given up then.
+// as drainTimeout. Nothing is written once it has returned, and what a reconcile that ends later still wants to
+// write is refused: the lease is given up then.
 func (w *Writer[K, C]) Start(ctx context.Context) error {
 	<-ctx.Done()
+	whole := context.WithoutCancel(ctx)
+	bounded, cancel := context.WithTimeout(whole, drainTimeout)
+	defer cancel()
+	_ = w.Drain(bounded) // what is not written in time is refused
+	for _, e := range w.stop() {
+		e.done(errStopped)
+	}
+	return w.Drain(whole)
+}
+
+// Drain returns when all that is enqueued is written, or with the error of ctx. Nothing rests meanwhile.
+func (w *Writer[K, C]) Drain(ctx context.Context) error {
+	settled := w.endRests()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
 	w.mu.Lock()
-	settled := make(chan struct{})
-	w.ending, w.settled = true, settled
+	defer w.mu.Unlock()
+	w.ending = w.stopped
+	select {
+	case <-settled:
+		return nil
+	default:
+		return context.Cause(ctx)
+	}
+}
+
+// endRests ends all rests, and returns what is closed when nothing is left to write.
+func (w *Writer[K, C]) endRests() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ending = true
 	for key, timer := range w.resting {
 		if timer.Stop() {
 			w.endRest(key)
 		}
 	}
+	if w.settled == nil {
+		w.settled = make(chan struct{})
+	}
+	settled := w.settled
 	w.settle()
-	w.mu.Unlock()
-	timer := time.NewTimer(drainTimeout)
-	defer timer.Stop()
-	select {
-	case <-settled:
-		return nil
-	case <-timer.C:
-	}
-	for _, e := range w.stop() {
-		e.done(errStopped)
-	}
-	<-settled
-	return nil
+	return settled
 }
 
-// stop cancels the writes that are under way, and returns what is not written any more.
+// stop refuses what is enqueued from now on, cancels the writes that are under way, and returns what is not written
+// any more.
 func (w *Writer[K, C]) stop() (refused []enqueued[C]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stopped = true
+	w.ending, w.stopped = true, true
 	for _, g := range w.objects {
 		refused = append(refused, g.pending...)
 		g.pending = nil

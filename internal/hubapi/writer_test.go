@@ -196,6 +196,15 @@ func TestAWriterThatStopsWritesWithoutARest(t *testing.T) {
 		if took := time.Since(begin); took != 2*time.Second || !slices.Equal(got, []int{1, 2}) {
 			t.Errorf("ended after %s, with %v written", took, got)
 		}
+		w.Enqueue("a", 1, 3, func(err error) { // by a reconcile that ends later than the writer
+			if !errors.Is(err, errStopped) {
+				t.Errorf("after the end: %v", err)
+			}
+		})
+		time.Sleep(time.Minute)
+		if !slices.Equal(got, []int{1, 2}) {
+			t.Errorf("%v written after the end", got)
+		}
 	})
 }
 

@@ -8,23 +8,25 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
+// Writer is a hubapi.Writer of any kind.
+type Writer interface {
+	Drain(ctx context.Context) error
+}
+
 // Reconcile reconciles an object until what a reconcile began to write is written and nothing follows from that
 // at once. It returns when the next reconcile is asked for, if any, and the error of the last one or of its rest.
-func Reconcile(ctx context.Context, r reconcile.Reconciler, after *hubapi.Continuations, key types.NamespacedName, writers ...manager.Runnable) (reconcile.Result, error) {
+func Reconcile(ctx context.Context, r reconcile.Reconciler, after *hubapi.Continuations, key types.NamespacedName, writers ...Writer) (reconcile.Result, error) {
 	woken := &wakings{}
 	after.Wake = woken
-	ended, end := context.WithCancel(ctx)
-	end()
 	for {
 		result, err := r.Reconcile(ctx, reconcile.Request{NamespacedName: key})
 		for _, w := range writers {
-			err = cmp.Or(err, w.Start(ended)) // which returns when all is written
+			err = cmp.Or(err, w.Drain(ctx))
 		}
 		if !woken.now.Swap(false) {
 			return reconcile.Result{RequeueAfter: max(result.RequeueAfter, time.Duration(woken.after.Load()))}, cmp.Or(err, after.Err(key))
