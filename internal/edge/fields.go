@@ -328,78 +328,91 @@ type Taken struct {
 // the API are only given up, for they may not exist in ours. The status and other subresources stay
 // whose they are.
 func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
-	ours := &fieldpath.Set{}
-	entry := metav1.ManagedFieldsEntry{Manager: t.Manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: t.APIVersion, FieldsType: "FieldsV1"}
+	x := &taking{Takeover: t, taken: &fieldpath.Set{}, contested: &ConflictError{}}
+	entry := x.own(managed)
 	for i := range managed {
-		if isOurs(&managed[i], t.Manager) {
-			if set, ok := decodeFields(&managed[i]); ok && managed[i].APIVersion == t.APIVersion {
-				ours, entry = set, managed[i]
-			}
-		}
+		x.take(managed[i])
 	}
-	var rest []metav1.ManagedFieldsEntry
-	taken := &fieldpath.Set{}
-	contested := &ConflictError{}
-	changed := false
-	for i := range managed {
-		e := managed[i]
-		switch {
-		case isOurs(&e, t.Manager) && e.APIVersion == t.APIVersion:
-			continue // comes last
-		case e.Subresource != "" || e.FieldsV1 == nil:
-		case isTool(e.Manager) && !t.Keep && !isOurs(&e, t.Manager):
-			paths := foreign(&e, t.Ignored)
-			if len(paths) == 0 {
-				break
-			}
-			if e.APIVersion == t.APIVersion {
-				taken = taken.Union(fieldpath.NewSet(paths...))
-			}
-			contested.add(e.Manager, paths)
-			changed = true
-			set, _ := decodeFields(&e)
-			if left, ok := without(e, set, paths); ok {
-				rest = append(rest, left)
-			}
-			continue
-		case t.Adopting && !t.Keep && !controlPlane(e.Manager):
-			set, ok := decodeFields(&e)
-			if !ok {
-				break
-			}
-			var shared []fieldpath.Path
-			for _, p := range significant(set) {
-				if ours.Has(p) && !t.Ignored.Covers(p) {
-					shared = append(shared, p)
-				}
-			}
-			if len(shared) == 0 {
-				break
-			}
-			changed = true
-			if left, ok := without(e, set, shared); ok {
-				rest = append(rest, left)
-			}
-			continue
-		}
-		rest = append(rest, e)
-	}
-	all := ours.Union(taken)
+	all := x.ours.Union(x.taken)
 	if replicas := fieldpath.MakePathOrDie("spec", "replicas"); t.YieldReplicas && all.Has(replicas) {
-		all, changed = all.Difference(fieldpath.NewSet(replicas)), true
+		all, x.changed = all.Difference(fieldpath.NewSet(replicas)), true
 	}
-	if !changed {
+	if !x.changed {
 		return Taken{}
 	}
 	entry, ok := encodeFields(entry, all)
 	if !ok {
 		return Taken{}
 	}
-	out := Taken{Managed: append(rest, entry), Grown: !taken.Difference(ours).Empty()}
-	if len(contested.Managers) > 0 {
-		out.Contested = contested.sorted()
+	out := Taken{Managed: append(x.rest, entry), Grown: !x.taken.Difference(x.ours).Empty()}
+	if len(x.contested.Managers) > 0 {
+		out.Contested = x.contested.sorted()
 	}
 	return out
+}
+
+// taking is a Takeover under way.
+type taking struct {
+	Takeover
+	ours, taken *fieldpath.Set // what we own already, and what we get
+	contested   *ConflictError
+	rest        []metav1.ManagedFieldsEntry // the other entries, as they become
+	changed     bool
+}
+
+// own takes up the fields that we own, and returns our entry.
+func (x *taking) own(managed []metav1.ManagedFieldsEntry) metav1.ManagedFieldsEntry {
+	entry := metav1.ManagedFieldsEntry{Manager: x.Manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: x.APIVersion, FieldsType: "FieldsV1"}
+	x.ours = &fieldpath.Set{}
+	for i := range managed {
+		if !isOurs(&managed[i], x.Manager) || managed[i].APIVersion != x.APIVersion {
+			continue
+		}
+		if set, ok := decodeFields(&managed[i]); ok {
+			x.ours, entry = set, managed[i]
+		}
+	}
+	return entry
+}
+
+// take decides what becomes of one entry.
+func (x *taking) take(e metav1.ManagedFieldsEntry) {
+	switch {
+	case isOurs(&e, x.Manager) && e.APIVersion == x.APIVersion:
+		return // comes last
+	case e.Subresource != "" || e.FieldsV1 == nil:
+	case isTool(e.Manager) && !x.Keep && !isOurs(&e, x.Manager):
+		if paths := foreign(&e, x.Ignored); len(paths) > 0 {
+			if e.APIVersion == x.APIVersion {
+				x.taken = x.taken.Union(fieldpath.NewSet(paths...))
+			}
+			x.contested.add(e.Manager, paths)
+			set, _ := decodeFields(&e)
+			x.drop(e, set, paths)
+			return
+		}
+	case x.Adopting && !x.Keep && !controlPlane(e.Manager):
+		if set, ok := decodeFields(&e); ok {
+			if shared := x.shared(set); len(shared) > 0 {
+				x.drop(e, set, shared)
+				return
+			}
+		}
+	}
+	x.rest = append(x.rest, e)
+}
+
+// shared returns which of the fields are ours as well.
+func (x *taking) shared(set *fieldpath.Set) []fieldpath.Path {
+	return slices.DeleteFunc(significant(set), func(p fieldpath.Path) bool { return !x.ours.Has(p) || x.Ignored.Covers(p) })
+}
+
+// drop takes fields out of an entry, which goes when nothing is left of it.
+func (x *taking) drop(e metav1.ManagedFieldsEntry, set *fieldpath.Set, paths []fieldpath.Path) {
+	x.changed = true
+	if left, ok := without(e, set, paths); ok {
+		x.rest = append(x.rest, left)
+	}
 }
 
 // without takes paths out of an entry. It is false when nothing is left that means anything.

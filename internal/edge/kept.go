@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,41 +40,14 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 		Clusters: map[string]string{}, shards: map[string]map[string]string{},
 	}
 	slices.SortFunc(list, func(a, b corev1.ConfigMap) int { return strings.Compare(a.Name, b.Name) })
-	data, names, otherHub := map[string][][]byte{}, map[string][]string{}, ""
+	inventories, otherHub := map[string]*shards{}, ""
 	for i := range list {
 		cm := &list[i]
-		if is, shared := isClaim(cm.Name); is {
-			if err := k.takeClaim(h, cm, shared); err != nil {
-				return nil, err
-			}
-			continue
+		if is, shared := isClaim(cm.Name); !is {
+			otherHub = cmp.Or(otherHub, k.takeShard(h, cm, inventories))
+		} else if err := k.takeClaim(h, cm, shared); err != nil {
+			return nil, err
 		}
-		owner, ok := inventoryOwner(cm.Name)
-		if !ok {
-			continue // with the label, and not one of ours
-		}
-		hub := cm.Annotations[hubAnnotation]
-		switch {
-		case cm.Labels[v1alpha1.PartLabel] != partInventory || cm.Labels[ownerLabel] != owner:
-			k.Corrupt[owner] = &CorruptError{cm.Name, "has the name of an inventory and not its labels; delete it, or restore them"}
-			continue
-		case hub != h.Hub && k.sharers[hub]:
-			continue
-		case hub != h.Hub:
-			k.Corrupt[owner] = &CorruptError{cm.Name, fmt.Sprintf("is of hub %q", hub)}
-			if otherHub == "" {
-				otherHub = hub
-			}
-			continue
-		}
-		if k.shards[owner] == nil {
-			k.shards[owner] = map[string]string{}
-		}
-		k.shards[owner][cm.Name] = cm.ResourceVersion
-		if by := cm.Annotations[clusterAnnotation]; by != "" {
-			k.Clusters[owner] = by
-		}
-		data[owner], names[owner] = append(data[owner], cm.BinaryData[shardKey]), append(names[owner], cm.Name)
 	}
 	for hub := range k.sharers {
 		if !h.Shared && k.claim == nil {
@@ -83,23 +57,63 @@ func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
 	if otherHub != "" && (h.Shared || k.claim == nil && k.former == nil || k.claim != nil && k.claim.hub == "") {
 		return nil, &OtherHubError{Hub: otherHub}
 	}
+	k.decode(inventories)
+	return k, nil
+}
+
+// shards are those of one inventory.
+type shards struct {
+	names []string
+	parts [][]byte
+}
+
+// takeShard takes up a ConfigMap that is no claim, and returns the hub whose inventory it is where that is neither
+// this one nor one that shares the cluster; else "".
+func (k *Kept) takeShard(h Holder, cm *corev1.ConfigMap, inventories map[string]*shards) (otherHub string) {
+	owner, ok := inventoryOwner(cm.Name)
+	if !ok {
+		return "" // with the label, and not one of ours
+	}
+	hub := cm.Annotations[hubAnnotation]
+	switch {
+	case cm.Labels[v1alpha1.PartLabel] != partInventory || cm.Labels[ownerLabel] != owner:
+		k.Corrupt[owner] = &CorruptError{cm.Name, "has the name of an inventory and not its labels; delete it, or restore them"}
+		return ""
+	case hub != h.Hub && k.sharers[hub]:
+		return ""
+	case hub != h.Hub:
+		k.Corrupt[owner] = &CorruptError{cm.Name, fmt.Sprintf("is of hub %q", hub)}
+		return hub
+	}
+	if k.shards[owner] == nil {
+		k.shards[owner], inventories[owner] = map[string]string{}, &shards{}
+	}
+	k.shards[owner][cm.Name] = cm.ResourceVersion
+	if by := cm.Annotations[clusterAnnotation]; by != "" {
+		k.Clusters[owner] = by
+	}
+	s := inventories[owner]
+	s.names, s.parts = append(s.names, cm.Name), append(s.parts, cm.BinaryData[shardKey])
+	return ""
+}
+
+// decode reads the inventories, within what all of them may take.
+func (k *Kept) decode(inventories map[string]*shards) {
 	budget := inventory.NewBudget()
-	for owner, parts := range data {
-		inv, err := budget.Decode(owner, parts)
-		if errors.Is(err, inventory.ErrTooLarge) {
-			k.Corrupt[owner] = &CorruptError{names[owner][0], "cannot be read: " + err.Error()}
-			continue
+	for owner, s := range inventories {
+		inv, err := budget.Decode(owner, s.parts)
+		switch {
+		case errors.Is(err, inventory.ErrTooLarge):
+			k.Corrupt[owner] = &CorruptError{s.names[0], "cannot be read: " + err.Error()}
+		case err != nil:
+			k.Corrupt[owner] = unreadable(owner, s.names, s.parts)
+		default:
+			k.Inventories[owner] = inv
 		}
-		if err != nil {
-			k.Corrupt[owner] = unreadable(owner, names[owner], parts)
-			continue
-		}
-		k.Inventories[owner] = inv
 	}
 	for owner := range k.Corrupt {
 		delete(k.Inventories, owner)
 	}
-	return k, nil
 }
 
 // takeClaim takes up a claim. Claims come before inventories, by their names.
