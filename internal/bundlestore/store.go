@@ -164,7 +164,7 @@ func (s *Store) Close() error {
 	return s.root.Close()
 }
 
-// Has says whether a bundle is there, and keeps it from being collected for the time of grace. A store
+// Has reports whether a bundle is there, and keeps it from being collected for the time of grace. A store
 // that is for reading only cannot promise that.
 func (s *Store) Has(digest string) bool {
 	if s.only {
@@ -219,7 +219,7 @@ func nameless(err error) error {
 	return err
 }
 
-// remedy says what helps when a bundle cannot be stored.
+// remedy describes what helps when a bundle cannot be stored.
 func remedy(err error, dir string) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

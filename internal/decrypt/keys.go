@@ -41,7 +41,7 @@ const (
 type Keys struct {
 	secret  string // the name of the Secret, for messages
 	ignored []string
-	// own says that sops looks for keys in the environment, and there are no others.
+	// own means that sops looks for keys in the environment, and there are no others.
 	own bool
 
 	age            []age.Identity

@@ -86,7 +86,7 @@ func damaged(what string) *render.Error {
 	return render.Decrypting("is encrypted and "+what+"; restore it, or encrypt it again with sops", false)
 }
 
-// explain says why the data key of a file could not be opened.
+// explain explains why the data key of a file could not be opened.
 func (s *session) explain() *render.Error {
 	if len(s.attempts) == 0 {
 		return damaged("names no recipient")

@@ -312,7 +312,7 @@ func (k *Keys) openVault(ctx context.Context, key *keyservice.VaultKey, cipherte
 // serviceTimeout bounds how long a key service is waited for.
 const serviceTimeout = 20 * time.Second
 
-// describe says why a service did not open a key, in words that are the same each time and quote nothing.
+// describe explains why a service did not open a key, in words that are the same each time and quote nothing.
 func describe(err error) (why string, passing bool) {
 	var own plainError
 	var api smithy.APIError

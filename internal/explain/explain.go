@@ -22,20 +22,20 @@ import (
 
 // Reasons that are of no condition.
 const (
-	// HubNotRunning says that the hub does not work: all else is what it knew then.
+	// HubNotRunning means that the hub does not work: all else is what it knew then.
 	HubNotRunning = "HubNotRunning"
-	// NotSelected says that the Kustomization does not select the cluster.
+	// NotSelected means that the Kustomization does not select the cluster.
 	NotSelected = "NotSelected"
-	// NotRendered says that the hub has not rendered HEAD yet.
+	// NotRendered means that the hub has not rendered HEAD yet.
 	NotRendered = "NotRendered"
-	// NotReported says that the cluster was sent what HEAD renders to and has not reported on it.
+	// NotReported means that the cluster was sent what HEAD renders to and has not reported on it.
 	NotReported = "NotReported"
 )
 
 // Facts is what is known of one Kustomization and one cluster.
 type Facts struct {
 	Now time.Time
-	// HubDown says why the hub does not work; empty when it does, or when that is not known.
+	// HubDown explains why the hub does not work; empty when it does, or when that is not known.
 	HubDown       string
 	Kustomization *v1alpha1.Kustomization
 	// Source is the GitRepository of the Kustomization; nil when it is not there or cannot be read.
@@ -63,7 +63,7 @@ type Why struct {
 	Kustomization types.NamespacedName
 	Cluster       types.NamespacedName
 	Source        types.NamespacedName
-	// AtHead says that the cluster runs the last commit that the hub knows, that all of it is ready, and that
+	// AtHead means that the cluster runs the last commit that the hub knows, that all of it is ready, and that
 	// all of this is known now.
 	AtHead bool
 	// Head is the revision that the source is at, Wanted what the cluster is assigned and Applied what it
@@ -73,7 +73,7 @@ type Why struct {
 	VerifiedAt time.Time
 	// Causes say why it is not at HEAD, each before what follows from it.
 	Causes []Cause
-	// NeedsFleet says that the answer is to be asked for again, with Facts.Fleet.
+	// NeedsFleet means that the answer is to be asked for again, with Facts.Fleet.
 	NeedsFleet bool
 }
 
@@ -339,7 +339,7 @@ func (w Why) Paragraph(now time.Time) string {
 	return b.String()
 }
 
-// stale says that the cluster's reports are of a time before now.
+// stale reports whether the cluster's reports are of a time before now.
 func (w Why) stale() bool {
 	return slices.ContainsFunc(w.Causes, func(c Cause) bool {
 		return c.Reason == HubNotRunning || c.Kind == v1alpha1.ClusterKind && c.Reason != v1alpha1.SuspendedReason

@@ -129,7 +129,7 @@ func (e *explainer) members() []rollout.Member {
 	return members
 }
 
-// waits says which dependency of the same source has not brought HEAD to the cluster of an Assignment.
+// waits describes which dependency of the same source has not brought HEAD to the cluster of an Assignment.
 func (e *explainer) waits(a *v1alpha1.Assignment) string {
 	for _, d := range e.Dependencies {
 		if targeting.SourceOf(d) != e.why.Source {

@@ -112,7 +112,7 @@ func (f *Lease) lose() {
 	}
 }
 
-// led says whether this process has held the lease, and whether that ended since.
+// led reports whether this process has held the lease, and whether that ended since.
 func (f *Lease) led() (led, expired bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -95,7 +95,7 @@ func TestDamagedStoreRecovers(t *testing.T) {
 	}
 }
 
-// unreadable says that the store cannot give all files of a commit, and knows that.
+// unreadable reports whether the store cannot give all files of a commit, and knows that.
 func unreadable(w *world, commit string) bool {
 	w.Helper()
 	tr := w.tree(commit)

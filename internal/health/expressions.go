@@ -76,7 +76,7 @@ func Compile(checks []v1alpha1.HealthCheckExpressions) (*Expressions, error) {
 	return e, nil
 }
 
-// Judges says whether there is an expression for a kind. No kind is judged by nil.
+// Judges reports whether there is an expression for a kind. No kind is judged by nil.
 func (e *Expressions) Judges(gk schema.GroupKind) bool { return e != nil && e.of[gk] != nil }
 
 // Kinds are those that are judged, in no order.

@@ -62,7 +62,7 @@ type Status struct {
 	Class string
 	// Finished is the outcome of a Job that Kubernetes removes some time after its end.
 	Finished Outcome
-	// Unjudged says that the steps of spec.healthCheckExprs are at a limit, so that nothing is known.
+	// Unjudged means that the steps of spec.healthCheckExprs are at a limit, so that nothing is known.
 	Unjudged bool
 }
 
@@ -96,7 +96,7 @@ var statusless = map[schema.GroupKind]bool{
 	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
 }
 
-// HasStatus says whether an object of the kind must be read as a whole to know its health.
+// HasStatus reports whether an object of the kind must be read as a whole to know its health.
 func HasStatus(gk schema.GroupKind) bool { return !statusless[gk] }
 
 // Of returns the health of an object.

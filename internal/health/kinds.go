@@ -282,7 +282,7 @@ func failure(format string, args ...any) Status {
 	return Status{Phase: Failed, Message: Clean(fmt.Sprintf(format, args...))}
 }
 
-// observed says whether the controller of the object has seen its spec.
+// observed reports whether the controller of the object has seen its spec.
 func observed(u *unstructured.Unstructured) bool {
 	return number(u, -1, "status", "observedGeneration") >= u.GetGeneration()
 }
@@ -309,7 +309,7 @@ func number(u *unstructured.Unstructured, fallback int64, path ...string) int64 
 	return fallback
 }
 
-// applies says whether the owner of an object applies the field at a path, so that its value is the
+// applies reports whether the owner of an object applies the field at a path, so that its value is the
 // one that Git asks for.
 func applies(u *unstructured.Unstructured, path ...string) bool {
 	manager := object.FieldManager(u.GetLabels()[v1alpha1.OwnerLabel])

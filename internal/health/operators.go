@@ -99,7 +99,7 @@ var ofOperators = map[schema.GroupKind]func(*unstructured.Unstructured) (Status,
 	{Group: "snapshot.storage.k8s.io", Kind: "VolumeSnapshot"}:  volumeSnapshot,
 }
 
-// required says which conditions make an object current.
+// required describes which conditions make an object current.
 type required struct {
 	// all must be true. Where any is given, the first of them that the object has counts instead.
 	all, any []string
@@ -197,7 +197,7 @@ func (p phases) of(u *unstructured.Unstructured) (Status, bool) {
 	return progress("its %s is %s", p.path, phase), true
 }
 
-// stale says whether the controller of an object tells which generation it has looked at, and has not
+// stale reports whether the controller of an object tells which generation it has looked at, and has not
 // looked at this one. Argo Rollouts tells it as a string.
 func stale(u *unstructured.Unstructured) bool {
 	switch seen := value(u, "status", "observedGeneration").(type) {
@@ -210,7 +210,7 @@ func stale(u *unstructured.Unstructured) bool {
 	return false
 }
 
-// crossplane says whether an object is a managed resource, a composite or a claim of Crossplane, whose
+// crossplane reports whether an object is a managed resource, a composite or a claim of Crossplane, whose
 // groups and kinds are anybody's: by the fields that each of them has, or by the condition Synced.
 // https://docs.crossplane.io/latest/managed-resources/managed-resources
 func crossplane(u *unstructured.Unstructured) bool {

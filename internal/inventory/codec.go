@@ -27,10 +27,10 @@ const (
 	format    = 1
 )
 
-// ErrCorrupt says that a shard cannot be read. What it held is unknown, which is not nothing.
+// ErrCorrupt means that a shard cannot be read. What it held is unknown, which is not nothing.
 var ErrCorrupt = errors.New("inventory is corrupt")
 
-// ErrTooLarge says that the inventories of a cluster are larger than any that Skerry wrote.
+// ErrTooLarge means that the inventories of a cluster are larger than any that Skerry wrote.
 var ErrTooLarge = fmt.Errorf("%w: too large", ErrCorrupt)
 
 type shard struct {

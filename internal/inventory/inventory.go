@@ -24,10 +24,10 @@ type Record struct {
 	// Fields is the digest of the fields that our manager owned after that apply. As long as the
 	// cluster shows the same, nobody has changed any of them.
 	Fields string `json:"f,omitempty"`
-	// PruneDisabled says that the manifest asked that the object is never deleted. It is kept here for
+	// PruneDisabled means that the manifest asked that the object is never deleted. It is kept here for
 	// the time when the manifest is gone.
 	PruneDisabled bool `json:"p,omitempty"`
-	// Created says that the object was not there before its owner applied it. It is false where that is
+	// Created means that the object was not there before its owner applied it. It is false where that is
 	// not certain: of a record that an earlier version wrote, or that a crash left unconfirmed.
 	Created bool `json:"c,omitempty"`
 	// ManifestName is how messages name the object, where its own name has the value of a Secret in it
@@ -115,14 +115,14 @@ func (inv *Inventory) Settle(scopes object.Scopes) (*Inventory, bool) {
 	return settled, settled != inv
 }
 
-// Newer says whether what the cluster has was decided on later than a bundle: the state of the hub is
+// Newer reports whether what the cluster has was decided on later than a bundle: the state of the hub is
 // older than what it did, because it was restored from a backup. To apply the bundle would take the
 // cluster back, and delete what came since. The same bundle takes nothing back.
 func (inv *Inventory) Newer(bundle string, decided int64) bool {
 	return decided != 0 && inv.Decided > decided && (bundle != inv.Bundle || bundle == "")
 }
 
-// Equal says whether two inventories record the same.
+// Equal reports whether two inventories record the same.
 func (inv *Inventory) Equal(other *Inventory) bool {
 	return inv.Owner == other.Owner && inv.Revision == other.Revision && inv.Bundle == other.Bundle && inv.Decided == other.Decided && inv.Accepted == other.Accepted &&
 		maps.Equal(inv.Objects, other.Objects)

@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/render"
 )
 
-// record says what became of the last try of a render.
+// record describes what became of the last try of a render.
 type record struct {
 	Reason  render.Reason `json:"reason"`
 	Message string        `json:"message"`

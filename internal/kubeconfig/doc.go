@@ -7,7 +7,7 @@ package kubeconfig
 
 import "fmt"
 
-// FieldError says which field of a kubeconfig is not accepted, and why. It never holds the value.
+// FieldError describes which field of a kubeconfig is not accepted, and why. It never holds the value.
 type FieldError struct {
 	// Field is a path such as "users[0].user.exec"; empty when it is the document as a whole.
 	Field string

@@ -29,7 +29,7 @@ type Live struct {
 	Fields string
 	// Terminating objects have been deleted and wait for their finalizers.
 	Terminating bool
-	// Keep says why the object must not be deleted, by its metadata on the cluster; "" when it may be.
+	// Keep explains why the object must not be deleted, by its metadata on the cluster; "" when it may be.
 	Keep object.Keep
 	// Ignored objects carry an annotation on the cluster that asks to leave them alone.
 	Ignored bool
@@ -46,7 +46,7 @@ type Options struct {
 	LeaveDrift bool
 	// AllowPrune lifts the guard against deleting most objects.
 	AllowPrune bool
-	// Remove says that nothing is desired any more, on purpose: the guard does not apply.
+	// Remove means that nothing is desired any more, on purpose: the guard does not apply.
 	Remove bool
 	// Orphan releases what Remove would delete.
 	Orphan bool
@@ -112,7 +112,7 @@ const (
 	Drifted     Why = "drifted"     // a field of ours was changed by somebody else
 )
 
-// drift says whether the reason is something that happened on the cluster, and not in Git.
+// drift reports whether the reason is something that happened on the cluster, and not in Git.
 func (w Why) drift() bool { return w == Missing || w == Recreated || w == Drifted }
 
 // Reasons to delete, release, await or forget.
@@ -147,7 +147,7 @@ func (a Action) String() string { return fmt.Sprintf("%s %s (%s)", a.Verb, a.ID,
 
 // Plan is what to do, in order. A refused plan has nothing else.
 type Plan struct {
-	// Refusal says why nothing may be done; empty when something may.
+	// Refusal explains why nothing may be done; empty when something may.
 	Refusal Refusal
 	// Stages of applies; a stage waits until the definitions of the one before are established.
 	Stages [][]Action
@@ -228,7 +228,7 @@ func Make(in Input) *Plan {
 	return p
 }
 
-// Judge says why an object must be applied, or "" when it stands as desired.
+// Judge explains why an object must be applied, or "" when it stands as desired.
 func Judge(o object.Object, record inventory.Record, recorded bool, live Live, isLive bool) Why {
 	switch {
 	case o.Policy.Mode == object.Ignore, isLive && live.Ignored, isLive && o.Policy.Mode == object.IfNotPresent:
@@ -249,7 +249,7 @@ func Judge(o object.Object, record inventory.Record, recorded bool, live Live, i
 	return ""
 }
 
-// finished says how a Job ended that is not there any more; "" where its absence is drift. Kubernetes
+// finished describes how a Job ended that is not there any more; "" where its absence is drift. Kubernetes
 // removes a Job with ttlSecondsAfterFinished some time after its end, and to apply it again would run it
 // again, until Git changes it.
 //
@@ -329,7 +329,7 @@ func cleanup(in Input, id object.ID) Action {
 	return a
 }
 
-// keep says why an object must not be deleted: for what its manifest asked, or for what the cluster
+// keep explains why an object must not be deleted: for what its manifest asked, or for what the cluster
 // shows of it, be it that somebody else asked for it there.
 func keep(in Input, id object.ID) object.Keep {
 	switch {

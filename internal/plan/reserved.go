@@ -7,7 +7,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// Reserved says why an object cannot be part of a bundle, or "": what Skerry keeps for itself, on the hub
+// Reserved explains why an object cannot be part of a bundle, or "": what Skerry keeps for itself, on the hub
 // and on every cluster. A ConfigMap with the name of another Kustomization's inventory would replace the
 // record of what that one has applied; one with the name of the claim would lock the hub out. The part
 // label, by which Skerry finds its own, makes any object reserved.
@@ -28,7 +28,7 @@ func Reserved(id object.ID, partLabel bool) string {
 	return ""
 }
 
-// ofHub says whether a name is "skerry-hub", "skerry-hub-1-of-2" of a shard, or "skerry-hub-0123456789abcdef" of
+// ofHub reports whether a name is "skerry-hub", "skerry-hub-1-of-2" of a shard, or "skerry-hub-0123456789abcdef" of
 // a hub that shares a cluster.
 func ofHub(name string) bool {
 	return name == v1alpha1.ClaimName || strings.HasPrefix(name, v1alpha1.ClaimName+"-")

@@ -38,7 +38,7 @@ func (t *Tenancy) NeedsAccount() bool {
 	return t.RequireAccount && t.Namespace != t.Hub && (t.Local || t.Cluster != t.Namespace)
 }
 
-// Refuses says why the Kustomization may not have an object on the cluster, or "". A Kustomization in the hub's
+// Refuses explains why the Kustomization may not have an object on the cluster, or "". A Kustomization in the hub's
 // own namespace may have any: who writes there is the hub's administrator.
 func (t *Tenancy) Refuses(id object.ID) string {
 	const which = ", which only a Kustomization in the hub's namespace may change"
@@ -63,7 +63,7 @@ func (t *Tenancy) Refuses(id object.ID) string {
 	return ""
 }
 
-// isHub says whether a namespace is one of the hub: the one in which it keeps claims and inventories on every
+// isHub reports whether a namespace is one of the hub: the one in which it keeps claims and inventories on every
 // cluster, or, on its own, the one that it is installed in.
 func (t *Tenancy) isHub(namespace string) bool {
 	return namespace != "" && (t.Local && namespace == t.Hub || namespace == v1alpha1.SystemNamespace)

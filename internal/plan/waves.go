@@ -13,7 +13,7 @@ import (
 type Gate struct {
 	// Wave of all objects of the stage.
 	Wave int32
-	// Waits says that the stage begins when the objects of all earlier waves are healthy. What was changed on
+	// Waits means that the stage begins when the objects of all earlier waves are healthy. What was changed on
 	// the cluster is put back without waiting.
 	Waits bool
 }

@@ -31,7 +31,7 @@ type closure struct {
 	marked        []string // the files with a marker of an image policy, by path in the tree
 }
 
-// role says what a YAML file of a closure is for.
+// role describes what a YAML file of a closure is for.
 type role int
 
 const (

@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
-// Reason says in one word why a render failed. Reasons are stable: people and programs match them.
+// Reason describes in one word why a render failed. Reasons are stable: people and programs match them.
 type Reason string
 
 const (
@@ -50,7 +50,7 @@ const (
 	Timeout Reason = v1alpha1.TimeoutReason
 )
 
-// Error says why a render failed. The same failure is the same Error: the message is one line, holds
+// Error explains why a render failed. The same failure is the same Error: the message is one line, holds
 // no time, and never a value of a Secret or of a variable.
 type Error struct {
 	Reason Reason

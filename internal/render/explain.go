@@ -149,7 +149,7 @@ func incomplete(root *yaml.Node, before, depth int) *Error {
 	return nil
 }
 
-// missing says what a document lacks to be an object.
+// missing describes what a document lacks to be an object.
 func missing(root *yaml.Node) string {
 	kind, name := identity(root)
 	switch {

@@ -141,7 +141,7 @@ func (s *summer) resources(refs []string) {
 	}
 }
 
-// isBelow says whether a directory is another or lies in it. kustomize refuses a base above.
+// isBelow reports whether a directory is another or lies in it. kustomize refuses a base above.
 func isBelow(dir, other string) bool {
 	return other == "." || dir == other || strings.HasPrefix(dir, other+"/")
 }
@@ -239,7 +239,7 @@ func (s *summer) fileOrInline(field string, i int, text string) {
 	s.file(field, i, "", text)
 }
 
-// isInline says whether text is YAML of its own rather than a path.
+// isInline reports whether text is YAML of its own rather than a path.
 func isInline(text string) bool {
 	return strings.ContainsAny(text, "\n{") || strings.Contains(text, ": ")
 }
@@ -263,7 +263,7 @@ func (s *summer) data(field string, i int, sources types.KvPairSources, options 
 	}
 }
 
-// generated says how a generator reads a file.
+// generated describes how a generator reads a file.
 type generated struct {
 	key  string // of the value
 	env  bool   // it holds a key and a value in each line

@@ -159,7 +159,7 @@ func helm(k types.Kustomization) string {
 	return ""
 }
 
-// isPlain says whether a kustomization lists resources and does nothing else.
+// isPlain reports whether a kustomization lists resources and does nothing else.
 func isPlain(k types.Kustomization) bool {
 	if k.Kind == types.ComponentKind {
 		return false
@@ -232,7 +232,7 @@ func unknownFields(data []byte) []string {
 	return all
 }
 
-// isEmpty says whether kustomize would refuse the kustomization as empty.
+// isEmpty reports whether kustomize would refuse the kustomization as empty.
 func isEmpty(k types.Kustomization) bool { return k.CheckEmpty() != nil }
 
 // encode returns the kustomization as kustomize reads it. An empty one gets empty metadata, with

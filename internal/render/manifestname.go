@@ -44,7 +44,7 @@ func (p *part) manifestName(secret map[string]bool) (string, *Error) {
 	return namespace + "/" + name, nil
 }
 
-// holdsAny says whether the expression refers to one of the variables.
+// holdsAny reports whether the expression refers to one of the variables.
 func (e *expression) holdsAny(variables map[string]bool) bool {
 	names := map[string]bool{}
 	e.names(names)

@@ -19,7 +19,7 @@ func (c *closure) noteMarkers(p string, data []byte) {
 	}
 }
 
-// IgnoredMarkers says that the markers of image policies in the files have no effect, and what has; "" without files.
+// IgnoredMarkers explains that the markers of image policies in the files have no effect, and what has; "" without files.
 func IgnoredMarkers(files []string) string {
 	if len(files) == 0 {
 		return ""

@@ -45,7 +45,7 @@ type Options struct {
 	BuildMetadata []string `json:",omitempty"`
 }
 
-// PostBuild says which variables are substituted once the objects are built. A variable named in
+// PostBuild describes which variables are substituted once the objects are built. A variable named in
 // several places has the value of Substitute, else of the last SubstituteFrom that names it, else of
 // Options.Vars. A variable that has neither value nor default is an error.
 type PostBuild struct {
@@ -58,7 +58,7 @@ type PostBuild struct {
 // Source is the data of a ConfigMap or Secret.
 type Source struct {
 	Data map[string]string
-	// Secret says that no value may be shown.
+	// Secret means that no value may be shown.
 	Secret bool
 }
 

@@ -58,7 +58,7 @@ func generatorValues(text string) []string {
 	return values
 }
 
-// isSecret says whether the content of a field is, or may be put into, that of a Secret: in objects,
+// isSecret reports whether the content of a field is, or may be put into, that of a Secret: in objects,
 // patches, and generators.
 func isSecret(of *yaml.Node, field string) bool {
 	switch field {

@@ -13,7 +13,7 @@ import (
 // scpUser is the user of "git@host:org/repo", by which kustomize knows a repository without a scheme.
 var scpUser = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 
-// looksRemote says whether kustomize would take a reference for a URL or a Git repository, whatever
+// looksRemote reports whether kustomize would take a reference for a URL or a Git repository, whatever
 // lies in the tree: it tries those first for a directory, and again for a file that does not parse.
 // It takes in at least all that kustomize's own detection does (api/internal/git/repospec.go and
 // IsRemoteFile at v0.21.2); "./" before a path keeps it from looking remote.

@@ -60,7 +60,7 @@ func countMarks(data []byte) int64 {
 	return int64(n)
 }
 
-// scanPlain says whether a look at the bytes alone shows that a file has no alias and cannot nest
+// scanPlain reports whether a look at the bytes alone shows that a file has no alias and cannot nest
 // deeper than maxDepth, and how many objects it holds at most.
 func scanPlain(data []byte) (objects int, ok bool) {
 	has := func(s string) bool { return bytes.Contains(data, []byte(s)) }

@@ -230,7 +230,7 @@ func carriedReport(f ClusterFacts) *v1alpha1.CarriedReport {
 	return now
 }
 
-// carriedSince says that the last that is known of an agent which is not connected came by medium.
+// carriedSince reports whether the last that is known of an agent which is not connected came by medium.
 func carriedSince(a *v1alpha1.AgentStatus) string {
 	if a == nil || a.CarriedReport == nil || a.CarriedReport.ImportedAt == nil || a.DisconnectedAt != nil && !a.CarriedReport.ImportedAt.After(a.DisconnectedAt.Time) {
 		return ""

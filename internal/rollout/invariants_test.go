@@ -160,7 +160,7 @@ func specOf(spec *v1alpha1.Rollout) *v1alpha1.Rollout {
 	return spec
 }
 
-// suspect says that the cluster is there, and has what is not verified.
+// suspect reports whether the cluster is there, and has what is not verified.
 func (c *chaos) suspect(m Member) bool {
 	e := c.edges[m.Name]
 	if m.Position != AtTarget || m.Health == Unreachable || m.Health == Suspended || m.Unrenderable {
@@ -198,7 +198,7 @@ func (c *chaos) lookAtSoak(p Plan, s Stage, is v1alpha1.RolloutStageStatus, by m
 	}
 }
 
-// failed says that there is no doubt that the change failed on the cluster.
+// failed reports whether there is no doubt that the change failed on the cluster.
 func (c *chaos) failed(m Member) bool {
 	return c.suspect(m) && (m.Health == Failed || m.Health == Failing && c.late(m))
 }

@@ -22,7 +22,7 @@ type world struct {
 	promote string
 	undo    string
 	change  string
-	// alters says of each commit which clusters it gives other objects; nil is all of them.
+	// alters describes of each commit which clusters it gives other objects; nil is all of them.
 	alters  map[string][]string
 	commits []string // in their order
 	broken  map[string]bool

@@ -213,7 +213,7 @@ func parseSSHLine(line string) (*sshKey, error) {
 	return key, nil
 }
 
-// looksLikePrincipals says that what was read as the options of an authorized_keys line are the principals of
+// looksLikePrincipals reports whether what was read as the options of an authorized_keys line are the principals of
 // an allowed_signers line: mail addresses and patterns are no options.
 func looksLikePrincipals(line string, options []string) bool {
 	first, _, _ := strings.Cut(line, " ")

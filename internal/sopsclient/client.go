@@ -41,7 +41,7 @@ type Response struct {
 	Plain []byte
 	// Error is why it was not opened, or why the keys cannot be used; it holds nothing of the file or the keys.
 	Error string
-	// Passing says that another try may go better.
+	// Passing means that another try may go better.
 	Passing bool
 }
 
@@ -87,7 +87,7 @@ type keysError string
 
 func (e keysError) Error() string { return string(e) }
 
-// Answered says whether an error of Check is about the keys, so that the same keys have it again.
+// Answered reports whether an error of Check is about the keys, so that the same keys have it again.
 func Answered(err error) bool {
 	_, ok := errors.AsType[keysError](err)
 	return err == nil || ok
@@ -236,7 +236,7 @@ func (p *process) ask(r Request) (Response, error) {
 	return answer, err
 }
 
-// errTooLong says that a process was ended because it did not answer in time.
+// errTooLong means that a process was ended because it did not answer in time.
 var errTooLong = errors.New("no answer in time")
 
 // end kills the process, which holds nothing that is not the hub's, and waits until it is gone.

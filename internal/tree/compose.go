@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// ErrOccupied says that there is something in the place where a part is to be shown.
+// ErrOccupied means that there is something in the place where a part is to be shown.
 var ErrOccupied = errors.New("there is something in its place already")
 
-// Layout says how a tree is put together of others.
+// Layout describes how a tree is put together of others.
 type Layout struct {
 	// Only are the paths of the base that are shown, in the form of Clean; all of it when empty.
 	Only []string
@@ -32,7 +32,7 @@ type Part struct {
 	Tree *Tree
 	// From is the path of what is shown; "." for the whole tree.
 	From string
-	// Submodule says that it takes the place of a submodule, which must be there. Anything else must find
+	// Submodule means that it takes the place of a submodule, which must be there. Anything else must find
 	// its place free.
 	Submodule bool
 }

@@ -12,7 +12,7 @@ import (
 type File struct {
 	// Data is the content of a regular file, or the target of a symbolic link.
 	Data []byte
-	// Link says that the entry is a symbolic link.
+	// Link means that the entry is a symbolic link.
 	Link bool
 }
 

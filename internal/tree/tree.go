@@ -17,10 +17,10 @@ import (
 // maxLinks bounds how many symbolic links one lookup follows, as ELOOP does in a kernel.
 const maxLinks = 16
 
-// ErrOutside says that a path, or a symbolic link on it, leaves the root of the tree.
+// ErrOutside means that a path, or a symbolic link on it, leaves the root of the tree.
 var ErrOutside = errors.New("path leaves the repository")
 
-// ErrLinkLoop says that a path passes more symbolic links than a lookup follows.
+// ErrLinkLoop means that a path passes more symbolic links than a lookup follows.
 var ErrLinkLoop = errors.New("too many symbolic links")
 
 // Kind is what an Entry is. The zero value is no kind: there is no such entry.
@@ -136,13 +136,13 @@ func (t *Tree) ReadFile(name string) ([]byte, error) {
 	return data, t.fail(err)
 }
 
-// IsDir says whether name is a directory after following symbolic links inside the tree.
+// IsDir reports whether name is a directory after following symbolic links inside the tree.
 func (t *Tree) IsDir(name string) bool {
 	at, err := t.walk(name)
 	return err == nil && at.entry.Kind == Directory
 }
 
-// IsFile says whether name is a regular file after following symbolic links inside the tree.
+// IsFile reports whether name is a regular file after following symbolic links inside the tree.
 func (t *Tree) IsFile(name string) bool {
 	at, err := t.walk(name)
 	return err == nil && at.entry.Kind == Regular

@@ -73,10 +73,10 @@ func New(o Options) *Holder {
 	}
 }
 
-// First says whether this process also decides for the whole fleet.
+// First reports whether this process also decides for the whole fleet.
 func (h *Holder) First() bool { return h.Shard.K == 1 }
 
-// Hold says whether this process may work on a Cluster; it takes it, or gives it away, as its shard
+// Hold reports whether this process may work on a Cluster; it takes it, or gives it away, as its shard
 // says. Before it says no it calls letGo, which returns when nothing is on its way to the cluster. Where
 // something is waited for, it also says when to look again. It fails with a conflict when c is stale.
 func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error) {
