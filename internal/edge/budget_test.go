@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
@@ -109,6 +110,7 @@ func TestPagesWithoutEnd(t *testing.T) {
 				fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7","continue":"c%d"},"items":[%s]}`, asked.Add(1), items)
 			})
 			m := Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
+			c.budget.reads.SetLimit(rate.Inf) // see TestReadsArePaced
 			if _, _, err := c.Versions(t.Context(), m, ""); !errors.Is(err, ErrTooMany) || asked.Load() > maxPages+1 {
 				t.Errorf("%v after %d pages", err, asked.Load())
 			}
@@ -121,6 +123,20 @@ func TestPagesWithoutEnd(t *testing.T) {
 				t.Errorf("%d objects are still counted", n)
 			}
 		})
+	}
+}
+
+// However many reads a cluster makes necessary, they come at a pace: here two, and no more.
+func TestReadsArePaced(t *testing.T) {
+	var asked atomic.Int32
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7","continue":"c%d"},"items":[]}`, asked.Add(1))
+	})
+	c.budget.reads = rate.NewLimiter(0, 2)
+	m := Mapping{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Resource: "configmaps", Namespaced: true}
+	if _, _, err := c.Versions(t.Context(), m, ""); err == nil || asked.Load() != 2 {
+		t.Errorf("%v after %d reads", err, asked.Load())
 	}
 }
 
@@ -139,6 +155,7 @@ func TestAPageIsBoundedInItsObjects(t *testing.T) {
 				fmt.Fprintf(w, `{"kind":"DeploymentList","metadata":{"resourceVersion":"7"},"items":[%s]}`, tt.items)
 			})
 			m := Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}
+			c.budget.reads.SetLimit(rate.Inf) // see TestReadsArePaced
 			if _, _, err := c.Versions(t.Context(), m, ""); !errors.Is(err, tt.want) {
 				t.Error(err)
 			}

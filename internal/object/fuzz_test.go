@@ -7,24 +7,6 @@ import (
 	"testing"
 )
 
-func FuzzParseID(f *testing.F) {
-	for _, s := range []string{"ConfigMap/apps/web", "Deployment.apps/apps/web", "Namespace/apps", "X//", "X./a", "a.b.c/d/e/f"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		id, err := ParseID(s)
-		if err != nil {
-			return
-		}
-		if id.String() != s {
-			t.Errorf("%q was read as %q", s, id)
-		}
-		if err := id.validate(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func FuzzDecodeBundle(f *testing.F) {
 	f.Add([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}}` + "\n"))
 	f.Add([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}}` + "\n" + `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"x","namespace":"a"}}` + "\n"))

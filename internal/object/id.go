@@ -7,7 +7,6 @@ package object
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 )
 
@@ -17,7 +16,7 @@ import (
 type ID struct{ Group, Kind, Namespace, Name string }
 
 // String returns "Kind.group/namespace/name", or "Kind.group/name" where Namespace is empty. The
-// core group is left out: "ConfigMap/apps/web". ParseID reads it back.
+// core group is left out: "ConfigMap/apps/web".
 func (id ID) String() string {
 	kind := id.Kind
 	if id.Group != "" {
@@ -27,27 +26,6 @@ func (id ID) String() string {
 		return kind + "/" + id.Name
 	}
 	return kind + "/" + id.Namespace + "/" + id.Name
-}
-
-// ParseID reads what ID.String wrote, and refuses everything else.
-func ParseID(s string) (ID, error) {
-	parts := strings.Split(s, "/")
-	if len(parts) < 2 || len(parts) > 3 {
-		return ID{}, fmt.Errorf("cannot parse object ID %q: want Kind.group/namespace/name", s)
-	}
-	var id ID
-	id.Kind, id.Group, _ = strings.Cut(parts[0], ".")
-	id.Name = parts[len(parts)-1]
-	if len(parts) == 3 {
-		id.Namespace = parts[1]
-	}
-	if err := id.validate(); err != nil {
-		return ID{}, fmt.Errorf("cannot parse object ID %q: %w", s, err)
-	}
-	if id.String() != s {
-		return ID{}, fmt.Errorf("cannot parse object ID %q: want Kind.group/namespace/name", s)
-	}
-	return id, nil
 }
 
 // Compare orders IDs by group, kind, namespace and name. The order of applying is Order.

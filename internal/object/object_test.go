@@ -2,8 +2,6 @@ package object
 
 import (
 	"encoding/json"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -23,13 +21,16 @@ func TestID(t *testing.T) {
 		if got := tc.id.String(); got != tc.want {
 			t.Errorf("String() = %q; want %q", got, tc.want)
 		}
-		if got, err := ParseID(tc.want); err != nil || got != tc.id {
-			t.Errorf("ParseID(%q) = %+v, %v", tc.want, got, err)
+		if err := tc.id.validate(); err != nil {
+			t.Error(err)
 		}
 	}
-	for _, s := range []string{"", "/", "a", "ConfigMap/", "/x", "ConfigMap//x", "a/b/c/d", "Config Map/x", "X./n", "X.g/../n", "X/a%2fb", "X/\x1b[2J"} {
-		if id, err := ParseID(s); err == nil {
-			t.Errorf("ParseID(%q) = %+v; want an error", s, id)
+	for _, id := range []ID{
+		{}, {Kind: "ConfigMap"}, {Name: "x"}, {Kind: "Config Map", Name: "x"}, {Kind: "X", Group: "g", Namespace: "..", Name: "n"},
+		{Kind: "X", Name: "a/b"}, {Kind: "X", Name: "a%2fb"}, {Kind: "X", Name: "\x1b[2J"},
+	} {
+		if err := id.validate(); err == nil {
+			t.Errorf("%+v is taken", id)
 		}
 	}
 }
@@ -106,52 +107,6 @@ func TestNumbers(t *testing.T) {
 	want := `{"apiVersion":"v1","kind":"X","metadata":{"name":"x"},"n":[1,-2,9223372036854775808,1,1.5,12345678901234567890]}`
 	if diff := cmp.Diff(want, string(o.Body)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestOrder(t *testing.T) {
-	want := []string{
-		"CustomResourceDefinition.apiextensions.k8s.io/crd",
-		"Namespace/a",
-		"Namespace/b",
-		"StorageClass.storage.k8s.io/fast",
-		"IngressClass.networking.k8s.io/nginx",
-		"ClusterRole.rbac.authorization.k8s.io/reader",
-		"ServiceAccount/a/web",
-		"Role.rbac.authorization.k8s.io/a/web",
-		"ConfigMap/a/web",
-		"Secret/a/web",
-		"Service/a/web",
-		"Deployment.apps/a/web",
-		"Deployment.apps/b/web",
-		"Widget.example.com/a/w",
-		"GatewayClass.gateway.networking.k8s.io/envoy",
-		"Ingress.networking.k8s.io/a/web",
-		"Service.serving.knative.dev/a/fn",
-		"ValidatingWebhookConfiguration.admissionregistration.k8s.io/gate",
-	}
-	for seed := range uint64(20) {
-		ids := make([]ID, len(want))
-		for i, s := range want {
-			ids[i], _ = ParseID(s)
-		}
-		rand.New(rand.NewPCG(seed, 1)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-		slices.SortFunc(ids, Order)
-		var got []string
-		for _, id := range ids {
-			got = append(got, id.String())
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("seed %d: %s", seed, diff)
-		}
-	}
-	for s, stage := range map[string]int{
-		"Namespace/a": StageDefinitions, "RuntimeClass.node.k8s.io/x": StageDefinitions, "Namespace.example.com/a": StageRest,
-		"GatewayClass.gateway.networking.k8s.io/x": StageRest, "ClusterRole.rbac.authorization.k8s.io/x": StageRest,
-	} {
-		if id, _ := ParseID(s); Stage(id) != stage {
-			t.Errorf("Stage(%s) = %d; want %d", s, Stage(id), stage)
-		}
 	}
 }
 

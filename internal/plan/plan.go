@@ -166,15 +166,6 @@ type Plan struct {
 // Refusal names a reason of the API, and says what would have happened.
 type Refusal struct{ Reason, Message string }
 
-// Applies counts the objects to apply.
-func (p *Plan) Applies() int {
-	n := 0
-	for _, s := range p.Stages {
-		n += len(s)
-	}
-	return n
-}
-
 // Retained returns the objects that stay for another Kustomization, and whether it is not known of some
 // whether one desires them.
 func (p *Plan) Retained() (ids map[object.ID]bool, undecided bool) {

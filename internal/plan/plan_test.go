@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
+	"github.com/skerry-dev/skerry/internal/testkit/manifests"
 )
 
 // TestGolden plans each file of testdata. A file has the sections options, desired (ID and digest),
@@ -87,10 +88,7 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 				option(t, &in, w[0])
 				continue
 			}
-			id, err := object.ParseID(w[0])
-			if err != nil {
-				t.Fatal(err)
-			}
+			id := manifests.ID(t, w[0])
 			words := w[1:]
 			has := func(word string) bool {
 				at := slices.Index(words, word)

@@ -1,4 +1,4 @@
-// Package manifests makes bundles of YAML, as a render would.
+// Package manifests makes bundles of YAML, as a render would, and the IDs of objects from how they are shown.
 package manifests
 
 import (
@@ -43,4 +43,19 @@ func Bundle(t testing.TB, owner object.Owner, documents string) *object.Bundle {
 		t.Fatal(err)
 	}
 	return &b
+}
+
+// ID returns what object.ID.String shows as the text: "Kind.group/namespace/name".
+func ID(t testing.TB, text string) object.ID {
+	t.Helper()
+	parts := strings.Split(text, "/")
+	id := object.ID{Name: parts[len(parts)-1]}
+	id.Kind, id.Group, _ = strings.Cut(parts[0], ".")
+	if len(parts) == 3 {
+		id.Namespace = parts[1]
+	}
+	if id.String() != text {
+		t.Fatalf("%q is no ID of an object", text)
+	}
+	return id
 }
