@@ -20,6 +20,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
+	"github.com/skerry-dev/skerry/internal/testkit/manifests"
 )
 
 // hubID is the identity of the hub in every story.
@@ -86,11 +87,7 @@ func inventories(t *testing.T, text string) []client.Object {
 		words := strings.Fields(line)
 		inv := inventory.New(owner(words[0]))
 		for _, word := range words[1:] {
-			id, err := object.ParseID(word)
-			if err != nil {
-				t.Fatal(err)
-			}
-			inv.Objects[id] = inventory.Record{Version: "v1", Digest: "sha256:x"}
+			inv.Objects[manifests.ID(t, word)] = inventory.Record{Version: "v1", Digest: "sha256:x"}
 		}
 		shards, err := inventory.Encode(inv, 0)
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 
 const root = "../../.."
 
-// link is the target of a link of Markdown, without what comes after "#".
-var link = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+// link is the target of a link of Markdown to a file, without what comes after "#".
+var link = regexp.MustCompile(`\]\(([\w./-]+)(?:#[^)]*)?\)`)
 
 // pages returns every page of the repository, by its path from the root. Templates of issues and pull requests are
 // read where they are filled in, pages in testdata belong to a test, and licenses of others to their code.
@@ -44,9 +44,7 @@ func links(t *testing.T, page string) []string {
 	}
 	var targets []string
 	for _, match := range link.FindAllStringSubmatch(string(data), -1) {
-		if !strings.Contains(match[1], ":") { // another site
-			targets = append(targets, filepath.Join(filepath.Dir(page), match[1]))
-		}
+		targets = append(targets, filepath.Join(filepath.Dir(page), match[1]))
 	}
 	return targets
 }
