@@ -103,9 +103,9 @@ func TestKindsOfManyGroupsAreDiscoveredInOneRequest(t *testing.T) {
 		t.Error(diff)
 	}
 	for gvk, want := range map[schema.GroupVersionKind]Mapping{
-		all[0]: {GVK: all[0], Resource: "deployments", Namespaced: true, Kept: true},
-		all[1]: {GVK: all[1], Resource: "jobs", Namespaced: true, Kept: true},
-		all[2]: {GVK: all[2], Resource: "clusterroles", Kept: true},
+		all[0]: {GVK: all[0], Resource: "deployments", Namespaced: true, Supported: true},
+		all[1]: {GVK: all[1], Resource: "jobs", Namespaced: true, Supported: true},
+		all[2]: {GVK: all[2], Resource: "clusterroles", Supported: true},
 	} {
 		if m, err := c.Mapping(t.Context(), gvk); err != nil || m != want {
 			t.Errorf("%s: %+v, %v", gvk, m, err)

@@ -146,103 +146,103 @@ type Contest struct {
 	// Suspect means that another process of the same instance seems to work on the cluster: an inventory
 	// is not what this one wrote.
 	Suspect bool
-	// Asked is the nonce of the challenge that was seen last in the claim, this hub's own or another's,
+	// Nonce is the nonce of the challenge that was seen last in the claim, this hub's own or another's,
 	// and At when it was seen first.
-	Asked string
+	Nonce string
 	At    time.Time
 	// Now is the time, and Grace how long a holder has to answer.
 	Now   time.Time
 	Grace time.Duration
 }
 
-// verdict is what to do about a claim.
-type verdict int
+// claimDecision is what to do about a claim.
+type claimDecision int
 
 const (
-	claimHold   verdict = iota // it stands
-	claimTake                  // write it
-	claimAsk                   // challenge its holder
-	claimWait                  // for the answer
-	claimRefuse                // its holder works
+	claimKeep      claimDecision = iota // it stands
+	claimTake                           // write it
+	claimChallenge                      // challenge its holder
+	claimWait                           // for the answer
+	claimRefuse                         // its holder works
 )
 
-// judge decides about the claim on a cluster; nil for one without. A hub of another identity is refused
+// decide decides about the claim on a cluster; nil for one without. A hub of another identity is refused
 // before. The claim of another instance, or of this one when another process seems to work there, is
 // challenged: a holder that works answers and keeps it. One that does not answer in the grace has lost
 // it. What a user ordered to give way gives way.
-func (h Holder) judge(c *claim, q Contest) verdict {
+func (h Holder) decide(c *claim, q Contest) claimDecision {
 	switch {
 	case c == nil || h.Instance != "" && c.instance == "":
 		return claimTake // none, or one of an earlier version
 	case h.Instance == "":
-		return claimHold
+		return claimKeep
 	case h.TakeOver != "" && !h.holds(c.instance) && h.TakeOver == c.instance:
 		return claimTake
 	case h.holds(c.instance) && !q.Suspect && h.shares(c) && h.waitsFor(c, q):
 		return claimWait
 	case h.holds(c.instance) && !q.Suspect:
-		return claimHold // and answer, if there is something to answer
+		return claimKeep // and answer, if there is something to answer
 	}
-	expired := q.Asked == c.challenge.Nonce && q.Now.Sub(q.At) >= q.Grace
+	expired := q.Nonce == c.challenge.Nonce && q.Now.Sub(q.At) >= q.Grace
 	switch own := c.challenge.Process == h.Process; {
 	case c.challenge.Nonce == "":
-		return claimAsk
+		return claimChallenge
 	case !own && h.waitsFor(c, q):
 		return claimWait
 	case !own:
-		return claimAsk
+		return claimChallenge
 	case !c.pending() && h.TakeOver != "" && h.TakeOver == c.by:
 		return claimTake
-	case !c.pending() && q.Now.Sub(q.At) >= askAgain*q.Grace:
-		return claimAsk
+	case !c.pending() && q.Now.Sub(q.At) >= rechallengeAfter*q.Grace:
+		return claimChallenge
 	case !c.pending():
 		return claimRefuse
 	case !expired:
 		return claimWait
 	case h.holds(c.instance):
-		return claimHold
+		return claimKeep
 	}
 	return claimTake
 }
 
-// askAgain is after how many times the grace a holder that has answered is asked again.
-const askAgain = 60
+// rechallengeAfter is after how many times the grace a holder that has answered is asked again.
+const rechallengeAfter = 60
 
 // waitsFor reports whether an older process has asked for the claim and may be about to take it. One that
 // does not come back to it in some graces has died.
 func (h Holder) waitsFor(c *claim, q Contest) bool {
 	return c.pending() && c.challenge.Process != h.Process && c.challenge.olderThan(h) &&
-		(q.Asked != c.challenge.Nonce || q.Now.Sub(q.At) < staleChallenge*q.Grace)
+		(q.Nonce != c.challenge.Nonce || q.Now.Sub(q.At) < staleChallenge*q.Grace)
 }
 
-// Standing is what a holder finds when its claim has changed.
-type Standing int
+// ClaimState is what a holder finds when its claim has changed.
+type ClaimState int
 
 // Standings.
 const (
 	// Stands: the claim is this hub's.
-	Stands Standing = iota
+	ClaimStands ClaimState = iota
 	// Gone: there is none any more.
-	Gone
+	ClaimGone
 	// Displaced: another hub, or another instance of this one, has it.
-	Displaced
+	ClaimTaken
 	// Yielded: an older process of the same instance works on the cluster.
-	Yielded
+	ClaimYielded
 )
 
 // answer decides what a holder that works finds in its claim, and whether it must write an answer.
-func (h Holder) answer(c *claim) (Standing, bool) {
+func (h Holder) answer(c *claim) (ClaimState, bool) {
 	switch {
 	case c == nil:
-		return Gone, false
+		return ClaimGone, false
 	case c.hub != h.Hub || !h.holds(c.instance):
-		return Displaced, false
+		return ClaimTaken, false
 	case !c.pending() || c.challenge.Process == h.Process:
-		return Stands, false
+		return ClaimStands, false
 	case h.shares(c) && c.challenge.olderThan(h):
-		return Yielded, false
+		return ClaimYielded, false
 	}
-	return Stands, true
+	return ClaimStands, true
 }
 
 // ContestedError means that another hub of the same identity holds the claim on a cluster, or may.

@@ -26,7 +26,7 @@ func TestJudgeClaim(t *testing.T) {
 	toldProcess.TakeOver = "p9"
 	const grace = 10 * time.Second
 	at := func(after time.Duration) Contest {
-		return Contest{Asked: "n", At: start, Now: start.Add(after), Grace: grace}
+		return Contest{Nonce: "n", At: start, Now: start.Add(after), Grace: grace}
 	}
 	suspect := func(q Contest) Contest { q.Suspect = true; return q }
 	for _, tt := range []struct {
@@ -34,38 +34,38 @@ func TestJudgeClaim(t *testing.T) {
 		h    Holder
 		c    *claim
 		q    Contest
-		want verdict
+		want claimDecision
 	}{
 		{"no claim", h, nil, Contest{}, claimTake},
-		{"its own", h, &claim{instance: "one"}, Contest{}, claimHold},
-		{"its own, taken from a copy", h, &claim{instance: "one.p1"}, Contest{}, claimHold},
+		{"its own", h, &claim{instance: "one"}, Contest{}, claimKeep},
+		{"its own, taken from a copy", h, &claim{instance: "one.p1"}, Contest{}, claimKeep},
 		{"of an earlier version", h, &claim{}, Contest{}, claimTake},
-		{"seen by one that only reads", reader, &claim{instance: "two"}, Contest{}, claimHold},
+		{"seen by one that only reads", reader, &claim{instance: "two"}, Contest{}, claimKeep},
 
-		{"of another instance", h, &claim{instance: "two"}, Contest{}, claimAsk},
+		{"of another instance", h, &claim{instance: "two"}, Contest{}, claimChallenge},
 		{"of another instance, asked", h, &claim{instance: "two", challenge: mine}, at(grace - 1), claimWait},
-		{"of another instance, asked by an earlier process", h, &claim{instance: "two", challenge: older, answered: "n"}, Contest{}, claimAsk},
+		{"of another instance, asked by an earlier process", h, &claim{instance: "two", challenge: older, answered: "n"}, Contest{}, claimChallenge},
 		{"of another instance, which answers", h, &claim{instance: "two", challenge: mine, answered: "n", by: "q"}, at(1), claimRefuse},
 		{"of another instance, which answered in the last moment", h, &claim{instance: "two", challenge: mine, answered: "n", by: "q"}, at(grace), claimRefuse},
-		{"of another instance, which answered long ago", h, &claim{instance: "two", challenge: mine, answered: "n", by: "q"}, at(askAgain * grace), claimAsk},
+		{"of another instance, which answered long ago", h, &claim{instance: "two", challenge: mine, answered: "n", by: "q"}, at(rechallengeAfter * grace), claimChallenge},
 		{"of another instance, which does not answer", h, &claim{instance: "two", challenge: mine}, at(grace), claimTake},
 		{"of another instance, that a person told to give way", told, &claim{instance: "two", challenge: mine, answered: "n"}, Contest{}, claimTake},
-		{"of a third, that a person did not name", told, &claim{instance: "three"}, Contest{}, claimAsk},
+		{"of a third, that a person did not name", told, &claim{instance: "three"}, Contest{}, claimChallenge},
 		{"of another instance, asked by an older process", h, &claim{instance: "two", challenge: older}, Contest{}, claimWait},
-		{"of another instance, asked by an older process that is gone", h, &claim{instance: "two", challenge: older}, at(staleChallenge * grace), claimAsk},
-		{"of another instance, asked by a younger process", h, &claim{instance: "two", challenge: young}, Contest{}, claimAsk},
+		{"of another instance, asked by an older process that is gone", h, &claim{instance: "two", challenge: older}, at(staleChallenge * grace), claimChallenge},
+		{"of another instance, asked by a younger process", h, &claim{instance: "two", challenge: young}, Contest{}, claimChallenge},
 
-		{"its own, beside a copy", h, &claim{instance: "one"}, suspect(Contest{}), claimAsk},
+		{"its own, beside a copy", h, &claim{instance: "one"}, suspect(Contest{}), claimChallenge},
 		{"its own, and the copy is asked", h, &claim{instance: "one", challenge: mine}, suspect(at(1)), claimWait},
 		{"its own, and the copy answers", h, &claim{instance: "one", challenge: mine, answered: "n", by: "p9"}, suspect(at(1)), claimRefuse},
 		{"its own, and the copy was told to give way", toldProcess, &claim{instance: "one", challenge: mine, answered: "n", by: "p9"}, suspect(at(1)), claimTake},
-		{"its own, and the copy does not answer", h, &claim{instance: "one", challenge: mine}, suspect(at(grace)), claimHold},
+		{"its own, and the copy does not answer", h, &claim{instance: "one", challenge: mine}, suspect(at(grace)), claimKeep},
 		{"its own, and an older copy asks", h, &claim{instance: "one", challenge: older}, Contest{}, claimWait},
-		{"its own, and an older copy asks that is gone", h, &claim{instance: "one", challenge: older}, at(staleChallenge * grace), claimHold},
-		{"its own, and an older copy asks that was told to give way", h, &claim{instance: "one.p1", challenge: older}, Contest{}, claimHold},
-		{"its own, and a younger copy asks", h, &claim{instance: "one", challenge: young}, Contest{}, claimHold},
+		{"its own, and an older copy asks that is gone", h, &claim{instance: "one", challenge: older}, at(staleChallenge * grace), claimKeep},
+		{"its own, and an older copy asks that was told to give way", h, &claim{instance: "one.p1", challenge: older}, Contest{}, claimKeep},
+		{"its own, and a younger copy asks", h, &claim{instance: "one", challenge: young}, Contest{}, claimKeep},
 	} {
-		if got := tt.h.judge(tt.c, tt.q); got != tt.want {
+		if got := tt.h.decide(tt.c, tt.q); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -77,19 +77,19 @@ func TestAnswerClaim(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		c       *claim
-		want    Standing
+		want    ClaimState
 		answers bool
 	}{
-		{"gone", nil, Gone, false},
-		{"another hub's", &claim{hub: "x", instance: "one"}, Displaced, false},
-		{"another instance's", &claim{hub: "h", instance: "two"}, Displaced, false},
-		{"asked by nobody", &claim{hub: "h", instance: "one"}, Stands, false},
-		{"asked by itself", &claim{hub: "h", instance: "one", challenge: mine}, Stands, false},
-		{"asked by another instance, older or not", &claim{hub: "h", instance: "one", challenge: other}, Stands, true},
-		{"asked and answered", &claim{hub: "h", instance: "one", challenge: other, answered: "n"}, Stands, false},
-		{"asked by a younger copy", &claim{hub: "h", instance: "one", challenge: young}, Stands, true},
-		{"asked by an older copy", &claim{hub: "h", instance: "one", challenge: older}, Yielded, false},
-		{"asked by an older copy that a person told to give way", &claim{hub: "h", instance: "one.p1", challenge: older}, Stands, true},
+		{"gone", nil, ClaimGone, false},
+		{"another hub's", &claim{hub: "x", instance: "one"}, ClaimTaken, false},
+		{"another instance's", &claim{hub: "h", instance: "two"}, ClaimTaken, false},
+		{"asked by nobody", &claim{hub: "h", instance: "one"}, ClaimStands, false},
+		{"asked by itself", &claim{hub: "h", instance: "one", challenge: mine}, ClaimStands, false},
+		{"asked by another instance, older or not", &claim{hub: "h", instance: "one", challenge: other}, ClaimStands, true},
+		{"asked and answered", &claim{hub: "h", instance: "one", challenge: other, answered: "n"}, ClaimStands, false},
+		{"asked by a younger copy", &claim{hub: "h", instance: "one", challenge: young}, ClaimStands, true},
+		{"asked by an older copy", &claim{hub: "h", instance: "one", challenge: older}, ClaimYielded, false},
+		{"asked by an older copy that a person told to give way", &claim{hub: "h", instance: "one.p1", challenge: older}, ClaimStands, true},
 	} {
 		if got, answers := h.answer(tt.c); got != tt.want || answers != tt.answers {
 			t.Errorf("%s: %d, %v, want %d, %v", tt.name, got, answers, tt.want, tt.answers)
@@ -164,20 +164,20 @@ func TestWhatIsCorruptConcernsItsOwnerAlone(t *testing.T) {
 		{"another part", shard("good", "anything", func(cm *corev1.ConfigMap) { cm.Labels = map[string]string{"skerry.dev/part": "hub"} }), "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			kept, err := sortOut(h, []corev1.ConfigMap{tt.bad, own, good})
+			records, err := sortOut(h, []corev1.ConfigMap{tt.bad, own, good})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if kept.Inventories["good"] == nil || kept.Clusters["good"] != "fleet/good" || kept.Corrupt["good"] != nil {
-				t.Errorf("the good one: %+v", kept)
+			if records.Inventories["good"] == nil || records.Clusters["good"] != "fleet/good" || records.Corrupt["good"] != nil {
+				t.Errorf("the good one: %+v", records)
 			}
 			if tt.corrupt == "" {
-				if len(kept.Corrupt) > 0 || len(kept.Inventories) > 1 {
-					t.Errorf("kept %+v", kept)
+				if len(records.Corrupt) > 0 || len(records.Inventories) > 1 {
+					t.Errorf("kept %+v", records)
 				}
 				return
 			}
-			if c := kept.Corrupt[tt.corrupt]; c == nil || kept.Inventories[tt.corrupt] != nil || c.ConfigMap != tt.bad.Name || !strings.Contains(c.Error(), tt.why) {
+			if c := records.Corrupt[tt.corrupt]; c == nil || records.Inventories[tt.corrupt] != nil || c.ConfigMap != tt.bad.Name || !strings.Contains(c.Error(), tt.why) {
 				t.Errorf("corrupt: %v", c)
 			}
 		})
@@ -209,13 +209,13 @@ func TestSurprising(t *testing.T) {
 		{inventoryName("b", 0, 1), "11", true, false},
 		{"other", "11", true, false},
 	} {
-		got, certain := s.Surprising(tt.name, tt.there, tt.version, ours)
+		got, certain := s.ForeignWrite(tt.name, tt.there, tt.version, ours)
 		if got != tt.want || !certain {
 			t.Errorf("%s %s there=%v: %v, certain=%v", tt.name, tt.version, tt.there, got, certain)
 		}
 	}
 	end := s.begin()
-	if got, certain := s.Surprising(inventoryName("a", 0, 1), true, "11", ours); !got || certain {
+	if got, certain := s.ForeignWrite(inventoryName("a", 0, 1), true, "11", ours); !got || certain {
 		t.Errorf("during a write: %v, certain=%v", got, certain)
 	}
 	end()
@@ -259,13 +259,13 @@ func TestHubsShareAClusterWhenAllOfThemSaySo(t *testing.T) {
 		"one that shared it until now":                            {alone, []corev1.ConfigMap{claimOf(me), inventoryOf("me", "mine")}, false},
 		"one that had it to itself until now":                     {me, []corev1.ConfigMap{claimOf(alone), inventoryOf("me", "mine")}, false},
 	} {
-		kept, err := sortOut(tt.h, append(tt.list, inventoryOf("me", "mine")))
+		records, err := sortOut(tt.h, append(tt.list, inventoryOf("me", "mine")))
 		if _, other := errors.AsType[*OtherHubError](err); other != tt.refused || err != nil && !other {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if err == nil && (kept.Inventories["mine"] == nil || kept.Inventories["theirs"] != nil || kept.Corrupt["theirs"] != nil) {
-			t.Errorf("%s: kept %v, corrupt %v", name, kept.Inventories, kept.Corrupt)
+		if err == nil && (records.Inventories["mine"] == nil || records.Inventories["theirs"] != nil || records.Corrupt["theirs"] != nil) {
+			t.Errorf("%s: kept %v, corrupt %v", name, records.Inventories, records.Corrupt)
 		}
 	}
 }

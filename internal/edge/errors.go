@@ -99,7 +99,7 @@ func Unanswered(err error) bool {
 	}
 	var c *ConflictError
 	var k *KindNotFoundError
-	var d *InDoubtError
+	var d *UncertainKindError
 	return !errors.As(err, &c) && !errors.As(err, &k) && !errors.As(err, &d)
 }
 

@@ -165,14 +165,14 @@ func controlPlane(manager string) bool {
 	return strings.HasPrefix(name, "kube-") || slices.Contains([]string{"k3s", "k0s", "kubelite", "rke2", "cloud-controller-manager"}, name)
 }
 
-// kept reports whether a field stays with the manager that wrote it: what the API server or a controller
+// preserved reports whether a field stays with the manager that wrote it: what the API server or a controller
 // decides, or what asks for a policy.
-func kept(p fieldpath.Path) bool {
+func preserved(p fieldpath.Path) bool {
 	if len(p) > 2 && named(p[0], "metadata") && named(p[1], "annotations") && p[2].FieldName != nil &&
 		slices.ContainsFunc(requestPrefixes, func(prefix string) bool { return strings.HasPrefix(*p[2].FieldName, prefix) }) {
 		return true
 	}
-	return slices.ContainsFunc(keptPaths, func(k []string) bool {
+	return slices.ContainsFunc(preservedPaths, func(k []string) bool {
 		if len(p) < len(k) {
 			return false
 		}
@@ -193,7 +193,7 @@ func named(e fieldpath.PathElement, name string) bool {
 // now, to allow a prune, to promote a rollout. An object that has one may come from Git itself.
 var requestPrefixes = []string{"skerry.dev/", "reconcile.fluxcd.io/"}
 
-var keptPaths = func() [][]string {
+var preservedPaths = func() [][]string {
 	paths := [][]string{
 		{"status"},
 		{"metadata", "finalizers"},
@@ -218,7 +218,7 @@ func foreign(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) []fieldpath.P
 	}
 	var paths []fieldpath.Path
 	for _, p := range significant(set) {
-		if !kept(p) && !ignored.Covers(p) {
+		if !preserved(p) && !ignored.Covers(p) {
 			paths = append(paths, p)
 		}
 	}

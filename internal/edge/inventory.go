@@ -78,43 +78,43 @@ func NewInventories(c *Client, h Holder) *Inventories {
 // Load claims the cluster for the hub and returns what it keeps there, in one request where the claim
 // stands already. It returns an *OtherHubError where another hub's claim stands, and a *ContestedError
 // where that of another hub of the same identity does, which may be working there.
-func (s *Inventories) Load(ctx context.Context, q Contest) (*Kept, error) {
+func (s *Inventories) Load(ctx context.Context, q Contest) (*Records, error) {
 	for try := 0; ; try++ {
 		list, err := s.list(ctx, "")
 		if err != nil {
 			return nil, fmt.Errorf("cannot read inventories: %w", err)
 		}
-		kept, err := sortOut(s.holder, list)
+		records, err := sortOut(s.holder, list)
 		if err != nil {
 			return nil, err
 		}
-		err = s.claim(ctx, kept.claim, q)
+		err = s.claim(ctx, records.claim, q)
 		if errors.Is(err, ErrInventoryChanged) && try < 3 {
 			continue // of two hubs that claim it at once, one reads that it was second
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := s.settleClaims(ctx, kept); err != nil {
+		if err := s.settleClaims(ctx, records); err != nil {
 			return nil, err
 		}
 		s.mu.Lock()
-		s.shards, s.clusters = kept.shards, maps.Clone(kept.Clusters) // the caller reads its own without a lock
+		s.shards, s.clusters = records.shards, maps.Clone(records.Clusters) // the caller reads its own without a lock
 		s.mu.Unlock()
-		return kept, nil
+		return records, nil
 	}
 }
 
 // settleClaims brings the claims in order once the holder has its own. That of the other form, from before sharing
 // was changed, goes. One who shares looks again: a hub that wants the cluster to itself may have claimed it at the
 // same moment, under the other name, and the one that shares gives way.
-func (s *Inventories) settleClaims(ctx context.Context, kept *Kept) error {
-	if kept.former != nil {
-		if err := s.remove(ctx, configMaps, kept.former.Name, kept.former.UID); err != nil {
+func (s *Inventories) settleClaims(ctx context.Context, records *Records) error {
+	if records.former != nil {
+		if err := s.remove(ctx, configMaps, records.former.Name, records.former.UID); err != nil {
 			return fmt.Errorf("cannot delete the former claim: %w", err)
 		}
 	}
-	if !s.holder.Shared || kept.claim != nil {
+	if !s.holder.Shared || records.claim != nil {
 		return nil
 	}
 	list, err := s.list(ctx, "")
@@ -152,26 +152,26 @@ func (s *Inventories) Reload(ctx context.Context, owner string) (*inventory.Inve
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the inventory %q: %w", owner, err)
 	}
-	kept, err := sortOut(s.holder, list)
+	records, err := sortOut(s.holder, list)
 	if err != nil {
 		return nil, err
 	}
-	if corrupt := kept.Corrupt[owner]; corrupt != nil {
+	if corrupt := records.Corrupt[owner]; corrupt != nil {
 		return nil, corrupt
 	}
 	s.mu.Lock()
-	s.shards[owner] = kept.shards[owner]
+	s.shards[owner] = records.shards[owner]
 	s.mu.Unlock()
-	if inv := kept.Inventories[owner]; inv != nil {
+	if inv := records.Inventories[owner]; inv != nil {
 		return inv, nil
 	}
 	return inventory.New(owner), nil
 }
 
-// Surprising reports whether a sight of a ConfigMap of SystemNamespace shows that something else wrote or
+// ForeignWrite reports whether a sight of a ConfigMap of SystemNamespace shows that something else wrote or
 // deleted an inventory of one of the owners. It is not certain while a write of our own is under way:
 // then the second result is false, and the sight is to be judged again.
-func (s *Inventories) Surprising(name string, there bool, version string, ours func(owner string) bool) (surprise, certain bool) {
+func (s *Inventories) ForeignWrite(name string, there bool, version string, ours func(owner string) bool) (byOther, certain bool) {
 	owner, ok := inventoryOwner(name)
 	if !ok || !ours(owner) {
 		return false, true
@@ -181,11 +181,11 @@ func (s *Inventories) Surprising(name string, there bool, version string, ours f
 	known, recorded := s.shards[owner][name]
 	switch {
 	case there && recorded:
-		surprise = newer(version, known)
+		byOther = newer(version, known)
 	case there != recorded:
-		surprise = true
+		byOther = true
 	}
-	return surprise, !surprise || s.writing == 0
+	return byOther, !byOther || s.writing == 0
 }
 
 // newer compares resourceVersions, which are ordered numbers.
@@ -271,7 +271,7 @@ func (s *Inventories) write(ctx context.Context, owner, name string, data []byte
 	if s.holder.Cluster != "" {
 		s.clusters[owner] = s.holder.Cluster
 	}
-	s.revision.Saw(written)
+	s.revision.Observe(written)
 	return nil
 }
 
@@ -296,12 +296,12 @@ func (s *Inventories) claim(ctx context.Context, c *claim, q Contest) error {
 	if c != nil {
 		contested.Holder, contested.Nonce = c.instance, c.challenge.Nonce
 	}
-	switch h.judge(c, q) {
-	case claimHold:
+	switch h.decide(c, q) {
+	case claimKeep:
 		return s.hold(ctx, c)
 	case claimTake:
 		return s.takeClaim(ctx, c, q.Suspect)
-	case claimAsk:
+	case claimChallenge:
 		asks := *c
 		asks.challenge = Challenge{Nonce: fmt.Sprintf("%s-%d", h.Process, q.Now.UnixNano()), Instance: h.Instance, Process: h.Process, Since: h.Since.Unix()}
 		contested.Nonce, contested.Waiting = asks.challenge.Nonce, true
@@ -408,29 +408,29 @@ func (s *Inventories) ClaimKnown(version string) bool {
 	return version == s.claimed
 }
 
-// Stand looks at the claim, which has changed, and answers where another hub asks whether this one works.
-func (s *Inventories) Stand(ctx context.Context) (Standing, error) {
+// CheckClaim looks at the claim, which has changed, and answers where another hub asks whether this one works.
+func (s *Inventories) CheckClaim(ctx context.Context) (ClaimState, error) {
 	for try := 0; ; try++ {
 		var c *claim
 		cm, err := s.get(ctx, s.holder.claimName())
 		if err != nil && !apierrors.IsNotFound(err) {
-			return Stands, fmt.Errorf("cannot read the claim: %w", err)
+			return ClaimStands, fmt.Errorf("cannot read the claim: %w", err)
 		}
 		if err == nil {
 			c = readClaim(cm)
 		}
-		standing, answers := s.holder.answer(c)
+		state, answers := s.holder.answer(c)
 		if !answers {
 			if c != nil {
 				s.mu.Lock()
 				s.claimed = c.version
 				s.mu.Unlock()
 			}
-			return standing, nil
+			return state, nil
 		}
 		c.answered, c.by = c.challenge.Nonce, s.holder.Process
 		if err := s.putClaim(ctx, c); !errors.Is(err, ErrInventoryChanged) || try >= 3 {
-			return standing, err
+			return state, err
 		}
 	}
 }
@@ -456,7 +456,7 @@ func (s *Inventories) list(ctx context.Context, owner string) ([]corev1.ConfigMa
 		if list.Kind != "ConfigMapList" {
 			return fmt.Errorf("the answer is a %q, not a list of ConfigMaps", list.Kind)
 		}
-		s.revision.Saw(list.ResourceVersion)
+		s.revision.Observe(list.ResourceVersion)
 		return nil
 	})
 	return list.Items, err

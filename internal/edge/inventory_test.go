@@ -27,13 +27,13 @@ func storeOf(c *Client, h Holder) *Inventories {
 	return s
 }
 
-func load(t *testing.T, s *Inventories) *Kept {
+func load(t *testing.T, s *Inventories) *Records {
 	t.Helper()
-	kept, err := s.Load(t.Context(), Contest{Now: start, Grace: time.Second})
+	records, err := s.Load(t.Context(), Contest{Now: start, Grace: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kept
+	return records
 }
 
 // inventoryOf returns an inventory of so many objects, whose digests do not compress.
@@ -57,12 +57,12 @@ func TestInventoryIsReadAsItWasWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, reader := range map[string]*Inventories{"the writer": s, "another process": storeOf(c, testHolder)} {
-			kept := load(t, reader)
-			if got := kept.Inventories["apps.1"]; got == nil || !got.Equal(inv) {
+			records := load(t, reader)
+			if got := records.Inventories["apps.1"]; got == nil || !got.Equal(inv) {
 				t.Errorf("%d objects, read by %s: %+v", objects, name, got)
 			}
-			if len(kept.Corrupt) > 0 || kept.Clusters["apps.1"] != "fleet/shop" {
-				t.Errorf("%d objects, read by %s: corrupt %v, clusters %v", objects, name, kept.Corrupt, kept.Clusters)
+			if len(records.Corrupt) > 0 || records.Clusters["apps.1"] != "fleet/shop" {
+				t.Errorf("%d objects, read by %s: corrupt %v, clusters %v", objects, name, records.Corrupt, records.Clusters)
 			}
 		}
 	}
@@ -82,12 +82,12 @@ func TestInventoryIsReadAsItWasWritten(t *testing.T) {
 func TestWhoWroteAnInventoryIsAskedOfTheStore(t *testing.T) {
 	_, c := newStub(t)
 	s := storeOf(c, testHolder)
-	kept := load(t, s)
+	records := load(t, s)
 	if err := s.Save(t.Context(), inventoryOf("apps.1", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Writer("apps.1"); got != "fleet/shop" || len(kept.Clusters) > 0 {
-		t.Errorf("written by %q, and what was loaded has %v", got, kept.Clusters)
+	if got := s.Writer("apps.1"); got != "fleet/shop" || len(records.Clusters) > 0 {
+		t.Errorf("written by %q, and what was loaded has %v", got, records.Clusters)
 	}
 }
 
@@ -115,11 +115,11 @@ func TestEveryShardIsWrittenBeforeOneIsDeleted(t *testing.T) {
 			})
 			err := s.Save(t.Context(), after)
 			st.setBefore(nil)
-			kept := load(t, storeOf(c, testHolder))
-			if corrupt := kept.Corrupt["apps.1"]; corrupt != nil {
+			records := load(t, storeOf(c, testHolder))
+			if corrupt := records.Corrupt["apps.1"]; corrupt != nil {
 				t.Fatalf("%v, ended after %d writes: %v", change, stop, corrupt)
 			}
-			got := kept.Inventories["apps.1"]
+			got := records.Inventories["apps.1"]
 			if got == nil {
 				t.Fatalf("%v, ended after %d writes: there is no inventory", change, stop)
 			}
@@ -324,7 +324,7 @@ func TestChallengeIsAnswered(t *testing.T) {
 	now := start
 	ask := func(asked string, at time.Time) *ContestedError {
 		t.Helper()
-		_, err := second.Load(t.Context(), Contest{Asked: asked, At: at, Now: now, Grace: time.Second})
+		_, err := second.Load(t.Context(), Contest{Nonce: asked, At: at, Now: now, Grace: time.Second})
 		contest, _ := errors.AsType[*ContestedError](err)
 		if err != nil && contest == nil {
 			t.Fatal(err)
@@ -335,13 +335,13 @@ func TestChallengeIsAnswered(t *testing.T) {
 	if one == nil || !one.Waiting || one.Holder != "one" || one.Nonce == "" {
 		t.Fatalf("%+v", one)
 	}
-	if standing, err := first.Stand(t.Context()); err != nil || standing != Stands {
-		t.Fatalf("%v, %v", standing, err)
+	if state, err := first.CheckClaim(t.Context()); err != nil || state != ClaimStands {
+		t.Fatalf("%v, %v", state, err)
 	}
 	if got := ask(one.Nonce, now); got == nil || got.Waiting {
 		t.Errorf("after the answer: %+v", got)
 	}
-	now = now.Add(askAgain * time.Second) // long after: asked again, and the holder is gone
+	now = now.Add(rechallengeAfter * time.Second) // long after: asked again, and the holder is gone
 	two := ask(one.Nonce, start)
 	if two == nil || !two.Waiting || two.Nonce == one.Nonce {
 		t.Fatalf("%+v", two)
@@ -351,8 +351,8 @@ func TestChallengeIsAnswered(t *testing.T) {
 	if got := ask(two.Nonce, asked); got != nil {
 		t.Errorf("a holder that does not answer keeps its claim: %+v", got)
 	}
-	if standing, err := first.Stand(t.Context()); err != nil || standing != Displaced {
-		t.Errorf("the first finds %v, %v", standing, err)
+	if state, err := first.CheckClaim(t.Context()); err != nil || state != ClaimTaken {
+		t.Errorf("the first finds %v, %v", state, err)
 	}
 }
 

@@ -14,15 +14,15 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
-// InDoubtError means that a kind is not served, and that it is not certain that it is gone: its
+// UncertainKindError means that a kind is not served, and that it is not certain that it is gone: its
 // objects may be there, and be in sight again a moment later.
-type InDoubtError struct {
+type UncertainKindError struct {
 	GVK schema.GroupVersionKind
 	// Why is a phrase: "is defined, but not served".
 	Why string
 }
 
-func (e *InDoubtError) Error() string {
+func (e *UncertainKindError) Error() string {
 	return fmt.Sprintf("%s of %s %s", e.GVK.Kind, e.GVK.GroupVersion(), e.Why)
 }
 
@@ -76,11 +76,11 @@ func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return Mapping{}, &InDoubtError{gvk, "is not served, and these credentials may not see whether it is still defined"}
+		return Mapping{}, &UncertainKindError{gvk, "is not served, and these credentials may not see whether it is still defined"}
 	case err != nil:
 		return Mapping{}, fmt.Errorf("cannot see whether %s is still defined: %w", gvk.GroupKind(), err)
 	case defined:
-		return Mapping{}, &InDoubtError{gvk, "is defined, but not served"}
+		return Mapping{}, &UncertainKindError{gvk, "is defined, but not served"}
 	}
 	return Mapping{}, &KindNotFoundError{gvk}
 }

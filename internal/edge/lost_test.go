@@ -81,7 +81,7 @@ func TestLost(t *testing.T) {
 			}
 			m, err := c.Discovery().Lost(t.Context(), gvk)
 			_, gone := errors.AsType[*KindNotFoundError](err)
-			doubt, inDoubt := errors.AsType[*InDoubtError](err)
+			doubt, inDoubt := errors.AsType[*UncertainKindError](err)
 			switch {
 			case (err == nil) != tt.found, gone != tt.gone, inDoubt != (tt.doubt != ""):
 				t.Errorf("%+v, %v", m, err)
@@ -113,7 +113,7 @@ func TestDiscoveryAsksOnce(t *testing.T) {
 	d := c.Discovery()
 	for i := range 5 {
 		_, err := d.Lost(t.Context(), schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"})
-		if _, inDoubt := errors.AsType[*InDoubtError](err); !inDoubt {
+		if _, inDoubt := errors.AsType[*UncertainKindError](err); !inDoubt {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

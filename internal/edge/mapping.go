@@ -21,16 +21,16 @@ type Mapping struct {
 	Namespaced bool
 	// Own means that it is not a kind but what Skerry keeps on the cluster for itself.
 	Own bool
-	// Kept means that the cluster keeps the objects: they can be applied, listed, watched and deleted.
-	Kept bool
+	// Supported means that the cluster keeps the objects: they can be applied, listed, watched and deleted.
+	Supported bool
 }
 
-// keepVerbs are what a kind has to offer for its objects to be kept in the state of Git.
-var keepVerbs = []string{"patch", "list", "watch", "delete"}
+// requiredVerbs are what a kind has to offer for its objects to be kept in the state of Git.
+var requiredVerbs = []string{"patch", "list", "watch", "delete"}
 
-// isKept reports whether a resource offers all that is needed. A resource without a list of verbs does.
-func isKept(r metav1.APIResource) bool {
-	for _, verb := range keepVerbs {
+// isSupported reports whether a resource offers all that is needed. A resource without a list of verbs does.
+func isSupported(r metav1.APIResource) bool {
+	for _, verb := range requiredVerbs {
 		if len(r.Verbs) > 0 && !slices.Contains(r.Verbs, verb) {
 			return false
 		}
@@ -71,7 +71,7 @@ func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
 	}
 	k := gv.WithKind(r.Kind)
 	delete(m.unconfirmed, k)
-	m.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Kept: isKept(r)}
+	m.known[k] = Mapping{GVK: k, Resource: r.Name, Namespaced: r.Namespaced, Supported: isSupported(r)}
 }
 
 // Mapping returns where the objects of a kind live, asking the cluster at the first time. The error

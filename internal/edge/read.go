@@ -6,10 +6,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ReadKept returns what a hub keeps on a cluster, from all ConfigMaps of SystemNamespace that have PartLabel, and
+// ReadRecords returns what a hub keeps on a cluster, from all ConfigMaps of SystemNamespace that have PartLabel, and
 // the identity of the hub: that of the claim, or else of an inventory; "" when there is neither. It claims
 // nothing and changes nothing. The order of the list is changed.
-func ReadKept(list []corev1.ConfigMap) (*Kept, string, error) {
+func ReadRecords(list []corev1.ConfigMap) (*Records, string, error) {
 	claimed, recorded, sharing := "", "", false
 	for i := range list {
 		hub := list[i].Annotations[hubAnnotation]
@@ -22,6 +22,6 @@ func ReadKept(list []corev1.ConfigMap) (*Kept, string, error) {
 		}
 	}
 	hub := cmp.Or(claimed, recorded)
-	kept, err := sortOut(Holder{Hub: hub, Shared: sharing}, list)
-	return kept, hub, err
+	records, err := sortOut(Holder{Hub: hub, Shared: sharing}, list)
+	return records, hub, err
 }

@@ -15,8 +15,8 @@ import (
 // seen none.
 type Revision struct{ highest atomic.Uint64 }
 
-// Saw takes a resource version. One that is no number is passed over.
-func (r *Revision) Saw(version string) {
+// Observe takes a resource version. One that is no number is passed over.
+func (r *Revision) Observe(version string) {
 	n, err := strconv.ParseUint(version, 10, 64)
 	if err != nil {
 		return

@@ -45,9 +45,9 @@ type WatchHandler interface {
 	Changed(Observed)
 	// Deleted is called for an object that is gone, or has lost its owner label.
 	Deleted(Observed)
-	// Heard is called for everything that the cluster sends, bookmarks included: at that moment it has
+	// Progress is called for everything that the cluster sends, bookmarks included: at that moment it has
 	// sent all changes up to the resource version.
-	Heard(resourceVersion string)
+	Progress(resourceVersion string)
 	// Failed is called when a list or a watch failed; it is tried again.
 	Failed(error)
 }
@@ -113,15 +113,15 @@ type watcher struct {
 // show as reachability and conditions; here they are only tried again.
 //
 // With a namespace it shows what is in that one, which asks for no right in any other.
-func (c *Client) Watch(ctx context.Context, m Mapping, namespace string, sink WatchHandler) {
-	w := &watcher{client: c, mapping: m, namespace: namespace, sink: sink, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
+func (c *Client) Watch(ctx context.Context, m Mapping, namespace string, handler WatchHandler) {
+	w := &watcher{client: c, mapping: m, namespace: namespace, sink: handler, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
 	w.run(ctx)
 }
 
 // WatchObject passes to the handler one object, whatever its labels, as Watch does of all: as a whole, judged
 // for an owner.
-func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner string, sink WatchHandler) {
-	w := &watcher{client: c, mapping: m, sink: sink, whole: true, only: &id, owner: owner}
+func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner string, handler WatchHandler) {
+	w := &watcher{client: c, mapping: m, sink: handler, whole: true, only: &id, owner: owner}
 	w.run(ctx)
 }
 
@@ -263,7 +263,7 @@ func (w *watcher) listed(all []Observed, version string) {
 	backwards := w.backwards(version)
 	w.version, w.highest, w.done = version, 0, true
 	w.note(version)
-	w.sink.Heard(version)
+	w.sink.Progress(version)
 	w.sink.Listed(all)
 	if backwards {
 		w.sink.Failed(ErrBackwards)
@@ -306,7 +306,7 @@ func (w *watcher) follow(events *events) error {
 		if version != "" && sane(version, 64) {
 			w.version = version
 			w.note(version)
-			w.sink.Heard(version)
+			w.sink.Progress(version)
 		}
 	}
 }
@@ -364,11 +364,11 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	case w.whole:
 		u := &unstructured.Unstructured{Object: e.content}
 		u.SetGroupVersionKind(w.mapping.GVK)
-		judgedFor := owner
+		assessedFor := owner
 		if w.only != nil {
-			judgedFor = w.owner
+			assessedFor = w.owner
 		}
-		seen.Health = w.client.assessor.Health(judgedFor, u)
+		seen.Health = w.client.assessor.Health(assessedFor, u)
 	case seen.Terminating:
 		seen.Health = health.Deleting(m.Finalizers)
 	}

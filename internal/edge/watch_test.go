@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// notes is a sink that hands on what it is told.
+// notes is a handler that hands on what it is called with.
 type notes chan string
 
 func (n notes) Listing() {}
@@ -28,7 +28,7 @@ func (n notes) Listed(all []Observed) {
 	}
 	n <- text
 }
-func (n notes) Heard(string)       {}
+func (n notes) Progress(string)    {}
 func (n notes) Changed(s Observed) { n <- "changed " + s.ID.Name }
 func (n notes) Deleted(s Observed) { n <- "deleted " + s.ID.Name }
 func (n notes) Failed(err error)   { n <- "failed " + err.Error() }
@@ -204,7 +204,9 @@ func TestInitialEventsThatFailAreListed(t *testing.T) {
 					fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"8"},"items":[%s]}`, metadataOf("one", "1"))
 				}
 			}, func(c *Client) {
-				c.firstSilence = 50 * time.Millisecond
+				if name == "silence" {
+					c.firstSilence = 50 * time.Millisecond
+				}
 				c.onNoWatchList = func() { remembered.Add(1) }
 			})
 			n.next(t) // that the initial events failed
@@ -213,7 +215,8 @@ func TestInitialEventsThatFailAreListed(t *testing.T) {
 					t.Errorf("told %q, want %q", got, want)
 				}
 			}
-			if asked.Load() != 1 || remembered.Load() != 1 {
+			// A silence may end before a slow machine has sent the request.
+			if n := asked.Load(); n > 1 || n == 0 && name != "silence" || remembered.Load() != 1 {
 				t.Errorf("initial events were asked for %d times, and it was remembered %d times", asked.Load(), remembered.Load())
 			}
 		})

@@ -247,7 +247,7 @@ func TestNothingIsAskedForAnEntryThatNeedsAnAccount(t *testing.T) {
 		e := &Engine{key: Key{Namespace: "fleet", Name: "edge"}, o: PoolOptions{HubNamespace: "the-hubs", RequireServiceAccount: true}}
 		e.conn.target = &Connection{}
 		en := &entry{Entry: &machine.Entry{Spec: v1alpha1.AssignmentEntry{Name: name}}, view: &view{}}
-		if got := e.mayAsk(en); got != may {
+		if got := e.mayRequest(en); got != may {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -58,7 +58,7 @@ func (a *assessments) put(key assessed, version string, s health.Status) {
 // keep makes an assessment one of the latest. The caller holds the lock.
 func (a *assessments) keep(key assessed, one assessment) {
 	if len(a.latest) >= maxAssessed {
-		a.turn()
+		a.rotate()
 	}
 	if a.latest == nil {
 		a.latest = map[assessed]assessment{}
@@ -66,16 +66,16 @@ func (a *assessments) keep(key assessed, one assessment) {
 	a.latest[key] = one
 }
 
-// turn makes the latest those before; what was before them, and not asked for since, is forgotten. The caller
+// rotate makes the latest those before; what was before them, and not asked for since, is forgotten. The caller
 // holds the lock.
-func (a *assessments) turn() { a.before, a.latest = a.latest, nil }
+func (a *assessments) rotate() { a.before, a.latest = a.latest, nil }
 
 // startSession begins to forget what the new session does not show.
 func (a *assessments) startSession() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.latest) > 0 {
-		a.turn()
+		a.rotate()
 	}
 }
 

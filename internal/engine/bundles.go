@@ -57,7 +57,7 @@ func (e *Engine) prepareNext(ctx context.Context, en *entry, now time.Time) {
 	default:
 		done.Reason, en.message = bundleFailed(err)
 	}
-	e.again = true
+	e.stepAgain = true
 	e.step(ctx, done, now)
 }
 

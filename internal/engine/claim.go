@@ -20,11 +20,11 @@ import (
 // costs no request.
 var own = edge.OwnMapping.GVK.GroupKind()
 
-// stood is the answer to the question whether the claim still stands.
-type stood struct {
-	session  *session
-	standing edge.Standing
-	err      error
+// claimChecked is the answer to the question whether the claim still stands.
+type claimChecked struct {
+	session *session
+	state   edge.ClaimState
+	err     error
 }
 
 // onOwnTouched looks at a ConfigMap of Skerry's own that has changed on the cluster.
@@ -61,15 +61,15 @@ func (e *Engine) examineOwn(ctx context.Context, now time.Time) {
 		if owners == nil {
 			owners = e.owners()
 		}
-		surprise, certain := l.session.store.Surprising(id.Name, there, seen.ResourceVersion, func(owner string) bool { return owners[owner] })
+		byOther, certain := l.session.store.ForeignWrite(id.Name, there, seen.ResourceVersion, func(owner string) bool { return owners[owner] })
 		if !certain {
 			continue // the pass that is under way ends, and then it is
 		}
 		delete(e.own, id)
-		if surprise {
+		if byOther {
 			// It knows more than this session does, and may be another hub of the same identity. The next
 			// session asks before it reads.
-			e.sessionFailed(ctx, l.session, machine.SessionFailed{Why: "something else wrote an inventory", Surprise: true}, now)
+			e.sessionFailed(ctx, l.session, machine.SessionFailed{Why: "something else wrote an inventory", ForeignWrite: true}, now)
 			return
 		}
 	}
@@ -81,28 +81,28 @@ func (e *Engine) lookAtClaim() {
 	e.workers.Go(func() { // ends with the answer, or with the session
 		ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 		defer cancel()
-		standing := edge.Stands
+		state := edge.ClaimStands
 		err := e.guard("claim", func() (err error) {
-			standing, err = s.store.Stand(ctx)
+			state, err = s.store.CheckClaim(ctx)
 			return err
 		})
-		e.send(func(in *inbox) { in.stood = append(in.stood, stood{s, standing, err}) })
+		e.send(func(in *inbox) { in.claimsChecked = append(in.claimsChecked, claimChecked{s, state, err}) })
 	})
 }
 
-var claims = map[edge.Standing]machine.Claim{
-	edge.Stands: machine.ClaimStands, edge.Gone: machine.ClaimGone, edge.Yielded: machine.ClaimYielded, edge.Displaced: machine.ClaimTaken,
+var claims = map[edge.ClaimState]machine.Claim{
+	edge.ClaimStands: machine.ClaimStands, edge.ClaimGone: machine.ClaimGone, edge.ClaimYielded: machine.ClaimYielded, edge.ClaimTaken: machine.ClaimTaken,
 }
 
-// onStood takes the answer about the claim.
-func (e *Engine) onStood(ctx context.Context, s stood, now time.Time) {
+// onClaimChecked takes the answer about the claim.
+func (e *Engine) onClaimChecked(ctx context.Context, s claimChecked, now time.Time) {
 	l := &e.conn
-	ev := machine.ClaimAnswered{Claim: claims[s.standing], Failed: s.err != nil}
+	ev := machine.ClaimAnswered{Claim: claims[s.state], Failed: s.err != nil}
 	if s.session == l.session {
 		ev.Session = l.number
 	}
 	e.step(ctx, ev, now)
-	if s.session != l.session || l.session == nil || s.err != nil || s.standing != edge.Stands || e.m.Connection() == machine.Finalizing {
+	if s.session != l.session || l.session == nil || s.err != nil || s.state != edge.ClaimStands || e.m.Connection() == machine.Finalizing {
 		return
 	}
 	claimID := object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: l.session.store.ClaimName()}
@@ -126,7 +126,7 @@ func (e *Engine) findUnclaimed(now time.Time) {
 		return
 	}
 	owners, since := e.owners(), map[string]time.Time{}
-	var told []string
+	var overdue []string
 	u.changed, u.due = false, time.Time{}
 	for owner := range l.session.owners() {
 		if owners[owner] || e.siblings.claim(owner, l.session.store.Writer(owner)) {
@@ -139,13 +139,13 @@ func (e *Engine) findUnclaimed(now time.Time) {
 		due := since[owner].Add(e.o.OrphanedAfter)
 		switch {
 		case !now.Before(due):
-			told = append(told, owner)
+			overdue = append(overdue, owner)
 		case u.due.IsZero() || due.Before(u.due):
 			u.due = due
 		}
 	}
 	u.since = since
-	l.state.Orphaned, l.state.Examined = orphaned(l.session, told), u.due.IsZero()
+	l.state.Orphaned, l.state.Examined = orphaned(l.session, overdue), u.due.IsZero()
 }
 
 // owners returns those of all inventories on the cluster that name an object, or that cannot be read.

@@ -27,7 +27,7 @@ const (
 func (r *rig) beside(c *controlplane.Cluster, instance string, since time.Time, grace time.Duration) *rig {
 	r.t.Helper()
 	other := &rig{
-		t: r.t, hub: r.hub, key: r.key, shelf: &shelf{bundles: map[string]*object.Bundle{}},
+		t: r.t, hub: r.hub, key: r.key, bundleStore: &bundleStore{bundles: map[string]*object.Bundle{}},
 		ks: map[string]v1alpha1.AssignmentEntry{}, changed: make(chan struct{}, 1), kube: r.kube, dyn: r.dyn,
 	}
 	other.options = func(o *PoolOptions) { o.HubUID, o.ClaimGrace, o.Since = instance, grace, since }
@@ -61,7 +61,7 @@ func (r *rig) takeOver(c *controlplane.Cluster, holder string) {
 
 func first(t *testing.T, c *controlplane.Cluster, instance string) *rig {
 	r := &rig{
-		t: t, hub: testHub, key: Key{Namespace: strings.ToLower(t.Name()), Name: "edge"}, shelf: &shelf{bundles: map[string]*object.Bundle{}},
+		t: t, hub: testHub, key: Key{Namespace: strings.ToLower(t.Name()), Name: "edge"}, bundleStore: &bundleStore{bundles: map[string]*object.Bundle{}},
 		ks: map[string]v1alpha1.AssignmentEntry{}, changed: make(chan struct{}, 1),
 	}
 	base := newRig(t, testHub, c.RESTConfig())
@@ -323,7 +323,7 @@ func TestRetireLeavesWhatASiblingHas(t *testing.T) {
 	r.pool.Disconnect(r.key)
 	local := func(namespace string) Key { return Key{Namespace: namespace, Name: v1alpha1.HubCluster} }
 	a := &rig{
-		t: t, hub: r.hub, shelf: r.shelf, pool: r.pool, changed: r.changed, kube: r.kube, dyn: r.dyn,
+		t: t, hub: r.hub, bundleStore: r.bundleStore, pool: r.pool, changed: r.changed, kube: r.kube, dyn: r.dyn,
 		key: local("siblings-b"), ks: map[string]v1alpha1.AssignmentEntry{},
 	}
 	r.key = local("siblings-a")
@@ -332,7 +332,7 @@ func TestRetireLeavesWhatASiblingHas(t *testing.T) {
 		x.want("apps", many(x, 3, "1"))
 		x.eventually(x.key.Namespace+" is ready", func() bool { return x.reportOf("apps").Ready == metav1.ConditionTrue })
 	}
-	inventories := func() string { return strings.ReplaceAll(r.kept(), v1alpha1.InventoryPrefix, "") }
+	inventories := func() string { return strings.ReplaceAll(r.ownConfigMaps(), v1alpha1.InventoryPrefix, "") }
 	before := inventories()
 	for name, e := range r.ks {
 		e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionOrphan
@@ -340,7 +340,7 @@ func TestRetireLeavesWhatASiblingHas(t *testing.T) {
 	}
 	r.assign()
 	r.eventually("one is removed", func() bool { return r.reportOf("apps").Removed })
-	if err := r.retire(); err != nil {
+	if err := r.finalize(); err != nil {
 		t.Fatal(err)
 	}
 	r.pool.Disconnect(r.key)
@@ -356,10 +356,10 @@ func TestRetireLeavesWhatASiblingHas(t *testing.T) {
 	}
 	a.assign()
 	a.eventually("the other is removed", func() bool { return a.reportOf("apps").Removed })
-	if err := a.retire(); err != nil {
+	if err := a.finalize(); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.kept(); got != "" {
+	if got := r.ownConfigMaps(); got != "" {
 		t.Errorf("kept %q", got)
 	}
 	a.pool.Disconnect(a.key)
@@ -377,7 +377,7 @@ func TestTheClusterThatTheStatusKnowsWinsOverOneThatClaimsItsUID(t *testing.T) {
 		t.Fatal(err) // it is the first, and nothing is known of the other one yet
 	}
 	p.Connect(honest, Connection{KnownUID: "honest", Fingerprint: "1"})
-	if !p.engines[liar].engine.box.in.displaced {
+	if !p.engines[liar].engine.inbox.pending.displaced {
 		t.Error("the liar keeps its session")
 	}
 	if err := p.admit(liar, "honest", false); err == nil {

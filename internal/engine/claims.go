@@ -67,7 +67,7 @@ func (en *entry) claimHealth(h health.Status) health.Status {
 	if c.at.IsZero() {
 		return h
 	}
-	en.lookAgain(c.due())
+	en.recheckAt(c.due())
 	switch {
 	case c.missing:
 		h.Message = health.Clean(fmt.Sprintf("waits for StorageClass %s, which is not there", h.Class))
@@ -79,8 +79,8 @@ func (en *entry) claimHealth(h health.Status) health.Status {
 	return h
 }
 
-// askClasses asks the cluster for the StorageClasses that claims wait for, each in one request.
-func (e *Engine) askClasses(now time.Time) {
+// requestClasses asks the cluster for the StorageClasses that claims wait for, each in one request.
+func (e *Engine) requestClasses(now time.Time) {
 	s := e.conn.session
 	if s == nil || e.stop.Load() {
 		return

@@ -44,7 +44,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		case plan.Delete:
 			pruned[a.ID] = a.UID
 		case plan.Release:
-			p.tellRelease(a)
+			p.reportRelease(a)
 		default:
 		}
 		if gone {
@@ -60,9 +60,9 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 	return nil
 }
 
-// tellRelease reports why an object that left Git is still on the cluster. That another Kustomization has
+// reportRelease reports why an object that left Git is still on the cluster. That another Kustomization has
 // it, or that nothing is deleted at all, was asked for and is no news.
-func (p *pass) tellRelease(a plan.Action) {
+func (p *pass) reportRelease(a plan.Action) {
 	message := fmt.Sprintf("%s has left Git and stays on the cluster, unmanaged: %s", a.ID, a.Why)
 	if p.entry.Remove {
 		message = fmt.Sprintf("%s stays on the cluster, unmanaged: %s", a.ID, a.Why)

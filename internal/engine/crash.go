@@ -32,12 +32,12 @@ func isPanic(err error) bool {
 // logged here.
 func (e *Engine) guard(what string, f func() error) error {
 	err := recovery.Run(f)
-	e.noted(what, err)
+	e.logPanic(what, err)
 	return err
 }
 
-// noted logs an error that was a panic.
-func (e *Engine) noted(what string, err error) {
+// logPanic logs an error that was a panic.
+func (e *Engine) logPanic(what string, err error) {
 	p, ok := errors.AsType[*recovery.Panic](err)
 	if !ok {
 		return
@@ -45,9 +45,9 @@ func (e *Engine) noted(what string, err error) {
 	e.o.Log.Error(err, "recovered from a panic", append([]any{"cluster", e.key.String(), "in", what}, p.Details()...)...)
 }
 
-// keep runs the engine of a member until ctx is done. One whose loop has panicked begins anew, with what
+// supervise runs the engine of a member until ctx is done. One whose loop has panicked begins anew, with what
 // it was given last, after a pause that doubles each time: whatever it met is likely to be there still.
-func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
+func (p *Pool) supervise(ctx context.Context, key Key, m *runningEngine) {
 	for tries := 1; ; tries++ {
 		begun := p.o.Now()
 		p.mu.Lock()
@@ -77,12 +77,12 @@ func (p *Pool) keep(ctx context.Context, key Key, m *runningEngine) {
 func (p *Pool) replace(key Key, m *runningEngine, err error) bool {
 	p.mu.Lock()
 	old := m.engine
-	old.restNow() // it has ended, which is more than to rest
+	old.markIdle() // it has ended, which is more than to rest
 	stopped := p.stopped
 	if !stopped {
 		m.engine = p.engineOf(key)
 		m.engine.state = old.crashed(err)
-		if m.told {
+		if m.configured {
 			conn := m.conn
 			m.engine.conn.state = m.engine.state
 			m.engine.send(func(in *inbox) { in.conn = &conn })

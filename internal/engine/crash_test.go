@@ -26,7 +26,7 @@ import (
 // The edge is that of the rig.
 func (r *rig) inventory(name string) *inventory.Inventory {
 	r.t.Helper()
-	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: patient, Inflight: 1})
+	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: waitTimeout, Inflight: 1})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -82,13 +82,13 @@ func atAnyWrite(t *testing.T, test func(t *testing.T, k int, lost bool) (died bo
 	}
 }
 
-// dieAt ends the process at its k-th write, which gets lost or just about reaches the cluster, and closes
+// crashAt ends the process at its k-th write, which gets lost or just about reaches the cluster, and closes
 // the channel then. Writes are sent side by side, so that several of them may be the last.
-func (r *rig) dieAt(k int, lost bool) <-chan struct{} {
+func (r *rig) crashAt(k int, lost bool) <-chan struct{} {
 	var writes atomic.Int32
 	var once sync.Once
-	dead := make(chan struct{})
-	die := func() { once.Do(func() { close(dead) }) }
+	crashed := make(chan struct{})
+	die := func() { once.Do(func() { close(crashed) }) }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.before = func(*http.Request) error {
@@ -104,12 +104,12 @@ func (r *rig) dieAt(k int, lost bool) <-chan struct{} {
 			die()
 		}
 	}
-	return dead
+	return crashed
 }
 
-// bring assigns a bundle and waits until it is applied, and what else is asked for is true, or until the
+// applyUntil assigns a bundle and waits until it is applied, and what else is asked for is true, or until the
 // process has died, which it returns.
-func (r *rig) bring(dead <-chan struct{}, name, manifests string, done func() bool, change ...func(*v1alpha1.AssignmentEntry)) bool {
+func (r *rig) applyUntil(crashed <-chan struct{}, name, manifests string, done func() bool, change ...func(*v1alpha1.AssignmentEntry)) bool {
 	r.want(name, manifests, change...)
 	digest := r.ks[name].Digest
 	for {
@@ -121,7 +121,7 @@ func (r *rig) bring(dead <-chan struct{}, name, manifests string, done func() bo
 			return false
 		}
 		select {
-		case <-dead:
+		case <-crashed:
 			return true
 		case <-r.changed:
 		case <-time.After(20 * time.Millisecond): // that the inventory shrinks changes no report
@@ -131,8 +131,8 @@ func (r *rig) bring(dead <-chan struct{}, name, manifests string, done func() bo
 	}
 }
 
-// bury ends the engine that has died, or is done; the next one writes as it likes.
-func (r *rig) bury() {
+// discardPool ends the engine that has died, or is done; the next one writes as it likes.
+func (r *rig) discardPool() {
 	r.pool.Disconnect(r.key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,11 +200,11 @@ func (r *rig) commits() (first, second, third string) {
 func TestACrashAtAnyWrite(t *testing.T) {
 	atAnyWrite(t, func(t *testing.T, k int, lost bool) bool {
 		r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-		dead := r.dieAt(k, lost)
+		crashed := r.crashAt(k, lost)
 		first, second, third := r.commits()
 		shrunk := func() bool { return !r.inventoried("apps", "dropped") }
-		died := r.bring(dead, "apps", first, nil) || r.bring(dead, "apps", second, shrunk)
-		r.bury()
+		died := r.applyUntil(crashed, "apps", first, nil) || r.applyUntil(crashed, "apps", second, shrunk)
+		r.discardPool()
 		s := &strangers{r, map[string]string{}}
 		s.create("dropped", "")
 		s.create("brought", "another")
@@ -246,7 +246,7 @@ func TestAStrangerBetweenAnyTwoWrites(t *testing.T) {
 				return nil
 			}
 			r.mu.Unlock()
-			r.bring(nil, "apps", second, func() bool { return !r.inventoried("apps", "dropped") })
+			r.applyUntil(nil, "apps", second, func() bool { return !r.inventoried("apps", "dropped") })
 			came = int(writes.Load()) >= k
 			s.untouched()
 			r.want("apps", third)
@@ -283,10 +283,10 @@ func TestACrashAtAnyWriteOfWaves(t *testing.T) {
 		}
 		r.want("apps", all("1", "zero", "one", "two")+inWave(r.configMap("old-0", "1"), 0)+inWave(r.configMap("old-2", "1"), 2))
 		r.ready("apps")
-		dead := r.dieAt(k, lost)
+		crashed := r.crashAt(k, lost)
 		second := all("2", "zero", "one", "two") + inWave(r.configMap("new-1", "2"), 1)
-		died := r.bring(dead, "apps", second, func() bool { return !r.inventoried("apps", "old-0") })
-		r.bury()
+		died := r.applyUntil(crashed, "apps", second, func() bool { return !r.inventoried("apps", "old-0") })
+		r.discardPool()
 		if zero, one, two := r.value("zero"), r.value("one"), r.value("two"); two > one || one > zero {
 			t.Errorf("zero is %s, one %s and two %s", zero, one, two)
 		}

@@ -74,8 +74,8 @@ func (en *entry) noteDeleted(uids map[object.ID]string) {
 	})
 }
 
-// lookAgain asks for another look at a time, if none is due before.
-func (en *entry) lookAgain(at time.Time) {
+// recheckAt asks for another look at a time, if none is due before.
+func (en *entry) recheckAt(at time.Time) {
 	if en.recheck.IsZero() || at.Before(en.recheck) {
 		en.recheck = at
 	}
@@ -85,12 +85,12 @@ func (en *entry) lookAgain(at time.Time) {
 func (en *entry) deletionEvent(now time.Time) (Event, bool) {
 	d := en.deleting
 	if en.since.Deleting.IsZero() {
-		en.toldDeletion = false
+		en.deletionReported = false
 	}
-	if d.count == 0 || en.toldDeletion || en.since.Deleting.IsZero() || now.Before(en.since.Deleting.Add(machine.DeletionGrace)) {
+	if d.count == 0 || en.deletionReported || en.since.Deleting.IsZero() || now.Before(en.since.Deleting.Add(machine.DeletionGrace)) {
 		return Event{}, false
 	}
-	en.toldDeletion = true
+	en.deletionReported = true
 	l, _ := en.view.live.get(d.first)
 	return Event{
 		Kustomization: en.Spec.Name, Reason: v1alpha1.DeletionPendingReason, Message: health.Clean(d.String()),

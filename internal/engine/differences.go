@@ -166,9 +166,9 @@ func newestFirst(a, b v1alpha1.DriftRecord) int {
 	return cmp.Or(b.At.Compare(a.At.Time), strings.Compare(a.Object, b.Object))
 }
 
-// asksToCompare reports whether an object that differs from what is recorded asks for a pass, where drift is
+// needsComparison reports whether an object that differs from what is recorded asks for a pass, where drift is
 // left as it is: one that is reported does when the report is not true any more.
-func (en *entry) asksToCompare(id object.ID, uid, fields string, differs bool) bool {
+func (en *entry) needsComparison(id object.ID, uid, fields string, differs bool) bool {
 	if en.Spec.Drift.GetMode() != v1alpha1.DriftReport {
 		return false
 	}

@@ -59,8 +59,8 @@ func TestReportedDriftIsLeft(t *testing.T) {
 	if r.value("changed") != "secret value" || r.value("emptied") != "" {
 		t.Error("drift was corrected")
 	}
-	if !r.tells(v1alpha1.DriftDetectedReason, "/changed was changed and is left as it is: .data.key by kubectl-edit") || len(r.told(v1alpha1.DriftCorrectedReason)) > 0 {
-		t.Errorf("events: %q", r.told(v1alpha1.DriftDetectedReason))
+	if !r.hasEvent(v1alpha1.DriftDetectedReason, "/changed was changed and is left as it is: .data.key by kubectl-edit") || len(r.eventMessages(v1alpha1.DriftCorrectedReason)) > 0 {
+		t.Errorf("events: %q", r.eventMessages(v1alpha1.DriftDetectedReason))
 	}
 
 	// An object that is deleted is missing, which is no state of Git's.

@@ -13,7 +13,7 @@ import (
 // passSlots are those among the passes of all clusters that one engine has or waits for. How many it
 // needs, the machine decides.
 type passSlots struct {
-	waiting [2][]*slot // by lane
+	waiting [2][]*slot // by priority
 	granted []*slot
 }
 
@@ -27,7 +27,7 @@ func (p *passSlots) take() *slot {
 // release gives back the slots that were granted, and with waiting those that are asked for.
 func (p *passSlots) release(waiting bool) {
 	for _, t := range p.granted {
-		t.leave()
+		t.release()
 	}
 	p.granted = nil
 	for l := range p.waiting {
@@ -35,15 +35,15 @@ func (p *passSlots) release(waiting bool) {
 			break
 		}
 		for _, t := range p.waiting[l] {
-			t.leave()
+			t.release()
 		}
 		p.waiting[l] = nil
 	}
 }
 
-// askSlot asks for a slot.
-func (e *Engine) askSlot(ctx context.Context, l machine.Lane, now time.Time) {
-	t, in := e.limits.passes.ask(l == machine.Urgent, func(t *slot) {
+// requestSlot asks for a slot.
+func (e *Engine) requestSlot(ctx context.Context, l machine.Priority, now time.Time) {
+	t, in := e.limits.passes.request(l == machine.Urgent, func(t *slot) {
 		e.send(func(in *inbox) { in.granted = append(in.granted, t) })
 	})
 	e.slots.waiting[l] = append(e.slots.waiting[l], t)
@@ -61,8 +61,8 @@ func (e *Engine) onGranted(ctx context.Context, t *slot, now time.Time) {
 		}
 		e.slots.waiting[l] = slices.Delete(e.slots.waiting[l], i, i+1)
 		e.slots.granted = append(e.slots.granted, t)
-		e.again = true
-		e.step(ctx, machine.SlotGranted{Lane: machine.Lane(l)}, now)
+		e.stepAgain = true
+		e.step(ctx, machine.SlotGranted{Priority: machine.Priority(l)}, now)
 		return
 	}
 }
@@ -77,11 +77,11 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 	e.reportStart(a)
 	j.tenancy = e.tenancyOf(en)
 	s := e.conn.session
-	j.elsewhere = e.siblings.has(en.owner, s.store.Writer(en.owner))
+	j.ofSibling = e.siblings.has(en.owner, s.store.Writer(en.owner))
 	e.workers.Go(func() { // ends with the pass, or with the session
-		defer t.leave()
+		defer t.release()
 		out := s.run(s.ctx, j)
-		e.noted("pass", out.err)
+		e.logPanic("pass", out.err)
 		e.send(func(in *inbox) { in.done = append(in.done, out) })
 	})
 }

@@ -56,7 +56,7 @@ func TestAPassThatTakesTooLong(t *testing.T) {
 	}
 }
 
-// More clusters than there are places: all get their turn.
+// More clusters than there are slots: all get their turn.
 func TestFewPlacesForManyClusters(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	r.pool.limits = &limits{probes: newPrioritisedSemaphore(1, 0), openings: newPrioritisedSemaphore(1, 0), passes: newPrioritisedSemaphore(1, 0)}

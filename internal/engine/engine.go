@@ -31,32 +31,32 @@ type Engine struct {
 	// siblings are the engines of other Clusters that lead to the same cluster.
 	siblings siblings
 
-	box     mailbox
-	workers sync.WaitGroup
-	stop    atomic.Bool  // finish the object at hand, then rest
-	seen    atomic.Int64 // last answer, in nanoseconds since 1970
+	inbox      mailbox
+	workers    sync.WaitGroup
+	stop       atomic.Bool  // finish the object at hand, then rest
+	answeredAt atomic.Int64 // last answer, in nanoseconds since 1970
 	// noWatchList means that the API server cannot send what is there as the initial events of a watch.
 	noWatchList atomic.Bool
 
 	mask object.Mask // hides names with the values of Secrets in them
 
 	// What follows belongs to the loop.
-	m               *machine.Machine // decides; the rest is what its decisions are about
-	conn            connection
-	entries         map[string]*entry
-	loads           map[string]bool       // digests of the bundles that are being read
-	finalizations   map[int]*finalization // that were asked for
-	asked           int                   // finalizations so far
-	again           bool                  // an action was answered at once: there may be more to do
-	fenced          bool                  // as the machine knows it
-	stopped         bool                  // the machine begins nothing more
-	breaker         machine.BreakerState  // as it was reported last
-	breakerReported bool
-	assignmentKnown bool // what is assigned was handed over, be it nothing
-	statusChanged   bool // an entry has changes that were not published
-	slots           passSlots
-	publishAt       time.Time                        // when the report is to be published; zero when nothing has changed
-	draft           []v1alpha1.AssignmentEntryStatus // memory of draftReport
+	m                *machine.Machine // decides; the rest is what its decisions are about
+	conn             connection
+	entries          map[string]*entry
+	loads            map[string]bool       // digests of the bundles that are being read
+	finalizations    map[int]*finalization // that were asked for
+	finalizeRequests int                   // finalizations so far
+	stepAgain        bool                  // an action was answered at once: there may be more to do
+	fenced           bool                  // as the machine knows it
+	stopped          bool                  // the machine begins nothing more
+	breaker          machine.BreakerState  // as it was reported last
+	breakerReported  bool
+	assignmentKnown  bool // what is assigned was handed over, be it nothing
+	statusChanged    bool // an entry has changes that were not published
+	slots            passSlots
+	publishAt        time.Time                        // when the report is to be published; zero when nothing has changed
+	draft            []v1alpha1.AssignmentEntryStatus // memory of draftReport
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
 	// healthChecks is what the session was given last of spec.healthChecks.
@@ -93,7 +93,7 @@ type inbox struct {
 	ended bool
 	// forgetMapping are kinds that are not served any more in the version in which they are watched.
 	unserved []schema.GroupKind
-	// granted are places for passes that were waited for.
+	// granted are slots for passes that were waited for.
 	granted []*slot
 	// overflowed are sessions that show more than can be kept.
 	overflowed []*session
@@ -102,7 +102,7 @@ type inbox struct {
 	changedObjects   []edge.Observed
 	dialed           []dialed
 	checked          []checked
-	stood            []stood
+	claimsChecked    []claimChecked
 	done             []outcome
 	finalize         []*finalization
 	finalizedResults []*finalization
@@ -112,9 +112,9 @@ type inbox struct {
 
 // mailbox hands an inbox over to the loop.
 type mailbox struct {
-	mu   sync.Mutex
-	in   inbox
-	wake chan struct{}
+	mu      sync.Mutex
+	pending inbox
+	wake    chan struct{}
 }
 
 func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local bool) error, s siblings) *Engine {
@@ -122,17 +122,17 @@ func newEngine(key Key, o PoolOptions, l *limits, admit func(uid string, local b
 		o: o, limits: l, key: key, admit: admit, siblings: s,
 		m:   machine.New(machine.Options{Phase: phaseOf(key), Random: o.Random, ClaimGrace: o.ClaimGrace}),
 		own: map[object.ID]bool{}, entries: map[string]*entry{}, loads: map[string]bool{}, finalizations: map[int]*finalization{},
-		box: mailbox{wake: make(chan struct{}, 1)}, idleCh: make(chan struct{}),
+		inbox: mailbox{wake: make(chan struct{}, 1)}, idleCh: make(chan struct{}),
 	}
 }
 
 // send changes the inbox and wakes the loop. It never waits for it.
 func (e *Engine) send(change func(*inbox)) {
-	e.box.mu.Lock()
-	change(&e.box.in)
-	e.box.mu.Unlock()
+	e.inbox.mu.Lock()
+	change(&e.inbox.pending)
+	e.inbox.mu.Unlock()
 	select {
-	case e.box.wake <- struct{}{}:
+	case e.inbox.wake <- struct{}{}:
 	default:
 	}
 }
@@ -168,7 +168,7 @@ func (e *Engine) loop(ctx context.Context) {
 		e.tick(ctx, now)
 		e.watchHealthChecks(now) //nolint:contextcheck // what it begins ends with the session
 		e.refresh(ctx, now)
-		e.askClasses(now)
+		e.requestClasses(now)
 		e.findUnclaimed(now)
 		e.closeWhenIdle()
 		timer := time.NewTimer(max(e.publish(now).Sub(now), time.Millisecond))
@@ -176,7 +176,7 @@ func (e *Engine) loop(ctx context.Context) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-e.box.wake:
+		case <-e.inbox.wake:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -197,14 +197,14 @@ func (e *Engine) observeProcess(ctx context.Context, now time.Time) {
 
 // tick begins what is due. What is answered at once may make more of it possible.
 func (e *Engine) tick(ctx context.Context, now time.Time) {
-	for e.again = true; e.again; {
-		e.again = false
-		e.step(ctx, machine.Tick{Heard: e.heard()}, now)
+	for e.stepAgain = true; e.stepAgain; {
+		e.stepAgain = false
+		e.step(ctx, machine.Tick{LastAnswer: e.lastAnswer()}, now)
 	}
 }
 
-// heard returns when the cluster answered last.
-func (e *Engine) heard() time.Time { return time.Unix(0, e.seen.Load()) }
+// lastAnswer returns when the cluster answered last.
+func (e *Engine) lastAnswer() time.Time { return time.Unix(0, e.answeredAt.Load()) }
 
 // step passes an event to the machine, and executes what it decides.
 func (e *Engine) step(ctx context.Context, ev machine.Event, now time.Time) {
@@ -238,8 +238,8 @@ func (e *Engine) execute(ctx context.Context, action machine.Action, now time.Ti
 		delete(e.finalizations, a.Request)
 	case machine.Prepare:
 		e.prepare(ctx, a, now)
-	case machine.AskSlot:
-		e.askSlot(ctx, a.Lane, now)
+	case machine.RequestSlot:
+		e.requestSlot(ctx, a.Priority, now)
 	case machine.ReleaseSlots:
 		e.slots.release(a.Waiting)
 	case machine.Start:
@@ -252,11 +252,11 @@ func (e *Engine) idle() <-chan struct{} { return e.idleCh }
 
 func (e *Engine) closeWhenIdle() {
 	if e.stop.Load() && e.m.Running() == 0 {
-		e.restNow()
+		e.markIdle()
 	}
 }
 
-func (e *Engine) restNow() {
+func (e *Engine) markIdle() {
 	select {
 	case <-e.idleCh:
 	default:
@@ -266,10 +266,10 @@ func (e *Engine) restNow() {
 
 // drainInbox empties the inbox.
 func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
-	e.box.mu.Lock()
-	in := e.box.in
-	e.box.in = inbox{}
-	e.box.mu.Unlock()
+	e.inbox.mu.Lock()
+	in := e.inbox.pending
+	e.inbox.pending = inbox{}
+	e.inbox.mu.Unlock()
 	if in.conn != nil {
 		e.conn.target = in.conn
 		e.step(ctx, machine.Configure{Suspended: in.conn.Suspend}, now)
@@ -289,8 +289,8 @@ func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
 	for _, c := range in.checked {
 		e.onChecked(ctx, c, now)
 	}
-	for _, s := range in.stood {
-		e.onStood(ctx, s, now)
+	for _, s := range in.claimsChecked {
+		e.onClaimChecked(ctx, s, now)
 	}
 	for _, o := range in.done {
 		e.onDone(ctx, o, now)
@@ -317,18 +317,18 @@ func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
 		e.onFinalized(ctx, r, now)
 	}
 	for _, r := range in.finalize {
-		e.asked++
-		e.finalizations[e.asked] = r
-		e.step(ctx, machine.FinalizeAsked{Request: e.asked}, now)
+		e.finalizeRequests++
+		e.finalizations[e.finalizeRequests] = r
+		e.step(ctx, machine.FinalizeRequested{Request: e.finalizeRequests}, now)
 	}
 	for _, gk := range in.unserved {
 		e.onUnserved(ctx, gk, now)
 	}
-	e.doubt(ctx, in, now)
+	e.reviewIdentity(ctx, in, now)
 }
 
-// doubt reports what makes the identity of the cluster doubtful.
-func (e *Engine) doubt(ctx context.Context, in inbox, now time.Time) {
+// reviewIdentity reports what makes the identity of the cluster doubtful.
+func (e *Engine) reviewIdentity(ctx context.Context, in inbox, now time.Time) {
 	if in.ended {
 		e.step(ctx, machine.WatchEnded{}, now)
 	}
@@ -409,7 +409,7 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 		e.emit(ev)
 	}
 	if errors.Is(o.err, edge.ErrInventoryChanged) {
-		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "something else wrote an inventory", Surprise: true}, now)
+		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "something else wrote an inventory", ForeignWrite: true}, now)
 	}
 	if errors.Is(o.err, errChanged) {
 		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "another cluster, or an earlier state of it"}, now)
@@ -444,15 +444,15 @@ func (e *Engine) trim() {
 	if e.conn.session == nil || e.m.Running() > 0 {
 		return
 	}
-	used := map[*view]map[place]bool{}
+	used := map[*view]map[watchScope]bool{}
 	for _, v := range e.conn.session.allViews() {
-		used[v] = map[place]bool{{GroupKind: own}: true}
+		used[v] = map[watchScope]bool{{GroupKind: own}: true}
 	}
 	for _, en := range e.entries {
 		use := func(id object.ID) {
-			used[en.view][place{kindOf(id), ""}] = true
+			used[en.view][watchScope{kindOf(id), ""}] = true
 			if en.view.limited {
-				used[en.view][place{kindOf(id), id.Namespace}] = true
+				used[en.view][watchScope{kindOf(id), id.Namespace}] = true
 			}
 		}
 		for id := range en.inv.Objects {
@@ -465,8 +465,8 @@ func (e *Engine) trim() {
 			use(id)
 		}
 	}
-	for v, places := range used {
-		v.watches.stopUnused(places)
+	for v, scopes := range used {
+		v.watches.stopUnused(scopes)
 	}
 }
 

@@ -63,11 +63,11 @@ type entry struct {
 	kindMissing time.Time // since when a kind is not served; zero when all are
 	status      v1alpha1.AssignmentEntryStatus
 
-	since        machine.Since
-	objectsReady bool                 // whether what depends on the entry may go on, whatever it still deletes
-	deleting     deletions            // what it still deletes
-	deleted      map[object.ID]string // uids of what passes have deleted, until it is off the inventory
-	toldDeletion bool                 // an event has reported it
+	since            machine.Since
+	objectsReady     bool                 // whether what depends on the entry may go on, whatever it still deletes
+	deleting         deletions            // what it still deletes
+	deleted          map[object.ID]string // uids of what passes have deleted, until it is off the inventory
+	deletionReported bool                 // an event has reported it
 }
 
 // bundle is a set of objects under the digest of what was rendered.
@@ -313,14 +313,14 @@ func (en *entry) needsPass(seen edge.Observed) bool {
 	}
 	leaves := en.Spec.Drift.GetMode() != v1alpha1.DriftCorrect
 	if !there {
-		return record.Finished == "" && (!leaves || en.asksToCompare(seen.ID, "", "", true))
+		return record.Finished == "" && (!leaves || en.needsComparison(seen.ID, "", "", true))
 	}
 	if s.UID == record.UID && s.Health.Finished != "" && record.Finished == "" {
 		return true // a Job has ended, which the inventory is to know before it is removed
 	}
 	differs := s.UID != record.UID || s.Fields.Digest != record.Fields
 	if leaves {
-		return en.asksToCompare(seen.ID, s.UID, s.Fields.Digest, differs)
+		return en.needsComparison(seen.ID, s.UID, s.Fields.Digest, differs)
 	}
 	return differs
 }

@@ -126,8 +126,8 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		return nil
 	}
 	m, err := p.mapping(ctx, a.Object)
-	if err == nil && !m.Kept {
-		p.failOnce(a.ID, notKept(m.GVK.GroupKind()))
+	if err == nil && !m.Supported {
+		p.failOnce(a.ID, unsupportedKind(m.GVK.GroupKind()))
 		return nil
 	}
 	if err == nil && m.Namespaced && a.ID.Namespace == "" {
@@ -151,8 +151,8 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		if edge.KindGone(err) {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		doubt := edge.KindGone(err) || p.doubtful[kindOf(a.ID)] != ""
-		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (doubt || p.definesGroup(a.ID.Group)) {
+		uncertain := edge.KindGone(err) || p.doubtful[kindOf(a.ID)] != ""
+		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (uncertain || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
@@ -181,8 +181,8 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 // refused notes an object that the cluster refused, and what helps.
 func (p *pass) refused(a plan.Action, err error) {
 	f := failure{id: a.ID, reason: p.reasonIfDenied(err, edge.Reason(err, a.ID)), message: p.named(edge.ExplainApply(err, a.Object)), final: edge.Final(err, a.ID)}
-	if kept, ok := errors.AsType[*keptError](err); ok {
-		f.message, f.final = edge.ExplainApply(kept.refused, a.Object)+"; "+kept.why, kept.final
+	if notRecreated, ok := errors.AsType[*notRecreatedError](err); ok {
+		f.message, f.final = edge.ExplainApply(notRecreated.refused, a.Object)+"; "+notRecreated.why, notRecreated.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {
 		f.message += "; set force on the Kustomization, or annotate the object with skerry.dev/force: enabled, to delete it and create it anew"
 	}
@@ -199,8 +199,8 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (edge.Mapping, erro
 		return edge.Mapping{}, &edge.KindNotFoundError{GVK: gvk}
 	}
 	m, err := p.lookUp(ctx, gvk)
-	if err == nil && m.Kept {
-		p.follow(ctx, m, p.placeOf(m, o.Namespace))
+	if err == nil && m.Supported {
+		p.follow(ctx, m, p.scopeOf(m, o.Namespace))
 	}
 	return m, err
 }

@@ -26,20 +26,20 @@ import (
 )
 
 const (
-	testHub = "test-hub"
-	patient = 20 * time.Second
+	testHub     = "test-hub"
+	waitTimeout = 20 * time.Second
 )
 
 // TestMain lets the tests of this package share one real API server.
 func TestMain(m *testing.M) { os.Exit(controlplane.Main(m, controlplane.Options{})) }
 
-// shelf is a store of bundles in memory.
-type shelf struct {
+// bundleStore is a store of bundles in memory.
+type bundleStore struct {
 	mu      sync.Mutex
 	bundles map[string]*object.Bundle
 }
 
-func (s *shelf) Get(_ context.Context, digest string) (*object.Bundle, error) {
+func (s *bundleStore) Get(_ context.Context, digest string) (*object.Bundle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.bundles[digest]; b != nil {
@@ -50,14 +50,14 @@ func (s *shelf) Get(_ context.Context, digest string) (*object.Bundle, error) {
 
 // rig is a pool with one cluster, and all that it says.
 type rig struct {
-	t     *testing.T
-	key   Key
-	hub   string
-	shelf *shelf
-	pool  *Pool
-	kube  kubernetes.Interface
-	dyn   dynamic.Interface
-	ks    map[string]v1alpha1.AssignmentEntry
+	t           *testing.T
+	key         Key
+	hub         string
+	bundleStore *bundleStore
+	pool        *Pool
+	kube        kubernetes.Interface
+	dyn         dynamic.Interface
+	ks          map[string]v1alpha1.AssignmentEntry
 
 	// options changes those of the next pool.
 	options func(*PoolOptions)
@@ -82,7 +82,7 @@ func newRig(t *testing.T, hub string, cfg *rest.Config, change ...func(*rig)) *r
 	t.Helper()
 	r := &rig{
 		t: t, hub: hub, key: Key{Namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(t.Name())), Name: "edge"},
-		shelf: &shelf{bundles: map[string]*object.Bundle{}}, ks: map[string]v1alpha1.AssignmentEntry{}, changed: make(chan struct{}, 1),
+		bundleStore: &bundleStore{bundles: map[string]*object.Bundle{}}, ks: map[string]v1alpha1.AssignmentEntry{}, changed: make(chan struct{}, 1),
 	}
 	r.kube = kubernetes.NewForConfigOrDie(cfg)
 	r.dyn = dynamic.NewForConfigOrDie(cfg)
@@ -97,7 +97,7 @@ func newRig(t *testing.T, hub string, cfg *rest.Config, change ...func(*rig)) *r
 // connect starts a new pool, as a hub that was started again would.
 func (r *rig) connect(cfg *rest.Config) {
 	o := PoolOptions{
-		Hub: r.hub, HubUID: "none", Bundles: r.shelf, Log: logr.Discard(),
+		Hub: r.hub, HubUID: "none", Bundles: r.bundleStore, Log: logr.Discard(),
 		OnChange: func(Key) {
 			select {
 			case r.changed <- struct{}{}:
@@ -202,9 +202,9 @@ func (r *rig) bundle(name, text string) string {
 	r.t.Helper()
 	b := manifests.Bundle(r.t, object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}, text)
 	digest := b.Digest()
-	r.shelf.mu.Lock()
-	defer r.shelf.mu.Unlock()
-	r.shelf.bundles[digest] = b
+	r.bundleStore.mu.Lock()
+	defer r.bundleStore.mu.Unlock()
+	r.bundleStore.bundles[digest] = b
 	return digest
 }
 
@@ -239,7 +239,7 @@ func (r *rig) assign() {
 // until waits until the report of a Kustomization is as asked for.
 func (r *rig) until(name, what string, is func(v1alpha1.AssignmentEntryStatus) bool) v1alpha1.AssignmentEntryStatus {
 	r.t.Helper()
-	deadline := time.NewTimer(patient)
+	deadline := time.NewTimer(waitTimeout)
 	defer deadline.Stop()
 	var last v1alpha1.AssignmentEntryStatus
 	for {
@@ -277,7 +277,7 @@ func (r *rig) failed(name, reason string) v1alpha1.AssignmentEntryStatus {
 // eventually waits for something on the cluster that no watch of the test shows.
 func (r *rig) eventually(what string, is func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(patient)
+	deadline := time.Now().Add(waitTimeout)
 	for !is() {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("it never came true that %s", what)

@@ -132,8 +132,8 @@ func (x *expressions) skip(gk schema.GroupKind, due time.Time) {
 	}
 }
 
-// judgeSkipped returns the kinds of objects that were not judged, once they can be.
-func (x *expressions) judgeSkipped(now time.Time) []schema.GroupKind {
+// retrySkipped returns the kinds of objects that were not judged, once they can be.
+func (x *expressions) retrySkipped(now time.Time) []schema.GroupKind {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.skipped) == 0 || now.Before(x.due) {
@@ -144,7 +144,7 @@ func (x *expressions) judgeSkipped(now time.Time) []schema.GroupKind {
 	return kinds
 }
 
-// next is when judgeSkipped returns something; zero when nothing was skipped.
+// next is when retrySkipped returns something; zero when nothing was skipped.
 func (x *expressions) next() time.Time {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -205,26 +205,26 @@ type references struct {
 	// answered is when the cluster last answered about a reference, and told is closed with the next answer
 	// about any; both guarded by mu.
 	answered map[reference]time.Time
-	told     chan struct{}
+	answer   chan struct{}
 }
 
 func newReferences(v *view, now func() time.Time, changed func(reference)) *references {
 	return &references{
 		of: v, now: now, health: changed, known: map[reference]health.Status{}, stop: map[reference]context.CancelFunc{},
-		answered: map[reference]time.Time{}, told: make(chan struct{}),
+		answered: map[reference]time.Time{}, answer: make(chan struct{}),
 	}
 }
 
-// heard notes an answer of the cluster about a reference.
-func (r *references) heard(ctx context.Context, ref reference) {
+// noteAnswer notes an answer of the cluster about a reference.
+func (r *references) noteAnswer(ctx context.Context, ref reference) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ctx.Err() != nil { // it is not watched any more, or by another watch
 		return
 	}
 	r.answered[ref] = r.now()
-	close(r.told)
-	r.told = make(chan struct{})
+	close(r.answer)
+	r.answer = make(chan struct{})
 }
 
 // oldest is the time of the oldest answer about what an owner refers to; false where nothing is known of any.
@@ -253,20 +253,20 @@ func (r *references) verify(ctx context.Context, owner string, since time.Time) 
 			waiting[ref] = true
 		}
 	}
-	begun, told := r.now(), r.told
+	begun, answer := r.now(), r.answer
 	r.mu.Unlock()
 	late := time.NewTimer(referencePatience)
 	defer late.Stop()
 	for len(waiting) > 0 {
 		select {
-		case <-told:
+		case <-answer:
 		case <-late.C:
 			return
 		case <-ctx.Done():
 			return
 		}
 		r.mu.Lock()
-		told = r.told
+		answer = r.answer
 		for ref := range waiting {
 			if at, known := r.answered[ref]; !known || !at.Before(begun) {
 				delete(waiting, ref)
@@ -331,7 +331,7 @@ func (r *references) follow(ctx context.Context, ref reference) {
 		} else {
 			r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
 			if !edge.Unanswered(err) {
-				r.heard(ctx, ref)
+				r.noteAnswer(ctx, ref)
 			}
 		}
 		select {
@@ -396,11 +396,11 @@ func (h *referenceHandler) Deleted(edge.Observed) {
 	h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "is not there"})
 }
 
-func (h *referenceHandler) Heard(string) { h.of.heard(h.ctx, h.ref) }
+func (h *referenceHandler) Progress(string) { h.of.noteAnswer(h.ctx, h.ref) }
 
 func (h *referenceHandler) Failed(err error) {
 	if edge.KindGone(err) || edge.Refused(err) {
-		defer h.of.heard(h.ctx, h.ref)
+		defer h.of.noteAnswer(h.ctx, h.ref)
 	}
 	switch {
 	case edge.KindGone(err): // with its definition the object is gone
@@ -437,7 +437,7 @@ type healthChecks struct {
 func (e *Engine) watchHealthChecks(now time.Time) {
 	s := e.conn.session
 	if s != nil {
-		if kinds := s.expressions.judgeSkipped(now); len(kinds) > 0 {
+		if kinds := s.expressions.retrySkipped(now); len(kinds) > 0 {
 			for _, v := range s.allViews() {
 				v.watches.restart(kinds)
 			}
@@ -468,7 +468,7 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 			anew[gk] = true
 		}
 		for _, ref := range en.referencesOf(e.key.Namespace) {
-			if !en.desired.desires(ref.id) && e.mayAsk(en) {
+			if !en.desired.desires(ref.id) && e.mayRequest(en) {
 				wanted[en.view][ref] = true
 			}
 		}

@@ -222,7 +222,7 @@ func TestAnUnsettledInventoryMigratesWithoutDelete(t *testing.T) {
 // rewrite changes what is recorded on the edge of a Kustomization.
 func (r *rig) rewrite(name string, change func(*inventory.Inventory)) {
 	r.t.Helper()
-	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: patient, Inflight: 1})
+	c, err := edge.New(controlplane.Shared(r.t).RESTConfig(), edge.Options{Timeout: waitTimeout, Inflight: 1})
 	if err != nil {
 		r.t.Fatal(err)
 	}

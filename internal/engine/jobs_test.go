@@ -98,7 +98,7 @@ func TestAJobRunsOncePerChange(t *testing.T) {
 	r.connect(controlplane.Shared(t).RESTConfig())
 	r.assign()
 	r.ready("apps")
-	r.eventually("it is told", func() bool { return r.tells(v1alpha1.JobRemovedReason, "migrate is gone") })
+	r.eventually("it is told", func() bool { return r.hasEvent(v1alpha1.JobRemovedReason, "migrate is gone") })
 	if r.jobUID() != "" {
 		t.Error("a Job that ended unseen runs again")
 	}

@@ -42,7 +42,7 @@ type checked struct {
 // beginDial connects to the cluster.
 func (e *Engine) beginDial(ctx context.Context, a machine.Dial, now time.Time) {
 	conn := e.conn.target
-	contest := edge.Contest{Suspect: a.Contest.Suspect, Asked: a.Contest.Asked, At: a.Contest.At, Now: now, Grace: e.o.ClaimGrace}
+	contest := edge.Contest{Suspect: a.Contest.Suspect, Nonce: a.Contest.Nonce, At: a.Contest.At, Now: now, Grace: e.o.ClaimGrace}
 	e.workers.Go(func() { // ends with the answer, or with the engine
 		var s *session
 		err := e.guard("dial", func() (err error) {
@@ -90,7 +90,7 @@ func (e *Engine) onDialed(ctx context.Context, d dialed, now time.Time) {
 		}
 	}
 	if refused, ok := errors.AsType[*refusedError](d.err); ok && refused.contest != nil {
-		ev.Contested, ev.Asked, ev.Waiting = true, refused.contest.Nonce, refused.contest.Waiting
+		ev.Contested, ev.Nonce, ev.Waiting = true, refused.contest.Nonce, refused.contest.Waiting
 	}
 	e.conn.dialed = d.session
 	e.step(ctx, ev, now)
@@ -168,7 +168,7 @@ func (e *Engine) connectionFailed(err error, now time.Time) {
 	s := &e.conn.state
 	defer e.reportFailure(*s)
 	s.Known = true
-	if at := e.heard(); at.After(s.LastSeen) { // by what came on a watch, say
+	if at := e.lastAnswer(); at.After(s.LastSeen) { // by what came on a watch, say
 		s.LastSeen = at
 	}
 	for _, en := range e.entries {
@@ -206,7 +206,7 @@ func (e *Engine) endSession(s *session) {
 // recordAnswer is called by the client when a request ends, and for all that a watch brings.
 func (e *Engine) recordAnswer(err error) {
 	if err == nil {
-		e.seen.Store(e.o.Now().UnixNano())
+		e.answeredAt.Store(e.o.Now().UnixNano())
 		return
 	}
 	e.send(func(in *inbox) { in.suspect = true })

@@ -149,11 +149,11 @@ func (l *live) endedJobs() map[object.ID]health.Outcome {
 
 // listed takes all objects of a place, as they were not before the apply with the given number. It
 // returns the objects that are news.
-func (l *live) listed(at place, all []edge.Observed, since uint64) []edge.Observed {
+func (l *live) listed(at watchScope, all []edge.Observed, since uint64) []edge.Observed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there := make(map[object.ID]bool, len(all))
-	var news []edge.Observed
+	var changed []edge.Observed
 	for _, seen := range all {
 		there[seen.ID] = true
 		old, known := l.objects[seen.ID]
@@ -165,22 +165,22 @@ func (l *live) listed(at place, all []edge.Observed, since uint64) []edge.Observ
 		delete(l.ended, seen.ID)
 		l.objects[seen.ID] = observation{Observed: seen, version: version(seen.ResourceVersion), applied: old.applied}
 		if !known || old.Observed != seen {
-			news = append(news, seen)
+			changed = append(changed, seen)
 		}
 	}
 	for id, old := range l.objects {
 		if at.has(id) && !there[id] && old.applied <= since {
 			delete(l.objects, id)
-			news = append(news, old.Observed)
+			changed = append(changed, old.Observed)
 		}
 	}
-	return news
+	return changed
 }
 
 // differs reports whether a list of the objects of a place, as of a version, shows another state than is
 // known: one that is there and not known, one that is not there any more, one at another version. What
 // was seen after the list was made is no difference.
-func (l *live) differs(in place, all []edge.Version, at string) bool {
+func (l *live) differs(in watchScope, all []edge.Version, at string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asOf := version(at)

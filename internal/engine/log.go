@@ -54,8 +54,8 @@ func (e *Engine) loggerOf(entry string) logr.Logger {
 }
 
 // level is where something is logged that is news, or not.
-func level(log logr.Logger, news bool) logr.Logger {
-	if news {
+func level(log logr.Logger, changed bool) logr.Logger {
+	if changed {
 		return log
 	}
 	return log.V(1)
@@ -77,8 +77,8 @@ func (e *Engine) reportBreaker() {
 // reportFailure logs why there is no session.
 func (e *Engine) reportFailure(before State) {
 	s := e.conn.state
-	news := s.Reason != before.Reason || s.Message != before.Message || s.Reachable != before.Reachable
-	level(e.logger(), news).Info("the cluster cannot be worked on", "reachable", s.Reachable, "reason", s.Reason, "message", s.Message)
+	changed := s.Reason != before.Reason || s.Message != before.Message || s.Reachable != before.Reachable
+	level(e.logger(), changed).Info("the cluster cannot be worked on", "reachable", s.Reachable, "reason", s.Reason, "message", s.Message)
 }
 
 // reportStart logs the beginning of a pass.

@@ -53,9 +53,9 @@ func TestKeysFromSecretsAreNotShown(t *testing.T) {
 	assign := func(text string, change ...func(*v1alpha1.AssignmentEntry)) {
 		t.Helper()
 		digest := r.bundle("apps", text)
-		r.shelf.mu.Lock()
-		r.shelf.bundles[digest].Hidden = map[string]string{"canary": "${key}", "canary_": "${bad}"}
-		r.shelf.mu.Unlock()
+		r.bundleStore.mu.Lock()
+		r.bundleStore.bundles[digest].Hidden = map[string]string{"canary": "${key}", "canary_": "${bad}"}
+		r.bundleStore.mu.Unlock()
 		r.ks["apps"] = r.entry("apps", digest, change...)
 		r.assign()
 	}

@@ -80,9 +80,9 @@ func (en *entry) keeps() []string {
 
 // drops reports whether something is recorded that the next pass does not desire.
 func (en *entry) drops() bool {
-	kept := en.enforced()
+	enforced := en.enforced()
 	for id := range en.inv.Objects {
-		if kept.index[id] == nil {
+		if enforced.index[id] == nil {
 			return true
 		}
 	}
@@ -147,10 +147,10 @@ func (en *entry) contested() bool {
 	return slices.ContainsFunc(en.failures, func(f failure) bool { return f.reason == v1alpha1.OwnershipConflictReason })
 }
 
-// giver returns the name of the entry that is about to release all that this one could not have, and the
+// releaser returns the name of the entry that is about to release all that this one could not have, and the
 // first object of those; "" when one of them stays with its owner.
-func (e *Engine) giver(en *entry) (string, object.ID) {
-	giver, first := "", object.ID{}
+func (e *Engine) releaser(en *entry) (string, object.ID) {
+	releaser, first := "", object.ID{}
 	for _, f := range en.failures {
 		name := ""
 		for _, n := range e.m.Names() {
@@ -166,9 +166,9 @@ func (e *Engine) giver(en *entry) (string, object.ID) {
 		if name == "" || f.reason != v1alpha1.OwnershipConflictReason {
 			return "", object.ID{}
 		}
-		if giver == "" || object.Order(f.id, first) < 0 {
-			giver, first = name, f.id
+		if releaser == "" || object.Order(f.id, first) < 0 {
+			releaser, first = name, f.id
 		}
 	}
-	return giver, first
+	return releaser, first
 }

@@ -175,19 +175,19 @@ func TestARestartWithBothAssignedDeletesNothing(t *testing.T) {
 func TestABundleThatCannotBeLoadedMayHoldTheObject(t *testing.T) {
 	m := newMover(t)
 	digest := m.bundle("receiver", m.receiverAfterwards())
-	m.shelf.mu.Lock()
-	taken := m.shelf.bundles[digest]
-	delete(m.shelf.bundles, digest)
-	m.shelf.mu.Unlock()
+	m.bundleStore.mu.Lock()
+	taken := m.bundleStore.bundles[digest]
+	delete(m.bundleStore.bundles, digest)
+	m.bundleStore.mu.Unlock()
 	m.ks["receiver"] = m.entry("receiver", digest)
 	m.want("giver", m.giverAfterwards())
 	m.ready("giver")
 	if got := m.uidOf("moves"); got != m.uid {
 		t.Fatalf("the object has uid %s, and had %s", got, m.uid)
 	}
-	m.shelf.mu.Lock()
-	m.shelf.bundles[digest] = taken
-	m.shelf.mu.Unlock()
+	m.bundleStore.mu.Lock()
+	m.bundleStore.bundles[digest] = taken
+	m.bundleStore.mu.Unlock()
 	m.arrived()
 }
 
@@ -211,10 +211,10 @@ func TestANamespaceThatAnotherKustomizationUsesIsReleased(t *testing.T) {
 func TestACrashAtAnyWriteOfAMove(t *testing.T) {
 	atAnyWrite(t, func(t *testing.T, k int, lost bool) bool {
 		m := newMover(t)
-		dead := m.dieAt(k, lost)
+		crashed := m.crashAt(k, lost)
 		m.assignBoth()
-		died := m.bring(dead, "receiver", m.receiverAfterwards(), nil)
-		m.bury()
+		died := m.applyUntil(crashed, "receiver", m.receiverAfterwards(), nil)
+		m.discardPool()
 		m.connect(controlplane.Shared(t).RESTConfig())
 		m.assign()
 		m.ready("giver")
@@ -275,7 +275,7 @@ func TestAMoveWheneverTheReceiverArrives(t *testing.T) {
 				m := newMover(t)
 				m.writes()
 				arriving := m.bundle("receiver", m.receiverAfterwards())
-				giver := m.entry("giver", m.bundle("giver", m.giverAfterwards()+m.configMap("fresh", "1")), keepFor(arriving))
+				releaser := m.entry("giver", m.bundle("giver", m.giverAfterwards()+m.configMap("fresh", "1")), keepFor(arriving))
 				began, goOn := make(chan struct{}), make(chan struct{})
 				if when == "during" {
 					var once sync.Once
@@ -291,7 +291,7 @@ func TestAMoveWheneverTheReceiverArrives(t *testing.T) {
 					m.pool.Disconnect(m.key)
 					m.connect(controlplane.Shared(t).RESTConfig())
 				}
-				m.ks["giver"] = giver
+				m.ks["giver"] = releaser
 				if when != "with" {
 					m.assign()
 				}

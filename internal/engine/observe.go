@@ -36,21 +36,21 @@ func (p *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
-	judgedAnew := p.client.Ignore(object.FieldManager(p.owner), p.ignoredOf(p.scopes()))
+	reevaluated := p.client.Ignore(object.FieldManager(p.owner), p.ignoredOf(p.scopes()))
 	for gk, m := range p.mappings {
-		if !m.Kept {
-			p.withheld[gk] = notKept(gk)
+		if !m.Supported {
+			p.withheld[gk] = unsupportedKind(gk)
 			continue
 		}
-		for _, at := range p.places(m) {
-			if (p.relist || judgedAnew[gk]) && recorded[gk] {
+		for _, at := range p.watchScopes(m) {
+			if (p.relist || reevaluated[gk]) && recorded[gk] {
 				p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
 			} else {
 				p.follow(ctx, m, at)
 			}
 		}
 	}
-	verify := map[place]bool{}
+	verify := map[watchScope]bool{}
 	for gk := range p.awaited(recorded) {
 		listed, err := p.awaitRecorded(ctx, gk)
 		if err != nil {
@@ -90,7 +90,7 @@ func (p *pass) awaited(recorded map[schema.GroupKind]bool) map[schema.GroupKind]
 	}
 	all := maps.Clone(recorded)
 	for gk, m := range p.mappings {
-		all[gk] = all[gk] || m.Kept
+		all[gk] = all[gk] || m.Supported
 	}
 	return all
 }
@@ -98,19 +98,19 @@ func (p *pass) awaited(recorded map[schema.GroupKind]bool) map[schema.GroupKind]
 // awaitRecorded waits for the first list of a kind of which something is recorded, and returns where
 // there is one: a kind that nothing defines any more has no objects, and of one in doubt stands what was
 // seen last.
-func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]place, error) {
+func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]watchScope, error) {
 	if p.doubtful[gk] != "" {
 		return nil, nil
 	}
 	m, there := p.mappings[gk]
-	if !there || !m.Kept {
+	if !there || !m.Supported {
 		p.watches.stop(gk)
-		p.live.listed(place{gk, ""}, nil, p.live.lastApply())
+		p.live.listed(watchScope{gk, ""}, nil, p.live.lastApply())
 		return nil, nil
 	}
-	var listed []place
+	var listed []watchScope
 	var err error
-	for _, at := range p.places(m) {
+	for _, at := range p.watchScopes(m) {
 		if err = p.awaitFirstList(ctx, at); err != nil {
 			break
 		}
@@ -126,8 +126,8 @@ func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]place,
 	if err := p.findLost(ctx, m.GVK); err != nil {
 		return nil, err
 	}
-	if m, there := p.mappings[gk]; there && m.Kept {
-		for _, at := range p.places(m) {
+	if m, there := p.mappings[gk]; there && m.Supported {
+		for _, at := range p.watchScopes(m) {
 			p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
 		}
 	}
@@ -166,7 +166,7 @@ func (p *pass) first(gvk schema.GroupVersionKind) bool {
 func (p *pass) nextStage() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.followed, p.asked = nil, nil
+	p.followed, p.lookups = nil, nil
 }
 
 // lookUp returns where the objects of a kind live. Each group and version is asked for once in a stage.
@@ -177,9 +177,9 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 	p.discovering.Lock()
 	defer p.discovering.Unlock()
 	p.mu.Lock()
-	err, asked := p.asked[gvk.GroupVersion()]
+	err, done := p.lookups[gvk.GroupVersion()]
 	p.mu.Unlock()
-	if asked {
+	if done {
 		if m, known := p.client.KnownMapping(gvk); known {
 			return m, nil
 		}
@@ -191,12 +191,12 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 	m, err := p.session.client.Mapping(ctx, gvk)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.asked == nil {
-		p.asked = map[schema.GroupVersion]error{}
+	if p.lookups == nil {
+		p.lookups = map[schema.GroupVersion]error{}
 	}
-	p.asked[gvk.GroupVersion()] = err
+	p.lookups[gvk.GroupVersion()] = err
 	if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
-		p.asked[gvk.GroupVersion()] = nil
+		p.lookups[gvk.GroupVersion()] = nil
 	}
 	return m, err
 }
@@ -204,12 +204,12 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 // follow watches a kind at the resource that a mapping names. Two Kustomizations may use two
 // versions of one kind: a watch in another version stays as long as that version is served, for it
 // shows the same objects.
-func (p *pass) follow(ctx context.Context, m edge.Mapping, at place) {
-	if x, other := p.watches.other(m, at.namespace); other && !x.gone.Load() && p.first(x.mapping.GVK) {
+func (p *pass) follow(ctx context.Context, m edge.Mapping, at watchScope) {
+	if x, other := p.watches.other(m, at.namespace); other && !x.unserved.Load() && p.first(x.mapping.GVK) {
 		p.client.ForgetMapping(x.mapping.GVK)
 		_, err := p.lookUp(ctx, x.mapping.GVK)
 		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
-			x.gone.Store(true)
+			x.unserved.Store(true)
 		}
 	}
 	p.watches.ensure(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
@@ -219,7 +219,7 @@ func (p *pass) follow(ctx context.Context, m edge.Mapping, at place) {
 // permission say, must not hold the pass for ever.
 const firstListTimeout = 30 * time.Second
 
-func (p *pass) awaitFirstList(ctx context.Context, at place) error {
+func (p *pass) awaitFirstList(ctx context.Context, at watchScope) error {
 	short, cancel := context.WithTimeout(ctx, firstListTimeout)
 	defer cancel()
 	err := p.watches.wait(short, at)
@@ -300,8 +300,8 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 		p.gone[gk] = true
 		return nil
 	}
-	if doubt, ok := errors.AsType[*edge.InDoubtError](err); ok {
-		p.doubtful[gk] = doubt.Error()
+	if uncertain, ok := errors.AsType[*edge.UncertainKindError](err); ok {
+		p.doubtful[gk] = uncertain.Error()
 		return nil
 	}
 	if err == nil {

@@ -11,12 +11,12 @@ import (
 
 // pace reports whether two reports differ, and how long the report may wait while so many passes are
 // afoot.
-func pace(before, after []v1alpha1.AssignmentEntryStatus, afoot int) (time.Duration, bool) {
+func pace(before, after []v1alpha1.AssignmentEntryStatus, inFlight int) (time.Duration, bool) {
 	delay, changed := urgency(before, after)
 	if !changed {
 		return 0, false
 	}
-	return pacing.Gather(delay, afoot, failing(after) > failing(before)), true
+	return pacing.Gather(delay, inFlight, failing(after) > failing(before)), true
 }
 
 // urgency reports whether two reports differ, and how long that may wait.

@@ -37,10 +37,10 @@ func TestPace(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for afoot, want := range map[int]time.Duration{0: tt.alone, 200: tt.many} {
-				got, changed := pace(before, tt.after, afoot)
+			for inFlight, want := range map[int]time.Duration{0: tt.alone, 200: tt.many} {
+				got, changed := pace(before, tt.after, inFlight)
 				if changed == tt.nothing || changed && got != want {
-					t.Errorf("with %d passes afoot: changed %v, waits %s, want %s", afoot, changed, got, want)
+					t.Errorf("with %d passes afoot: changed %v, waits %s, want %s", inFlight, changed, got, want)
 				}
 			}
 		})

@@ -115,7 +115,7 @@ func TestAPanicInTheLoopRestartsTheEngineOfThatCluster(t *testing.T) {
 
 // brittle is a store that panics on one bundle.
 type brittle struct {
-	*shelf
+	*bundleStore
 	digest atomic.Pointer[string]
 }
 
@@ -123,12 +123,12 @@ func (b *brittle) Get(ctx context.Context, digest string) (*object.Bundle, error
 	if d := b.digest.Load(); d != nil && *d == digest {
 		panic("cannot decode")
 	}
-	return b.shelf.Get(ctx, digest)
+	return b.bundleStore.Get(ctx, digest)
 }
 
 func TestABundleThatPanicsHoldsUpItsKustomizationAlone(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	store := &brittle{shelf: r.shelf}
+	store := &brittle{bundleStore: r.bundleStore}
 	r.options = func(o *PoolOptions) { o.Bundles = store }
 	r.pool.Disconnect(r.key)
 	r.connect(controlplane.Shared(t).RESTConfig())

@@ -51,8 +51,8 @@ type job struct {
 	interest func(object.ID) plan.Interest
 	// tenancy bounds what may be applied to the cluster.
 	tenancy *plan.Tenancy
-	// elsewhere means that another Cluster that leads to the same cluster has the Kustomization.
-	elsewhere bool
+	// ofSibling means that another Cluster that leads to the same cluster has the Kustomization.
+	ofSibling bool
 	// held objects are left alone: another manager keeps changing them back.
 	held map[object.ID]bool
 	// relist asks the cluster again for what is known of it.
@@ -132,8 +132,8 @@ type pass struct {
 	missing  map[schema.GroupKind]bool   // not found
 	gone     map[schema.GroupKind]bool   // of those, certain to be gone
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
-	// forbidden are places of which the account may not see the objects.
-	forbidden map[place]failure
+	// forbidden are scopes of which the account may not see the objects.
+	forbidden map[watchScope]failure
 	// wide are kinds that are watched in all namespaces at once, because there are so many.
 	wide map[schema.GroupKind]bool
 	// unsettled objects are neither recorded nor applied: their ID may change once their kind is known.
@@ -144,7 +144,7 @@ type pass struct {
 	mu sync.Mutex // guards out, record and what follows while objects are applied side by side
 	// followed and asked are what was looked up in this stage.
 	followed map[schema.GroupVersionKind]bool
-	asked    map[schema.GroupVersion]error
+	lookups  map[schema.GroupVersion]error
 	// withheld are kinds of which no object is applied, and why; of those that are doubtful too, what is
 	// recorded stays recorded.
 	withheld map[schema.GroupKind]failure
@@ -188,11 +188,11 @@ func (s *session) run(ctx context.Context, j job) outcome {
 func (p *pass) do(ctx, timed context.Context) error {
 	begun := p.now()
 	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
-	if p.elsewhere && p.entry.Remove { // what there is belongs to the other Cluster, and nothing is left to do here
+	if p.ofSibling && p.entry.Remove { // what there is belongs to the other Cluster, and nothing is left to do here
 		p.out.inventory = inventory.New(p.owner)
 		return nil
 	}
-	if p.elsewhere {
+	if p.ofSibling {
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateClusterReason, Message: "the Kustomization selects another Cluster that leads to the same cluster: select one of the two"}
 		return nil
 	}

@@ -32,12 +32,12 @@ type runningEngine struct {
 	engine *Engine // guarded by the pool's mutex: one that panics is replaced
 	conn   Connection
 	// published means that conn was handed over, and assigned that entries were.
-	told     bool
-	assigned bool
-	entries  []v1alpha1.AssignmentEntry
-	owners   map[string]bool // owner labels of entries, where other Clusters may lead to the same cluster
-	cancel   context.CancelFunc
-	done     chan struct{}
+	configured bool
+	assigned   bool
+	entries    []v1alpha1.AssignmentEntry
+	owners     map[string]bool // owner labels of entries, where other Clusters may lead to the same cluster
+	cancel     context.CancelFunc
+	done       chan struct{}
 }
 
 var _ Pooled = (*Pool)(nil)
@@ -89,7 +89,7 @@ func (p *Pool) Connect(key Key, c Connection) {
 	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local && m.conn.TakeOver == c.TakeOver && slices.Equal(m.conn.Namespaces, c.Namespaces) && m.conn.Shared == c.Shared:
 		return
 	}
-	m.conn, m.told = c, true
+	m.conn, m.configured = c, true
 	p.setOwners(key, m)
 	m.engine.send(func(in *inbox) { in.conn = &c })
 }
@@ -134,7 +134,7 @@ func (p *Pool) start(key Key) *runningEngine {
 		if former != nil { // two engines of one Cluster would write to it side by side
 			<-former
 		}
-		p.keep(ctx, key, m)
+		p.supervise(ctx, key, m)
 	}()
 	return m
 }
@@ -272,7 +272,7 @@ func (p *Pool) State(key Key) (State, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state
-	if at := time.Unix(0, e.seen.Load()); s.Reachable && at.After(s.LastSeen) {
+	if at := time.Unix(0, e.answeredAt.Load()); s.Reachable && at.After(s.LastSeen) {
 		s.LastSeen = at
 	}
 	return s, true

@@ -112,7 +112,7 @@ func TestAnEngineThatPanicsRestartsAfterAGrowingPause(t *testing.T) {
 
 // stuck is a store that does not answer for one bundle until it is told to.
 type stuck struct {
-	*shelf
+	*bundleStore
 	digest atomic.Pointer[string]
 	asked  chan struct{}
 	free   chan struct{}
@@ -130,14 +130,14 @@ func (s *stuck) Get(ctx context.Context, digest string) (*object.Bundle, error) 
 			return nil, ctx.Err()
 		}
 	}
-	return s.shelf.Get(ctx, digest)
+	return s.bundleStore.Get(ctx, digest)
 }
 
 // A store that does not answer for one bundle (a volume that hangs, a download) holds up its Kustomization
 // alone: the others of the cluster are applied and verified, their drift is put back and reported.
 func TestABundleThatIsNotAnsweredHoldsUpItsKustomizationAlone(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	store := &stuck{shelf: r.shelf, asked: make(chan struct{}, 1), free: make(chan struct{})}
+	store := &stuck{bundleStore: r.bundleStore, asked: make(chan struct{}, 1), free: make(chan struct{})}
 	r.options = func(o *PoolOptions) { o.Bundles = store }
 	r.pool.Disconnect(r.key)
 	r.connect(controlplane.Shared(t).RESTConfig())

@@ -20,8 +20,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
-// told returns the messages of all events of a reason.
-func (r *rig) told(reason string) []string {
+// eventMessages returns the messages of all events of a reason.
+func (r *rig) eventMessages(reason string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
@@ -33,8 +33,8 @@ func (r *rig) told(reason string) []string {
 	return out
 }
 
-func (r *rig) tells(reason, part string) bool {
-	return slices.ContainsFunc(r.told(reason), func(m string) bool { return strings.Contains(m, part) })
+func (r *rig) hasEvent(reason, part string) bool {
+	return slices.ContainsFunc(r.eventMessages(reason), func(m string) bool { return strings.Contains(m, part) })
 }
 
 func (r *rig) annotated(name, annotation string) string {
@@ -70,7 +70,7 @@ func TestWhatMustNotBePrunedIsReleased(t *testing.T) {
 		if err != nil || cm.Labels[v1alpha1.OwnerLabel] != "" || cm.DeletionTimestamp != nil {
 			t.Errorf("%s is not left without an owner: %v %v", name, err, cm)
 		}
-		r.eventually("the release is told", func() bool { return r.tells(v1alpha1.ReleasedReason, name) })
+		r.eventually("the release is told", func() bool { return r.hasEvent(v1alpha1.ReleasedReason, name) })
 	}
 
 	// When the Kustomization goes, so do the others. The Namespace holds one that stays, and stays with it.
@@ -105,7 +105,7 @@ func TestAnObjectThatHangsOnAFinalizerIsNamed(t *testing.T) {
 	r.until("apps", "naming the finalizer", func(s v1alpha1.AssignmentEntryStatus) bool {
 		return s.Ready == metav1.ConditionUnknown && s.Reason == v1alpha1.DeletionPendingReason && strings.Contains(s.Message, named)
 	})
-	r.eventually("an event names it", func() bool { return r.tells(v1alpha1.DeletionPendingReason, named) })
+	r.eventually("an event names it", func() bool { return r.hasEvent(v1alpha1.DeletionPendingReason, named) })
 	if r.value("cm-3") != "error: NotFound" || !r.inventoried("apps", "cm-4") {
 		t.Errorf("cm-3 is %q, and cm-4 must stay on the inventory", r.value("cm-3"))
 	}
@@ -125,7 +125,7 @@ func TestTheClusterKeepsItsOwnNamespaces(t *testing.T) {
 	r.ready("apps")
 	r.want("apps", r.configMap("a", "one"))
 	r.ready("apps")
-	r.eventually("the releases are told", func() bool { return len(r.told(v1alpha1.ReleasedReason)) == 3 })
+	r.eventually("the releases are told", func() bool { return len(r.eventMessages(v1alpha1.ReleasedReason)) == 3 })
 
 	r.want("apps", r.configMap("a", "one")+own)
 	r.ready("apps")
@@ -163,7 +163,7 @@ func TestADeletionThatTakesLongIsToldOnce(t *testing.T) {
 	}
 	en.deleting, en.since.Deleting = deletions{}, time.Time{}
 	en.deletionEvent(start)
-	if en.toldDeletion {
+	if en.deletionReported {
 		t.Error("the next deletion is not told of")
 	}
 }

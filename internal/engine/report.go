@@ -22,15 +22,15 @@ import (
 
 // reasonForOutcome names the reason why a pass did not go well; "" when it did or only has to wait.
 func reasonForOutcome(o outcome) (reason, message string) {
-	var blind *unlistableError
+	var unlistable *unlistableError
 	var crash *recovery.Panic
 	switch {
 	case errors.As(o.err, &crash):
 		return v1alpha1.InternalErrorReason, crash.Error()
 	case o.timedOut, errors.Is(o.err, errPassTimeout):
 		return v1alpha1.ProgressingReason, fmt.Sprintf("the cluster answers slowly: a pass was ended after %s, and the next one goes on from there", o.job.timeout)
-	case errors.As(o.err, &blind):
-		return v1alpha1.ApplyFailedReason, blind.Error()
+	case errors.As(o.err, &unlistable):
+		return v1alpha1.ApplyFailedReason, unlistable.Error()
 	case errors.Is(o.err, edge.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
 	case o.corrupt():
@@ -113,13 +113,13 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 		t := metav1.NewTime(en.verifiedAt.Truncate(time.Second))
 		st.VerifiedAt = &t
 	}
-	sick := en.waitedFor(en.countObjects(&st), e.key.Namespace)
+	found := en.waitedFor(en.countObjects(&st), e.key.Namespace)
 	en.deleting = en.pendingDeletions()
-	r := en.Readiness(e.facts(en, sick), &en.since, now)
+	r := en.Readiness(e.facts(en, found), &en.since, now)
 	st.Ready, st.Reason, st.Message = r.Status, r.Reason, r.Message
 	en.objectsReady = r.ObjectsReady
-	if !r.Again.IsZero() {
-		en.lookAgain(r.Again)
+	if !r.RecheckAt.IsZero() {
+		en.recheckAt(r.RecheckAt)
 	}
 	return st
 }
@@ -128,7 +128,7 @@ func (e *Engine) entryStatus(en *entry, now time.Time) v1alpha1.AssignmentEntryS
 type unhealthy struct {
 	of              int // how many there are
 	failed, pending int
-	unjudged        int    // of those that are pending: spec.healthCheckExprs are at a limit
+	unevaluated     int    // of those that are pending: spec.healthCheckExprs are at a limit
 	first           string // names the first object and what it reports
 }
 
@@ -179,7 +179,7 @@ func (s *unhealthy) count(id object.ID, h health.Status) {
 		s.note(id, h, s.failed+s.pending == 0)
 		s.pending++
 		if h.Unjudged {
-			s.unjudged++
+			s.unevaluated++
 		}
 	}
 }
@@ -210,13 +210,13 @@ func (s *unhealthy) note(id object.ID, h health.Status, first bool) {
 }
 
 // facts decide the Ready condition of an entry.
-func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
+func (e *Engine) facts(en *entry, found unhealthy) machine.Facts {
 	f := machine.Facts{
 		Connected: e.conn.session != nil, Known: e.conn.state.Known,
 		Cluster:   machine.Condition{Reason: e.conn.state.Reason, Message: e.conn.state.Message},
 		Suspended: en.Spec.Suspend || e.conn.target != nil && e.conn.target.Suspend,
 		Message:   en.message, Retained: len(en.retained), Undecided: en.undecided, Waiting: en.waiting, AppliedAt: en.appliedAt,
-		Of: sick.of, Failed: sick.failed, Unhealthy: sick.pending, Unjudged: sick.unjudged, First: sick.first, Deleting: en.deleting.count,
+		Of: found.of, Failed: found.failed, Unhealthy: found.pending, Unevaluated: found.unevaluated, First: found.first, Deleting: en.deleting.count,
 	}
 	if en.inv != nil {
 		f.Recorded = len(en.inv.Objects)
@@ -226,8 +226,8 @@ func (e *Engine) facts(en *entry, sick unhealthy) machine.Facts {
 	if !slices.ContainsFunc(en.failures, func(f failure) bool { return !strings.Contains(f.id.Group, ".") }) {
 		f.KindMissing = en.kindMissing
 	}
-	if giver, contested := e.giver(en); giver != "" {
-		f.ReleasedBy, f.Contested = giver, contested.String()
+	if releaser, contested := e.releaser(en); releaser != "" {
+		f.ReleasedBy, f.Contested = releaser, contested.String()
 	}
 	if id, l := en.worstLoop(); l != nil {
 		f.DriftLoop = fmt.Sprintf("%s keeps being changed back%s: %s", id, l.byManager(), driftLoopRemedy)
@@ -274,9 +274,9 @@ func (e *Engine) publish(now time.Time) time.Time {
 	if !e.conn.state.Known {
 		return e.next(now)
 	}
-	told := e.state // which only the loop writes, as it does the report
-	told.LastSeen = e.conn.state.LastSeen
-	if !e.statusChanged && e.publishAt.IsZero() && told == e.conn.state {
+	published := e.state // which only the loop writes, as it does the report
+	published.LastSeen = e.conn.state.LastSeen
+	if !e.statusChanged && e.publishAt.IsZero() && published == e.conn.state {
 		return e.next(now)
 	}
 	verifying := e.verifying(now)
@@ -288,7 +288,7 @@ func (e *Engine) publish(now time.Time) time.Time {
 	e.mu.Lock()
 	delay, changed := pace(e.report, report, e.m.Pending(now))
 	changed = changed || !verifying && !e.published // that nothing is assigned
-	if told != state {
+	if published != state {
 		delay, changed = 0, true
 	}
 	e.state.LastSeen = state.LastSeen
@@ -358,7 +358,7 @@ func (e *Engine) next(now time.Time) time.Time {
 	if s := e.conn.session; s != nil {
 		sooner(s.expressions.next())
 	}
-	sooner(e.m.Next(now, e.heard()))
+	sooner(e.m.Next(now, e.lastAnswer()))
 	for _, en := range e.entries {
 		sooner(en.recheck)
 	}

@@ -12,15 +12,15 @@ import (
 
 // seal puts the objects of all bundles under a seal, as a store with a key does.
 func (r *rig) seal(key string) {
-	r.shelf.mu.Lock()
-	defer r.shelf.mu.Unlock()
-	for digest, b := range r.shelf.bundles {
+	r.bundleStore.mu.Lock()
+	defer r.bundleStore.mu.Unlock()
+	for digest, b := range r.bundleStore.bundles {
 		sealed := *b
 		sealed.Objects = nil
 		for _, o := range b.Objects {
 			sealed.Objects = append(sealed.Objects, o.WithSeal(object.NewSeal([]byte(key)), b.HoldsSecret()))
 		}
-		r.shelf.bundles[digest] = &sealed
+		r.bundleStore.bundles[digest] = &sealed
 	}
 }
 

@@ -37,15 +37,15 @@ func newLimits() *limits {
 // prioritisedSemaphore admits a fixed number of holders at once, in the order in which they asked. Urgent
 // work is admitted before other work, which still gets every fourth slot.
 //
-// With a lease, a place is free again after that time whether its holder is done or not: work on a
+// With a lease, a slot is free again after that time whether its holder is done or not: work on a
 // cluster that is near ends sooner, and work on one that is far or slow waits for answers, and takes
-// neither memory nor a core worth a place.
+// neither memory nor a core worth a slot.
 type prioritisedSemaphore struct {
 	lease time.Duration
 
 	mu     sync.Mutex
 	free   int
-	lanes  [2][]*slot // waiting: urgent, and not
+	queues [2][]*slot // waiting: urgent, and not
 	streak int        // urgent ones let in since one that was not
 }
 
@@ -54,15 +54,15 @@ const lowPriorityEvery = 3
 
 // slot is one admission, or the wait for it.
 type slot struct {
-	gate  *prioritisedSemaphore
-	ready func(*slot) // called when the place is there, if that was not at once
-	in    bool
-	left  bool
-	timer *time.Timer
+	semaphore *prioritisedSemaphore
+	ready     func(*slot) // called when the slot is granted, if that was not at once
+	admitted  bool
+	released  bool
+	timer     *time.Timer
 }
 
-func newPrioritisedSemaphore(places int, lease time.Duration) *prioritisedSemaphore {
-	return &prioritisedSemaphore{free: places, lease: lease}
+func newPrioritisedSemaphore(size int, lease time.Duration) *prioritisedSemaphore {
+	return &prioritisedSemaphore{free: size, lease: lease}
 }
 
 func priority(urgent bool) int {
@@ -72,50 +72,50 @@ func priority(urgent bool) int {
 	return 1
 }
 
-// ask returns a slot and whether the place is there already. If not, ready is called once when it
+// request returns a slot and whether it is granted already. If not, ready is called once when it
 // is; it must not block.
-func (g *prioritisedSemaphore) ask(urgent bool, ready func(*slot)) (*slot, bool) {
+func (g *prioritisedSemaphore) request(urgent bool, ready func(*slot)) (*slot, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := &slot{gate: g, ready: ready}
+	t := &slot{semaphore: g, ready: ready}
 	if g.free > 0 { // then nothing waits
 		g.admit(t)
 		return t, true
 	}
-	g.lanes[priority(urgent)] = append(g.lanes[priority(urgent)], t)
+	g.queues[priority(urgent)] = append(g.queues[priority(urgent)], t)
 	return t, false
 }
 
-// enter waits for a place and returns what leaves it again.
-func (g *prioritisedSemaphore) enter(ctx context.Context, urgent bool) (leave func(), err error) {
-	came := make(chan struct{})
-	t, in := g.ask(urgent, func(*slot) { close(came) })
+// acquire waits for a slot and returns what releases it.
+func (g *prioritisedSemaphore) acquire(ctx context.Context, urgent bool) (leave func(), err error) {
+	granted := make(chan struct{})
+	t, in := g.request(urgent, func(*slot) { close(granted) })
 	if in {
-		return t.leave, nil
+		return t.release, nil
 	}
 	select {
-	case <-came:
-		return t.leave, nil
+	case <-granted:
+		return t.release, nil
 	case <-ctx.Done():
-		t.leave()
+		t.release()
 		return nil, context.Cause(ctx)
 	}
 }
 
-// leave gives the place back, or stops waiting for it. More than once is as good as once.
-func (t *slot) leave() {
-	g := t.gate
+// release gives the slot back, or stops waiting for it. More than once is as good as once.
+func (t *slot) release() {
+	g := t.semaphore
 	g.mu.Lock()
-	if t.left {
+	if t.released {
 		g.mu.Unlock()
 		return
 	}
-	t.left = true
+	t.released = true
 	if t.timer != nil {
 		t.timer.Stop()
 	}
 	var next *slot
-	if t.in {
+	if t.admitted {
 		g.free++
 		next = g.next()
 	}
@@ -125,12 +125,12 @@ func (t *slot) leave() {
 	}
 }
 
-// admit gives a place away. The caller holds the lock.
+// admit grants a slot. The caller holds the lock.
 func (g *prioritisedSemaphore) admit(t *slot) {
 	g.free--
-	t.in = true
+	t.admitted = true
 	if g.lease > 0 {
-		t.timer = time.AfterFunc(g.lease, t.leave)
+		t.timer = time.AfterFunc(g.lease, t.release)
 	}
 }
 
@@ -141,11 +141,11 @@ func (g *prioritisedSemaphore) next() *slot {
 		first, second = second, first
 	}
 	for _, l := range []int{first, second} {
-		for len(g.lanes[l]) > 0 {
-			t := g.lanes[l][0]
-			g.lanes[l][0] = nil
-			g.lanes[l] = g.lanes[l][1:]
-			if t.left {
+		for len(g.queues[l]) > 0 {
+			t := g.queues[l][0]
+			g.queues[l][0] = nil
+			g.queues[l] = g.queues[l][1:]
+			if t.released {
 				continue
 			}
 			if g.streak++; l == 1 {

@@ -16,17 +16,17 @@ func TestTheGateLetsInSoManyAndInOrder(t *testing.T) {
 	var came []int
 	var tickets []*slot
 	for i := range 6 {
-		tk, in := g.ask(true, func(*slot) { came = append(came, i) })
+		tk, in := g.request(true, func(*slot) { came = append(came, i) })
 		if in != (i < 2) {
 			t.Errorf("%d is in: %v", i, in)
 		}
 		tickets = append(tickets, tk)
 	}
-	tickets[3].leave() // gave up waiting
-	tickets[0].leave()
-	tickets[0].leave() // twice is once
-	tickets[1].leave()
-	tickets[2].leave()
+	tickets[3].release() // gave up waiting
+	tickets[0].release()
+	tickets[0].release() // twice is once
+	tickets[1].release()
+	tickets[2].release()
 	if want := []int{2, 4, 5}; !slices.Equal(came, want) {
 		t.Errorf("came in order %v; want %v", came, want)
 	}
@@ -40,18 +40,18 @@ func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
 	let := func(what string) func(*slot) {
 		return func(tk *slot) { order.WriteString(what); queue = append(queue, tk) }
 	}
-	first, _ := g.ask(false, nil)
+	first, _ := g.request(false, nil)
 	for range 8 {
-		g.ask(false, let("b"))
+		g.request(false, let("b"))
 	}
 	for range 8 {
-		g.ask(true, let("U"))
+		g.request(true, let("U"))
 	}
-	first.leave()
+	first.release()
 	for len(queue) > 0 {
 		next := queue[0]
 		queue = queue[1:]
-		next.leave()
+		next.release()
 	}
 	if got, want := order.String(), "UUUbUUUbUUbbbbbb"; got != want {
 		t.Errorf("let in %s; want %s", got, want)
@@ -62,16 +62,16 @@ func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
 func TestALeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newPrioritisedSemaphore(1, time.Second)
-		if _, in := g.ask(true, nil); !in {
+		if _, in := g.request(true, nil); !in {
 			t.Fatal("not in")
 		}
 		begin := time.Now()
-		leave, err := g.enter(t.Context(), false)
+		leave, err := g.acquire(t.Context(), false)
 		if err != nil || time.Since(begin) != time.Second {
 			t.Fatalf("in after %v, %v", time.Since(begin), err)
 		}
 		leave()
-		if _, in := g.ask(false, nil); !in {
+		if _, in := g.request(false, nil); !in {
 			t.Error("the place was not given back")
 		}
 	})
@@ -79,14 +79,14 @@ func TestALeaseEnds(t *testing.T) {
 
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	g := newPrioritisedSemaphore(1, 0)
-	held, _ := g.ask(true, nil)
+	held, _ := g.request(true, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := g.enter(ctx, true); !errors.Is(err, context.Canceled) {
+	if _, err := g.acquire(ctx, true); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	held.leave()
-	if _, in := g.ask(true, nil); !in {
+	held.release()
+	if _, in := g.request(true, nil); !in {
 		t.Error("who gave up took the place")
 	}
 }
@@ -98,7 +98,7 @@ func TestTheGateKeepsItsNumber(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			leave, err := g.enter(t.Context(), i%2 == 0)
+			leave, err := g.acquire(t.Context(), i%2 == 0)
 			if err != nil {
 				t.Error(err)
 				return

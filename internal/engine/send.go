@@ -196,17 +196,17 @@ func (t *takeover) after(ctx context.Context, got sent) (sent, error) {
 	return t.apply(ctx, got.contested)
 }
 
-// keptError explains why an object whose immutable field changes was not deleted although force is set.
-type keptError struct {
+// notRecreatedError explains why an object whose immutable field changes was not deleted although force is set.
+type notRecreatedError struct {
 	refused error
 	why     string
 	// final means that only a change of the object helps.
 	final bool
 }
 
-func (e *keptError) Error() string { return e.why }
+func (e *notRecreatedError) Error() string { return e.why }
 
-func (e *keptError) Unwrap() error { return e.refused }
+func (e *notRecreatedError) Unwrap() error { return e.refused }
 
 // recreate deletes an object of ours and creates it anew, because it was refused on account of an
 // immutable field. What would take others or data along is not deleted, and neither is what could not
@@ -214,20 +214,20 @@ func (e *keptError) Unwrap() error { return e.refused }
 func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refused error) (sent, error) {
 	s, ok := p.live.get(a.ID)
 	if !ok || s.Owner != p.owner {
-		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
+		return sent{}, &notRecreatedError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
 	}
 	if (s.Keep != "" || a.Object.PruneDisabled) && !a.Object.Policy.Force {
-		return sent{}, &keptError{refused: refused, final: true, why: fmt.Sprintf("it is not deleted in order to be created anew: %s", cmp.Or(s.Keep, object.KeepAsked))}
+		return sent{}, &notRecreatedError{refused: refused, final: true, why: fmt.Sprintf("it is not deleted in order to be created anew: %s", cmp.Or(s.Keep, object.KeepAsked))}
 	}
 	if why := keeps(a.Object); why != "" {
-		return sent{}, &keptError{refused: refused, why: why, final: true}
+		return sent{}, &notRecreatedError{refused: refused, why: why, final: true}
 	}
 	manager := object.FieldManager(p.owner)
 	if err := p.client.Creatable(ctx, m, a.Object, manager); err != nil {
 		if edge.Unanswered(err) || edge.Overloaded(err) {
 			return sent{}, err
 		}
-		return sent{}, &keptError{refused: refused, why: "it is not deleted, because it would not be created again: " + edge.ExplainApply(err, a.Object)}
+		return sent{}, &notRecreatedError{refused: refused, why: "it is not deleted, because it would not be created again: " + edge.ExplainApply(err, a.Object)}
 	}
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
@@ -235,7 +235,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: manager}
 	got, err := t.apply(ctx, nil)
 	if edge.Immutable(err) {
-		return sent{}, &keptError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
+		return sent{}, &notRecreatedError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
 	}
 	return got, err
 }

@@ -83,13 +83,13 @@ func (e *refusedError) Error() string { return e.message }
 // cluster that has none.
 func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	judges := &expressions{
+	evaluator := &expressions{
 		now: e.o.Now, steps: &e.steps, hub: e.limits.steps, random: e.o.Random, assessments: &e.assessments,
 		exhausted: func() { e.send(func(*inbox) {}) },
 	}
 	e.assessments.startSession()
 	client, err := edge.New(conn.Config, edge.Options{
-		Assessor: judges,
+		Assessor: evaluator,
 		Timeout:  e.o.RequestTimeout, Inflight: e.o.Inflight,
 		Request: func() { e.count(Requests, 1) },
 		Outcome: e.recordAnswer, Connected: e.connected, Fence: e.o.Fence, UserAgent: e.o.UserAgent,
@@ -99,7 +99,7 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 		cancel()
 		return nil, &refusedError{reason: v1alpha1.InvalidKubeConfigReason, message: err.Error()}
 	}
-	s := &session{ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, expressions: judges, classes: map[string]*storageClass{}, now: e.o.Now}
+	s := &session{ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, expressions: evaluator, classes: map[string]*storageClass{}, now: e.o.Now}
 	s.store = edge.NewInventories(client, edge.Holder{
 		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver, Shared: conn.Shared,
 	})
@@ -119,16 +119,16 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 	if err := e.admit(s.identity.UID, conn.Local); err != nil {
 		return err
 	}
-	leave, err := e.limits.openings.enter(ctx, false)
+	leave, err := e.limits.openings.acquire(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	kept, err := s.store.Load(ctx, contest)
+	records, err := s.store.Load(ctx, contest)
 	if err != nil {
 		return refusal(err)
 	}
-	s.inventories, s.corrupt = kept.Inventories, kept.Corrupt
+	s.inventories, s.corrupt = records.Inventories, records.Corrupt
 	s.client.Discover(ctx, recordedKinds(slices.Collect(maps.Values(s.inventories))...))
 	s.watches.ensure(edge.OwnMapping, "") //nolint:contextcheck // a watch outlives the dial; it shows what other hubs write
 	return nil
@@ -136,7 +136,7 @@ func (e *Engine) openSession(ctx context.Context, s *session, conn Connection, c
 
 // probe asks whether the cluster is there, and for its identity.
 func (e *Engine) probe(ctx context.Context, s *session) (edge.Identity, error) {
-	leave, err := e.limits.probes.enter(ctx, false)
+	leave, err := e.limits.probes.acquire(ctx, false)
 	if err != nil {
 		return edge.Identity{}, err
 	}

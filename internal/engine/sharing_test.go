@@ -35,11 +35,11 @@ func TestTwoHubsShareACluster(t *testing.T) {
 	})
 
 	a.remove("apps")
-	if err := a.retire(); err != nil {
+	if err := a.finalize(); err != nil {
 		t.Fatal(err)
 	}
 	a.pool.Disconnect(a.key)
-	if got := b.kept(); strings.Count(got, v1alpha1.InventoryPrefix) != 1 || strings.Count(got, v1alpha1.ClaimName+"-") != 1 {
+	if got := b.ownConfigMaps(); strings.Count(got, v1alpha1.InventoryPrefix) != 1 || strings.Count(got, v1alpha1.ClaimName+"-") != 1 {
 		t.Errorf("kept %q", got)
 	}
 	b.want("apps", b.configMap("of-b", "4"))
@@ -51,7 +51,7 @@ func TestTwoClustersOfOneHubShareACluster(t *testing.T) {
 	c := controlplane.New(t, "shared-by-clusters", controlplane.Options{})
 	a := newRig(t, testHub, c.RESTConfig(), sharing)
 	b := &rig{
-		t: t, hub: a.hub, shelf: a.shelf, pool: a.pool, changed: a.changed, kube: a.kube, dyn: a.dyn,
+		t: t, hub: a.hub, bundleStore: a.bundleStore, pool: a.pool, changed: a.changed, kube: a.kube, dyn: a.dyn,
 		key: Key{Namespace: a.key.Namespace + "-b", Name: "edge"}, ks: map[string]v1alpha1.AssignmentEntry{},
 	}
 	b.pool.Connect(b.key, Connection{Config: c.RESTConfig(), Fingerprint: "1", Shared: true})
@@ -76,13 +76,13 @@ func TestTwoClustersOfOneHubShareACluster(t *testing.T) {
 	delete(b.ks, twice)
 	b.assign()
 
-	exclusive := &rig{t: t, hub: a.hub, shelf: a.shelf, pool: a.pool, changed: a.changed, key: Key{Namespace: "third", Name: "edge"}, ks: map[string]v1alpha1.AssignmentEntry{}}
+	exclusive := &rig{t: t, hub: a.hub, bundleStore: a.bundleStore, pool: a.pool, changed: a.changed, key: Key{Namespace: "third", Name: "edge"}, ks: map[string]v1alpha1.AssignmentEntry{}}
 	exclusive.pool.Connect(exclusive.key, Connection{Config: c.RESTConfig(), Fingerprint: "1"})
 	exclusive.cluster("refused", func(s State) bool { return s.Reason == v1alpha1.DuplicateClusterReason })
 	exclusive.pool.Disconnect(exclusive.key)
 
 	a.remove("apps")
-	if err := a.retire(); err != nil {
+	if err := a.finalize(); err != nil {
 		t.Fatal(err)
 	}
 	a.pool.Disconnect(a.key)

@@ -123,7 +123,7 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 		t.Fatalf("%d evaluated, %d skipped", evaluated, len(skipped))
 	}
 	now = skipped[0].next()
-	if kinds := skipped[0].judgeSkipped(now); len(kinds) != 1 {
+	if kinds := skipped[0].retrySkipped(now); len(kinds) != 1 {
 		t.Errorf("not judged again: %v", kinds)
 	}
 	if got := skipped[0].Health("dear", widget("w", 1000)); got == health.Unjudged("on all clusters") {
@@ -184,14 +184,14 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 		t.Errorf("judged after %v", wait)
 	}
 	now = due.Add(-time.Second)
-	if kinds := x.judgeSkipped(now); kinds != nil {
+	if kinds := x.retrySkipped(now); kinds != nil {
 		t.Errorf("judged too early: %v", kinds)
 	}
 	now = due
-	if diff := cmp.Diff([]schema.GroupKind{{Group: "example.com", Kind: "Widget"}}, x.judgeSkipped(now)); diff != "" {
+	if diff := cmp.Diff([]schema.GroupKind{{Group: "example.com", Kind: "Widget"}}, x.retrySkipped(now)); diff != "" {
 		t.Error(diff)
 	}
-	if got := judged("dear", 2); got.Phase != health.Current || !x.next().IsZero() || x.judgeSkipped(now) != nil {
+	if got := judged("dear", 2); got.Phase != health.Current || !x.next().IsZero() || x.retrySkipped(now) != nil {
 		t.Errorf("after the steps were given back: %+v, next at %v", got, x.next())
 	}
 }

@@ -28,11 +28,11 @@ func crashOfTakeoverAt(t *testing.T, k int, lost bool) bool {
 	r.as("kubectl-client-side-apply").create(r.namespace() + r.configMap("old", "1"))
 	r.as("kubectl-edit").patch("ConfigMap", "old", types.MergePatchType, `{"data":{"beside":"git"}}`)
 
-	dead := r.dieAt(k, lost)
+	crashed := r.crashAt(k, lost)
 	force := func(e *v1alpha1.AssignmentEntry) { e.Force = true }
-	died := r.bring(dead, "apps", r.namespace()+r.configMap("old", "1")+fixed("1"), nil, force) ||
-		r.bring(dead, "apps", r.namespace()+r.configMap("old", "1")+fixed("2"), nil, force)
-	r.bury()
+	died := r.applyUntil(crashed, "apps", r.namespace()+r.configMap("old", "1")+fixed("1"), nil, force) ||
+		r.applyUntil(crashed, "apps", r.namespace()+r.configMap("old", "1")+fixed("2"), nil, force)
+	r.discardPool()
 
 	// Someone else creates what is missing.
 	stranger := false

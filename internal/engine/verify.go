@@ -53,11 +53,11 @@ var errChanged = errors.New("another cluster answers, or an earlier state of thi
 
 // verifyWatches asks the cluster whether what the watches have shown of some kinds is all there is. The
 // watch of a kind of which it is not is stuck, and is replaced.
-func (p *pass) verifyWatches(ctx context.Context, places map[place]bool) error {
+func (p *pass) verifyWatches(ctx context.Context, scopes map[watchScope]bool) error {
 	since := p.now().Add(-counts(p.entry.Interval.Duration))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(verifyAtOnce)
-	for at, verify := range places {
+	for at, verify := range scopes {
 		if !verify {
 			continue
 		}
@@ -66,7 +66,7 @@ func (p *pass) verifyWatches(ctx context.Context, places map[place]bool) error {
 	return g.Wait()
 }
 
-func (p *pass) verifyWatch(ctx context.Context, at place, since time.Time) error {
+func (p *pass) verifyWatch(ctx context.Context, at watchScope, since time.Time) error {
 	complete, err := p.watches.complete(ctx, at, since)
 	m := p.mappings[at.GroupKind]
 	if err != nil && ctx.Err() == nil && (p.deny(at, err) || p.withhold(ctx, m.GVK, err, true)) {
@@ -94,14 +94,14 @@ func (p *pass) verifyWatch(ctx context.Context, at place, since time.Time) error
 // this pass have none yet; what they have was applied since it began.
 func (p *pass) verifiedUpTo(begun time.Time) time.Time {
 	oldest := begun
-	places := map[place]bool{}
+	scopes := map[watchScope]bool{}
 	for id := range p.out.inventory.Objects {
-		in := p.placeOf(p.mappings[kindOf(id)], id.Namespace)
+		in := p.scopeOf(p.mappings[kindOf(id)], id.Namespace)
 		in.GroupKind = kindOf(id) // also where the kind was not found
-		if places[in] {
+		if scopes[in] {
 			continue
 		}
-		places[in] = true
+		scopes[in] = true
 		if at, ok := p.watches.answered(in); ok && at.Before(oldest) {
 			oldest = at
 		}

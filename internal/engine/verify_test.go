@@ -31,7 +31,7 @@ func interval(d time.Duration) func(*v1alpha1.AssignmentEntry) {
 }
 
 func TestListDiffersFromWhatIsKnown(t *testing.T) {
-	at := place{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
+	at := watchScope{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
 	id := func(name string) object.ID { return object.ID{Kind: "ConfigMap", Namespace: "apps", Name: name} }
 	seen := func(name, version string) edge.Observed {
 		return edge.Observed{ID: id(name), UID: "u-" + name, ResourceVersion: version}
@@ -130,9 +130,9 @@ func TestVerificationWithoutAnAnswerIsNone(t *testing.T) {
 // A cluster that is idle is asked nothing while its watches bring bookmarks.
 func TestLongIntervalCountsBookmarks(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	w := &watches{now: func() time.Time { return now }, running: map[place]*watcher{}}
-	at := place{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
-	x := &watcher{of: w, place: at}
+	w := &watches{now: func() time.Time { return now }, running: map[watchScope]*watcher{}}
+	at := watchScope{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
+	x := &watcher{of: w, scope: at}
 	w.running[at] = x
 	x.answered.Store(now.Add(-90 * time.Second).UnixNano())
 	// A client would be asked for: there is none.
@@ -329,7 +329,7 @@ func TestReferencesAreVerifiedByAnswers(t *testing.T) {
 	}
 	for i, ref := range []reference{other, second, first} {
 		now = time.Unix(1_700_000_000+int64(i), 0)
-		r.heard(t.Context(), ref)
+		r.noteAnswer(t.Context(), ref)
 	}
 	if at, known := r.oldest("a"); !known || at.Unix() != 1_700_000_001 {
 		t.Errorf("the oldest answer is of %v", at)
@@ -337,7 +337,7 @@ func TestReferencesAreVerifiedByAnswers(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	now = now.Add(time.Hour)
-	r.heard(ended, second)
+	r.noteAnswer(ended, second)
 	if at, _ := r.oldest("a"); at.Unix() != 1_700_000_001 {
 		t.Errorf("a watch that has ended answered at %v", at)
 	}

@@ -37,12 +37,12 @@ type view struct {
 	admittedAt atomic.Int64
 }
 
-// place is where the objects of a kind with a namespace are watched.
-func (v *view) place(m edge.Mapping, namespace string) place {
+// scope is where the objects of a kind with a namespace are watched.
+func (v *view) scope(m edge.Mapping, namespace string) watchScope {
 	if !v.limited || !m.Namespaced {
 		namespace = ""
 	}
-	return place{m.GVK.GroupKind(), namespace}
+	return watchScope{m.GVK.GroupKind(), namespace}
 }
 
 // newView returns what is seen through a client, which is nothing yet.
@@ -51,14 +51,14 @@ func (e *Engine) newView(s *session, account edge.Account, client *edge.Client, 
 	v.life, v.drop = context.WithCancel(s.ctx)
 	v.live.hasStatus = s.expressions.HasStatus
 	v.watches = newWatches(v.life, client, v.live, s.store.Revision(), e.o.Now, watchEvents{
-		touch:     e.objectsChanged,
-		shown:     s.shown,
-		flooded:   func() { e.send(func(in *inbox) { in.overflowed = append(in.overflowed, s) }) },
-		backwards: func() { e.send(func(in *inbox) { in.suspect = true }) },
-		ended:     func() { e.send(func(in *inbox) { in.ended = true }) },
-		unserved:  func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
+		touch:      e.objectsChanged,
+		shown:      s.shown,
+		overflowed: func() { e.send(func(in *inbox) { in.overflowed = append(in.overflowed, s) }) },
+		backwards:  func() { e.send(func(in *inbox) { in.suspect = true }) },
+		ended:      func() { e.send(func(in *inbox) { in.ended = true }) },
+		unserved:   func(gk schema.GroupKind) { e.send(func(in *inbox) { in.unserved = append(in.unserved, gk) }) },
 		crashed: func(err error) {
-			e.noted("watch", err)
+			e.logPanic("watch", err)
 			e.send(func(in *inbox) { in.crashed = append(in.crashed, crash{s, err}) })
 		},
 	})
@@ -187,28 +187,28 @@ func (p *pass) admitted(at int64) {
 	}
 }
 
-// mayAsk reports whether anything may be asked for an entry outside of its passes, which find out whether its account
+// mayRequest reports whether anything may be asked for an entry outside of its passes, which find out whether its account
 // is there and the cluster takes it for itself.
-func (e *Engine) mayAsk(en *entry) bool {
+func (e *Engine) mayRequest(en *entry) bool {
 	if en.view.account == (edge.Account{}) {
 		return !e.tenancyOf(en).NeedsAccount()
 	}
 	return en.view.admittedAt.Load() != 0
 }
 
-// maxPlaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
+// maxNamespaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
 // which an account has to have the right to: what one push can make a hub and a cluster keep up is bounded.
-const maxPlaces = 32
+const maxNamespaces = 32
 
-// places returns where the objects of a kind are watched that are desired or recorded.
-func (p *pass) places(m edge.Mapping) []place {
+// watchScopes returns where the objects of a kind are watched that are desired or recorded.
+func (p *pass) watchScopes(m edge.Mapping) []watchScope {
 	if !p.limited || !m.Namespaced {
-		return []place{p.view.place(m, "")}
+		return []watchScope{p.view.scope(m, "")}
 	}
 	gk := m.GVK.GroupKind()
-	var out []place
+	var out []watchScope
 	add := func(id object.ID) {
-		if at := (place{gk, id.Namespace}); at.has(id) && id.Namespace != "" && !slices.Contains(out, at) {
+		if at := (watchScope{gk, id.Namespace}); at.has(id) && id.Namespace != "" && !slices.Contains(out, at) {
 			out = append(out, at)
 		}
 	}
@@ -218,22 +218,22 @@ func (p *pass) places(m edge.Mapping) []place {
 	for i := range p.desired {
 		add(p.desired[i].ID)
 	}
-	if len(out) <= maxPlaces {
+	if len(out) <= maxNamespaces {
 		return out
 	}
 	if p.wide == nil {
 		p.wide = map[schema.GroupKind]bool{}
 	}
 	p.wide[gk] = true
-	return []place{{GroupKind: gk}}
+	return []watchScope{{GroupKind: gk}}
 }
 
-// placeOf is where an object of a namespace is watched, once places has looked at its kind.
-func (p *pass) placeOf(m edge.Mapping, namespace string) place {
+// scopeOf is where an object of a namespace is watched, once watchScopes has looked at its kind.
+func (p *pass) scopeOf(m edge.Mapping, namespace string) watchScope {
 	if p.wide[m.GVK.GroupKind()] {
 		namespace = ""
 	}
-	return p.view.place(m, namespace)
+	return p.view.scope(m, namespace)
 }
 
 // isDoubtful explains why nothing is known of what the cluster has of an object; "" when it is known.
@@ -241,18 +241,18 @@ func (p *pass) isDoubtful(id object.ID) string {
 	if why := p.doubtful[kindOf(id)]; why != "" {
 		return why
 	}
-	return p.forbidden[place{kindOf(id), id.Namespace}].message
+	return p.forbidden[watchScope{kindOf(id), id.Namespace}].message
 }
 
-// deny notes that the account may not see the objects of a place: none of them is recorded, applied or deleted.
-func (p *pass) deny(at place, err error) bool {
+// deny notes that the account may not see the objects of a scope: none of them is recorded, applied or deleted.
+func (p *pass) deny(at watchScope, err error) bool {
 	if at.namespace == "" || !p.limited || !edge.Refused(err) || !edge.OfCollection(err) {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.forbidden == nil {
-		p.forbidden = map[place]failure{}
+		p.forbidden = map[watchScope]failure{}
 	}
 	p.forbidden[at] = failure{reason: v1alpha1.ForbiddenReason, message: fmt.Sprintf(
 		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.named(edge.Explain(err, noObject)))}

@@ -26,18 +26,18 @@ type watches struct {
 	watchEvents
 
 	mu      sync.Mutex
-	running map[place]*watcher
+	running map[watchScope]*watcher
 	wg      sync.WaitGroup
 }
 
-// place is what one watch shows: the objects of a kind in one namespace, or in all when it is empty.
-type place struct {
+// watchScope is what one watch shows: the objects of a kind in one namespace, or in all when it is empty.
+type watchScope struct {
 	schema.GroupKind
 	namespace string
 }
 
-// has reports whether an object is in the place.
-func (at place) has(id object.ID) bool {
+// has reports whether an object is in the scope.
+func (at watchScope) has(id object.ID) bool {
 	return id.Group == at.Group && id.Kind == at.Kind && (at.namespace == "" || at.namespace == id.Namespace)
 }
 
@@ -46,7 +46,7 @@ type watchEvents struct {
 	// objectsChanged is called for each object that changed.
 	touch func(...edge.Observed)
 	// overflowed is called when the cluster shows more than can be kept.
-	flooded func()
+	overflowed func()
 	// shown returns how many objects all watches of the session show.
 	shown func() int
 	// backwards is called when resource versions are lower than before, and ended when a watch ended
@@ -59,16 +59,16 @@ type watchEvents struct {
 }
 
 type watcher struct {
-	of      *watches
-	mapping edge.Mapping
-	place   place
-	cancel  context.CancelFunc
-	since   uint64
-	synced  chan struct{}
-	over    chan struct{} // closed when it is not the one that is running any more
-	once    sync.Once
-	err     atomic.Pointer[error] // why the last list or watch failed
-	gone    atomic.Bool           // the version is not served any more
+	of       *watches
+	mapping  edge.Mapping
+	scope    watchScope
+	cancel   context.CancelFunc
+	since    uint64
+	synced   chan struct{}
+	over     chan struct{} // closed when it is not the one that is running any more
+	once     sync.Once
+	err      atomic.Pointer[error] // why the last list or watch failed
+	unserved atomic.Bool           // the version is not served any more
 	// outdated: only the document of all groups had the kind, which is not served
 	outdated atomic.Bool
 
@@ -76,13 +76,13 @@ type watcher struct {
 	blocked chan struct{} // closed when the cluster refused a list or a watch in a way that lasts
 	refused sync.Once
 
-	asking   sync.Mutex   // held while the cluster is asked whether the watch has reported everything
-	asked    atomic.Int64 // when the list under way was asked for, in nanoseconds since 1970
-	answered atomic.Int64 // up to when the cluster is known to have reported everything; zero: never
+	verifying   sync.Mutex   // held while the cluster is asked whether the watch has reported everything
+	requestedAt atomic.Int64 // when the list under way was asked for, in nanoseconds since 1970
+	answered    atomic.Int64 // up to when the cluster is known to have reported everything; zero: never
 }
 
 func newWatches(ctx context.Context, c *edge.Client, l *live, revision *edge.Revision, now func() time.Time, events watchEvents) *watches {
-	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[place]*watcher{}}
+	return &watches{ctx: ctx, client: c, live: l, revision: revision, now: now, watchEvents: events, running: map[watchScope]*watcher{}}
 }
 
 // ensure watches a kind in a namespace from now on. A watch that runs in another version of the API stays, unless the
@@ -90,11 +90,11 @@ func newWatches(ctx context.Context, c *edge.Client, l *live, revision *edge.Rev
 func (w *watches) ensure(m edge.Mapping, namespace string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := place{m.GVK.GroupKind(), namespace}
+	at := watchScope{m.GVK.GroupKind(), namespace}
 	switch x := w.running[at]; {
 	case x == nil:
 		w.running[at] = w.start(m, namespace)
-	case x.mapping != m && x.gone.Load():
+	case x.mapping != m && x.unserved.Load():
 		w.replace(at, m)
 	}
 }
@@ -103,7 +103,7 @@ func (w *watches) ensure(m edge.Mapping, namespace string) {
 func (w *watches) other(m edge.Mapping, namespace string) (*watcher, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := w.running[place{m.GVK.GroupKind(), namespace}]
+	x := w.running[watchScope{m.GVK.GroupKind(), namespace}]
 	return x, x != nil && x.mapping != m
 }
 
@@ -111,11 +111,11 @@ func (w *watches) other(m edge.Mapping, namespace string) (*watcher, bool) {
 func (w *watches) relist(m edge.Mapping, namespace string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.replace(place{m.GVK.GroupKind(), namespace}, m)
+	w.replace(watchScope{m.GVK.GroupKind(), namespace}, m)
 }
 
 // replace starts a watch in place of the one that is running. The caller holds the lock.
-func (w *watches) replace(at place, m edge.Mapping) {
+func (w *watches) replace(at watchScope, m edge.Mapping) {
 	old := w.running[at]
 	if old != nil {
 		old.cancel()
@@ -128,7 +128,7 @@ func (w *watches) replace(at place, m edge.Mapping) {
 
 func (w *watches) start(m edge.Mapping, namespace string) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
-	x := &watcher{of: w, mapping: m, place: place{m.GVK.GroupKind(), namespace}, cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
+	x := &watcher{of: w, mapping: m, scope: watchScope{m.GVK.GroupKind(), namespace}, cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
 	w.wg.Go(func() {
 		err := recovery.Run(func() error { w.client.Watch(ctx, m, namespace, &watchHandler{watcher: x, ctx: ctx}); return nil })
 		if err != nil && w.crashed != nil {
@@ -140,15 +140,15 @@ func (w *watches) start(m edge.Mapping, namespace string) *watcher {
 
 // stop stops watching a kind.
 func (w *watches) stop(gk schema.GroupKind) {
-	w.stopWhere(func(at place) bool { return at.GroupKind == gk })
+	w.stopWhere(func(at watchScope) bool { return at.GroupKind == gk })
 }
 
-// stopUnused stops watching all places but these.
-func (w *watches) stopUnused(used map[place]bool) {
-	w.stopWhere(func(at place) bool { return !used[at] })
+// stopUnused stops watching all scopes but these.
+func (w *watches) stopUnused(used map[watchScope]bool) {
+	w.stopWhere(func(at watchScope) bool { return !used[at] })
 }
 
-func (w *watches) stopWhere(unused func(place) bool) {
+func (w *watches) stopWhere(unused func(watchScope) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at, x := range w.running {
@@ -160,15 +160,15 @@ func (w *watches) stopWhere(unused func(place) bool) {
 	}
 }
 
-// at returns what watches a place; nil when nothing does.
-func (w *watches) at(p place) *watcher {
+// at returns what watches a scope; nil when nothing does.
+func (w *watches) at(p watchScope) *watcher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.running[p]
 }
 
 // listed returns when a kind has been listed once, however often that was refused before.
-func (w *watches) listed(ctx context.Context, at place) error {
+func (w *watches) listed(ctx context.Context, at watchScope) error {
 	x := w.at(at)
 	if x == nil {
 		return nil
@@ -182,7 +182,7 @@ func (w *watches) listed(ctx context.Context, at place) error {
 }
 
 // failure returns why a kind could not be listed last, if it could not.
-func (w *watches) failure(at place) error {
+func (w *watches) failure(at watchScope) error {
 	if x := w.at(at); x != nil {
 		if err := x.err.Load(); err != nil {
 			return *err
@@ -193,7 +193,7 @@ func (w *watches) failure(at place) error {
 
 // answered returns up to when the cluster is known to have reported everything of a kind, be it by a list or
 // by what came on its watch, bookmarks included; false when it is not watched or was never listed.
-func (w *watches) answered(at place) (time.Time, bool) {
+func (w *watches) answered(at watchScope) (time.Time, bool) {
 	x := w.at(at)
 	if x == nil || x.answered.Load() == 0 {
 		return time.Time{}, false
@@ -204,13 +204,13 @@ func (w *watches) answered(at place) (time.Time, bool) {
 // complete asks the cluster for the versions of all objects of a kind and reports whether they are those
 // that are known, unless that was known at the time given or later. A watch that has not told of a
 // difference is stuck.
-func (w *watches) complete(ctx context.Context, in place, since time.Time) (bool, error) {
+func (w *watches) complete(ctx context.Context, in watchScope, since time.Time) (bool, error) {
 	x := w.at(in)
 	if x == nil {
 		return true, nil
 	}
-	x.asking.Lock()
-	defer x.asking.Unlock()
+	x.verifying.Lock()
+	defer x.verifying.Unlock()
 	if at, ok := w.answered(in); ok && !at.Before(since) {
 		return true, nil
 	}
@@ -235,7 +235,7 @@ var errOutdated = errors.New("the kind is to be looked up by itself")
 // wait returns when a kind has been listed once, or with the context's error; or with errBlocked where
 // the cluster refuses to list it, or has not done so for as long as is waited once. A watcher that is
 // replaced meanwhile, by another pass that lists the kind anew, will never have: its successor counts.
-func (w *watches) wait(ctx context.Context, at place) error {
+func (w *watches) wait(ctx context.Context, at watchScope) error {
 	for {
 		x := w.at(at)
 		if x == nil {
@@ -272,34 +272,34 @@ type watchHandler struct {
 
 func (s *watchHandler) Listing() {
 	s.since = s.of.live.lastApply()
-	s.asked.Store(s.of.now().UnixNano())
+	s.requestedAt.Store(s.of.now().UnixNano())
 }
 
 func (s *watchHandler) Listed(all []edge.Observed) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	s.of.touch(s.of.live.listed(s.place, all, s.since)...)
-	s.answered.Store(s.asked.Load())
+	s.of.touch(s.of.live.listed(s.scope, all, s.since)...)
+	s.answered.Store(s.requestedAt.Load())
 	s.err.Store(nil)
 	s.once.Do(func() { close(s.synced) })
 	s.checkLimit()
 }
 
-func (s *watchHandler) Heard(version string) {
+func (s *watchHandler) Progress(version string) {
 	if s.ctx.Err() != nil {
 		return
 	}
 	s.answered.Store(s.of.now().UnixNano())
-	if s.place.Group == "" && s.place.Kind != "Event" { // which may have a store of their own
-		s.of.revision.Saw(version)
+	if s.scope.Group == "" && s.scope.Kind != "Event" { // which may have a store of their own
+		s.of.revision.Observe(version)
 	}
 }
 
 // checkLimit gives up on a cluster that shows ever more.
 func (s *watchHandler) checkLimit() {
 	if s.of.shown() > edge.MaxObjects {
-		s.of.flooded()
+		s.of.overflowed()
 	}
 }
 
@@ -310,16 +310,16 @@ func (s *watchHandler) Failed(err error) {
 	s.err.Store(&err)
 	switch {
 	case errors.Is(err, edge.ErrTooMany):
-		s.of.flooded()
+		s.of.overflowed()
 	case errors.Is(err, edge.ErrBackwards):
 		s.of.backwards()
 	case errors.Is(err, edge.ErrBrokenOff):
 		s.of.ended()
-	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.place.Group, "."): // perhaps only what is behind it
+	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.scope.Group, "."): // perhaps only what is behind it
 		s.refused.Do(func() { close(s.blocked) })
-	case edge.KindGone(err) && s.answered.Load() != 0 && !s.gone.Swap(true):
+	case edge.KindGone(err) && s.answered.Load() != 0 && !s.unserved.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
-		s.of.unserved(s.place.GroupKind)
+		s.of.unserved(s.scope.GroupKind)
 	case edge.KindGone(err) && s.of.client.ForgetUnconfirmed(s.mapping.GVK):
 		s.outdated.Store(true)
 		s.refused.Do(func() { close(s.blocked) })

@@ -11,10 +11,10 @@ import (
 // TestWaitOutlivesRelist: two passes list a kind anew at the same time. The second takes the place of
 // the first's watcher, which will never have listed anything; the first must not wait for it.
 func TestWaitOutlivesRelist(t *testing.T) {
-	at := place{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
+	at := watchScope{GroupKind: schema.GroupKind{Kind: "ConfigMap"}}
 	first := &watcher{cancel: func() {}, synced: make(chan struct{}), over: make(chan struct{})}
 	second := &watcher{cancel: func() {}, synced: make(chan struct{}), over: make(chan struct{})}
-	w := &watches{running: map[place]*watcher{at: first}}
+	w := &watches{running: map[watchScope]*watcher{at: first}}
 	done := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -16,8 +16,8 @@ import (
 // A kind that cannot be seen keeps its own objects off the cluster, and no other: what is known of them
 // is not enough to judge or to delete any, so that what is recorded of the kind stays recorded.
 
-// notKept is the failure of every object of a kind that the cluster does not keep.
-func notKept(gk schema.GroupKind) failure {
+// unsupportedKind is the failure of every object of a kind that the cluster does not keep.
+func unsupportedKind(gk schema.GroupKind) failure {
 	return failure{reason: v1alpha1.KindNotKeptReason, final: true, message: fmt.Sprintf(
 		"the cluster does not keep objects of kind %s, which can be created, and not listed, watched and deleted: take it out of Git", gk.Kind)}
 }
@@ -86,7 +86,7 @@ func (p *pass) withheldKind(id object.ID) (failure, bool) {
 	if f, ok := p.withheld[kindOf(id)]; ok {
 		return f, true
 	}
-	f, ok := p.forbidden[place{kindOf(id), id.Namespace}]
+	f, ok := p.forbidden[watchScope{kindOf(id), id.Namespace}]
 	return f, ok
 }
 

@@ -77,13 +77,13 @@ func edgeConfig(ctx context.Context, hub *Hub, c *v1alpha1.Cluster) (*rest.Confi
 	return cfg, nil
 }
 
-// Kept reads what the hub keeps on the cluster: the inventories, and the hub's identity.
-func (e *Edge) Kept(ctx context.Context) (*edge.Kept, string, error) {
+// Records reads what the hub keeps on the cluster: the inventories, and the hub's identity.
+func (e *Edge) Records(ctx context.Context) (*edge.Records, string, error) {
 	list := &corev1.ConfigMapList{}
 	if err := e.List(ctx, list, client.InNamespace(v1alpha1.SystemNamespace), client.HasLabels{v1alpha1.PartLabel}); err != nil {
 		return nil, "", Elsewhere(fmt.Errorf("cannot read the inventories: %w", err))
 	}
-	return edge.ReadKept(list.Items)
+	return edge.ReadRecords(list.Items)
 }
 
 // Mapping returns the kind that a user names: "deploy", "deployments.apps", "Deployment.apps", "Deployment".

@@ -199,7 +199,7 @@ func (o *Options) follow(ctx context.Context, hub *factory.Hub, at *factory.Edge
 	if err := hub.Get(ctx, client.ObjectKeyFromObject(c), assignment); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot read the Assignment of cluster %s: %w", c.Name, err)
 	}
-	_, hubID, err := at.Kept(ctx)
+	_, hubID, err := at.Records(ctx)
 	if err != nil {
 		return err
 	}

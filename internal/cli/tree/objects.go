@@ -37,7 +37,7 @@ func objects(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	if err != nil {
 		return nil, err
 	}
-	kept, hubID, err := at.Kept(ctx)
+	kept, hubID, err := at.Records(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}

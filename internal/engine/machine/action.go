@@ -27,7 +27,7 @@ type (
 		Request int
 		Session uint64
 	}
-	// Answer answers a FinalizeAsked.
+	// Answer answers a FinalizeRequested.
 	Answer struct {
 		Request int
 		Result  FinalizeResult
@@ -37,8 +37,8 @@ type (
 		Name    string
 		Attempt uint64
 	}
-	// AskSlot asks for a slot among the passes of all clusters; a SlotGranted reports it.
-	AskSlot struct{ Lane Lane }
+	// RequestSlot asks for a slot among the passes of all clusters; a SlotGranted reports it.
+	RequestSlot struct{ Priority Priority }
 	// ReleaseSlots gives back the slots that were granted and, with Waiting, those that are asked for.
 	ReleaseSlots struct{ Waiting bool }
 	// Start begins a pass, with one of the slots that were granted; a PassDone reports the end.
@@ -54,10 +54,10 @@ type (
 	}
 )
 
-// FinalizeResult is the answer to a FinalizeAsked.
+// FinalizeResult is the answer to a FinalizeRequested.
 type FinalizeResult uint8
 
-// Answers to a FinalizeAsked.
+// Answers to a FinalizeRequested.
 const (
 	FinalizeDone FinalizeResult = iota
 	FinalizeNotConnected
@@ -77,6 +77,6 @@ func (LookAtClaim) action()  {}
 func (Purge) action()        {}
 func (Answer) action()       {}
 func (Prepare) action()      {}
-func (AskSlot) action()      {}
+func (RequestSlot) action()  {}
 func (ReleaseSlots) action() {}
 func (Start) action()        {}

@@ -63,8 +63,8 @@ func (b *breaker) failed(now time.Time, jitter func(time.Duration) time.Duration
 	b.next = now.Add(jitter(redial(b.tries + b.flaps)))
 }
 
-// again makes a try due at once, for a reason that the cluster does not have to answer for.
-func (b *breaker) again(now time.Time) { b.state, b.since, b.next = Open, now, now }
+// retryNow makes a try due at once, for a reason that the cluster does not have to answer for.
+func (b *breaker) retryNow(now time.Time) { b.state, b.since, b.next = Open, now, now }
 
 // redial returns the wait before try n (from 1).
 func redial(n int) time.Duration { return min(redialFirst<<min(max(n-1, 0), 10), redialMax) }

@@ -89,7 +89,7 @@ func TestAFlappingLinkIsBackedOffMoreTheMoreItFlaps(t *testing.T) {
 func TestRetryIsImmediateWhereTheClusterIsNotTheReason(t *testing.T) {
 	now := time.Unix(1000, 0)
 	b := breaker{state: Closed, since: now}
-	b.again(now)
+	b.retryNow(now)
 	if !b.due(now) || b.tries != 0 || b.flaps != 0 {
 		t.Errorf("%+v", b)
 	}

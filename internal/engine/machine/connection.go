@@ -62,8 +62,8 @@ type connection struct {
 type Contest struct {
 	// Suspect means that another process of the same instance seems to work on the cluster.
 	Suspect bool
-	// Asked is the nonce of the challenge that was seen last in the claim, and At when it was seen first.
-	Asked string
+	// Nonce is the nonce of the challenge that was seen last in the claim, and At when it was seen first.
+	Nonce string
 	At    time.Time
 }
 
@@ -84,12 +84,12 @@ func (c *connection) mayWork() bool {
 }
 
 // next returns when the connection has something to do by itself.
-func (c *connection) next(heard time.Time) time.Time {
+func (c *connection) next(lastAnswer time.Time) time.Time {
 	switch c.state {
 	case Down:
 		return c.breaker.next
 	case Up:
-		return c.checkAt(heard)
+		return c.checkAt(lastAnswer)
 	default:
 		return time.Time{}
 	}
@@ -97,11 +97,11 @@ func (c *connection) next(heard time.Time) time.Time {
 
 // checkAt returns when the cluster of the session is to be asked for its identity: when it has been quiet for
 // too long, and now and then.
-func (c *connection) checkAt(heard time.Time) time.Time {
-	if c.checked.After(heard) {
-		heard = c.checked
+func (c *connection) checkAt(lastAnswer time.Time) time.Time {
+	if c.checked.After(lastAnswer) {
+		lastAnswer = c.checked
 	}
-	at, latest := heard.Add(quietAfter), c.checked.Add(identifyEvery)
+	at, latest := lastAnswer.Add(quietAfter), c.checked.Add(identifyEvery)
 	if c.ended {
 		latest = c.checked.Add(endedWatch)
 	}
@@ -112,7 +112,7 @@ func (c *connection) checkAt(heard time.Time) time.Time {
 }
 
 // maintain dials when there is no session, and checks when in doubt.
-func (m *Machine) maintain(heard, now time.Time) {
+func (m *Machine) maintain(lastAnswer, now time.Time) {
 	c := &m.conn
 	switch {
 	case m.fenced: // no failure would be the cluster's
@@ -120,7 +120,7 @@ func (m *Machine) maintain(heard, now time.Time) {
 		c.state, c.dialled = Dialling, c.target
 		c.breaker.try(now)
 		m.do(Dial{Target: c.target, Contest: c.contest})
-	case c.state == Up && (c.suspect || !now.Before(c.checkAt(heard))):
+	case c.state == Up && (c.suspect || !now.Before(c.checkAt(lastAnswer))):
 		c.state, c.suspect, c.ended = Checking, false, false
 		m.do(Check{Session: c.session})
 	}
@@ -163,7 +163,7 @@ func (m *Machine) fail(why string, now time.Time) {
 // restart ends the session, and makes a new one due at once.
 func (m *Machine) restart(why string, now time.Time) {
 	m.disconnect(why)
-	m.conn.breaker.again(now)
+	m.conn.breaker.retryNow(now)
 }
 
 func (m *Machine) dialled(e Dialled, now time.Time) {
@@ -198,8 +198,8 @@ func (m *Machine) contested(e Dialled, now time.Time) {
 	if !e.Contested {
 		return
 	}
-	if e.Asked != c.contest.Asked {
-		c.contest.Asked, c.contest.At = e.Asked, now
+	if e.Nonce != c.contest.Nonce {
+		c.contest.Nonce, c.contest.At = e.Nonce, now
 	}
 	if e.Waiting {
 		c.breaker.next = now.Add(max(c.contest.At.Add(m.o.ClaimGrace).Sub(now), m.o.ClaimGrace/4))
@@ -228,7 +228,7 @@ func (m *Machine) sessionFailed(e SessionFailed, now time.Time) {
 	if e.Session != m.conn.session || e.Session == 0 {
 		return
 	}
-	if e.Surprise {
+	if e.ForeignWrite {
 		m.conn.contest = Contest{Suspect: true}
 	}
 	m.fail(e.Why, now)
@@ -253,7 +253,7 @@ func (m *Machine) claimAnswered(e ClaimAnswered, now time.Time) {
 }
 
 // finalize begins to take away what is kept on the cluster. From then on nothing else is sent there.
-func (m *Machine) finalize(e FinalizeAsked, now time.Time) {
+func (m *Machine) finalize(e FinalizeRequested, now time.Time) {
 	c := &m.conn
 	switch {
 	case c.state == Finalized:

@@ -8,19 +8,19 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Lane is the priority with which a slot is asked for: urgent ones are granted first.
-type Lane int
+// Priority is the priority with which a slot is asked for: urgent ones are granted first.
+type Priority int
 
 // Lanes.
 const (
-	Urgent Lane = iota
+	Urgent Priority = iota
 	Normal
-	lanes
+	priorities
 )
 
-func (l Lane) String() string { return [...]string{"urgent", "normal"}[l] }
+func (l Priority) String() string { return [...]string{"urgent", "normal"}[l] }
 
-func (en *Entry) lane() Lane {
+func (en *Entry) priority() Priority {
 	if en.urgent {
 		return Urgent
 	}
@@ -29,7 +29,7 @@ func (en *Entry) lane() Lane {
 
 // slots are those among the passes of all clusters that the engine has or waits for.
 type slots struct {
-	waiting [lanes]int
+	waiting [priorities]int
 	granted int
 }
 
@@ -44,7 +44,7 @@ func (m *Machine) dispatch(now time.Time) {
 		}
 		return
 	}
-	var missing [lanes]int
+	var missing [priorities]int
 	for _, en := range m.dueEntries(now) {
 		if len(m.inFlight)+missing[Urgent]+missing[Normal] >= PassesAtOnce {
 			break
@@ -55,10 +55,10 @@ func (m *Machine) dispatch(now time.Time) {
 			m.prepare(en)
 		case en.Blocked != "" && !en.lastGood:
 			en.state, en.due = Blocked, Due{}
-		case m.acquire(en.lane(), missing):
+		case m.acquire(en.priority(), missing):
 			m.do(en.begin(m, now))
 		default:
-			missing[en.lane()]++
+			missing[en.priority()]++
 		}
 	}
 	if m.slots.granted > 0 {
@@ -164,14 +164,14 @@ func (m *Machine) preparedEntry(e Prepared, now time.Time) {
 }
 
 // acquire takes a slot, or asks for one unless as many are asked for as are missing.
-func (m *Machine) acquire(l Lane, missing [lanes]int) bool {
+func (m *Machine) acquire(l Priority, missing [priorities]int) bool {
 	if m.slots.granted > 0 {
 		m.slots.granted--
 		return true
 	}
 	if m.slots.waiting[l] <= missing[l] {
 		m.slots.waiting[l]++
-		m.do(AskSlot{Lane: l})
+		m.do(RequestSlot{Priority: l})
 	}
 	return false
 }

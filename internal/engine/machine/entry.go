@@ -22,8 +22,8 @@ const (
 	Blocked
 	// Running: a pass is under way.
 	Running
-	// RunningAgain: a pass is under way, and another one is due when it ends.
-	RunningAgain
+	// RunningDue: a pass is under way, and another one is due when it ends.
+	RunningDue
 )
 
 func (s State) String() string {
@@ -106,7 +106,7 @@ type Entry struct {
 
 	state    State
 	due      Due
-	again    Why       // of the pass that is due when the one under way ends
+	nextWhy  Why       // of the pass that is due when the one under way ends
 	urgent   bool      // the next pass is for something new, not to verify what stands
 	relist   bool      // the next pass asks the cluster again for what is known of it
 	prepared uint64    // Machine.assignments + 1 when the bundles were read; zero: they were not
@@ -141,7 +141,7 @@ func (en *Entry) Due() Due { return en.due }
 // Running reports whether a pass is under way.
 func (en *Entry) Running() bool { return en.running() }
 
-func (en *Entry) running() bool { return en.state == Running || en.state == RunningAgain }
+func (en *Entry) running() bool { return en.state == Running || en.state == RunningDue }
 
 // Matches reports whether the assigned bundle is on the cluster as a whole.
 func (en *Entry) Matches() bool {
@@ -165,11 +165,11 @@ func same(a, b v1alpha1.AssignmentEntry) bool {
 func (en *Entry) require(why Why, now time.Time) {
 	switch en.state {
 	case Running:
-		en.state, en.again = RunningAgain, why
+		en.state, en.nextWhy = RunningDue, why
 		return
-	case RunningAgain:
-		if en.again == "" || en.again.waits() {
-			en.again = why
+	case RunningDue:
+		if en.nextWhy == "" || en.nextWhy.waits() {
+			en.nextWhy = why
 		}
 		return
 	case Blocked:
@@ -240,11 +240,11 @@ func (en *Entry) begin(m *Machine, now time.Time) Start {
 
 // finish takes the outcome of a pass.
 func (en *Entry) finish(m *Machine, p *pass, o Outcome, now time.Time) {
-	again := en.state == RunningAgain
+	again := en.state == RunningDue
 	en.state, en.Changed = Idle, true
 	if p.session != m.conn.session || p.entry != en {
 		if again {
-			en.require(en.again, now)
+			en.require(en.nextWhy, now)
 		}
 		return
 	}
@@ -252,7 +252,7 @@ func (en *Entry) finish(m *Machine, p *pass, o Outcome, now time.Time) {
 		en.verify = nextVerification(now, en.Spec.Interval.Duration, m.o.Phase)
 	}
 	if !same(p.spec, en.Spec) {
-		en.require(en.again, now)
+		en.require(en.nextWhy, now)
 		return
 	}
 	if p.whole {
@@ -264,8 +264,8 @@ func (en *Entry) finish(m *Machine, p *pass, o Outcome, now time.Time) {
 		en.due = Due{now, ObjectReleased}
 	case o.Stopped:
 		en.due = Due{now, Interrupted}
-	case again && (en.tries <= 1 || !en.again.waits()):
-		en.due = Due{now, en.again} // an entry that fails time and again waits for its turn
+	case again && (en.tries <= 1 || !en.nextWhy.waits()):
+		en.due = Due{now, en.nextWhy} // an entry that fails time and again waits for its turn
 	case o.RetrySoon:
 		en.soon++
 		en.due = Due{now.Add(m.shortBackoff(en.soon)), Soon}

@@ -12,8 +12,8 @@ type Event interface {
 }
 
 type (
-	// Tick begins what is due. Heard is the time of the last answer of the cluster.
-	Tick struct{ Heard time.Time }
+	// Tick begins what is due. LastAnswer is the time of the last answer of the cluster.
+	Tick struct{ LastAnswer time.Time }
 	// Fence reports whether this process may act.
 	Fence struct{ Lost bool }
 	// Stop reports that no pass is to begin any more.
@@ -40,10 +40,10 @@ type (
 		Connected bool
 		// Applied holds the digests of the bundles that the cluster has recorded as applied, by entry.
 		Applied map[string]string
-		// Contested means that another hub may work on the cluster, Asked is the nonce of the challenge to
+		// Contested means that another hub may work on the cluster, Nonce is that of the challenge to
 		// it, and Waiting means that its answer is waited for.
 		Contested, Waiting bool
-		Asked              string
+		Nonce              string
 	}
 	// Checked reports the end of a Check.
 	Checked struct {
@@ -53,9 +53,9 @@ type (
 	// SessionFailed reports that a session is to be given up. Surprise means that something else wrote an
 	// inventory of its own.
 	SessionFailed struct {
-		Session  uint64
-		Why      string
-		Surprise bool
+		Session      uint64
+		Why          string
+		ForeignWrite bool
 	}
 	// ClaimChanged reports that the claim is not as it was written last.
 	ClaimChanged struct{}
@@ -65,12 +65,12 @@ type (
 		Claim   Claim
 		Failed  bool
 	}
-	// FinalizeAsked asks that what is kept on the cluster be taken away. Request is repeated in the answer.
-	FinalizeAsked struct{ Request int }
+	// FinalizeRequested asks that what is kept on the cluster be taken away. Request is repeated in the answer.
+	FinalizeRequested struct{ Request int }
 	// PurgeDone reports the end of a Purge.
 	PurgeDone struct{ Succeeded bool }
 	// SlotGranted reports a slot that was asked for.
-	SlotGranted struct{ Lane Lane }
+	SlotGranted struct{ Priority Priority }
 	// Prepared reports the end of a Prepare. Reason is empty when the bundle of the entry was read;
 	// LastGood means that there is a last good bundle with objects, other than the assigned one.
 	Prepared struct {
@@ -155,23 +155,23 @@ const (
 )
 
 func (e Tick) apply(m *Machine, now time.Time) {
-	m.maintain(e.Heard, now)
+	m.maintain(e.LastAnswer, now)
 	m.dispatch(now)
 }
-func (e Fence) apply(m *Machine, _ time.Time)           { m.fenced = e.Lost }
-func (Stop) apply(m *Machine, _ time.Time)              { m.stopping = true }
-func (e Configure) apply(m *Machine, now time.Time)     { m.configure(e.Suspended, now) }
-func (Suspect) apply(m *Machine, _ time.Time)           { m.conn.suspect = true }
-func (e Assign) apply(m *Machine, now time.Time)        { m.assign(e.Entries, now) }
-func (e Dialled) apply(m *Machine, now time.Time)       { m.dialled(e, now) }
-func (e Checked) apply(m *Machine, now time.Time)       { m.checked(e, now) }
-func (e FinalizeAsked) apply(m *Machine, now time.Time) { m.finalize(e, now) }
-func (e PurgeDone) apply(m *Machine, now time.Time)     { m.finalized(e, now) }
-func (e Prepared) apply(m *Machine, now time.Time)      { m.preparedEntry(e, now) }
-func (e PassDone) apply(m *Machine, now time.Time)      { m.passDone(e, now) }
-func (DesiresChanged) apply(m *Machine, _ time.Time)    { m.desires++ }
-func (e SessionFailed) apply(m *Machine, t time.Time)   { m.sessionFailed(e, t) }
-func (e ClaimAnswered) apply(m *Machine, t time.Time)   { m.claimAnswered(e, t) }
+func (e Fence) apply(m *Machine, _ time.Time)               { m.fenced = e.Lost }
+func (Stop) apply(m *Machine, _ time.Time)                  { m.stopping = true }
+func (e Configure) apply(m *Machine, now time.Time)         { m.configure(e.Suspended, now) }
+func (Suspect) apply(m *Machine, _ time.Time)               { m.conn.suspect = true }
+func (e Assign) apply(m *Machine, now time.Time)            { m.assign(e.Entries, now) }
+func (e Dialled) apply(m *Machine, now time.Time)           { m.dialled(e, now) }
+func (e Checked) apply(m *Machine, now time.Time)           { m.checked(e, now) }
+func (e FinalizeRequested) apply(m *Machine, now time.Time) { m.finalize(e, now) }
+func (e PurgeDone) apply(m *Machine, now time.Time)         { m.finalized(e, now) }
+func (e Prepared) apply(m *Machine, now time.Time)          { m.preparedEntry(e, now) }
+func (e PassDone) apply(m *Machine, now time.Time)          { m.passDone(e, now) }
+func (DesiresChanged) apply(m *Machine, _ time.Time)        { m.desires++ }
+func (e SessionFailed) apply(m *Machine, t time.Time)       { m.sessionFailed(e, t) }
+func (e ClaimAnswered) apply(m *Machine, t time.Time)       { m.claimAnswered(e, t) }
 
 func (Resume) apply(m *Machine, now time.Time) {
 	m.disconnect("the process may act again")
@@ -211,7 +211,7 @@ func (ClaimChanged) apply(m *Machine, _ time.Time) {
 }
 
 func (e SlotGranted) apply(m *Machine, _ time.Time) {
-	m.slots.waiting[e.Lane] = max(0, m.slots.waiting[e.Lane]-1)
+	m.slots.waiting[e.Priority] = max(0, m.slots.waiting[e.Priority]-1)
 	m.slots.granted++
 }
 

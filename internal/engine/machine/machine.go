@@ -97,7 +97,7 @@ func (m *Machine) jitter(d time.Duration) time.Duration {
 
 // Next returns the earliest time at which a Tick has something to do by itself; zero for none. What is
 // due already waits for an event: the end of a pass, a slot, a bundle.
-func (m *Machine) Next(now time.Time, heard time.Time) time.Time {
+func (m *Machine) Next(now time.Time, lastAnswer time.Time) time.Time {
 	var next time.Time
 	sooner := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -107,7 +107,7 @@ func (m *Machine) Next(now time.Time, heard time.Time) time.Time {
 	if m.fenced { // an event reports the end of that
 		return next
 	}
-	sooner(m.conn.next(heard))
+	sooner(m.conn.next(lastAnswer))
 	if !m.conn.mayWork() || m.stopping {
 		return next
 	}
@@ -160,7 +160,7 @@ func (m *Machine) assign(list []Assignment, now time.Time) {
 func (m *Machine) newEntry(name string) *Entry {
 	en := &Entry{}
 	if m.inFlight[name] != nil {
-		en.state = RunningAgain
+		en.state = RunningDue
 	}
 	return en
 }

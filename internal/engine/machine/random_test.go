@@ -83,9 +83,9 @@ func (c *chaos) execute(action Action) []Event {
 		if c.calmed || c.IntN(2) == 0 {
 			return []Event{c.prepare(a)}
 		}
-	case AskSlot:
+	case RequestSlot:
 		if c.calmed || c.IntN(2) == 0 {
-			return []Event{c.grant(a.Lane)}
+			return []Event{c.grant(a.Priority)}
 		}
 	case Start:
 		c.began[a.Name] = c.m.Entry(a.Name).Spec
@@ -115,7 +115,7 @@ func (c *chaos) happen() {
 		c.step(Verify{})
 	case 9:
 		if c.session != 0 {
-			c.step(SessionFailed{Session: c.session, Why: "lost", Surprise: c.IntN(4) == 0})
+			c.step(SessionFailed{Session: c.session, Why: "lost", ForeignWrite: c.IntN(4) == 0})
 		}
 	case 10:
 		lost := c.IntN(3) == 0
@@ -129,7 +129,7 @@ func (c *chaos) happen() {
 		c.step(pick[Event](c, Suspect{}, WatchEnded{}, NewConnection{}, ClaimChanged{}, DesiresChanged{}, Displaced{}))
 	case 13:
 		if c.IntN(5) == 0 {
-			c.step(FinalizeAsked{})
+			c.step(FinalizeRequested{})
 		}
 	case 14:
 		c.heard = c.now
@@ -225,7 +225,7 @@ func (c *chaos) answers(well bool) {
 		c.dialling = false
 		ev := Dialled{Connected: !bad(), Applied: maps.Clone(c.applied)}
 		if !ev.Connected && c.IntN(2) == 0 {
-			ev.Contested, ev.Waiting, ev.Asked = true, c.IntN(2) == 0, fmt.Sprint(c.IntN(3))
+			ev.Contested, ev.Waiting, ev.Nonce = true, c.IntN(2) == 0, fmt.Sprint(c.IntN(3))
 		}
 		c.step(ev)
 	}

@@ -43,10 +43,10 @@ type Facts struct {
 	// there is none.
 	Missing string
 	// Of is how many objects Ready waits for. Failed and Unhealthy are not healthy, for good or not yet, and
-	// First describes the first of them. Of Unjudged ones it is not known, because the steps of
+	// First describes the first of them. Of Unevaluated ones it is not known, because the steps of
 	// spec.healthCheckExprs are at a limit.
-	Of, Failed, Unhealthy, Unjudged int
-	First                           string
+	Of, Failed, Unhealthy, Unevaluated int
+	First                              string
 	// Deleting is how many objects are being deleted, and Deletions describes them.
 	Deleting  int
 	Deletions string
@@ -67,8 +67,8 @@ type Readiness struct {
 	Condition
 	// ObjectsReady means that what depends on the entry may go on, whatever it still deletes.
 	ObjectsReady bool
-	// Again is when it changes without an event; zero for never.
-	Again time.Time
+	// RecheckAt is when it changes without an event; zero for never.
+	RecheckAt time.Time
 }
 
 func is(s metav1.ConditionStatus, reason, format string, args ...any) Readiness {
@@ -99,7 +99,7 @@ func (en *Entry) Readiness(f Facts, since *Since, now time.Time) Readiness {
 	case f.ReleasedBy != "":
 		return is(unknown, v1alpha1.ProgressingReason, "waits for Kustomization %s to release %s", f.ReleasedBy, f.Contested)
 	case en.Reason == v1alpha1.KindNotFoundReason && now.Before(f.KindMissing.Add(en.Spec.Timeout.Duration)):
-		return Readiness{Condition: Condition{unknown, en.Reason, f.Message}, Again: f.KindMissing.Add(en.Spec.Timeout.Duration)}
+		return Readiness{Condition: Condition{unknown, en.Reason, f.Message}, RecheckAt: f.KindMissing.Add(en.Spec.Timeout.Duration)}
 	case en.Reason != "":
 		return Readiness{Condition: Condition{no, en.Reason, f.Message}}
 	case en.Spec.Remove:
@@ -153,7 +153,7 @@ func (en *Entry) health(f Facts, since *Since, now time.Time) Readiness {
 		return is(no, v1alpha1.HealthCheckFailedReason, "%s", message)
 	}
 	r := en.untilTimeout(now, since.Unhealthy, message)
-	if f.Unjudged > 0 {
+	if f.Unevaluated > 0 {
 		r.Reason = v1alpha1.HealthCheckLimitExceededReason
 	}
 	return r
@@ -166,7 +166,7 @@ func (en *Entry) untilTimeout(now, since time.Time, message string) Readiness {
 		return is(no, v1alpha1.HealthCheckFailedReason, "%s", message)
 	}
 	r := is(unknown, v1alpha1.WaitingForHealthReason, "%s", message)
-	r.Again = deadline
+	r.RecheckAt = deadline
 	return r
 }
 
@@ -197,9 +197,9 @@ func (en *Entry) deletions(f Facts, since *Since, now time.Time) Readiness {
 	case now.Before(reported):
 		r = is(unknown, v1alpha1.ProgressingReason, "deleting what is wanted no longer")
 	}
-	r.Again = late
+	r.RecheckAt = late
 	if now.Before(reported) && reported.Before(late) {
-		r.Again = reported
+		r.RecheckAt = reported
 	}
 	return r
 }

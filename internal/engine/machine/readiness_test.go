@@ -50,9 +50,9 @@ func TestReadiness(t *testing.T) {
 		"a drift loop, also if healthy":    {facts: func(f *Facts) { f.DriftLoop = "ConfigMap/n/a keeps being changed back" }, status: no, reason: v1alpha1.DriftLoopReason, says: "ConfigMap/n/a keeps being changed back"},
 		"objects that are not healthy yet": {facts: func(f *Facts) { f.Of, f.Unhealthy, f.First = 3, 1, "Deployment/n/a: 0 of 1" }, status: unknown, reason: v1alpha1.WaitingForHealthReason, says: "1 of 3 objects not healthy; Deployment/n/a: 0 of 1", again: time.Minute, then: Since{Unhealthy: now}},
 		"objects not healthy for too long": {facts: func(f *Facts) { f.Of, f.Unhealthy, f.First = 3, 1, "x" }, since: Since{Unhealthy: ago(time.Minute)}, status: no, reason: v1alpha1.HealthCheckFailedReason, says: "1 of 3 objects not healthy; x", then: Since{Unhealthy: ago(time.Minute)}},
-		"objects that cannot be judged":    {facts: func(f *Facts) { f.Of, f.Unhealthy, f.Unjudged, f.First = 3, 1, 1, "too many steps" }, status: unknown, reason: v1alpha1.HealthCheckLimitExceededReason, says: "1 of 3 objects not healthy; too many steps", again: time.Minute, then: Since{Unhealthy: now}},
-		"objects not judged for too long":  {facts: func(f *Facts) { f.Of, f.Unhealthy, f.Unjudged, f.First = 3, 2, 1, "x" }, since: Since{Unhealthy: ago(time.Minute)}, status: no, reason: v1alpha1.HealthCheckLimitExceededReason, says: "2 of 3 objects not healthy; x", then: Since{Unhealthy: ago(time.Minute)}},
-		"a failure beside unjudged ones":   {facts: func(f *Facts) { f.Of, f.Failed, f.Unhealthy, f.Unjudged, f.First = 3, 1, 1, 1, "x" }, status: no, reason: v1alpha1.HealthCheckFailedReason, says: "2 of 3 objects not healthy; x", then: Since{Unhealthy: now}},
+		"objects that cannot be judged":    {facts: func(f *Facts) { f.Of, f.Unhealthy, f.Unevaluated, f.First = 3, 1, 1, "too many steps" }, status: unknown, reason: v1alpha1.HealthCheckLimitExceededReason, says: "1 of 3 objects not healthy; too many steps", again: time.Minute, then: Since{Unhealthy: now}},
+		"objects not judged for too long":  {facts: func(f *Facts) { f.Of, f.Unhealthy, f.Unevaluated, f.First = 3, 2, 1, "x" }, since: Since{Unhealthy: ago(time.Minute)}, status: no, reason: v1alpha1.HealthCheckLimitExceededReason, says: "2 of 3 objects not healthy; x", then: Since{Unhealthy: ago(time.Minute)}},
+		"a failure beside unjudged ones":   {facts: func(f *Facts) { f.Of, f.Failed, f.Unhealthy, f.Unevaluated, f.First = 3, 1, 1, 1, "x" }, status: no, reason: v1alpha1.HealthCheckFailedReason, says: "2 of 3 objects not healthy; x", then: Since{Unhealthy: now}},
 		"an object that has failed":        {facts: func(f *Facts) { f.Of, f.Failed, f.Unhealthy, f.First = 3, 1, 1, "100% wrong" }, status: no, reason: v1alpha1.HealthCheckFailedReason, says: "2 of 3 objects not healthy; 100% wrong", then: Since{Unhealthy: now}},
 		"healthy again":                    {since: Since{Unhealthy: ago(time.Hour)}, status: yes, reason: v1alpha1.SucceededReason, ready: true},
 		"a deletion that has begun":        {facts: deleting, status: unknown, reason: v1alpha1.ProgressingReason, says: "deleting what is wanted no longer", ready: true, again: DeletionGrace, then: Since{Deleting: now}},
@@ -77,8 +77,8 @@ func TestReadiness(t *testing.T) {
 				t.Errorf("%s %s %q, objects ready: %v", r.Status, r.Reason, r.Message, r.ObjectsReady)
 			}
 			var again time.Duration
-			if !r.Again.IsZero() {
-				again = r.Again.Sub(now)
+			if !r.RecheckAt.IsZero() {
+				again = r.RecheckAt.Sub(now)
 			}
 			if again != tc.again || since != tc.then {
 				t.Errorf("another look after %s, want %s; since %+v, want %+v", again, tc.again, since, tc.then)

@@ -53,9 +53,9 @@ func tell(t *testing.T, script string, shuffle func([]string)) string {
 			if !s.holdBundles[a.Name] && !s.holdBundles["all"] {
 				return []Event{s.prepare(a)}
 			}
-		case AskSlot:
+		case RequestSlot:
 			if !s.holdSlots {
-				return []Event{s.grant(a.Lane)}
+				return []Event{s.grant(a.Priority)}
 			}
 		}
 		return nil
@@ -84,7 +84,7 @@ func quiet(log string) string {
 	for line := range strings.Lines(log) {
 		word := strings.Fields(line)[0]
 		switch {
-		case word == "releaseslots", word == "askslot" && !strings.Contains(log, "> hold slots"):
+		case word == "releaseslots", word == "requestslot" && !strings.Contains(log, "> hold slots"):
 		case strings.HasSuffix(line, "idle -> running\n"), strings.HasSuffix(line, "running -> idle\n"):
 		case (strings.HasSuffix(line, "idle -> preparing\n") || strings.HasSuffix(line, "preparing -> idle\n") || word == "prepare") && !strings.Contains(log, "> hold bundles"):
 		default:
@@ -122,7 +122,7 @@ var happenings = map[string]func(s *story, words []string){
 			ev.Applied[name] = digest
 		}
 		if words[0] == "contested" {
-			ev.Contested, ev.Asked, ev.Waiting = true, words[1], s.has(words, "waiting")
+			ev.Contested, ev.Nonce, ev.Waiting = true, words[1], s.has(words, "waiting")
 		}
 		s.step(ev)
 	},
@@ -161,13 +161,13 @@ var happenings = map[string]func(s *story, words []string){
 	"watch":    func(s *story, _ []string) { s.step(WatchEnded{}) },
 	"new":      func(s *story, _ []string) { s.step(NewConnection{}) },
 	"session": func(s *story, words []string) {
-		s.step(SessionFailed{Session: s.session, Why: words[0], Surprise: words[0] == "surprise"})
+		s.step(SessionFailed{Session: s.session, Why: words[0], ForeignWrite: words[0] == "surprise"})
 	},
 	"displaced": func(s *story, _ []string) { s.step(Displaced{}) },
 	"fence":     func(s *story, words []string) { s.step(Fence{Lost: words[0] == "lost"}) },
 	"resume":    func(s *story, _ []string) { s.step(Resume{}) },
 	"stop":      func(s *story, _ []string) { s.step(Stop{}) },
-	"finalize":  func(s *story, _ []string) { s.step(FinalizeAsked{}) },
+	"finalize":  func(s *story, _ []string) { s.step(FinalizeRequested{}) },
 	"purged":    func(s *story, words []string) { s.step(PurgeDone{Succeeded: words[0] == "ok"}) },
 	"claim": func(s *story, words []string) {
 		if words[0] == "changed" {

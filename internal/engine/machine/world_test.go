@@ -27,7 +27,7 @@ type world struct {
 	running         map[string]Start // passes under way, by entry
 	session         uint64
 	preparing       []Prepare
-	asked           []Lane
+	asked           []Priority
 	granted         int
 	depth           int // of steps that follow at once
 
@@ -75,7 +75,7 @@ func (w *world) step(ev Event) (answered bool) {
 // settle ticks until nothing more follows at once.
 func (w *world) settle() {
 	w.t.Helper()
-	for i := 0; w.step(Tick{Heard: w.heard}); i++ {
+	for i := 0; w.step(Tick{LastAnswer: w.heard}); i++ {
 		if i > 1000 {
 			w.t.Fatal("ticks without end")
 		}
@@ -134,9 +134,9 @@ func (w *world) note(action Action) {
 	case Prepare:
 		line += " " + a.Name
 		w.preparing = append(w.preparing, a)
-	case AskSlot:
-		line += " " + a.Lane.String()
-		w.asked = append(w.asked, a.Lane)
+	case RequestSlot:
+		line += " " + a.Priority.String()
+		w.asked = append(w.asked, a.Priority)
 	case ReleaseSlots:
 		w.granted = 0
 		if a.Waiting {
@@ -188,14 +188,14 @@ func (w *world) done(name string, o Outcome) {
 	w.step(PassDone{Name: name, Outcome: o})
 }
 
-func (w *world) grant(l Lane) Event {
+func (w *world) grant(l Priority) Event {
 	i := slices.Index(w.asked, l)
 	if i < 0 {
 		w.t.Fatalf("no %s slot is asked for", l)
 	}
 	w.asked = slices.Delete(w.asked, i, i+1)
 	w.granted++
-	return SlotGranted{Lane: l}
+	return SlotGranted{Priority: l}
 }
 
 // prepared ends a preparation. Of one that the machine has given up, it takes no notice.

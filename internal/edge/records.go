@@ -13,8 +13,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/inventory"
 )
 
-// Kept is what Skerry keeps on a cluster for itself.
-type Kept struct {
+// Records is what Skerry keeps on a cluster for itself.
+type Records struct {
 	// Inventories by owner.
 	Inventories map[string]*inventory.Inventory
 	// Corrupt are owners whose inventory cannot be relied on.
@@ -34,8 +34,8 @@ type Kept struct {
 // names affects only the owner whose inventory it has the name of. It returns an *OtherHubError where the
 // claim, or without one an inventory, is of another hub; what another hub has that shares the cluster, as this one
 // does, is passed over.
-func sortOut(h Holder, list []corev1.ConfigMap) (*Kept, error) {
-	k := &Kept{
+func sortOut(h Holder, list []corev1.ConfigMap) (*Records, error) {
+	k := &Records{
 		Inventories: map[string]*inventory.Inventory{}, Corrupt: map[string]*CorruptError{},
 		Clusters: map[string]string{}, shards: map[string]map[string]string{},
 	}
@@ -69,7 +69,7 @@ type shards struct {
 
 // takeShard takes up a ConfigMap that is no claim, and returns the hub whose inventory it is where that is neither
 // this one nor one that shares the cluster; else "".
-func (k *Kept) takeShard(h Holder, cm *corev1.ConfigMap, inventories map[string]*shards) (otherHub string) {
+func (k *Records) takeShard(h Holder, cm *corev1.ConfigMap, inventories map[string]*shards) (otherHub string) {
 	owner, ok := inventoryOwner(cm.Name)
 	if !ok {
 		return "" // with the label, and not one of ours
@@ -98,7 +98,7 @@ func (k *Kept) takeShard(h Holder, cm *corev1.ConfigMap, inventories map[string]
 }
 
 // decode reads the inventories, within what all of them may take.
-func (k *Kept) decode(inventories map[string]*shards) {
+func (k *Records) decode(inventories map[string]*shards) {
 	budget := inventory.NewBudget()
 	for owner, s := range inventories {
 		inv, err := budget.Decode(owner, s.parts)
@@ -117,7 +117,7 @@ func (k *Kept) decode(inventories map[string]*shards) {
 }
 
 // takeClaim takes up a claim. Claims come before inventories, by their names.
-func (k *Kept) takeClaim(h Holder, cm *corev1.ConfigMap, shared bool) error {
+func (k *Records) takeClaim(h Holder, cm *corev1.ConfigMap, shared bool) error {
 	c := readClaim(cm)
 	switch {
 	case c.name == h.claimName() && (c.hub == h.Hub || c.hub == ""):

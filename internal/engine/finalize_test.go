@@ -32,14 +32,14 @@ func (r *rig) removeAll(policy v1alpha1.DeletionPolicy) {
 	}
 }
 
-func (r *rig) retire() error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), patient)
+func (r *rig) finalize() error {
+	ctx, cancel := context.WithTimeout(r.t.Context(), waitTimeout)
 	defer cancel()
 	return r.pool.Finalize(ctx, r.key)
 }
 
-// kept lists what Skerry keeps on the cluster for itself.
-func (r *rig) kept() string {
+// ownConfigMaps lists what Skerry keeps on the cluster for itself.
+func (r *rig) ownConfigMaps() string {
 	r.t.Helper()
 	list, err := r.kube.CoreV1().ConfigMaps(v1alpha1.SystemNamespace).List(r.t.Context(), metav1.ListOptions{LabelSelector: edge.PartLabel})
 	if err != nil {
@@ -69,18 +69,18 @@ func TestRetire(t *testing.T) {
 	bind(map[string]string{edge.PartLabel: edge.PartAccount})
 	r.want("apps", many(r, 3, "one"))
 	r.ready("apps")
-	if err := r.retire(); !errors.Is(err, ErrNotRemoved) {
+	if err := r.finalize(); !errors.Is(err, ErrNotRemoved) {
 		t.Fatalf("with objects: %v", err)
 	}
-	if got := r.kept(); !strings.Contains(got, "skerry-hub") || !strings.Contains(got, "skerry-inventory-apps") {
+	if got := r.ownConfigMaps(); !strings.Contains(got, "skerry-hub") || !strings.Contains(got, "skerry-inventory-apps") {
 		t.Errorf("kept %q", got)
 	}
 
 	r.removeAll(v1alpha1.DeletionOrphan)
-	if err := r.retire(); err != nil {
+	if err := r.finalize(); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.kept(); got != "" {
+	if got := r.ownConfigMaps(); got != "" {
 		t.Errorf("kept %q", got)
 	}
 	if _, err := bindings.Get(t.Context(), edge.AccountBinding, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
@@ -90,7 +90,7 @@ func TestRetire(t *testing.T) {
 	if err != nil || cm.Labels[v1alpha1.OwnerLabel] != "" {
 		t.Errorf("an orphan has %v, %v", cm.Labels, err)
 	}
-	if err := r.retire(); err != nil {
+	if err := r.finalize(); err != nil {
 		t.Errorf("once more: %v", err)
 	}
 
@@ -109,7 +109,7 @@ func TestRetire(t *testing.T) {
 	other.want("apps", many(other, 3, "three"))
 	other.ready("apps")
 	other.removeAll(v1alpha1.DeletionOrphan)
-	if err := other.retire(); err != nil {
+	if err := other.finalize(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bindings.Get(t.Context(), edge.AccountBinding, metav1.GetOptions{}); err != nil {
@@ -136,8 +136,8 @@ func TestRetireIsStoppedInTheMiddle(t *testing.T) {
 	if err := r.kube.CoreV1().ConfigMaps(v1alpha1.SystemNamespace).Delete(t.Context(), "skerry-hub", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("it does the rest", func() bool { return r.retire() == nil }) // a claim that is gone ends the session
-	if got := r.kept(); got != "" {
+	r.eventually("it does the rest", func() bool { return r.finalize() == nil }) // a claim that is gone ends the session
+	if got := r.ownConfigMaps(); got != "" {
 		t.Errorf("kept %q", got)
 	}
 }
@@ -154,7 +154,7 @@ func TestClustersThatComeAndGoLeaveNothing(t *testing.T) {
 		r.want("apps", many(r, 20, fmt.Sprint(i)))
 		r.ready("apps")
 		r.removeAll(v1alpha1.DeletionOrphan)
-		if err := r.retire(); err != nil {
+		if err := r.finalize(); err != nil {
 			t.Fatal(err)
 		}
 		r.pool.Disconnect(r.key)
@@ -170,13 +170,13 @@ func TestClustersThatComeAndGoLeaveNothing(t *testing.T) {
 	for i := range warm { // what is set up once and for all
 		round(i)
 	}
-	r.shelf.bundles = map[string]*object.Bundle{}
+	r.bundleStore.bundles = map[string]*object.Bundle{}
 	goroutines, heap := measure()
 	for i := range rounds {
 		round(warm + i)
 	}
 	r.eventually("the goroutines have ended", func() bool { return runtime.NumGoroutine() <= goroutines+2 })
-	r.shelf.bundles = map[string]*object.Bundle{}
+	r.bundleStore.bundles = map[string]*object.Bundle{}
 	var grown int64
 	for range 150 { // a timer of net/http holds a connection for up to 20 s after its end
 		_, now := measure()

@@ -63,7 +63,7 @@ func TestASharedClusterKeepsTheAccountOfTheOtherCluster(t *testing.T) {
 	shared := testHolder
 	shared.Shared = true
 	s := storeOf(c, shared)
-	if err := s.Finalize(t.Context(), Retirement{Own: ofCluster("fleet/shop"), Revoke: true}); err != nil {
+	if err := s.Finalize(t.Context(), FinalizeOptions{Own: ofCluster("fleet/shop"), Revoke: true}); err != nil {
 		t.Fatal(err)
 	}
 	if owners, _, account := st.left(); !slices.Equal(owners, []string{"web.1"}) || !account {
@@ -73,23 +73,23 @@ func TestASharedClusterKeepsTheAccountOfTheOtherCluster(t *testing.T) {
 
 func TestFinalizeTakesAwayWhatIsTheClusters(t *testing.T) {
 	for name, tt := range map[string]struct {
-		what           Retirement
+		what           FinalizeOptions
 		prepare        func(*stub)
 		owners         []string
 		claim, account bool
 		err            string
 	}{
-		"of two Clusters one":          {what: Retirement{Own: ofCluster("fleet/shop"), Revoke: true}, owners: []string{"web.1"}, claim: true},
-		"of both":                      {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}},
-		"the claim is to stay":         {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other"), KeepClaim: true, Revoke: true}, claim: true},
-		"the account is not the hub's": {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other")}, account: true},
-		"there is no account":          {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) { delete(s.objects, bindings+"/"+AccountBinding) }},
-		"an account that people made":  {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) { s.objects[bindings+"/"+AccountBinding].SetLabels(nil) }, account: true},
-		"another hub has it by now": {what: Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) {
+		"of two Clusters one":          {what: FinalizeOptions{Own: ofCluster("fleet/shop"), Revoke: true}, owners: []string{"web.1"}, claim: true},
+		"of both":                      {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}},
+		"the claim is to stay":         {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), KeepClaim: true, Revoke: true}, claim: true},
+		"the account is not the hub's": {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other")}, account: true},
+		"there is no account":          {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) { delete(s.objects, bindings+"/"+AccountBinding) }},
+		"an account that people made":  {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) { s.objects[bindings+"/"+AccountBinding].SetLabels(nil) }, account: true},
+		"another hub has it by now": {what: FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}, prepare: func(s *stub) {
 			s.objects[configMaps+"/"+v1alpha1.ClaimName].SetAnnotations(map[string]string{hubAnnotation: "x"})
 		}, err: `managed by hub "x"`, account: true, claim: true},
-		"there is nothing of it": {what: Retirement{Own: ofCluster("fleet/none"), KeepClaim: true}, owners: []string{"apps.1", "web.1"}, claim: true, account: true},
-		"inventories of an earlier hub": {what: Retirement{Own: func(string, string) bool { return true }}, prepare: func(s *stub) {
+		"there is nothing of it": {what: FinalizeOptions{Own: ofCluster("fleet/none"), KeepClaim: true}, owners: []string{"apps.1", "web.1"}, claim: true, account: true},
+		"inventories of an earlier hub": {what: FinalizeOptions{Own: func(string, string) bool { return true }}, prepare: func(s *stub) {
 			for _, u := range s.objects {
 				if strings.HasPrefix(u.GetName(), v1alpha1.InventoryPrefix+"web.1") {
 					u.SetAnnotations(map[string]string{hubAnnotation: "x"})
@@ -129,7 +129,7 @@ func TestFinalizeTakesAwayWhatIsTheClusters(t *testing.T) {
 
 // TestFinalizeGoesOnWhereItWasEnded ends the process at each write.
 func TestFinalizeGoesOnWhereItWasEnded(t *testing.T) {
-	what := Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}
+	what := FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}
 	for stop := 0; ; stop++ {
 		st, c := leftBehind(t)
 		n := 0
@@ -168,7 +168,7 @@ func TestFinalizeWithoutTheRightToRevoke(t *testing.T) {
 			}
 			return nil
 		})
-		if err := NewInventories(c, testHolder).Finalize(t.Context(), Retirement{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}); err != nil {
+		if err := NewInventories(c, testHolder).Finalize(t.Context(), FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other"), Revoke: true}); err != nil {
 			t.Errorf("%s: %v", forbidden, err)
 		}
 		if owners, claim, account := st.left(); owners != nil || claim || !account {
@@ -189,7 +189,7 @@ func TestFinalizeDoesNotDeleteWhatWasMadeAnew(t *testing.T) {
 		}
 		return nil
 	})
-	err := NewInventories(c, testHolder).Finalize(t.Context(), Retirement{Own: ofCluster("fleet/shop", "fleet/other")})
+	err := NewInventories(c, testHolder).Finalize(t.Context(), FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other")})
 	if err == nil || !slices.Contains(st.names(), name) {
 		t.Errorf("%s: %v", name, err)
 	}

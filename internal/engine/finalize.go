@@ -48,7 +48,7 @@ func (e *Engine) purge(a machine.Purge) {
 	r := e.finalizations[a.Request]
 	delete(e.finalizations, a.Request)
 	s, owners, local, siblings := e.conn.session, e.owners(), e.conn.target.Local, e.siblings.any()
-	what := edge.Retirement{
+	what := edge.FinalizeOptions{
 		Revoke: !local && !siblings, KeepClaim: siblings,
 		Own: func(owner, cluster string) bool {
 			return owners[owner] || cluster == e.key.String() || cluster == "" && !local && !siblings

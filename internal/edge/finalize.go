@@ -26,8 +26,8 @@ const (
 
 const bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
-// Retirement describes what to take away.
-type Retirement struct {
+// FinalizeOptions describes what to take away.
+type FinalizeOptions struct {
 	// Own reports whether an inventory is the Cluster's that is retired, by its owner and the Cluster that
 	// wrote it last, which is empty for an earlier version's.
 	Own func(owner, cluster string) bool
@@ -40,7 +40,7 @@ type Retirement struct {
 // Finalize takes away what Skerry keeps on the cluster for one Cluster: its inventories, and the claim of
 // the hub unless something else of the hub stays. The namespace stays, as others may have put something
 // there. Told twice, it does the rest.
-func (s *Inventories) Finalize(ctx context.Context, what Retirement) error {
+func (s *Inventories) Finalize(ctx context.Context, what FinalizeOptions) error {
 	list, err := s.list(ctx, "")
 	if err != nil {
 		return fmt.Errorf("cannot read inventories: %w", err)
