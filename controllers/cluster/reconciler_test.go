@@ -42,10 +42,17 @@ type pool struct {
 	retired      int
 	retireErr    error
 	retire       func() error
+	// begun counts the sessions, and claimed says that one has claimed the cluster since the last of it was taken away.
+	begun   int
+	claimed bool
 }
 
 func (p *pool) State(engine.Key) (engine.State, bool) { return p.state, p.conn != nil }
 func (p *pool) Connect(_ engine.Key, c engine.Connection) {
+	if p.conn == nil {
+		p.begun++
+		p.claimed = p.claimed || p.state.Usable
+	}
 	p.conn = &c
 	p.connects++
 }

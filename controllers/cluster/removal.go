@@ -287,19 +287,21 @@ func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bo
 	return nil
 }
 
-// release lets the Cluster go, and everything that this process has of it.
+// release lets the Cluster go, and then everything that this process has of it: an engine that has taken away the last
+// sends nothing any more, and one that is ended before the finalizer has gone would be begun anew, and claim the cluster,
+// where the write of that fails.
 func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event) (reconcile.Result, error) {
 	if m.another() { // what was claimed there by mistake; that it cannot be told is no reason to wait
 		short, cancel := context.WithTimeout(ctx, retireTimeout)
 		defer cancel()
 		_ = r.Pool.Finalize(short, m.key)
 	}
-	r.gone(m.key)
 	c := m.cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
 	if err := hubapi.PatchFinalizers(ctx, r.Hub, c); err != nil {
 		return hubapi.ResultForError(err)
 	}
+	r.gone(m.key)
 	if said != nil {
 		hubapi.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
 	}
@@ -348,6 +350,9 @@ func (m *removal) leftEvent(warning bool, why string) *report.Event {
 	what := "the hub's inventories, claim and account"
 	if m.cluster.Spec.Agent != nil { // it has no account there, and keeps what its disk has
 		what = "the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there"
+	}
+	if m.retiring() { // the Kustomizations have gone
+		return &report.Event{Warning: warning, Reason: "Forgotten", Message: why + ". It was told to take away what was left, and did not say that it has: what may stay there is " + what}
 	}
 	if len(names) > 0 {
 		what = fmt.Sprintf("%s of %s, and %s", text.Count(objects, "object"), few(names), what)

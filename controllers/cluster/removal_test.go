@@ -211,6 +211,15 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 			t.Errorf("gone: %t, event %s", w.gone(), got)
 		}
 	})
+	t.Run("an agent that was told to take away the last", func(t *testing.T) {
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), byAgent, retiring), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+		w.pool.state = engine.State{Known: true, Message: "The agent is not connected", UID: "u1"}
+		w.now = time.Unix(10300, 0)
+		w.reconcile()
+		if got := w.told(); !w.gone() || !strings.Contains(got, "without an answer: The agent is not connected. It was told to take away what was left, and did not say that it has: what may stay there is the hub's inventories") {
+			t.Errorf("gone: %t, event %s", w.gone(), got)
+		}
+	})
 	t.Run("one that has answered meanwhile", func(t *testing.T) {
 		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig))
 		w.pool.state = unreachable
@@ -228,6 +237,11 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 			t.Errorf("gone: %t, retired %d times", w.gone(), w.pool.retired)
 		}
 	})
+}
+
+// retiring makes a Cluster one whose cluster was told to take away the last.
+func retiring(c *v1alpha1.Cluster) {
+	c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
 }
 
 // byAgent makes a Cluster one whose agent dials out.
@@ -263,10 +277,8 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 		"somebody else has it": {policy: v1alpha1.ClusterDeletionDelete, state: refused, sent: true},
 		"the account has gone": {
 			policy: v1alpha1.ClusterDeletionDelete, state: engine.State{Known: true, Reachable: true, Reason: "Unauthorized"}, sent: true,
-			change: func(c *v1alpha1.Cluster) {
-				c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
-			},
-			event: "Normal Removed Its objects are deleted; nothing of the hub is left there but the namespace skerry-system",
+			change: retiring,
+			event:  "Normal Removed Its objects are deleted; nothing of the hub is left there but the namespace skerry-system",
 		},
 	}
 	for name, tt := range tests {
@@ -315,12 +327,32 @@ func TestForgetReleasesAtOnce(t *testing.T) {
 // TestALinkThatDropsAtTheLastStepIsNoEnd: that the account has gone shows by its refusal. Silence says
 // nothing, and is waited for.
 func TestALinkThatDropsAtTheLastStepIsNoEnd(t *testing.T) {
-	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), func(c *v1alpha1.Cluster) {
-		c.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.RetiringReason}}
-	}), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), retiring), secret("value", testKubeconfig), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 	w.pool.state = engine.State{Known: true, Reason: v1alpha1.UnreachableReason, UID: "u1"}
 	w.reconcile()
 	if w.gone() {
 		t.Errorf("it is let go, with: %s", w.told())
+	}
+}
+
+// TestAFinalizerThatCannotBeRemovedBeginsNoSession: what was taken away last is the claim, which a session would write
+// again.
+func TestAFinalizerThatCannotBeRemovedBeginsNoSession(t *testing.T) {
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig))
+	w.pool.state = well
+	w.pool.retire = func() error { w.pool.claimed = false; return nil }
+	refused := 0
+	w.funcs.Patch = func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+		if _, ours := o.(*v1alpha1.Cluster); ours && refused < 3 {
+			refused++
+			return apierrors.NewServiceUnavailable("the API server is away")
+		}
+		return c.Patch(ctx, o, p, opts...)
+	}
+	for i := 0; i < 10 && !w.gone(); i++ {
+		_, _ = w.try()
+	}
+	if !w.gone() || refused != 3 || w.pool.begun != 1 || w.pool.claimed {
+		t.Errorf("gone %t, refused %d times, %d sessions, claimed %t", w.gone(), refused, w.pool.begun, w.pool.claimed)
 	}
 }
