@@ -48,6 +48,8 @@ type AgentInfo struct {
 	DiskReason, DiskMessage string
 	// Pending says that it has not joined, or is not approved yet.
 	Pending bool
+	// Idle says that nothing is assigned to its Cluster.
+	Idle bool
 	// Carried is the last report that came by medium.
 	Carried Carried
 }

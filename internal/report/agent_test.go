@@ -48,6 +48,30 @@ func TestAnAgentsAbsenceIsKnownAfterItsReturn(t *testing.T) {
 	}
 }
 
+// TestAMomentWithoutAConnectionChangesNothing: thousands lose their carrier at once, and each would be two writes.
+func TestAMomentWithoutAConnectionChangesNothing(t *testing.T) {
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	c := &v1alpha1.Cluster{Spec: v1alpha1.ClusterSpec{Agent: &v1alpha1.Agent{}}}
+	for i, step := range []struct {
+		what             string
+		connected        bool
+		since, now, seen time.Duration
+	}{
+		{"it connects", true, 0, 0, 0},
+		{"the connection ends, and it may return", false, 0, time.Minute, 30 * time.Second},
+		{"it returns", true, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute},
+	} {
+		before := *c.Status.DeepCopy()
+		c.Status = report.Cluster(report.ClusterFacts{Object: c, Now: start.Add(step.now), Connection: report.Connection{
+			Known: true, Reachable: true, Usable: true, LastSeen: start.Add(step.seen),
+			Agent: link.AgentInfo{Connected: step.connected, Since: start.Add(step.since), Fingerprint: "a", Version: "v1"},
+		}}).Status
+		if diff := cmp.Diff(before, c.Status); i > 0 && diff != "" {
+			t.Errorf("%s: %s", step.what, diff)
+		}
+	}
+}
+
 func clock(t *metav1.Time) string {
 	if t == nil {
 		return ""

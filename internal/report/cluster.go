@@ -176,6 +176,9 @@ func connectionConditions(f ClusterFacts) []metav1.Condition {
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionTrue, v1alpha1.SuspendedReason, "Suspended; the cluster is left as it is")
 	}
 	message := orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected")
+	if conn.Agent.Idle {
+		message += "; nothing is assigned to it"
+	}
 	if conn.Agent.DiskReason != "" { // the agent works from memory, and would not survive a restart while it is cut off
 		message = Line(fmt.Sprintf("%s; the agent's disk: %s: %s", message, conn.Agent.DiskReason, conn.Agent.DiskMessage))
 	}
@@ -199,7 +202,10 @@ func agentStatus(f ClusterFacts) *v1alpha1.AgentStatus {
 	if agent.DiskReason != "" {
 		status.Disk = Line(agent.DiskReason + ": " + agent.DiskMessage)
 	}
-	if agent.Connected && !agent.Since.IsZero() {
+	switch {
+	case !agent.Connected && f.Connection.Reachable && old != nil && old.KeyFingerprint == agent.Fingerprint:
+		status.ConnectedSince = old.ConnectedSince // it has a moment to return: a carrier that is away for that long costs no write
+	case agent.Connected && !agent.Since.IsZero():
 		since := seconds(agent.Since)
 		status.ConnectedSince = &since
 		if seen := f.Object.Status.LastSeen; old != nil && old.ConnectedSince != nil && seen != nil && f.Connection.LastSeen.Sub(seen.Time) < seenEvery-seenEvery/10 {
