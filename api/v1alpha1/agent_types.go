@@ -112,7 +112,7 @@ type CarriedReport struct {
 
 // MediumTicketAnnotation of a Cluster lets who has the token fetch an update for the Cluster's agent from the gateway,
 // or hand in a report of it: the SHA-256 of the token in hexadecimal, a full stop, and the end of its life in seconds
-// since 1970. "skerry bundle" writes and removes it: who may change a Cluster may do this.
+// since 1970, at most an hour from when it is shown. "skerry bundle" writes and removes it: who may change a Cluster may do this.
 const MediumTicketAnnotation = "skerry.dev/medium-ticket"
 
 // What keeps agents at the version of their hub.

@@ -39,6 +39,9 @@ type memory struct {
 	Resting bool `json:"resting,omitempty"`
 	// Exported is when the last update was made that came by medium, by the hub's clock.
 	Exported time.Time `json:"exported,omitzero"`
+	// AsOf is the time by the hub's clock at which the Assignment held, over a link or by medium; zero where the hub did
+	// not sign it.
+	AsOf time.Time `json:"asOf,omitzero"`
 }
 
 // agent is one process that works on one cluster.
@@ -58,8 +61,10 @@ type agent struct {
 	namespaces []string // that the account reaches; all when empty
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
-	// recordFinalized writes down, where it survives a restart, that a request was carried out.
+	// recordFinalized writes down, where it survives a restart, that a request was carried out, and recordAnswered when
+	// the hub has acknowledged that.
 	recordFinalized func(ctx context.Context, request string) error
+	recordAnswered  func(ctx context.Context, at time.Time) error
 
 	// reportDue and fetchDue wake the session; each holds one.
 	reportDue, fetchDue chan struct{}
@@ -76,6 +81,8 @@ type agent struct {
 	// answered is when the hub has acknowledged that; zero for not.
 	finalized string
 	answered  time.Time
+	// diverged says that what came does not lead on from what the agent has, so that it asks for all of it.
+	diverged bool
 }
 
 func wake(c chan struct{}) {
@@ -199,17 +206,26 @@ var errWantedAgain = errors.New("the hub has removed this cluster, and assigns s
 
 // take takes what the hub has changed of the Assignment. link.ErrDiverged says that the agent must begin with
 // nothing, errWantedAgain that it must begin a session in which the finalization is forgotten.
-func (a *agent) take(e link.Enrollment, change link.Assignment) error {
+func (a *agent) take(e link.Enrollment, change link.Assignment, o order) error {
 	if !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, change), change.Signature) {
 		return errors.New("an Assignment came that the hub did not sign")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	entries, err := change.Apply(a.memory.Entries)
+	if o.leadsOn {
+		if err := goesBack(a.memory, change); err != nil {
+			return err
+		}
+	}
+	before := a.memory.Entries
+	if a.diverged {
+		before = nil
+	}
+	entries, err := change.Apply(before)
 	if err != nil {
 		return err
 	}
-	if err := a.keep(change, entries); err != nil {
+	if err := a.keep(change, entries, o.asOf); err != nil {
 		return err
 	}
 	there := a.bundles.there()
@@ -223,8 +239,9 @@ func (a *agent) take(e link.Enrollment, change link.Assignment) error {
 	return nil
 }
 
-// keep makes the entries what is assigned; the mutex is held.
-func (a *agent) keep(change link.Assignment, entries []link.Entry) error {
+// keep makes the entries what is assigned; asOf is the time by the hub's clock at which they were, zero where that is not
+// known. The mutex is held.
+func (a *agent) keep(change link.Assignment, entries []link.Entry, asOf time.Time) error {
 	assigned, err := link.DecodeEntries(entries)
 	if err != nil {
 		return err
@@ -233,6 +250,7 @@ func (a *agent) keep(change link.Assignment, entries []link.Entry) error {
 		return errWantedAgain
 	}
 	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
+	a.memory.AsOf, a.diverged = asOf, false
 	a.failures = map[string]failure{}
 	a.remember() // before the engine acts on it: a restart goes on from here
 	return nil
@@ -242,17 +260,28 @@ func (a *agent) keep(change link.Assignment, entries []link.Entry) error {
 func (a *agent) has() link.Have {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.memory.UID == "" {
+	if a.memory.UID == "" || a.diverged {
 		return link.Have{}
 	}
 	return link.HaveEntries(a.memory.Entries)
 }
 
-// forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told.
+// forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told, and what it is remains
+// known: what leads on from nothing is not older than what is forgotten.
 func (a *agent) forgetAssignment() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.memory.Entries, a.memory.UID = nil, ""
+	a.diverged = true
+}
+
+// settingsOr returns the settings that came, or those that hold where none did.
+func (a *agent) settingsOr(came *link.Settings) link.Settings {
+	if came != nil {
+		return *came
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.memory.Settings
 }
 
 // adopt takes the settings of the Cluster.
@@ -385,6 +414,14 @@ func (a *agent) finalize(ctx context.Context, request string) error {
 	a.memory, a.assigned, a.held = memory{Hub: a.memory.Hub, Cluster: a.memory.Cluster}, nil, nil
 	a.disk.Remove(assignmentRecord)
 	return nil
+}
+
+// acknowledged says that the hub knows of a finalization. An agent that is restarted meanwhile is to know it as well.
+func (a *agent) acknowledged(ctx context.Context, at time.Time) {
+	a.setAnswered(at)
+	if err := a.recordAnswered(context.WithoutCancel(ctx), at); err != nil { // then the restart waits for the hub
+		a.log.Info("cannot write down that the hub has acknowledged the removal", "error", err.Error())
+	}
 }
 
 func (a *agent) setAnswered(at time.Time) {

@@ -152,7 +152,7 @@ func TestAnAssignmentThatTheHubDidNotSignIsRefused(t *testing.T) {
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
 	forged := h.change(link.Have{})
 	forged.Generation++
-	if err := e.p.take(h.enroll, *forged); err == nil || e.p.memory.Generation != 7 {
+	if err := e.p.take(h.enroll, *forged, order{}); err == nil || e.p.memory.Generation != 7 {
 		t.Errorf("taken: %v, generation %d", err, e.p.memory.Generation)
 	}
 }

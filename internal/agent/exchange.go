@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -191,18 +192,33 @@ func isReport(name string) bool {
 	return err == nil && l.Kind == medium.KindReport
 }
 
-// writeWhole makes a whole file appear at once.
+// writeWhole makes a whole file appear at once, which is there after the power fails as well.
 func writeWhole(name string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return fmt.Errorf("cannot write a file: %w", err)
 	}
-	err = errors.Join(write(f), f.Close())
-	if err == nil {
+	if err = write(f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return syncFolder(filepath.Dir(name))
+}
+
+// syncFolder has a folder written down. Some file systems of media cannot, and need not.
+func syncFolder(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("cannot write a file: %w", err)
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -294,5 +295,21 @@ func TestAHubThatGoesAfterItsAnswerIsNotAwaitedForEver(t *testing.T) {
 	eventually(t, "the hub has the answer", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return !e.p.answered.IsZero() })
 	e.p.setAnswered(time.Now().Add(-lettingGo))
 	h.stop()
+	e.awaitFinalized()
+}
+
+// TestAHubThatGoesAfterItsAnswerIsNotAwaitedByARestart: what the hub has acknowledged outlives the process.
+func TestAHubThatGoesAfterItsAnswerIsNotAwaitedByARestart(t *testing.T) {
+	h, e := connected(t)
+	h.down <- h.finalize(2, "f1")
+	eventually(t, "that the hub has the answer is written down", func() bool { return len(e.api.secret(t, agentName).Data[answeredField]) > 0 })
+	e.stop()
+	h.stop()
+	e.api.mu.Lock()
+	path := "/api/v1/namespaces/skerry-system/secrets/" + agentName
+	early := base64.StdEncoding.EncodeToString([]byte(time.Now().Add(-lettingGo).UTC().Format(time.RFC3339)))
+	_ = unstructured.SetNestedField(e.api.objects[path], early, "data", answeredField)
+	e.api.mu.Unlock()
+	e.start()
 	e.awaitFinalized()
 }

@@ -61,8 +61,11 @@ type gateway struct {
 	url    string
 	agent  string // User-Agent
 	token  string // of the session
-	now    func() time.Time
-	began  time.Time
+	nonce  []byte // of the agent, for the session
+	// hubSigns says that the hub has signed frames of earlier sessions.
+	hubSigns bool
+	now      func() time.Time
+	began    time.Time
 	// progress is when something has arrived last, in nanoseconds since began: an edge's clock may jump by years.
 	progress atomic.Int64
 }
@@ -223,7 +226,7 @@ func (g *gateway) session(ctx context.Context, e link.Enrollment, key ed25519.Pr
 	if err := proven(e, a.Hub, a.Token, theirs, ours, a.Signature); err != nil {
 		return link.SessionAnswer{}, err
 	}
-	g.token = a.Token
+	g.token, g.nonce = a.Token, ours
 	return a, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/url"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,7 +36,9 @@ const (
 	uidField         = "cluster-uid"  // uid of kube-system on the cluster for which the key was made
 	enrollmentField  = "enrollment"   // link.Enrollment as JSON with which key joined, without the token
 	hubField         = "hub"          // link.HubIdentity as JSON, whose key is pinned
+	signsField       = "hub-signs"    // "true" when the hub has signed frames of the stream
 	finalizedField   = "finalized"    // the hub's request for finalization that was carried out for key
+	answeredField    = "answered"     // when the hub has acknowledged that, by the edge's clock
 )
 
 // identity is what the agent is known by. It is kept in a Secret on the edge, and its keys never leave that
@@ -64,6 +67,18 @@ func (i identity) hub() link.HubIdentity {
 	var h link.HubIdentity
 	_ = json.Unmarshal(i.secret.Data[hubField], &h) // the zero value is that of an agent that has not joined
 	return h
+}
+
+// answered is when the hub has acknowledged a finalization, and no later than now; zero for not.
+func (i identity) answered(now time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339, i.field(answeredField))
+	switch {
+	case err != nil:
+		return time.Time{}
+	case at.After(now): // the clock of the edge was set back
+		return now
+	}
+	return at
 }
 
 func (i identity) storageKey() (*disk.Key, error) { return disk.NewKey(i.secret.Data[storageField]) }
@@ -192,21 +207,32 @@ func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment,
 	}
 	return s.change(ctx, i, map[string][]byte{
 		keyField: i.secret.Data[nextKeyField], nextKeyField: nil, nextTokenField: nil, joinedTokenField: hashOf(token),
-		enrollmentField: enrolled, hubField: raw, uidField: []byte(clusterUID), finalizedField: nil,
+		enrollmentField: enrolled, hubField: raw, uidField: []byte(clusterUID), signsField: nil, finalizedField: nil, answeredField: nil,
 	})
 }
 
-// pin records what has changed of the hub, whose key is the pinned one.
-func (s identities) pin(ctx context.Context, i identity, hub link.HubIdentity) (identity, error) {
+// pin records what has changed of the hub, whose key is the pinned one. signs says that it signs frames: a hub that has
+// done so once is believed less without.
+func (s identities) pin(ctx context.Context, i identity, hub link.HubIdentity, signs bool) (identity, error) {
 	raw, err := json.Marshal(hub)
 	if err != nil {
 		return i, fmt.Errorf("cannot encode: %w", err)
 	}
-	if bytes.Equal(raw, i.secret.Data[hubField]) {
+	fields := map[string][]byte{}
+	if !bytes.Equal(raw, i.secret.Data[hubField]) {
+		fields[hubField] = raw
+	}
+	if signs && !i.hubSigns() {
+		fields[signsField] = []byte("true")
+	}
+	if len(fields) == 0 {
 		return i, nil
 	}
-	return s.change(ctx, i, map[string][]byte{hubField: raw})
+	return s.change(ctx, i, fields)
 }
+
+// hubSigns reports whether the hub has signed frames.
+func (i identity) hubSigns() bool { return i.field(signsField) == "true" }
 
 // enrollment returns what the agent was installed with; false for none.
 func (s identities) enrollment(ctx context.Context) (link.Enrollment, bool, error) {

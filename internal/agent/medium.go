@@ -17,28 +17,36 @@ import (
 
 // outdated returns why an update that was carried here is older than what the agent has, or nil.
 //
-// The hub counts the generations of one Assignment, so that a lower one is older, whenever the file was made. Where the
-// Assignment is another object, because the hub was restored or set up anew, times by the hub's clock decide: a file
-// cannot hold what was assigned after it was made.
+// Times by the hub's clock decide: a file holds what was assigned when it was made, and the agent knows when what it has
+// was. So a lower generation that is the later one is that of a hub which was restored from a backup, and is taken; and a
+// higher one may be from before that, and older. Where a hub of the first version has sent what the agent has, without
+// the time, the generations of one Assignment decide, or when its entries were assigned if it is another object.
 func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.AssignmentEntry) error {
-	older := func(form string, args ...any) error {
-		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: fmt.Sprintf(form, args...) + "; export a new one"}
+	older := func(next, form string, args ...any) error {
+		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: fmt.Sprintf(form, args...) + "; " + next}
 	}
-	if made.Before(has.Exported) {
-		return older("the file was made at %s, and the agent has one of %s", made.UTC().Format(time.RFC3339), has.Exported.UTC().Format(time.RFC3339))
-	}
-	if has.UID == "" {
+	const again = "export a new one"
+	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	switch {
+	case made.Before(has.Exported):
+		return older(again, "the file was made at %s, and the agent has one of %s", day(made), day(has.Exported))
+	case has.UID == "":
 		return nil
-	}
-	if u.Assignment.UID == has.UID {
-		if u.Assignment.Generation < has.Generation {
-			return older("the file has generation %d of the Assignment, and the agent has %d", u.Assignment.Generation, has.Generation)
-		}
+	case u.Assignment.UID == has.UID && u.Assignment.Generation == has.Generation && u.Assignment.Digest == link.Digest(has.Entries):
+		return nil // it is what the agent has
+	case !has.AsOf.IsZero() && made.Before(has.AsOf):
+		return older(again+", and look at the hub's clock where it is new", "the file was made at %s, and the agent has what the hub assigned at %s", day(made), day(has.AsOf))
+	case !has.AsOf.IsZero():
+		return nil
+	case u.Assignment.UID == has.UID && u.Assignment.Generation < has.Generation:
+		return older(again+`; if the hub was restored from a backup, let the agent connect once, or export again when the generation has passed that: each commit raises it`,
+			"the file has generation %d of the Assignment, and the agent has %d, of which the hub has not told the time", u.Assignment.Generation, has.Generation)
+	case u.Assignment.UID == has.UID:
 		return nil
 	}
 	for i := range assigned {
 		if at := assigned[i].AssignedAt; at != nil && made.Before(at.Time) {
-			return older("the file was made at %s, and the agent has what was assigned at %s", made.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+			return older(again, "the file was made at %s, and the agent has what was assigned at %s", day(made), day(at.Time))
 		}
 	}
 	return nil
@@ -155,7 +163,7 @@ func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) error {
 		return &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
 	}
 	a.memory.Exported = r.Label.Made
-	return a.keep(r.Update.Assignment, entries)
+	return a.keep(r.Update.Assignment, entries, r.Label.Made)
 }
 
 // writeReport writes what the hub is to know into a file for it.

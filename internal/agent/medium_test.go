@@ -36,15 +36,20 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 		"a later generation":    {"a", 8, memory{UID: "a", Generation: 7}, at(time.Hour), false},
 		"the same generation":   {"a", 7, memory{UID: "a", Generation: 7}, at(-time.Hour), false},
 		"an earlier generation": {"a", 6, memory{UID: "a", Generation: 7}, at(-time.Hour), true},
-		"a later generation, made before the file that was taken":  {"a", 8, memory{UID: "a", Generation: 7, Exported: exported.Add(time.Second)}, nil, true},
-		"the file that was taken":                                  {"a", 7, memory{UID: "a", Generation: 7, Exported: exported}, nil, false},
-		"another Assignment, made after everything was assigned":   {"b", 1, memory{UID: "a", Generation: 7}, at(-time.Second), false},
-		"another Assignment, made before something was assigned":   {"b", 9, memory{UID: "a", Generation: 7}, at(time.Second), true},
-		"nothing but a file that was taken, and is younger":        {"b", 9, memory{Exported: exported.Add(time.Second)}, nil, true},
-		"another Assignment, and nothing is known of when it came": {"b", 1, memory{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
+		"a later generation, made before the file that was taken":             {"a", 8, memory{UID: "a", Generation: 7, Exported: exported.Add(time.Second)}, nil, true},
+		"the file that was taken":                                             {"a", 7, memory{UID: "a", Generation: 7, Exported: exported}, nil, false},
+		"another Assignment, made after everything was assigned":              {"b", 1, memory{UID: "a", Generation: 7}, at(-time.Second), false},
+		"another Assignment, made before something was assigned":              {"b", 9, memory{UID: "a", Generation: 7}, at(time.Second), true},
+		"nothing but a file that was taken, and is younger":                   {"b", 9, memory{Exported: exported.Add(time.Second)}, nil, true},
+		"an earlier generation, made later: the hub was restored":             {"a", 6, memory{UID: "a", Generation: 7, AsOf: exported.Add(-time.Second)}, at(time.Hour), false},
+		"an earlier generation, made earlier":                                 {"a", 6, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"a later generation, made earlier: of the hub before it was restored": {"a", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"another Assignment, made earlier":                                    {"b", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"what the agent has, told of later over a link":                       {"a", 7, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, false},
+		"another Assignment, and nothing is known of when it came":            {"b", 1, memory{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := outdated(medium.Update{Assignment: link.Assignment{UID: tt.uid, Generation: tt.generation}}, exported, tt.has, tt.assigned)
+			err := outdated(medium.Update{Assignment: link.Assignment{UID: tt.uid, Generation: tt.generation, Digest: link.Digest(nil)}}, exported, tt.has, tt.assigned)
 			if (err != nil) != tt.old {
 				t.Errorf("%v", err)
 			}

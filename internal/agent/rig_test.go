@@ -189,6 +189,9 @@ type hub struct {
 	onReport func(w http.ResponseWriter, r *http.Request, up link.Up) bool
 	protocol string // of the last stream
 	sessions int
+	signs    bool   // frames, as hubs after the first version do
+	nonce    []byte // of the agent, in the last session
+	at       int64  // added to the clock that frames show, in nanoseconds
 }
 
 func startHub(t *testing.T, from time.Time) *hub {
@@ -346,6 +349,11 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.sessions++
 		a := link.SessionAnswer{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse}
 		a.Signature = ed25519.Sign(h.key, link.HubTranscript(h.identity, s.Cluster, a.Token, nonce, s.AgentNonce))
+		if h.nonce = s.AgentNonce; h.signs {
+			first := a.First()
+			h.sign(&first)
+			a.At, a.FirstSignature = first.At, first.Signature
+		}
 		answer(a)
 	case link.StreamPath:
 		var hello link.Hello
@@ -354,15 +362,31 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.mu.Lock()
 		h.hellos, h.protocol = append(h.hellos, hello), r.Proto
+		mine := len(h.hellos)
 		h.mu.Unlock()
-		answer(link.Down{Seq: 1, Assignment: h.change(hello.Assignment)})
+		signed := func(d link.Down) link.Down {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.signs && d.Signature == nil {
+				h.sign(&d)
+			}
+			return d
+		}
+		answer(signed(link.Down{Seq: 1, Assignment: h.change(hello.Assignment)}))
 		w.(http.Flusher).Flush()
 		for {
 			select {
 			case <-r.Context().Done():
 				return
 			case d := <-h.down:
-				answer(d)
+				h.mu.Lock()
+				stale := mine != len(h.hellos)
+				h.mu.Unlock()
+				if stale { // it is for the stream that has begun since
+					go func() { h.down <- d }()
+					return
+				}
+				answer(signed(d))
 				w.(http.Flusher).Flush()
 			}
 		}
@@ -385,6 +409,12 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.sendObjects(w, want)
 		}
 	}
+}
+
+// sign signs a frame for the last session; the mutex is held.
+func (h *hub) sign(d *link.Down) {
+	d.At = time.Now().UnixNano() + h.at
+	d.Signature = ed25519.Sign(h.key, link.DownTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, h.nonce, *d))
 }
 
 // finalize is a request of the hub for the agent that is bound.
@@ -526,6 +556,7 @@ type site struct {
 	dir    string
 
 	proxy *url.URL // between the agent and its hub
+	eager bool     // the agent hardly waits before it dials again
 
 	mu    sync.Mutex
 	pools []*pool
@@ -564,6 +595,9 @@ func (e *site) start() *site {
 		e.t.Fatal(err)
 	}
 	e.p.backoff.random = func() float64 { return 0 }
+	if e.eager {
+		e.p.backoff.random = func() float64 { return -0.98 }
+	}
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done

@@ -138,6 +138,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 		return nil, fmt.Errorf("the Secret %s/%s is damaged: %w; delete it, and join again", o.Namespace, agentName, err)
 	}
 	p.finalized, p.recordFinalized = p.identity.field(finalizedField), p.writeFinalized
+	p.answered, p.recordAnswered = p.identity.answered(p.now()), p.writeAnswered
 	p.disk = disk.Open(o.StoragePath, key, disk.Options{})
 	p.bundles = bundles{p.disk}
 	p.journal = openJournal(p.disk, p.now)
@@ -288,6 +289,9 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 func retryAfter(err error) time.Duration {
 	if bye, ok := errors.AsType[*byeError](err); ok {
 		after := time.Duration(min(bye.RetryAfter, 86400)) * time.Second
+		if !bye.trusted {
+			return min(after, lastRetry)
+		}
 		switch bye.Reason {
 		case link.ByeRevoked, link.ByeDuplicate, link.ByeClusterReplaced:
 			return max(after, seldom)
@@ -329,6 +333,7 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	}
 	defer transport.CloseIdleConnections()
 	g := newGateway(e, transport, p.version, p.now)
+	g.hubSigns = !joining && p.identity.hubSigns()
 	refused := false
 	if joining {
 		// The key is written down already. Where the answer to an earlier try was lost, the token has served, and
@@ -358,8 +363,9 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 		return 0, p.ended(ctx, err)
 	case joining:
 		err = p.becomeMember(ctx, e, hub)
-	default:
-		p.identity, err = p.identities.pin(ctx, p.identity, hub)
+	}
+	if err == nil {
+		p.identity, err = p.identities.pin(ctx, p.identity, hub, s.frames.trust == trustSigned)
 	}
 	if err == nil {
 		err = p.belong(ctx, e, hub)
@@ -391,7 +397,13 @@ func (p *process) setFinalized(request string) {
 // writeFinalized writes down that a finalization was carried out, or forgets it when it is empty. A session calls it
 // while the loop that connects waits for the session.
 func (p *process) writeFinalized(ctx context.Context, request string) (err error) {
-	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request)})
+	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request), answeredField: nil})
+	return err
+}
+
+// writeAnswered writes down when the hub has acknowledged a finalization, as writeFinalized does.
+func (p *process) writeAnswered(ctx context.Context, at time.Time) (err error) {
+	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{answeredField: []byte(at.UTC().Format(time.RFC3339))})
 	return err
 }
 
@@ -414,7 +426,7 @@ func (p *process) ended(ctx context.Context, err error) error {
 	case !ok:
 	case bye.Reason == link.ByeRevoked && p.isFinalized():
 		return errFinalized
-	case bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced:
+	case bye.trusted && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced):
 		p.agent.rest(ctx)
 	}
 	return err

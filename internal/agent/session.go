@@ -37,8 +37,12 @@ const (
 	patient = 5 * time.Second
 )
 
-// byeError is the end of a session that the hub gave a reason for.
-type byeError struct{ link.Bye }
+// byeError is the end of a session that the hub gave a reason for. Where it is not trusted, something on the way may have
+// made it up.
+type byeError struct {
+	link.Bye
+	trusted bool
+}
 
 func (e *byeError) Error() string { return "the hub ended the session: " + e.Reason }
 
@@ -56,6 +60,7 @@ type session struct {
 	key     ed25519.PublicKey
 	reports *reports
 	fetches *downloads
+	frames  frames          // of the stream, whose goroutine alone uses it from then on
 	work    *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
@@ -73,15 +78,20 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if err != nil {
 		return nil, link.HubIdentity{}, err
 	}
-	if answer.Bye != nil {
-		return nil, answer.Hub, &byeError{*answer.Bye}
-	}
 	public, ok := key.Public().(ed25519.PublicKey)
 	if !ok {
 		return nil, link.HubIdentity{}, errors.New("the agent's key is not ed25519")
 	}
 	s := &session{a: a, gateway: g, enroll: e, key: public, reports: newReports(answer.Reported), fetches: fetches}
-	s.settings(answer.Settings)
+	s.frames = frames{enroll: e, key: public, nonce: g.nonce}
+	first, err := s.frames.begin(answer.First(), g.hubSigns)
+	if err != nil {
+		return nil, link.HubIdentity{}, err
+	}
+	if first.Bye != nil {
+		return nil, answer.Hub, s.frames.ended(*first.Bye)
+	}
+	s.settings(a.settingsOr(first.Settings))
 	return s, answer.Hub, nil
 }
 
@@ -153,11 +163,15 @@ func (s *session) silence() time.Duration {
 
 // handle does what a frame asks for.
 func (s *session) handle(ctx context.Context, d link.Down) error {
+	d, err := s.frames.admit(d)
+	if err != nil {
+		return err
+	}
 	if d.Settings != nil {
 		s.settings(*d.Settings)
 	}
 	if d.Assignment != nil {
-		err := s.a.take(s.enroll, *d.Assignment)
+		err := s.a.take(s.enroll, *d.Assignment, s.frames.order(d))
 		if errors.Is(err, link.ErrDiverged) {
 			s.a.forgetAssignment()
 		}
@@ -178,7 +192,7 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		wake(s.a.reportDue)
 	}
 	if d.Bye != nil {
-		return &byeError{*d.Bye}
+		return s.frames.ended(*d.Bye)
 	}
 	return nil
 }
@@ -287,7 +301,7 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 		wake(s.a.reportDue)
 	}
 	if up.Finalized != "" && up.FinalizeError == "" {
-		s.a.setAnswered(s.a.now())
+		s.a.acknowledged(ctx, s.a.now())
 	}
 	s.expect(ctx, answer.Sent)
 	return true, nil

@@ -63,6 +63,7 @@ type session struct {
 	agent    *agent
 	token    tokenHash
 	public   []byte // the key that was proven
+	nonce    []byte // of the agent, which what is signed for this session is bound to
 	instance string
 	remote   string
 
@@ -180,12 +181,13 @@ func (a *agent) wake() {
 	}
 }
 
-// next returns the frame that is to be sent, or nil; last says that the stream ends after it.
-func (a *agent) next(s *session, st *stream) (frame *link.Down, last bool) {
+// next returns the frame that is to be sent, without its signature, or nil; last says that the stream ends after it. Its
+// time is that at which it holds, so that of two states of the Assignment the later one has the later time, as in update.
+func (a *agent) next(s *session, st *stream, now func() time.Time) (frame *link.Down, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if st.bye != nil {
-		return &link.Down{Seq: s.sent + 1, Bye: st.bye}, true
+		return &link.Down{Seq: s.sent + 1, Bye: st.bye, At: now().UnixNano()}, true
 	}
 	if s.ended || s.stream != st {
 		return nil, true
@@ -212,7 +214,7 @@ func (a *agent) next(s *session, st *stream) (frame *link.Down, last bool) {
 		return nil, false
 	}
 	s.sent++
-	down.Seq = s.sent
+	down.Seq, down.At = s.sent, now().UnixNano()
 	return &down, false
 }
 
@@ -341,7 +343,7 @@ func waitsForJoin(spec *v1alpha1.Agent) string {
 
 // info is what is known of the agent itself; the mutex is held.
 func (a *agent) info() link.AgentInfo {
-	info := link.AgentInfo{Version: a.version, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message, Carried: a.carried}
+	info := link.AgentInfo{Version: a.version, Idle: a.assigned && len(a.entries) == 0, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message, Carried: a.carried}
 	if key := a.publicKey(); key != nil {
 		info.Fingerprint = link.Fingerprint(key)
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -15,25 +15,31 @@ import (
 // batchSize is how much of a bundle goes into one frame, so that small objects are compressed together.
 const batchSize = 64 << 10
 
-// bundle returns a bundle that the Assignment of the Cluster names. It answers itself when there is none.
-func (g *Gateway) bundle(ctx context.Context, w http.ResponseWriter, s *session, digest string) *object.Bundle {
-	if !s.agent.mayRead(digest) {
-		w.WriteHeader(http.StatusNotFound)
-		return nil
+// unavailable is an answer without a body: a status, and when to ask again, in seconds, unless it is 0.
+type unavailable struct{ status, retryAfter int }
+
+func (u unavailable) answer(w http.ResponseWriter) {
+	if u.retryAfter > 0 {
+		later(w, u.status, u.retryAfter)
+		return
 	}
+	w.WriteHeader(u.status)
+}
+
+// bundle reads a bundle. The error is one of the answers.
+func (g *Gateway) bundle(ctx context.Context, s *session, digest string) (*object.Bundle, *unavailable) {
 	b, err := g.o.Bundles.Get(ctx, digest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // it is rendered again
-		later(w, http.StatusServiceUnavailable, 2)
-		return nil
+		return nil, &unavailable{http.StatusServiceUnavailable, 2}
 	case err != nil:
 		g.o.Log.Error(err, "cannot serve a bundle", "cluster", s.agent.key)
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
-		return nil
+		return nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
 	}
-	return b
+	return b, nil
 }
 
+// mayRead reports whether the Assignment of the Cluster names a bundle.
 func (a *agent) mayRead(digest string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -42,22 +48,53 @@ func (a *agent) mayRead(digest string) bool {
 
 // manifest says what a bundle consists of.
 func (g *Gateway) manifest(w http.ResponseWriter, r *http.Request, s *session) {
-	end, ok := g.beginDownload(w, s)
-	if !ok {
+	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
+		later(w, http.StatusTooManyRequests, 1)
 		return
 	}
-	defer end()
-	digest := r.PathValue("digest")
-	b := g.bundle(r.Context(), w, s, digest)
-	if b == nil {
+	defer s.agent.end(&s.agent.downloads)
+	m, no := g.makeManifest(r.Context(), s, r.PathValue("digest"))
+	if no != nil {
+		no.answer(w)
 		return
 	}
-	m := link.NewManifest(digest, b)
-	m.Signature = g.sign(link.BundleTranscript(g.o.Hub.ID, s.agent.key.String(), m))
 	g.write(w, m)
 }
 
-// objects sends objects of a bundle.
+func (g *Gateway) makeManifest(ctx context.Context, s *session, digest string) (link.Manifest, *unavailable) {
+	if !s.agent.mayRead(digest) {
+		return link.Manifest{}, &unavailable{status: http.StatusNotFound}
+	}
+	leave, no := g.beginReading(ctx, s)
+	if no != nil {
+		return link.Manifest{}, no
+	}
+	defer leave()
+	b, no := g.bundle(ctx, s, digest)
+	if no != nil {
+		return link.Manifest{}, no
+	}
+	m := link.NewManifest(digest, b)
+	m.Signature = g.sign(link.BundleTranscript(g.o.Hub.ID, s.agent.key.String(), m))
+	return m, nil
+}
+
+// beginReading gives a download one of the places for reading the store, in its turn. leave is to be called when the
+// bundle that was read is not needed any more, and before what was made of it is sent: a peer takes its time for that.
+func (g *Gateway) beginReading(ctx context.Context, s *session) (leave func(), no *unavailable) {
+	waited := time.NewTimer(readingWait)
+	defer waited.Stop()
+	select {
+	case g.limits.reading <- struct{}{}:
+		return func() { <-g.limits.reading }, nil
+	case <-waited.C:
+	case <-ctx.Done():
+	case <-s.done:
+	}
+	return nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
+}
+
+// objects sends objects of a bundle, window by window: each is made while the bundle is in memory, and sent after that.
 func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	var want link.Wanted
 	if !g.read(r, link.MaxMessage, &want) {
@@ -66,21 +103,74 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
-	end, ok := g.beginDownload(w, s)
-	if !ok {
+	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
+		later(w, http.StatusTooManyRequests, 1)
 		return
 	}
-	defer end()
-	b := g.bundle(r.Context(), w, s, want.Bundle)
-	if b == nil {
-		return
-	}
-	list, ok := chosen(b, want)
-	if !ok {
+	defer s.agent.end(&s.agent.downloads)
+	if !s.agent.mayRead(want.Bundle) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	g.send(w, s, list, want.From)
+	ended := whenDone(s, func() { _ = http.NewResponseController(w).SetWriteDeadline(longAgo) })
+	defer ended()
+	d := &download{want: want, offset: want.From}
+	for begun := false; !d.ended; begun = true {
+		no, err := g.sendWindow(w, r, s, d)
+		if no != nil && !begun {
+			no.answer(w)
+		}
+		if no != nil || err != nil { // without the empty frame, the agent notices that it was cut off, and asks for the rest
+			return
+		}
+	}
+}
+
+// sendWindow makes and sends what comes next of a download.
+func (g *Gateway) sendWindow(w http.ResponseWriter, r *http.Request, s *session, d *download) (*unavailable, error) {
+	frames, sent, no := g.makeWindow(r.Context(), s, d)
+	if no != nil {
+		return no, nil
+	}
+	defer sent()
+	w.Header().Set("Content-Type", link.ContentType)
+	w.Header().Set("X-Accel-Buffering", "no")
+	out := http.NewResponseController(w)
+	deadline := func() {
+		_ = out.SetWriteDeadline(g.o.Now().Add(objectTimeout)) // a recorder of tests has none
+		if s.isDone() {                                        // after the deadline was set, so that the end of the session is not overwritten
+			_ = out.SetWriteDeadline(longAgo)
+		}
+	}
+	if err := writeParts(w, frames, deadline); err != nil {
+		return nil, err
+	}
+	return nil, out.Flush()
+}
+
+// makeWindow makes the next frames of a download; sent is to be called when they are.
+func (g *Gateway) makeWindow(ctx context.Context, s *session, d *download) (frames []byte, sent func(), no *unavailable) {
+	leave, no := g.beginReading(ctx, s)
+	if no != nil {
+		return nil, nil, no
+	}
+	defer leave()
+	b, no := g.bundle(ctx, s, d.want.Bundle)
+	if no != nil {
+		return nil, nil, no
+	}
+	list, ok := chosen(b, d.want)
+	if !ok {
+		return nil, nil, &unavailable{status: http.StatusNotFound}
+	}
+	size := g.limits.windows.take()
+	frames, err := d.next(list, size)
+	if err != nil {
+		g.limits.windows.give(size)
+		g.o.Log.Error(err, "cannot serve a bundle", "cluster", s.agent.key)
+		return nil, nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
+	}
+	return frames, func() { g.limits.windows.give(size) }, nil
 }
 
 // chosen returns the bodies that are wanted, in the order asked for, each once; false when one is not in the bundle.
@@ -117,69 +207,42 @@ type body struct {
 	data []byte
 }
 
-// send writes the bodies in chunks, and an empty frame at the end. from is where the first begins. It ends with the
-// session.
-func (g *Gateway) send(w http.ResponseWriter, s *session, list []body, from int64) {
-	out := http.NewResponseController(w)
-	ended := whenDone(s, func() { _ = out.SetWriteDeadline(longAgo) })
-	defer ended()
-	w.Header().Set("Content-Type", link.ContentType)
-	w.Header().Set("X-Accel-Buffering", "no")
-	flush := func(payload []byte) bool {
-		frame, err := link.AppendFrame(nil, payload)
-		if err != nil {
-			return false
-		}
-		for part := range slices.Chunk(frame, writePart) {
-			_ = out.SetWriteDeadline(g.o.Now().Add(objectTimeout)) // a recorder of tests has none
-			if s.isDone() {                                        // after the deadline was set, so that the end of the session is not overwritten
-				return false
-			}
-			if _, err = w.Write(part); err != nil {
-				return false
-			}
-		}
-		return out.Flush() == nil
-	}
-	var batch []byte
-	for i, b := range list {
-		offset := int64(0)
-		if i == 0 {
-			offset = from
-		}
-		for first := true; first || offset < int64(len(b.data)); first = false {
-			n := min(int64(len(b.data))-offset, link.MaxChunk)
-			batch = link.AppendChunk(batch, link.Chunk{ID: b.id, Size: int64(len(b.data)), Offset: offset, Data: b.data[offset : offset+n]})
-			offset += n
-			if len(batch) >= batchSize {
-				if !flush(batch) {
-					return
-				}
-				batch = batch[:0]
-			}
-		}
-	}
-	if len(batch) > 0 && !flush(batch) {
-		return
-	}
-	_, _ = w.Write(link.EmptyFrame()) // an agent that is gone asks again
+// download is how far objects are that are on their way to an agent.
+type download struct {
+	want   link.Wanted
+	object int   // of those wanted: the one that comes next
+	offset int64 // in its body
+	ended  bool  // the empty frame was made
 }
 
-// beginDownload gives an agent one of the places for what is read from the store, or answers itself. end is to be
-// called when it returns true.
-func (g *Gateway) beginDownload(w http.ResponseWriter, s *session) (end func(), ok bool) {
-	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
-		later(w, http.StatusTooManyRequests, 1)
-		return nil, false
+// next returns the next frames of the bodies that are wanted, in chunks, and moves on: size bytes of them, and at the most
+// as many again where they cannot be compressed. After the last body comes an empty frame.
+func (d *download) next(list []body, size int) (frames []byte, err error) {
+	limit := min(batchSize, size/2)
+	var batch []byte
+	for d.object < len(list) && len(frames) < size {
+		b := list[d.object]
+		n := min(int64(len(b.data))-d.offset, link.MaxChunk, int64(size/2))
+		batch = link.AppendChunk(batch, link.Chunk{ID: b.id, Size: int64(len(b.data)), Offset: d.offset, Data: b.data[d.offset : d.offset+n]})
+		if d.offset += n; d.offset == int64(len(b.data)) {
+			d.object, d.offset = d.object+1, 0
+		}
+		if len(batch) >= limit {
+			if frames, err = link.AppendFrame(frames, batch); err != nil {
+				return nil, err
+			}
+			batch = batch[:0]
+		}
 	}
-	select {
-	case g.limits.downloads <- struct{}{}:
-		return func() { <-g.limits.downloads; s.agent.end(&s.agent.downloads) }, true
-	default:
-		s.agent.end(&s.agent.downloads)
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
-		return nil, false
+	if len(batch) > 0 {
+		if frames, err = link.AppendFrame(frames, batch); err != nil {
+			return nil, err
+		}
 	}
+	if d.object == len(list) {
+		d.ended, frames = true, append(frames, link.EmptyFrame()...)
+	}
+	return frames, nil
 }
 
 // isDone reports whether the session has ended.

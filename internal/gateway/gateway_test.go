@@ -133,11 +133,11 @@ func TestChangesAreCoalescedWhileAnAgentReadsSlowly(t *testing.T) {
 	for i := range 100 {
 		r.assign(edgeKey, int64(i), entry("apps", "sha256:"+string(rune('a'+i))))
 	}
-	down, _ := a.next(s, st)
+	down, _ := a.next(s, st, r.now)
 	if down == nil || down.Assignment == nil || down.Assignment.Generation != 99 {
 		t.Errorf("got %+v", down)
 	}
-	if more, _ := a.next(s, st); more != nil {
+	if more, _ := a.next(s, st, r.now); more != nil {
 		t.Errorf("and then %+v", more)
 	}
 }

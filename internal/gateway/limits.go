@@ -18,14 +18,26 @@ const (
 	// maxReaders bounds the callers without a session whose message is being read: when there are more, the one that
 	// takes longest is ended.
 	maxReaders = 2048
-	// maxDownloads bounds the bundles on their way in sum, and maxDownloadsEach those to one agent, whatever sessions
-	// it has had. maxRequestsEach bounds all of its requests at a time: a stream and a former one, a report, downloads.
-	maxDownloads     = 128
+	// maxDownloadsEach bounds the downloads of one agent, whatever sessions it has had. maxRequestsEach bounds all of its
+	// requests at a time: a stream and a former one, a report, downloads.
 	maxDownloadsEach = 2
 	maxRequestsEach  = 6
-	// maxConnections bounds those that are open. strangerLife is how long one may be that proves nothing.
-	maxConnections = 16384
-	strangerLife   = 2 * time.Minute
+	// maxReading bounds the bundles that are in memory as a whole, to be sent in parts, and readingWait how long a
+	// download waits for its turn. That of a part is over before the part is sent: however many agents read slowly, and
+	// however slowly, the others go on.
+	maxReading  = 16
+	readingWait = 20 * time.Second
+	// maxWindow and minWindow bound the part of a download that is made at once, and maxWindows what is made and not
+	// sent yet in sum: see windows.
+	maxWindow  = 256 << 10
+	minWindow  = 8 << 10
+	maxWindows = 64 << 20
+	// maxExports bounds the updates that are written for a medium at a time, each of which holds a bundle as a whole, and
+	// exportTimeout how long one may take.
+	maxExports    = 8
+	exportTimeout = time.Hour
+	// maxTicketLife bounds how far away the end of a ticket may be.
+	maxTicketLife = time.Hour
 	// sessionEvery and sessionBurst bound the sessions of one key: an agent that connects anew all the time does no
 	// harm to others. requestsEach and requestBurst bound its other requests.
 	sessionEvery  = 2 * time.Second
@@ -39,15 +51,19 @@ const (
 	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
 	writeTimeout  = 30 * time.Second // of writePart bytes: an agent that does not read for so long is disconnected
 	objectTimeout = time.Minute      // of writePart bytes of objects: 2 kbit/s
+	byeTimeout    = time.Second / 2  // of what is left to a stream whose session has ended
 	writePart     = 16 << 10
 )
 
 // limits bounds what all agents cost together, and each by itself.
 type limits struct {
-	unproven  chan struct{}
-	downloads chan struct{}
-	readers   *readers
-	now       func() time.Time
+	unproven chan struct{}
+	reading  chan struct{}
+	exports  chan struct{}
+	windows  windows
+	readers  *readers
+	door     doorLimits
+	now      func() time.Time
 
 	mu      sync.Mutex
 	buckets map[bucketKey]*bucket
@@ -65,7 +81,32 @@ type bucket struct {
 }
 
 func newLimits(now func() time.Time) *limits {
-	return &limits{unproven: make(chan struct{}, maxUnproven), downloads: make(chan struct{}, maxDownloads), readers: newReaders(maxReaders), now: now, buckets: map[bucketKey]*bucket{}}
+	return &limits{
+		unproven: make(chan struct{}, maxUnproven), reading: make(chan struct{}, maxReading), exports: make(chan struct{}, maxExports),
+		windows: windows{left: maxWindows}, readers: newReaders(maxReaders), door: defaultDoor, now: now, buckets: map[bucketKey]*bucket{},
+	}
+}
+
+// windows bounds the memory of what is made for downloads and not sent yet. A window is a sixteenth of what is left, so
+// that those of slow peers, however many, leave the others something, and at least minWindow: an agent with a session is
+// never turned away for the sake of others. 10,000 agents that do not read take 160 MiB beyond maxWindows at the most.
+type windows struct {
+	mu   sync.Mutex
+	left int // may be negative
+}
+
+func (w *windows) take() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	size := min(max(w.left/16, minWindow), maxWindow)
+	w.left -= size
+	return size
+}
+
+func (w *windows) give(size int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left += size
 }
 
 // take takes up to n tokens, and returns how many it got.

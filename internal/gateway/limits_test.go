@@ -11,10 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
@@ -77,45 +79,6 @@ func TestOfTooManyReadersTheEarliestIsEnded(t *testing.T) {
 	}
 }
 
-// TestAConnectionThatProvesNothingIsClosed; one that has proven a key stands.
-func TestAConnectionThatProvesNothingIsClosed(t *testing.T) {
-	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := strangers{inner, time.Hour}
-	t.Cleanup(func() { _ = l.Close() })
-	accept := func() (*stranger, net.Conn) {
-		theirs, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", inner.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = theirs.Close() })
-		c, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return c.(*stranger), theirs
-	}
-	proven, _ := accept()
-	markProven(withStranger(t.Context(), tls.Server(proven, &tls.Config{MinVersion: tls.VersionTLS13})))
-	if proven.timer.Stop() {
-		t.Error("the connection of an agent would be closed")
-	}
-	gone, _ := accept()
-	_ = gone.Close()
-	if gone.timer.Stop() {
-		t.Error("a connection that has ended is remembered")
-	}
-	l.life = time.Millisecond
-	_, theirs := accept()
-	_ = theirs.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := theirs.Read(make([]byte, 1)); !isEnd(err) {
-		t.Errorf("the connection of a stranger: %v", err)
-	}
-}
-
 func isEnd(err error) bool {
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -172,13 +135,6 @@ func TestRequestsOfOneAgentAreBounded(t *testing.T) {
 		t.Errorf("a download within the limit: %d", status)
 	}
 	a.settles(t, &a.downloads, maxDownloadsEach-1)
-	for range maxDownloads {
-		r.gateway.limits.downloads <- struct{}{}
-	}
-	if status, _ := p.raw(http.MethodGet, link.BundlesPath+b.Digest(), nil); status != http.StatusServiceUnavailable {
-		t.Errorf("a manifest while all places are taken: %d", status)
-	}
-	a.settles(t, &a.downloads, maxDownloadsEach-1)
 }
 
 // settles waits until a count of what is under way is what it is to be: an answer arrives before its request has ended.
@@ -229,18 +185,176 @@ func TestADownloadEndsWithItsSession(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			if n := len(r.gateway.limits.downloads); n != 1 {
-				t.Fatalf("%d downloads are under way", n)
-			}
+			a := r.gateway.agentOf(edgeKey)
+			a.settles(t, &a.downloads, 1)
 			p.welcome() // the agent is back, on another connection
-			for deadline := time.Now().Add(10 * time.Second); len(r.gateway.limits.downloads) > 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("the download goes on")
-				}
-			}
+			a.settles(t, &a.downloads, 0)
 			if got, err := io.ReadAll(res.Body); err == nil && bytes.HasSuffix(got, link.EmptyFrame()) {
 				t.Errorf("the download was not cut off: %d bytes came", len(got))
 			}
 		})
+	}
+}
+
+// slowPeer is an agent of its own Cluster whose client reads no more than it is asked to.
+func (r *rig) slowPeer(i int, digest string) *peer {
+	r.t.Helper()
+	p, k := r.peer(), key(i)
+	p.cluster, p.who.ClusterUID = k.String(), k.Name
+	transport := p.client.Transport.(*http.Transport)
+	transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10}
+	r.add(k, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(p.public()) })
+	r.assign(k, 1, entry("apps", digest))
+	p.welcome()
+	return p
+}
+
+// begin sends a request, and reads nothing of the answer but its head.
+func (p *peer) begin(path string, message any) *http.Response {
+	p.r.t.Helper()
+	req, err := http.NewRequestWithContext(p.r.t.Context(), http.MethodPost, p.r.base+path, bytes.NewReader(encode(p.r.t, message)))
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+p.token)
+	res, err := p.client.Do(req)
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	p.r.t.Cleanup(func() { _ = res.Body.Close() })
+	if res.StatusCode != http.StatusOK {
+		p.r.t.Fatalf("%s: %s", path, res.Status)
+	}
+	return res
+}
+
+// TestSlowDownloadsHoldUpNobody: more agents than there are places begin a download and read nothing of it.
+func TestSlowDownloadsHoldUpNobody(t *testing.T) {
+	r := newRigWith(t, func(g *Gateway) { g.limits.reading = make(chan struct{}, 1) })
+	large, small := configMaps(t, 40, 50_000), configMaps(t, 3, 50)
+	r.bundles[large.Digest()], r.bundles[small.Digest()] = large, small
+	var answers []*http.Response
+	for i := range 4 {
+		answers = append(answers, r.slowPeer(i, large.Digest()).begin(link.ObjectsPath, link.Wanted{Bundle: large.Digest()}))
+	}
+	p := r.slowPeer(9, small.Digest())
+	p.client.Timeout = time.Minute
+	if got, status := p.download(t, link.Wanted{Bundle: small.Digest()}); status != http.StatusOK || len(got) != 3 {
+		t.Errorf("the download of another agent: %d, %d objects", status, len(got))
+	}
+	for _, res := range answers { // they get all of it in the end, at their own pace
+		got, err := io.ReadAll(res.Body)
+		if err != nil || !bytes.HasSuffix(got, link.EmptyFrame()) {
+			t.Errorf("a slow download: %d bytes, %v", len(got), err)
+		}
+	}
+	windows := &r.gateway.limits.windows
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		windows.mu.Lock()
+		left := windows.left
+		windows.mu.Unlock()
+		if left == maxWindows {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are left of the windows", left)
+		}
+	}
+}
+
+// TestWindowsShrinkAndAreBounded.
+func TestWindowsShrinkAndAreBounded(t *testing.T) {
+	w := windows{left: maxWindows}
+	const agents = 20_000
+	var taken []int
+	sum := 0
+	for range agents {
+		size := w.take()
+		taken, sum = append(taken, size), sum+size
+	}
+	if taken[0] != maxWindow || taken[agents-1] != minWindow || !slices.IsSortedFunc(taken, func(a, b int) int { return b - a }) {
+		t.Errorf("windows of %d to %d bytes", taken[0], taken[agents-1])
+	}
+	if limit := maxWindows + agents*minWindow; sum > limit {
+		t.Errorf("%d bytes in sum, and at most %d", sum, limit)
+	}
+	for _, size := range taken {
+		w.give(size)
+	}
+	if w.left != maxWindows {
+		t.Errorf("%d bytes are left", w.left)
+	}
+}
+
+// TestADownloadIsTheSameInWindowsOfAnySize, from any byte on, and no window is much larger than it is to be.
+func TestADownloadIsTheSameInWindowsOfAnySize(t *testing.T) {
+	list := make([]body, 0, 8)
+	for _, size := range []int{0, 1, 300, 70_000, link.MaxChunk, 0, 5, 200_000} {
+		data := randomBytes(t, size)
+		list = append(list, body{link.ObjectID{byte(len(list))}, data})
+	}
+	for _, size := range []int{minWindow, 20_000, maxWindow} {
+		for _, from := range []int64{0, 1, 299, 300} {
+			d := &download{offset: from, object: 2}
+			got := map[link.ObjectID][]byte{}
+			for !d.ended {
+				frames, err := d.next(list, size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(frames) > 2*size+100 {
+					t.Errorf("a window of %d bytes for %d", len(frames), size)
+				}
+				collect(t, frames, got)
+			}
+			for i, b := range list[2:] {
+				want := b.data
+				if i == 0 {
+					want = b.data[from:]
+				}
+				if have, came := got[b.id]; !came || !bytes.Equal(have, want) {
+					t.Errorf("windows of %d from %d: object %d has %d bytes, want %d", size, from, i+2, len(have), len(want))
+				}
+			}
+		}
+	}
+}
+
+// collect adds the chunks of some frames to what is there.
+func collect(t *testing.T, frames []byte, got map[link.ObjectID][]byte) {
+	t.Helper()
+	for in := bytes.NewReader(frames); in.Len() > 0; {
+		payload, err := link.ReadFrame(in, link.MaxMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks, err := link.ParseChunks(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range chunks {
+			got[c.ID] = append(got[c.ID], c.Data...)
+		}
+	}
+}
+
+// TestAStreamThatNobodyReadsEndsWithItsKey: within a second, as one that is read does.
+func TestAStreamThatNobodyReadsEndsWithItsKey(t *testing.T) {
+	r := newRig(t)
+	p := r.slowPeer(1, "sha256:1")
+	large := entry("apps", "sha256:1")
+	for range 4 {
+		large.KeepFor = append(large.KeepFor, fmt.Sprintf("%x", randomBytes(t, 500_000))) // more than what is buffered on the way
+	}
+	r.assign(key(1), 2, large)
+	p.begin(link.StreamPath, link.Hello{})
+	a := r.gateway.agentOf(key(1))
+	a.settles(t, &a.requests, 1)
+	began := time.Now()
+	r.change(key(1), func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = "" })
+	a.settles(t, &a.requests, 0)
+	t.Logf("after %s", time.Since(began))
+	if took := time.Since(began); took > writeTimeout/3 { // of a machine that does other things as well
+		t.Errorf("the stream ends after %s", took)
 	}
 }

@@ -35,7 +35,7 @@ func (g *Gateway) ticketed(next func(http.ResponseWriter, *http.Request, engine.
 			later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 			return
 		}
-		markProven(r.Context())
+		markProven(r.Context(), key)
 		g.setReadDeadline(w, objectTimeout)
 		next(w, r, key, c)
 	}
@@ -52,28 +52,38 @@ func (g *Gateway) ticketOf(w http.ResponseWriter, r *http.Request) (engine.Key, 
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	key, c, err := g.clusterOf(r.Context(), r.Header.Get(link.ClusterHeader))
-	switch {
-	case err != nil:
+	if err != nil {
 		later(w, http.StatusServiceUnavailable, unprovenRetry)
 		return key, nil
-	case !ticketServes(c, token, g.o.Now()):
+	}
+	now := g.o.Now()
+	switch left := ticketLife(c, token, now); {
+	case left <= 0:
 		refuse(w)
+		return key, nil
+	case left > maxTicketLife:
+		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, fmt.Sprintf("the ticket on the Cluster ends at %s, and may end %s from now at the latest: write another one",
+			now.Add(left).UTC().Format(time.RFC3339), maxTicketLife))
 		return key, nil
 	}
 	return key, c
 }
 
-// ticketServes reports whether a Cluster, which may be nil, has a ticket for the token.
-func ticketServes(c *v1alpha1.Cluster, token string, now time.Time) bool {
+// ticketLife returns how long the ticket of a Cluster, which may be nil, serves for the token; nothing when it does not.
+func ticketLife(c *v1alpha1.Cluster, token string, now time.Time) time.Duration {
 	var want []byte
+	var left time.Duration
 	if c != nil {
 		hash, end, _ := strings.Cut(c.Annotations[v1alpha1.MediumTicketAnnotation], ".")
 		if until, err := strconv.ParseInt(end, 10, 64); err == nil && now.Unix() < until {
-			want, _ = hex.DecodeString(hash) // else it is empty, and serves nobody
+			want, _ = hex.DecodeString(hash)    // else it is empty, and serves nobody
+			left = time.Unix(until, 0).Sub(now) // at most 292 years
 		}
 	}
-	got := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(got[:], want) == 1
+	if got := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(got[:], want) != 1 {
+		return 0
+	}
+	return left
 }
 
 // answerMedium says why there is no file, or that a file is refused.
@@ -104,18 +114,23 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		later(w, http.StatusServiceUnavailable, 1)
 		return
 	}
-	u, entries, ok := a.update()
-	if !ok {
+	u, entries, made, known := a.update(g.o.Now)
+	switch {
+	case !known:
 		later(w, http.StatusServiceUnavailable, 1)
+		return
+	case u.Assignment.UID == "":
+		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, "nothing is assigned to the Cluster: there is no update until a Kustomization selects it")
 		return
 	}
 	select {
-	case g.limits.downloads <- struct{}{}:
-		defer func() { <-g.limits.downloads }()
+	case g.limits.exports <- struct{}{}:
+		defer func() { <-g.limits.exports }()
 	default:
 		later(w, http.StatusServiceUnavailable, unprovenRetry)
 		return
 	}
+	end := g.o.Now().Add(exportTimeout)
 	var err error
 	if u.Bundles, err = g.manifests(r.Context(), entries); err != nil {
 		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
@@ -125,8 +140,14 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	u.HubVersion = g.o.Hub.Version
 	ctx := r.Context()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	out := &slowWriter{to: w, deadline: func() { _ = http.NewResponseController(w).SetWriteDeadline(g.o.Now().Add(objectTimeout)) }}
-	err = medium.WriteUpdate(out, medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: g.o.Now()}, u, g.o.Key, public,
+	out := &slowWriter{to: w, deadline: func() {
+		at := g.o.Now().Add(objectTimeout)
+		if at.After(end) {
+			at = end
+		}
+		_ = http.NewResponseController(w).SetWriteDeadline(at)
+	}}
+	err = medium.WriteUpdate(out, medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: made}, u, g.o.Key, public,
 		func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(ctx, digest) })
 	if err != nil {
 		g.o.Log.Info("an export was not finished", "cluster", key, "error", err.Error())
@@ -153,16 +174,17 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// update returns what is assigned, without bundles; false before anything is.
-func (a *agent) update() (medium.Update, []link.Entry, bool) {
+// update returns what is assigned, without bundles, and the time at which it is; false before that is known. Where nothing
+// ever was, the Assignment has no UID.
+func (a *agent) update(now func() time.Time) (u medium.Update, entries []link.Entry, at time.Time, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.assigned || a.signed.UID == "" {
-		return medium.Update{}, nil, false
+	if !a.assigned {
+		return u, nil, at, false
 	}
-	u := medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
+	u = medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
 	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signature
-	return u, a.entries, true
+	return u, a.entries, now(), true
 }
 
 // manifests describes the bundles of the entries. Those that are to be applied must be there.

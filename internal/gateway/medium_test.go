@@ -78,7 +78,7 @@ func TestAnUpdateIsExportedForTheAgent(t *testing.T) {
 	e := entry("app", b.Digest())
 	e.Fallback, e.KeepFor = &v1alpha1.Bundle{Revision: "main@sha1:0", Digest: earlier.Digest()}, []string{"sha256:gone"}
 	r.ticket(edgeKey, "ticket", time.Minute)
-	if status, _ := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusServiceUnavailable {
+	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusConflict || answerOf(t, body).Reason != v1alpha1.MediumNotExpectedReason {
 		t.Errorf("before anything is assigned: %d", status)
 	}
 	r.assign(edgeKey, 3, e)
@@ -235,6 +235,11 @@ func filesNeedATicket(t *testing.T) {
 	p.cluster = edgeKey.String()
 	r.pass(2 * time.Minute)
 	refused("too late", "ticket")
+	r.ticket(edgeKey, "ticket", 100*365*24*time.Hour)
+	refused("with another token for one that never ends", "other")
+	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusConflict || !strings.Contains(answerOf(t, body).Message, "1h0m0s") {
+		t.Errorf("with a ticket that never ends: %d", status)
+	}
 	for _, broken := range []string{"", ".", "zz.9999999999", hashOf("ticket"), hashOf("ticket") + ".x"} {
 		r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Annotations[v1alpha1.MediumTicketAnnotation] = broken })
 		refused("with the annotation "+strconv.Quote(broken), "ticket")

@@ -37,7 +37,7 @@ func (g *Gateway) part(w http.ResponseWriter, r *http.Request) {
 		refuse(w)
 		return
 	}
-	markProven(r.Context())
+	markProven(r.Context(), engine.Key{})
 	b, err := g.o.Stored.Get(r.Context(), ask.Digest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

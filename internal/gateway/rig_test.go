@@ -54,7 +54,10 @@ type rig struct {
 	taken      map[string]engine.Key // uid of a cluster → the Cluster that has it
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, nil) }
+
+// newRigWith returns a rig whose gateway is changed before it listens.
+func newRigWith(t testing.TB, change func(*Gateway)) *rig {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -92,6 +95,9 @@ func newRig(t testing.TB) *rig {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if change != nil {
+		change(r.gateway)
 	}
 	ca, caKey, err := NewCA()
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/netutil"
 )
 
 const (
@@ -47,7 +46,7 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	if o.Listening != nil {
 		o.Listening(listener.Addr())
 	}
-	listener = strangers{netutil.LimitListener(listener, maxConnections), strangerLife}
+	listener = newDoor(listener, g.limits.door, g.o.Now)
 	server := g.server(o)
 	ended := make(chan error, 1)
 	go func() { // ends with the server
@@ -85,7 +84,7 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 	protocols.SetUnencryptedHTTP2(o.Certificate == nil)
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ConnContext: withStranger,
+		ConnContext: withVisitor,
 		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16},
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}

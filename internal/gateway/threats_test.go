@@ -31,10 +31,13 @@ var threats = map[string]func(*testing.T){
 	"an agent reports on what is not its own":        agentsReportOnThemselvesOnly,
 	"an agent sends too much":                        requestsAreBounded,
 	"a crowd of callers without a proof":             crowdsAreSentAway,
+	"strangers hold connections open":                strangersAtTheDoorKeepNobodyOut,
+	"slow agents hold up others":                     TestSlowDownloadsHoldUpNobody,
 	"a key that was stolen, or a removed Cluster":    revokedKeysAreRefused,
 	"somebody in the network plays the hub":          theHubProvesItself,
 	"somebody in the network changes what comes":     whatComesIsSigned,
 	"something on the way orders a removal":          removalsAreSigned,
+	"something on the way repeats what was sent":     framesServeOnce,
 	"a copy of a cluster with its key":               TestASecondAgentWithOneKeyIsNamed,
 	"another cluster with a key from a backup":       TestAnAgentOfAnotherClusterIsRefused,
 	"a file is asked for or handed in by a stranger": filesNeedATicket,
@@ -80,7 +83,7 @@ func uniform(t *testing.T, what string, status int, body []byte) {
 	}
 }
 
-func encode(t *testing.T, message any) []byte {
+func encode(t testing.TB, message any) []byte {
 	t.Helper()
 	frame, err := link.EncodeFrame(message)
 	if err != nil {
@@ -178,12 +181,6 @@ func proofsServeOnePurpose(t *testing.T) {
 		if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
 			t.Errorf("%s: %d", what, status)
 		}
-	}
-	// The key that stands in for that of a Cluster without one opens nothing.
-	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(nobody) })
-	known := r.peerWith(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), "uid-1")
-	if status, _ := known.session(); status != http.StatusUnauthorized {
-		t.Errorf("with the key that everybody knows: %d", status)
 	}
 }
 
@@ -503,5 +500,49 @@ func whatComesIsSigned(t *testing.T) {
 		if genuine(changed) {
 			t.Errorf("it is accepted %s", what)
 		}
+	}
+}
+
+// framesServeOnce: each frame is signed for its session and its place there, settings and the end included.
+func framesServeOnce(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	began := r.now().UnixNano()
+	answer := p.welcome()
+	nonce := bytes.Repeat([]byte{7}, link.NonceSize)
+	genuine := func(d link.Down, nonce []byte) bool {
+		return d.At >= began && link.Verify(r.hub.Key, link.DownTranscript(r.hub.ID, p.cluster, p.public(), nonce, d), d.Signature)
+	}
+	if !genuine(answer.First(), nonce) {
+		t.Error("the settings of a session are not signed")
+	}
+	stream := p.stream(link.Have{})
+	frames := []link.Down{stream.next()}
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Suspend = true })
+	frames = append(frames, stream.next())
+	r.gateway.Verify(edgeKey)
+	frames = append(frames, stream.next())
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(r.peer().public()) })
+	frames = append(frames, stream.next())
+	if frames[0].Assignment == nil || frames[1].Settings == nil || !frames[2].Verify || frames[3].Bye == nil {
+		t.Fatalf("frames %+v", frames)
+	}
+	for i, d := range frames {
+		if !genuine(d, nonce) || d.Seq != uint64(i+1) {
+			t.Errorf("frame %d is not signed as it is: %+v", i, d)
+		}
+		if genuine(d, randomBytes(t, link.NonceSize)) {
+			t.Errorf("frame %d serves in another session", i)
+		}
+		if d.Seq++; genuine(d, nonce) {
+			t.Errorf("frame %d serves in another place", i)
+		}
+	}
+	// A refusal is signed as well: some of them let an agent rest.
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(p.public()) })
+	p.who.ClusterUID = "uid-2"
+	if _, answer = p.session(); answer.Bye == nil || !genuine(answer.First(), nonce) {
+		t.Errorf("a refusal is not signed: %+v", answer.Bye)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/testkit/linkv1"
 )
 
 func TestFrame(t *testing.T) {
@@ -298,6 +299,24 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	all["part"], all["part, another hub"] = PartTranscript("h", ask), PartTranscript("g", ask)
 	all["part answer"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1})
 	all["part answer, confidential"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1, Confidential: true})
+	down := Down{Seq: 1, At: 2, Assignment: &assignment, Settings: &Settings{KeepAlive: 1}, Finalize: "r", Bye: &Bye{Reason: "b", RetryAfter: 1}}
+	all["down"] = DownTranscript("h", "fleet/a", public, []byte("m"), down)
+	all["down, another hub"] = DownTranscript("g", "fleet/a", public, []byte("m"), down)
+	all["down, another cluster"] = DownTranscript("h", "fleet/b", public, []byte("m"), down)
+	all["down, another agent"] = DownTranscript("h", "fleet/a", public[1:], []byte("m"), down)
+	all["down, another session"] = DownTranscript("h", "fleet/a", public, []byte("n"), down)
+	for name, change := range map[string]func(*Down){
+		"another place": func(d *Down) { d.Seq++ }, "another time": func(d *Down) { d.At++ },
+		"another Assignment": func(d *Down) { d.Assignment = &later }, "no Assignment": func(d *Down) { d.Assignment = nil },
+		"suspended": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, Suspend: true} }, "to take over": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, TakeOver: "x"} },
+		"another heartbeat": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, Heartbeat: 1} }, "another keepalive": func(d *Down) { d.Settings = &Settings{} },
+		"no settings": func(d *Down) { d.Settings = nil }, "to verify": func(d *Down) { d.Verify = true }, "another request": func(d *Down) { d.Finalize = "s" },
+		"another end": func(d *Down) { d.Bye = &Bye{Reason: "c", RetryAfter: 1} }, "another pause": func(d *Down) { d.Bye = &Bye{Reason: "b"} }, "no end": func(d *Down) { d.Bye = nil },
+	} {
+		changed := down
+		change(&changed)
+		all["down, "+name] = DownTranscript("h", "fleet/a", public, []byte("m"), changed)
+	}
 	for of, transcript := range all {
 		signature := ed25519.Sign(private, transcript)
 		for to, other := range all {
@@ -472,4 +491,33 @@ func FuzzReadFrame(f *testing.F) {
 			_, _ = ParseChunks(payload)
 		}
 	})
+}
+
+// TestWhatIsSignedOfAFrameStays: agents in the field verify it for years, so that nothing of it is ever changed.
+func TestWhatIsSignedOfAFrameStays(t *testing.T) {
+	nested := func(fields ...[]byte) []byte {
+		out := []byte{0} // an empty purpose
+		for _, f := range fields {
+			out = append(binary.AppendUvarint(out, uint64(len(f))), f...)
+		}
+		return out
+	}
+	key, nonce := random(t, 32), random(t, 32)
+	whole := Down{
+		Seq: 3, At: 1_700_000_000_000_000_001, Verify: true, Finalize: "f", Assignment: &Assignment{UID: "u", Generation: 7, Digest: "sha256:d"},
+		Settings: &Settings{KeepAlive: 60, Heartbeat: 300, Suspend: true, TakeOver: "hub-2"}, Bye: &Bye{Reason: ByePushed, RetryAfter: 5},
+	}
+	for name, test := range map[string]struct {
+		down Down
+		want []byte
+	}{
+		"with everything": {whole, linkv1.Transcript("down", []byte("h"), []byte("fleet/a"), key, nonce, linkv1.Generation(3), linkv1.Generation(1_700_000_000_000_000_001),
+			nested([]byte("u"), linkv1.Generation(7), []byte("sha256:d")), nested(linkv1.Generation(60), linkv1.Generation(300), []byte{1}, []byte("hub-2")),
+			[]byte{1}, []byte("f"), nested([]byte("Pushed"), linkv1.Generation(5)))},
+		"with nothing": {Down{}, linkv1.Transcript("down", []byte("h"), []byte("fleet/a"), key, nonce, linkv1.Generation(0), linkv1.Generation(0), nil, nil, []byte{0}, nil, nil)},
+	} {
+		if got := DownTranscript("h", "fleet/a", key, nonce, test.down); !bytes.Equal(got, test.want) {
+			t.Errorf("%s: %x, want %x", name, got, test.want)
+		}
+	}
 }

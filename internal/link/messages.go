@@ -97,6 +97,15 @@ type SessionAnswer struct {
 	Bye *Bye `json:"bye,omitempty"`
 	// Signature is over HubTranscript, by Hub.Key.
 	Signature []byte `json:"signature"`
+	// At is Down.At, and FirstSignature that of the hub over DownTranscript of First. Hubs of the first version send
+	// neither.
+	At             int64  `json:"at,omitempty"`
+	FirstSignature []byte `json:"firstSignature,omitempty"`
+}
+
+// First is what the answer says that later frames of the stream may change, as the frame before the first one.
+func (a SessionAnswer) First() Down {
+	return Down{Settings: &a.Settings, Bye: a.Bye, At: a.At, Signature: a.FirstSignature}
 }
 
 // Settings of the Cluster that concern the agent.
@@ -149,6 +158,16 @@ type Down struct {
 	FinalizeSignature []byte `json:"finalizeSignature,omitempty"`
 	// Bye is the last frame.
 	Bye *Bye `json:"bye,omitempty"`
+	// At is the hub's clock, in nanoseconds since 1970: what the frame says held at that time.
+	At int64 `json:"at,omitempty"`
+	// Signature is that of the hub over DownTranscript: an agent that has seen one takes no frame of the session
+	// without, and none twice or in another order. Hubs of the first version send none.
+	Signature []byte `json:"signature,omitempty"`
+}
+
+// IsEmpty reports whether the frame only keeps the connection alive.
+func (d Down) IsEmpty() bool {
+	return d.Seq == 0 && d.Assignment == nil && d.Settings == nil && !d.Verify && d.Finalize == "" && d.Bye == nil
 }
 
 // Bye ends a stream.

@@ -20,6 +20,7 @@ const (
 	finalizePurpose   = "skerry.dev/link/v1 finalize"
 	partPurpose       = "skerry.dev/link/v1 part"
 	partAnswerPurpose = "skerry.dev/link/v1 part answer"
+	downPurpose       = "skerry.dev/link/v1 down"
 )
 
 // transcript joins a purpose and fields without ambiguity: each after its length.
@@ -69,6 +70,31 @@ func BundleTranscript(hub, cluster string, m Manifest) []byte {
 // another key, so that a request for an earlier removal of a Cluster of the same name does not serve again.
 func FinalizeTranscript(hub, cluster string, key []byte, request string) []byte {
 	return transcript(finalizePurpose, []byte(hub), []byte(cluster), key, []byte(request))
+}
+
+// DownTranscript is what the hub signs of a frame of the stream. key is the agent's public key, and agentNonce that of
+// its Session, so that a frame serves in no other session; Seq orders those of one. What a later version adds to a frame
+// needs a signature of its own, since agents of this one do not know it.
+func DownTranscript(hub, cluster string, key, agentNonce []byte, d Down) []byte {
+	number := func(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+	flag := func(b bool) []byte {
+		if b {
+			return []byte{1}
+		}
+		return []byte{0}
+	}
+	var assignment, settings, bye []byte // nil for what is absent: a transcript is never empty
+	if a := d.Assignment; a != nil {
+		assignment = transcript("", []byte(a.UID), number(a.Generation), []byte(a.Digest))
+	}
+	if s := d.Settings; s != nil {
+		settings = transcript("", number(s.KeepAlive), number(s.Heartbeat), flag(s.Suspend), []byte(s.TakeOver))
+	}
+	if b := d.Bye; b != nil {
+		bye = transcript("", []byte(b.Reason), number(b.RetryAfter))
+	}
+	return transcript(downPurpose, []byte(hub), []byte(cluster), key, agentNonce, number(int64(d.Seq)), number(d.At),
+		assignment, settings, flag(d.Verify), []byte(d.Finalize), bye)
 }
 
 // PartTranscript is what a part of a divided hub signs, with the key of the hub, to get a bundle from another part.

@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/engine"
+)
+
+const (
+	// maxConnections bounds those that are open: two for each of 10,000 agents whose path speaks HTTP/1.1, and more.
+	maxConnections = 32768
+	// maxStrangers bounds those of them on which nothing is proven: 10,000 agents that lost their hub may come at once,
+	// and from behind one NAT. strangerLife bounds how long one may be that: a handshake, a challenge and a proof take
+	// three round trips, or 15 s on a link of 9,600 bit/s. For strangerGrace none makes room for another one of its origin.
+	maxStrangers  = 12288
+	strangerLife  = 30 * time.Second
+	strangerGrace = 5 * time.Second
+	// maxConnectionsEach bounds those on which one agent alone has proven its key: a stream, a report, two downloads, and
+	// as many that a broken link has left behind.
+	maxConnectionsEach = 8
+)
+
+// doorLimits are the limits of a door; see the constants.
+type doorLimits struct {
+	all, strangers, each int
+	life                 time.Duration
+}
+
+var defaultDoor = doorLimits{all: maxConnections, strangers: maxStrangers, each: maxConnectionsEach, life: strangerLife}
+
+// door is a listener that takes in every connection at once, and closes another one instead when there are too many.
+// Who proves nothing cannot keep agents out: strangers have a share of their own, and the one that makes room for the
+// next comes from where most of them come from. What one agent holds open makes room for its own next connection.
+type door struct {
+	net.Listener
+	limits doorLimits
+	now    func() time.Time
+
+	mu     sync.Mutex // guards what follows, and the fields of visitors that say so
+	open   int
+	next   uint64 // of visitor.number
+	crowd  crowd
+	agents map[engine.Key]*list.List // of *visitor: the connections of one agent alone, the earliest first
+}
+
+func newDoor(inner net.Listener, limits doorLimits, now func() time.Time) *door {
+	return &door{Listener: inner, limits: limits, now: now, crowd: newCrowd(), agents: map[engine.Key]*list.List{}}
+}
+
+// standing is what is known of a connection.
+type standing int
+
+const (
+	isStranger standing = iota // nothing is proven on it
+	isAgents                   // one agent has proven its key
+	isShared                   // several have, as through an ingress; or another part of the hub
+	isGone
+)
+
+// visitor is a connection.
+type visitor struct {
+	net.Conn
+	door   *door
+	number uint64
+	from   netip.Prefix
+	since  time.Time
+	timer  *time.Timer // ends a stranger
+
+	// guarded by the door's mutex
+	standing standing
+	place    *list.Element // in the crowd, or among those of its agent
+	agent    engine.Key
+}
+
+// Accept implements net.Listener. It does not wait for room.
+func (d *door) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	v := &visitor{Conn: c, door: d, from: originOf(c.RemoteAddr()), since: d.now()}
+	v.timer = time.AfterFunc(d.limits.life, v.expire)
+	for _, out := range d.enter(v) {
+		_ = out.Conn.Close() // its server notices, and has nothing to say to it
+	}
+	return v, nil
+}
+
+// originOf is where a connection comes from: one address, or one network of IPv6.
+func originOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	address := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if address.Is6() {
+		bits = 64
+	}
+	origin, err := address.Prefix(bits)
+	if err != nil { // there is no address
+		return netip.Prefix{}
+	}
+	return origin
+}
+
+// enter takes in a stranger, and returns those that make room for it, maybe itself.
+func (d *door) enter(v *visitor) (out []*visitor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next++
+	v.number = d.next
+	d.open++
+	d.crowd.add(v)
+	for d.crowd.n > d.limits.strangers || d.open > d.limits.all && d.crowd.n > 0 {
+		worst := d.crowd.worst(v.since)
+		d.remove(worst)
+		out = append(out, worst)
+	}
+	return out
+}
+
+// remove forgets a connection; the mutex is held.
+func (d *door) remove(v *visitor) {
+	switch v.standing {
+	case isGone:
+		return
+	case isStranger:
+		d.crowd.remove(v)
+	case isAgents:
+		d.takeFrom(v)
+	case isShared:
+	}
+	d.open--
+	v.standing = isGone
+	v.timer.Stop()
+}
+
+// takeFrom takes a connection from those of its agent; the mutex is held.
+func (d *door) takeFrom(v *visitor) {
+	all := d.agents[v.agent]
+	all.Remove(v.place)
+	if all.Len() == 0 {
+		delete(d.agents, v.agent)
+	}
+}
+
+// prove lets a connection stand on which a key was proven: that of an agent, or of nobody in particular when it is the
+// zero key. It returns the connection of the same agent that makes room for it, or nil.
+func (d *door) prove(v *visitor, of engine.Key) (out *visitor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case v.standing == isStranger:
+		v.timer.Stop()
+		d.crowd.remove(v)
+		if v.standing = isShared; of == (engine.Key{}) {
+			return nil
+		}
+		v.standing, v.agent = isAgents, of
+		all := d.agents[of]
+		if all == nil {
+			all = list.New()
+			d.agents[of] = all
+		}
+		v.place = all.PushBack(v)
+		if all.Len() > d.limits.each {
+			out, _ = all.Front().Value.(*visitor)
+			d.remove(out)
+		}
+	case v.standing == isAgents && v.agent != of:
+		d.takeFrom(v)
+		v.standing = isShared
+	}
+	return out
+}
+
+// expire ends a connection on which nothing was proven.
+func (v *visitor) expire() {
+	v.door.mu.Lock()
+	stranger := v.standing == isStranger
+	if stranger {
+		v.door.remove(v)
+	}
+	v.door.mu.Unlock()
+	if stranger {
+		_ = v.Conn.Close()
+	}
+}
+
+// Close implements net.Conn.
+func (v *visitor) Close() error {
+	v.door.mu.Lock()
+	v.door.remove(v)
+	v.door.mu.Unlock()
+	return v.Conn.Close()
+}
+
+type visitorKey struct{}
+
+// withVisitor lets markProven find the connection of a request.
+func withVisitor(ctx context.Context, c net.Conn) context.Context {
+	if over, ok := c.(*tls.Conn); ok {
+		c = over.NetConn()
+	}
+	return context.WithValue(ctx, visitorKey{}, c)
+}
+
+// markProven lets the connection of a request stand: the agent of a Cluster has proven its key, or a user has shown the
+// ticket of one; or another part of the hub that it has the hub's, for the zero key.
+func markProven(ctx context.Context, of engine.Key) {
+	v, ok := ctx.Value(visitorKey{}).(*visitor)
+	if !ok {
+		return
+	}
+	if out := v.door.prove(v, of); out != nil {
+		_ = out.Conn.Close()
+	}
+}
