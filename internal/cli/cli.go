@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
@@ -23,7 +24,9 @@ func Main(version string) int {
 	defer stop()
 	// The second Ctrl-C ends the process at once.
 	context.AfterFunc(ctx, stop)
-	log.SetLogger(logr.Discard()) // what the libraries log is not for the person at the terminal
+	// What the libraries log is not for the person at the terminal.
+	log.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	f := factory.New(version, os.Getenv)
 	plugin, args := calledAs(os.Args[0], os.Args[1:])
 	if plugin {
@@ -42,7 +45,7 @@ func Run(ctx context.Context, f *factory.Factory, args []string) int {
 	}
 	// What a cut-off context leaves behind is told as what it is, whatever was in the way of it.
 	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		err = context.Canceled
+		err = factory.Interrupted(interruptionOf(cmd))
 	}
 	return factory.Report(f.IO, cmd.CommandPath(), outputOf(cmd), err)
 }

@@ -85,7 +85,8 @@ func Report(s *iostreams.IOStreams, command, format string, err error) int {
 		return ExitOK
 	}
 	if errors.Is(err, context.Canceled) {
-		s.Progressf("interrupted; running the same command again goes on from here")
+		s.EraseLine() // of the "^C" that the terminal shows
+		s.Progressf("%s", interruption(err))
 		return ExitInterrupted
 	}
 	failed := ExitFailed

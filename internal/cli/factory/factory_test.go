@@ -32,7 +32,7 @@ func TestErrorsBecomeExitCodes(t *testing.T) {
 		"anything":               {errors.New("no"), ExitFailed, "error: no\n"},
 		"wrapped usage":          {fmt.Errorf("x: %w", Usagef("bad")), ExitUsage, "error: x: bad\nnext: see 'skerry x --help'\n"},
 		"usage with advice":      {Next(Usagef("bad"), "do %d", 1), ExitUsage, "error: bad\nnext: do 1\n"},
-		"interrupted":            {fmt.Errorf("x: %w", context.Canceled), ExitInterrupted, "interrupted; running the same command again goes on from here\n"},
+		"interrupted":            {fmt.Errorf("x: %w", context.Canceled), ExitInterrupted, "interrupted\n"},
 		"too late":               {fmt.Errorf("x: %w", context.DeadlineExceeded), ExitFailed, "next: give it longer with --timeout\n"},
 		"no answer":              {fmt.Errorf("cannot list: %w", refused), ExitUnreachable, "next: check that the API server runs"},
 		"no answer in time":      {&url.Error{Op: "Get", URL: "https://hub.example", Err: context.DeadlineExceeded}, ExitUnreachable, "next: check that the API server runs"},

@@ -154,6 +154,13 @@ func (s *IOStreams) Progressf(format string, args ...any) {
 	fmt.Fprintf(s.Err, format+"\n", args...)
 }
 
+// EraseLine erases the line of the terminal that Err is; elsewhere it does nothing.
+func (s *IOStreams) EraseLine() {
+	if s.busy != nil {
+		_, _ = io.WriteString(s.Err, eraseLine)
+	}
+}
+
 // Green colours text where colours are on. Nothing is ever told by colour alone.
 func (s *IOStreams) Green(text string) string { return s.paint("32", text) }
 

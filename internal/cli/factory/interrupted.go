@@ -1,0 +1,29 @@
+package factory
+
+import (
+	"context"
+	"errors"
+)
+
+// Interrupted is the error of a command that was ended with Ctrl-C. It says what goes on without the command, or how
+// to go on with it; "" when there is neither.
+func Interrupted(goesOn string) error { return &interrupted{goesOn} }
+
+type interrupted struct{ goesOn string }
+
+func (e *interrupted) Error() string {
+	if e.goesOn == "" {
+		return "interrupted"
+	}
+	return "interrupted; " + e.goesOn
+}
+
+func (e *interrupted) Unwrap() error { return context.Canceled }
+
+// interruption is what is said of a command that was interrupted.
+func interruption(err error) string {
+	if own, ok := errors.AsType[*interrupted](err); ok {
+		return own.Error()
+	}
+	return Interrupted("").Error()
+}
