@@ -75,6 +75,7 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 	root.SetIn(f.IO.In)
 	root.SetFlagErrorFunc(flagError)
 	addGlobalFlags(root.PersistentFlags(), f.Flags)
+	fitHelp(root, f.IO)
 	factory.Group(root)
 	root.AddCommand(
 		bootstrap.NewCmdBootstrap(f, nil),

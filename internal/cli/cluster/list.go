@@ -185,7 +185,7 @@ func ListText(list []Listed, now time.Time, o ListOptions) string {
 		}, v.AgentCells(c.Agent), []table.Cell{labels, vars}))
 	}
 	var b strings.Builder
-	table.WriteWithin(&b, rows, o.IO.Width())
+	table.WriteWithin(&b, rows, o.IO.Width(), "AGENT", "VERSION", "WAS AWAY", "CONNECTED", "KNOWN", "MODE", "KUSTOMIZATIONS")
 	text := b.String()
 	if o.NoHeaders {
 		_, text, _ = strings.Cut(text, "\n")

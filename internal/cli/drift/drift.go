@@ -253,9 +253,12 @@ func Text(r Result, now time.Time, o *Options) string {
 		rows = append(rows, append([]table.Cell{table.Plain(namespace)}, Row(d, now, o.IO)...))
 	}
 	var b strings.Builder
-	table.WriteWithin(&b, rows, o.IO.Width())
+	table.WriteWithin(&b, rows, o.IO.Width(), GiveWay...)
 	return b.String()
 }
+
+// GiveWay are the columns that a narrow terminal does without.
+var GiveWay = []string{"KUSTOMIZATION", "AGE"}
 
 // Row is a drift in a table: cluster, Kustomization, object, field manager, age, what it is now, fields.
 func Row(d Found, now time.Time, s *iostreams.IOStreams) []table.Cell {

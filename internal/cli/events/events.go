@@ -287,7 +287,7 @@ func Text(events []Event, now time.Time, o *Options) string {
 		})
 	}
 	var b strings.Builder
-	table.Write(&b, rows)
+	table.WriteWithin(&b, rows, o.IO.Width(), "TYPE")
 	return b.String()
 }
 

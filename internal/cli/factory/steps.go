@@ -36,7 +36,7 @@ func (s *Step) Notef(format string, args ...any) {
 	}
 	s.last = note
 	s.busy.Set(s.title + ": " + note)
-	s.io.Progressf("  … %s", note)
+	s.io.Progressf("  … %s", s.io.WrapProgress(note, "    "))
 }
 
 // Do runs one step and writes its line: "✔ title: detail (1.2s)", or "✗ title" and the error comes
@@ -55,6 +55,6 @@ func (s *Steps) Do(title string, run func(*Step) error) error {
 	if step.detail != "" {
 		line += ": " + iostreams.Line(step.detail)
 	}
-	s.io.Progressf("%s %s (%s)", s.io.Green("✔"), line, took)
+	s.io.Progressf("%s %s", s.io.Green("✔"), s.io.WrapProgress(fmt.Sprintf("%s (%s)", line, took), "  "))
 	return nil
 }

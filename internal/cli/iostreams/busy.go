@@ -59,12 +59,9 @@ func (b *busyLine) draw() {
 	if b.text == "" || b.held > 0 || b.midway {
 		return
 	}
-	line := []rune(string(busyFrames[b.frame%len(busyFrames)]) + " " + b.text)
-	if width := b.columns(); len(line) >= width {
-		line = append(line[:max(0, width-2)], '…')
-	}
+	line := Cut(string(busyFrames[b.frame%len(busyFrames)])+" "+b.text, b.columns()-1)
 	b.frame++
-	_, _ = io.WriteString(b.out, eraseLine+string(line))
+	_, _ = io.WriteString(b.out, eraseLine+line)
 	b.drawn = true
 }
 

@@ -138,6 +138,6 @@ func historyText(past []Past, s *iostreams.IOStreams) string {
 		})
 	}
 	var b strings.Builder
-	table.Write(&b, rows)
+	table.WriteWithin(&b, rows, s.Width(), "CHANGE")
 	return b.String()
 }

@@ -148,7 +148,7 @@ func TestBars(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := stageBar(tt.stage, io); got != tt.want {
+			if got := stageBar(tt.stage, io, barWidth); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

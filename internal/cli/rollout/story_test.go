@@ -30,7 +30,7 @@ import (
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // TestStories holds each file of testdata. Its comment has the command line behind "$ rollout", and
-// may ask for a "terminal", for "colour" and for a "timeout" that is short. hub.yaml is what the hub's
+// may ask for a "terminal", for "80 columns", for "colour" and for a "timeout" that is short. hub.yaml is what the hub's
 // API server holds, fleet a short form of Clusters, then.yaml and then-2.yaml the status that the hub
 // comes to after an annotation, or after each time that something is shown. Other files may be named
 // by the command line. What came of it follows: stdout, stderr, error, annotations.
@@ -103,6 +103,9 @@ func (h *house) play(t *testing.T) map[string]string {
 		streams, in, out, log = iostreams.TestTerminal(20)
 	}
 	streams.Colour = strings.Contains(h.comment, "colour")
+	if strings.Contains(h.comment, "80 columns") {
+		streams.Columns = func() int { return 80 }
+	}
 	in.WriteString(h.files["stdin"])
 	if strings.Contains(h.comment, "--watch") {
 		streams.Out = shown{out, func() error { return h.goOn(t.Context(), h.client) }}

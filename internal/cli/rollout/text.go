@@ -20,18 +20,18 @@ func Text(r Report, io *iostreams.IOStreams) string {
 		fmt.Fprintf(&b, "Rollout of %s: %s: %s\n", io.Bold(r.Name), factory.ShortRevision(r.Revision), phase(r.Phase, io))
 	}
 	for _, line := range about(r) {
-		b.WriteString("  " + line + "\n")
+		b.WriteString(io.Wrap("  "+line, "  ") + "\n")
 	}
 	if len(r.Stages) > 0 {
 		b.WriteString("\n")
-		table.Write(&b, stageRows(r, io))
+		table.WriteWithin(&b, stageRows(r, io), io.Width(), "UPDATED", "ABSENT", "PROGRESS")
 	}
 	if r.Clusters.Desired > 0 {
-		b.WriteString("\n" + clusterCounts(r, io) + "\n")
+		b.WriteString("\n" + io.Wrap(clusterCounts(r, io), "") + "\n")
 	}
 	if len(r.Failures) > 0 {
 		b.WriteString("\n")
-		table.Write(&b, failureRows(r, io))
+		table.WriteWithin(&b, failureRows(r, io), io.Width())
 	}
 	return b.String()
 }
@@ -107,10 +107,10 @@ func stageRows(r Report, io *iostreams.IOStreams) [][]table.Cell {
 		if s.Absent > 0 {
 			absent = fmt.Sprint(s.Absent)
 		}
-		// The bar is measured without its colours.
+		// The bar is measured without its colours, and drawn again in what is left of it.
 		blank := &iostreams.IOStreams{}
 		rows = append(rows, []table.Cell{
-			table.Plain(s.Name), table.Painted(stageBar(s, blank), func(string) string { return stageBar(s, io) }),
+			table.Plain(s.Name), table.Painted(stageBar(s, blank, barWidth), func(left string) string { return stageBar(s, io, iostreams.Width(left)) }),
 			table.Plain(fmt.Sprint(s.Clusters)), table.Plain(fmt.Sprint(s.Updated)), table.Plain(fmt.Sprint(s.Ready)),
 			failed, table.Plain(absent), table.Plain(stageNote(r, s)),
 		})

@@ -25,10 +25,10 @@ func simulationText(s Simulation, all bool, io *iostreams.IOStreams) string {
 	if len(s.Absent) > 0 {
 		away = fmt.Sprintf(" (%d of them absent)", len(s.Absent))
 	}
-	fmt.Fprintf(&b, "Simulation of the next change of %s on %s%s, from %s. Nothing is touched.\n",
-		io.Bold(s.Name), countOf(int32(s.Clusters)), away, stamp(s.Start))
+	b.WriteString(io.Wrap(fmt.Sprintf("Simulation of the next change of %s on %s%s, from %s. Nothing is touched.",
+		io.Bold(s.Name), countOf(int32(s.Clusters)), away, stamp(s.Start)), "") + "\n")
 	for _, line := range s.Assumed {
-		b.WriteString("  assumed: " + line + "\n")
+		b.WriteString(io.Wrap("  assumed: "+line, "    ") + "\n")
 	}
 	if s.Clusters == 0 {
 		b.WriteString("\nNo cluster matches, so nothing happens.\n")
@@ -38,19 +38,19 @@ func simulationText(s Simulation, all bool, io *iostreams.IOStreams) string {
 	if len(s.Stages) == 0 {
 		b.WriteString("none: every cluster gets the change at once\n")
 	} else {
-		table.Write(&b, simulatedStageRows(s, all))
+		table.WriteWithin(&b, simulatedStageRows(s, all), io.Width(), "SIZE", "BEGINS", "SOAK")
 	}
 	if len(s.Absent) > 0 {
 		b.WriteString("\n" + io.Bold("ABSENT") + ": nothing waits for them\n")
-		table.Write(&b, absentRows(s, all))
+		table.WriteWithin(&b, absentRows(s, all), io.Width())
 	}
 	b.WriteString("\n" + io.Bold("TIME LINE") + "\n")
 	if len(s.Events) == 0 {
 		b.WriteString("nothing happens\n")
 	} else {
-		table.Write(&b, eventRows(s, all, io))
+		table.WriteWithin(&b, eventRows(s, all, io), io.Width(), "AT")
 	}
-	b.WriteString("\n" + ending(s, io) + "\n")
+	b.WriteString("\n" + io.Wrap(ending(s, io), "") + "\n")
 	return b.String()
 }
 
@@ -145,8 +145,11 @@ func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
 	case EventPhase:
 	}
 	return table.Painted(said(e.Phase, e.Message), func(text string) string {
-		word := phase(e.Phase, &iostreams.IOStreams{})
-		return phase(e.Phase, io) + strings.TrimPrefix(text, word)
+		rest, whole := strings.CutPrefix(text, phase(e.Phase, &iostreams.IOStreams{}))
+		if !whole {
+			return text // its beginning is all that fits
+		}
+		return phase(e.Phase, io) + rest
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/cli/table"
 )
@@ -107,7 +108,7 @@ func runStats(ctx context.Context, o *Options) error {
 	if o.Output != "" {
 		return factory.Print(o.IO.Out, o.Output, stats)
 	}
-	if _, err := io.WriteString(o.IO.Out, Text(stats)); err != nil {
+	if _, err := io.WriteString(o.IO.Out, Text(stats, o.IO)); err != nil {
 		return fmt.Errorf("cannot write: %w", err)
 	}
 	return nil
@@ -149,7 +150,7 @@ func Count(f status.Facts) Stats {
 }
 
 // Text writes the counts for a person. It is pure.
-func Text(s Stats) string {
+func Text(s Stats, io *iostreams.IOStreams) string {
 	rows := [][]table.Cell{table.Header("KIND", "TOTAL", "READY", "NOT READY", "WORKING", "SUSPENDED", "UNKNOWN")}
 	for _, line := range []struct {
 		name string
@@ -162,12 +163,13 @@ func Text(s Stats) string {
 		rows = append(rows, row)
 	}
 	var b strings.Builder
-	table.Write(&b, rows)
-	fmt.Fprintf(&b, "\nobjects: %d of %d stand as wanted", s.Applied, s.Objects)
+	table.WriteWithin(&b, rows, io.Width())
+	objects := fmt.Sprintf("objects: %d of %d stand as wanted", s.Applied, s.Objects)
 	if s.Drifted > 0 {
-		fmt.Fprintf(&b, ", %d differ and are left so", s.Drifted)
+		objects += fmt.Sprintf(", %d differ and are left so", s.Drifted)
 	}
-	fmt.Fprintf(&b, "; %d corrections since the hub started\n", s.Corrections)
+	objects += fmt.Sprintf("; %d corrections since the hub started", s.Corrections)
+	b.WriteString("\n" + io.Wrap(objects, "  ") + "\n")
 	fmt.Fprintf(&b, "repositories: %s kept by the hub\n", resource.NewQuantity(s.Stored, resource.BinarySI))
 	return b.String()
 }

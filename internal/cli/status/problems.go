@@ -82,7 +82,7 @@ func Next(p Problem) string {
 	}
 	switch p.Reason {
 	case "NotRunning":
-		return "kubectl -n skerry-system get pods; kubectl -n skerry-system logs deployment/skerry-hub"
+		return "skerry logs; kubectl -n " + v1alpha1.SystemNamespace + " get pods"
 	case v1alpha1.AuthenticationFailedReason, v1alpha1.InvalidSecretReason, v1alpha1.SecretNotFoundReason:
 		if p.Kind == v1alpha1.GitRepositoryKind {
 			return "put valid credentials into the Secret that its secretRef names"

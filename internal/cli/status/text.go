@@ -40,21 +40,21 @@ type View struct {
 // Text writes a report for a person. It is pure: same report and view, same text.
 func Text(r Report, v View) string {
 	var b strings.Builder
-	b.WriteString(headline(r, v) + "\n")
+	b.WriteString(v.IO.Wrap(headline(r, v), "  ") + "\n")
 	if len(r.Sources)+len(r.Kustomizations)+len(r.Clusters) == 0 {
 		b.WriteString(emptyHub)
 		return b.String()
 	}
-	v.section(&b, "SOURCES", sourceRows(r, v), "")
-	v.section(&b, "KUSTOMIZATIONS", kustomizationRows(r, v), "")
-	v.section(&b, "ROLLOUTS", rolloutRows(r, v), "")
+	v.section(&b, "SOURCES", sourceRows(r, v), "", "FETCHED")
+	v.section(&b, "KUSTOMIZATIONS", kustomizationRows(r, v), "", "PATH", "SOURCE", "ATTEMPTED", "UNREACHABLE", "FAILED", "", "HEAD")
+	v.section(&b, "ROLLOUTS", rolloutRows(r, v), "", "STAGE", "REVISION", "SENT")
 	rows, rest := clusterRows(r, v)
-	v.section(&b, "CLUSTERS", rows, rest)
+	v.section(&b, "CLUSTERS", rows, rest, clusterGiveWay...)
 	rows, rest = runRows(r, v)
-	v.section(&b, "WHAT RUNS WHERE", rows, rest)
+	v.section(&b, "WHAT RUNS WHERE", rows, rest, "VERIFIED", "DRIFT", "OBJECTS", "WANTED")
 	writeProblems(&b, r, v)
 	rows, rest = driftRows(r, v)
-	v.section(&b, "DRIFT, NOW AND IN THE LAST HOUR", rows, rest)
+	v.section(&b, "DRIFT, NOW AND IN THE LAST HOUR", rows, rest, drift.GiveWay...)
 	return b.String()
 }
 
@@ -72,15 +72,18 @@ Nothing is here yet. Next:
 or apply a GitRepository and a Kustomization with kubectl.
 `
 
+// clusterGiveWay are the columns that a narrow terminal does without.
+var clusterGiveWay = []string{"AGENT", "VERSION", "WAS AWAY", "CONNECTED", "SEEN"}
+
 // section writes a table under its title, if it has rows besides its headings, and what the table
-// leaves out.
-func (v View) section(b *strings.Builder, title string, rows [][]table.Cell, rest string) {
+// leaves out. giveWay names the columns that a narrow terminal does without, the first one first.
+func (v View) section(b *strings.Builder, title string, rows [][]table.Cell, rest string, giveWay ...string) {
 	if len(rows) == 1 && rest == "" {
 		return
 	}
 	b.WriteString("\n" + v.IO.Bold(title) + "\n")
 	if len(rows) > 1 {
-		table.WriteWithin(b, rows, v.IO.Width())
+		table.WriteWithin(b, rows, v.IO.Width(), giveWay...)
 	}
 	if rest != "" {
 		b.WriteString(rest + "\n")
@@ -153,14 +156,14 @@ func (v View) bar(c Counts) table.Cell {
 	if v.IO.Width() == 0 || c.Desired < 2 {
 		return table.Cell{}
 	}
-	draw := func(io *iostreams.IOStreams) string {
+	draw := func(io *iostreams.IOStreams, width int) string {
 		return bar.Draw([]bar.Part{
 			{N: c.Ready, Mark: "█", Paint: io.Green}, {N: c.Failed, Mark: "✗", Paint: io.Red},
 			{N: c.Progressing, Mark: "▒", Paint: io.Yellow}, {N: c.Unreachable, Mark: "·"},
-		}, barWidth)
+		}, width)
 	}
-	// The bar is measured without its colours.
-	return table.Painted(draw(&iostreams.IOStreams{}), func(string) string { return draw(v.IO) })
+	// The bar is measured without its colours, and drawn again in what is left of it.
+	return table.Painted(draw(&iostreams.IOStreams{}, barWidth), func(left string) string { return draw(v.IO, iostreams.Width(left)) })
 }
 
 // driftRows are what differs now and what was put back.
@@ -296,12 +299,14 @@ func (v View) problem(p Problem, followed bool) string {
 	if p.State != NotReady {
 		paint = v.IO.Yellow
 	}
-	parts := []string{what, paint(string(p.State))}
+	parts := []string{what, string(p.State)}
 	if p.Reason != "" {
 		parts = append(parts, p.Reason)
 	}
 	if p.Message != "" && !followed {
 		parts = append(parts, factory.ShortRevisions(p.Message))
 	}
-	return strings.Join(parts, ": ")
+	// Painted when it is wrapped: colours take no room.
+	state := ": " + string(p.State)
+	return strings.Replace(v.IO.Wrap(strings.Join(parts, ": "), "      "), state, ": "+paint(string(p.State)), 1)
 }

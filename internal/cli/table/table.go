@@ -3,13 +3,13 @@
 package table
 
 import (
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
 
-// Cell is a text and how to paint it.
+// Cell is a text and how to paint it. What is painted may have been cut.
 type Cell struct {
 	Text  string
 	Paint func(string) string
@@ -34,111 +34,157 @@ func Header(names ...string) []Cell {
 // the first, which holds the headings, is left out.
 func Write(b *strings.Builder, rows [][]Cell) { WriteWithin(b, rows, 0) }
 
-// minCell is the width below which no last cell is cut, minColumn that for the others, in characters.
 const (
-	minCell   = 12
-	minColumn = 16
+	// gap is the space between two columns.
+	gap = 2
+	// textColumn is how much of the last column stays while other columns can give way, minText while they can be
+	// cut.
+	textColumn, minText = 24, 12
+	// minHeading is what is left of a heading, minName of a column that is cut: enough for a name to be told from
+	// others. minColumn is what is left of it at a terminal that is narrower than any that people use.
+	minHeading, minName, minColumn = 5, 16, 3
 )
 
-// WriteWithin is Write on a terminal of so many columns: where a row does not fit, its last cell is cut with
-// "…", down to minCell characters, and then the widest of the others, down to minColumn; where that does not help, they
-// stay as they are. Zero columns cut nothing.
-func WriteWithin(b *strings.Builder, rows [][]Cell, columns int) {
-	widths := make([]int, len(rows[0]))
+// WriteWithin is Write at a terminal of so many columns; zero: in a pipe, where nothing is cut or left out. Where a
+// row does not fit, these give way, one after the other until it does:
+//
+//  1. the end of the last column, which holds a message or another text that is found elsewhere as well,
+//     down to textColumn;
+//  2. whole columns, in the order in which giveWay names their headings;
+//  3. more of the last column, down to minText;
+//  4. headings that are wider than what stands below them;
+//  5. the middle of the cells of the widest other column, down to minName: a name stays known by its beginning and
+//     its end;
+//  6. at a terminal too narrow even for that, more of every column.
+func WriteWithin(b *strings.Builder, rows [][]Cell, columns int, giveWay ...string) {
+	cells := make([]int, len(rows[0])) // the widest of each column
 	for i, row := range rows {
 		for j := range row {
 			row[j].Text = iostreams.Line(row[j].Text)
-			if i > 0 && row[j].Text != "" {
-				widths[j] = max(widths[j], utf8.RuneCountInString(row[j].Text), utf8.RuneCountInString(rows[0][j].Text))
+			if i > 0 {
+				cells[j] = max(cells[j], iostreams.Width(row[j].Text))
 			}
+		}
+	}
+	widths := make([]int, len(cells))
+	for j, width := range cells {
+		if width > 0 {
+			widths[j] = max(width, iostreams.Width(rows[0][j].Text))
 		}
 	}
 	if columns > 0 {
-		widths = fit(widths, columns)
+		fit(widths, cells, rows[0], columns, giveWay)
+		for j := range rows[0] {
+			rows[0][j].Text = iostreams.Cut(rows[0][j].Text, widths[j])
+		}
 	}
 	for _, row := range rows {
-		line, gap, used := "", 0, 0
-		for j, c := range row {
-			if widths[j] == 0 {
-				continue
-			}
-			line += strings.Repeat(" ", gap)
-			used += gap
-			switch {
-			case columns > 0 && empty(row[j+1:], widths[j+1:]):
-				c.Text = cut(c.Text, max(columns-used, min(widths[j], minCell)))
-			case columns > 0:
-				c.Text = cut(c.Text, widths[j])
-			}
-			used += utf8.RuneCountInString(c.Text)
-			if c.Text != "" && c.Paint != nil {
-				line += c.Paint(c.Text)
-			} else {
-				line += c.Text
-			}
-			gap = widths[j] - utf8.RuneCountInString(c.Text) + 2
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString(line(row, widths, columns) + "\n")
 	}
 }
 
-// fit makes columns narrower, where a row fits then.
-func fit(widths []int, columns int) []int {
-	var shown []int // the columns that are not empty
+// line is one row. Its last cell may take what is left of the line, whatever the width of its column.
+func line(row []Cell, widths []int, columns int) string {
+	out, used, end := "", 0, 0 // end is where the next column begins
+	last := lastShown(widths)
+	for j, c := range row {
+		if widths[j] == 0 {
+			continue
+		}
+		if c.Text == "" {
+			end += widths[j] + gap
+			continue
+		}
+		out += strings.Repeat(" ", end-used)
+		used = end
+		if columns > 0 {
+			c.Text = cut(c.Text, j, last, max(widths[j], roomAfter(row, widths, j, columns-used)))
+		}
+		used += iostreams.Width(c.Text)
+		if c.Paint != nil && c.Text != "" {
+			c.Text = c.Paint(c.Text)
+		}
+		out += c.Text
+		end += widths[j] + gap
+	}
+	return strings.TrimRight(out, " ")
+}
+
+// roomAfter is what is left of the line where no cell follows.
+func roomAfter(row []Cell, widths []int, at, left int) int {
+	for j := at + 1; j < len(row); j++ {
+		if row[j].Text != "" && widths[j] > 0 {
+			return 0
+		}
+	}
+	return left
+}
+
+func cut(text string, column, last, width int) string {
+	if column == last {
+		return iostreams.Cut(text, width)
+	}
+	return iostreams.CutMiddle(text, width)
+}
+
+func lastShown(widths []int) int {
+	last := 0
 	for j, width := range widths {
 		if width > 0 {
-			shown = append(shown, j)
+			last = j
 		}
 	}
-	if narrowed, ok := narrow(widths, shown, columns); ok {
-		return narrowed
-	}
-	return widths
+	return last
 }
 
-// narrow takes from the widest of the shown columns, but for the last, and returns whether a row fits then.
-func narrow(widths, shown []int, columns int) ([]int, bool) {
-	out := make([]int, len(widths))
-	total := 0
-	for i, j := range shown {
-		out[j] = widths[j]
-		total += widths[j]
-		if i == len(shown)-1 {
-			total += min(widths[j], minCell) - widths[j] // cut in each row
-		} else {
-			total += 2
-		}
-	}
-	for total > columns {
-		widest := -1
-		for _, j := range shown[:max(0, len(shown)-1)] {
-			if out[j] > minColumn && (widest < 0 || out[j] > out[widest]) {
-				widest = j
+// fit makes widths narrower until a row takes no more than so many columns; a column of width zero is left out.
+func fit(widths, cells []int, header []Cell, columns int, giveWay []string) {
+	takes := func(least int) int {
+		last, total := lastShown(widths), -gap
+		for j, width := range widths {
+			switch {
+			case width > 0 && j == last:
+				total += min(width, least) + gap
+			case width > 0:
+				total += width + gap
 			}
 		}
-		if widest < 0 {
-			return out, false
-		}
-		out[widest]--
-		total--
+		return total
 	}
-	return out, true
+	for _, heading := range giveWay {
+		if takes(textColumn) <= columns {
+			break
+		}
+		if j := slices.IndexFunc(header, func(c Cell) bool { return c.Text == heading }); j >= 0 {
+			widths[j] = 0
+		}
+	}
+	last := lastShown(widths)
+	for j := range widths {
+		if over := takes(minText) - columns; over > 0 && j != last && widths[j] > 0 {
+			widths[j] = min(widths[j], max(cells[j], minHeading, widths[j]-over))
+		}
+	}
+	for takes(minText) > columns && narrow(widths, minName, last) {
+	}
+	for takes(minText) > columns && narrow(widths, minColumn, -1) {
+	}
+	if over := takes(widths[last]) - columns; over > 0 {
+		widths[last] = max(1, widths[last]-over)
+	}
 }
 
-// empty reports whether nothing of the cells is shown.
-func empty(cells []Cell, widths []int) bool {
-	for i, c := range cells {
-		if c.Text != "" && widths[i] > 0 {
-			return false
+// narrow takes one from the widest column but one, and reports whether any is wider than least.
+func narrow(widths []int, least, but int) bool {
+	widest := -1
+	for j, width := range widths {
+		if j != but && width > least && (widest < 0 || width > widths[widest]) {
+			widest = j
 		}
 	}
+	if widest < 0 {
+		return false
+	}
+	widths[widest]--
 	return true
-}
-
-func cut(text string, width int) string {
-	runes := []rune(text)
-	if len(runes) <= width {
-		return text
-	}
-	return strings.TrimRight(string(runes[:width-1]), " ") + "…"
 }

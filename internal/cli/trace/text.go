@@ -10,7 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
-	"github.com/skerry-dev/skerry/internal/cli/table"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
 
 func sortManagers(list []Manager) {
@@ -25,12 +25,15 @@ func sortManagers(list []Manager) {
 	})
 }
 
+// labelWidth is the width of the longest label and the space behind it.
+const labelWidth = len("Kustomization:  ")
+
 // Text writes a trace for a person, a line for each step from the object to its commit. It is pure.
-func Text(t Trace, now time.Time) string {
-	var rows [][]table.Cell
+func Text(t Trace, now time.Time, s *iostreams.IOStreams) string {
+	var b strings.Builder
 	add := func(what, text string) {
 		if text != "" {
-			rows = append(rows, []table.Cell{table.Plain(what + ":"), table.Plain(text)})
+			fmt.Fprintf(&b, "%-*s%s\n", labelWidth, what+":", s.Wrap(iostreams.Line(text), strings.Repeat(" ", labelWidth)))
 		}
 	}
 	add("Object", t.Object)
@@ -61,9 +64,7 @@ func Text(t Trace, now time.Time) string {
 	for _, u := range t.Unknown {
 		add("Unknown", factory.ShortRevisions(u))
 	}
-	var b strings.Builder
-	table.Write(&b, append([][]table.Cell{{{}, {}}}, rows...))
-	return strings.TrimPrefix(b.String(), "\n")
+	return b.String()
 }
 
 func driftText(d *Drift, now time.Time) string {

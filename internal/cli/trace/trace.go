@@ -143,6 +143,8 @@ func runTrace(ctx context.Context, o *Options) error {
 	if err := o.GetCluster(ctx, hub, o.Cluster, c); err != nil {
 		return err
 	}
+	busy := o.IO.Busy("asking cluster " + c.Name)
+	defer busy.Stop()
 	at, err := o.Edge(ctx, hub, c)
 	if err != nil {
 		return err
@@ -155,10 +157,11 @@ func runTrace(ctx context.Context, o *Options) error {
 	if err := o.follow(ctx, hub, at, c, found, id, &trace); err != nil {
 		return err
 	}
+	busy.Stop()
 	if o.Output != "" {
 		return factory.Print(o.IO.Out, o.Output, trace)
 	}
-	if _, err := io.WriteString(o.IO.Out, Text(trace, o.Now())); err != nil {
+	if _, err := io.WriteString(o.IO.Out, Text(trace, o.Now(), o.IO)); err != nil {
 		return fmt.Errorf("cannot write: %w", err)
 	}
 	return nil

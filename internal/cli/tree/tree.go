@@ -114,7 +114,10 @@ func runTree(ctx context.Context, o *Options) error {
 		c := &tree.Clusters[0]
 		key := v1alpha1.ResolveName(ks.Namespace, c.Name)
 		at := slices.IndexFunc(facts.Clusters, func(c v1alpha1.Cluster) bool { return client.ObjectKeyFromObject(&c) == key })
-		if c.Objects, err = objects(ctx, o, hub, ks, &facts.Clusters[at]); err != nil {
+		busy := o.IO.Busy("asking cluster " + c.Name)
+		c.Objects, err = objects(ctx, o, hub, ks, &facts.Clusters[at])
+		busy.Stop()
+		if err != nil {
 			c.Unknown = iostreams.Line(err.Error())
 			failed = err // the rest is shown all the same
 		}
@@ -174,17 +177,20 @@ func treeOf(ks *v1alpha1.Kustomization, facts status.Facts) Tree {
 	return tree
 }
 
+// edgeWidth is the width of one level of a tree.
+const edgeWidth = len("|-- ")
+
 // Text writes a tree for a person. It is pure.
 func Text(t Tree, now time.Time, s *iostreams.IOStreams) string {
 	root := treeprint.NewWithRoot(fmt.Sprintf("Kustomization %s/%s %s", t.Namespace, s.Bold(t.Name), factory.ShortRevision(t.Revision)))
 	for _, c := range t.Clusters {
-		branch := root.AddBranch(clusterLine(c, now, s))
+		branch := root.AddBranch(s.WrapBeside(clusterLine(c, now, s), edgeWidth))
 		for _, o := range c.Objects {
 			line := o.Object + ": " + paint(o.Health, s)
 			if o.Message != "" && o.Health != healthy {
 				line += ": " + o.Message
 			}
-			branch.AddNode(line)
+			branch.AddNode(s.WrapBeside(line, 2*edgeWidth))
 		}
 		if c.Unknown != "" {
 			branch.AddNode(s.Yellow("its objects are not known"))

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitchellh/go-wordwrap"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -189,10 +188,7 @@ func text(answers []Answer, o *Options) string {
 			mark = o.IO.Red("✗")
 		}
 		paragraph := factory.ShortRevisions(a.Text)
-		if width := o.IO.Width(); width > 20 {
-			paragraph = wordwrap.WrapString(paragraph, uint(width-2))
-		}
-		b.WriteString(mark + " " + strings.ReplaceAll(paragraph, "\n", "\n  ") + "\n")
+		b.WriteString(mark + " " + o.IO.Wrap(paragraph, "  ") + "\n")
 		for _, c := range a.Causes {
 			if c.Next != "" {
 				b.WriteString("  next: " + c.Next + "\n")
