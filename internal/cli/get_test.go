@@ -51,7 +51,13 @@ spec: {sourceRef: {name: fleet}, interval: 10m}
 		{[]string{"get", "kustomizations", "-l", "tier=shop", "-o", "name", "-A"}, []string{"kustomization.skerry.dev/web"}, []string{"api"}},
 		{[]string{"get", "source", "fleet", "-o", "jsonpath={.spec.url}"}, []string{"https://git.example.com/team/fleet.git"}, []string{"NAME"}},
 		{[]string{"get", "kustomizations", "-A", "--sort-by", ".metadata.name", "-o", "custom-columns=N:.metadata.name"}, []string{"N\napi\nweb\n"}, nil},
-		{[]string{"get", "kustomization", "api", "-n", "default", "-o", "yaml"}, []string{"name: api", "kind: Kustomization"}, nil},
+		{[]string{"get", "kustomization", "api", "-n", "default", "-o", "yaml"}, []string{"name: api", "kind: Kustomization"}, []string{"kind: List", "managedFields"}},
+		{[]string{"get", "kustomizations", "-A", "-o", "json"}, []string{`"kind": "List"`, `"name": "api"`, `"name": "web"`}, []string{"managedFields"}},
+		{[]string{"get", "kustomizations", "-A", "--sort-by", "{.metadata.name}"}, []string{"NAMESPACE", "default", "skerry-system   web"}, nil},
+		{[]string{"get", "kustomizations", "-L", "tier", "--show-labels"}, []string{"TIER", "shop", "LABELS", "tier=shop"}, nil},
+		{[]string{"get", "kustomizations", "web", "-o", "go-template={{.spec.interval}}"}, []string{"10m"}, nil},
+		{[]string{"get", "kustomizations", "web", "-o", "wide", "--show-kind"}, []string{"kustomization.skerry.dev/web"}, nil},
+		{[]string{"get", "kustomizations", "none", "--ignore-not-found"}, nil, []string{"NAME"}},
 	} {
 		r := run(t, kubeconfig, "", tt.args...)
 		r.want(t, factory.ExitOK)
@@ -69,7 +75,8 @@ spec: {sourceRef: {name: fleet}, interval: 10m}
 
 	run(t, kubeconfig, "", "get", "clusters").want(t, factory.ExitOK, "No resources found in skerry-system namespace.")
 	run(t, kubeconfig, "", "get", "kustomizations", "none").want(t, factory.ExitFailed, `"none" not found`)
-	run(t, kubeconfig, "", "get", "kustomizations", "-o", "nonsense").want(t, factory.ExitFailed, "unable to match a printer")
+	run(t, kubeconfig, "", "get", "kustomizations", "-o", "nonsense").want(t, factory.ExitUsage, "-o must be one of")
+	run(t, kubeconfig, "", "get", "kustomizations", "-o", "name", "--show-labels").want(t, factory.ExitUsage, "are for a table")
 	run(t, kubeconfig, "", "get", "pods").want(t, factory.ExitUsage, `unknown command "pods"`)
 	run(t, kubeconfig, "", "get", "all", "web").want(t, factory.ExitUsage, "takes no arguments")
 
