@@ -78,7 +78,7 @@ func (e *edge) endTokens(ctx context.Context, s *factory.Step) error {
 	user := &corev1.ServiceAccount{}
 	err := e.client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: account}, user)
 	if client.IgnoreNotFound(err) != nil {
-		return edgeError(fmt.Errorf("cannot read the hub's account: %w", err))
+		return factory.EdgeError(fmt.Errorf("cannot read the hub's account: %w", err))
 	}
 	if err == nil && user.Labels[edgeapply.PartLabel] != edgeapply.PartAccount {
 		return errors.New("the ServiceAccount " + systemNamespace + "/" + account + " of the edge was not made by 'skerry cluster join', and is left alone")
@@ -88,7 +88,7 @@ func (e *edge) endTokens(ctx context.Context, s *factory.Step) error {
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account}},
 	} {
 		if err := e.client.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
-			return edgeError(fmt.Errorf("cannot end the hub's tokens: %w", err))
+			return factory.EdgeError(fmt.Errorf("cannot end the hub's tokens: %w", err))
 		}
 	}
 	s.Donef("every token of the hub's account has ended")

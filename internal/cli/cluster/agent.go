@@ -139,7 +139,7 @@ func runJoinAgent(ctx context.Context, o *Options, w wanted) error {
 	}
 	if err := steps.Do("agent", func(s *factory.Step) error {
 		if err := apply.All(ctx, there.client, manifests, s); err != nil {
-			return edgeError(err)
+			return factory.EdgeError(err)
 		}
 		return nil
 	}); err != nil {

@@ -18,7 +18,6 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
@@ -193,17 +192,5 @@ func TestOwnCredentials(t *testing.T) {
 				t.Errorf("kubeconfig lacks %q:\n%s", tt.want, data)
 			}
 		})
-	}
-}
-
-func TestContextsAreFound(t *testing.T) {
-	file := clientcmdapi.NewConfig()
-	file.Contexts["production"] = &clientcmdapi.Context{}
-	var advised *factory.NextError
-	if err := noContext(&Options{FromKubeconfig: "f"}, "prodution", file); !errors.As(err, &advised) || advised.Next != "did you mean --from-context production?" {
-		t.Errorf("a typing mistake: %v", err)
-	}
-	if err := noContext(&Options{FromKubeconfig: "f"}, "", file); err == nil || !strings.Contains(err.Error(), "choose one with --from-context") {
-		t.Errorf("no current context: %v", err)
 	}
 }

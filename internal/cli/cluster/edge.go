@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,65 +41,26 @@ type edge struct {
 
 // loadEdge reads the kubeconfig of the edge. It asks nothing of the edge.
 func loadEdge(o *Options) (*edge, error) {
-	file, err := clientcmd.LoadFromFile(o.FromKubeconfig)
+	from, err := factory.FromKubeconfig(o.FromKubeconfig, o.FromContext)
 	if err != nil {
-		return nil, &factory.UsageError{Err: fmt.Errorf("cannot read --from-kubeconfig: %w", err)}
+		return nil, err
 	}
-	if err := clientcmd.ResolveLocalPaths(file); err != nil {
-		return nil, fmt.Errorf("cannot find the files that %s names: %w", o.FromKubeconfig, err)
-	}
-	name := o.FromContext
-	if name == "" {
-		name = file.CurrentContext
-	}
-	context, ok := file.Contexts[name]
-	if !ok {
-		return nil, noContext(o, name, file)
-	}
-	cfg, err := clientcmd.NewNonInteractiveClientConfig(*file, name, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("cannot use context %q of %s: %w", name, o.FromKubeconfig, err)
-	}
-	if err := rest.LoadTLSFiles(cfg); err != nil {
-		return nil, fmt.Errorf("cannot read the files that %s names: %w", o.FromKubeconfig, err)
-	}
-	e := &edge{config: cfg, cluster: file.Clusters[context.Cluster], user: file.AuthInfos[context.AuthInfo], server: o.Server}
-	if e.cluster == nil || e.user == nil {
-		return nil, factory.Usagef("context %q of %s names a cluster or user that is not there", name, o.FromKubeconfig)
-	}
-	if e.server == "" {
-		e.server = e.cluster.Server
-	}
-	if e.client, err = o.Connect(cfg); err != nil {
+	e := &edge{config: from.Config, cluster: from.Cluster, user: from.User, server: cmp.Or(o.Server, from.Cluster.Server)}
+	if e.client, err = o.Connect(from.Config); err != nil {
 		return nil, err
 	}
 	return e, nil
-}
-
-func noContext(o *Options, name string, file *clientcmdapi.Config) error {
-	var known []string
-	for n := range file.Contexts {
-		known = append(known, n)
-	}
-	if name == "" {
-		return factory.Usagef("%s has no current context: choose one with --from-context", o.FromKubeconfig)
-	}
-	err := factory.Usagef("%s has no context %q", o.FromKubeconfig, name)
-	if near := factory.Nearest(name, known); len(near) > 0 {
-		return factory.Next(err, "did you mean --from-context %s?", near[0])
-	}
-	return err
 }
 
 // reach asks the edge who it is.
 func (e *edge) reach(ctx context.Context, s *factory.Step) error {
 	version, err := preflight.Version(ctx, e.config)
 	if err != nil {
-		return edgeError(err)
+		return factory.EdgeError(err)
 	}
 	ns := &corev1.Namespace{}
 	if err := e.client.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, ns); err != nil {
-		return edgeError(fmt.Errorf("cannot read the namespace kube-system, whose uid tells clusters apart: %w", err))
+		return factory.EdgeError(fmt.Errorf("cannot read the namespace kube-system, whose uid tells clusters apart: %w", err))
 	}
 	e.uid = string(ns.UID)
 	if u, err := url.Parse(e.server); err == nil && isLoopback(u.Hostname()) {
@@ -107,11 +68,6 @@ func (e *edge) reach(ctx context.Context, s *factory.Step) error {
 	}
 	s.Donef("Kubernetes %s at %s", version, e.config.Host)
 	return nil
-}
-
-// edgeError keeps an edge that cannot be reached from being told as a hub that cannot.
-func edgeError(err error) error {
-	return factory.Next(factory.Elsewhere(fmt.Errorf("the edge cluster: %w", err)), "check --from-kubeconfig and --from-context, and that the edge runs and can be reached from here")
 }
 
 func isLoopback(host string) bool {
@@ -142,7 +98,7 @@ func (e *edge) serviceAccountToken(ctx context.Context, o *Options, s *factory.S
 	}
 	made := &rbacv1.ClusterRoleBinding{}
 	if err := e.client.Get(ctx, client.ObjectKey{Name: account}, made); err != nil {
-		return nil, nil, edgeError(fmt.Errorf("cannot read what was made: %w", err))
+		return nil, nil, factory.EdgeError(fmt.Errorf("cannot read what was made: %w", err))
 	}
 	owned := []metav1.OwnerReference{{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding", Name: account, UID: made.UID}}
 	user := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account, Labels: part, OwnerReferences: owned}}
@@ -197,11 +153,11 @@ func limitedBindings(namespaces []string, owned []metav1.OwnerReference, part ma
 func (e *edge) requestToken(ctx context.Context, o *Options, user *corev1.ServiceAccount) ([]byte, error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(o.TokenLifetime.Seconds()))}}
 	if err := e.client.SubResource("token").Create(ctx, user, request); err != nil {
-		return nil, edgeError(fmt.Errorf("cannot request a token: %w", err))
+		return nil, factory.EdgeError(fmt.Errorf("cannot request a token: %w", err))
 	}
 	lasting := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: account + "-token"}}
 	if err := e.client.Delete(ctx, lasting); client.IgnoreNotFound(err) != nil {
-		return nil, edgeError(fmt.Errorf("cannot delete the former token: %w", err))
+		return nil, factory.EdgeError(fmt.Errorf("cannot delete the former token: %w", err))
 	}
 	return []byte(request.Status.Token), nil
 }
@@ -230,7 +186,7 @@ func (e *edge) lastingToken(ctx context.Context, s *factory.Step, part map[strin
 			"check that its kube-controller-manager runs, or store the kubeconfig's own credentials with --use-credentials")
 	}
 	if err != nil {
-		return nil, nil, edgeError(err)
+		return nil, nil, factory.EdgeError(err)
 	}
 	return secret.Data[corev1.ServiceAccountTokenKey], secret.Data[corev1.ServiceAccountRootCAKey], nil
 }
@@ -245,7 +201,7 @@ func (e *edge) apply(ctx context.Context, s *factory.Step, objects ...client.Obj
 		manifests = append(manifests, m)
 	}
 	if err := apply.All(ctx, e.client, manifests, s); err != nil {
-		return edgeError(err)
+		return factory.EdgeError(err)
 	}
 	return nil
 }

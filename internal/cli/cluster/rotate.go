@@ -113,7 +113,7 @@ func runRotate(ctx context.Context, o *Options) error {
 	}
 	return steps.Do("agent", func(s *factory.Step) error {
 		if err := apply.All(ctx, there.client, []*unstructured.Unstructured{secret}, s); err != nil {
-			return edgeError(err)
+			return factory.EdgeError(err)
 		}
 		return nil
 	})

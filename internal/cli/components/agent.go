@@ -13,7 +13,8 @@ import (
 // AgentRepository is where released images of the agent are.
 const AgentRepository = "ghcr.io/skerry-dev/skerry-agent"
 
-const agentName = "skerry-agent"
+// AgentName is the name of the agent's Deployment, and of what belongs to it.
+const AgentName = "skerry-agent"
 
 // AgentOptions say how the agent of one cluster differs from what config/agent holds.
 type AgentOptions struct {
@@ -45,7 +46,7 @@ func RenderAgent(o AgentOptions) ([]*unstructured.Unstructured, error) {
 			}
 		case "ClusterRoleBinding":
 			if len(o.Namespaces) > 0 {
-				if err := unstructured.SetNestedField(m.Object, agentName, "roleRef", "name"); err != nil {
+				if err := unstructured.SetNestedField(m.Object, AgentName, "roleRef", "name"); err != nil {
 					return nil, err
 				}
 				out = append(out, namespacedRights(m, o.Namespaces)...)
@@ -68,7 +69,7 @@ func RenderAgent(o AgentOptions) ([]*unstructured.Unstructured, error) {
 // the namespaces and in the agent's own.
 func namespacedRights(like *unstructured.Unstructured, namespaces []string) []*unstructured.Unstructured {
 	const group = "rbac.authorization.k8s.io"
-	labels := map[string]any{"app.kubernetes.io/name": agentName}
+	labels := map[string]any{"app.kubernetes.io/name": AgentName}
 	list := func(items ...string) []any {
 		out := make([]any, len(items))
 		for i, s := range items {
@@ -77,10 +78,10 @@ func namespacedRights(like *unstructured.Unstructured, namespaces []string) []*u
 		return out
 	}
 	out := []*unstructured.Unstructured{{Object: map[string]any{
-		"apiVersion": group + "/v1", "kind": "ClusterRole", "metadata": map[string]any{"name": agentName, "labels": labels},
+		"apiVersion": group + "/v1", "kind": "ClusterRole", "metadata": map[string]any{"name": AgentName, "labels": labels},
 		"rules": []any{
 			map[string]any{"apiGroups": list("*"), "resources": list("*"), "verbs": list("get", "list", "watch")},
-			map[string]any{"apiGroups": list(group), "resources": list("clusterrolebindings", "clusterroles"), "resourceNames": list(agentName), "verbs": list("patch", "delete")},
+			map[string]any{"apiGroups": list(group), "resources": list("clusterrolebindings", "clusterroles"), "resourceNames": list(AgentName), "verbs": list("patch", "delete")},
 			map[string]any{"apiGroups": list(""), "resources": list("namespaces"), "resourceNames": list(v1alpha1.SystemNamespace), "verbs": list("patch")},
 		},
 	}}}
@@ -88,7 +89,7 @@ func namespacedRights(like *unstructured.Unstructured, namespaces []string) []*u
 	slices.Sort(namespaces)
 	for _, ns := range slices.Compact(namespaces) {
 		out = append(out, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": group + "/v1", "kind": "RoleBinding", "metadata": map[string]any{"name": agentName, "namespace": ns, "labels": labels},
+			"apiVersion": group + "/v1", "kind": "RoleBinding", "metadata": map[string]any{"name": AgentName, "namespace": ns, "labels": labels},
 			"roleRef":  map[string]any{"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
 			"subjects": like.Object["subjects"],
 		}})
@@ -102,7 +103,7 @@ func storageClaim(size string) (*unstructured.Unstructured, error) {
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-		"metadata": map[string]any{"name": agentName, "namespace": v1alpha1.SystemNamespace, "labels": map[string]any{"app.kubernetes.io/name": agentName}},
+		"metadata": map[string]any{"name": AgentName, "namespace": v1alpha1.SystemNamespace, "labels": map[string]any{"app.kubernetes.io/name": AgentName}},
 		"spec":     map[string]any{"accessModes": []any{"ReadWriteOnce"}, "resources": map[string]any{"requests": map[string]any{"storage": size}}},
 	}}, nil
 }
@@ -138,6 +139,6 @@ func adaptAgent(deployment *unstructured.Unstructured, o AgentOptions) error {
 		return err
 	}
 	return unstructured.SetNestedSlice(deployment.Object, []any{
-		map[string]any{"name": "data", "persistentVolumeClaim": map[string]any{"claimName": agentName}},
+		map[string]any{"name": "data", "persistentVolumeClaim": map[string]any{"claimName": AgentName}},
 	}, "spec", "template", "spec", "volumes")
 }

@@ -57,7 +57,7 @@ func TestAnAgentOfSomeNamespacesMayWriteOnlyThere(t *testing.T) {
 		case "RoleBinding":
 			bindings = append(bindings, m.GetNamespace()+" "+role)
 		case "ClusterRoleBinding":
-			if role != agentName {
+			if role != AgentName {
 				t.Errorf("on the whole cluster it has the role %s", role)
 			}
 		case "ClusterRole":
