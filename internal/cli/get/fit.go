@@ -63,7 +63,9 @@ func rowsOf(lines []string) [][]table.Cell {
 			if start > 0 && line[start-1] != ' ' {
 				return nil
 			}
-			row[i] = table.Plain(factory.ShortRevisions(strings.TrimSpace(string(line[start:end]))))
+			cell := strings.TrimSpace(string(line[start:end]))
+			// A name is told by what comes after its kind, and a revision by its beginning.
+			row[i] = table.Plain(factory.ShortRevisions(strings.Replace(cell, group+"/", "/", 1)))
 		}
 		rows = append(rows, row)
 	}
