@@ -51,7 +51,7 @@ func (w *world) commitAndWatch(ctx context.Context, a *app, wait func(context.Co
 	if err := wait(ctx); err != nil {
 		return arrival{}, err
 	}
-	w.progress("a commit of %s: %s", a.name, w.machine().since(before))
+	w.progress("a commit of %s: %s", a.name, w.machine().Since(before))
 	got := arrival{ready: time.Since(started), edges: map[string]time.Duration{}}
 	writes, err := w.sim.Writes(ctx, "all")
 	if err != nil {

@@ -64,7 +64,7 @@ func (w *world) createMany(ctx context.Context, source string, staged bool) (tim
 		return 0, err
 	}
 	took := time.Since(started)
-	w.progress("creation: %s", w.machine().since(before))
+	w.progress("creation: %s", w.machine().Since(before))
 	return took, w.remove(ctx, source, apps)
 }
 

@@ -67,7 +67,7 @@ func (w *world) memory(ctx context.Context) error {
 	if err := w.awaitReady(ctx, w.apps["kinds"]); err != nil {
 		return err
 	}
-	w.progress("%d more clusters are connected and ready: %s", w.clusters-few, w.machine().since(before))
+	w.progress("%d more clusters are connected and ready: %s", w.clusters-few, w.machine().Since(before))
 	all, err := w.settled(ctx, w.options.idle)
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
+	"github.com/skerry-dev/skerry/e2e/bench/machine"
+	"github.com/skerry-dev/skerry/e2e/bench/profile"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 	"github.com/skerry-dev/skerry/internal/testkit/simulator"
@@ -43,7 +45,7 @@ type world struct {
 	joined int // clusters that the hub knows
 	apps   map[string]*app
 
-	pprofURL string // "" when nobody wants profiles
+	profiler profile.Profiler
 }
 
 func progress(format string, args ...any) {
@@ -69,13 +71,10 @@ func inWorld(ctx context.Context, o options, program string, edges int, table *f
 	}
 	for _, m := range todo {
 		o.progress("%d: %s", m.number, m.name)
-		stop, err := w.profile(ctx, m.number)
-		if err != nil {
-			return err
-		}
+		stop := w.profiler.Start(ctx, fmt.Sprint(m.number))
 		before := w.machine()
-		err = m.take(w, ctx)
-		o.progress("%d: %s", m.number, w.machine().since(before))
+		err := m.take(w, ctx)
+		o.progress("%d: %s", m.number, w.machine().Since(before))
 		stop()
 		if err == nil {
 			err = w.sim.Err(ctx)
@@ -97,16 +96,7 @@ func (w *world) setUp(ctx context.Context, program string, edges int) (err error
 		return fmt.Errorf("%d edges need %d open files in one process, the limit (ulimit -Hn) is %d", edges, filesPerEdge*edges, files.Max)
 	}
 	w.progress("starting etcd, a kube-apiserver and %d simulated edges", edges)
-	args := strings.Fields(w.hubArgs)
-	if w.pprof != "" {
-		address, err := rig.FreeAddress()
-		if err != nil {
-			return err
-		}
-		args = append(args, "--pprof-bind-address", address)
-		w.pprofURL = "http://" + address + "/debug/pprof/"
-	}
-	if w.rig, err = rig.New(ctx, rig.Options{Dir: w.dir, HubArgs: args, HubProfile: w.pprof != ""}); err != nil {
+	if err := w.startRig(ctx); err != nil {
 		return err
 	}
 	if w.sim, err = simulator.Start(ctx, program, filepath.Join(w.dir, "edges"), edges); err != nil {
@@ -131,6 +121,30 @@ func (w *world) setUp(ctx context.Context, program string, edges int) (err error
 		return err
 	}
 	return w.rig.Hub.Start(ctx)
+}
+
+// startRig starts the cluster of the hub, and what takes profiles, if somebody wants them.
+func (w *world) startRig(ctx context.Context) (err error) {
+	o := rig.Options{Dir: w.dir, HubArgs: strings.Fields(w.hubArgs), HubProfile: w.pprof != ""}
+	if w.pprof == "" {
+		w.rig, err = rig.New(ctx, o)
+		return err
+	}
+	args, address, err := profile.HubArgs()
+	if err != nil {
+		return err
+	}
+	o.HubArgs = append(o.HubArgs, args...)
+	if w.rig, err = rig.New(ctx, o); err != nil {
+		return err
+	}
+	w.profiler, err = profile.New(w.pprof, w.rig, address, w.progress)
+	return err
+}
+
+// machine looks at the processors.
+func (w *world) machine() machine.Look {
+	return machine.Now(machine.Of("hub", w.rig.Hub.Usage), machine.Of("simulator", w.sim.Usage))
 }
 
 func (w *world) close() error {

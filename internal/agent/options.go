@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/engine"
 )
 
 // Options say how an agent runs.
@@ -34,6 +35,8 @@ type Options struct {
 	Holder string
 	// KeepInstallation leaves Deployment, account and Secrets of the agent, when the hub has removed the Cluster.
 	KeepInstallation bool
+	// NewPool makes what works on the cluster; the engine's pool when nil.
+	NewPool func(engine.PoolOptions) engine.Pooled
 	// Version is that of the program.
 	Version string
 	// LogLevel is debug, info, warn or error; it counts where Log is not set.
@@ -82,6 +85,14 @@ func (o *Options) config() (*rest.Config, error) {
 	}
 	cfg.QPS, cfg.UserAgent = -1, "skerry-agent/"+o.Version
 	return cfg, nil
+}
+
+// newPool returns what makes the pool of the engine.
+func (o *Options) newPool() func(engine.PoolOptions) engine.Pooled {
+	if o.NewPool != nil {
+		return o.NewPool
+	}
+	return func(po engine.PoolOptions) engine.Pooled { return engine.NewPool(po) }
 }
 
 // holder is the name under which the agent holds its lease.

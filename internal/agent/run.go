@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options) error {
 		defer cancel()
 		l.release(ctx)
 	}()
-	p, err := start(ctx, o, config, k, l, h, func(po engine.PoolOptions) engine.Pooled { return engine.NewPool(po) })
+	p, err := start(ctx, o, config, k, l, h, o.newPool())
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before it began
