@@ -144,10 +144,17 @@ func deflate(payload []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// inflaters are used again: each has a window of 32 KiB, and most messages are smaller.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
 func inflate(payload []byte, limit int) ([]byte, error) {
-	r := flate.NewReader(bytes.NewReader(payload))
-	defer r.Close()
-	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	r := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(r)
+	err := r.(flate.Resetter).Reset(bytes.NewReader(payload), nil)
+	var out []byte
+	if err == nil {
+		out, err = io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("cannot decompress message: %w", err)

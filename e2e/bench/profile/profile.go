@@ -1,4 +1,4 @@
-// Package profile takes profiles of a hub and of its API server while a benchmark measures.
+// Package profile takes profiles of a hub, of its API server and of the benchmark while that measures.
 package profile
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -70,11 +71,29 @@ func (p Profiler) Start(ctx context.Context, name string) (stop func()) {
 		})
 	}
 	p.metrics(ctx, name, "before")
+	stop = p.self(name)
 	return func() {
 		cancel()
 		done.Wait()
+		stop()
 		p.metrics(ctx, name, "after")
 		p.memory(ctx, name)
+	}
+}
+
+// self takes a profile of the processor time of the benchmark's own process.
+func (p Profiler) self(name string) (stop func()) {
+	to, err := os.Create(filepath.Join(p.dir, name+"-benchmark-cpu.pb.gz"))
+	if err == nil {
+		err = pprof.StartCPUProfile(to)
+	}
+	if err != nil {
+		p.progress("no profile of the benchmark: %v", err)
+		return func() {}
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = to.Close() // it is for people, and cut off at the worst
 	}
 }
 
