@@ -71,11 +71,11 @@ func (p Profiler) Start(ctx context.Context, name string) (stop func()) {
 		})
 	}
 	p.metrics(ctx, name, "before")
-	stop = p.self(name)
+	endSelf := p.self(name)
 	return func() {
 		cancel()
 		done.Wait()
-		stop()
+		endSelf()
 		p.metrics(ctx, name, "after")
 		p.memory(ctx, name)
 	}
