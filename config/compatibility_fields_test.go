@@ -165,7 +165,7 @@ var testsOfFields = map[string][]string{
 	"Receiver.status.conditions":                            {receiverFields},
 	"Receiver.status.lastHandledReconcileAt":                {receiverFields},
 	"Receiver.status.observedGeneration":                    {receiverFields},
-	"Receiver.status.webhookPath":                           {"controllers/receiver.TestThePathFollowsTheToken"},
+	"Receiver.status.webhookPath":                           {"controllers/receiver.TestThePathFollowsTheToken", "config.TestWebhookPathsAreThoseOfFlux"},
 }
 
 const (

@@ -2,6 +2,9 @@ package receiver
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -150,6 +153,24 @@ func TestServerAnswersAtTheExactPathOnly(t *testing.T) {
 	}
 	if fetched != 0 {
 		t.Errorf("%d fetches", fetched)
+	}
+}
+
+// TestBodiesAreBounded: one of 1 MiB is read, to the last byte, and one that is larger is not.
+func TestBodiesAreBounded(t *testing.T) {
+	s := &Server{}
+	s.Set("/hook/1", &Hook{Sender: Sender{Type: v1alpha1.GenericHMACReceiver, Token: []byte(token)}, Fetch: func(context.Context, *Evaluation) error { return nil }})
+	for size, want := range map[int]int{1 << 20: http.StatusOK, 1<<20 + 1: http.StatusRequestEntityTooLarge} {
+		body := strings.Repeat("x", size)
+		mac := hmac.New(sha256.New, []byte(token))
+		mac.Write([]byte(body))
+		r := httptest.NewRequest(http.MethodPost, "/hook/1", strings.NewReader(body))
+		r.Header.Set("X-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+		recorder := httptest.NewRecorder()
+		s.Handler().ServeHTTP(recorder, r)
+		if recorder.Code != want {
+			t.Errorf("%d bytes: %d", size, recorder.Code)
+		}
 	}
 }
 
