@@ -19,7 +19,27 @@ const (
 	Created = "created"
 	// Backup is, as a label, on a Secret that holds an object of Flux that was removed.
 	Backup = "backup"
+	// Kept is, as a label, on a Secret that names what a Kustomization of Skerry kept before the way back.
+	Kept = "kept"
 )
+
+// IsSuspendedBy says whether an object of Flux is suspended by its migration, which writes as a field manager, and by no
+// other. Who has resumed and suspended it since, or applies it suspended, wants it so: another manager has
+// spec.suspend then, and the way back leaves it suspended. Without managed fields the annotation alone counts.
+func IsSuspendedBy(o map[string]any, manager string) bool {
+	metadata, _ := o["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	if annotations[Annotation] != Suspended {
+		return false
+	}
+	entries, _ := metadata["managedFields"].([]any)
+	return !slices.ContainsFunc(entries, func(e any) bool {
+		entry, _ := e.(map[string]any)
+		fields, _ := entry["fieldsV1"].(map[string]any)
+		spec, _ := fields["f:spec"].(map[string]any)
+		return spec["f:suspend"] != nil && entry["manager"] != manager
+	})
+}
 
 // Ref names an object of a cluster.
 type Ref struct{ Group, Kind, Namespace, Name string }
@@ -122,11 +142,11 @@ func (m *migration) kept(byFile map[string]*Live) {
 			}
 		}
 	}
-	m.appliers = map[*document]*document{}
+	m.appliers = map[*document][]*document{}
 	for _, by := range m.documents {
 		for _, r := range byFile[by.file].Inventory {
 			if d := documents[r]; d != nil && d != by {
-				m.appliers[d] = by
+				m.appliers[d] = append(m.appliers[d], by)
 			}
 		}
 	}

@@ -72,3 +72,25 @@ func TestASourceThatAnArtifactIsMadeOfIsKept(t *testing.T) {
 		t.Errorf("%v: %+v\n%s", err, p.Moves, strings.Join(said(p), "\n"))
 	}
 }
+
+// TestWhoSuspended: the mark of a migration counts until another manager has spec.suspend.
+func TestWhoSuspended(t *testing.T) {
+	entry := func(manager string) string {
+		return "{manager: " + manager + ", operation: Update, fieldsV1: {'f:spec': {'f:suspend': {}}}}"
+	}
+	for managed, want := range map[string]bool{
+		"":                  true, // a client that does not show them
+		entry("skerry-cli"): true,
+		entry("skerry-cli") + ", {manager: kustomize-controller, operation: Apply, fieldsV1: {'f:spec': {'f:path': {}}}}": true,
+		entry("flux"): false,
+		entry("skerry-cli") + ", " + entry("kubectl"): false, // from a manifest that says so as well
+	} {
+		o := live(t, "{apiVersion: kustomize.toolkit.fluxcd.io/v1, kind: Kustomization, metadata: {name: apps, namespace: flux-system, annotations: {skerry.dev/migrate: suspended}, managedFields: ["+managed+"]}, spec: {suspend: true}}").Object
+		if got := IsSuspendedBy(o, "skerry-cli"); got != want {
+			t.Errorf("%s: %v", managed, got)
+		}
+	}
+	if IsSuspendedBy(map[string]any{"spec": map[string]any{"suspend": true}}, "skerry-cli") {
+		t.Error("without the mark")
+	}
+}

@@ -9,21 +9,47 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// remains says why the kinds of Flux that Skerry has no counterpart of stay, and what goes on with them.
-func remains(group, kind string) string {
+// remains says why the kinds of Flux that Skerry has no counterpart of stay, and what goes on with them. The reason is
+// said of each object, the advice once.
+func remains(group, kind string) (why, advice string) {
 	switch {
 	case group == helmGroup, group == sourceGroup && strings.HasPrefix(kind, "Helm"):
-		return "Skerry has no Helm: it applies this object as any other and waits until it is ready, so leave Flux's helm-controller and source-controller to install the chart; or put what 'helm template' renders into the repository"
+		return "Skerry has no Helm", "Helm: Skerry applies HelmReleases and their sources as any other object and waits until they are ready, so leave Flux's helm-controller and source-controller to install the charts; or put what 'helm template' renders into the repository"
 	case group == sourceGroup:
-		return "a source of Skerry is a Git repository: keep what is rendered in one and name its GitRepository; until then leave Flux's source-controller and kustomize-controller to what uses this"
+		return "a source of Skerry is a Git repository", "OCIRepository and Bucket: keep what is rendered in a Git repository and name its GitRepository; until then leave Flux's source-controller to them, and its kustomize-controller or helm-controller to what uses them"
+	case group == watcherGroup:
+		return "Skerry makes no artifacts of sources", "ArtifactGenerator and ExternalArtifact: a Kustomization of Skerry names the GitRepository, and the folder in spec.path; leave Flux's source-watcher to them while something uses the artifacts"
 	case group == imageGroup:
-		return "Skerry writes nothing to Git: leave Flux's image-reflector-controller, image-automation-controller and source-controller to it, whose commits are seen as any other"
+		return "Skerry writes nothing to Git", "image automation: leave Flux's image-reflector-controller, image-automation-controller and source-controller to it, whose commits are seen as any other"
 	case group == notificationGroup:
-		return "Skerry sends no notifications: config/monitoring has alerts on its metrics, and 'skerry events' what happened; about what moved this object has nothing to tell any more"
+		return "Skerry sends no notifications", "notifications: config/monitoring has alerts on Skerry's metrics, and 'skerry events' what happened; about what moved, Alerts and Providers have nothing to tell any more"
+	case group == operatorGroup && strings.HasPrefix(kind, "ResourceSet"):
+		return "Skerry makes no objects from templates", "ResourceSet: the Flux Operator goes on to make objects of its template, and what is of Flux's kinds stays with Flux; to move it, put it into the repository: one Kustomization serves many clusters, each with variables of its own"
 	case group == operatorGroup:
-		return "it installs Flux: take it out when nothing of Flux is left to do"
+		return "it installs Flux", "FluxInstance: take it out when nothing of Flux is left to do, and the Flux Operator with it"
 	}
-	return "Skerry has no such kind: leave it to the controller of Flux that it is for"
+	return "Skerry has no such kind", "other kinds: Skerry applies them as any other object, and they stay with the controllers that they are for"
+}
+
+// successor says what takes the place of the Kustomization by which the Flux Operator keeps a cluster, "" where an object
+// asks for none.
+func successor(d *document) string {
+	at := []string{"spec", "sync"}
+	if d.kind == "HelmRelease" { // the chart that makes a FluxInstance
+		at = []string{"spec", "values", "instance", "sync"}
+	} else if d.kind != "FluxInstance" {
+		return ""
+	}
+	_, sync := child(d.node, at...)
+	where := scalar(sync, "path")
+	switch kind := scalar(sync, "kind"); {
+	case sync == nil:
+		return ""
+	case kind != "GitRepository":
+		return "; what its sync has in an " + kind + " stays with Flux: keep it in a Git repository"
+	default:
+		return "; 'skerry bootstrap git --path " + folder(where) + "' brings the successor of its sync"
+	}
 }
 
 // decide settles which objects move. What refers to an object that stays, stays as well.
@@ -32,7 +58,8 @@ func (m *migration) decide() {
 		_, sops := child(d.node, "sops")
 		switch {
 		case !ours(d.group, d.kind):
-			d.cannot(nil, "", "%s", remains(d.group, d.kind))
+			why, _ := remains(d.group, d.kind)
+			d.cannot(nil, "", "%s%s", why, successor(d))
 		case sops != nil:
 			d.cannot(nil, "", "it is encrypted with SOPS: decrypt it, migrate it, and encrypt it again")
 		case path.Ext(d.file) == ".json":
@@ -62,7 +89,7 @@ func isSync(file string) bool { return path.Base(file) == "gotk-sync.yaml" }
 
 // rules finds out what becomes of one object, by itself.
 func (m *migration) rules(d *document) {
-	c := &conversion{document: d, text: m.texts[d.file], files: m.files, reach: m.reach}
+	c := &conversion{document: d, text: m.texts[d.file], files: m.files, reach: m.reach, appliers: m.appliers[d], artifactOf: m.artifactOf, installsFlux: m.installsFlux}
 	c.set("apiVersion", v1alpha1)
 	switch d.kind {
 	case "Kustomization":
@@ -96,6 +123,10 @@ func (d *document) references() []reference {
 		out = append(out, reference{n, field, kind, namespace, name})
 	}
 	one := func(field string, path ...string) {
+		if d.source != nil {
+			out = append(out, *d.source)
+			return
+		}
 		if _, n := child(d.node, path...); n != nil {
 			add(n, field, scalar(n, "kind"))
 		}
@@ -108,7 +139,9 @@ func (d *document) references() []reference {
 	}
 	if d.kind == "Kustomization" {
 		for _, n := range items(d.node, "spec", "dependsOn") {
-			add(n, "spec.dependsOn", "Kustomization")
+			if !slices.Contains(d.dropped, n) {
+				add(n, "spec.dependsOn", "Kustomization")
+			}
 		}
 	}
 	if d.kind == "Receiver" {
@@ -139,13 +172,19 @@ func (m *migration) hinder(d *document) bool {
 	}
 	for _, r := range d.references() {
 		if target := m.find(r); target != nil && len(target.stays) > 0 && (d.kind != "Receiver" || r.kind == "GitRepository") {
-			d.cannot(r.node, r.field, "%s stays, and this refers to it", target.title())
+			otherwise := ""
+			if r.field == "spec.dependsOn" {
+				otherwise = "; take the reference out if this need not come after it"
+			}
+			d.cannot(r.node, r.field, "%s stays, and this refers to it%s", target.title(), otherwise)
 			return true
 		}
 	}
 	if d.kind != "GitRepository" {
 		by := m.applierThatStays(d)
-		if by != nil {
+		if by != nil && m.repository {
+			d.cannot(nil, "", "%s stays and brings this: when Flux's object left Git, Flux would delete it, with all that it applied", by.title())
+		} else if by != nil {
 			d.cannot(nil, "", "%s stays, applies this, and would bring Flux's object back beside Skerry's", by.title())
 		}
 		return by != nil
@@ -160,8 +199,10 @@ func (m *migration) hinder(d *document) bool {
 
 // applierThatStays returns the Kustomization of Flux that goes on to apply an object, nil when none does.
 func (m *migration) applierThatStays(d *document) *document {
-	if by := m.appliers[d]; by != nil && len(by.stays) > 0 {
-		return by
+	for _, by := range m.appliers[d] {
+		if len(by.stays) > 0 {
+			return by
+		}
 	}
 	return nil
 }
@@ -226,7 +267,55 @@ func (m *migration) convert() {
 			m.move(d, clusters)
 		}
 	}
+	m.sourcesElsewhere()
 	m.movesNamespace()
+}
+
+// sourcesElsewhere names, once each, the GitRepositories that what moved refers to and that no file makes: Flux has them
+// from 'flux create source', from its operator or from a cloud.
+func (m *migration) sourcesElsewhere() {
+	named := map[string]bool{}
+	for _, d := range m.documents {
+		if d.kind != "Kustomization" || !d.moves() || d.patch {
+			continue
+		}
+		for _, r := range d.references() {
+			title := r.namespace + "/" + r.name
+			if r.field != "spec.sourceRef" || r.kind != "GitRepository" || named[title] || m.find(r) != nil || m.hasOurs(r) {
+				continue
+			}
+			named[title] = true
+			m.note(d.noteAt(r.node, Changed, r.field, "GitRepository "+strings.TrimPrefix(title, "/")+" is in no file: 'skerry migrate cluster' makes Skerry's of the one on the cluster; for other clusters put one into the repository"))
+		}
+	}
+}
+
+// hasOurs says whether a file has Skerry's object that a reference leads to.
+func (m *migration) hasOurs(r reference) bool {
+	for name := range m.texts {
+		nodes, _ := decode(m.files[name]) // it was read before
+		if slices.ContainsFunc(nodes, func(n *yaml.Node) bool {
+			return scalar(n, "apiVersion") == v1alpha1 && scalar(n, "kind") == r.kind && scalar(n, "metadata", "name") == r.name
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// installsFlux says whether a reference leads to the Kustomization by which Flux installs itself, from the registry that
+// it is released to.
+func (m *migration) installsFlux(r reference) bool {
+	d := m.find(r)
+	if d == nil {
+		return false
+	}
+	for _, of := range d.references() {
+		if source := m.find(of); of.kind == "OCIRepository" && source != nil && path.Base(scalar(source.node, "spec", "url")) == "flux-manifests" {
+			return true
+		}
+	}
+	return false
 }
 
 // move makes the edits of one object that moves.

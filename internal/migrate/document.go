@@ -36,11 +36,25 @@ type document struct {
 	edits   []edit
 	changes []Note
 	added   []string
+	// dropped are references that are taken out when it moves.
+	dropped []*yaml.Node
+	// source is the GitRepository that it names when it moves, where that is another than it names now.
+	source *reference
+	// artifactDir is the folder that a Kustomization of an ExternalArtifact renders; "" for others.
+	artifactDir string
 	// clusters are the Clusters that it is for, by the Secrets of their kubeconfigs.
 	clusters []clusterKey
 }
 
 func (d *document) moves() bool { return ours(d.group, d.kind) && len(d.stays) == 0 && !d.root }
+
+// dir is the folder of the repository that a Kustomization renders.
+func (d *document) dir() string {
+	if d.artifactDir != "" {
+		return d.artifactDir
+	}
+	return folder(scalar(d.node, "spec", "path"))
+}
 
 // title is "Kustomization flux-system/apps".
 func (d *document) title() string {
@@ -110,12 +124,24 @@ func (m *migration) read() {
 		}
 		m.texts[name] = newText(data)
 		for _, n := range nodes {
-			if d := newDocument(name, n); d != nil {
+			d := newDocument(name, n)
+			switch {
+			case d == nil:
+			case hasTwin(d, nodes):
+				m.note(d.noteAt(nil, Stays, "", "Skerry's is beside it, from an earlier run"))
+			default:
 				d.patch = patches[name] || d.isPartial()
 				m.documents = append(m.documents, d)
 			}
 		}
 	}
+}
+
+// hasTwin says whether a file has Skerry's GitRepository beside that of Flux, which was kept for what stays.
+func hasTwin(d *document, nodes []*yaml.Node) bool {
+	return d.kind == "GitRepository" && slices.ContainsFunc(nodes, func(n *yaml.Node) bool {
+		return scalar(n, "apiVersion") == v1alpha1 && scalar(n, "kind") == d.kind && scalar(n, "metadata", "name") == d.name && scalar(n, "metadata", "namespace") == d.namespace
+	})
 }
 
 // decode reads the documents of a file. Aliases stay what they are, so nothing is expanded.
@@ -150,8 +176,8 @@ func newDocument(file string, n *yaml.Node) *document {
 		file: file, node: n, group: group, version: version, kind: scalar(n, "kind"),
 		namespace: scalar(n, "metadata", "namespace"), name: scalar(n, "metadata", "name"),
 	}
-	if d.kind == "" {
-		return nil
+	if d.kind == "" || d.name == "" && !ours(group, d.kind) {
+		return nil // a file of a tool, and no object
 	}
 	return d
 }

@@ -24,6 +24,11 @@ type conversion struct {
 	text  *text
 	files map[string][]byte
 	reach func(dir string) []string
+	// appliers are the Kustomizations that bring the object.
+	appliers   []*document
+	artifactOf func(namespace, name string) (artifact, error)
+	// installsFlux says of a reference whether it leads to what installs Flux.
+	installsFlux func(reference) bool
 }
 
 // change notes that a field means something else.
@@ -112,7 +117,7 @@ const day = 24 * time.Hour
 
 // kustomization applies what COMPATIBILITY.md says of the fields of a Kustomization.
 func (c *conversion) kustomization() {
-	c.source()
+	c.sourceRef()
 	c.bound("spec.interval", 5*time.Second, day)
 	c.bound("spec.retryInterval", time.Second, day)
 	c.bound("spec.timeout", time.Second, day)
@@ -123,19 +128,43 @@ func (c *conversion) kustomization() {
 	c.substitution()
 	c.older()
 	c.patches(c.node, "spec.patches", "spec", "patches")
-	for _, n := range items(c.node, "spec", "dependsOn") {
-		if e, expr := child(n, "readyExpr"); expr != nil {
-			c.change(e, "spec.dependsOn.readyExpr", "evaluated for each cluster, with what that cluster reports as dep.status")
-		}
-	}
+	c.dependencies()
 	if n := c.field("spec.ignore"); n != nil {
 		c.change(n, "spec.ignore", "Git's value stands until another manager writes the field; Flux adopts what is on the cluster")
 	}
 }
 
-func (c *conversion) source() {
+// dependencies takes out what waits for Flux itself.
+func (c *conversion) dependencies() {
+	_, list := child(c.node, "spec", "dependsOn")
+	for _, r := range c.references() {
+		if r.field == "spec.dependsOn" && c.installsFlux(r) {
+			c.dropped = append(c.dropped, r.node)
+			c.change(r.node, r.field, "%s installs Flux, for which Skerry does not wait: it is taken out", r.name)
+		}
+	}
+	switch {
+	case len(c.dropped) == 0:
+	case len(c.dropped) == len(list.Content):
+		c.drop("spec.dependsOn")
+	default:
+		for _, n := range c.dropped {
+			e, err := c.text.removeItem(list, n)
+			c.do(n, "spec.dependsOn", e, err)
+		}
+	}
+	for _, n := range items(c.node, "spec", "dependsOn") {
+		if e, expr := child(n, "readyExpr"); expr != nil && !slices.Contains(c.dropped, n) {
+			c.change(e, "spec.dependsOn.readyExpr", "evaluated for each cluster, with what that cluster reports as dep.status")
+		}
+	}
+}
+
+func (c *conversion) sourceRef() {
 	switch kind := scalar(c.node, "spec", "sourceRef", "kind"); kind {
 	case "GitRepository", "":
+	case "ExternalArtifact":
+		c.externalArtifact()
 	default:
 		c.cannot(c.field("spec.sourceRef.kind"), "spec.sourceRef.kind", "%s is no source of Skerry: keep what is rendered in a Git repository and name its GitRepository", kind)
 	}
@@ -144,10 +173,13 @@ func (c *conversion) source() {
 
 func (c *conversion) path() {
 	n := c.field("spec.path")
-	if n == nil {
+	if n == nil || c.source != nil { // that of an artifact is written already
 		return
 	}
 	if strings.Contains(n.Value, "${") {
+		if slices.ContainsFunc(c.appliers, func(by *document) bool { return field(by.node, "spec", "postBuild") != nil }) {
+			return // it is filled in before the object is applied, here as there
+		}
 		c.change(n, "spec.path", "variables in it are those of the Cluster; Flux takes the path as it is")
 		return
 	}
@@ -187,6 +219,11 @@ type clusterKey struct{ namespace, secret, key string }
 
 var notInName = regexp.MustCompile(`[^a-z0-9-]+`)
 
+// ClusterName is the name of the Cluster that is made of a Secret with a kubeconfig.
+func ClusterName(secret string) string {
+	return strings.TrimSuffix(strings.Trim(notInName.ReplaceAllString(secret, "-"), "-"), "-kubeconfig")
+}
+
 // remote makes a Cluster of spec.kubeConfig.
 func (c *conversion) remote() {
 	n := c.field("spec.kubeConfig")
@@ -199,7 +236,7 @@ func (c *conversion) remote() {
 		return
 	}
 	key := clusterKey{c.namespace, secret, scalar(n, "secretRef", "key")}
-	name := strings.TrimSuffix(strings.Trim(notInName.ReplaceAllString(secret, "-"), "-"), "-kubeconfig")
+	name := ClusterName(secret)
 	if len(name) > 63 || name == "hub" {
 		c.cannot(n, "spec.kubeConfig", "no Cluster can be named after the Secret %s: make one for it, and name it in spec.clusters", secret)
 		return
@@ -238,7 +275,7 @@ func (c *conversion) decryption() {
 }
 
 // below are the files that the Kustomization renders, sorted.
-func (c *conversion) below() []string { return c.reach(folder(scalar(c.node, "spec", "path"))) }
+func (c *conversion) below() []string { return c.reach(c.dir()) }
 
 // folder is a path of a Kustomization as a folder of the repository; "." for its root.
 func folder(p string) string { return path.Clean("./" + path.Clean("/"+p)) }

@@ -22,8 +22,12 @@ const (
 	notificationGroup = "notification.toolkit.fluxcd.io"
 	helmGroup         = "helm.toolkit.fluxcd.io"
 	imageGroup        = "image.toolkit.fluxcd.io"
+	watcherGroup      = "source.extensions.fluxcd.io"
 	operatorGroup     = "fluxcd.controlplane.io"
 )
+
+// FluxNamespace is where Flux's controllers run unless another is chosen.
+const FluxNamespace = "flux-system"
 
 // Verdict is what a note says of an object.
 type Verdict string
@@ -94,8 +98,9 @@ func (r *Result) Count(v Verdict) int {
 // Repository converts the files of a repository, by path from its root. Files that hold nothing of Flux are left
 // alone, whatever is in them.
 func Repository(files map[string][]byte) Result {
-	m := &migration{files: files, texts: map[string]*text{}, edits: map[string][]edit{}, changed: map[string][]byte{}}
+	m := &migration{files: files, texts: map[string]*text{}, edits: map[string][]edit{}, changed: map[string][]byte{}, repository: true}
 	m.read()
+	m.bringers()
 	m.decide()
 	m.convert()
 	m.components()
@@ -111,8 +116,10 @@ type migration struct {
 	edits     map[string][]edit // by file
 	changed   map[string][]byte // files that go, or that are new
 	notes     []Note
-	// appliers are the Kustomizations that apply other objects of Flux, by these; of a cluster only.
-	appliers map[*document]*document
+	// appliers are the Kustomizations that apply other objects of Flux, by these.
+	appliers map[*document][]*document
+	// repository says that the objects are those of a repository, and not of a cluster.
+	repository bool
 }
 
 func (m *migration) result() Result {
@@ -150,6 +157,14 @@ func (m *migration) general() []string {
 		"spec.force of a Kustomization never deletes a Namespace or CustomResourceDefinition, and what holds data only with the annotation skerry.dev/force: enabled of its own",
 		"the annotations kustomize.toolkit.fluxcd.io/prune, ssa, force, reconcile, substitute and decrypt of your manifests are read as they are",
 	)
+	for _, d := range m.documents {
+		if ours(d.group, d.kind) {
+			continue
+		}
+		if _, advice := remains(d.group, d.kind); !slices.Contains(out, advice) {
+			out = append(out, advice)
+		}
+	}
 	add("GitRepository",
 		"files that Flux leaves out of an artifact by default (images, archives, files of CI) are left out only where a folder without a kustomization is rendered",
 	)

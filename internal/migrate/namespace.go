@@ -30,7 +30,7 @@ func (m *migration) movesNamespace() {
 		m.note(d.noteAt(namespace, Changed, "metadata.namespace", text+": that is written"+secretsOf(d)))
 		m.setAt(d, namespace, hubNamespace)
 		for _, r := range d.references() {
-			if field(r.node, "namespace") == nil {
+			if field(r.node, "namespace") == nil && r.namespace == d.namespace {
 				m.addAt(d, r.node, "namespace", d.namespace)
 			}
 		}
@@ -59,7 +59,7 @@ func (m *migration) followMoved(d *document) {
 
 // bringsElsewhere returns an object of another namespace that a Kustomization brings and that moves.
 func (m *migration) bringsElsewhere(of *document) *document {
-	files := m.reach(folder(scalar(of.node, "spec", "path")))
+	files := m.reach(of.dir())
 	var namespaces []string
 	for _, name := range files {
 		if !isKustomization(name) {

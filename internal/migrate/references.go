@@ -62,6 +62,57 @@ func (m *migration) follow(dir string, found map[string]bool) {
 	}
 }
 
+// bringers finds out which Kustomizations bring other objects of Flux from the folder that they render.
+func (m *migration) bringers() {
+	m.appliers = map[*document][]*document{}
+	for _, by := range m.documents {
+		if !ours(by.group, by.kind) || by.kind != "Kustomization" || by.patch || !m.isOfThis(by) {
+			continue
+		}
+		files := m.reach(by.dir())
+		for _, d := range m.documents {
+			if _, found := slices.BinarySearch(files, d.file); found && d != by {
+				m.appliers[d] = append(m.appliers[d], by)
+			}
+		}
+	}
+}
+
+// isOfThis says whether a Kustomization renders a folder of this repository: its GitRepository is that of Flux itself,
+// or in no file, or has the address of Flux's own. Where no address tells, as with what is pushed into a registry, a
+// folder that is here counts.
+func (m *migration) isOfThis(d *document) bool {
+	var source *document
+	for _, r := range d.references() {
+		if r.field == "spec.sourceRef" {
+			source = m.find(r)
+		}
+	}
+	switch kind := scalar(d.node, "spec", "sourceRef", "kind"); {
+	case kind == "ExternalArtifact":
+		a, err := m.artifactOf(d.namespace, scalar(d.node, "spec", "sourceRef", "name"))
+		if err == nil {
+			d.artifactDir = path.Join(a.dir, d.dir())
+		}
+	case kind != "GitRepository":
+	case source == nil || isSync(source.file):
+		return true
+	default:
+		known := false
+		for _, other := range m.documents {
+			if other.kind == "GitRepository" && isSync(other.file) {
+				if known = true; scalar(other.node, "spec", "url") == scalar(source.node, "spec", "url") {
+					return true
+				}
+			}
+		}
+		if known {
+			return false
+		}
+	}
+	return d.dir() != "."
+}
+
 // removeRoot takes Flux's own Kustomization, or its GitRepository, out of its file.
 func (m *migration) removeRoot(d *document) {
 	why := "nothing but Flux's own Kustomization uses it"
@@ -96,19 +147,36 @@ func (m *migration) components() {
 	slices.Sort(left)
 	for _, name := range slices.Sorted(maps.Keys(m.files)) {
 		data := m.files[name]
-		switch {
-		case !isYAML(name) || !isComponents(name, data):
-		case len(left) > 0:
-			m.note(Note{File: name, Line: 1, Verdict: Changed, Text: "Flux stays for " + strings.Join(left, ", ") + ": leave only the controllers that these need, with 'flux install --components=… --export'; without a Kustomization of Flux its kustomize-controller has nothing to do"})
-		default:
-			m.gone(name, "nothing of Flux is left to do; 'flux uninstall --keep-namespace' takes its controllers off the cluster")
+		if !isYAML(name) || !isComponents(name, data) {
+			continue
 		}
+		namespace := installedIn(data)
+		if len(left) == 0 {
+			m.gone(name, "nothing of Flux is left to do; 'flux uninstall -n "+namespace+" --keep-namespace' takes its controllers off the cluster")
+			continue
+		}
+		text := "Flux stays for " + strings.Join(left, ", ") + ": leave only the controllers that these need, with 'flux install -n " + namespace + " --components=… --export'"
+		if !slices.Contains(left, "Kustomization") {
+			text += "; without a Kustomization of Flux its kustomize-controller has nothing to do"
+		}
+		m.note(Note{File: name, Line: 1, Verdict: Changed, Text: text})
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.edits)) {
 		if nodes, err := decode(m.texts[name].apply(m.edits[name])); err == nil && len(nodes) == 0 {
 			m.gone(name, "nothing is left in it")
 		}
 	}
+}
+
+// installedIn is the namespace of Flux's controllers in the file that installs them.
+func installedIn(data []byte) string {
+	nodes, _ := decode(data) // what cannot be read has the name that is usual
+	for _, n := range nodes {
+		if name := scalar(n, "metadata", "name"); scalar(n, "kind") == "Namespace" && name != "" {
+			return name
+		}
+	}
+	return FluxNamespace
 }
 
 func (m *migration) gone(name, why string) {

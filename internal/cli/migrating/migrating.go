@@ -130,10 +130,8 @@ func (o *Options) show(r *migrate.Result, files map[string][]byte) error {
 	for _, n := range r.Notes {
 		fmt.Fprintln(o.IO.Out, paint(o.IO, n))
 	}
-	if r.Count(migrate.Moved) > 0 {
-		for _, general := range r.General {
-			fmt.Fprintf(o.IO.Out, "in general: %s\n", general)
-		}
+	for _, general := range r.General {
+		fmt.Fprintf(o.IO.Out, "in general: %s\n", general)
 	}
 	if !o.Write && o.OutputDir == "" {
 		for _, name := range slices.Sorted(maps.Keys(r.Files)) {
