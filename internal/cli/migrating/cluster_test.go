@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,10 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -24,7 +27,9 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/migrate"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // errKilled is what ends a run in a test.
@@ -38,6 +43,10 @@ type cluster struct {
 	writes, killAt int
 	// order is what was done to the kinds of both, as "suspend apps".
 	order []string
+	// beside is called before each write with what is about to be written, for what another program does meanwhile.
+	beside func(verb string, o client.Object)
+	// edge is the cluster behind a kubeconfig; nil where it cannot be asked.
+	edge client.Client
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -80,7 +89,13 @@ func newCluster(t *testing.T) *cluster {
 			},
 			Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 				c.checkDelete(ctx, w, o)
-				return c.write("delete", o, func() error { return w.Delete(ctx, o, opts...) })
+				return c.write("delete", o, func() error {
+					err := w.Delete(ctx, o, opts...)
+					if err == nil && o.GetName() == "apps" && o.GetObjectKind().GroupVersionKind().Group == v1alpha1.Group {
+						c.release(ctx, w)
+					}
+					return err
+				})
 			},
 			Patch: func(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 				options := client.PatchOptions{}
@@ -109,6 +124,9 @@ func (c *cluster) write(verb string, o client.Object, do func() error) error {
 		return errKilled
 	}
 	c.writes++
+	if c.beside != nil {
+		c.beside(verb, o)
+	}
 	group := o.GetObjectKind().GroupVersionKind().Group
 	err := do()
 	if strings.HasSuffix(group, "fluxcd.io") || group == v1alpha1.Group {
@@ -147,6 +165,59 @@ func (c *cluster) hub(ctx context.Context, w client.WithWatch) {
 		if err := w.Status().Update(ctx, ks); err != nil {
 			c.t.Error(err)
 		}
+		if ks.Name == "apps" {
+			c.own(ctx, w)
+		}
+	}
+}
+
+// appsLabel is the owner label of the Kustomization apps.
+var appsLabel = object.Owner{Hub: "home", Namespace: "flux-system", Name: "apps"}.Label()
+
+// own puts what the hub puts onto the cluster for apps: the owner label, its claim and the inventory, which has an
+// object that Flux never had.
+func (c *cluster) own(ctx context.Context, w client.WithWatch) {
+	c.label(ctx, w, appsLabel)
+	inv := inventory.New(appsLabel)
+	for _, name := range []string{"web", "new"} {
+		inv.Objects[object.ID{Kind: "ConfigMap", Namespace: "default", Name: name}] = inventory.Record{Version: "v1"}
+	}
+	shards, err := inventory.Encode(inv, 1<<20)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, cm := range []*corev1.ConfigMap{
+		{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.ClaimName}},
+		{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.InventoryPrefix + appsLabel + "-0-of-1"}, BinaryData: map[string][]byte{"inventory.json.gz": shards[0]}},
+	} {
+		cm.Namespace, cm.Annotations = v1alpha1.SystemNamespace, map[string]string{"skerry.dev/hub": "home"}
+		cm.Labels = map[string]string{v1alpha1.PartLabel: "inventory", v1alpha1.OwnerLabel + "-inventory": appsLabel}
+		if err := w.Create(ctx, cm); err != nil && !apierrors.IsAlreadyExists(err) {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// release takes it away again.
+func (c *cluster) release(ctx context.Context, w client.WithWatch) {
+	c.label(ctx, w, "")
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.InventoryPrefix + appsLabel + "-0-of-1"}}
+	if err := w.Delete(ctx, cm); client.IgnoreNotFound(err) != nil {
+		c.t.Error(err)
+	}
+}
+
+func (c *cluster) label(ctx context.Context, w client.WithWatch, owner string) {
+	web := &corev1.ConfigMap{}
+	if err := w.Get(ctx, client.ObjectKey{Namespace: "default", Name: "web"}, web); err != nil {
+		c.t.Fatal(err)
+	}
+	web.Labels = nil
+	if owner != "" {
+		web.Labels = map[string]string{v1alpha1.OwnerLabel: owner}
+	}
+	if err := w.Update(ctx, web); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -156,6 +227,12 @@ func (c *cluster) run(undo bool) (string, error) {
 		IO: io, Now: time.Now, Flags: &factory.Flags{Timeout: 20 * time.Second},
 		Hub: func() (*factory.Hub, error) {
 			return &factory.Hub{WithWatch: c.client, Config: &rest.Config{Host: "hub"}}, nil
+		},
+		Edge: func(context.Context, *factory.Hub, *v1alpha1.Cluster) (*factory.Edge, error) {
+			if c.edge == nil {
+				return nil, errors.New("no route to host")
+			}
+			return &factory.Edge{Client: c.edge, Mapper: c.edge.RESTMapper()}, nil
 		},
 	}
 	err := runCluster(c.t.Context(), &ClusterOptions{Factory: f, Yes: true, Undo: undo, grace: 50 * time.Millisecond})
@@ -186,7 +263,7 @@ func (c *cluster) stand() []string {
 const fluxObjects = `
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: web, namespace: default, uid: "1", labels: {skerry.dev/owner: apps.x}}
+metadata: {name: web, namespace: default, uid: "1"}
 ---
 apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
@@ -385,6 +462,93 @@ func TestNothingIsSuspendedForAHubThatWouldRefuseIt(t *testing.T) {
 	}
 }
 
+// TestAPersonWhoSuspendsMeanwhileIsNotResumed: between the read and the write of this command, and after it.
+func TestAPersonWhoSuspendsMeanwhileIsNotResumed(t *testing.T) {
+	c := newCluster(t)
+	suspended := false
+	c.beside = func(verb string, o client.Object) {
+		if verb != "patch" || o.GetName() != "apps" || suspended {
+			return
+		}
+		suspended = true
+		c.person(`{"spec":{"suspend":true}}`)
+	}
+	if said, err := c.run(false); err != nil || !suspended || !strings.Contains(said, "Kustomization flux-system/apps is suspended, as Flux's was") {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if said, err := c.run(true); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	want := slices.Clone(original)
+	want[0] = "kustomize apps suspended=true"
+	if diff := cmp.Diff(want, c.stand()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// person changes Flux's apps, past what the test counts.
+func (c *cluster) person(patch string) {
+	c.t.Helper()
+	apps := &unstructured.Unstructured{}
+	apps.SetGroupVersionKind(fluxKinds[0].WithVersion("v1"))
+	apps.SetNamespace("flux-system")
+	apps.SetName("apps")
+	beside := c.beside
+	c.beside = nil
+	if err := c.client.Patch(c.t.Context(), apps, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("kubectl-edit")); err != nil {
+		c.t.Error(err)
+	}
+	c.beside = beside
+}
+
+// TestWhatCameNewIsWrittenDownBeforeItIsLetGo: its inventory is gone afterwards, and a run may end in between.
+func TestWhatCameNewIsWrittenDownBeforeItIsLetGo(t *testing.T) {
+	c := newCluster(t)
+	if _, err := c.run(false); err != nil {
+		t.Fatal(err)
+	}
+	records := func() string {
+		secrets := &corev1.SecretList{}
+		if err := c.client.List(t.Context(), secrets, client.MatchingLabels{migrate.Annotation: migrate.Kept}); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for i := range secrets.Items {
+			text += string(secrets.Items[i].Data[keptKey])
+		}
+		return text
+	}
+	noted := ""
+	c.beside = func(verb string, o client.Object) {
+		if _, is := o.(*unstructured.Unstructured); is && verb == "delete" && o.GetName() == "apps" {
+			noted = records()
+			c.killAt = c.writes
+		}
+	}
+	if _, err := c.run(true); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	if want := `["","ConfigMap","default","new"]`; !strings.Contains(noted, want) || records() != noted {
+		t.Errorf("%s is not noted: %s, and later %s", want, noted, records())
+	}
+	c.beside, c.killAt = nil, -1
+	if said, err := c.run(true); err != nil || records() != "" {
+		t.Errorf("%v: left %s\n%s", err, records(), said)
+	}
+}
+
+// TestAnUndoIsRefusedWhereAnotherKustomizationHasWhatFluxKept, be it of another name or namespace than Flux's.
+func TestAnUndoIsRefusedWhereAnotherKustomizationHasWhatFluxKept(t *testing.T) {
+	c := newCluster(t)
+	if _, err := c.run(false); err != nil {
+		t.Fatal(err)
+	}
+	c.label(t.Context(), c.client, object.Owner{Hub: "home", Namespace: v1alpha1.SystemNamespace, Name: "apps"}.Label())
+	if _, err := c.run(true); err == nil || !strings.Contains(err.Error(), "ConfigMap default/web is kept from Git by now") {
+		t.Error(err)
+	}
+}
+
 // TestAnUndoIsRefusedOnceGitLeads has an object of the Kustomization that applies others kept by its successor.
 func TestAnUndoIsRefusedOnceGitLeads(t *testing.T) {
 	c := newCluster(t)
@@ -406,7 +570,7 @@ func TestAnObjectThatIsAnotherOneNowKeepsFluxThere(t *testing.T) {
 	c := newCluster(t)
 	hub := &takeover{ClusterOptions: &ClusterOptions{Factory: &factory.Factory{IO: discard()}}}
 	web := migrate.Ref{Kind: "ConfigMap", Namespace: "default", Name: "web"}
-	hub.before = map[migrate.Ref]identity{web: {uid: "other"}}
+	hub.before = map[standing]identity{{v1alpha1.HubCluster, web}: {uid: "other"}}
 	hub.hub = &factory.Hub{WithWatch: c.client}
 	hub.plan.Moves = []migrate.Move{{Live: migrate.Live{Object: map[string]any{}, Inventory: []migrate.Ref{web}}}}
 	if err := hub.compare(t.Context(), &factory.Step{}); err == nil || !strings.Contains(err.Error(), "created anew: ConfigMap default/web") {

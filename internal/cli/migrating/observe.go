@@ -28,7 +28,9 @@ type takeover struct {
 	hub  *factory.Hub
 	plan migrate.Plan
 	// before are the objects that Flux keeps, as they were when this run began.
-	before map[migrate.Ref]identity
+	before map[standing]identity
+	// edges are the clusters that were asked, by namespace and Secret of their kubeconfig; nil where that failed.
+	edges map[types.NamespacedName]*factory.Edge
 }
 
 // fluxKinds are the kinds that are looked at: those that move, and those that may need what moves.
@@ -95,6 +97,7 @@ func (t *takeover) list(ctx context.Context, kind schema.GroupKind) ([]migrate.L
 	var out []migrate.Live
 	for i := range all.Items {
 		o := &all.Items[i]
+		settleMark(o)
 		if o.GetDeletionTimestamp() != nil && !isSuspended(o) || o.GetLabels()["helm.toolkit.fluxcd.io/name"] != "" && kind.Kind == "HelmChart" {
 			continue // a person deletes it with all that it applied; a HelmRelease made it
 		}

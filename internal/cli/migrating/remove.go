@@ -23,13 +23,11 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/wait"
 	"github.com/skerry-dev/skerry/internal/migrate"
+	"github.com/skerry-dev/skerry/internal/object"
 )
 
 // fluxFinalizer is on every object that a controller of Flux has looked at.
 const fluxFinalizer = "finalizers.fluxcd.io"
-
-// fluxManager is the name under which kustomize-controller applies.
-const fluxManager = "kustomize-controller"
 
 // backupKey is the key of a backup's Secret.
 const backupKey = "object.json"
@@ -213,33 +211,23 @@ func (t *takeover) undo(ctx context.Context) error {
 		return err
 	}
 	steps := t.Steps()
-	if err := steps.Do("let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, d.created) }); err != nil {
-		return err
-	}
-	t.giveBack(ctx, d)
-	return steps.Do("resume Flux", func(s *factory.Step) error {
-		s.Donef("%d put back, %d resumed", len(d.copies), len(d.suspended))
-		return t.resumeFlux(ctx, d, s)
-	})
-}
-
-// giveBack names Flux's controller as the manager of what it had applied and Skerry had taken over: otherwise what goes
-// from Git later would stay on the objects. Where that fails the way back goes on, and says so.
-func (t *takeover) giveBack(ctx context.Context, d done) {
-	for _, o := range slices.Concat(d.copies, d.suspended) {
-		if _, elsewhere, _ := unstructured.NestedMap(o.Object, "spec", "kubeConfig"); elsewhere {
-			continue
-		}
-		for _, r := range inventoryOf(o) {
-			live, err := t.metadata(ctx, r)
-			if err == nil && live != nil {
-				err = apply.GiveBack(ctx, t.hub, live, fluxManager)
-			}
-			if err != nil && !apierrors.IsNotFound(err) {
-				t.IO.Progressf("%s keeps Skerry as a manager of its fields, and what goes from Git stays on it: %v", r, err)
-			}
+	for _, step := range []struct {
+		title string
+		run   func(*factory.Step) error
+	}{
+		{"note what Skerry keeps", func(s *factory.Step) error { return t.noteKept(ctx, d.created, s) }},
+		{"let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, d.created) }},
+		{"give the fields back", func(s *factory.Step) error { return t.giveBack(ctx, d, s) }},
+		{"resume Flux", func(s *factory.Step) error {
+			s.Donef("%d put back, %d resumed", len(d.copies), len(d.suspended))
+			return t.resumeFlux(ctx, d, s)
+		}},
+	} {
+		if err := steps.Do(step.title, step.run); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // resumeFlux puts back what was removed, and resumes what was suspended.
@@ -282,32 +270,34 @@ func (t *takeover) createdObjects(ctx context.Context) ([]*unstructured.Unstruct
 	return out, nil
 }
 
-// leads refuses to go back where Git has Skerry's objects in place of Flux's. What a Kustomization that applies
-// others of Flux's objects has applied belongs to nobody until its successor comes from Git; put back, it would
-// delete what has left Git, Flux itself among it.
+// leads refuses to go back where Git has Skerry's objects in place of Flux's: put back, Flux's Kustomizations would
+// delete what has left Git, Flux itself among it. Git leads where an object of Flux's inventories is kept by a
+// Kustomization of Skerry that this command did not create, whichever that is and wherever it lies. createdObjects
+// sees to those that Git has taken over from this command.
 func (t *takeover) leads(ctx context.Context, d done) error {
-	var fromGit []migrate.Ref
-	others := map[migrate.Ref]bool{} // some apply an object, as a Namespace, that another one has as well
-	for _, o := range slices.Concat(d.copies, d.suspended) {
-		inventory := inventoryOf(o)
-		if slices.ContainsFunc(inventory, migrate.Ref.HasCounterpart) {
-			fromGit = append(fromGit, inventory...)
-			continue
-		}
-		for _, r := range inventory {
-			others[r] = true
-		}
+	hub := t.hubEdge()
+	_, hubID, err := hub.Records(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot tell what Skerry keeps on the hub's cluster: %w", err)
 	}
-	for _, r := range fromGit {
-		if others[r] {
+	created := map[string]bool{"": true}
+	for _, o := range d.created {
+		created[object.Owner{Hub: hubID, Namespace: o.GetNamespace(), Name: o.GetName()}.Label()] = true
+	}
+	for _, o := range slices.Concat(d.copies, d.suspended) {
+		cluster := clusterOf(o.Object)
+		at := t.reach(ctx, cluster, "whether Git has it by now is not known")
+		if at == nil {
 			continue
 		}
-		is, err := t.identity(ctx, r)
-		if err != nil {
-			return err
-		}
-		if is.owner != "" {
-			return gitLeads(r.String())
+		for _, r := range inventoryOf(o) {
+			is, err := identityOf(ctx, at, r)
+			if err != nil {
+				return err
+			}
+			if !created[is.owner] {
+				return gitLeads(standing{cluster.Name, r}.String())
+			}
 		}
 	}
 	return nil
@@ -315,7 +305,7 @@ func (t *takeover) leads(ctx context.Context, d done) error {
 
 func gitLeads(kept string) error {
 	return factory.Next(fmt.Errorf("%s is kept from Git by now", kept),
-		"put Flux's objects back into Git, and 'skerry uninstall' leaves everything that it applied as it is; then 'flux bootstrap'")
+		"'skerry uninstall' first, which leaves everything that it applied as it is; then put Flux's objects back into Git, and 'flux bootstrap'")
 }
 
 // letGo deletes Skerry's objects, and leaves what they keep as it is.
@@ -388,16 +378,26 @@ func (t *takeover) putBack(ctx context.Context, copies []*unstructured.Unstructu
 // resume resumes what this command suspended; what a person suspended stays suspended.
 func (t *takeover) resume(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, o := range objects {
-		if o.GetAnnotations()[migrate.Annotation] != migrate.Suspended {
-			continue
-		}
-		patch := map[string]any{
-			"metadata": map[string]any{"annotations": map[string]any{migrate.Annotation: nil}},
-			"spec":     map[string]any{"suspend": nil},
-		}
-		if err := t.merge(ctx, o, patch); client.IgnoreNotFound(err) != nil {
+		if err := t.resumeOne(ctx, o); err != nil {
 			return fmt.Errorf("cannot resume Flux's %s: %w", apply.Name(o), err)
 		}
 	}
 	return nil
+}
+
+// resumeOne resumes an object at the version at which it was seen to be suspended by this command alone.
+func (t *takeover) resumeOne(ctx context.Context, of *unstructured.Unstructured) error {
+	for {
+		o, err := t.read(ctx, of)
+		if err != nil || o == nil || o.GetAnnotations()[migrate.Annotation] != migrate.Suspended {
+			return err
+		}
+		err = t.mergeAt(ctx, o, map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{migrate.Annotation: nil}},
+			"spec":     map[string]any{"suspend": nil},
+		})
+		if !apierrors.IsConflict(err) {
+			return client.IgnoreNotFound(err)
+		}
+	}
 }

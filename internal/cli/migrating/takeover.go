@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,12 +52,12 @@ func (t *takeover) run(ctx context.Context) error {
 			return factory.Next(err, "Flux is suspended and what it applied runs on; run this again to go on, or 'skerry migrate cluster --undo' to go back")
 		}
 	}
-	t.IO.Progressf("Skerry keeps what Flux kept. Next: %s", strings.Join(t.next(), "; "))
+	t.IO.Progressf("Skerry keeps what Flux kept. Next: %s", strings.Join(t.next(ctx), "; "))
 	return nil
 }
 
 // next is what is left to a person.
-func (t *takeover) next() []string {
+func (t *takeover) next(ctx context.Context) []string {
 	out := []string{"push the migrated repository"}
 	for i := range t.plan.Moves {
 		if m := &t.plan.Moves[i]; m.FromGit {
@@ -67,7 +68,17 @@ func (t *takeover) next() []string {
 	if slices.ContainsFunc(t.plan.Notes, func(n migrate.Note) bool { return n.Verdict == migrate.Stays }) {
 		return append(out, "leave Flux the controllers for what stays")
 	}
-	return append(out, "take Flux's controllers off with 'flux uninstall --keep-namespace'")
+	return append(out, fmt.Sprintf("take Flux's controllers off with 'flux uninstall -n %s --keep-namespace'", t.fluxNamespace(ctx)))
+}
+
+// fluxNamespace is where Flux's controllers run; that of 'flux install' where it cannot be seen.
+func (t *takeover) fluxNamespace(ctx context.Context) string {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("DeploymentList"))
+	if err := t.hub.List(ctx, list, client.MatchingLabels{"app.kubernetes.io/part-of": "flux"}); err != nil || len(list.Items) == 0 {
+		return migrate.FluxNamespace
+	}
+	return list.Items[0].Namespace
 }
 
 // flux returns an object of Flux as it is now; nil when it is gone.
@@ -86,7 +97,18 @@ func (t *takeover) read(ctx context.Context, of *unstructured.Unstructured) (*un
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", apply.Name(of), err)
 	}
+	settleMark(o)
 	return o, nil
+}
+
+// settleMark takes the mark of this command off an object of Flux as it was read, where another program has suspended it
+// since.
+func settleMark(o *unstructured.Unstructured) {
+	annotations := o.GetAnnotations()
+	if annotations[migrate.Annotation] == migrate.Suspended && !migrate.IsSuspendedBy(o.Object, apply.FieldManager) {
+		delete(annotations, migrate.Annotation)
+		o.SetAnnotations(annotations)
+	}
 }
 
 func isSuspended(o *unstructured.Unstructured) bool {
@@ -98,28 +120,54 @@ func isSuspended(o *unstructured.Unstructured) bool {
 func (t *takeover) suspend(ctx context.Context, s *factory.Step) error {
 	n := 0
 	for i := range t.plan.Moves {
-		m := &t.plan.Moves[i]
-		if m.Keep {
+		if t.plan.Moves[i].Keep {
 			continue
 		}
-		o, err := t.flux(ctx, m)
+		suspended, err := t.suspendOne(ctx, &t.plan.Moves[i])
 		if err != nil {
 			return err
 		}
-		if o == nil || isSuspended(o) {
-			continue
+		if suspended {
+			n++
 		}
-		patch := map[string]any{
-			"metadata": map[string]any{"annotations": map[string]any{migrate.Annotation: migrate.Suspended}},
-			"spec":     map[string]any{"suspend": true},
-		}
-		if err := t.merge(ctx, o, patch); err != nil {
-			return fmt.Errorf("cannot suspend Flux's %s: %w", m.Ref, err)
-		}
-		n++
 	}
 	s.Donef("%d suspended", n)
 	return nil
+}
+
+// suspendOne suspends an object at the version at which it was seen to be at work. One that is written meanwhile is
+// read again: it may be a person who suspends it, and the way back must not resume it then.
+func (t *takeover) suspendOne(ctx context.Context, m *migrate.Move) (bool, error) {
+	for {
+		o, err := t.flux(ctx, m)
+		if err != nil || o == nil {
+			return false, err
+		}
+		if isSuspended(o) {
+			return false, keepSuspended(m, o)
+		}
+		err = t.mergeAt(ctx, o, map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{migrate.Annotation: migrate.Suspended}},
+			"spec":     map[string]any{"suspend": true},
+		})
+		switch {
+		case err == nil:
+			return true, nil
+		case apierrors.IsNotFound(err):
+			return false, nil
+		case !apierrors.IsConflict(err):
+			return false, fmt.Errorf("cannot suspend Flux's %s: %w", m.Ref, err)
+		}
+	}
+}
+
+// keepSuspended lets Skerry's object be suspended where another program than this command has suspended Flux's, which it
+// may have done after the plan was made.
+func keepSuspended(m *migrate.Move, o *unstructured.Unstructured) error {
+	if len(m.Manifests) == 0 || o.GetAnnotations()[migrate.Annotation] == migrate.Suspended {
+		return nil
+	}
+	return unstructured.SetNestedField(m.Manifests[len(m.Manifests)-1], true, "spec", "suspend")
 }
 
 func (t *takeover) merge(ctx context.Context, o *unstructured.Unstructured, patch map[string]any) error {
@@ -128,6 +176,14 @@ func (t *takeover) merge(ctx context.Context, o *unstructured.Unstructured, patc
 		return fmt.Errorf("cannot encode the change: %w", err)
 	}
 	return t.hub.Patch(ctx, o, client.RawPatch(types.MergePatchType, body), client.FieldOwner(apply.FieldManager))
+}
+
+// mergeAt merges a patch, which has metadata, into an object at the version at which that was read. It is a conflict
+// where the object was written meanwhile.
+func (t *takeover) mergeAt(ctx context.Context, o *unstructured.Unstructured, patch map[string]any) error {
+	metadata, _ := patch["metadata"].(map[string]any)
+	metadata["uid"], metadata["resourceVersion"] = o.GetUID(), o.GetResourceVersion()
+	return t.merge(ctx, o, patch)
 }
 
 // quiet waits until no Kustomization of Flux is in the middle of a reconciliation, which a suspension does not
@@ -195,6 +251,20 @@ func (t *takeover) listOf(kind string) *metav1.PartialObjectMetadataList {
 	return nil
 }
 
+// standing is an object on a cluster, which is named as the Cluster is.
+type standing struct {
+	cluster string
+	migrate.Ref
+}
+
+// String is "Deployment shop/web", and for an object elsewhere "Deployment shop/web on cluster ship-1".
+func (s standing) String() string {
+	if s.cluster == v1alpha1.HubCluster {
+		return s.Ref.String()
+	}
+	return s.Ref.String() + " on cluster " + s.cluster
+}
+
 // identity is what tells an object from one that was created anew, and from one that was changed.
 type identity struct {
 	uid        types.UID
@@ -212,30 +282,36 @@ func (t *takeover) remember(ctx context.Context, s *factory.Step) error {
 	return nil
 }
 
-// identities reads the objects in the inventories of what moves onto Skerry, on this cluster.
-func (t *takeover) identities(ctx context.Context) (map[migrate.Ref]identity, error) {
-	out := map[migrate.Ref]identity{}
+// identities reads the objects in the inventories of what moves onto Skerry, on the clusters that they are for. A
+// cluster that cannot be asked from here is named, and what is there is not compared.
+func (t *takeover) identities(ctx context.Context) (map[standing]identity, error) {
+	out := map[standing]identity{}
 	for i := range t.plan.Moves {
 		m := &t.plan.Moves[i]
-		if _, elsewhere, _ := unstructured.NestedMap(m.Object, "spec", "kubeConfig"); m.FromGit || elsewhere {
+		if m.FromGit || len(m.Inventory) == 0 {
+			continue
+		}
+		cluster := clusterOf(m.Object)
+		at := t.reach(ctx, cluster, "its objects are not compared")
+		if at == nil {
 			continue
 		}
 		for _, r := range m.Inventory {
-			is, err := t.identity(ctx, r)
+			is, err := identityOf(ctx, at, r)
 			if err != nil {
 				return nil, err
 			}
 			if is.uid != "" {
-				out[r] = is
+				out[standing{cluster.Name, r}] = is
 			}
 		}
 	}
 	return out, nil
 }
 
-// identity is that of one object; that of one that is not there has no uid.
-func (t *takeover) identity(ctx context.Context, r migrate.Ref) (identity, error) {
-	o, err := t.metadata(ctx, r)
+// identityOf is that of one object; that of one that is not there has no uid.
+func identityOf(ctx context.Context, at *factory.Edge, r migrate.Ref) (identity, error) {
+	o, err := metadata(ctx, at, r)
 	if err != nil || o == nil {
 		return identity{}, err
 	}
@@ -243,12 +319,12 @@ func (t *takeover) identity(ctx context.Context, r migrate.Ref) (identity, error
 }
 
 // metadata reads that of an object; nil when it is not there.
-func (t *takeover) metadata(ctx context.Context, r migrate.Ref) (*metav1.PartialObjectMetadata, error) {
+func metadata(ctx context.Context, at *factory.Edge, r migrate.Ref) (*metav1.PartialObjectMetadata, error) {
 	o := &metav1.PartialObjectMetadata{}
-	mapping, err := t.hub.RESTMapper().RESTMapping(schema.GroupKind{Group: r.Group, Kind: r.Kind})
+	mapping, err := at.Mapper.RESTMapping(schema.GroupKind{Group: r.Group, Kind: r.Kind})
 	if err == nil {
 		o.SetGroupVersionKind(mapping.GroupVersionKind)
-		err = t.hub.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, o)
+		err = at.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, o)
 	}
 	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return nil, nil
@@ -383,7 +459,7 @@ func (t *takeover) compare(ctx context.Context, s *factory.Step) error {
 	}
 	var lost, changed []string
 	kept := 0
-	for _, r := range slices.SortedFunc(maps.Keys(t.before), func(a, b migrate.Ref) int { return strings.Compare(a.String(), b.String()) }) {
+	for _, r := range slices.SortedFunc(maps.Keys(t.before), func(a, b standing) int { return strings.Compare(a.String(), b.String()) }) {
 		was, is := t.before[r], after[r]
 		switch {
 		case is.uid != was.uid:
