@@ -3,8 +3,11 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/agent/disk"
@@ -78,5 +81,77 @@ func TestTheJournalIsBounded(t *testing.T) {
 	j.acknowledge(p[len(p)-1].Seq)
 	if p = j.pending(); p[0].Message != fmt.Sprint(7+perReport) {
 		t.Errorf("after an acknowledgement the first is %+v", p[0])
+	}
+}
+
+// TestEventsOfAKilledAgentAreTold: those too that came just before, of a quiet time and of a burst; and what the hub has
+// acknowledged is not told again.
+func TestEventsOfAKilledAgentAreTold(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *journal { return openJournal(testDisk(t, dir), fixedNow) }
+	messages := func(j *journal) (out []string) {
+		var last uint64
+		for _, e := range j.pending() {
+			if e.Seq <= last {
+				t.Errorf("number %d comes after %d", e.Seq, last)
+			}
+			last, out = e.Seq, append(out, e.Message)
+		}
+		return out
+	}
+	j := open()
+	for _, m := range []string{"a", "b", "c"} {
+		j.add(engine.Event{Message: m})
+	}
+	j.save()
+	j.add(engine.Event{Message: "d"})
+	sent := j.last
+	j = open() // without a save
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, messages(j)); diff != "" || j.last < sent {
+		t.Errorf("after a kill, with number %d after %d (-want +got):\n%s", j.last, sent, diff)
+	}
+	j.add(engine.Event{Message: "the first reserves numbers"})
+	j.acknowledge(j.last)
+	j.save()
+	j.add(engine.Event{Message: "e"})
+	j.add(engine.Event{Message: "f"})
+	j.acknowledge(j.last)
+	if j = open(); len(j.pending()) != 0 {
+		t.Errorf("told again: %v", messages(j))
+	}
+	for i := range maxJournal + 5 {
+		j.add(engine.Event{Message: fmt.Sprint(i)})
+	}
+	if j = open(); len(j.events) != maxJournal || j.events[maxJournal-1].Message != fmt.Sprint(maxJournal+4) {
+		t.Errorf("of a burst %d are left, the last %q", len(j.events), j.events[len(j.events)-1].Message)
+	}
+}
+
+// TestAnAcknowledgedEventCostsTheDiskNothing: neither a record nor a log is left for the kernel to write.
+func TestAnAcknowledgedEventCostsTheDiskNothing(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(testDisk(t, dir), fixedNow)
+	j.add(engine.Event{Message: "the first reserves numbers"})
+	j.acknowledge(j.last)
+	j.save()
+	before, err := os.ReadDir(dir)
+	if err != nil || len(before) != 1 {
+		t.Fatalf("%v, %v", before, err)
+	}
+	was, err := before[0].Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		j.add(engine.Event{Message: "x"})
+		j.acknowledge(j.last)
+		j.save()
+	}
+	after, err := os.ReadDir(dir)
+	if err != nil || len(after) != 1 {
+		t.Fatalf("%v, %v", after, err)
+	}
+	if is, err := after[0].Info(); err != nil || !os.SameFile(is, was) {
+		t.Errorf("the record was written again: %v", err)
 	}
 }
