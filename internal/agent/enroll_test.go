@@ -208,3 +208,29 @@ func TestABusyGatewayIsAskedAgainInTheSession(t *testing.T) {
 		t.Errorf("it took %d sessions", h.sessions)
 	}
 }
+
+// TestALostAnswerToAWriteOfTheIdentity: what was written is found there, and a write of something else goes on from it.
+func TestALostAnswerToAWriteOfTheIdentity(t *testing.T) {
+	_, e := connected(t)
+	e.stop()
+	ctx := t.Context()
+	before, err := e.p.identities.load(ctx, "edge-uid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := map[string][]byte{nextKeyField: bytes.Repeat([]byte{1}, ed25519.SeedSize)}
+	if _, err := e.p.identities.change(ctx, before, seed); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := e.p.identities.change(ctx, before, seed); err != nil || !bytes.Equal(after.secret.Data[nextKeyField], seed[nextKeyField]) {
+		t.Errorf("written again: %v", err)
+	}
+	other := map[string][]byte{nextTokenField: []byte("x")}
+	now, err := e.p.identities.change(ctx, before, other)
+	if err == nil || !bytes.Equal(now.secret.Data[nextKeyField], seed[nextKeyField]) {
+		t.Fatalf("over what it does not know: %v, %v", now, err)
+	}
+	if now, err = e.p.identities.change(ctx, now, other); err != nil || len(now.secret.Data[nextKeyField]) == 0 || string(now.secret.Data[nextTokenField]) != "x" {
+		t.Errorf("with what it knows now: %v", err)
+	}
+}

@@ -141,7 +141,9 @@ func (s identities) load(ctx context.Context, clusterUID string) (identity, erro
 }
 
 // change writes fields of the identity; an empty one is removed. Who has changed the Secret since it was read without
-// changing what it holds, with a label for instance, does not keep the agent from it.
+// changing what it holds, with a label for instance, does not keep the agent from it, and no more does a write of its own
+// whose answer was lost. Where the Secret holds something else, the identity that is returned beside the error is what
+// it holds now: the next try goes on from there.
 func (s identities) change(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
 	changed, err := s.write(ctx, i, fields)
 	if !apierrors.IsConflict(err) {
@@ -151,13 +153,17 @@ func (s identities) change(ctx context.Context, i identity, fields map[string][]
 	if failed := s.kube.get(ctx, s.secrets()+"/"+agentName, live); failed != nil {
 		return i, errors.Join(err, failed)
 	}
-	if !maps.EqualFunc(live.Data, i.secret.Data, bytes.Equal) {
-		return i, err
+	switch {
+	case maps.EqualFunc(live.Data, i.with(fields).Data, bytes.Equal):
+		return identity{live}, nil
+	case maps.EqualFunc(live.Data, i.secret.Data, bytes.Equal):
+		return s.write(ctx, identity{live}, fields)
 	}
-	return s.write(ctx, identity{live}, fields)
+	return identity{live}, err
 }
 
-func (s identities) write(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
+// with returns the Secret with fields changed; an empty one is removed.
+func (i identity) with(fields map[string][]byte) *corev1.Secret {
 	secret := i.secret.DeepCopy()
 	secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
 	for k, v := range fields {
@@ -167,6 +173,11 @@ func (s identities) write(ctx context.Context, i identity, fields map[string][]b
 		}
 		secret.Data[k] = v
 	}
+	return secret
+}
+
+func (s identities) write(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
+	secret := i.with(fields)
 	if err := s.kube.update(ctx, s.secrets()+"/"+agentName, secret); err != nil {
 		return i, fmt.Errorf("cannot write the Secret %s/%s: %w", s.namespace, agentName, err)
 	}
