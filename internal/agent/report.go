@@ -67,7 +67,7 @@ func (r *reports) next(f facts) (up link.Up, canWait bool, err error) {
 		}
 		up.Complete = true
 	}
-	if d := diskOf(f.disk); d != r.disk || !r.diskSent && d.Reason != "" {
+	if d := diskOf(f.disk); d != r.disk || !r.diskSent { // the hub may know of a problem that has gone since
 		up.Disk = &d
 	}
 	if f.finalized != r.finalized || f.finalizeError != r.finalizeError {

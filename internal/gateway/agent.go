@@ -314,7 +314,7 @@ func (a *agent) stateAt(now time.Time) engine.State {
 	}
 	switch {
 	case a.conn.Agent == nil || a.publicKey() == nil:
-		state.Agent.Pending, state.Reason, state.Message = true, v1alpha1.AgentNotConnectedReason, waitsForJoin(a.conn.Agent)
+		state.Agent.Pending, state.Reason, state.Message = true, v1alpha1.AgentNotConnectedReason, a.waitsForJoin(now)
 	case !connected && a.heard.IsZero() && now.Sub(a.created) < startGrace:
 		return engine.State{Agent: a.info()} // it may not have noticed yet that the hub has started
 	case !connected:
@@ -334,11 +334,16 @@ func (a *agent) stateAt(now time.Time) engine.State {
 	return state
 }
 
-func waitsForJoin(spec *v1alpha1.Agent) string {
-	if spec != nil && spec.Join != nil {
-		return "It waits for an agent to join with the token that was made for it"
+// waitsForJoin says why there is no agent yet; the mutex is held.
+func (a *agent) waitsForJoin(now time.Time) string {
+	spec := a.conn.Agent
+	switch {
+	case spec == nil || spec.Join == nil:
+		return fmt.Sprintf(`No agent has joined; "skerry cluster join %s --agent" makes what one is installed with`, a.key.Name)
+	case !now.Before(spec.Join.Expires.Time):
+		return fmt.Sprintf(`The token that was made for its agent has expired before one joined; "skerry cluster join %s --agent" makes another`, a.key.Name)
 	}
-	return `No agent has joined; "skerry cluster join --agent" makes what one is installed with`
+	return "It waits for an agent to join with the token that was made for it"
 }
 
 // info is what is known of the agent itself; the mutex is held.
@@ -371,14 +376,16 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 	case !bytes.Equal(a.publicKey(), s.public): // since it was looked at, so that Connect had no session to end
 		return &refusal{reason: keyReplaced}, nil
 	case a.conn.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != fingerprint:
-		return refused(v1alpha1.AgentNotApprovedReason, fmt.Sprintf("The agent with the key %s has joined and waits; to approve it, annotate the Cluster with %s=%s", fingerprint, v1alpha1.AgentApprovedAnnotation, fingerprint))
+		return refused(v1alpha1.AgentNotApprovedReason, fmt.Sprintf(
+			`The agent with the key %s has joined and waits; "skerry cluster approve %s" accepts it, which annotates the Cluster with %s=%s`,
+			fingerprint, a.key.Name, v1alpha1.AgentApprovedAnnotation, fingerprint))
 	case who.ClusterUID == hubUID:
 		return refused(v1alpha1.HubItselfReason, "the agent runs on the hub's own cluster, which is the Cluster named "+v1alpha1.HubCluster)
 	case known != "" && known != who.ClusterUID:
 		return refused(v1alpha1.ClusterReplacedReason, fmt.Sprintf(
 			`The agent connects from the cluster with uid %s, and the one that joined has %s. It is given nothing to apply; if the cluster was replaced, let it join with "skerry cluster join %s --agent"`,
 			who.ClusterUID, known, a.key.Name))
-	case slices.Contains(a.replaced, s.instance):
+	case slices.Contains(a.replaced, s.instance) && (a.session != nil || now.Sub(a.heard) < refusalShown):
 		return refused(v1alpha1.DuplicateAgentReason, fmt.Sprintf(
 			`Two agents have the key of this Cluster: instances %s and %s take turns, as a copy of a cluster and its original do. Stop one of them, or give the key to one alone with "skerry cluster rotate %s"`,
 			a.instance, s.instance, a.key.Name))
@@ -391,9 +398,10 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 	}
 	former := a.session
 	if a.instance != "" && a.instance != s.instance {
-		a.replaced = append(a.replaced, a.instance)
+		// The other one of two may be stopped for good: then this one is back, and is the one that counts.
+		a.replaced = append(slices.DeleteFunc(a.replaced, func(one string) bool { return one == s.instance }), a.instance)
 		a.replaced = a.replaced[max(0, len(a.replaced)-maxReplaced):]
-		a.state, a.eventSeq = nil, 0 // of another process; this one reports its own first
+		a.state, a.eventSeq, a.disk = nil, 0, link.Disk{} // of another process; this one reports its own first
 	}
 	a.session, a.instance, a.heard, a.version = s, s.instance, now, who.Version
 	if a.carried.Number != who.Carried { // it knows best which report is older than this session

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -298,6 +299,13 @@ func TestASecondAgentWithOneKeyIsNamed(t *testing.T) {
 	if state, _ := r.gateway.State(edgeKey); !state.Usable {
 		t.Errorf("after the copy has gone: %+v", state)
 	}
+	r.pass(20 * time.Minute) // the one that was connected has gone, for good: the other one waits no longer
+	if _, answer := original.session(); answer.Bye != nil {
+		t.Errorf("the one that is left is refused: %+v", answer.Bye)
+	}
+	if _, answer := restarted.session(); answer.Bye == nil {
+		t.Error("two agents with one key take turns")
+	}
 }
 
 func TestAnAgentOfAnotherClusterIsRefused(t *testing.T) {
@@ -334,6 +342,23 @@ func TestAnAgentOfAnotherClusterIsRefused(t *testing.T) {
 		t.Error("a cluster that another Cluster has is accepted")
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Reason != v1alpha1.DuplicateClusterReason {
+		t.Errorf("state %+v", state)
+	}
+}
+
+// TestAnExpiredTokenIsNamed on the Cluster that waits, with what makes another: nobody else would notice.
+func TestAnExpiredTokenIsNamed(t *testing.T) {
+	r := newRig(t)
+	r.add(edgeKey, func(a *v1alpha1.Agent) {
+		a.Join = &v1alpha1.AgentJoin{TokenHash: hashOf("token"), Expires: metav1.NewTime(r.now().Add(time.Hour))}
+	})
+	if state, _ := r.gateway.State(edgeKey); strings.Contains(state.Message, "expired") {
+		t.Errorf("state %+v", state)
+	}
+	r.gateway.tick() // what is shown until now is told
+	r.pass(2 * time.Hour)
+	state := r.until("expired", func(s engine.State) bool { return strings.Contains(s.Message, "has expired") })
+	if !state.Agent.Pending || state.Reason != v1alpha1.AgentNotConnectedReason || !strings.Contains(state.Message, "skerry cluster join edge-1 --agent") {
 		t.Errorf("state %+v", state)
 	}
 }
