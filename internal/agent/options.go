@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -20,6 +22,9 @@ type Options struct {
 	Kubeconfig string
 	// Config is used in place of Kubeconfig when it is set.
 	Config *rest.Config
+	// Dial opens the connections to the gateway, in place of the network and of the proxy that the environment names,
+	// when it is set.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Namespace is where the agent has its Secrets and its Lease.
 	Namespace string
 	// Namespaces are those that the agent's account reaches; all when empty.

@@ -347,9 +347,13 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	if !unauthorized(err) {
 		p.disowned = 0
 	}
-	if bye, ok := errors.AsType[*byeError](err); ok && joining && bye.Reason == link.ByeNotApproved {
-		// The key is bound, and known to the hub.
-		err = errors.Join(err, p.becomeMember(ctx, e, hub))
+	if bye, ok := errors.AsType[*byeError](err); ok && bye.Reason == link.ByeNotApproved {
+		if public, ok := key.Public().(ed25519.PublicKey); ok { // a person compares it with what the hub shows
+			err = fmt.Errorf("the agent with the key %s waits to be approved on the hub: %w", link.Fingerprint(public), err)
+		}
+		if joining { // the key is bound, and known to the hub
+			err = errors.Join(err, p.becomeMember(ctx, e, hub))
+		}
 	}
 	switch {
 	case unauthorized(err) && refused:
@@ -464,6 +468,9 @@ func (p *process) transport(e link.Enrollment) (*http.Transport, error) {
 		p.tlsFor, p.tlsConfig = id, t.TLSClientConfig
 	}
 	t.TLSClientConfig = p.tlsConfig.Clone()
+	if p.o.Dial != nil {
+		t.DialContext, t.Proxy = p.o.Dial, nil
+	}
 	return t, nil
 }
 
@@ -474,6 +481,7 @@ func (p *process) uninstall(ctx context.Context) error {
 	for _, name := range p.disk.List("") {
 		p.disk.Remove(name)
 	}
+	p.disk.DropLog(journalRecord)
 	if p.o.KeepInstallation {
 		return nil
 	}

@@ -29,6 +29,8 @@ const (
 type ServeOptions struct {
 	// Address is "host:port".
 	Address string
+	// Listener is used in place of Address when it is set. Serve closes it.
+	Listener net.Listener
 	// Certificate returns what the gateway shows; nil serves without TLS, behind an ingress that terminates it.
 	Certificate func() (*tls.Certificate, error)
 	// Listening is told the address; nil for nobody.
@@ -37,11 +39,9 @@ type ServeOptions struct {
 
 // Serve answers agents until ctx is done. Streams have ended when it returns.
 func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
-	// TCP's own keepalive would cost an idle edge more than everything else together.
-	config := net.ListenConfig{KeepAlive: -1, Control: boundUnacknowledged}
-	listener, err := config.Listen(ctx, "tcp", o.Address)
+	listener, err := o.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("the gateway cannot listen: %w", err)
+		return err
 	}
 	if o.Listening != nil {
 		o.Listening(listener.Addr())
@@ -75,6 +75,19 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+func (o ServeOptions) listen(ctx context.Context) (net.Listener, error) {
+	if o.Listener != nil {
+		return o.Listener, nil
+	}
+	// TCP's own keepalive would cost an idle edge more than everything else together.
+	config := net.ListenConfig{KeepAlive: -1, Control: boundUnacknowledged}
+	listener, err := config.Listen(ctx, "tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("the gateway cannot listen: %w", err)
+	}
+	return listener, nil
 }
 
 func (g *Gateway) server(o ServeOptions) *http.Server {
