@@ -72,7 +72,8 @@ const (
 const AgentApprovedAnnotation = "skerry.dev/agent-approved"
 
 // GatewayConfigMap is where a hub with a gateway writes down, in its own namespace, what agents are installed with:
-// hubID, hubKey (base64), url, version, and ca.crt where the gateway shows a certificate of its own authority.
+// hubID, hubKey (base64), url, version, ca.crt where the gateway shows a certificate of its own authority, and agentImage
+// where the hub knows the image of the agent that goes with it.
 const GatewayConfigMap = "skerry-gateway"
 
 // AgentStatus is what is known of the agent of a Cluster.

@@ -307,6 +307,9 @@ const (
 	AgentNotApprovedReason = "AgentNotApproved"
 	// DuplicateAgentReason says that two agents have the key of the Cluster: one is on a copy of its cluster.
 	DuplicateAgentReason = "DuplicateAgent"
+	// AgentImageUnknownReason says that the hub keeps no agents at its version, because it does not know the image that
+	// goes with it: it is no release, and runs without --agent-image. Agents stay as they are.
+	AgentImageUnknownReason = "AgentImageUnknown"
 	// ClusterReplacedReason says that the agent connects from another cluster than the one that joined, by the uid of
 	// kube-system. It is given nothing to apply, and nothing is deleted on it.
 	ClusterReplacedReason = "ClusterReplaced"

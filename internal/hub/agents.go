@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/config"
 	"github.com/skerry-dev/skerry/internal/git"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -29,24 +30,50 @@ patches:
 - patch: '{"$patch": "delete", "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skerry-system"}}'
 `
 
-// release matches the versions for which there are images.
-var release = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?$`)
+// agentRepository is where released images of the agent are.
+const agentRepository = "ghcr.io/skerry-dev/skerry-agent"
+
+var (
+	// release matches the versions for which there are images.
+	release = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?$`)
+	// imageName matches the names of images with a tag, a digest, or both.
+	imageName = regexp.MustCompile(`^([a-z0-9._:-]+(?:/[a-z0-9._-]+)+)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$`)
+)
+
+// agentImage is the image that goes with a version of the hub: the one that is given, or else that of the release. It
+// is "" where neither is known: there is no image of a build, and "latest" is whatever was pushed last.
+func agentImage(version, given string) string {
+	switch {
+	case given != "":
+		return given
+	case release.MatchString(version):
+		return agentRepository + ":" + version
+	}
+	return ""
+}
+
+// errAgentImageUnknown leaves agents as they are.
+func errAgentImageUnknown(version string) error {
+	return &report.Stalled{Reason: v1alpha1.AgentImageUnknownReason, Err: fmt.Errorf(
+		"the hub does not know the image of the agent that goes with it, since its version %s is no release: agents stay as they are; start it with --agent-image, or run a release", version)}
+}
 
 // agentManifests is the source of v1alpha1.AgentSourceURL: the manifests of the agent that goes with this version of
 // the hub, which the hub holds itself. So a hub that is upgraded brings its agents with it, after it has started.
 type agentManifests struct {
 	version string
+	image   string // "" where it is not known
 	hash    string // of the content, 40 hexadecimal digits
 	files   map[string]tree.File
 }
 
-// newAgentManifests reads the manifests that the program holds.
-func newAgentManifests(version string) (*agentManifests, error) {
+// newAgentManifests reads the manifests that the program holds, for an image of agentImage.
+func newAgentManifests(version, image string) (*agentManifests, error) {
 	overlay := agentOverlay
-	if release.MatchString(version) {
-		overlay += "images:\n- name: ghcr.io/skerry-dev/skerry-agent\n  newTag: " + version + "\n"
+	if p := imageName.FindStringSubmatch(image); p != nil {
+		overlay += fmt.Sprintf("images:\n- name: %s\n  newName: %q\n  newTag: %q\n  digest: %q\n", agentRepository, p[1], p[2], p[3])
 	}
-	m := &agentManifests{version: version, files: map[string]tree.File{"kustomization.yaml": {Data: []byte(overlay)}}}
+	m := &agentManifests{version: version, image: image, files: map[string]tree.File{"kustomization.yaml": {Data: []byte(overlay)}}}
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %s", len(overlay), overlay)
 	entries, err := fs.ReadDir(config.FS, "agent")
@@ -73,6 +100,9 @@ func (m *agentManifests) follow(next func(context.Context, git.Request) (git.Com
 	return func(ctx context.Context, req git.Request) (git.Commit, error) {
 		if req.URL != v1alpha1.AgentSourceURL {
 			return next(ctx, req)
+		}
+		if m.image == "" {
+			return git.Commit{}, errAgentImageUnknown(m.version)
 		}
 		size := int64(0)
 		for _, f := range m.files {

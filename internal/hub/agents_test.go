@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,12 +14,40 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/render"
+	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
 var errPassedOn = errors.New("passed on")
 
-// TestTheHubHasTheAgentOfItsVersion: with the image of a release, and of nothing else; another version is another
+// TestAHubThatIsNoReleaseLeavesAgentsAlone, and says so: there is no image of it, and "latest" is another one each day.
+func TestAHubThatIsNoReleaseLeavesAgentsAlone(t *testing.T) {
+	for _, version := range []string{"unknown", "v1.2.3-5-g1234567-dirty", "", "latest", "v1.2"} {
+		m, err := newAgentManifests(version, agentImage(version, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.follow(nil)(t.Context(), git.Request{URL: v1alpha1.AgentSourceURL})
+		if stalled, ok := errors.AsType[*report.Stalled](err); !ok || stalled.Reason != v1alpha1.AgentImageUnknownReason || !strings.Contains(err.Error(), "--agent-image") {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+}
+
+func TestTheAgentImageIsAWholeName(t *testing.T) {
+	for image, ok := range map[string]bool{
+		"": true, "ghcr.io/x/agent:v1": true, "localhost:5000/agent:v1": true, "r.example/a/b@sha256:" + strings.Repeat("0", 64): true,
+		"r.example/agent": false, "agent:v1": false, "r.example/agent:v1\nx": false, "r.example:5000/agent": false,
+	} {
+		o := Defaults()
+		o.AgentImage = image
+		if err := o.check(); (err == nil) != ok {
+			t.Errorf("%q: %v", image, err)
+		}
+	}
+}
+
+// TestTheHubHasTheAgentOfItsVersion: with the image of a release, or the one that is named; another version is another
 // revision, and everything else is passed on.
 func TestTheHubHasTheAgentOfItsVersion(t *testing.T) {
 	next := func(context.Context, types.NamespacedName, string) (*tree.Tree, error) { return nil, errPassedOn }
@@ -26,10 +55,16 @@ func TestTheHubHasTheAgentOfItsVersion(t *testing.T) {
 		return m.follow(func(context.Context, git.Request) (git.Commit, error) { return git.Commit{}, errPassedOn })(t.Context(), req)
 	}
 	seen := map[string]bool{}
+	pinned := "localhost:5000/own/agent@sha256:" + strings.Repeat("0", 64)
 	for version, image := range map[string]string{
-		"v1.2.3": "ghcr.io/skerry-dev/skerry-agent:v1.2.3", "v1.3.0-rc.1": "ghcr.io/skerry-dev/skerry-agent:v1.3.0-rc.1", "v1.2.3-5-g1234567-dirty": "ghcr.io/skerry-dev/skerry-agent:latest",
+		"v1.2.3": "ghcr.io/skerry-dev/skerry-agent:v1.2.3", "v1.3.0-rc.1": "ghcr.io/skerry-dev/skerry-agent:v1.3.0-rc.1",
+		"v1.2.3-5-g1234567-dirty": "mirror.example/agent:v1.2", "v1.4.0": pinned,
 	} {
-		m, err := newAgentManifests(version)
+		given := image
+		if strings.HasPrefix(image, agentRepository) {
+			given = ""
+		}
+		m, err := newAgentManifests(version, agentImage(version, given))
 		if err != nil {
 			t.Fatal(err)
 		}

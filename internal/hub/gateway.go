@@ -165,6 +165,9 @@ func assignmentOf(reader client.Reader) func(context.Context, engine.Key) (*v1al
 func (p *parts) listen(ctx context.Context, o Options, api client.Client, identity *gatewayIdentity, public []byte) error {
 	serve := gateway.ServeOptions{Address: o.GatewayAddress, Listening: o.GatewayListening}
 	published := map[string]string{"hubID": p.hubID, "hubKey": link.EncodeKey(public), "url": o.GatewayURL, "version": o.Version}
+	if image := agentImage(o.Version, o.AgentImage); image != "" {
+		published["agentImage"] = image
+	}
 	switch {
 	case o.GatewayPlainHTTP:
 	case o.GatewayCertFile != "":
@@ -249,6 +252,9 @@ func (p *parts) identityOf(o Options, identity *gatewayIdentity, hubUID string) 
 func (o *Options) checkGateway() error {
 	if o.GatewayURL != "" && !isGatewayURL(o.GatewayURL) {
 		return errors.New("--gateway-url must be https://host[:port][/path], without credentials")
+	}
+	if p := imageName.FindStringSubmatch(o.AgentImage); o.AgentImage != "" && (p == nil || p[2]+p[3] == "") {
+		return errors.New("--agent-image must be the whole name of an image, with a tag or a digest")
 	}
 	switch {
 	case (o.GatewayCertFile == "") != (o.GatewayKeyFile == ""):

@@ -46,6 +46,8 @@ type Options struct {
 	// GatewayPlainHTTP serves without TLS, to an ingress that terminates it.
 	GatewayCertFile, GatewayKeyFile string
 	GatewayPlainHTTP                bool
+	// AgentImage is the whole name of the image at which the hub keeps agents; "" for the released one of its version.
+	AgentImage string
 	// GatewayListening is told the gateway's address; nil for nobody.
 	GatewayListening func(net.Addr)
 	// ReceiverAddress is "host:port" at which webhooks are answered; "" for none. ReceiverListening is told the
@@ -128,6 +130,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.GatewayCertFile, "gateway-cert-file", o.GatewayCertFile, "certificate of the gateway, read again when it changes (default: one of the hub's own authority, which agents pin)")
 	f.StringVar(&o.GatewayKeyFile, "gateway-key-file", o.GatewayKeyFile, "key of --gateway-cert-file")
 	f.BoolVar(&o.GatewayPlainHTTP, "gateway-plain-http", o.GatewayPlainHTTP, "serve the gateway without TLS, to an ingress in front of it that terminates TLS")
+	f.StringVar(&o.AgentImage, "agent-image", o.AgentImage, "whole name of the image at which the hub keeps agents (default: the released one of the hub's version; of a hub that is no release, agents stay as they are)")
 	f.StringVar(&o.ReceiverAddress, "receiver-bind-address", o.ReceiverAddress, "address at which webhooks for Receivers are answered, by HTTP (default: none)")
 	f.StringSliceVar(&o.ReceiverOIDCIssuers, "receiver-oidc-issuers", o.ReceiverOIDCIssuers, "URLs of OIDC issuers whose tokens Receivers may accept, beside those of GitHub Actions, GitLab.com and Google; the hub fetches their keys, from a private network too")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")

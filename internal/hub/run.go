@@ -259,7 +259,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	if !share.First() {
 		return work
 	}
-	agents, err := newAgentManifests(cmp.Or(o.Version, "unknown"))
+	agents, err := newAgentManifests(cmp.Or(o.Version, "unknown"), agentImage(o.Version, o.AgentImage))
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,11 @@ type AgentOptions struct {
 	TokenFor time.Duration
 	// NoDeployment leaves the Deployment out: the agent runs outside of the cluster.
 	NoDeployment bool
+	// RequireApproval keeps an agent that has joined waiting until it is approved.
+	RequireApproval bool
 	// Upgrades lets the hub keep the agent at its own version.
 	Upgrades bool
+	flags    *pflag.FlagSet // of the command; nil in tests
 	components.AgentOptions
 }
 
@@ -57,20 +60,22 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&a.Image, "agent-image", "", "whole name of the agent's image (default: "+components.AgentRepository+" of this version)")
 	flags.StringVar(&a.Storage, "agent-storage", "", "size of a PersistentVolumeClaim for the agent's disk (default: a volume that goes with the Pod)")
 	flags.StringVar(&a.Proxy, "agent-proxy", "", "URL of the HTTP proxy through which the agent reaches the gateway")
-	flags.BoolVar(&a.Upgrades, "agent-upgrades", false, "let the hub keep the agent at its own version, staged over all such agents of the namespace")
+	flags.BoolVar(&a.Upgrades, "agent-upgrades", true, "let the hub keep the agent at its own version, staged over all such agents of the namespace; not one with options of its own, and not where the hub is no release")
+	a.flags = flags
+	flags.BoolVar(&a.RequireApproval, "require-approval", false, "give an agent that has joined nothing until 'skerry cluster approve' accepts it")
 	flags.BoolVar(&a.NoDeployment, "no-deployment", false, "leave out the agent's Deployment, for an agent that runs beside the cluster")
 }
 
 // check refuses flags that do not go together.
 func (a *AgentOptions) check(o *Options) error {
 	if !a.Enabled {
-		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment || a.Upgrades {
-			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy, --agent-upgrades and --no-deployment need --agent")
+		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment || a.RequireApproval || a.upgradesAsked() {
+			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy, --agent-upgrades, --require-approval and --no-deployment need --agent")
 		}
 		return nil
 	}
-	if a.Upgrades && !a.kept() {
-		return factory.Usagef("--agent-upgrades is for an agent without options of its own: leave out --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment")
+	if a.upgradesAsked() && (a.NoDeployment || a.ownOptions()) {
+		return factory.Usagef("--agent-upgrades is for an agent without options of its own, which the hub installs as it is: leave out --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment")
 	}
 	for _, ns := range a.Namespaces {
 		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
@@ -179,6 +184,9 @@ func offerToken(ctx context.Context, o *Options, hub *factory.Hub, w wanted, s *
 	token := rand.Text()
 	hash := link.HashToken(token)
 	agent := map[string]any{"join": map[string]any{"tokenHash": hex.EncodeToString(hash[:]), "expires": metav1.NewTime(o.Now().Add(o.Agent.TokenFor)).UTC().Format(time.RFC3339)}}
+	if o.Agent.RequireApproval {
+		agent["approval"] = string(v1alpha1.AgentApprovalManual)
+	}
 	live := &v1alpha1.Cluster{}
 	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, live)
 	switch {
@@ -285,6 +293,9 @@ func printAgent(o *Options, manifests []*unstructured.Unstructured) error {
 		return fmt.Errorf("cannot write: %w", err)
 	}
 	o.IO.Progressf("apply this on %s within %s, by 'kubectl apply -f': it holds a token that lets one agent join in the cluster's name", o.Name, o.Agent.TokenFor)
+	if o.Agent.RequireApproval {
+		o.IO.Progressf("when it has joined, 'skerry cluster approve %s' accepts it", o.Name)
+	}
 	return nil
 }
 
@@ -301,12 +312,19 @@ func waitForAgent(ctx context.Context, o *Options, hub *factory.Hub, there *edge
 			return false, nil
 		}
 		stand = ready.Reason + ": " + ready.Message
+		if ready.Reason == v1alpha1.AgentNotApprovedReason { // that is for a person
+			return true, nil
+		}
 		if ready.Status != metav1.ConditionTrue || c.Spec.Agent.Join != nil {
 			s.Notef("%s", stand)
 			return false, nil
 		}
 		return true, nil
 	})
+	if err == nil && strings.HasPrefix(stand, v1alpha1.AgentNotApprovedReason) {
+		s.Notef("%s", stand)
+		return nil
+	}
 	if err == nil {
 		s.Donef("its agent reports, Kubernetes %s", c.Status.Version)
 		return nil

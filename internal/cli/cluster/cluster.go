@@ -19,6 +19,6 @@ func NewCmdCluster(f *factory.Factory, runF func(context.Context, *Options) erro
   skerry cluster list -o wide`,
 	}
 	factory.Group(cmd)
-	cmd.AddCommand(NewCmdJoin(f, runF), NewCmdRemove(f, nil), NewCmdRotate(f, nil), NewCmdLabel(f, nil), NewCmdVars(f, nil), NewCmdList(f, nil))
+	cmd.AddCommand(NewCmdJoin(f, runF), NewCmdRemove(f, nil), NewCmdRotate(f, nil), NewCmdApprove(f, nil), NewCmdLabel(f, nil), NewCmdVars(f, nil), NewCmdList(f, nil))
 	return cmd
 }

@@ -1,15 +1,16 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/cli/components"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
@@ -27,7 +28,7 @@ func TestTheHubKeepsAnAgent(t *testing.T) {
 	ks := &v1alpha1.Kustomization{}
 	for _, name := range []string{"ship-1", "ship-2"} {
 		f := &factory.Factory{IO: streams, Now: time.Now, Flags: &factory.Flags{Namespace: "fleet"}}
-		o := &Options{Factory: f, Name: name, Agent: AgentOptions{Upgrades: true}}
+		o := &Options{Factory: f, Name: name, Agent: AgentOptions{Enabled: true}}
 		if err := o.Steps().Do("upgrades", func(s *factory.Step) error { return keepAgent(t.Context(), o, hub, s) }); err != nil {
 			t.Fatal(err)
 		}
@@ -50,28 +51,43 @@ func TestTheHubKeepsAnAgent(t *testing.T) {
 	}
 }
 
-// TestAnAgentWithOptionsOfItsOwnIsNotKept: it would lose them.
-func TestAnAgentWithOptionsOfItsOwnIsNotKept(t *testing.T) {
-	for name, tt := range map[string]struct {
-		agent AgentOptions
-		kept  bool
+// TestWhichAgentsTheHubKeeps: those that it can install as they are, where it knows their image; by default, and not
+// where somebody asks for what cannot be.
+func TestWhichAgentsTheHubKeeps(t *testing.T) {
+	for args, tt := range map[string]struct {
+		image        string
+		keep         bool
+		why, refusal string
 	}{
-		"none asked for": {AgentOptions{Enabled: true}, false},
-		"plain":          {AgentOptions{Enabled: true, Upgrades: true}, true},
-		"beside":         {AgentOptions{Enabled: true, Upgrades: true, NoDeployment: true}, false},
-		"storage":        {AgentOptions{Enabled: true, Upgrades: true, AgentOptions: components.AgentOptions{Storage: "1Gi"}}, false},
-		"namespaces":     {AgentOptions{Enabled: true, Upgrades: true, AgentOptions: components.AgentOptions{Namespaces: []string{"a"}}}, false},
-		"proxy":          {AgentOptions{Enabled: true, Upgrades: true, AgentOptions: components.AgentOptions{Proxy: "http://p"}}, false},
-		"image":          {AgentOptions{Enabled: true, Upgrades: true, AgentOptions: components.AgentOptions{Image: "i"}}, false},
+		"":                                     {"r/agent:v1", true, "", ""},
+		"--agent-upgrades":                     {"r/agent:v1", true, "", ""},
+		"--agent-upgrades=false":               {"r/agent:v1", false, "", ""},
+		"--no-deployment":                      {"r/agent:v1", false, "", ""},
+		"--agent-storage=1Gi":                  {"r/agent:v1", false, "options of its own", ""},
+		"--namespaces=a":                       {"r/agent:v1", false, "options of its own", ""},
+		"--agent-proxy=http://p":               {"r/agent:v1", false, "options of its own", ""},
+		"--agent-image=r/i:1":                  {"r/agent:v1", false, "options of its own", ""},
+		"--token-for=1h":                       {"", false, v1alpha1.AgentImageUnknownReason, ""},
+		"--agent-upgrades --agent-storage=1Gi": {"r/agent:v1", false, "options of its own", "without options"},
+		"--agent-upgrades --no-deployment":     {"r/agent:v1", false, "", "without options"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if tt.agent.kept() != tt.kept {
-				t.Errorf("kept is %t", !tt.kept)
+		t.Run(args, func(t *testing.T) {
+			a, flags := AgentOptions{}, pflag.NewFlagSet("join", pflag.ContinueOnError)
+			a.addFlags(flags, "v1.0.0")
+			if err := flags.Parse(strings.Fields("--agent " + args)); err != nil {
+				t.Fatal(err)
 			}
-			tt.agent.TokenFor = time.Hour
-			if err := tt.agent.check(&Options{}); (err == nil) != (tt.kept || !tt.agent.Upgrades) {
-				t.Errorf("check: %v", err)
+			if err := a.check(&Options{}); (err != nil) != (tt.refusal != "") || err != nil && !strings.Contains(err.Error(), tt.refusal) {
+				t.Errorf("check: %v, want %q", err, tt.refusal)
+			}
+			if keep, why := a.upgrades(tt.image); keep != tt.keep || (why == "") != (tt.why == "") || !strings.Contains(why, tt.why) {
+				t.Errorf("kept is %t, since %q; want %t, %q", keep, why, tt.keep, tt.why)
 			}
 		})
+	}
+	a, flags := AgentOptions{}, pflag.NewFlagSet("join", pflag.ContinueOnError)
+	a.addFlags(flags, "v1.0.0")
+	if err := a.check(&Options{}); err != nil {
+		t.Errorf("without --agent: %v", err)
 	}
 }

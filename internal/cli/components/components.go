@@ -3,6 +3,7 @@
 package components
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -18,7 +19,10 @@ import (
 // Repository is where released images of the hub are.
 const Repository = "ghcr.io/skerry-dev/skerry-hub"
 
-const hubIDFlag = "--hub-id="
+const (
+	hubIDFlag      = "--hub-id="
+	agentImageFlag = "--agent-image="
+)
 
 // HubIDAnnotation keeps the hub's identity in Git, and on the Kustomization by which the hub keeps itself, also where
 // no Deployment does.
@@ -92,13 +96,25 @@ func (o Options) image() string {
 	case o.Image != "":
 		return o.Image
 	case o.Version != "":
-		repository := Repository
-		if o.Registry != "" {
-			repository = strings.TrimSuffix(o.Registry, "/") + Repository[strings.LastIndex(Repository, "/"):]
-		}
-		return repository + ":" + o.Version
+		return o.copied(Repository) + ":" + o.Version
 	}
 	return ""
+}
+
+// copied is a repository of released images, in the registry that has a copy of it.
+func (o Options) copied(repository string) string {
+	if o.Registry == "" {
+		return repository
+	}
+	return strings.TrimSuffix(o.Registry, "/") + repository[strings.LastIndex(repository, "/"):]
+}
+
+// agentImage is the image at which the hub keeps agents, where it is not the one that the hub knows by its version.
+func (o Options) agentImage() string {
+	if o.Registry == "" || o.Version == "" {
+		return ""
+	}
+	return o.copied(AgentRepository) + ":" + o.Version
 }
 
 // HubID returns the identity that the manifests give the hub, "" when they leave it to the hub.
@@ -140,20 +156,29 @@ func adapt(deployment *unstructured.Unstructured, o Options) error {
 	if image := o.image(); image != "" {
 		container["image"] = image
 	}
-	if o.HubID != "" {
-		args, _, err := unstructured.NestedStringSlice(container, "args")
-		if err != nil {
-			return fmt.Errorf("cannot read the hub's arguments: %w", err)
-		}
-		args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, hubIDFlag) })
-		if err := unstructured.SetNestedStringSlice(container, append(args, hubIDFlag+o.HubID), "args"); err != nil {
-			return fmt.Errorf("cannot write the hub's arguments: %w", err)
-		}
+	if err := errors.Join(setFlag(container, hubIDFlag, o.HubID), setFlag(container, agentImageFlag, o.agentImage())); err != nil {
+		return err
 	}
 	if err := unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers"); err != nil {
 		return fmt.Errorf("cannot write the hub's container: %w", err)
 	}
 	return schedule(deployment, o)
+}
+
+// setFlag gives the hub's container a flag, in place of the one that it has; an empty value changes nothing.
+func setFlag(container map[string]any, flag, value string) error {
+	if value == "" {
+		return nil
+	}
+	args, _, err := unstructured.NestedStringSlice(container, "args")
+	if err != nil {
+		return fmt.Errorf("cannot read the hub's arguments: %w", err)
+	}
+	args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, flag) })
+	if err := unstructured.SetNestedStringSlice(container, append(args, flag+value), "args"); err != nil {
+		return fmt.Errorf("cannot write the hub's arguments: %w", err)
+	}
+	return nil
 }
 
 // schedule says how the Pods get their image and where they may run.

@@ -162,6 +162,9 @@ func TestRegistryPullSecretAndTolerations(t *testing.T) {
 	if got := pod.Containers[0].Image; got != "registry.example.com/mirror/skerry-hub:v1.2.3" {
 		t.Errorf("image %s", got)
 	}
+	if want := "--agent-image=registry.example.com/mirror/skerry-agent:v1.2.3"; !slices.Contains(pod.Containers[0].Args, want) {
+		t.Errorf("arguments %q, want %s: agents come from the same registry", pod.Containers[0].Args, want)
+	}
 	if len(pod.ImagePullSecrets) != 1 || pod.ImagePullSecrets[0].Name != "pull" {
 		t.Errorf("imagePullSecrets %v", pod.ImagePullSecrets)
 	}

@@ -13,6 +13,17 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
+// AgentImage returns the image of the agent that goes with the hub, by what it has written down; "" where it does not
+// know one.
+func AgentImage(ctx context.Context, hub *Hub) (string, error) {
+	cm := &corev1.ConfigMap{}
+	err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.GatewayConfigMap}, cm)
+	if client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("cannot read which agent goes with the hub: %w", err)
+	}
+	return cm.Data["agentImage"], nil
+}
+
 // Gateway returns how the hub's gateway is reached and known, by what it has written down, for a Cluster
 // ("namespace/name"). The URL, where it is not empty, is used in place of the one that is written down.
 func Gateway(ctx context.Context, hub *Hub, cluster, url string) (link.Enrollment, error) {
