@@ -121,6 +121,17 @@ vulncheck: $(GOVULNCHECK) ## Look up known vulnerabilities that the code can rea
 e2e: build ## Run the end-to-end tests: real binaries, API servers and Git servers (RUN=<regexp> picks)
 	go test -vet=off -count=1 -timeout $(E2E_TIMEOUT) -run '$(RUN)' ./e2e/...
 
+EMULATED := arm64:qemu-aarch64-static arm:qemu-arm-static
+
+.PHONY: e2e-emulated
+e2e-emulated: build ## Run an agent of arm64, and of arm, through its script, in QEMU (needs qemu-user-static)
+	@for pair in $(EMULATED); do \
+		arch=$${pair%%:*}; qemu=$${pair#*:}; \
+		command -v $$qemu >/dev/null || { echo "skipped $$arch: $$qemu is missing (qemu-user-static)"; continue; }; \
+		GOOS=linux GOARCH=$$arch go build -ldflags '$(LDFLAGS)' -o bin/skerry-agent-$$arch ./cmd/skerry-agent && \
+		SKERRY_TEST_AGENT="$$qemu $(BIN)/skerry-agent-$$arch" go test -vet=off -count=1 -timeout $(E2E_TIMEOUT) -run 'TestScripts/agent/cut-off-and-back$$' ./e2e || exit 1; \
+	done
+
 .PHONY: bench
 bench: build ## Measure against the floor and compare with the targets (BENCH_FLAGS=...)
 	go run ./e2e/bench $(BENCH_FLAGS)

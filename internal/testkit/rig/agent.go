@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +26,16 @@ type Agent struct {
 	options AgentOptions
 	process *Process
 	health  string
+}
+
+// agentProgram is bin/skerry-agent, or what $SKERRY_TEST_AGENT names in its place: a program and its first arguments, an
+// emulator say and an agent of another architecture.
+func agentProgram() (program string, args []string, err error) {
+	if words := strings.Fields(os.Getenv("SKERRY_TEST_AGENT")); len(words) > 0 {
+		return words[0], words[1:], nil
+	}
+	program, err = Binary("skerry-agent")
+	return program, nil, err
 }
 
 // NewAgent returns an agent that is not running.
@@ -59,14 +71,14 @@ func (a *Agent) Start(ctx context.Context, env ...string) error {
 	if a.Running() {
 		return nil
 	}
-	program, err := Binary("skerry-agent")
+	program, args, err := agentProgram()
 	if err != nil {
 		return err
 	}
 	if a.health, err = FreeAddress(); err != nil {
 		return err
 	}
-	a.process, err = start(a.LogFile(), program, env, []string{"--kubeconfig", a.options.Kubeconfig, "--storage-path", a.Storage(), "--health-probe-bind-address", a.health})
+	a.process, err = start(a.LogFile(), program, env, append(args, "--kubeconfig", a.options.Kubeconfig, "--storage-path", a.Storage(), "--health-probe-bind-address", a.health))
 	if err != nil {
 		return err
 	}
@@ -118,11 +130,11 @@ func (a *Agent) Kill() {
 // Command runs the program beside the agent, for a command that meets the agent on its disk. The error holds what the
 // command wrote.
 func (a *Agent) Command(ctx context.Context, args ...string) error {
-	program, err := Binary("skerry-agent")
+	program, before, err := agentProgram()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, program, append(args, "--storage-path", a.Storage())...)
+	cmd := exec.CommandContext(ctx, program, slices.Concat(before, args, []string{"--storage-path", a.Storage()})...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("skerry-agent %s: %w: %s", args[0], err, bytes.TrimSpace(out))
 	}
