@@ -44,6 +44,9 @@ type Holder struct {
 	TakeOver string
 	// Shared means that the hub has no more than a part of the cluster, beside others who have one as well.
 	Shared bool
+	// Holds reports whether another Cluster of this hub, "namespace/name", still has a right to the cluster; nil: none
+	// has.
+	Holds func(cluster string) bool
 }
 
 // claimName is the ConfigMap of the holder's claim. There is one for a hub that has the cluster to itself, and one
@@ -106,6 +109,7 @@ func (c Challenge) olderThan(h Holder) bool {
 // claim is the content of the ConfigMap of the claim.
 type claim struct {
 	name, hub, instance string
+	cluster             string // that wrote it, "namespace/name"; an earlier version did not write it down
 	challenge           Challenge
 	// answered is the nonce of the challenge that was answered last, and by which process.
 	answered, by string
@@ -114,7 +118,7 @@ type claim struct {
 
 func readClaim(cm *corev1.ConfigMap) *claim {
 	c := &claim{
-		name: cm.Name, hub: cm.Annotations[hubAnnotation], instance: cm.Annotations[instanceAnnotation],
+		name: cm.Name, hub: cm.Annotations[hubAnnotation], instance: cm.Annotations[instanceAnnotation], cluster: cm.Annotations[clusterAnnotation],
 		challenge: parseChallenge(cm.Annotations[challengeAnnotation]), version: cm.ResourceVersion,
 	}
 	c.answered, c.by, _ = strings.Cut(cm.Annotations[answerAnnotation], " ")
@@ -131,6 +135,9 @@ func (c *claim) configMap() *corev1.ConfigMap {
 	cm.Annotations = map[string]string{hubAnnotation: c.hub}
 	if c.instance != "" {
 		cm.Annotations[instanceAnnotation] = c.instance
+	}
+	if c.cluster != "" {
+		cm.Annotations[clusterAnnotation] = c.cluster
 	}
 	if c.challenge.Nonce != "" {
 		cm.Annotations[challengeAnnotation] = c.challenge.String()

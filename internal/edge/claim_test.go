@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,30 @@ func TestHubsShareAClusterWhenAllOfThemSaySo(t *testing.T) {
 		}
 		if err == nil && (records.Inventories["mine"] == nil || records.Inventories["theirs"] != nil || records.Corrupt["theirs"] != nil) {
 			t.Errorf("%s: kept %v, corrupt %v", name, records.Inventories, records.Corrupt)
+		}
+	}
+}
+
+// Two Clusters of one hub, of which one shares the cluster and the other does not, do not take each other's claim: who
+// comes second is refused for as long as the first has a right to it.
+func TestAClusterOfTheSameHubKeepsItsClaim(t *testing.T) {
+	alone, shares := testHolder, testHolder
+	shares.Shared, shares.Cluster = true, "fleet/other"
+	for _, pair := range [][2]Holder{{alone, shares}, {shares, alone}} {
+		for _, holds := range []bool{true, false} {
+			st, c := newStub(t)
+			load(t, storeOf(c, pair[0]))
+			second := pair[1]
+			second.Holds = func(cluster string) bool { return holds && cluster == pair[0].Cluster }
+			_, err := storeOf(c, second).Load(t.Context(), Contest{Now: start, Grace: time.Second})
+			other, refused := errors.AsType[*OtherClusterError](err)
+			want := []string{second.claimName()}
+			if holds {
+				want = []string{pair[0].claimName()}
+			}
+			if refused != holds || err != nil && !refused || refused && other.Cluster != pair[0].Cluster || !slices.Equal(st.names(), want) {
+				t.Errorf("%s, then %s, holds %v: %v, claims %v", pair[0].Cluster, second.Cluster, holds, err, st.names())
+			}
 		}
 	}
 }

@@ -57,6 +57,8 @@ func (s *Inventories) Finalize(ctx context.Context, what FinalizeOptions) error 
 			what.Revoke = false // another hub may have the same account
 		case isAnyClaim(cm.Name) && hub != s.holder.Hub:
 			return &OtherHubError{Hub: hub}
+		case isAnyClaim(cm.Name) && cm.Name != s.holder.claimName():
+			what.Revoke = false // that of another Cluster of the hub, which may have the same account
 		case isAnyClaim(cm.Name):
 			claim = cm
 		case !isInventory || hub != s.holder.Hub:

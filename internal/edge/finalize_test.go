@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -192,5 +193,41 @@ func TestFinalizeDoesNotDeleteWhatWasMadeAnew(t *testing.T) {
 	err := NewInventories(c, testHolder).Finalize(t.Context(), FinalizeOptions{Own: ofCluster("fleet/shop", "fleet/other")})
 	if err == nil || !slices.Contains(st.names(), name) {
 		t.Errorf("%s: %v", name, err)
+	}
+}
+
+// Of two Clusters of a hub one shares the cluster and the other does not, as while one of them is about to be refused.
+// The removal of either leaves the claim of the other, and the account.
+func TestARemovalLeavesTheClaimOfTheOtherForm(t *testing.T) {
+	shared := testHolder
+	shared.Shared, shared.Cluster = true, "fleet/other"
+	for _, removed := range []Holder{testHolder, shared} {
+		st, c := newStub(t)
+		binding := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"}}
+		binding.SetName(AccountBinding)
+		binding.SetLabels(map[string]string{PartLabel: PartAccount})
+		st.mu.Lock()
+		st.store(bindings+"/"+AccountBinding, binding)
+		for _, h := range []Holder{testHolder, shared} {
+			cm := (&claim{name: h.claimName(), hub: h.Hub, instance: h.Instance, cluster: h.Cluster}).configMap()
+			raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(cm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.store(configMaps+"/"+cm.Name, &unstructured.Unstructured{Object: raw})
+		}
+		st.mu.Unlock()
+		err := NewInventories(c, removed).Finalize(t.Context(), Retirement{Own: ofCluster(removed.Cluster), Revoke: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, account := st.left()
+		kept := []string{testHolder.claimName()}
+		if removed.Cluster == testHolder.Cluster {
+			kept = []string{shared.claimName()}
+		}
+		if got := st.names(); !slices.Equal(got, kept) || !account {
+			t.Errorf("shared %v: claims %v, want %v; the account is there: %v", removed.Shared, got, kept, account)
+		}
 	}
 }

@@ -39,6 +39,14 @@ func (e *OtherHubError) Error() string {
 	return fmt.Sprintf("the cluster is managed by hub %q", e.Hub)
 }
 
+// OtherClusterError means that another Cluster of the hub has the cluster, of which one says that it shares it and the
+// other does not.
+type OtherClusterError struct{ Cluster string }
+
+func (e *OtherClusterError) Error() string {
+	return "the Cluster " + e.Cluster + " has it, and one of the two does not say sharing: Shared"
+}
+
 // ErrInventoryChanged means that something else wrote an inventory since it was read.
 var ErrInventoryChanged = errors.New("the inventory was written by something else")
 
@@ -106,8 +114,8 @@ func (s *Inventories) Load(ctx context.Context, q Contest) (*Records, error) {
 }
 
 // settleClaims brings the claims in order once the holder has its own. That of the other form, from before sharing
-// was changed, goes. One who shares looks again: a hub that wants the cluster to itself may have claimed it at the
-// same moment, under the other name, and the one that shares gives way.
+// was changed, goes. One who shares looks again: a hub, or another Cluster of this one, that wants the cluster to itself
+// may have claimed it at the same moment, under the other name, and the one that shares gives way.
 func (s *Inventories) settleClaims(ctx context.Context, records *Records) error {
 	if records.former != nil {
 		if err := s.remove(ctx, configMaps, records.former.Name, records.former.UID); err != nil {
@@ -339,7 +347,7 @@ func (s *Inventories) hold(ctx context.Context, c *claim) error {
 // takeClaim writes a claim of this hub's. Where it is taken from another process of the same instance,
 // it names the process.
 func (s *Inventories) takeClaim(ctx context.Context, c *claim, suspect bool) error {
-	taken := &claim{name: s.holder.claimName(), hub: s.holder.Hub, instance: s.holder.Instance}
+	taken := &claim{name: s.holder.claimName(), hub: s.holder.Hub, instance: s.holder.Instance, cluster: s.holder.Cluster}
 	if suspect && c != nil {
 		taken.instance += "." + s.holder.Process
 	}

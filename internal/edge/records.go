@@ -32,7 +32,8 @@ type Records struct {
 
 // sortOut sorts the ConfigMaps that have the part label by what they are. One that is not what its label
 // names affects only the owner whose inventory it has the name of. It returns an *OtherHubError where the
-// claim, or without one an inventory, is of another hub; what another hub has that shares the cluster, as this one
+// claim, or without one an inventory, is of another hub, and an *OtherClusterError where another Cluster of the hub has
+// the cluster in another way: one to itself, the other shared. What another hub has that shares the cluster, as this one
 // does, is passed over.
 func sortOut(h Holder, list []corev1.ConfigMap) (*Records, error) {
 	k := &Records{
@@ -122,6 +123,8 @@ func (k *Records) takeClaim(h Holder, cm *corev1.ConfigMap, shared bool) error {
 	switch {
 	case c.name == h.claimName() && (c.hub == h.Hub || c.hub == ""):
 		k.claim = c
+	case c.hub == h.Hub && c.cluster != "" && c.cluster != h.Cluster && h.Holds != nil && h.Holds(c.cluster):
+		return &OtherClusterError{Cluster: c.cluster}
 	case c.hub == h.Hub:
 		k.former = cm
 	case c.hub == "": // of no hub

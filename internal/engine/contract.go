@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -83,6 +84,9 @@ type PoolOptions struct {
 	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid: its status
 	// knew the uid before, or it is older; nil when nothing is known of other Clusters.
 	HeldElsewhere func(key Key, uid string) (Key, bool)
+	// Holds reports whether a Cluster has a right to the cluster with a uid, and has not lost it; nil where nothing is
+	// known of other Clusters.
+	Holds func(key Key, uid string) bool
 	// Bundles hands out what is to be applied.
 	Bundles Bundles
 	// OnChange is called, never concurrently for one key and without blocking long, when Report or
@@ -122,6 +126,9 @@ type Connection struct {
 	Config *rest.Config
 	// Fingerprint changes when the credentials or the address do.
 	Fingerprint string
+	// Account is a fingerprint that stays the same when a token takes the place of another one of the same
+	// ServiceAccount: then the session goes on with it. Empty where there is no such token.
+	Account string
 	// Local means that this is the hub's own cluster, on purpose.
 	Local bool
 	// KnownUID is the uid in the Cluster's status; it is claimed before any other Cluster may.
@@ -139,6 +146,16 @@ type Connection struct {
 	// TakeOver names the hub that a user ordered to give way to this one: the instance or process
 	// that a DuplicateHub message names.
 	TakeOver string
+}
+
+// sameSettings reports whether two connections differ in nothing but how the cluster is reached.
+func (c *Connection) sameSettings(o *Connection) bool {
+	return c.Suspend == o.Suspend && c.Local == o.Local && c.TakeOver == o.TakeOver && slices.Equal(c.Namespaces, o.Namespaces) && c.Shared == o.Shared
+}
+
+// renews reports whether a connection differs from an earlier one in nothing but the token of its account.
+func (c *Connection) renews(o *Connection) bool {
+	return o != nil && c.Account != "" && c.Account == o.Account && c.sameSettings(o)
 }
 
 // State is what is known of a cluster's connection.

@@ -102,6 +102,9 @@ func (e *Engine) dial(ctx context.Context, conn Connection, contest edge.Contest
 	s := &session{ctx: ctx, cancel: cancel, slots: make(chan struct{}, e.o.Inflight), stop: &e.stop, expressions: evaluator, classes: map[string]*storageClass{}, now: e.o.Now}
 	s.store = edge.NewInventories(client, edge.Holder{
 		Hub: e.o.Hub, Instance: e.o.HubUID, Process: e.o.Process, Since: e.o.Since, Cluster: e.key.String(), TakeOver: conn.TakeOver, Shared: conn.Shared,
+		Holds: func(cluster string) bool {
+			return e.o.Holds != nil && e.o.Holds(v1alpha1.ResolveName("", cluster), s.identity.UID)
+		},
 	})
 	s.view = e.newView(s, edge.Account{}, client, len(conn.Namespaces) > 0)
 	if err := recovery.Run(func() error { return e.openSession(ctx, s, conn, contest) }); err != nil {
@@ -149,6 +152,7 @@ func (e *Engine) probe(ctx context.Context, s *session) (edge.Identity, error) {
 // refusal distinguishes an answer that forbids the work from the lack of one.
 func refusal(err error) error {
 	var other *edge.OtherHubError
+	var sibling *edge.OtherClusterError
 	var panicked *recovery.Panic
 	var contest *edge.ContestedError
 	switch {
@@ -161,6 +165,8 @@ func refusal(err error) error {
 	case errors.As(err, &other):
 		return &refusedError{reason: v1alpha1.OwnedByAnotherHubReason, message: fmt.Sprintf(
 			"%s; if that hub is gone for good, run this one with --hub-id=%s", other.Error(), other.Hub)}
+	case errors.As(err, &sibling):
+		return duplicate(v1alpha1.ResolveName("", sibling.Cluster))
 	case errors.As(err, &contest):
 		return contested(contest)
 	case edge.Unauthorized(err):

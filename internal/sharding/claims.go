@@ -25,6 +25,12 @@ func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
 	return own.Status.UID != uid || older(other, own)
 }
 
+// Holds reports whether a Cluster may be at work on the cluster with a uid: its status names it, or none yet, and it is
+// not stale.
+func Holds(c *v1alpha1.Cluster, uid string, now time.Time) bool {
+	return (c.Status.UID == uid || c.Status.UID == "") && (c.Spec.KubeConfig == nil || !isStale(c, now))
+}
+
 // staleAfter is how long a Cluster is not Ready before what its status names is free: longer than a reboot or a
 // link that flaps, for otherwise two Clusters would take the cluster from each other.
 const staleAfter = 10 * time.Minute

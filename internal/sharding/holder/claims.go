@@ -41,3 +41,11 @@ func ClaimedByOther(ctx context.Context, reader client.Reader, now func() time.T
 		return types.NamespacedName{}, false
 	}
 }
+
+// Holds returns a function that reports whether a Cluster has a right to the cluster with a uid, by its status.
+func Holds(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) bool {
+	return func(key types.NamespacedName, uid string) bool {
+		c := &v1alpha1.Cluster{}
+		return reader.Get(ctx, key, c) == nil && sharding.Holds(c, uid, now())
+	}
+}
