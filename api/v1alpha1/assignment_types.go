@@ -55,6 +55,10 @@ type AssignmentEntry struct {
 	// Kustomization. Absent: with the rights of the credentials.
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// RequireServiceAccount says that the hub lends the rights of the credentials to no Kustomization of this
+	// namespace, and that the entry names no account to use in their place: it is refused, by an agent as well.
+	// +optional
+	RequireServiceAccount bool `json:"requireServiceAccount,omitempty"`
 
 	// Prune deletes from the cluster what a new bundle does not hold any more.
 	// +optional

@@ -366,3 +366,12 @@ type Conditioned interface {
 func Condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
+
+// IsUnadmitted reports whether a reason is one for which nothing at all is done in the name of a ServiceAccount.
+func IsUnadmitted(reason string) bool {
+	return reason == ServiceAccountRequiredReason || reason == ServiceAccountNotFoundReason || reason == ImpersonationFailedReason
+}
+
+// IsDenied reports whether a reason means that the ServiceAccount of a Kustomization is not there, or has not the rights
+// that it needs. Only a person can give it these.
+func IsDenied(reason string) bool { return reason == ForbiddenReason || IsUnadmitted(reason) }

@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -190,7 +191,7 @@ func (r *Reconciler) connection(ctx context.Context, c *v1alpha1.Cluster) (engin
 	if err != nil {
 		return conn, err
 	}
-	conn.Config, conn.Fingerprint = config, fingerprint
+	conn.Config, conn.Fingerprint, conn.Account = config, fingerprint, kubeconfig.AccountFingerprint(config)
 	return conn, nil
 }
 

@@ -41,6 +41,8 @@ type removal struct {
 	assign  *v1alpha1.Assignment // nil when nothing was ever assigned
 	conn    report.Connection
 	err     error // spoken: why it cannot be reached
+	// denials are those of the entries of the Assignment, in their order.
+	denials []report.Denial
 }
 
 // remove brings the removal of a deleted Cluster one step further. Everything that it goes by is on
@@ -73,6 +75,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	case c.Spec.Suspend:
 		return r.release(ctx, m, m.leftEvent(true, "Forgotten, because a suspended cluster is left as it is"))
 	}
+	m.denials = r.denials(m)
 	if err := r.removeEntries(ctx, m); err != nil {
 		return hubapi.ResultForError(err)
 	}
@@ -83,7 +86,8 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		return r.awaitAnswer(ctx, m)
 	}
 	if left := m.left(); len(left) > 0 {
-		return reconcile.Result{RequeueAfter: patience}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for %s", m.policy(), few(left)))
+		denied, wait := m.denied(r.Now())
+		return reconcile.Result{RequeueAfter: wait}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for %s%s", m.policy(), few(left), denied))
 	}
 	return r.retire(ctx, m)
 }
@@ -133,6 +137,9 @@ func (r *Reconciler) removeEntries(ctx context.Context, m *removal) error {
 	for i := range want {
 		e := &want[i]
 		e.Remove, e.Suspend, e.DeletionPolicy = true, false, m.deletionPolicy()
+		if m.denials[i].GivenUp {
+			e.DeletionPolicy = v1alpha1.DeletionOrphan
+		}
 	}
 	if equality.Semantic.DeepEqual(want, m.assign.Spec.Entries) {
 		return nil
@@ -230,6 +237,64 @@ func (m *removal) whySilent() string {
 		return "it is being tried"
 	}
 	return m.conn.Message
+}
+
+// denials returns what is denied to the accounts of the entries that are to be deleted; see report.DenialOf. A tenant
+// whose account is gone does not keep a Cluster from going.
+func (r *Reconciler) denials(m *removal) []report.Denial {
+	if m.assign == nil {
+		return nil
+	}
+	all := make([]report.Denial, len(m.assign.Spec.Entries))
+	if m.deletionPolicy() == v1alpha1.DeletionOrphan {
+		return all
+	}
+	for i := range all {
+		e := &m.assign.Spec.Entries[i]
+		all[i] = report.DenialOf(e, m.reported(e.Name), m.cluster, m.cluster.DeletionTimestamp.Time, r.Now(), r.RemovalTimeout)
+	}
+	return all
+}
+
+// reported returns what was reported of an entry; nil for nothing.
+func (m *removal) reported(name string) *v1alpha1.AssignmentEntryStatus {
+	at := slices.IndexFunc(m.assign.Status.Entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return &m.assign.Status.Entries[at]
+}
+
+// denied describes the first entry whose account cannot delete what it has, and what ends the wait; "" when there is
+// none. It returns when to look again as well.
+func (m *removal) denied(now time.Time) (string, time.Duration) {
+	wait := patience
+	what := ""
+	for i, d := range m.denials {
+		if d.Until.IsZero() {
+			continue
+		}
+		wait = min(wait, d.Until.Sub(now))
+		if name := m.assign.Spec.Entries[i].Name; what == "" {
+			said := m.reported(name)
+			what = fmt.Sprintf(". %s: %s: %s; %s", name, said.Reason, report.Line(said.Message), d.Remedy())
+		}
+	}
+	return what, max(wait, time.Second)
+}
+
+// givenUp names the Kustomizations whose objects stay though they were to be deleted.
+func (m *removal) givenUp() []string {
+	var names []string
+	if m.assign == nil || m.deletionPolicy() == v1alpha1.DeletionOrphan {
+		return nil
+	}
+	for i := range m.assign.Spec.Entries {
+		if e := &m.assign.Spec.Entries[i]; e.Remove && e.DeletionPolicy == v1alpha1.DeletionOrphan {
+			names = append(names, e.Name)
+		}
+	}
+	return names
 }
 
 // left names the Kustomizations that are not removed yet.
@@ -331,6 +396,9 @@ func (m *removal) done() *report.Event {
 	what := "Its objects are left there and belong to nobody"
 	if m.policy() == v1alpha1.ClusterDeletionDelete {
 		what = "Its objects are deleted"
+	}
+	if stay := m.givenUp(); len(stay) > 0 {
+		return &report.Event{Warning: true, Reason: "Removed", Message: what + ", but for those of " + few(stay) + ", whose ServiceAccounts could not delete them: they are left there and belong to nobody"}
 	}
 	return &report.Event{Reason: "Removed", Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}
 }

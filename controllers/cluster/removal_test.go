@@ -356,3 +356,74 @@ func TestAFinalizerThatCannotBeRemovedBeginsNoSession(t *testing.T) {
 		t.Errorf("gone %t, refused %d times, %d sessions, claimed %t", w.gone(), refused, w.pool.begun, w.pool.claimed)
 	}
 }
+
+// denied lets the engine report that the account of an entry is not there.
+func (w *world) denied(name string) {
+	w.t.Helper()
+	a := w.assignment()
+	for i := range a.Status.Entries {
+		if s := &a.Status.Entries[i]; s.Name == name {
+			s.Ready, s.Reason, s.Message = metav1.ConditionFalse, v1alpha1.ServiceAccountNotFoundReason, "there is no ServiceAccount team/deployer"
+		}
+	}
+	if err := w.client.Status().Update(w.t.Context(), a); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A tenant whose account is gone holds up the removal of a Cluster for five minutes, in which the Cluster says what to
+// do. Then what the tenant has is left there, and everything else is deleted.
+func TestAnAccountThatIsGoneHoldsUpNoRemoval(t *testing.T) {
+	for _, byAdministrator := range []bool{false, true} {
+		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig),
+			assigned(v1alpha1.AssignmentEntry{Name: "apps"}, v1alpha1.AssignmentEntry{Name: "team/shop"}))
+		w.pool.state = well
+		w.reconcile()
+		w.removed("apps")
+		w.denied("team/shop")
+		w.now = time.Unix(10060, 0)
+		if res := w.reconcile(); res.RequeueAfter != 4*time.Minute {
+			t.Errorf("looks again after %s", res.RequeueAfter)
+		}
+		want := "False Removing: Delete: waits for Kustomization team/shop. team/shop: ServiceAccountNotFound: there is no ServiceAccount team/deployer; " +
+			"give the ServiceAccount what it lacks there, or set spec.deletionPolicy to Orphan, which leaves the objects; that happens by itself at 02:51:40 UTC"
+		if got := w.says("Ready"); got != want {
+			t.Errorf("ready: %s", got)
+		}
+		for w.told() != "" {
+		}
+		if byAdministrator {
+			c := w.get()
+			c.Spec.DeletionPolicy = v1alpha1.ClusterDeletionOrphan
+			if err := w.client.Update(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			w.reconcile()
+			if got := w.entries(); got != "apps remove Orphan, team/shop remove Orphan" {
+				t.Errorf("entries %s", got)
+			}
+			continue
+		}
+		w.now = time.Unix(10300, 0)
+		w.reconcile()
+		if got := w.entries(); got != "apps remove Delete, team/shop remove Orphan" {
+			t.Errorf("entries %s", got)
+		}
+		w.reconcile()
+		if got := w.entries(); got != "apps remove Delete, team/shop remove Orphan" || w.gone() {
+			t.Errorf("entries %s, gone %v", got, w.gone())
+		}
+		w.removed("team/shop")
+		w.reconcile()
+		if !w.gone() {
+			t.Errorf("it waits: %s", w.says("Ready"))
+		}
+		last := ""
+		for said := w.told(); said != ""; said = w.told() {
+			last = said
+		}
+		if !strings.HasPrefix(last, "Warning Removed ") || !strings.Contains(last, "but for those of Kustomization team/shop") {
+			t.Errorf("event %q", last)
+		}
+	}
+}

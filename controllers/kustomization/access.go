@@ -33,6 +33,13 @@ func (o *observed) accountOn(cluster string) string {
 	return was.ServiceAccountName
 }
 
+// requiresAccount reports whether an entry on a cluster has no account and needs one. The entry says so, since an agent
+// has nothing else to know it from, and is signed.
+func (o *observed) requiresAccount(cluster string) bool {
+	c := o.byName[cluster]
+	return c != nil && o.lends != nil && !o.lends(c) && o.accountOn(cluster) == ""
+}
+
 // tenancy bounds what the Kustomization may have on a cluster.
 func (r *Reconciler) tenancy(o *observed, c *v1alpha1.Cluster) *plan.Tenancy {
 	return &plan.Tenancy{

@@ -33,6 +33,8 @@ type decision struct {
 	// pruneHeld says where and why what was dropped is kept; followed, that a cluster waits for a dependency.
 	pruneHeld string
 	followed  bool
+	// denied says how long an account is waited for that is to delete what is left, and what else would help.
+	denied string
 
 	rollout *v1alpha1.RolloutStatus // nil: as it was
 	checkAt time.Time               // when the planner is to be asked again; zero: when something changes
@@ -269,6 +271,7 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	for _, l := range d.leaving {
 		d.released = d.released && l.want == nil
 	}
+	r.giveUp(o, d)
 	return d, r.retain(ctx, o, d)
 }
 
@@ -295,6 +298,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 			l.want = have.entry.DeepCopy()
 			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, o.ks.GetDeletionPolicy()
 			l.want.ServiceAccountName = o.accountOn(name)
+			l.want.RequireServiceAccount = l.want.RequireServiceAccount && l.want.ServiceAccountName == "" || o.requiresAccount(name)
 		}
 		list = append(list, l)
 	}
@@ -303,7 +307,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 
 // facts are what is known once the decision is carried out.
 func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
-	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt, PruneHeld: d.pruneHeld}
+	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt, PruneHeld: d.pruneHeld, Denied: d.denied}
 	for _, t := range d.targets {
 		f.Targets = append(f.Targets, report.TargetFacts{
 			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Digest: t.digest, Wanted: t.want, Held: t.held,

@@ -31,7 +31,7 @@ func (o *observed) entry(t *target, revision, digest string) *v1alpha1.Assignmen
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
 		RequestedAt: v1alpha1.ReconcileRequest(ks.Annotations),
 
-		ServiceAccountName: o.accountOn(t.Name),
+		ServiceAccountName: o.accountOn(t.Name), RequireServiceAccount: o.requiresAccount(t.Name),
 	}
 }
 
@@ -68,7 +68,7 @@ func orBool(b *bool, other bool) bool {
 func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
 		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
-		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout && a.ServiceAccountName == b.ServiceAccountName &&
+		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout && a.ServiceAccountName == b.ServiceAccountName && a.RequireServiceAccount == b.RequireServiceAccount &&
 		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Drift.Equal(b.Drift) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
 		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
 		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&

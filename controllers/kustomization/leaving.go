@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
@@ -58,4 +59,28 @@ func notFound(names []string) error {
 		}
 	}
 	return &report.Waiting{Reason: v1alpha1.ClusterNotFoundReason, Err: errors.New(text)}
+}
+
+// giveUp leaves what a deleted Kustomization has where its account cannot delete it: it is not there, or has no right
+// to, and a person has had the time to change that. Nothing deletes with other rights in its place, and a tenant whose
+// account is gone must not keep its Kustomization, its namespace or a Cluster from going.
+func (r *Reconciler) giveUp(o *observed, d *decision) {
+	now, deleted := r.Now(), o.ks.DeletionTimestamp.Time
+	for _, l := range d.leaving {
+		if l.want == nil || l.want.DeletionPolicy == v1alpha1.DeletionOrphan {
+			continue
+		}
+		have := o.assigned[l.cluster]
+		denial := report.DenialOf(have.entry, have.status, o.byName[l.cluster], deleted, now, r.DenialPatience)
+		switch {
+		case denial.GivenUp:
+			l.want.DeletionPolicy = v1alpha1.DeletionOrphan
+			if have.entry.DeletionPolicy != v1alpha1.DeletionOrphan {
+				hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.ReleasedReason, Message: fmt.Sprintf(
+					"What it has on cluster %s stays there, unmanaged, since its ServiceAccount cannot delete it: %s", l.cluster, report.Line(have.status.Message))}})
+			}
+		case !denial.Until.IsZero() && (d.checkAt.IsZero() || denial.Until.Before(d.checkAt)):
+			d.checkAt, d.denied = denial.Until, denial.Remedy()
+		}
+	}
 }

@@ -3,8 +3,10 @@ package kustomization
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -114,5 +116,83 @@ func TestWithoutAnAccountNothingIsAssignedToTheHubsOwnCluster(t *testing.T) {
 	w.reconcile()
 	if got := w.revisions(); got != "edge-1=2 own=2" {
 		t.Errorf("with an account: revisions %s", got)
+	}
+}
+
+// An entry without an account is assigned as one that is refused, so that an agent, which knows nothing of the hub's
+// flags, does not go on with rights of its own.
+func TestAnEntryThatNeedsAnAccountSaysSo(t *testing.T) {
+	w := newWorld(t, kustomization(allAtOnce), cluster("own"))
+	w.r.HubNamespace = "the-hubs"
+	w.push("1", "apps/cm.yaml", configMap("one", "x"))
+	w.reconcile()
+	if w.entry("own").RequireServiceAccount {
+		t.Error("it is refused on a hub that is not locked down")
+	}
+	w.r.RequireServiceAccount = true
+	w.reconcile()
+	if got := w.entry("own"); !got.RequireServiceAccount || got.Revision != "main@sha1:1" {
+		t.Errorf("locked down: %+v", got)
+	}
+	w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" })
+	w.reconcile()
+	if got := w.entry("own"); got.RequireServiceAccount || got.ServiceAccountName != "its-own" {
+		t.Errorf("with an account: %+v", got)
+	}
+}
+
+// The removal of a Kustomization waits for an account that cannot delete its objects, says what would help, and leaves
+// them in the end: nothing deletes them with other rights, and it does not wait for ever.
+func TestARemovalThatAnAccountCannotCarryOut(t *testing.T) {
+	denied := func(s *v1alpha1.AssignmentEntryStatus) {
+		s.Removed, s.Ready, s.Reason, s.Message = false, metav1.ConditionFalse, v1alpha1.ServiceAccountNotFoundReason, "there is no ServiceAccount"
+	}
+	begin := func() *world {
+		w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" }), cluster("own"))
+		w.push("1", "apps/cm.yaml", configMap("one", "x"))
+		w.reconcile()
+		w.answer("own")
+		if err := w.client.Delete(t.Context(), w.get()); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.get().DeletionTimestamp.Time
+		w.reconcile()
+		w.answer("own", denied)
+		return w
+	}
+	w := begin()
+	w.now = w.now.Add(time.Minute)
+	if result, err := w.try(); err != nil || result.RequeueAfter != 4*time.Minute {
+		t.Errorf("looks again after %s, %v", result.RequeueAfter, err)
+	}
+	w.reconcile()
+	if got := w.ready(); !strings.HasPrefix(got, "False ServiceAccountNotFound: ") || !strings.Contains(got, "there is no ServiceAccount") || !strings.Contains(got, "set spec.deletionPolicy to Orphan") {
+		t.Errorf("ready %s", got)
+	}
+	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionDelete {
+		t.Errorf("policy %s", got)
+	}
+	for len(w.events.Events) > 0 {
+		<-w.events.Events
+	}
+	w.now = w.now.Add(4 * time.Minute)
+	w.reconcile()
+	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionOrphan {
+		t.Errorf("policy %s when the time is over", got)
+	}
+	if got := <-w.events.Events; !strings.Contains(got, "Warning Released") || !strings.Contains(got, "stays there, unmanaged") || !strings.Contains(got, "there is no ServiceAccount") {
+		t.Errorf("event %s", got)
+	}
+	w.answer("own", func(s *v1alpha1.AssignmentEntryStatus) { s.Removed, s.Reason = false, v1alpha1.ProgressingReason })
+	w.reconcile()
+	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionOrphan {
+		t.Errorf("policy %s on the way", got)
+	}
+
+	w = begin()
+	w.edit(func(ks *v1alpha1.Kustomization) { ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })
+	w.reconcile()
+	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionOrphan {
+		t.Errorf("policy %s, as asked for", got)
 	}
 }

@@ -79,6 +79,7 @@ type shared struct {
 	slots    chan struct{}
 	mappings mappings
 	close    func()
+	token    *atomic.Pointer[string] // of the credentials; "" for none
 
 	aggregating  sync.Mutex // held while Discover asks
 	noAggregated bool       // guarded by aggregating: the server does not offer aggregated discovery
@@ -108,6 +109,12 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 		cfg.UserAgent = o.UserAgent
 	}
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
+	token := &atomic.Pointer[string]{}
+	token.Store(new(""))
+	if cfg.BearerTokenFile == "" { // else client-go reads it again and again
+		token.Store(new(cfg.BearerToken))
+		cfg.BearerToken = ""
+	}
 	transport, err := newTransport(cfg, o)
 	if err != nil {
 		return nil, err
@@ -117,7 +124,7 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	if o.Fence != nil {
 		way = guard.Guard(way, o.Fence)
 	}
-	wrapped, err := rest.HTTPWrappersForConfig(cfg, &observer{next: way, request: o.Request, outcome: o.Outcome})
+	wrapped, err := rest.HTTPWrappersForConfig(cfg, &bearer{next: &observer{next: way, request: o.Request, outcome: o.Outcome}, token: token})
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up credentials: %w", err)
 	}
@@ -131,7 +138,7 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	c := &Client{shared: &shared{
 		impersonate: func(user string) (rest.Interface, error) { return newREST(impersonating(user, wrapped)) },
 		timeout:     o.Timeout, slots: make(chan struct{}, max(o.Inflight, 1)), close: transport.CloseIdleConnections,
-		budget: limits, assessor: o.Assessor, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
+		token: token, budget: limits, assessor: o.Assessor, onNoWatchList: o.OnNoWatchList, firstSilence: firstSilence, laterSilence: laterSilence,
 	}}
 	if c.assessor == nil {
 		c.assessor = assessor{}
@@ -142,6 +149,27 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// SetToken makes every request from now on show another bearer token. What is under way goes on: an API server looks at
+// the token of a watch when it begins.
+func (c *Client) SetToken(token string) { c.token.Store(&token) }
+
+// bearer puts the token on each request.
+type bearer struct {
+	next  http.RoundTripper
+	token *atomic.Pointer[string]
+}
+
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if token := *b.token.Load(); token != "" && r.Header.Get("Authorization") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return b.next.RoundTrip(r)
+}
+
+// WrappedRoundTripper lets client-go find the transport below.
+func (b *bearer) WrappedRoundTripper() http.RoundTripper { return b.next }
 
 // Close ends idle connections. Requests under way end with their contexts.
 func (c *Client) Close() { c.close() }

@@ -217,7 +217,7 @@ func TestARemovalLeavesTheClaimOfTheOtherForm(t *testing.T) {
 			st.store(configMaps+"/"+cm.Name, &unstructured.Unstructured{Object: raw})
 		}
 		st.mu.Unlock()
-		err := NewInventories(c, removed).Finalize(t.Context(), Retirement{Own: ofCluster(removed.Cluster), Revoke: true})
+		err := NewInventories(c, removed).Finalize(t.Context(), FinalizeOptions{Own: ofCluster(removed.Cluster), Revoke: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -65,44 +66,129 @@ func (c *Client) HasAccount(ctx context.Context, a Account) (bool, error) {
 
 // WrongUserError means that a cluster takes requests in the name of an account for those of somebody else, as it
 // does behind a proxy that drops the header: they would have the rights of the credentials.
-type WrongUserError struct{ User string }
+type WrongUserError struct {
+	// User is whose they are taken for.
+	User string
+	// Why is what was found out in place of that, where the cluster cannot be asked.
+	Why string
+}
 
 func (e *WrongUserError) Error() string {
+	if e.Why != "" {
+		return e.Why
+	}
 	return "the cluster takes requests in the name of the account for those of " + e.User
 }
 
-const selfReviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+const (
+	selfReviews       = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+	selfAccessReviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+	accessReviews     = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+)
 
-// IsAccount asks the cluster whom it takes the client for, and returns nil when that is the account. An API
-// server before 1.28 cannot be asked.
-func (c *Client) IsAccount(ctx context.Context, a Account) error {
-	ctx, done, err := c.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	res := c.rest.Post().AbsPath(selfReviews).SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").
-		Body([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)).Do(ctx)
-	raw, err := res.Raw()
-	if err != nil {
-		err = res.Error() // which has read the answer
-	}
-	if KindGone(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`+a.User()+`" cannot`) {
-		return nil // the API server is too old to be asked, or has said it by refusing
-	}
-	if err != nil {
-		return err
-	}
+// IsAccount asks the cluster whom it takes the client for, and returns nil when that is the account. An API server
+// before 1.28 cannot be asked: there it is found out by the rights of the account and those of the credentials.
+func (c *Client) IsAccount(ctx context.Context, a Account, credentials *Client) error {
 	var review struct {
 		Status struct {
 			UserInfo struct{ Username string }
 		}
 	}
-	if err := json.Unmarshal(raw, &review); err != nil {
-		return fmt.Errorf("%w: asked for a SelfSubjectReview", ErrNotAPI)
+	err := c.review(ctx, selfReviews, map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, &review)
+	if KindGone(err) {
+		return c.isApart(ctx, a, credentials)
+	}
+	if saysUser(err, a) {
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if got := review.Status.UserInfo.Username; got != a.User() {
 		return &WrongUserError{User: cleanName(got)}
+	}
+	return nil
+}
+
+// saysUser reports whether a refusal names the account as the user that was refused.
+func saysUser(err error, a Account) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`+a.User()+`" cannot`)
+}
+
+// isApart finds out whether the cluster takes what is asked in the name of an account for the credentials' own, by the
+// one right that these must have and the account seldom has: to impersonate it.
+func (c *Client) isApart(ctx context.Context, a Account, credentials *Client) error {
+	var r rights
+	var err error
+	if r.credentials, err = credentials.mayImpersonate(ctx, a, selfAccessReviews); err != nil {
+		return err
+	}
+	if r.account, err = c.mayImpersonate(ctx, a, selfAccessReviews); saysUser(err, a) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.account {
+		if r.reviewed, err = credentials.mayImpersonate(ctx, a, accessReviews); err != nil && !apierrors.IsForbidden(err) {
+			return err
+		}
+	}
+	return r.tell(a)
+}
+
+// rights are who may impersonate an account: the credentials, the account when it is asked in its name, and the account
+// when the credentials ask about it.
+type rights struct{ credentials, account, reviewed bool }
+
+// tell decides by them:
+//
+//	credentials  in its name  about it
+//	no           –            –         refused: they need the right
+//	yes          no           –         two users: what is asked in its name has not the rights of the credentials
+//	yes          yes          yes       the account has that right as well, so that nothing is gained by a mix-up
+//	yes          yes          no        one user: its name gets lost on the way
+func (r rights) tell(a Account) error {
+	switch {
+	case !r.credentials:
+		return &WrongUserError{Why: "the credentials of the Cluster have no right to impersonate ServiceAccount " + a.String()}
+	case r.account && !r.reviewed:
+		return &WrongUserError{Why: "requests in the name of the account have the rights of the credentials, by the access reviews of the cluster, which is older than Kubernetes 1.28 and does not tell more"}
+	}
+	return nil
+}
+
+// mayImpersonate asks for a review of who may impersonate an account: the client itself, or the account.
+func (c *Client) mayImpersonate(ctx context.Context, a Account, reviews string) (bool, error) {
+	spec := map[string]any{"resourceAttributes": map[string]any{"verb": "impersonate", "resource": "serviceaccounts", "namespace": a.Namespace, "name": a.Name}}
+	kind := "SelfSubjectAccessReview"
+	if reviews == accessReviews {
+		kind = "SubjectAccessReview"
+		spec["user"], spec["groups"] = a.User(), []string{"system:serviceaccounts", "system:serviceaccounts:" + a.Namespace, "system:authenticated"}
+	}
+	var review struct{ Status struct{ Allowed bool } }
+	err := c.review(ctx, reviews, map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}, &review)
+	return review.Status.Allowed, err
+}
+
+// review posts a question to the API server and reads the answer into out.
+func (c *Client) review(ctx context.Context, to string, question, out any) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return fmt.Errorf("cannot encode: %w", err)
+	}
+	ctx, done, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	res := c.rest.Post().AbsPath(to).SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).Do(ctx)
+	raw, err := res.Raw()
+	if err != nil {
+		return res.Error() // which has read the answer
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("%w: asked for a review", ErrNotAPI)
 	}
 	return nil
 }
@@ -125,26 +211,12 @@ func Denied(err error) bool { return apierrors.IsForbidden(err) && denied.MatchS
 
 // IssueToken requests a token of a ServiceAccount that lasts as long as is asked for, or as the API server allows.
 func (c *Client) IssueToken(ctx context.Context, a Account, lifetime time.Duration) (string, error) {
-	ctx, done, err := c.slot(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{"expirationSeconds": int64(lifetime.Seconds())},
-	})
-	if err != nil {
-		return "", fmt.Errorf("cannot encode: %w", err)
-	}
-	res := c.rest.Post().AbsPath("/api/v1/namespaces", a.Namespace, "serviceaccounts", a.Name, "token").
-		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).Do(ctx)
-	raw, err := res.Raw()
-	if err != nil {
-		return "", res.Error() // which has read the answer
-	}
 	var issued struct{ Status struct{ Token string } }
-	if err := json.Unmarshal(raw, &issued); err != nil || issued.Status.Token == "" {
-		return "", fmt.Errorf("%w: asked for a token", ErrNotAPI)
+	err := c.review(ctx, path.Join("/api/v1/namespaces", a.Namespace, "serviceaccounts", a.Name, "token"), map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{"expirationSeconds": int64(lifetime.Seconds())},
+	}, &issued)
+	if err == nil && issued.Status.Token == "" {
+		err = fmt.Errorf("%w: asked for a token", ErrNotAPI)
 	}
-	return issued.Status.Token, nil
+	return issued.Status.Token, err
 }

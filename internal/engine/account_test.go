@@ -1,21 +1,29 @@
 package engine
 
 import (
+	"cmp"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
+	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -250,6 +258,11 @@ func TestNothingIsAskedForAnEntryThatNeedsAnAccount(t *testing.T) {
 		if got := e.mayRequest(en); got != may {
 			t.Errorf("%s: %v", name, got)
 		}
+		// An agent knows of the lock-down what the entry says.
+		e.o.RequireServiceAccount, en.Spec.RequireServiceAccount = false, !may
+		if got := e.mayRequest(en); got != may {
+			t.Errorf("%s, by the entry: %v", name, got)
+		}
 	}
 }
 
@@ -320,4 +333,206 @@ func TestCredentialsThatReachSomeNamespaces(t *testing.T) {
 	r.want("apps", r.configMap("a", "2"))
 	r.ready("apps")
 	r.eventually("what left Git is deleted", func() bool { return r.value("b") == "error: NotFound" })
+}
+
+// older is a cluster before Kubernetes 1.28, which does not tell whom it takes a client for.
+type older struct{ next http.RoundTripper }
+
+func (o older) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/selfsubjectreviews") {
+		return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("404 page not found\n")), Request: req}, nil
+	}
+	return o.next.RoundTrip(req)
+}
+
+// TestAnOlderClusterIsAskedInAnotherWay holds that an account is admitted by a cluster that cannot tell whom it takes a
+// client for, and that one whose name gets lost on the way is not.
+func TestAnOlderClusterIsAskedInAnotherWay(t *testing.T) {
+	c := controlplane.Shared(t)
+	r := newRig(t, testHub, c.RESTConfig())
+	tenant(t, r.kube, r.key.Namespace)
+	for _, lost := range []bool{false, true} {
+		r.pool.Disconnect(r.key)
+		cfg := c.RESTConfig()
+		if lost {
+			cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return headerless{next} })
+		}
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return older{next} })
+		r.connect(cfg)
+		clear(r.ks)
+		r.want("apps", r.configMap("fine", fmt.Sprint(lost)), byAccount("tenant"))
+		if !lost {
+			r.ready("apps")
+			continue
+		}
+		if got := r.failed("apps", v1alpha1.ImpersonationFailedReason); !strings.Contains(got.Message, "older than Kubernetes 1.28") {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := r.value("fine"); got != "false" {
+		t.Errorf("the object has %s", got)
+	}
+}
+
+// deprive takes from a tenant its account, or the rights of that.
+func (r *rig) deprive(what string) {
+	r.t.Helper()
+	var err error
+	switch what {
+	case "the account":
+		err = r.kube.CoreV1().ServiceAccounts(r.key.Namespace).Delete(r.t.Context(), "tenant", metav1.DeleteOptions{})
+	case "its rights":
+		err = r.kube.RbacV1().RoleBindings(r.key.Namespace).Delete(r.t.Context(), "tenant", metav1.DeleteOptions{})
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if what == "its rights" {
+		r.eventually("the cluster knows that the rights are gone", func() bool {
+			review, err := r.kube.AuthorizationV1().SubjectAccessReviews().Create(r.t.Context(), &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User:               "system:serviceaccount:" + r.key.Namespace + ":tenant",
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "delete", Resource: "configmaps", Namespace: r.key.Namespace, Name: "a"},
+			}}, metav1.CreateOptions{})
+			return err == nil && !review.Status.Allowed
+		})
+	}
+}
+
+// TestATenantThatIsDeprivedHoldsUpNoRemoval takes from tenants what they need to delete their objects. Nothing deletes
+// these in their place, and what is to be left is left all the same: without the label, and without an inventory.
+func TestATenantThatIsDeprivedHoldsUpNoRemoval(t *testing.T) {
+	for what, reason := range map[string]string{"the account": v1alpha1.ServiceAccountNotFoundReason, "its rights": v1alpha1.ForbiddenReason} {
+		r := newRig(t, testHub, controlplane.Shared(t).RESTConfig(), func(r *rig) {
+			r.key.Namespace += strings.NewReplacer(" ", "-").Replace("-" + what)
+		})
+		tenant(t, r.kube, r.key.Namespace)
+		r.want("apps", r.configMap("a", "1"), byAccount("tenant"))
+		r.ready("apps")
+		r.deprive(what)
+		r.pool.Disconnect(r.key) // another session asks anew
+		r.connect(controlplane.Shared(t).RESTConfig())
+		r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete })
+		r.failed("apps", reason)
+		if got := r.value("a"); got != "1" {
+			t.Errorf("%s: the object has %s", what, got)
+		}
+		r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.DeletionPolicy = v1alpha1.DeletionOrphan })
+		r.until("apps", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+		if got := r.field("ConfigMap", "a", "metadata.labels"); got != "" || r.value("a") != "1" {
+			t.Errorf("%s: the object has %s and the labels %s", what, r.value("a"), got)
+		}
+		if got := r.ownConfigMaps(); strings.Contains(got, v1alpha1.InventoryPrefix+ownerOf(r.hub, r.key, "apps")) {
+			t.Errorf("%s: kept %s", what, got)
+		}
+	}
+}
+
+// TestWhatWasNeverAppliedIsRemovedWithoutAnAccount removes an entry whose account was never there.
+func TestWhatWasNeverAppliedIsRemovedWithoutAnAccount(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.want("apps", r.configMap("a", "1"), byAccount("nobody"))
+	r.failed("apps", v1alpha1.ServiceAccountNotFoundReason)
+	r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete })
+	r.until("apps", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+}
+
+// TestAnAccountWithRightsInManyNamespaces has objects in more namespaces than are watched one by one, and no right to
+// all namespaces at once. Given that right, a new session watches all at once.
+func TestAnAccountWithRightsInManyNamespaces(t *testing.T) {
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	tenant(t, r.kube, r.key.Namespace)
+	account := rbacv1.Subject{Kind: "ServiceAccount", Name: "tenant", Namespace: r.key.Namespace}
+	var text strings.Builder
+	for i := range maxNamespaces + 1 {
+		namespace := fmt.Sprintf("%s-%d", r.key.Namespace, i)
+		tenant(t, r.kube, namespace)
+		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "other"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "tenant"}, Subjects: []rbacv1.Subject{account}}
+		if _, err := r.kube.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: %s}\n", namespace)
+	}
+	r.want("apps", text.String(), byAccount("tenant"))
+	r.ready("apps")
+	last := fmt.Sprintf("%s-%d", r.key.Namespace, maxNamespaces)
+	gone := func() bool {
+		_, err := r.kube.CoreV1().ConfigMaps(last).Get(t.Context(), "x", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}
+	if err := r.kube.CoreV1().ConfigMaps(last).Delete(t.Context(), "x", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("what was deleted is back", func() bool { return !gone() })
+	r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.Remove, e.DeletionPolicy = true, v1alpha1.DeletionDelete })
+	r.until("apps", "removed", func(s v1alpha1.AssignmentEntryStatus) bool { return s.Removed })
+	if !gone() {
+		t.Error("the last object is there")
+	}
+}
+
+// TestWhereAKindIsWatched lists what is still needed of the watches of a kind, by how the view watches it.
+func TestWhereAKindIsWatched(t *testing.T) {
+	gk := schema.GroupKind{Kind: "ConfigMap"}
+	for name, tt := range map[string]struct {
+		v    *view
+		want string
+	}{
+		"the credentials'":                   {&view{}, "all"},
+		"an account's":                       {&view{limited: true}, "all web"},
+		"many namespaces, and all at once":   {&view{limited: true, many: map[schema.GroupKind]breadth{gk: wide}}, "all"},
+		"many namespaces, each by itself":    {&view{limited: true, many: map[schema.GroupKind]breadth{gk: narrow}}, "web"},
+		"another kind that is in many, wide": {&view{limited: true, many: map[schema.GroupKind]breadth{{Kind: "Secret"}: wide}}, "all web"},
+	} {
+		var got []string
+		tt.v.uses(object.ID{Kind: "ConfigMap", Namespace: "web", Name: "x"}, func(at watchScope) { got = append(got, cmp.Or(at.namespace, "all")) })
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestAViewStaysWhileAPassLooksThroughIt changes the account of an entry during a pass in the name of the former one.
+func TestAViewStaysWhileAPassLooksThroughIt(t *testing.T) {
+	account := edge.Account{Namespace: "team", Name: "deployer"}
+	dropped := 0
+	v := &view{account: account, passes: 1, drop: func() { dropped++ }}
+	s := &session{view: &view{}, views: map[edge.Account]*view{account: v}}
+	e := &Engine{entries: map[string]*entry{"apps": {view: s.view}}}
+	e.dropViews(s)
+	if dropped > 0 || s.views[account] != v {
+		t.Fatal("the view of a pass under way has ended")
+	}
+	v.passes--
+	e.dropViews(s)
+	if dropped != 1 || s.views[account] != nil {
+		t.Errorf("dropped %d times, there: %v", dropped, s.views[account])
+	}
+}
+
+// TestAnotherTokenOfTheSameAccountIsNoNewSession renews the token under a session, and then changes the account.
+func TestAnotherTokenOfTheSameAccountIsNoNewSession(t *testing.T) {
+	c := controlplane.Shared(t)
+	var sessions atomic.Int32
+	r := newRig(t, testHub, c.RESTConfig(), func(r *rig) {
+		r.connection = func(c *Connection) { c.Account = "one" }
+		r.hidden = func(req *http.Request) bool {
+			if strings.HasSuffix(req.URL.Path, "/version") {
+				sessions.Add(1)
+			}
+			return false
+		}
+	})
+	r.want("apps", r.namespace()+r.configMap("a", "1"))
+	r.ready("apps")
+	before := sessions.Load()
+	renewed := Connection{Config: r.tapped(c.RESTConfig()), Fingerprint: "2", Account: "one"}
+	r.pool.Connect(r.key, renewed)
+	r.want("apps", r.namespace()+r.configMap("a", "2"))
+	r.ready("apps")
+	if got := sessions.Load(); got != before {
+		t.Errorf("%d sessions for a token", got-before)
+	}
+	renewed.Fingerprint, renewed.Account = "3", "another"
+	r.pool.Connect(r.key, renewed)
+	r.eventually("there is a session for another account", func() bool { return sessions.Load() > before })
 }

@@ -24,6 +24,9 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		if a.Verb == plan.Retain || a.Verb == plan.Hold {
 			continue
 		}
+		if p.cannotSee(a) {
+			continue
+		}
 		if why := p.isDoubtful(a.ID); why != "" {
 			p.out.waiting, p.out.retrySoon = why, true // it cannot be deleted, and must not be forgotten
 			continue
@@ -37,7 +40,9 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 			if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
-			p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.named(edge.Explain(err, a.ID)))
+			if !edge.Denied(err) || !p.leaveAsItIs(a, edge.Explain(err, a.ID)) {
+				p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.named(edge.Explain(err, a.ID)))
+			}
 			continue
 		}
 		switch a.Verb {
@@ -58,6 +63,43 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		p.eventAbout(p.object(first, pruned[first]), v1alpha1.PrunedReason, text.Count(len(pruned), "object")+" deleted")
 	}
 	return nil
+}
+
+// cannotSee deals with an object that was refused to be looked at for want of a right, and reports whether it was. One
+// that is to be deleted stays recorded, and fails.
+func (p *pass) cannotSee(a plan.Action) bool {
+	f, forbidden := p.forbidden[watchScope{kindOf(a.ID), a.ID.Namespace}]
+	if !forbidden && p.hidden[kindOf(a.ID)] {
+		f, forbidden = p.withheldKind(a.ID)
+	}
+	if !forbidden {
+		return false
+	}
+	if p.leaveAsItIs(a, f.message) {
+		return true
+	}
+	if f.reason == v1alpha1.ForbiddenReason {
+		p.failOnce(a.ID, f)
+		return true
+	}
+	return false
+}
+
+// leaveAsItIs deals with an object that an entry is to let go of, and to which a request was denied; false for any
+// other. What the account may not do, the next pass does with the credentials; what these may not do either is left
+// with the owner label on, since what nobody has a right to must not hold up a removal.
+func (p *pass) leaveAsItIs(a plan.Action, why string) bool {
+	switch {
+	case !leaves(p.entry):
+		return false
+	case p.account != (edge.Account{}):
+		p.noteDenied()
+		return true
+	}
+	delete(p.out.inventory.Objects, a.ID)
+	p.out.cleaned = true
+	p.eventAbout(p.object(a.ID, a.UID), v1alpha1.ReleasedReason, fmt.Sprintf("%s stays on the cluster, with the label %s, which could not be taken off: %s", a.ID, v1alpha1.OwnerLabel, why))
+	return true
 }
 
 // reportRelease reports why an object that left Git is still on the cluster. That another Kustomization has

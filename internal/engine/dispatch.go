@@ -72,6 +72,7 @@ func (e *Engine) start(a machine.Start, now time.Time) {
 	en, t := e.entries[a.Name], e.slots.take()
 	interest := e.interest(en)
 	j := en.begin(a, now)
+	j.view.passes++
 	j.interest, j.timeout, j.tally = interest, e.o.PassTimeout, &tally{}
 	j.count = func(c Counter, n int) { j.tally.add(c, n); e.count(c, n) }
 	e.reportStart(a)

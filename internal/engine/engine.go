@@ -53,6 +53,7 @@ type Engine struct {
 	breaker          machine.BreakerState  // as it was reported last
 	breakerReported  bool
 	assignmentKnown  bool // what is assigned was handed over, be it nothing
+	untrimmed        bool // watches may run of which nothing is needed any more
 	statusChanged    bool // an entry has changes that were not published
 	slots            passSlots
 	publishAt        time.Time                        // when the report is to be published; zero when nothing has changed
@@ -271,8 +272,7 @@ func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
 	e.inbox.pending = inbox{}
 	e.inbox.mu.Unlock()
 	if in.conn != nil {
-		e.conn.target = in.conn
-		e.step(ctx, machine.Configure{Suspended: in.conn.Suspend}, now)
+		e.configure(ctx, in.conn, now)
 	}
 	if in.resume {
 		e.step(ctx, machine.Resume{}, now)
@@ -325,6 +325,19 @@ func (e *Engine) drainInbox(ctx context.Context, now time.Time) {
 		e.onUnserved(ctx, gk, now)
 	}
 	e.reviewIdentity(ctx, in, now)
+}
+
+// configure takes how the cluster is to be reached from now on. Another token of the same account is no reason to learn
+// everything of the cluster anew.
+func (e *Engine) configure(ctx context.Context, conn *Connection, now time.Time) {
+	s, renewed := e.conn.session, conn.renews(e.conn.target)
+	e.conn.target = conn
+	if s != nil && renewed {
+		s.client.SetToken(conn.Config.BearerToken)
+		e.logger().Info("the token is renewed")
+		return
+	}
+	e.step(ctx, machine.Configure{Suspended: conn.Suspend}, now)
 }
 
 // reviewIdentity reports what makes the identity of the cluster doubtful.
@@ -391,9 +404,15 @@ func (e *Engine) startEntry(en *entry) {
 
 // setView lets an entry look through the view of its account.
 func (e *Engine) setView(en *entry) {
-	if en.session != nil {
-		en.view = e.viewOf(en.session, accountOf(e.key, en.Spec))
+	en.denied = en.denied && leaves(en.Spec)
+	if en.session == nil {
+		return
 	}
+	account := accountOf(e.key, en.Spec)
+	if en.denied {
+		account = edge.Account{}
+	}
+	en.view = e.viewOf(en.session, account)
 }
 
 func (e *Engine) emit(ev Event) {
@@ -431,30 +450,29 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 	e.reportPass(o, before, now)
 	if en != nil {
 		done.Outcome = en.finish(o, now)
+		e.setView(en)
+	}
+	if o.job.view.passes--; en == nil || en.view != o.job.view {
+		e.dropViews(o.job.session)
 	}
 	e.step(ctx, done, now)
-	if o.cleaned && en != nil {
-		e.trim()
-	}
+	e.untrimmed = e.untrimmed || o.cleaned || o.rewatched
+	e.trim()
 }
 
 // trim stops the watches of kinds of which nothing is left: the definition of one may be gone, and
 // asking for it again and again would be all that its watch did.
 func (e *Engine) trim() {
-	if e.conn.session == nil || e.m.Running() > 0 {
+	if !e.untrimmed || e.conn.session == nil || e.m.Running() > 0 {
 		return
 	}
+	e.untrimmed = false
 	used := map[*view]map[watchScope]bool{}
 	for _, v := range e.conn.session.allViews() {
 		used[v] = map[watchScope]bool{{GroupKind: own}: true}
 	}
 	for _, en := range e.entries {
-		use := func(id object.ID) {
-			used[en.view][watchScope{kindOf(id), ""}] = true
-			if en.view.limited {
-				used[en.view][watchScope{kindOf(id), id.Namespace}] = true
-			}
-		}
+		use := func(id object.ID) { en.view.uses(id, func(at watchScope) { used[en.view][at] = true }) }
 		for id := range en.inv.Objects {
 			use(id)
 		}

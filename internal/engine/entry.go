@@ -24,6 +24,8 @@ type entry struct {
 	view    *view // of the account of the entry; nil without a session
 	inv     *inventory.Inventory
 	corrupt bool // what is recorded could not be read
+	// denied means that its account cannot let go of what the entry is to leave: the credentials do.
+	denied bool
 	// rules are the ignore rules of drift, compiled.
 	rules *drift.Rules
 	drift *v1alpha1.Drift
@@ -222,9 +224,10 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 		}
 		en.recordOutcome(o, now)
 	}
+	en.denied = en.denied || o.denied
 	reason, _ := reasonForOutcome(o)
 	return machine.Outcome{
-		Failed: o.err != nil, Reason: reason, Final: o.final(), Waiting: o.waiting != "", RetrySoon: o.retrySoon, Stopped: o.stopped,
+		Failed: o.err != nil, Reason: reason, Final: o.final(), Waiting: o.waiting != "", RetrySoon: o.retrySoon || o.denied, Stopped: o.stopped,
 		Empty: len(o.inventory.Objects) == 0, Retains: len(o.retained) > 0, Unread: en.unread, Contested: en.contested(),
 		Cleaned: o.cleaned, Release: en.nextRelease(now),
 	}

@@ -200,7 +200,7 @@ func (p *pass) mapping(ctx context.Context, o object.Object) (edge.Mapping, erro
 	}
 	m, err := p.lookUp(ctx, gvk)
 	if err == nil && m.Supported {
-		p.follow(ctx, m, p.scopeOf(m, o.Namespace))
+		p.follow(ctx, m, p.view.scope(m, o.Namespace))
 	}
 	return m, err
 }

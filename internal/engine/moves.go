@@ -104,9 +104,6 @@ func (en *entry) recordedOf(b bundle) bundle {
 	return newBundle(b.digest, have)
 }
 
-// unadmitted are the reasons for which nothing at all is applied in the name of an account.
-var unadmitted = []string{v1alpha1.ServiceAccountRequiredReason, v1alpha1.ServiceAccountNotFoundReason, v1alpha1.ImpersonationFailedReason}
-
 // attainable returns what another entry desires, without what its ServiceAccount was refused where it is of another
 // namespace: else a tenant could keep the objects of others from being deleted, by naming them.
 func (e *Engine) attainable(en, other *entry) bundle {
@@ -114,7 +111,7 @@ func (e *Engine) attainable(en, other *entry) bundle {
 	if other.inv == nil || namespaceOf(en) == namespaceOf(other) {
 		return other.desired
 	}
-	if slices.Contains(unadmitted, other.Reason) {
+	if v1alpha1.IsUnadmitted(other.Reason) {
 		return other.recordedOf(other.desired)
 	}
 	refused := map[object.ID]bool{}

@@ -111,10 +111,16 @@ func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]watchS
 	var listed []watchScope
 	var err error
 	for _, at := range p.watchScopes(m) {
+		if p.limited { // another pass may have changed where the kind is watched
+			p.follow(ctx, m, at)
+		}
 		if err = p.awaitFirstList(ctx, at); err != nil {
 			break
 		}
 		listed = append(listed, at)
+	}
+	if errors.Is(err, errNarrowed) {
+		return p.awaitRecorded(ctx, gk)
 	}
 	if !errors.Is(err, errOutdated) {
 		return listed, err
@@ -227,6 +233,9 @@ func (p *pass) awaitFirstList(ctx context.Context, at watchScope) error {
 		return err
 	}
 	why := p.watches.failure(at)
+	if p.goNarrow(ctx, at, why) {
+		return errNarrowed
+	}
 	if p.deny(at, why) || p.withhold(ctx, p.mappings[at.GroupKind].GVK, why, true) {
 		return nil
 	}

@@ -94,6 +94,10 @@ type outcome struct {
 	deleted map[object.ID]string
 	// cleaned means that something was released or deleted, so that others may have it now.
 	cleaned bool
+	// rewatched means that a kind is watched in other places than before.
+	rewatched bool
+	// denied means that the account has no right to let go of what the entry has, and is to leave there.
+	denied bool
 	// stopped means that the pass ended early because the engine stops.
 	stopped bool
 	// timedOut means that it ended early because it took too long.
@@ -134,8 +138,8 @@ type pass struct {
 	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
 	// forbidden are scopes of which the account may not see the objects.
 	forbidden map[watchScope]failure
-	// wide are kinds that are watched in all namespaces at once, because there are so many.
-	wide map[schema.GroupKind]bool
+	// hidden are kinds that the cluster does not let be listed.
+	hidden map[schema.GroupKind]bool
 	// unsettled objects are neither recorded nor applied: their ID may change once their kind is known.
 	unsettled map[object.ID]bool
 	// moved means that the inventory has IDs which are not recorded on the cluster yet.
@@ -188,15 +192,7 @@ func (s *session) run(ctx context.Context, j job) outcome {
 func (p *pass) do(ctx, timed context.Context) error {
 	begun := p.now()
 	defer func() { p.out.verified = p.verifiedUpTo(begun) }()
-	if p.ofSibling && p.entry.Remove { // what there is belongs to the other Cluster, and nothing is left to do here
-		p.out.inventory = inventory.New(p.owner)
-		return nil
-	}
-	if p.ofSibling {
-		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateClusterReason, Message: "the Kustomization selects another Cluster that leads to the same cluster: select one of the two"}
-		return nil
-	}
-	if err := p.admit(timed); err != nil || p.out.refusal.Reason != "" {
+	if may, err := p.mayBegin(timed); !may || err != nil {
 		return err
 	}
 	if p.reload {
@@ -243,6 +239,24 @@ func (p *pass) do(ctx, timed context.Context) error {
 	p.sealDigests()
 	err := recovery.Run(func() error { return errors.Join(p.execute(ctx, todo), p.compare(ctx, todo.Left)) }) // what was done before a panic is recorded
 	return errors.Join(err, p.record(ctx, recorded, err == nil))
+}
+
+// mayBegin reports whether the pass is to do anything.
+func (p *pass) mayBegin(ctx context.Context) (bool, error) {
+	if p.ofSibling && p.entry.Remove { // what there is belongs to the other Cluster, and nothing is left to do here
+		p.out.inventory = inventory.New(p.owner)
+		return false, nil
+	}
+	if p.ofSibling {
+		p.out.refusal = plan.Refusal{Reason: v1alpha1.DuplicateClusterReason, Message: "the Kustomization selects another Cluster that leads to the same cluster: select one of the two"}
+		return false, nil
+	}
+	err := p.admit(ctx)
+	refused := p.out.refusal.Reason != ""
+	if err == nil && refused {
+		p.noteDenied()
+	}
+	return err == nil && !refused, err
 }
 
 // outdated reports whether the assigned bundle was decided on before what the cluster has. What a person has

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +85,7 @@ func (p *Pool) Connect(key Key, c Connection) {
 	switch {
 	case m == nil:
 		m = p.start(key)
-	case m.conn.Fingerprint == c.Fingerprint && m.conn.Suspend == c.Suspend && m.conn.Local == c.Local && m.conn.TakeOver == c.TakeOver && slices.Equal(m.conn.Namespaces, c.Namespaces) && m.conn.Shared == c.Shared:
+	case m.conn.Fingerprint == c.Fingerprint && m.conn.sameSettings(&c):
 		return
 	}
 	m.conn, m.configured = c, true

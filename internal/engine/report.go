@@ -71,7 +71,7 @@ func reasonForFailures(o outcome) (string, string) {
 	if more := len(list) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
-	if reason == v1alpha1.PruneFailedReason {
+	if reason == v1alpha1.PruneFailedReason || o.job.entry.Remove {
 		return reason, fmt.Sprintf("%s could not be deleted: %s", text.Count(len(list), "object"), strings.Join(lines, "; "))
 	}
 	total := len(o.desired)

@@ -69,6 +69,9 @@ func (p *pass) verifyWatches(ctx context.Context, scopes map[watchScope]bool) er
 func (p *pass) verifyWatch(ctx context.Context, at watchScope, since time.Time) error {
 	complete, err := p.watches.complete(ctx, at, since)
 	m := p.mappings[at.GroupKind]
+	if err != nil && ctx.Err() == nil && p.goNarrow(ctx, at, err) {
+		return p.awaitNarrow(ctx, m)
+	}
 	if err != nil && ctx.Err() == nil && (p.deny(at, err) || p.withhold(ctx, m.GVK, err, true)) {
 		return nil
 	}
@@ -86,7 +89,10 @@ func (p *pass) verifyWatch(ctx context.Context, at watchScope, since time.Time) 
 		return errChanged
 	}
 	p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
-	return p.awaitFirstList(ctx, at)
+	if err = p.awaitFirstList(ctx, at); errors.Is(err, errNarrowed) {
+		return p.awaitNarrow(ctx, m)
+	}
+	return err
 }
 
 // verifiedUpTo returns up to when the cluster is known to have reported everything of the kinds of the
@@ -96,7 +102,7 @@ func (p *pass) verifiedUpTo(begun time.Time) time.Time {
 	oldest := begun
 	scopes := map[watchScope]bool{}
 	for id := range p.out.inventory.Objects {
-		in := p.scopeOf(p.mappings[kindOf(id)], id.Namespace)
+		in := p.view.scope(p.mappings[kindOf(id)], id.Namespace)
 		in.GroupKind = kindOf(id) // also where the kind was not found
 		if scopes[in] {
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,14 +36,57 @@ type view struct {
 	drop context.CancelFunc
 	// admittedAt is when the account was looked at last, in nanoseconds since 1970; zero: it is not admitted.
 	admittedAt atomic.Int64
+	// passes counts those that look through it. Only the loop touches it.
+	passes int
+
+	mu sync.Mutex
+	// many holds the kinds with objects in more namespaces than are watched one by one; guarded by mu.
+	many map[schema.GroupKind]breadth
+}
+
+// breadth is how a kind with objects in many namespaces is watched.
+type breadth uint8
+
+const (
+	// wide is in all namespaces at once.
+	wide breadth = iota + 1
+	// narrow is in each by itself all the same: the account has no right to all of them.
+	narrow
+)
+
+func (v *view) breadthOf(gk schema.GroupKind) breadth {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.many[gk]
+}
+
+func (v *view) setBreadth(gk schema.GroupKind, b breadth) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.many == nil {
+		v.many = map[schema.GroupKind]breadth{}
+	}
+	v.many[gk] = b
+}
+
+// uses reports of an object where it is watched, once that is settled.
+func (v *view) uses(id object.ID, use func(watchScope)) {
+	of := v.breadthOf(kindOf(id))
+	if of != narrow || id.Namespace == "" {
+		use(watchScope{kindOf(id), ""})
+	}
+	if v.limited && of != wide {
+		use(watchScope{kindOf(id), id.Namespace})
+	}
 }
 
 // scope is where the objects of a kind with a namespace are watched.
 func (v *view) scope(m edge.Mapping, namespace string) watchScope {
-	if !v.limited || !m.Namespaced {
+	gk := m.GVK.GroupKind()
+	if !v.limited || !m.Namespaced || v.breadthOf(gk) == wide {
 		namespace = ""
 	}
-	return watchScope{m.GVK.GroupKind(), namespace}
+	return watchScope{gk, namespace}
 }
 
 // newView returns what is seen through a client, which is nothing yet.
@@ -110,7 +154,7 @@ func (s *session) shown() int {
 	return n
 }
 
-// dropViews ends the views of accounts that no entry has any more.
+// dropViews ends the views of accounts that no entry has any more, once no pass looks through them.
 func (e *Engine) dropViews(s *session) {
 	used := map[*view]bool{}
 	for _, en := range e.entries {
@@ -119,7 +163,7 @@ func (e *Engine) dropViews(s *session) {
 	s.viewing.Lock()
 	defer s.viewing.Unlock()
 	for account, v := range s.views {
-		if !used[v] {
+		if !used[v] && v.passes == 0 {
 			v.drop()
 			delete(s.views, account)
 		}
@@ -139,7 +183,10 @@ func accountOf(key Key, spec v1alpha1.AssignmentEntry) edge.Account {
 // do what the credentials may. It asks once in a session, and again at each verification.
 func (p *pass) admit(ctx context.Context) error {
 	v := p.view
-	if v.account == (edge.Account{}) && p.tenancy.NeedsAccount() {
+	if p.entry.Remove && len(p.inventory.Objects) == 0 && !p.reload {
+		return nil // nothing will be asked in its name
+	}
+	if v.account == (edge.Account{}) && needsAccount(p.tenancy, p.entry) {
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountRequiredReason, Message: plan.AccountRequired}
 		return nil
 	}
@@ -157,10 +204,10 @@ func (p *pass) admit(ctx context.Context) error {
 	if !there {
 		p.admitted(0)
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.ServiceAccountNotFoundReason, Message: fmt.Sprintf(
-			"there is no ServiceAccount %s on the cluster, which spec.serviceAccountName, or the hub's default, names: create it there, with the rights that the Kustomization is to have", v.account)}
+			"there is no ServiceAccount %s on the cluster, which spec.serviceAccountName, or the hub's --default-service-account, names: create it there, with the rights that the Kustomization is to have", v.account)}
 		return nil
 	}
-	err = v.client.IsAccount(ctx, v.account)
+	err = v.client.IsAccount(ctx, v.account, p.session.client)
 	var other *edge.WrongUserError
 	switch {
 	case err == nil:
@@ -187,25 +234,50 @@ func (p *pass) admitted(at int64) {
 	}
 }
 
+// needsAccount reports whether an entry must name an account to have anything done. The rights of the credentials are
+// lent to it for one thing only: to leave what it has to itself.
+func needsAccount(t *plan.Tenancy, spec v1alpha1.AssignmentEntry) bool {
+	return (t.NeedsAccount() || spec.RequireServiceAccount) && !leaves(spec)
+}
+
+// leaves reports whether an entry is to let go of all that it has, and to delete none of it.
+func leaves(spec v1alpha1.AssignmentEntry) bool {
+	return spec.Remove && spec.DeletionPolicy == v1alpha1.DeletionOrphan
+}
+
+// noteDenied notes that the account cannot let go of what the entry is to leave. The next pass does it with the
+// credentials: it takes Skerry's own label off and forgets the objects, for which a tenant's rights are not needed,
+// and without which one whose account is gone would hold up a removal for ever.
+func (p *pass) noteDenied() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.denied = p.out.denied || leaves(p.entry) && p.account != (edge.Account{})
+}
+
 // mayRequest reports whether anything may be asked for an entry outside of its passes, which find out whether its account
 // is there and the cluster takes it for itself.
 func (e *Engine) mayRequest(en *entry) bool {
 	if en.view.account == (edge.Account{}) {
-		return !e.tenancyOf(en).NeedsAccount()
+		return !needsAccount(e.tenancyOf(en), en.Spec)
 	}
 	return en.view.admittedAt.Load() != 0
 }
 
-// maxNamespaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
-// which an account has to have the right to: what one push can make a hub and a cluster keep up is bounded.
-const maxNamespaces = 32
+const (
+	// maxNamespaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
+	// where the account has the right to.
+	maxNamespaces = 32
+	// maxNarrow is in how many it does so where the account has not: what one push can make a hub and a cluster keep up
+	// is bounded.
+	maxNarrow = 256
+)
 
 // watchScopes returns where the objects of a kind are watched that are desired or recorded.
 func (p *pass) watchScopes(m edge.Mapping) []watchScope {
-	if !p.limited || !m.Namespaced {
+	gk := m.GVK.GroupKind()
+	if !p.limited || !m.Namespaced || p.breadthOf(gk) == wide {
 		return []watchScope{p.view.scope(m, "")}
 	}
-	gk := m.GVK.GroupKind()
 	var out []watchScope
 	add := func(id object.ID) {
 		if at := (watchScope{gk, id.Namespace}); at.has(id) && id.Namespace != "" && !slices.Contains(out, at) {
@@ -218,22 +290,50 @@ func (p *pass) watchScopes(m edge.Mapping) []watchScope {
 	for i := range p.desired {
 		add(p.desired[i].ID)
 	}
-	if len(out) <= maxNamespaces {
+	if len(out) <= maxNamespaces || p.breadthOf(gk) == narrow && len(out) <= maxNarrow {
 		return out
 	}
-	if p.wide == nil {
-		p.wide = map[schema.GroupKind]bool{}
-	}
-	p.wide[gk] = true
+	p.setBreadth(gk, wide)
+	p.noteRewatched()
 	return []watchScope{{GroupKind: gk}}
 }
 
-// scopeOf is where an object of a namespace is watched, once watchScopes has looked at its kind.
-func (p *pass) scopeOf(m edge.Mapping, namespace string) watchScope {
-	if p.wide[m.GVK.GroupKind()] {
-		namespace = ""
+// errNarrowed means that a kind is watched in each namespace by itself from now on.
+var errNarrowed = errors.New("the kind is watched in each namespace by itself")
+
+// goNarrow watches a kind in each of its namespaces by itself where an error says that the account may not do so in all
+// at once, and reports whether it does. The watch of all is stopped when no pass is under way.
+func (p *pass) goNarrow(ctx context.Context, at watchScope, err error) bool {
+	m := p.mappings[at.GroupKind]
+	if !p.limited || !m.Namespaced || at.namespace != "" || !edge.Refused(err) || !edge.OfCollection(err) {
+		return false
 	}
-	return p.view.scope(m, namespace)
+	p.setBreadth(at.GroupKind, narrow)
+	list := p.watchScopes(m)
+	if p.breadthOf(at.GroupKind) == wide { // there are too many for that
+		return false
+	}
+	p.noteRewatched()
+	for _, at := range list {
+		p.follow(ctx, m, at)
+	}
+	return true
+}
+
+// awaitNarrow waits until the namespaces of a kind are listed.
+func (p *pass) awaitNarrow(ctx context.Context, m edge.Mapping) error {
+	for _, at := range p.watchScopes(m) {
+		if err := p.awaitFirstList(ctx, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) noteRewatched() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.rewatched = true
 }
 
 // isDoubtful explains why nothing is known of what the cluster has of an object; "" when it is known.
@@ -249,6 +349,7 @@ func (p *pass) deny(at watchScope, err error) bool {
 	if at.namespace == "" || !p.limited || !edge.Refused(err) || !edge.OfCollection(err) {
 		return false
 	}
+	p.noteDenied()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.forbidden == nil {

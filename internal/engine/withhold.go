@@ -47,9 +47,18 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 	if why == "" {
 		return false
 	}
+	if edge.Denied(err) {
+		p.noteDenied()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.withheld[gk] = failure{reason: p.reasonIfDenied(err, v1alpha1.KindUnavailableReason), message: why}
+	if edge.Refused(err) && observing {
+		if p.hidden == nil {
+			p.hidden = map[schema.GroupKind]bool{}
+		}
+		p.hidden[gk] = true
+	}
 	if observing {
 		p.doubtful[gk] = why
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -175,6 +176,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("--leader-election-lease-duration must be at least %s", 2*fence.Margin)
 	case o.StoragePath == "":
 		return errors.New("--storage-path must not be empty")
+	case o.DefaultServiceAccount != "" && len(validation.NameIsDNSSubdomain(o.DefaultServiceAccount, false)) > 0:
+		return fmt.Errorf("--default-service-account: %q is no name of a ServiceAccount; it is looked for in the namespace of each Kustomization", o.DefaultServiceAccount)
 	case o.Concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
 	case o.GitMaxFetchSize.Sign() < 0, o.GitMaxFileSize.Sign() < 0, o.GitMaxFiles < 0:

@@ -286,3 +286,13 @@ func TestShardsNeedLeases(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDefaultServiceAccountIsAName(t *testing.T) {
+	for name, fine := range map[string]bool{"": true, "deployer": true, "team/deployer": false, "Deployer": false, "../x": false, "system:serviceaccount:x:y": false} {
+		o := Defaults()
+		o.DefaultServiceAccount = name
+		if err := o.check(); (err == nil) != fine || err != nil && !strings.Contains(err.Error(), "--default-service-account") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

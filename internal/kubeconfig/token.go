@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 )
 
@@ -18,28 +19,51 @@ type Token struct {
 // ReadToken reads what a token says of itself, which its API server alone can verify. It is false for one that
 // does not expire, or is not of a ServiceAccount.
 func ReadToken(token string) (Token, bool) {
+	c, ok := readClaims(token)
+	namespace, name, is := c.account()
+	if !ok || !is || c.Expires <= c.Issued || c.Issued <= 0 {
+		return Token{}, false
+	}
+	return Token{Namespace: namespace, Name: name, Issued: time.Unix(int64(c.Issued), 0), Expires: time.Unix(int64(c.Expires), 0)}, true
+}
+
+// claims are what a token says of itself.
+type claims struct {
+	Subject string  `json:"sub"`
+	Issued  float64 `json:"iat"`
+	Expires float64 `json:"exp"`
+}
+
+func readClaims(token string) (c claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return Token{}, false
+		return c, false
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return Token{}, false
+		return c, false
 	}
-	var claims struct {
-		Subject string  `json:"sub"`
-		Issued  float64 `json:"iat"`
-		Expires float64 `json:"exp"`
+	err = json.Unmarshal(raw, &c)
+	return c, err == nil
+}
+
+// account returns the ServiceAccount that the token is of.
+func (c claims) account() (namespace, name string, ok bool) {
+	account, is := strings.CutPrefix(c.Subject, "system:serviceaccount:")
+	namespace, name, ok = strings.Cut(account, ":")
+	return namespace, name, is && ok && namespace != "" && name != ""
+}
+
+// AccountFingerprint is the fingerprint of a connection with the ServiceAccount in place of its token: it stays the same
+// when another token of that account takes the place of the one in use. It is empty where there is no such token.
+func AccountFingerprint(cfg *rest.Config) string {
+	c, ok := readClaims(cfg.BearerToken)
+	if _, _, is := c.account(); !ok || !is {
+		return ""
 	}
-	if err := json.Unmarshal(raw, &claims); err != nil || claims.Expires <= claims.Issued || claims.Issued <= 0 {
-		return Token{}, false
-	}
-	account, is := strings.CutPrefix(claims.Subject, "system:serviceaccount:")
-	namespace, name, whole := strings.Cut(account, ":")
-	if !is || !whole || namespace == "" || name == "" {
-		return Token{}, false
-	}
-	return Token{Namespace: namespace, Name: name, Issued: time.Unix(int64(claims.Issued), 0), Expires: time.Unix(int64(claims.Expires), 0)}, true
+	cfg = rest.CopyConfig(cfg)
+	cfg.BearerToken = c.Subject
+	return fingerprint(cfg)
 }
 
 // RenewAt is when the token is to be renewed: a third of its life is over, so that a cluster which is away for

@@ -35,6 +35,9 @@ type KustomizationFacts struct {
 	Targets []TargetFacts
 	// PruneHeld describes where and why what was dropped is kept; empty when nothing is.
 	PruneHeld string
+	// Denied says how long the account is waited for that is to delete what is left, and what else would help; empty
+	// when none is.
+	Denied string
 	// Leaving are clusters that are selected no longer and still hold objects.
 	Leaving []TargetFacts
 }
@@ -126,7 +129,7 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict
 	var want []metav1.Condition
 	switch {
 	case !f.Object.DeletionTimestamp.IsZero():
-		want = deleting(leaving)
+		want = deleting(leaving, f.Denied)
 		if f.PruneHeld != "" && len(of(leaving, isFailed)) == 0 {
 			message := Line(f.PruneHeld)
 			want = []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.PruneHeldReason, message), reconciling(v1alpha1.PruneHeldReason, message)}
@@ -202,7 +205,7 @@ func onTheWay(revision, reason string, active []clusterVerdict, desired int) str
 	return first(active, desired, "waiting")
 }
 
-func deleting(leaving []clusterVerdict) []metav1.Condition {
+func deleting(leaving []clusterVerdict, denied string) []metav1.Condition {
 	if len(leaving) == 0 {
 		return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.ProgressingReason, "Deleting")}
 	}
@@ -211,6 +214,7 @@ func deleting(leaving []clusterVerdict) []metav1.Condition {
 	switch failed, unreachable := of(leaving, isFailed), of(leaving, isUnreachable); {
 	case len(failed) > 0:
 		status, reason = metav1.ConditionFalse, sameReason(failed, v1alpha1.FailedReason)
+		message += prefixed("; ", denied)
 	case len(unreachable) == len(leaving):
 		reason = v1alpha1.ClustersUnreachable
 	}
