@@ -39,7 +39,13 @@ func (f filter) matches(r record) bool {
 			return false
 		}
 	}
-	return (f.cluster == "" || r.text("cluster") == f.cluster) && (f.kustomization == "" || r.text("kustomization") == f.kustomization)
+	return (f.cluster == "" || r.isAbout("cluster", "Cluster", f.cluster)) &&
+		(f.kustomization == "" || r.isAbout("kustomization", "Kustomization", f.kustomization))
+}
+
+// isAbout reports whether a record names an object, with our key or with that of controller-runtime.
+func (r record) isAbout(key, kind, name string) bool {
+	return r.text(key) == name || r.text(kind) == name
 }
 
 // text is the value of a key. The name of an object is "namespace/name", in whichever way it is logged.

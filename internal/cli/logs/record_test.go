@@ -48,6 +48,10 @@ func TestRecordsAreFilteredByWhatTheyAreAbout(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	reconciled := parse(`{"level":"ERROR","msg":"Reconciler error","controllerKind":"Kustomization","Kustomization":{"name":"web","namespace":"team"}}`)
+	if !(filter{kustomization: "team/web"}).matches(reconciled) || (filter{cluster: "team/web"}).matches(reconciled) {
+		t.Error("what a controller says of a Kustomization is not about it")
+	}
 	if (filter{cluster: "skerry-system/shop-1"}).matches(parse(`{"level":"INFO","msg":"starting"}`)) {
 		t.Error("what is about no cluster is taken for one")
 	}
