@@ -25,32 +25,36 @@ import (
 
 // commands are what scripts may say beyond testscript's own words; doc_test.go describes them.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"apply":    command(applyManifests),
-	"await":    command(await),
-	"stays":    command(stays),
-	"get":      command(getObject),
-	"patch":    command(patchObject),
-	"delete":   command(deleteObject),
-	"ensure":   command(ensureCount),
-	"event":    command(awaitEvent),
-	"snapshot": command(takeSnapshot),
-	"same":     command(sameSnapshot),
-	"edge":     command(edgePower),
-	"hub":      command(hubPower),
-	"agent":    command(agentPower),
-	"link":     command(linkFault),
-	"proxy":    command(openProxy),
-	"ingress":  command(openIngress),
-	"damage":   command(damage),
-	"skerry":   command(runSkerry),
-	"push":     command(push),
-	"forget":   command(forget),
-	"git":      command(gitFault),
-	"serve":    command(serve),
-	"world":    command(newWorld),
-	"canary":   command(lookForCanary),
-	"webhook":  command(sendWebhook),
-	"load":     command(loadVariable),
+	"apply":      command(applyManifests),
+	"await":      command(await),
+	"stays":      command(stays),
+	"get":        command(getObject),
+	"patch":      command(patchObject),
+	"delete":     command(deleteObject),
+	"ensure":     command(ensureCount),
+	"event":      command(awaitEvent),
+	"snapshot":   command(takeSnapshot),
+	"same":       command(sameSnapshot),
+	"edge":       command(edgePower),
+	"hub":        command(hubPower),
+	"agent":      command(agentPower),
+	"link":       command(linkFault),
+	"proxy":      command(openProxy),
+	"ingress":    command(openIngress),
+	"damage":     command(damage),
+	"skerry":     command(runSkerry),
+	"everywhere": command(everywhere),
+	"interrupt":  command(interrupt),
+	"closedpipe": command(closedpipe),
+	"complete":   command(complete),
+	"push":       command(push),
+	"forget":     command(forget),
+	"git":        command(gitFault),
+	"serve":      command(serve),
+	"world":      command(newWorld),
+	"canary":     command(lookForCanary),
+	"webhook":    command(sendWebhook),
+	"load":       command(loadVariable),
 
 	"flux":       command(flux),
 	"repository": command(repository),
@@ -378,22 +382,18 @@ func sameSnapshot(ctx context.Context, c call) error {
 
 // runSkerry runs the CLI. Its output is the command's, for stdout and stderr to look at.
 func runSkerry(ctx context.Context, c call) error {
-	want := 0
-	if text, ok := c.option("code"); ok {
-		var err error
-		if want, err = strconv.Atoi(text); err != nil {
-			return err
-		}
+	want, err := c.code()
+	if err != nil {
+		return err
 	}
 	stdin := ""
 	if file, ok := c.option("stdin"); ok {
 		stdin = c.ts.ReadFile(file)
 	}
-	cli, err := rig.NewCLI(c.rig.HubKubeconfig)
+	cli, err := c.cli()
 	if err != nil {
 		return err
 	}
-	cli.Dir = c.ts.MkAbs(".")
 	r, err := cli.Run(ctx, stdin, c.args...)
 	if err != nil {
 		return err

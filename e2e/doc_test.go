@@ -37,6 +37,12 @@
 //	proxy HOST:PORT...                an HTTP proxy at $PROXY that opens tunnels to the link by these names only
 //	ingress HOST:PORT FILE            what terminates TLS between that proxy and the link; its certificate in a file
 //	skerry [-code N] [-stdin FILE] ARGS...              the CLI; `! skerry` expects that it fails, or not with N
+//	everywhere [-code N] [-uncut] ARGS...               the CLI at terminals of 80 and 200 columns, with NO_COLOR, at a
+//	                                  dumb one and in a pipe: no line is wider unless -uncut, no escape where there
+//	                                  may be none, and everywhere the same code
+//	interrupt [-at REGEXP] ARGS...    Ctrl-C at a terminal, once the text is there: it ends at once, with code 130
+//	closedpipe ARGS...                the CLI whose output is read by no one: SIGPIPE, and not a word
+//	complete SHELL LINE REGEXP        type a line with <TAB>s into a real shell, where it is installed, and wait for that
 //	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
 //	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events

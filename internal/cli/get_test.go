@@ -1,13 +1,20 @@
 package cli
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -23,7 +30,7 @@ spec: {url: https://git.example.com/team/fleet.git, interval: 1m}
 ---
 apiVersion: skerry.dev/v1alpha1
 kind: Kustomization
-metadata: {name: web, namespace: skerry-system, labels: {tier: shop}}
+metadata: {name: web, namespace: skerry-system, labels: {tier: shop}, annotations: {note: "gone\x1b[2J東京"}}
 spec: {sourceRef: {name: fleet}, interval: 10m}
 ---
 apiVersion: skerry.dev/v1alpha1
@@ -80,6 +87,45 @@ spec: {sourceRef: {name: fleet}, interval: 10m}
 	run(t, kubeconfig, "", "get", "pods").want(t, factory.ExitUsage, `unknown command "pods"`)
 	run(t, kubeconfig, "", "get", "all", "web").want(t, factory.ExitUsage, "takes no arguments")
 
+	t.Run("at a terminal", func(t *testing.T) {
+		if r := runAt(t.Context(), 40, kubeconfig, "", nil, "get", "ks", "web", "-o", "jsonpath={.metadata.annotations.note}"); r.out != "gone[2J東京" {
+			t.Errorf("what steers a terminal: %q %q", r.out, r.errOut)
+		}
+		r := runAt(t.Context(), 40, kubeconfig, "", nil, "get", "all", "-A")
+		for line := range strings.Lines(r.out) {
+			if width := iostreams.Width(strings.TrimSuffix(line, "\n")); width > 40 {
+				t.Errorf("a line takes %d columns: %s", width, line)
+			}
+		}
+		if !strings.Contains(r.out, "kustomization/web") {
+			t.Errorf("the name is not told:\n%s%s", r.out, r.errOut)
+		}
+	})
+	t.Run("as it changes", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cl := clientOf(t, c)
+		f := factory.New("v0.0.0-test", func(string) string { return "" })
+		streams, _, out, errOut := iostreams.Test()
+		f.IO, streams.Out = streams, written(func(p []byte) error {
+			out.Write(p)
+			switch strings.Count(out.String(), "kustomization.skerry.dev/web") {
+			case 1: // listed, and not watched yet: nothing between the two is missed
+				web := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: "skerry-system", Name: "web"}}
+				return cl.Patch(ctx, web, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"changed":"yes"}}}`)))
+			case 2:
+				cancel() // Ctrl-C
+			}
+			return nil
+		})
+		code := Run(ctx, f, []string{"--kubeconfig", kubeconfig, "get", "all", "-A", "--watch"})
+		if code != factory.ExitInterrupted || errOut.String() != "interrupted\n" || strings.Count(out.String(), "gitrepository.skerry.dev/fleet") != 1 {
+			t.Errorf("exit code %d, %q:\n%s", code, errOut, out)
+		}
+		run(t, kubeconfig, "", "get", "ks", "--watch", "--sort-by", ".metadata.name").want(t, factory.ExitUsage, "--sort-by is for a list")
+		run(t, kubeconfig, "", "get", "ks", "web", "none", "--watch").want(t, factory.ExitFailed, `"none" not found`)
+	})
+
 	run(t, kubeconfig, "", "suspend", "kustomization", "web").want(t, factory.ExitOK, "✔ suspend kustomization web")
 	if r := run(t, kubeconfig, "", "get", "ks", "web", "-o", "jsonpath={.spec.suspend}"); r.out != "true" {
 		t.Errorf("suspend is %q", r.out)
@@ -102,3 +148,8 @@ spec: {sourceRef: {name: fleet}, interval: 10m}
 		}
 	})
 }
+
+// written is what is done with what is written.
+type written func([]byte) error
+
+func (w written) Write(p []byte) (int, error) { return len(p), w(p) }

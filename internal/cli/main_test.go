@@ -52,9 +52,17 @@ func run(t *testing.T, kubeconfig, stdin string, args ...string) ran {
 }
 
 func runWith(ctx context.Context, kubeconfig, stdin string, env map[string]string, args ...string) ran {
+	return runAt(ctx, 0, kubeconfig, stdin, env, args...)
+}
+
+// runAt is runWith at a terminal of so many columns; 0: in a pipe.
+func runAt(ctx context.Context, columns int, kubeconfig, stdin string, env map[string]string, args ...string) ran {
 	f := factory.New("v0.0.0-test", func(name string) string { return env[name] })
 	streams, in, out, errOut := iostreams.Test()
 	in.WriteString(stdin)
+	if columns > 0 {
+		streams.Columns = func() int { return columns }
+	}
 	f.IO = streams
 	if kubeconfig == "" {
 		kubeconfig = "/nonexistent"

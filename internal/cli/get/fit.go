@@ -76,7 +76,7 @@ func rowsOf(lines []string) [][]table.Cell {
 func startsOf(header string) []int {
 	var starts []int
 	for i := range len(header) {
-		if header[i] != ' ' && (i < 2 || header[i-1] == ' ' && header[i-2] == ' ') && (i == 0 || header[i-1] == ' ') {
+		if header[i] != ' ' && (i == 0 || strings.HasSuffix(header[:i], "  ")) {
 			starts = append(starts, i)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/cli/wait"
 )
 
 // watch lists, and then writes a line for each change until ctx ends. A watch that the API server ends is begun again.
@@ -119,21 +119,9 @@ func (k *watched) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot watch %s: %w", k.resource, err)
 		}
-		if err := pause(ctx); err != nil {
+		if err := wait.Pause(ctx); err != nil { // an API server that ends each watch at once is not to be pressed
 			return err
 		}
-	}
-}
-
-// pause waits before a watch is begun again: an API server that ends each one at once is not to be pressed.
-func pause(ctx context.Context) error {
-	timer := time.NewTimer(500 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 

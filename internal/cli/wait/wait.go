@@ -85,7 +85,7 @@ func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, nam
 			ring()
 			drain(w, name, ring)
 		}
-		if pause(ctx) != nil {
+		if Pause(ctx) != nil {
 			return
 		}
 		ring()
@@ -105,7 +105,8 @@ func drain(w watch.Interface, name string, ring func()) {
 	}
 }
 
-func pause(ctx context.Context) error {
+// Pause waits before a watch or a request is tried again; its error is that of an ended ctx.
+func Pause(ctx context.Context) error {
 	timer := time.NewTimer(again)
 	defer timer.Stop()
 	select {
@@ -141,7 +142,7 @@ func Served(ctx context.Context, do func() error) error {
 		if err == nil || !meta.IsNoMatchError(err) && !isPageNotFound(err) {
 			return err
 		}
-		if pause(ctx) != nil {
+		if Pause(ctx) != nil {
 			return err
 		}
 	}
@@ -198,7 +199,7 @@ func followAll(ctx context.Context, c client.WithWatch, list client.ObjectList, 
 			}
 			w.Stop()
 		}
-		if pause(ctx) != nil {
+		if Pause(ctx) != nil {
 			return
 		}
 		ring()

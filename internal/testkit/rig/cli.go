@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,9 +46,8 @@ type Result struct {
 // be run is.
 func (c *CLI) Run(ctx context.Context, stdin string, args ...string) (Result, error) {
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Dir, c.env, &out, &errs
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd := c.Command(ctx, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	started := time.Now()
 	err := cmd.Run()
 	r := Result{Stdout: out.String(), Stderr: errs.String(), Took: time.Since(started)}
@@ -57,4 +57,11 @@ func (c *CLI) Run(ctx context.Context, stdin string, args ...string) (Result, er
 		return r, nil
 	}
 	return r, err
+}
+
+// Command is `skerry args...` before it runs, without streams.
+func (c *CLI) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, c.program, args...)
+	cmd.Dir, cmd.Env = c.Dir, slices.Clone(c.env)
+	return cmd
 }
