@@ -18,8 +18,8 @@ type Share interface {
 	// Hold says whether this process works on a Cluster. Before it says no it calls letGo. Where
 	// something is waited for, it also says when to look again.
 	Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error)
-	// Gone is told of a Cluster that is not there any more.
-	Gone(ctx context.Context, key engine.Key) error
+	// Forget is told of a Cluster that is not there any more.
+	Forget(ctx context.Context, key engine.Key) error
 }
 
 // Moved says that a Cluster may belong to another process now. It does not block.
@@ -44,7 +44,7 @@ func (r *Reconciler) notThere(ctx context.Context, key engine.Key) error {
 	if r.Share == nil {
 		return nil
 	}
-	return r.Share.Gone(ctx, key)
+	return r.Share.Forget(ctx, key)
 }
 
 // handedOver passes Clusters that another process holds from now on, or none.

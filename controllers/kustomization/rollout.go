@@ -56,7 +56,7 @@ func (r *Reconciler) planRollout(ctx context.Context, o *observed, d *decision) 
 		d.keep(o)
 		return nil //nolint:nilerr // d carries it: it is one to be reported
 	}
-	d.rollout, d.checkAt = &plan.Status, plan.CheckAgainAt
+	d.rollout, d.checkAt = &plan.Status, plan.RecheckAt
 	if len(plan.Return) > 0 && !isHalted(o.ks.Status.Rollout, change.ID) {
 		// The halt is recorded first: who is back does not show any more what the change did.
 		plan.Return, d.checkAt = nil, now

@@ -110,7 +110,7 @@ func (p *pass) reportRelease(a plan.Action) {
 		message = fmt.Sprintf("%s stays on the cluster, unmanaged: %s", a.ID, a.Why)
 	}
 	switch a.Why {
-	case plan.Kept, plan.BuiltIn, plan.InUse:
+	case plan.PruneDisabled, plan.BuiltIn, plan.InUse:
 		p.eventAbout(p.object(a.ID, a.UID), v1alpha1.ReleasedReason, message)
 	default:
 	}

@@ -92,7 +92,7 @@ func (x *expressions) of(owner string) *health.Expressions {
 func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.Status {
 	gk := u.GroupVersionKind().GroupKind()
 	e := x.of(owner)
-	if !e.Judges(gk) {
+	if !e.Covers(gk) {
 		return health.Of(u)
 	}
 	key, version := assessed{e, string(u.GetUID())}, u.GetResourceVersion()
@@ -102,13 +102,13 @@ func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.
 	now := x.now()
 	if !x.steps.allow(owner, now) {
 		x.skip(gk, x.steps.refilled(owner, now))
-		return health.Unjudged("on this cluster")
+		return health.Unevaluated("on this cluster")
 	}
 	if !x.hub.allow(owner, now) {
 		// Those of many clusters wait for the same: they come back over as long a time again.
 		wait := x.hub.refilled(owner)
 		x.skip(gk, now.Add(wait/2+time.Duration(x.random()*float64(wait))))
-		return health.Unjudged("on all clusters")
+		return health.Unevaluated("on all clusters")
 	}
 	s, n := e.Of(u)
 	x.steps.charge(owner, x.now(), n)
@@ -159,7 +159,7 @@ func (x *expressions) HasStatus(gk schema.GroupKind) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, e := range x.byOwner {
-		if e.Judges(gk) {
+		if e.Covers(gk) {
 			return true
 		}
 	}

@@ -178,7 +178,7 @@ func (s *unhealthy) count(id object.ID, h health.Status) {
 	default:
 		s.note(id, h, s.failed+s.pending == 0)
 		s.pending++
-		if h.Unjudged {
+		if h.Unevaluated {
 			s.unevaluated++
 		}
 	}

@@ -217,7 +217,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 		return sent{}, &notRecreatedError{refused: refused, why: "it is not deleted, because it is not Skerry's yet: delete it by hand, or put the field back"}
 	}
 	if (s.Keep != "" || a.Object.PruneDisabled) && !a.Object.Policy.Force {
-		return sent{}, &notRecreatedError{refused: refused, final: true, why: fmt.Sprintf("it is not deleted in order to be created anew: %s", cmp.Or(s.Keep, object.KeepAsked))}
+		return sent{}, &notRecreatedError{refused: refused, final: true, why: fmt.Sprintf("it is not deleted in order to be created anew: %s", cmp.Or(s.Keep, object.KeepPruneDisabled))}
 	}
 	if why := keeps(a.Object); why != "" {
 		return sent{}, &notRecreatedError{refused: refused, why: why, final: true}

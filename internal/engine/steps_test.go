@@ -110,7 +110,7 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 	for range 40 {
 		x := cluster()
 		switch got := x.Health("dear", widget("w", 1000)); got {
-		case health.Unjudged("on all clusters"):
+		case health.Unevaluated("on all clusters"):
 			skipped = append(skipped, x)
 		default:
 			evaluated++
@@ -126,7 +126,7 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 	if kinds := skipped[0].retrySkipped(now); len(kinds) != 1 {
 		t.Errorf("not judged again: %v", kinds)
 	}
-	if got := skipped[0].Health("dear", widget("w", 1000)); got == health.Unjudged("on all clusters") {
+	if got := skipped[0].Health("dear", widget("w", 1000)); got == health.Unevaluated("on all clusters") {
 		t.Errorf("once steps were given back: %+v", got)
 	}
 }
@@ -154,7 +154,7 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	n := 0
-	for ; judged("dear", 1000) != health.Unjudged("on this cluster"); n++ {
+	for ; judged("dear", 1000) != health.Unevaluated("on this cluster"); n++ {
 		if n == 10 {
 			t.Fatal("it is evaluated without end")
 		}
@@ -171,12 +171,12 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 	if got := judged("cheap", 1000); got.Phase != health.Current {
 		t.Errorf("another Kustomization is held back: %+v", got)
 	}
-	if got := x.Health("nobody", widget("w", 1)); got.Unjudged {
+	if got := x.Health("nobody", widget("w", 1)); got.Unevaluated {
 		t.Errorf("an object that no expression judges: %+v", got)
 	}
 
 	x = session() // the cluster has disconnected and come back
-	if got := judged("dear", 2); !got.Unjudged || exhausted != 2 {
+	if got := judged("dear", 2); !got.Unevaluated || exhausted != 2 {
 		t.Errorf("a new session: %+v", got)
 	}
 	due := x.next()

@@ -12,8 +12,8 @@ import (
 // budget goes. What two commits have in common is there once. Keys are parted by repository: a server
 // could otherwise name, in a tree of its own, a file that only another repository has.
 type objects struct {
-	mu   sync.Mutex
-	kept *lru.Cache[objectKey, any] // of *folder and []byte; guarded by mu
+	mu     sync.Mutex
+	cached *lru.Cache[objectKey, any] // of *folder and []byte; guarded by mu
 }
 
 type objectKey struct {
@@ -22,13 +22,13 @@ type objectKey struct {
 }
 
 func newObjects(budget int64) *objects {
-	return &objects{kept: lru.New[objectKey, any](budget)}
+	return &objects{cached: lru.New[objectKey, any](budget)}
 }
 
 func (o *objects) get(key objectKey) (any, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.kept.Get(key)
+	return o.cached.Get(key)
 }
 
 // put keeps a *folder or a []byte, unless it alone exceeds the budget.
@@ -42,12 +42,12 @@ func (o *objects) put(key objectKey, value any) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kept.Put(key, value, size)
+	o.cached.Put(key, value, size)
 }
 
 // forget drops what is kept of one repository.
 func (o *objects) forget(repository string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kept.RemoveFunc(func(key objectKey) bool { return key.repository == repository })
+	o.cached.RemoveFunc(func(key objectKey) bool { return key.repository == repository })
 }

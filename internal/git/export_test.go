@@ -4,5 +4,5 @@ package git
 func CachedBytes(s *Store) int64 {
 	s.objects.mu.Lock()
 	defer s.objects.mu.Unlock()
-	return s.objects.kept.Size()
+	return s.objects.cached.Size()
 }

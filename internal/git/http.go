@@ -124,17 +124,17 @@ type redirectGuard struct {
 func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := g.base.RoundTrip(req)
 	if err != nil {
-		return nil, g.saw(err)
+		return nil, g.record(err)
 	}
 	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
 		if err := g.checkRedirect(req, to); err != nil {
 			_ = res.Body.Close()
-			return nil, g.saw(err)
+			return nil, g.record(err)
 		}
 	}
 	if res.StatusCode == http.StatusProxyAuthRequired { // of a proxy for http, which asks for no connection
 		_ = res.Body.Close()
-		return nil, g.saw(explainProxy(res.StatusCode))
+		return nil, g.record(explainProxy(res.StatusCode))
 	}
 	body := res.Body
 	switch {

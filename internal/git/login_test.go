@@ -42,7 +42,7 @@ func TestClientCertificate(t *testing.T) {
 
 func (w *world) through(req git.Request, secret map[string][]byte) git.Request {
 	w.Helper()
-	req.Auth = must(req.Auth.Through(secret))(w)
+	req.Auth = must(req.Auth.WithProxy(secret))(w)
 	return req
 }
 
@@ -133,7 +133,7 @@ func TestParseProxy(t *testing.T) {
 		{"http for ssh", ssh, secret("address", "http://proxy.example"), "the proxy of an ssh URL is a socks5 one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := c.auth.Through(c.secret)
+			_, err := c.auth.WithProxy(c.secret)
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -147,7 +147,7 @@ func TestParseProxy(t *testing.T) {
 
 func TestIgnoredKeysAreNamed(t *testing.T) {
 	auth := must(git.ParseAuth("https://git.example/r", secret("username", "u", "password", "p", "type", "git", "identity", "x")))(t)
-	auth = must(auth.Through(secret("address", "http://proxy.example", "noProxy", "x")))(t)
+	auth = must(auth.WithProxy(secret("address", "http://proxy.example", "noProxy", "x")))(t)
 	if diff := cmp.Diff([]string{"identity", "noProxy", "type"}, auth.Ignored()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -160,12 +160,12 @@ type github struct {
 	now func() time.Time
 	*httptest.Server
 
-	mu      sync.Mutex
-	answer  int // a status in place of the right answer; guarded by mu
-	token   string
-	issued  int
-	asked   []string
-	expires time.Duration
+	mu        sync.Mutex
+	answer    int // a status in place of the right answer; guarded by mu
+	token     string
+	issued    int
+	requested []string
+	expires   time.Duration
 }
 
 func newGitHub(t *testing.T, now func() time.Time) *github {
@@ -187,7 +187,7 @@ func (g *github) ca() string {
 func (g *github) serve(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.asked = append(g.asked, r.Method+" "+r.URL.Path)
+	g.requested = append(g.requested, r.Method+" "+r.URL.Path)
 	if g.answer != 0 {
 		w.Header().Set("Location", "https://elsewhere.example/")
 		w.WriteHeader(g.answer)
@@ -260,11 +260,11 @@ func TestGitHubApp(t *testing.T) {
 		"POST /api/v3/app/installations/7/access_tokens",
 		"GET /api/v3/orgs/acme/installation", "POST /api/v3/app/installations/7/access_tokens",
 		"GET /api/v3/orgs/ann/installation", "GET /api/v3/users/ann/installation", "POST /api/v3/app/installations/7/access_tokens",
-	}, api.asked); diff != "" {
+	}, api.requested); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 
-	// A token that was revoked is replaced at the next look, one that is about to expire before it is used.
+	// A token that was revoked is gone at the next look, one that is about to expire before it is used.
 	if _, err := w.store.Follow(t.Context(), byID); err == nil {
 		t.Error("a revoked token was accepted")
 	}

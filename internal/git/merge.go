@@ -145,9 +145,9 @@ func appendHashes(hashes []plumbing.Hash, pk pack) ([]plumbing.Hash, error) {
 }
 
 // remove deletes packs, the pack before its index: an index alone is not looked at.
-func (p packs) remove(gone []pack) error {
+func (p packs) remove(replaced []pack) error {
 	var errs []error
-	for _, pk := range gone {
+	for _, pk := range replaced {
 		errs = append(errs, os.Remove(pk.path+".pack"), os.Remove(pk.path+".idx"))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -9,10 +9,10 @@ import (
 // maxProxy is the longest address of a proxy, in bytes.
 const maxProxy = 2048
 
-// Through returns the credentials with the proxy of a Secret, which has the keys of Flux's: address, the
+// WithProxy returns the credentials with the proxy of a Secret, which has the keys of Flux's: address, the
 // URL of an http, https or socks5 proxy, and perhaps username and password. It takes precedence over the
 // proxy of the process. Errors are ErrInvalidSecret and name the key, never its content.
-func (a Auth) Through(secret map[string][]byte) (Auth, error) {
+func (a Auth) WithProxy(secret map[string][]byte) (Auth, error) {
 	ignored := ignoredKeys(secret, []string{"address", "username", "password"})
 	u, err := parseProxy(secret)
 	if err != nil {

@@ -420,7 +420,7 @@ func (r *repo) receive(ctx context.Context, s session, req *packp.UploadPackRequ
 
 // tidy drops what a fetch made superfluous: shallow commits behind the new ones, and the packs that
 // fetch returned, or else small packs if there are too many of them, which it makes one.
-func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.Hash, gone []pack) error {
+func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.Hash, replaced []pack) error {
 	if err := forgetShallow(sto, tip); err != nil {
 		return err
 	}
@@ -428,18 +428,18 @@ func (r *repo) tidy(ctx context.Context, sto *filesystem.Storage, tip plumbing.H
 	if err != nil {
 		return err
 	}
-	if len(gone) == 0 && len(found) > maxPacks {
-		if gone, err = r.packs.merge(ctx, sto, small(found)); err != nil {
+	if len(replaced) == 0 && len(found) > maxPacks {
+		if replaced, err = r.packs.merge(ctx, sto, small(found)); err != nil {
 			return err
 		}
 	}
-	if len(gone) == 0 {
+	if len(replaced) == 0 {
 		return nil
 	}
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	r.closeLocked()
-	return r.packs.remove(gone)
+	return r.packs.remove(replaced)
 }
 
 // forgetShallow keeps only the shallow commits where a walk from tip ends: there is one more with

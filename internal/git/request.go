@@ -44,5 +44,5 @@ func AuthFor(repo *v1alpha1.GitRepository, read func(name string) (map[string][]
 	if data, err = read(repo.Spec.ProxySecretRef.Name); err != nil {
 		return Auth{}, err
 	}
-	return auth.Through(data)
+	return auth.WithProxy(data)
 }

@@ -90,7 +90,7 @@ type limitError struct {
 	err error
 }
 
-func (w *limitError) saw(err error) error {
+func (w *limitError) record(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil && err != nil {
@@ -113,16 +113,16 @@ func (w *limitError) cause(err error) error {
 // the end.
 type bounded struct {
 	io.Reader
-	left    int64
-	what    string
-	witness *limitError
+	left  int64
+	what  string
+	limit *limitError
 	// listing, if it is set, keeps the beginning of what is read.
 	listing *advertisement
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left < 0 {
-		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
+		return 0, b.limit.record(fail(ErrTooLarge, "%s", b.what))
 	}
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1] // one more than allowed distinguishes too much from just enough
@@ -133,10 +133,10 @@ func (b *bounded) Read(p []byte) (int, error) {
 		b.listing.keep(p[:n])
 	}
 	if b.left < 0 {
-		return 0, b.witness.saw(fail(ErrTooLarge, "%s", b.what))
+		return 0, b.limit.record(fail(ErrTooLarge, "%s", b.what))
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.witness.saw(err)
+		err = b.limit.record(err)
 	}
 	return n, err
 }

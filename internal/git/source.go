@@ -226,7 +226,7 @@ func (v *verifier) folder(dir string, h, old plumbing.Hash, depth int) error {
 	}
 	for name, e := range was {
 		if e.Kind == tree.Directory {
-			v.gone(path.Join(dir, name))
+			v.dropSubmodules(path.Join(dir, name))
 		}
 	}
 	return nil
@@ -257,7 +257,7 @@ func (v *verifier) entry(name string, e, was tree.Entry, depth int) error {
 		v.done[h] = true
 		return nil
 	case was.Kind == tree.Directory:
-		v.gone(name)
+		v.dropSubmodules(name)
 	}
 	if v.sto.HasEncodedObject(hashOf(e.ID)) != nil {
 		return fmt.Errorf("%w: object %s is missing", errDamaged, hashOf(e.ID))
@@ -265,8 +265,8 @@ func (v *verifier) entry(name string, e, was tree.Entry, depth int) error {
 	return nil
 }
 
-// gone drops the submodules below a folder that is no more.
-func (v *verifier) gone(dir string) {
+// dropSubmodules drops the submodules below a folder that is no more.
+func (v *verifier) dropSubmodules(dir string) {
 	for name := range v.submodules {
 		if len(name) > len(dir) && name[:len(dir)] == dir && name[len(dir)] == '/' {
 			delete(v.submodules, name)

@@ -112,12 +112,12 @@ func TestObjectsOfRepositoriesAreApart(t *testing.T) {
 	}
 	o.put(objectKey{"b", h}, make([]byte, 600))
 	o.put(objectKey{"c", h}, make([]byte, 600))
-	if _, ok := o.get(objectKey{"a", h}); ok || o.kept.Size() > 1000 {
-		t.Errorf("%d bytes are kept", o.kept.Size())
+	if _, ok := o.get(objectKey{"a", h}); ok || o.cached.Size() > 1000 {
+		t.Errorf("%d bytes are kept", o.cached.Size())
 	}
 	o.put(objectKey{"d", h}, make([]byte, 2000))
 	o.forget("c")
-	if o.kept.Len() != 0 || o.kept.Size() != 0 {
-		t.Errorf("kept %d objects of %d bytes", o.kept.Len(), o.kept.Size())
+	if o.cached.Len() != 0 || o.cached.Size() != 0 {
+		t.Errorf("kept %d objects of %d bytes", o.cached.Len(), o.cached.Size())
 	}
 }

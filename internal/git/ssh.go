@@ -31,13 +31,13 @@ type sshSession struct {
 	command  service
 	listing  advertisement
 
-	client  *ssh.Client
-	session *ssh.Session
-	stdin   io.WriteCloser
-	stdout  *bounded
-	stderr  firstBytes
-	release func() bool
-	asked   bool
+	client    *ssh.Client
+	session   *ssh.Session
+	stdin     io.WriteCloser
+	stdout    *bounded
+	stderr    firstBytes
+	release   func() bool
+	requested bool
 }
 
 // openSSH connects, checks the host key, logs in and starts the command. It leaves no file behind.
@@ -85,11 +85,11 @@ func dial(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
 		password, _ := via.User.Password()
 		login = &proxy.Auth{User: via.User.Username(), Password: password}
 	}
-	through, err := proxy.SOCKS5("tcp", via.Host, login, direct)
+	dialer, err := proxy.SOCKS5("tcp", via.Host, login, direct)
 	if err != nil {
 		return nil, err
 	}
-	return through.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
+	return dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
 }
 
 func (s *sshSession) login(conn net.Conn, addr string, auth Auth, known *KnownHosts, algorithms []string) error {
@@ -201,7 +201,7 @@ func (b *firstBytes) String() string {
 }
 
 func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
-	s.asked = true
+	s.requested = true
 	s.stdout.listing = nil
 	s.stdout.left, s.stdout.what = s.limits.Pack, "the fetch exceeds the limit of "+size(s.limits.Pack)+" (see --git-max-fetch-size)"
 	if err := req.UploadRequest.Encode(s.stdin); err != nil {
@@ -221,7 +221,7 @@ func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest)
 }
 
 func (s *sshSession) ReceivePack(_ context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
-	s.asked = true
+	s.requested = true
 	s.stdout.listing = nil
 	s.stdout.left, s.stdout.what = maxReport, "the answer to the push exceeds the limit of "+size(maxReport)
 	if err := req.Encode(s.stdin); err != nil {
@@ -246,7 +246,7 @@ func (s *sshSession) ReceivePack(_ context.Context, req *packp.ReferenceUpdateRe
 // Close ends the command, politely if it is still waiting for a request, and the connection.
 func (s *sshSession) Close() error {
 	defer s.release()
-	if !s.asked && s.stdin != nil {
+	if !s.requested && s.stdin != nil {
 		_, _ = s.stdin.Write(pktline.FlushPkt)
 	}
 	if s.session != nil {

@@ -266,10 +266,10 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 	sto := r.open()
 	defer func() { _ = sto.Close() }()
 	fetched := whole || sto.HasEncodedObject(t.hash) != nil || req.Verify.Tag && sto.HasEncodedObject(t.want) != nil
-	var gone []pack
+	var replaced []pack
 	if fetched {
 		var err error
-		if gone, err = r.fetch(ctx, sto, from, refs, t, whole); err != nil {
+		if replaced, err = r.fetch(ctx, sto, from, refs, t, whole); err != nil {
 			return Commit{}, err
 		}
 		_ = sto.Close()
@@ -296,10 +296,10 @@ func (s *Store) fetchInto(ctx context.Context, req Request, r *repo, from sessio
 	commit.Fetched = fetched
 	commit.ForcePushed = moved && rewritten(sto, t.hash, known)
 	if refused != nil {
-		gone = nil // the commit before stays in use, and may be read from there
+		replaced = nil // the commit before stays in use, and may be read from there
 	}
 	if fetched { // whether it is refused or not: what a fetch brings is kept in order
-		err = r.tidy(ctx, sto, t.hash, gone)
+		err = r.tidy(ctx, sto, t.hash, replaced)
 		r.close() // what is open has not what came
 	}
 	if refused != nil {
@@ -402,16 +402,16 @@ func (s *Store) opened(r *repo) {
 // Forget removes what the store has under key, submodules included.
 func (s *Store) Forget(key string) error {
 	s.mu.Lock()
-	gone := []*repo{}
+	replaced := []*repo{}
 	for name, r := range s.repos {
 		if name == key || strings.HasPrefix(name, key+moduleSeparator) {
-			gone = append(gone, r)
+			replaced = append(replaced, r)
 			delete(s.repos, name)
 		}
 	}
 	s.mu.Unlock()
 	var errs []error
-	for _, r := range gone {
+	for _, r := range replaced {
 		errs = append(errs, r.remove())
 	}
 	// What an earlier process fetched as well.

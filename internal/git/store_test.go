@@ -100,7 +100,7 @@ func unreadable(w *world, commit string) bool {
 	w.Helper()
 	tr := w.tree(commit)
 	for _, name := range tr.Files() {
-		if one := tr.Again(); name != "pics/film" {
+		if one := tr.Reopen(); name != "pics/film" {
 			_, _ = one.ReadFile(name)
 			if one.Err() != nil {
 				w.isKind(git.ErrNotStored, one.Err())

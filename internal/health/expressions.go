@@ -76,8 +76,8 @@ func Compile(checks []v1alpha1.HealthCheckExpressions) (*Expressions, error) {
 	return e, nil
 }
 
-// Judges reports whether there is an expression for a kind. No kind is judged by nil.
-func (e *Expressions) Judges(gk schema.GroupKind) bool { return e != nil && e.of[gk] != nil }
+// Covers reports whether there is an expression for a kind. No kind is judged by nil.
+func (e *Expressions) Covers(gk schema.GroupKind) bool { return e != nil && e.of[gk] != nil }
 
 // Kinds are those that are judged, in no order.
 func (e *Expressions) Kinds() []schema.GroupKind {
@@ -97,7 +97,7 @@ func (e *Expressions) Kinds() []schema.GroupKind {
 func (e *Expressions) Of(u *unstructured.Unstructured) (Status, uint64) {
 	gk := u.GroupVersionKind().GroupKind()
 	switch {
-	case !e.Judges(gk):
+	case !e.Covers(gk):
 		return Of(u), 0
 	case u.GetDeletionTimestamp() != nil:
 		return Deleting(u.GetFinalizers()), 0
@@ -106,28 +106,28 @@ func (e *Expressions) Of(u *unstructured.Unstructured) (Status, uint64) {
 	}
 	var s Status
 	var steps uint64
-	if err := recovery.Run(func() error { s = e.of[gk].judge(u.Object, &steps); return nil }); err != nil {
+	if err := recovery.Run(func() error { s = e.of[gk].evaluate(u.Object, &steps); return nil }); err != nil {
 		return progress("its spec.healthCheckExprs cannot be evaluated: %v", err), steps
 	}
 	return s, steps
 }
 
-// Unjudged is the health of an object whose expressions are not evaluated for now, because those of the
+// Unevaluated is the health of an object whose expressions are not evaluated for now, because those of the
 // Kustomization have taken what they may take in sum; where says on which clusters.
-func Unjudged(where string) Status {
+func Unevaluated(where string) Status {
 	s := progress("its spec.healthCheckExprs are not evaluated for now: those of the Kustomization have taken more steps than they may %s", where)
-	s.Unjudged = true
+	s.Unevaluated = true
 	return s
 }
 
-func (e evaluator) judge(fields map[string]any, steps *uint64) Status {
+func (e evaluator) evaluate(fields map[string]any, steps *uint64) Status {
 	for _, q := range e {
 		holds, n, err := q.program.Holds(fields)
 		*steps += n
 		switch {
 		case errors.Is(err, expression.ErrTooManySteps):
 			s := progress("its spec.healthCheckExprs take too many steps")
-			s.Unjudged = true
+			s.Unevaluated = true
 			return s
 		case errors.Is(err, expression.ErrNotBool):
 			return progress("its spec.healthCheckExprs are neither true nor false")

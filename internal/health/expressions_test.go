@@ -82,7 +82,7 @@ func TestAnExpressionIsBoundedInSteps(t *testing.T) {
 		fmt.Fprintf(&list, "%d, ", i)
 	}
 	got, steps := e.Of(parse(t, "apiVersion: example.com/v1\nkind: Widget\nstatus: {l: ["+list.String()+"]}"))
-	if got.Message != "its spec.healthCheckExprs take too many steps" || !got.Unjudged || steps != expression.ObjectLimit {
+	if got.Message != "its spec.healthCheckExprs take too many steps" || !got.Unevaluated || steps != expression.ObjectLimit {
 		t.Errorf("got %+v after %d steps", got, steps)
 	}
 }
@@ -106,7 +106,7 @@ func TestEqualExpressionsAreCompiledOnce(t *testing.T) {
 	if len(c.compiled) > compiledLimit {
 		t.Errorf("%d are kept", len(c.compiled))
 	}
-	if none, err := c.Compile(nil); err != nil || none.Judges(schema.GroupKind{Kind: "Pod"}) {
+	if none, err := c.Compile(nil); err != nil || none.Covers(schema.GroupKind{Kind: "Pod"}) {
 		t.Error("nothing judges something")
 	}
 }

@@ -62,8 +62,8 @@ type Status struct {
 	Class string
 	// Finished is the outcome of a Job that Kubernetes removes some time after its end.
 	Finished Outcome
-	// Unjudged means that the steps of spec.healthCheckExprs are at a limit, so that nothing is known.
-	Unjudged bool
+	// Unevaluated means that the steps of spec.healthCheckExprs are at a limit, so that nothing is known.
+	Unevaluated bool
 }
 
 const messageLimit = 200
@@ -101,7 +101,7 @@ func HasStatus(gk schema.GroupKind) bool { return !statusless[gk] }
 
 // Of returns the health of an object.
 func Of(u *unstructured.Unstructured) Status {
-	s := guarded(u)
+	s := recovered(u)
 	if u.GetDeletionTimestamp() == nil {
 		return s
 	}
@@ -110,9 +110,9 @@ func Of(u *unstructured.Unstructured) Status {
 	return deleting
 }
 
-// guarded keeps a panic to the one object that caused it: libraries that read objects assert types, and
+// recovered keeps a panic to the one object that caused it: libraries that read objects assert types, and
 // a cluster may show what no API server would store.
-func guarded(u *unstructured.Unstructured) (s Status) {
+func recovered(u *unstructured.Unstructured) (s Status) {
 	err := recovery.Run(func() error { s = of(u); return nil })
 	if err != nil {
 		return progress("its status cannot be read: %v", err)

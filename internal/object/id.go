@@ -43,7 +43,7 @@ func (id ID) Compare(other ID) int {
 func (id ID) validate() error {
 	problem := "cannot stand in a path"
 	switch {
-	case !isWord(id.Kind):
+	case !isIdentifier(id.Kind):
 		return &FieldError{Field: "kind", Value: id.Kind, Problem: "is not a word"}
 	case id.Group != "" && !isSegment(id.Group):
 		return &FieldError{Field: "group", Value: id.Group, Problem: problem}
@@ -55,8 +55,8 @@ func (id ID) validate() error {
 	return nil
 }
 
-// isWord reports whether s is ASCII letters and digits, beginning with a letter.
-func isWord(s string) bool {
+// isIdentifier reports whether s is ASCII letters and digits, beginning with a letter.
+func isIdentifier(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'

@@ -132,8 +132,8 @@ type Keep string
 
 // Reasons.
 const (
-	// KeepAsked: a label or an annotation asks for it.
-	KeepAsked Keep = "prune is disabled for it"
+	// KeepPruneDisabled: a label or an annotation asks for it.
+	KeepPruneDisabled Keep = "prune is disabled for it"
 	// KeepBuiltIn: the object belongs to the cluster.
 	KeepBuiltIn Keep = "it belongs to the cluster"
 )
@@ -142,7 +142,7 @@ const (
 func KeepOf(id ID, labels, annotations map[string]string) Keep {
 	switch {
 	case PruneDisabled(labels, annotations):
-		return KeepAsked
+		return KeepPruneDisabled
 	case builtIn(id, labels):
 		return KeepBuiltIn
 	}

@@ -144,7 +144,7 @@ func newObject(apiVersion string, id ID) (Object, error) {
 			return Object{}, &FieldError{ID: id, Field: "apiVersion", Value: apiVersion, Problem: "has no group"}
 		}
 	}
-	if !isWord(o.Version) {
+	if !isIdentifier(o.Version) {
 		return Object{}, &FieldError{ID: id, Field: "apiVersion", Value: apiVersion, Problem: "is not group/version"}
 	}
 	return o, o.validate()

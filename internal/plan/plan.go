@@ -117,19 +117,19 @@ func (w Why) drift() bool { return w == Missing || w == Recreated || w == Drifte
 
 // Reasons to delete, release, await or forget.
 const (
-	NotDesired  Why = "no longer desired"
-	Removed     Why = "kustomization removed"
-	Moved       Why = "desired by another kustomization"
-	Moving      Why = "another kustomization desires it and has not arrived"
-	Unknown     Why = "whether another kustomization desires it is not known"
-	NoPrune     Why = "prune is off"
-	Orphaned    Why = "deletion policy is Orphan"
-	Kept        Why = "prune is disabled for it"
-	BuiltIn     Why = "it belongs to the cluster"
-	InUse       Why = "it holds objects that stay"
-	LaterWave   Why = "objects of a later wave go first"
-	Terminating Why = "terminating"
-	Gone        Why = "not on the cluster"
+	NotDesired    Why = "no longer desired"
+	Removed       Why = "kustomization removed"
+	Moved         Why = "desired by another kustomization"
+	Moving        Why = "another kustomization desires it and has not arrived"
+	Unknown       Why = "whether another kustomization desires it is not known"
+	NoPrune       Why = "prune is off"
+	Orphaned      Why = "deletion policy is Orphan"
+	PruneDisabled Why = "prune is disabled for it"
+	BuiltIn       Why = "it belongs to the cluster"
+	InUse         Why = "it holds objects that stay"
+	LaterWave     Why = "objects of a later wave go first"
+	Terminating   Why = "terminating"
+	Absent        Why = "not on the cluster"
 )
 
 // Action is one thing to do.
@@ -195,7 +195,7 @@ func Make(in Input) *Plan {
 	for _, o := range in.Desired {
 		record, recorded := in.Recorded.Objects[o.ID]
 		live, isLive := in.Live[o.ID]
-		why := Judge(o, record, recorded, live, isLive)
+		why := Compare(o, record, recorded, live, isLive)
 		if why == Missing {
 			if outcome := finished(in, o, record); outcome != "" {
 				p.Finished[o.ID], why = outcome, ""
@@ -219,8 +219,8 @@ func Make(in Input) *Plan {
 	return p
 }
 
-// Judge explains why an object must be applied, or "" when it stands as desired.
-func Judge(o object.Object, record inventory.Record, recorded bool, live Live, isLive bool) Why {
+// Compare explains why an object must be applied, or "" when it stands as desired.
+func Compare(o object.Object, record inventory.Record, recorded bool, live Live, isLive bool) Why {
 	switch {
 	case o.Policy.Mode == object.Ignore, isLive && live.Ignored, isLive && o.Policy.Mode == object.IfNotPresent:
 		return ""
@@ -291,7 +291,7 @@ func cleanup(in Input, id object.ID) Action {
 	a := Action{ID: id, UID: live.UID}
 	switch {
 	case !isLive:
-		a.Verb, a.Why = Forget, Gone
+		a.Verb, a.Why = Forget, Absent
 	case live.Terminating && in.Options.Remove && in.Options.Orphan:
 		// What is left to itself is not waited for. A Kustomization can be among its own objects, as the one
 		// is that holds the hub, and then waits for itself.
@@ -302,8 +302,8 @@ func cleanup(in Input, id object.ID) Action {
 		a.Verb, a.Why = Release, Moved
 	case keep(in, id) == object.KeepBuiltIn:
 		a.Verb, a.Why = Release, BuiltIn
-	case keep(in, id) == object.KeepAsked:
-		a.Verb, a.Why = Release, Kept
+	case keep(in, id) == object.KeepPruneDisabled:
+		a.Verb, a.Why = Release, PruneDisabled
 	case in.Options.Remove && in.Options.Orphan:
 		a.Verb, a.Why = Release, Orphaned
 	case !in.Options.Remove && !in.Options.Prune:
@@ -327,7 +327,7 @@ func keep(in Input, id object.ID) object.Keep {
 	case in.Live[id].Keep != "":
 		return in.Live[id].Keep
 	case in.Recorded.Objects[id].PruneDisabled:
-		return object.KeepAsked
+		return object.KeepPruneDisabled
 	}
 	return object.KeepOf(id, nil, nil)
 }
@@ -340,7 +340,7 @@ func keep(in Input, id object.ID) object.Keep {
 func releaseAround(cleanup []Action) {
 	namespaces, groups := map[string]bool{}, map[string]bool{}
 	for _, a := range cleanup {
-		if a.Why == Kept {
+		if a.Why == PruneDisabled {
 			namespaces[a.ID.Namespace], groups[a.ID.Group] = true, true
 		}
 	}
@@ -413,8 +413,8 @@ func irreplaceable(id object.ID) bool {
 	return isNamespace(id) || isDefinition(id) || id.Group == "" && (id.Kind == "PersistentVolumeClaim" || id.Kind == "PersistentVolume")
 }
 
-// place is where one object can take the place of another.
-type place struct{ group, kind, namespace string }
+// kindScope is where one object can take the place of another.
+type kindScope struct{ group, kind, namespace string }
 
 // losses returns which of the objects to delete are lost. One that is replaced by a new one of its kind
 // in its namespace is not: it has another name, as generators and people give them.
@@ -423,16 +423,16 @@ type place struct{ group, kind, namespace string }
 // deleted, two new ones come, nothing is lost. Three generated ConfigMaps of which a commit keeps one
 // under a new name: three are deleted, one comes, two are lost.
 func losses(in Input, cleanup []Action) []object.ID {
-	fresh, named := map[place]int{}, map[object.ID]int{}
+	fresh, named := map[kindScope]int{}, map[object.ID]int{}
 	for _, o := range in.Desired {
 		if _, recorded := in.Recorded.Objects[o.ID]; !recorded {
-			fresh[place{o.Group, o.Kind, o.Namespace}]++
+			fresh[kindScope{o.Group, o.Kind, o.Namespace}]++
 			named[unhashed(o.ID)]++
 		}
 	}
 	var rest, lost []object.ID
 	for _, a := range cleanup {
-		at := place{a.ID.Group, a.ID.Kind, a.ID.Namespace}
+		at := kindScope{a.ID.Group, a.ID.Kind, a.ID.Namespace}
 		switch {
 		case a.Verb != Delete && a.Why != Unknown:
 		case irreplaceable(a.ID):
@@ -445,7 +445,7 @@ func losses(in Input, cleanup []Action) []object.ID {
 		}
 	}
 	for _, id := range rest {
-		if at := (place{id.Group, id.Kind, id.Namespace}); fresh[at] > 0 {
+		if at := (kindScope{id.Group, id.Kind, id.Namespace}); fresh[at] > 0 {
 			fresh[at]--
 		} else {
 			lost = append(lost, id)

@@ -120,7 +120,7 @@ func parse(t *testing.T, ar *txtar.Archive) Input {
 			case "live":
 				l := Live{Terminating: has("terminating")}
 				if has("kept") {
-					l.Keep = object.KeepAsked
+					l.Keep = object.KeepPruneDisabled
 				}
 				if has("builtin") {
 					l.Keep = object.KeepBuiltIn

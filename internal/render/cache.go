@@ -28,7 +28,7 @@ type Cache struct {
 	// ones. It must be set before the first Build.
 	DigestKey []byte
 
-	places chan struct{} // one for each render that may run in this process at a time
+	slots chan struct{} // one for each render that may run in this process at a time
 
 	mu     sync.Mutex
 	begun  map[string]*entry          // that are not finished; guarded by mu
@@ -49,7 +49,7 @@ type Stats struct {
 
 // NewCache returns a Cache that holds at most about that many bytes.
 func NewCache(maxBytes int64) *Cache {
-	return &Cache{places: make(chan struct{}, runtime.GOMAXPROCS(0)), begun: map[string]*entry{}, recent: lru.New[string, *entry](maxBytes)}
+	return &Cache{slots: make(chan struct{}, runtime.GOMAXPROCS(0)), begun: map[string]*entry{}, recent: lru.New[string, *entry](maxBytes)}
 }
 
 // Stats returns the counts of this moment.
@@ -83,9 +83,9 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 	}
 	made, _, err := c.do(ctx, key, func() (any, int64, *Error) {
 		c.count(&c.stats.Substitutions)
-		c.places <- struct{}{}
+		c.slots <- struct{}{}
 		made, err := func() (*Result, *Error) {
-			defer func() { <-c.places }()
+			defer func() { <-c.slots }()
 			return assemble(r, o, vars, secret, c.DigestKey)
 		}()
 		if err != nil {
@@ -104,9 +104,9 @@ func (c *Cache) Build(ctx context.Context, t *tree.Tree, o Options) (*Result, er
 // render returns what kustomize makes of a directory, and the key of its input.
 func (c *Cache) render(ctx context.Context, t *tree.Tree, o Options, dir string) (*rendered, string, error) {
 	// The same tree and options need not even be looked through again.
-	asked := hash("asked", []byte(t.Digest()), o.kustomizeKey(dir))
+	input := hash("asked", []byte(t.Digest()), o.kustomizeKey(dir))
 	var found *closure
-	v, _, err := c.do(ctx, asked, func() (any, int64, *Error) {
+	v, _, err := c.do(ctx, input, func() (any, int64, *Error) {
 		fresh, err := collect(t, o, dir)
 		if err != nil {
 			return nil, 0, err
@@ -159,8 +159,8 @@ func (c *Cache) renderPlaced(key string, input *closure, common CommonMetadata) 
 	if c.Isolate != nil && (input.weight.isLarge() || input.weight.isUnbounded()) {
 		return c.renderIsolated(key, input, common)
 	}
-	c.places <- struct{}{}
-	defer func() { <-c.places }()
+	c.slots <- struct{}{}
+	defer func() { <-c.slots }()
 	return render(input, common)
 }
 

@@ -68,7 +68,7 @@ func collect(t *tree.Tree, o Options, dir string) (*closure, *Error) {
 			return nil, err
 		}
 	}
-	t = t.Again()
+	t = t.Reopen()
 	c, err := walk(t, o, dir, false)
 	if err != nil && err.Reason == TooLarge {
 		// Counting objects without parsing counts too many; only now is it worth being exact.

@@ -200,21 +200,21 @@ func sameKey(n *yaml.Node, before int) *Error {
 	return nil
 }
 
-// place is where a manifest stands.
-type place struct {
+// position is where a manifest stands.
+type position struct {
 	path string
 	line int
 }
 
 // eachManifest calls f for each document that should be an object, files in order.
-func (c *closure) eachManifest(f func(at place, root *yaml.Node)) {
+func (c *closure) eachManifest(f func(at position, root *yaml.Node)) {
 	for _, p := range slices.Sorted(maps.Keys(c.roles)) {
 		if c.roles[p] != roleResources {
 			continue
 		}
 		_ = eachDocument(c.files[p], func(doc *yaml.Node, before int) *Error {
 			if root := resolveNode(doc); root != nil {
-				f(place{p[1:], before + root.Line}, root)
+				f(position{p[1:], before + root.Line}, root)
 			}
 			return nil
 		})
@@ -223,9 +223,9 @@ func (c *closure) eachManifest(f func(at place, root *yaml.Node)) {
 
 // find returns where objects of a kind and name are declared, in order. Names may have got a prefix
 // or suffix since; where a name is as it was declared, only those count.
-func (c *closure) find(kind, name string) []place {
-	var exact, similar []place
-	c.eachManifest(func(at place, root *yaml.Node) {
+func (c *closure) find(kind, name string) []position {
+	var exact, similar []position
+	c.eachManifest(func(at position, root *yaml.Node) {
 		k, n := identity(root)
 		switch {
 		case k != kind || n == "":
@@ -246,8 +246,8 @@ func (c *closure) locate(err *Error, kind, name string) *Error {
 	if found := c.inspect(); found != nil {
 		return found
 	}
-	if places := c.find(kind, name); len(places) == 1 {
-		err.Path, err.Line = places[0].path, places[0].line
+	if positions := c.find(kind, name); len(positions) == 1 {
+		err.Path, err.Line = positions[0].path, positions[0].line
 	}
 	return err
 }
@@ -262,8 +262,8 @@ func (e *Error) locate(t *tree.Tree, o Options, dir string) {
 	if err != nil {
 		return
 	}
-	if places := c.find(e.kind, e.name); len(places) == 1 {
-		e.Path, e.Line = places[0].path, places[0].line
+	if positions := c.find(e.kind, e.name); len(positions) == 1 {
+		e.Path, e.Line = positions[0].path, positions[0].line
 	}
 }
 
@@ -289,13 +289,13 @@ func parseKustomizeID(s string) object.ID {
 func (c *closure) twice(e *object.DuplicateError) *Error {
 	id := e.ID
 	err := errorf(DuplicateObject, "%s", e)
-	places := c.find(id.Kind, id.Name)
-	if len(places) > 0 {
-		last := places[len(places)-1]
+	positions := c.find(id.Kind, id.Name)
+	if len(positions) > 0 {
+		last := positions[len(positions)-1]
 		err.Path, err.Line = last.path, last.line
 	}
-	if len(places) > 1 {
-		err.Message = fmt.Sprintf("%s is also in %s line %d", id, places[0].path, places[0].line)
+	if len(positions) > 1 {
+		err.Message = fmt.Sprintf("%s is also in %s line %d", id, positions[0].path, positions[0].line)
 		if e.Namespaces {
 			err.Message += ": the kind has no namespaces, so metadata.namespace does not make two objects of it"
 		}
@@ -306,9 +306,9 @@ func (c *closure) twice(e *object.DuplicateError) *Error {
 // collision returns the error of two objects that setting one namespace makes the same. kustomize's
 // message is the two objects as a whole, so they are looked for instead.
 func (c *closure) collision() *Error {
-	seen := map[[2]string]place{}
+	seen := map[[2]string]position{}
 	var found *Error
-	c.eachManifest(func(at place, root *yaml.Node) {
+	c.eachManifest(func(at position, root *yaml.Node) {
 		kind, name := identity(root)
 		first, twice := seen[[2]string{kind, name}]
 		if !twice {

@@ -27,8 +27,8 @@ type job struct {
 	Common CommonMetadata
 }
 
-// answer is what a job gives.
-type answer struct {
+// jobResult is what a job gives.
+type jobResult struct {
 	Bundle    []byte // the objects without variables
 	Templates []sentTemplate
 	Failed    *Error
@@ -74,7 +74,7 @@ func answerOf(err *Error) (a struct{ Failed *Error }) {
 	return a
 }
 
-func runJob(data []byte) (a answer) {
+func runJob(data []byte) (a jobResult) {
 	var j job
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&j); err != nil {
 		a.Failed = errorf(Failed, "cannot read a render")
@@ -89,7 +89,7 @@ func runJob(data []byte) (a answer) {
 	}
 	defer func() {
 		if recover() != nil {
-			a = answer{Failed: errorf(BuildFailed, "the render panicked")}
+			a = jobResult{Failed: errorf(BuildFailed, "the render panicked")}
 		}
 	}()
 	r, err := render(c, j.Common)
@@ -114,7 +114,7 @@ func (c *Cache) renderIsolated(key string, input *closure, common CommonMetadata
 	if err != nil {
 		return nil, err
 	}
-	var a answer
+	var a jobResult
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&a); err != nil {
 		return nil, Passing(Failed, "cannot read what was rendered")
 	}

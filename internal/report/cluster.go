@@ -14,8 +14,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// seenEvery is how often lastSeen is written while nothing changes.
-const seenEvery = 5 * time.Minute
+// lastSeenEvery is how often lastSeen is written while nothing changes.
+const lastSeenEvery = 5 * time.Minute
 
 // Connection is what is known of the connection to a cluster.
 type Connection struct {
@@ -106,7 +106,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 func seenAgain(uid types.UID) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(uid)) // never fails
-	return seenEvery - seenEvery/10 + time.Duration(h.Sum32()%150)*time.Second
+	return lastSeenEvery - lastSeenEvery/10 + time.Duration(h.Sum32()%150)*time.Second
 }
 
 // takeOver keeps what was known where the cluster did not report it.
@@ -125,7 +125,7 @@ func lastSeen(old v1alpha1.ClusterStatus, conn Connection) *metav1.Time {
 	}
 	seen := seconds(conn.LastSeen)
 	was := condition(old.Conditions, v1alpha1.ReachableCondition).Status == metav1.ConditionTrue
-	if old.LastSeen != nil && was == conn.Reachable && seen.Sub(old.LastSeen.Time) < seenEvery-seenEvery/10 {
+	if old.LastSeen != nil && was == conn.Reachable && seen.Sub(old.LastSeen.Time) < lastSeenEvery-lastSeenEvery/10 {
 		return old.LastSeen
 	}
 	return &seen
@@ -208,7 +208,7 @@ func agentStatus(f ClusterFacts) *v1alpha1.AgentStatus {
 	case agent.Connected && !agent.Since.IsZero():
 		since := seconds(agent.Since)
 		status.ConnectedSince = &since
-		if seen := f.Object.Status.LastSeen; old != nil && old.ConnectedSince != nil && seen != nil && f.Connection.LastSeen.Sub(seen.Time) < seenEvery-seenEvery/10 {
+		if seen := f.Object.Status.LastSeen; old != nil && old.ConnectedSince != nil && seen != nil && f.Connection.LastSeen.Sub(seen.Time) < lastSeenEvery-lastSeenEvery/10 {
 			status.ConnectedSince = old.ConnectedSince
 		}
 	}
@@ -257,8 +257,8 @@ func disconnectedAt(f ClusterFacts, now *v1alpha1.AgentStatus) *metav1.Time {
 	case f.Connection.LastSeen.IsZero():
 		return f.Object.Status.LastSeen
 	}
-	heard := seconds(f.Connection.LastSeen)
-	return &heard
+	at := seconds(f.Connection.LastSeen)
+	return &at
 }
 
 func removal(f ClusterFacts) []metav1.Condition {

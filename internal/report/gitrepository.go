@@ -122,8 +122,8 @@ func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event 
 
 // aboutSecrets names the keys that nothing reads where something else is reported as well: one of them may be
 // a key that is missing under another name.
-func aboutSecrets(f SourceFacts, news bool) []Event {
-	if len(f.IgnoredKeys) == 0 || !news {
+func aboutSecrets(f SourceFacts, isChanged bool) []Event {
+	if len(f.IgnoredKeys) == 0 || !isChanged {
 		return nil
 	}
 	return []Event{{Warning: true, Reason: v1alpha1.IgnoredSecretKeysReason, Message: Line(

@@ -82,9 +82,9 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 }
 
 // settled means that every cluster that can be worked on is ready, and that there is one.
-func settled(all []clusterVerdict) bool {
+func settled(all []clusterResult) bool {
 	return len(of(all, isReady)) > 0 && len(of(all, isFailed)) == 0 &&
-		!slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.held || v.state == isProgressing && !v.idle })
+		!slices.ContainsFunc(all, func(v clusterResult) bool { return v.held || v.state == isProgressing && !v.idle })
 }
 
 func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Time) {
@@ -98,7 +98,7 @@ func remember(status *v1alpha1.KustomizationStatus, revision string, now time.Ti
 
 // handled reports whether the request for a reconciliation, if there is one, is done with: every
 // cluster that can be worked on has verified its objects since, or there is nothing new for it.
-func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool {
+func handled(f KustomizationFacts, all []clusterResult, hubSide *problem) bool {
 	request := requested(f.Object)
 	if request == "" || f.Object.IsSuspended() {
 		return false
@@ -107,25 +107,25 @@ func handled(f KustomizationFacts, all []clusterVerdict, hubSide *problem) bool 
 		return true
 	}
 	for _, t := range f.Targets {
-		at := slices.IndexFunc(all, func(v clusterVerdict) bool { return v.cluster == t.Cluster })
+		at := slices.IndexFunc(all, func(v clusterResult) bool { return v.cluster == t.Cluster })
 		out := all[at].state == isUnreachable || t.Err != nil || availability(t.Suspended, t.Conditions).Absent()
 		if !out && (t.Reported == nil || t.Reported.HandledAt != request) {
 			return false
 		}
 	}
-	return !f.Object.Spec.Suspend || rests(f.Rollout, all)
+	return !f.Object.Spec.Suspend || isSettled(f.Rollout, all)
 }
 
-// rests reports whether nothing goes on by itself: what a suspended Kustomization is reconciled once for is
+// isSettled reports whether nothing goes on by itself: what a suspended Kustomization is reconciled once for is
 // done then. Where a rollout waits for a person or a window, the next request continues it.
-func rests(r *v1alpha1.RolloutStatus, all []clusterVerdict) bool {
+func isSettled(r *v1alpha1.RolloutStatus, all []clusterResult) bool {
 	if r != nil && slices.Contains([]v1alpha1.RolloutPhase{v1alpha1.RolloutProgressing, v1alpha1.RolloutSoaking, v1alpha1.RolloutRollingBack}, r.Phase) {
 		return false
 	}
-	return !slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.state == isProgressing && !v.idle && !v.held })
+	return !slices.ContainsFunc(all, func(v clusterResult) bool { return v.state == isProgressing && !v.idle && !v.held })
 }
 
-func kustomizationConditions(f KustomizationFacts, all, leaving []clusterVerdict, hubSide *problem) []metav1.Condition {
+func kustomizationConditions(f KustomizationFacts, all, leaving []clusterResult, hubSide *problem) []metav1.Condition {
 	var want []metav1.Condition
 	switch {
 	case !f.Object.DeletionTimestamp.IsZero():
@@ -161,9 +161,9 @@ func isReadyCondition(c metav1.Condition) bool { return c.Type == v1alpha1.Ready
 
 // summary is the worst that is known of the clusters: failed before on the way before not heard
 // from. Only when there is none of these is it ready.
-func summary(revision string, all []clusterVerdict) []metav1.Condition {
+func summary(revision string, all []clusterResult) []metav1.Condition {
 	failed, progressing, unreachable := of(all, isFailed), of(all, isProgressing), of(all, isUnreachable)
-	active := slices.DeleteFunc(slices.Clone(progressing), func(v clusterVerdict) bool { return v.idle })
+	active := slices.DeleteFunc(slices.Clone(progressing), func(v clusterResult) bool { return v.idle })
 	var want []metav1.Condition
 	switch {
 	case len(failed) > 0:
@@ -198,14 +198,14 @@ func applied(revision string, n int) string {
 
 // onTheWay describes what is waited for, where it is one thing. It does not count: counts are in the
 // status, and a message that changes with each cluster would be written with each cluster.
-func onTheWay(revision, reason string, active []clusterVerdict, desired int) string {
+func onTheWay(revision, reason string, active []clusterResult, desired int) string {
 	if reason == v1alpha1.ProgressingReason || active[0].message == "" {
 		return "Applying revision " + revision
 	}
 	return first(active, desired, "waiting")
 }
 
-func deleting(leaving []clusterVerdict, denied string) []metav1.Condition {
+func deleting(leaving []clusterResult, denied string) []metav1.Condition {
 	if len(leaving) == 0 {
 		return []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.ProgressingReason, "Deleting")}
 	}
@@ -221,21 +221,21 @@ func deleting(leaving []clusterVerdict, denied string) []metav1.Condition {
 	return []metav1.Condition{ready(status, reason, message), reconciling(reason, message)}
 }
 
-func removing(leaving []clusterVerdict) string {
+func removing(leaving []clusterResult) string {
 	for _, s := range []state{isFailed, isUnreachable} {
 		if list := of(leaving, s); len(list) > 0 {
 			what := map[state]string{isFailed: "cannot be cleaned up", isUnreachable: "cannot be cleaned up while unreachable"}[s]
 			return first(list, len(leaving), what)
 		}
 	}
-	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v clusterVerdict) bool { return !v.idle }); len(idle) > 0 {
+	if idle := slices.DeleteFunc(slices.Clone(leaving), func(v clusterResult) bool { return !v.idle }); len(idle) > 0 {
 		return first(idle, len(leaving), "cannot be cleaned up")
 	}
 	return "Removing objects from " + text.Count(len(leaving), "cluster")
 }
 
 // classifyLeaving judges clusters that are to hold nothing any more; nothing there is ever ready.
-func classifyLeaving(targets []TargetFacts) []clusterVerdict {
+func classifyLeaving(targets []TargetFacts) []clusterResult {
 	all := classifyAll(targets, "", nil)
 	for i, v := range all {
 		if v.state == isReady {

@@ -9,7 +9,7 @@ import (
 )
 
 // stagedSummary is the message of the rollout, and without one that of the clusters.
-func stagedSummary(f KustomizationFacts, all []clusterVerdict) []metav1.Condition {
+func stagedSummary(f KustomizationFacts, all []clusterResult) []metav1.Condition {
 	if f.Rollout == nil {
 		return summary(f.Revision, all)
 	}
@@ -24,7 +24,7 @@ func stagedSummary(f KustomizationFacts, all []clusterVerdict) []metav1.Conditio
 		return []metav1.Condition{ready(metav1.ConditionFalse, v1alpha1.RolloutHaltedReason, message), reconciling(v1alpha1.RolloutHaltedReason, message)}
 	default:
 	}
-	held := slices.ContainsFunc(all, func(v clusterVerdict) bool { return v.held && v.state != isUnreachable })
+	held := slices.ContainsFunc(all, func(v clusterResult) bool { return v.held && v.state != isUnreachable })
 	if !held {
 		return summary(f.Revision, all)
 	}

@@ -41,8 +41,8 @@ const (
 	isUnreachable
 )
 
-// clusterVerdict is what is said of one cluster.
-type clusterVerdict struct {
+// clusterResult is what is said of one cluster.
+type clusterResult struct {
 	cluster string
 	state   state
 	reason  string
@@ -55,8 +55,8 @@ type clusterVerdict struct {
 
 // classify counts a cluster. The revision is what it is to be at; empty when that is not known. hubSide
 // is the problem of the Kustomization as a whole, or nil.
-func classify(t TargetFacts, revision string, hubSide *problem) clusterVerdict {
-	v := clusterVerdict{cluster: t.Cluster}
+func classify(t TargetFacts, revision string, hubSide *problem) clusterResult {
+	v := clusterResult{cluster: t.Cluster}
 	can := availability(t.Suspended, t.Conditions)
 	p := explain(t.Err)
 	switch {
@@ -75,7 +75,7 @@ func classify(t TargetFacts, revision string, hubSide *problem) clusterVerdict {
 	return v
 }
 
-func classifyEntry(v clusterVerdict, t TargetFacts, revision string, hubSide *problem) clusterVerdict {
+func classifyEntry(v clusterResult, t TargetFacts, revision string, hubSide *problem) clusterResult {
 	if hubSide == nil && t.Held != "" && (t.Wanted == nil || t.Wanted.Digest != t.Digest) {
 		v.held, revision = true, "" // counted by what it has
 	}
@@ -107,7 +107,7 @@ func attempted(t TargetFacts) bool {
 }
 
 // is completes a verdict. What an engine or a cluster said is made one line here.
-func (v clusterVerdict) is(s state, reason, message string) clusterVerdict {
+func (v clusterResult) is(s state, reason, message string) clusterResult {
 	v.state, v.reason, v.message = s, orElse(reason, v1alpha1.FailedReason), Line(message)
 	if s == isProgressing && reason == "" {
 		v.reason = v1alpha1.ProgressingReason
@@ -115,21 +115,21 @@ func (v clusterVerdict) is(s state, reason, message string) clusterVerdict {
 	return v
 }
 
-func classifyAll(targets []TargetFacts, revision string, hubSide *problem) []clusterVerdict {
-	all := make([]clusterVerdict, 0, len(targets))
+func classifyAll(targets []TargetFacts, revision string, hubSide *problem) []clusterResult {
+	all := make([]clusterResult, 0, len(targets))
 	for _, t := range targets {
 		all = append(all, classify(t, revision, hubSide))
 	}
-	slices.SortFunc(all, func(a, b clusterVerdict) int { return cmp.Compare(a.cluster, b.cluster) })
+	slices.SortFunc(all, func(a, b clusterResult) int { return cmp.Compare(a.cluster, b.cluster) })
 	return all
 }
 
 // of returns the verdicts of one state, in order.
-func of(all []clusterVerdict, s state) []clusterVerdict {
-	return slices.DeleteFunc(slices.Clone(all), func(v clusterVerdict) bool { return v.state != s })
+func of(all []clusterResult, s state) []clusterResult {
+	return slices.DeleteFunc(slices.Clone(all), func(v clusterResult) bool { return v.state != s })
 }
 
-func countClusters(all []clusterVerdict, f KustomizationFacts, status v1alpha1.KustomizationStatus) v1alpha1.ClusterCounts {
+func countClusters(all []clusterResult, f KustomizationFacts, status v1alpha1.KustomizationStatus) v1alpha1.ClusterCounts {
 	counts := v1alpha1.ClusterCounts{
 		Desired:     int32(len(all)),
 		Ready:       int32(len(of(all, isReady))),
@@ -170,11 +170,11 @@ const maxFailures = 10
 
 // failures names the clusters that are not right: those that failed first, then those not heard
 // from, then those that wait for something other than their own objects.
-func failures(all []clusterVerdict, leaving []clusterVerdict) []v1alpha1.ClusterFailure {
-	waiting := slices.DeleteFunc(of(all, isProgressing), func(v clusterVerdict) bool {
+func failures(all []clusterResult, leaving []clusterResult) []v1alpha1.ClusterFailure {
+	waiting := slices.DeleteFunc(of(all, isProgressing), func(v clusterResult) bool {
 		return v.reason == v1alpha1.ProgressingReason || v.reason == v1alpha1.WaitingForHealthReason || v.reason == v1alpha1.RolloutWaitingReason
 	})
-	gone := slices.DeleteFunc(slices.Clone(leaving), func(v clusterVerdict) bool { return v.state == isProgressing && !v.idle })
+	gone := slices.DeleteFunc(slices.Clone(leaving), func(v clusterResult) bool { return v.state == isProgressing && !v.idle })
 	var list []v1alpha1.ClusterFailure
 	for _, v := range slices.Concat(of(all, isFailed), of(all, isUnreachable), waiting, gone) {
 		if len(list) == maxFailures {
@@ -186,7 +186,7 @@ func failures(all []clusterVerdict, leaving []clusterVerdict) []v1alpha1.Cluster
 }
 
 // sameReason returns the reason that all share, or other.
-func sameReason(list []clusterVerdict, other string) string {
+func sameReason(list []clusterResult, other string) string {
 	for _, v := range list {
 		if v.reason != list[0].reason {
 			return other
@@ -196,7 +196,7 @@ func sameReason(list []clusterVerdict, other string) string {
 }
 
 // first describes how many of how many are in a state, and what is the matter with the first one.
-func first(list []clusterVerdict, desired int, what string) string {
+func first(list []clusterResult, desired int, what string) string {
 	text := fmt.Sprintf("%s %s: %s", clusters(len(list), desired), what, list[0].cluster)
 	if list[0].message != "" {
 		text += ": " + list[0].message

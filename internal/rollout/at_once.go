@@ -105,7 +105,7 @@ func (p *planner) rollBack() {
 			m.reason = p.haltedReason(m, undo)
 			if undo && p.isReturning(m) {
 				waits++
-				p.checkAgainAt(p.deadlineOf(m))
+				p.recheckAt(p.deadlineOf(m))
 			}
 		}
 	}

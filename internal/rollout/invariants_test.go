@@ -206,15 +206,15 @@ func (c *chaos) failed(m Member) bool {
 // lookAtTime sees that time alone alters nothing before Next asked to be asked again.
 func (c *chaos) lookAtTime(p Plan) {
 	c.t.Helper()
-	if !p.CheckAgainAt.IsZero() && !p.CheckAgainAt.After(c.now) {
-		c.t.Fatalf("it is %s, and it asks for %s", c.now, p.CheckAgainAt)
+	if !p.RecheckAt.IsZero() && !p.RecheckAt.After(c.now) {
+		c.t.Fatalf("it is %s, and it asks for %s", c.now, p.RecheckAt)
 	}
 	if len(p.Start) > 0 || c.paused { // a window may close before they start
 		return
 	}
 	later := c.now.Add(time.Duration(c.IntN(1000)) * time.Hour)
-	if !p.CheckAgainAt.IsZero() {
-		later = p.CheckAgainAt.Add(-time.Second)
+	if !p.RecheckAt.IsZero() {
+		later = p.RecheckAt.Add(-time.Second)
 	}
 	if later.Before(c.now) {
 		return
@@ -226,6 +226,6 @@ func (c *chaos) lookAtTime(p Plan) {
 		c.t.Fatal(err)
 	}
 	if !reflect.DeepEqual(p, then) {
-		c.t.Fatalf("time alone alters what it says, and it did not ask to be asked: at %s, %s, %s:\n%s\n%+v", c.now, later, p.CheckAgainAt, cmp.Diff(p, then), r.Clusters)
+		c.t.Fatalf("time alone alters what it says, and it did not ask to be asked: at %s, %s, %s:\n%s\n%+v", c.now, later, p.RecheckAt, cmp.Diff(p, then), r.Clusters)
 	}
 }

@@ -15,8 +15,8 @@ const (
 	isPaused           = "the rollout is paused"
 	noReachableCluster = "waits for a cluster that can be reached"
 	// maxNames and maxWords bound what a message quotes from clusters: edges write part of it.
-	maxNames = 3
-	maxWords = 160
+	maxNames   = 3
+	maxMessage = 160
 )
 
 // explainHolds sets the phase and, for each cluster that is held, the reason why.
@@ -144,7 +144,7 @@ func clock(at, known time.Time) string {
 // windowMessage names when the next window opens.
 func (p *planner) windowMessage() string {
 	at := p.windows.next(p.now)
-	p.checkAgainAt(at)
+	p.recheckAt(at)
 	return "outside the rollout windows, the next opens " + at.Format("2006-01-02 15:04 ") + at.Location().String()
 }
 
@@ -222,11 +222,11 @@ func withMessage(text string, m *member) string {
 	if m.Message == "" {
 		return text
 	}
-	words := []rune(m.Message)
-	if len(words) > maxWords {
-		words = append(words[:maxWords:maxWords], '…')
+	runes := []rune(m.Message)
+	if len(runes) > maxMessage {
+		runes = append(runes[:maxMessage:maxMessage], '…')
 	}
-	return text + ": " + string(words)
+	return text + ": " + string(runes)
 }
 
 func names(members []*member) string {

@@ -48,15 +48,15 @@ func Next(now time.Time, r Rollout) (Plan, error) {
 
 // planner is the state of one call of Next.
 type planner struct {
-	now        time.Time
-	in         Rollout
-	deadline   time.Duration
-	failure    v1alpha1.FailurePolicy
-	windows    windows
-	stages     []*stage
-	members    []*member
-	status     v1alpha1.RolloutStatus
-	checkAgain time.Time
+	now      time.Time
+	in       Rollout
+	deadline time.Duration
+	failure  v1alpha1.FailurePolicy
+	windows  windows
+	stages   []*stage
+	members  []*member
+	status   v1alpha1.RolloutStatus
+	recheck  time.Time
 }
 
 // stage is a Stage with its clusters and its record in the status.
@@ -237,7 +237,7 @@ func (p *planner) countStages() {
 			s.record.Failed += oneIf(m.failed)
 			s.record.Absent += oneIf(m.absent())
 			if p.inFlight(m) {
-				p.checkAgainAt(p.deadlineOf(m))
+				p.recheckAt(p.deadlineOf(m))
 			}
 		}
 	}
@@ -252,7 +252,7 @@ func oneIf(is bool) int32 {
 
 // plan lists the clusters by the decision about them.
 func (p *planner) plan() Plan {
-	out := Plan{Status: p.status, CheckAgainAt: p.checkAgain}
+	out := Plan{Status: p.status, RecheckAt: p.recheck}
 	for _, m := range p.members {
 		switch m.verb {
 		case start:
@@ -269,10 +269,10 @@ func (p *planner) plan() Plan {
 	return out
 }
 
-// checkAgainAt schedules the next call of Next, if the time lies in the future.
-func (p *planner) checkAgainAt(at time.Time) {
-	if at.After(p.now) && (p.checkAgain.IsZero() || at.Before(p.checkAgain)) {
-		p.checkAgain = at
+// recheckAt schedules the next call of Next, if the time lies in the future.
+func (p *planner) recheckAt(at time.Time) {
+	if at.After(p.now) && (p.recheck.IsZero() || at.Before(p.recheck)) {
+		p.recheck = at
 	}
 }
 

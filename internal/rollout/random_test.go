@@ -213,11 +213,11 @@ func (c *chaos) calm() {
 		case p.Status.Phase == v1alpha1.RolloutAwaitingApproval:
 			c.promote = c.change + "/" + p.Status.Stage
 		case moved:
-		case p.CheckAgainAt.IsZero():
+		case p.RecheckAt.IsZero():
 			c.arrived(p)
 			return
 		default:
-			c.now = p.CheckAgainAt
+			c.now = p.RecheckAt
 		}
 	}
 	c.t.Fatalf("it never ends: %+v", p)

@@ -145,7 +145,7 @@ func (p *planner) completeStage(s *stage) {
 		}
 		until := p.soaksUntil(s)
 		r.Done = !p.now.Before(until)
-		p.checkAgainAt(until)
+		p.recheckAt(until)
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// RestStage is the name of the last stage, with the clusters that no other takes, unless another one
+// RemainderStage is the name of the last stage, with the clusters that no other takes, unless another one
 // is named so.
-const RestStage = "rest"
+const RemainderStage = "rest"
 
 // Stage is a part of the clusters that gets a change together.
 type Stage struct {
@@ -74,7 +74,7 @@ func divide(spec *v1alpha1.Rollout, clusters []Member, all int) ([]Stage, error)
 		stages = append(stages, stage)
 	}
 	if len(left) > 0 {
-		last := v1alpha1.RolloutStage{Name: restName(specs), MaxFailures: specs[len(specs)-1].MaxFailures}
+		last := v1alpha1.RolloutStage{Name: remainderName(specs), MaxFailures: specs[len(specs)-1].MaxFailures}
 		rest, _, err := take(last, left, all)
 		if err != nil {
 			return nil, err
@@ -136,10 +136,10 @@ func tolerateOverall(stages []Stage, all int) {
 	}
 }
 
-func restName(stages []v1alpha1.RolloutStage) string {
-	name := RestStage
+func remainderName(stages []v1alpha1.RolloutStage) string {
+	name := RemainderStage
 	for n := 2; slices.ContainsFunc(stages, func(s v1alpha1.RolloutStage) bool { return s.Name == name }); n++ {
-		name = fmt.Sprintf("%s-%d", RestStage, n)
+		name = fmt.Sprintf("%s-%d", RemainderStage, n)
 	}
 	return name
 }

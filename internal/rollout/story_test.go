@@ -244,8 +244,8 @@ func (s *story) holds(p Plan) {
 		s.log.WriteString(text)
 	}
 	s.held = text
-	if !p.CheckAgainAt.IsZero() && !p.CheckAgainAt.After(s.now) {
-		s.t.Errorf("asks to be asked at %s, and it is %s", p.CheckAgainAt, s.now)
+	if !p.RecheckAt.IsZero() && !p.RecheckAt.After(s.now) {
+		s.t.Errorf("asks to be asked at %s, and it is %s", p.RecheckAt, s.now)
 	}
 }
 

@@ -102,6 +102,6 @@ type Plan struct {
 	Hold []Held
 	// Status to be recorded; the next Next wants to see it.
 	Status v1alpha1.RolloutStatus
-	// CheckAgainAt is when time alone may alter the plan; zero when only something else does.
-	CheckAgainAt time.Time
+	// RecheckAt is when time alone may alter the plan; zero when only something else does.
+	RecheckAt time.Time
 }

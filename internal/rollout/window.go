@@ -82,7 +82,7 @@ func (ws windows) next(t time.Time) time.Time {
 // it: an hour that happens twice opens the window once, and one that is skipped as much later, so that
 // no day goes without.
 func (w window) opening(t time.Time) time.Time {
-	wall := onWall(t.In(w.zone))
+	wall := wallClock(t.In(w.zone))
 	if back := offset(t, w.zone) - offset(t.Add(-24*time.Hour), w.zone); back != 0 {
 		wall = wall.Add(-back.Abs()) // what was skipped, or was shown before, is behind on the wall only
 	}
@@ -96,8 +96,8 @@ func (w window) opening(t time.Time) time.Time {
 	}
 }
 
-// onWall is what the clock shows, as if it did so in UTC, where no hour is skipped or comes twice.
-func onWall(t time.Time) time.Time {
+// wallClock is what the clock shows, as if it did so in UTC, where no hour is skipped or comes twice.
+func wallClock(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
 }
 
@@ -106,7 +106,7 @@ func onWall(t time.Time) time.Time {
 func (w window) moment(wall time.Time) time.Time {
 	before, after := offset(wall.Add(-24*time.Hour), w.zone), offset(wall.Add(24*time.Hour), w.zone)
 	first, other := wall.Add(-before).In(w.zone), wall.Add(-after).In(w.zone)
-	if onWall(first).Equal(wall) || !onWall(other).Equal(wall) {
+	if wallClock(first).Equal(wall) || !wallClock(other).Equal(wall) {
 		return first
 	}
 	return other

@@ -83,7 +83,7 @@ func Without(t *Tree, ignore, from string) (*Tree, error) {
 		return t, nil
 	}
 	name := hex.EncodeToString(above.Sum(nil))
-	t = t.Again()
+	t = t.Reopen()
 	return Open(t.digest+" "+name, ".", &without{tree: t, name: name, rules: NewIgnoreRules(t, ignore)}), nil
 }
 

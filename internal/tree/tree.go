@@ -70,8 +70,8 @@ func Open(digest, root string, source Source) *Tree {
 	return &Tree{digest: digest, root: root, source: source}
 }
 
-// Again returns the same tree without the failures of this one.
-func (t *Tree) Again() *Tree { return Open(t.digest, t.root, t.source) }
+// Reopen returns the same tree without the failures of this one.
+func (t *Tree) Reopen() *Tree { return Open(t.digest, t.root, t.source) }
 
 // Err returns the first error of the source. Whoever concludes anything from a file or a directory that
 // is not there must look at it: what could not be read looks the same.
@@ -187,18 +187,18 @@ func (t *Tree) Resolve(name string) (string, error) {
 	return at.path, err
 }
 
-// place is where a lookup ends.
-type place struct {
+// position is where a lookup ends.
+type position struct {
 	path      string
 	entry     Entry // of no kind if there is nothing
 	submodule string
 }
 
 // walk looks a path up.
-func (t *Tree) walk(name string) (place, error) {
+func (t *Tree) walk(name string) (position, error) {
 	rest := strings.Split(strings.TrimLeft(name, "/"), "/")
 	// The directories from the root to where the lookup is, which ".." goes back to.
-	stack := []place{{path: ".", entry: Entry{Kind: Directory, ID: t.root}}}
+	stack := []position{{path: ".", entry: Entry{Kind: Directory, ID: t.root}}}
 	links := 0
 	for len(rest) > 0 {
 		part := rest[0]
@@ -209,16 +209,16 @@ func (t *Tree) walk(name string) (place, error) {
 			continue
 		case "..":
 			if len(stack) == 1 {
-				return place{}, fmt.Errorf("cannot resolve %q: %w", name, ErrOutside)
+				return position{}, fmt.Errorf("cannot resolve %q: %w", name, ErrOutside)
 			}
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		next := place{path: path.Join(at.path, part), submodule: at.submodule}
+		next := position{path: path.Join(at.path, part), submodule: at.submodule}
 		if at.entry.Kind == Directory {
 			var err error
 			if next.entry, err = t.source.Lookup(at.entry.ID, part); err != nil {
-				return place{}, t.fail(err)
+				return position{}, t.fail(err)
 			}
 		}
 		switch next.entry.Kind {
@@ -226,15 +226,15 @@ func (t *Tree) walk(name string) (place, error) {
 			next.submodule = next.path
 		case Link:
 			if links++; links > maxLinks {
-				return place{}, fmt.Errorf("cannot resolve %q: %w", name, ErrLinkLoop)
+				return position{}, fmt.Errorf("cannot resolve %q: %w", name, ErrLinkLoop)
 			}
 			data, err := t.source.Read(next.entry.ID)
 			if err != nil {
-				return place{}, t.fail(err)
+				return position{}, t.fail(err)
 			}
 			target := string(data)
 			if strings.HasPrefix(target, "/") {
-				return place{}, fmt.Errorf("cannot resolve %q: link %q: %w", name, next.path, ErrOutside)
+				return position{}, fmt.Errorf("cannot resolve %q: link %q: %w", name, next.path, ErrOutside)
 			}
 			rest = append(strings.Split(target, "/"), rest...)
 			continue

@@ -94,7 +94,7 @@ func TestFailedReadIsNotAnAbsence(t *testing.T) {
 		func(t *Tree) { _, _ = t.ReadDir("bad") },
 		func(t *Tree) { _, _ = t.Resolve("bad") },
 	} {
-		one := tr.Again()
+		one := tr.Reopen()
 		one.IsFile("a")
 		one.IsFile("none")
 		if one.Err() != nil {

@@ -232,7 +232,7 @@ func absent(m rollout.Member) bool {
 
 // next is when something happens next; zero when nothing does.
 func (h *simulator) next() time.Time {
-	next := h.outcome.Last.CheckAgainAt
+	next := h.outcome.Last.RecheckAt
 	if !next.After(h.now) {
 		next = time.Time{}
 	}

@@ -54,12 +54,12 @@ type Holder struct {
 	Options
 	leases leases
 
-	placing sync.Mutex // one at a time, so that a later result does not give way to an earlier one
-	mu      sync.Mutex
-	owners  map[string]int                    // shards by Cluster
-	held    map[types.NamespacedName]*hold    // what this process works on
-	doubted map[types.NamespacedName]struct{} // what was not this shard's when it got the lease
-	looked  bool
+	placing     sync.Mutex // one at a time, so that a later result does not give way to an earlier one
+	mu          sync.Mutex
+	owners      map[string]int                    // shards by Cluster
+	held        map[types.NamespacedName]*hold    // what this process works on
+	unconfirmed map[types.NamespacedName]struct{} // what was not this shard's when it got the lease
+	looked      bool
 }
 
 // hold counts who is at work on a Cluster.
@@ -68,8 +68,8 @@ type hold struct{ busy sync.WaitGroup }
 // New returns a Holder that holds nothing yet.
 func New(o Options) *Holder {
 	return &Holder{
-		Options: o, leases: leases{direct: o.Direct, namespace: o.Namespace, duration: o.Duration, now: o.Now, seen: map[string]leaseObservation{}},
-		owners: map[string]int{}, held: map[types.NamespacedName]*hold{}, doubted: map[types.NamespacedName]struct{}{},
+		Options: o, leases: leases{direct: o.Direct, namespace: o.Namespace, duration: o.Duration, now: o.Now, observed: map[string]leaseObservation{}},
+		owners: map[string]int{}, held: map[types.NamespacedName]*hold{}, unconfirmed: map[types.NamespacedName]struct{}{},
 	}
 }
 
@@ -129,7 +129,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 		return false, lookEvery, err
 	}
 	h.mu.Lock()
-	delete(h.doubted, key)
+	delete(h.unconfirmed, key)
 	h.mu.Unlock()
 	h.gain(key)
 	return true, 0, nil
@@ -186,7 +186,7 @@ func (h *Holder) lookOnce(ctx context.Context) error {
 		h.mu.Lock()
 		for i := range list.Items {
 			if list.Items[i].Status.Shard != h.Shard.Record() {
-				h.doubted[client.ObjectKeyFromObject(&list.Items[i])] = struct{}{}
+				h.unconfirmed[client.ObjectKeyFromObject(&list.Items[i])] = struct{}{}
 			}
 		}
 		h.mu.Unlock()
@@ -201,9 +201,9 @@ func (h *Holder) lookOnce(ctx context.Context) error {
 func (h *Holder) confirm(ctx context.Context, c *v1alpha1.Cluster) (bool, error) {
 	key := client.ObjectKeyFromObject(c)
 	h.mu.Lock()
-	_, doubt := h.doubted[key]
+	_, unconfirmed := h.unconfirmed[key]
 	h.mu.Unlock()
-	if !doubt {
+	if !unconfirmed {
 		return true, nil
 	}
 	now := &v1alpha1.Cluster{}
@@ -215,7 +215,7 @@ func (h *Holder) confirm(ctx context.Context, c *v1alpha1.Cluster) (bool, error)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.doubted, key)
+	delete(h.unconfirmed, key)
 	return true, nil
 }
 
@@ -257,8 +257,8 @@ func (h *Holder) lose(key types.NamespacedName, letGo func()) {
 	}
 }
 
-// Gone forgets a Cluster that is not there any more, which may make others move.
-func (h *Holder) Gone(ctx context.Context, key types.NamespacedName) error {
+// Forget forgets a Cluster that is not there any more, which may make others move.
+func (h *Holder) Forget(ctx context.Context, key types.NamespacedName) error {
 	h.lose(key, func() {})
 	h.mu.Lock()
 	_, known := h.owners[key.String()]

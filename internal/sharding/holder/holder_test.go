@@ -300,7 +300,7 @@ func TestJoiningAndLeavingMoves(t *testing.T) {
 	}
 	gone := w.cluster("edge-0003")
 	w.must(w.api.Delete(t.Context(), gone))
-	w.must(h.Gone(t.Context(), client.ObjectKeyFromObject(gone)))
+	w.must(h.Forget(t.Context(), client.ObjectKeyFromObject(gone)))
 	if _, there := h.owners["fleet/edge-0003"]; there {
 		t.Error("it is remembered")
 	}

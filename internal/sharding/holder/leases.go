@@ -21,17 +21,17 @@ type leases struct {
 	duration  time.Duration
 	now       func() time.Time
 
-	mu   sync.Mutex
-	seen map[string]leaseObservation
+	mu       sync.Mutex
+	observed map[string]leaseObservation
 }
 
 // leaseObservation is what was seen of a lease.
 type leaseObservation struct {
-	asked  time.Time // when it was looked at last
-	since  time.Time // when what it says was seen first
-	exists bool
-	holder string
-	says   string // changes with each renewal
+	checkedAt time.Time // when it was looked at last
+	since     time.Time // when what it says was seen first
+	exists    bool
+	holder    string
+	version   string // changes with each renewal
 }
 
 // free reports whether nobody holds Clusters in the name of a shard, as their status records it: the lease
@@ -46,18 +46,18 @@ func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, er
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name := of.Lease()
-	s, known := l.seen[name]
-	if !known || afresh || l.now().Sub(s.asked) >= lookEvery {
+	s, known := l.observed[name]
+	if !known || afresh || l.now().Sub(s.checkedAt) >= lookEvery {
 		if s, err = l.look(ctx, name, s); err != nil {
 			return false, err
 		}
-		l.seen[name] = s
+		l.observed[name] = s
 	}
 	switch {
 	case !s.exists, s.holder == "", sharding.OfIdentity(s.holder) != of:
 		return true, nil
 	}
-	return s.asked.Sub(s.since) > l.duration, nil
+	return s.checkedAt.Sub(s.since) > l.duration, nil
 }
 
 func (l *leases) look(ctx context.Context, name string, last leaseObservation) (leaseObservation, error) {
@@ -65,16 +65,16 @@ func (l *leases) look(ctx context.Context, name string, last leaseObservation) (
 	now := l.now()
 	err := l.direct.Get(ctx, types.NamespacedName{Namespace: l.namespace, Name: name}, lease)
 	if apierrors.IsNotFound(err) {
-		return leaseObservation{asked: now}, nil
+		return leaseObservation{checkedAt: now}, nil
 	}
 	if err != nil {
 		return last, fmt.Errorf("cannot read lease %s: %w", name, err)
 	}
-	s := leaseObservation{asked: now, since: now, exists: true, says: lease.ResourceVersion}
+	s := leaseObservation{checkedAt: now, since: now, exists: true, version: lease.ResourceVersion}
 	if holder := lease.Spec.HolderIdentity; holder != nil {
 		s.holder = *holder
 	}
-	if s.says == last.says && s.holder == last.holder {
+	if s.version == last.version && s.holder == last.holder {
 		s.since = last.since
 	}
 	return s, nil
