@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 const (
@@ -105,10 +106,22 @@ func (s *session) settings(to link.Settings) {
 // run works until the link goes, or the hub ends the session.
 func (s *session) run(ctx context.Context) error {
 	s.work, ctx = errgroup.WithContext(ctx)
-	s.work.Go(func() error { return s.stream(ctx) })
-	s.work.Go(func() error { return s.report(ctx) })
-	s.work.Go(func() error { return s.fetch(ctx) })
+	s.begin(func() error { return s.stream(ctx) })
+	s.begin(func() error { return s.report(ctx) })
+	s.begin(func() error { return s.fetch(ctx) })
 	return s.work.Wait()
+}
+
+// begin runs a piece of the session's work beside the others. A panic of it ends the session as an error does: the
+// engine goes on, and the next session begins after a pause.
+func (s *session) begin(f func() error) {
+	s.work.Go(func() error {
+		err := recovery.Run(f)
+		if p, ok := errors.AsType[*recovery.Panic](err); ok {
+			s.a.log.Error(p, "recovered from a panic", p.Details()...)
+		}
+		return err
+	})
 }
 
 // stream reads what comes down, until it ends.
@@ -215,7 +228,7 @@ func (s *session) finalize(ctx context.Context, d link.Down) {
 		return
 	}
 	s.finalizing = request
-	s.work.Go(func() error { // ends with the answer of the engine, or with the session
+	s.begin(func() error { // ends with the answer of the engine, or with the session
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		s.answerFinalize(request, s.a.finalize(ctx, request))
@@ -325,7 +338,7 @@ func (s *session) expect(ctx context.Context, sent uint64) {
 		return
 	}
 	s.awaiting = true
-	s.work.Go(func() error { return s.awaitSent(ctx) })
+	s.begin(func() error { return s.awaitSent(ctx) })
 }
 
 // awaitSent notices a proxy that holds the stream back: what the gateway has sent must arrive soon after the link has
