@@ -2,14 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"encoding/pem"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,79 +17,18 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+	"github.com/skerry-dev/skerry/internal/testkit/hostapi"
 )
 
-// hostAPI speaks as much of the API of a server as a bootstrap asks for, and names a real Git server.
-type hostAPI struct {
-	*httptest.Server
-	https, ssh string
-	asked      int
-	made       bool
-	keys       []map[string]any
-}
-
-func newHostAPI(t *testing.T, https, ssh string, answer func(*hostAPI, *http.Request) (int, any)) *hostAPI {
+// newHostAPI is the API of a server that names a real Git server.
+func newHostAPI(t *testing.T, kind, https, ssh string) *hostapi.Server {
 	t.Helper()
-	a := &hostAPI{https: https, ssh: ssh}
-	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.Header.Get("Authorization"), "t0ken") {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		a.asked++
-		code, answer := answer(a, r)
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(answer)
-	}))
+	a, err := hostapi.New(hostapi.Options{Kind: kind, Token: "t0ken", HTTPS: https, SSH: ssh, TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(a.Close)
 	return a
-}
-
-func giteaAnswer(a *hostAPI, r *http.Request) (int, any) {
-	repo := map[string]any{"id": 1, "clone_url": a.https, "ssh_url": a.ssh}
-	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1") {
-	case "GET /version":
-		return http.StatusOK, map[string]any{"version": "1.24.0"}
-	case "GET /repos/team/fleet":
-		if a.made {
-			return http.StatusOK, repo
-		}
-	case "POST /org/team/repos", "POST /orgs/team/repos":
-		a.made = true
-		return http.StatusCreated, repo
-	case "GET /repos/team/fleet/keys":
-		if r.URL.Query().Get("page") != "1" {
-			return http.StatusOK, []any{}
-		}
-		return http.StatusOK, slices.Clone(a.keys)
-	case "POST /repos/team/fleet/keys":
-		var key map[string]any
-		_ = json.NewDecoder(r.Body).Decode(&key)
-		a.keys = append(a.keys, key)
-		return http.StatusCreated, key
-	}
-	return http.StatusNotFound, map[string]any{"message": "not found"}
-}
-
-// bitbucketAnswer is what Bitbucket Data Center answers of the repository fleet in the project TEAM.
-func bitbucketAnswer(a *hostAPI, r *http.Request) (int, any) {
-	repo := map[string]any{"slug": "fleet", "links": map[string]any{"clone": []any{
-		map[string]any{"href": a.https, "name": "http"}, map[string]any{"href": a.ssh, "name": "ssh"},
-	}}}
-	const at = "/rest/api/1.0/projects/TEAM"
-	switch r.Method + " " + r.URL.Path {
-	case "GET " + at:
-		return http.StatusOK, map[string]any{"key": "TEAM"}
-	case "GET " + at + "/repos/fleet":
-		if a.made {
-			return http.StatusOK, repo
-		}
-	case "POST " + at + "/repos":
-		a.made = true
-		return http.StatusCreated, repo
-	}
-	return http.StatusNotFound, map[string]any{"errors": []any{map[string]any{"message": "there is none"}}}
 }
 
 // TestBootstrapMakesTheRepository by the API of its server, pushes with the token, and lets the hub read with a
@@ -113,7 +48,7 @@ func TestBootstrapMakesTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := newHostAPI(t, web.URL(repo), ssh.URL(repo), giteaAnswer)
+	api := newHostAPI(t, "gitea", web.URL(repo), ssh.URL(repo))
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})
 	ca := writeFile(t, "ca.crt", append(cert, web.CA()...))
 	bootstrap := func(token string, args ...string) ran {
@@ -132,8 +67,8 @@ func TestBootstrapMakesTheRepository(t *testing.T) {
 	} {
 		bootstrap("t0ken", strings.Fields(flags)...).want(t, factory.ExitUsage, want)
 	}
-	if api.asked > 0 {
-		t.Errorf("the server was asked %d times by command lines that are wrong", api.asked)
+	if n := api.Asked(); n > 0 {
+		t.Errorf("the server was asked %d times by command lines that are wrong", n)
 	}
 	bootstrap("wrong").want(t, factory.ExitFailed, "✗ Gitea")
 
@@ -164,17 +99,17 @@ func TestBootstrapMakesTheRepository(t *testing.T) {
 		return secret, source
 	}
 	first, source := stored()
-	if source.Spec.URL != ssh.URL(repo) || first.Data["password"] != nil || len(api.keys) != 1 || api.keys[0]["read_only"] != true {
-		t.Errorf("URL %s, keys %v", source.Spec.URL, api.keys)
+	if source.Spec.URL != ssh.URL(repo) || first.Data["password"] != nil || len(api.Keys()) != 1 || !api.Keys()[0].ReadOnly {
+		t.Fatalf("URL %s, keys %v", source.Spec.URL, api.Keys())
 	}
-	if string(first.Data["known_hosts"]) == "" || !strings.HasPrefix(string(first.Data["identity.pub"]), api.keys[0]["key"].(string)) {
+	if string(first.Data["known_hosts"]) == "" || !strings.HasPrefix(string(first.Data["identity.pub"]), api.Keys()[0].Text) {
 		t.Errorf("the Secret has not the key that the server has")
 	}
 
 	// Again: the same key, and no commit.
 	commit := gitShow(t, repo, "rev-parse", "main")
 	bootstrap("t0ken").want(t, factory.ExitFailed, "repository team/fleet is there", "✔ deploy key: is there", "is as it should be", noHub)
-	if again, _ := stored(); string(again.Data["identity"]) != string(first.Data["identity"]) || len(api.keys) != 1 || gitShow(t, repo, "rev-parse", "main") != commit {
+	if again, _ := stored(); string(again.Data["identity"]) != string(first.Data["identity"]) || len(api.Keys()) != 1 || gitShow(t, repo, "rev-parse", "main") != commit {
 		t.Error("another run made another key or commit")
 	}
 
@@ -185,7 +120,7 @@ func TestBootstrapMakesTheRepository(t *testing.T) {
 	}
 
 	// A server that names a URL elsewhere does not get the token there.
-	api.https = strings.Replace(web.URL(repo), "127.0.0.1", "localhost", 1)
+	api.SetHTTPS(strings.Replace(web.URL(repo), "127.0.0.1", "localhost", 1))
 	asked := web.Requests("")
 	bootstrap("t0ken", "--token-auth").want(t, factory.ExitFailed, "✗ Gitea", "if that is right, give --hostname localhost")
 	if now := web.Requests(""); now != asked {
@@ -197,7 +132,7 @@ func TestBootstrapMakesTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bitbucket := newHostAPI(t, bearer.URL(repo), ssh.URL(repo), bitbucketAnswer)
+	bitbucket := newHostAPI(t, "bitbucket-server", bearer.URL(repo), ssh.URL(repo))
 	ca = writeFile(t, "ca.crt", append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: bitbucket.Certificate().Raw}), bearer.CA()...))
 	args := []string{"bootstrap", "bitbucket-server", "--owner", "TEAM", "--repository", "fleet", "--ca-file", ca, "--timeout", "10s", "--token-auth"}
 	env := map[string]string{"BITBUCKET_TOKEN": "t0ken"}
