@@ -40,6 +40,8 @@ type Options struct {
 	Key                            create.KeyOptions
 	AuthorName, AuthorEmail        string
 	CommitMessageAppendix          string
+	// AllowDowngrade lets an older version take the place of the one that is there.
+	AllowDowngrade bool
 
 	GPGKeyRing, GPGKeyID, GPGPassphrase string
 	SSHSigningKeyFile                   string
@@ -152,6 +154,7 @@ func addSharedFlags(cmd *cobra.Command, o *Options) {
 	flags.StringVar(&o.CommitMessageAppendix, "commit-message-appendix", "", "text at the end of the commit's message, as '[ci skip]'")
 	addSigningFlags(cmd, o)
 	install.AddFlags(cmd, &o.Options, o.Factory.Version)
+	install.AddDowngradeFlag(cmd, &o.AllowDowngrade)
 	flags.Lookup("hub-id").Usage = "identity of the hub in the labels of what it applies (default: that in Git, or one made of URL and path)"
 	for _, file := range []string{"token-file", "ca-file"} {
 		_ = cmd.MarkFlagFilename(file)
@@ -187,12 +190,11 @@ func runGit(ctx context.Context, o *Options) error {
 			return err
 		}
 	}
-	steps := o.Steps()
-	for _, step := range []struct {
+	type part struct {
 		title string
 		run   func(context.Context, *factory.Step) error
-	}{
-		{"cluster", r.checkCluster},
+	}
+	parts := []part{
 		{"repository", r.checkRepository},
 		{"commit", r.commit},
 		{"components", r.applyComponents},
@@ -200,7 +202,12 @@ func runGit(ctx context.Context, o *Options) error {
 		{"sync", r.applySync},
 		{"reconcile", r.waitForHub},
 		{"hand over", r.handOver},
-	} {
+	}
+	if o.push == nil { // otherwise the cluster was checked before the provider was asked
+		parts = append([]part{{"cluster", r.checkCluster}}, parts...)
+	}
+	steps := o.Steps()
+	for _, step := range parts {
 		if err := steps.Do(step.title, func(s *factory.Step) error { return step.run(ctx, s) }); err != nil {
 			return err
 		}
@@ -220,6 +227,9 @@ func (r *run) checkCluster(ctx context.Context, s *factory.Step) error {
 		return err
 	}
 	if err := preflight.Extras(r.hub, r.Extra); err != nil {
+		return err
+	}
+	if err := preflight.Upgrade(ctx, r.hub, r.Options.Options.Version, r.AllowDowngrade); err != nil {
 		return err
 	}
 	source, root, err := r.readSync(ctx)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -148,6 +149,9 @@ func runProvider(ctx context.Context, o *ProviderOptions) error {
 	bounded, cancel := o.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	steps := o.Steps()
+	if err := steps.Do("cluster", func(s *factory.Step) error { return r.checkCluster(bounded, s) }); err != nil {
+		return err // nothing is made on a server for a cluster that does not take it
+	}
 	repository := githost.Repository{Owner: o.Owner, Name: o.Repository, Personal: o.Personal, Private: o.Private, Description: "Kept by Skerry"}
 	if err := steps.Do(o.provider.title, func(s *factory.Step) error { return o.ensure(bounded, host, repository, access, s) }); err != nil {
 		return err
@@ -213,7 +217,7 @@ func (o *ProviderOptions) ensure(ctx context.Context, host githost.Host, reposit
 		err = host.Grant(ctx, repository, o.Teams)
 	}
 	if err != nil {
-		return factory.Next(factory.Elsewhere(err), "check --owner, --hostname and what the token may do")
+		return factory.Next(factory.Elsewhere(err), "%s", nextOfHost(err))
 	}
 	access.url, o.URL = urls.HTTPS, urls.HTTPS
 	if !o.TokenAuth {
@@ -227,6 +231,20 @@ func (o *ProviderOptions) ensure(ctx context.Context, host githost.Host, reposit
 	}
 	s.Donef("repository %s/%s %s", repository.Owner, repository.Name, what)
 	return nil
+}
+
+// nextOfHost is what to do about an error of the provider's API.
+func nextOfHost(err error) string {
+	_, refused := errors.AsType[*net.OpError](err)
+	_, unknown := errors.AsType[*net.DNSError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case untrusted:
+		return "give the authority that has signed the server's certificate with --ca-file, and check --hostname"
+	case refused, unknown, errors.Is(err, context.DeadlineExceeded):
+		return "check --hostname, and that the server can be reached from here"
+	}
+	return "check --owner, --hostname and what the token may do"
 }
 
 func (o *ProviderOptions) overSSH(text string) (string, error) {

@@ -7,6 +7,7 @@ import (
 
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/skerry-dev/skerry/internal/cli/preflight"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -87,7 +88,7 @@ func skew(f facts) []Result {
 		return []Result{{"versions", Doubtful, fmt.Sprintf("command line %s, hub %s: one of them is no release, so that they cannot be compared", f.cli, f.hubVersion), ""}}
 	}
 	switch {
-	case cli.Major() != hub.Major() || apart(cli.Minor(), hub.Minor()) > 2:
+	case cli.Major() != hub.Major() || apart(cli.Minor(), hub.Minor()) > preflight.MinorsApart:
 		next := "upgrade the hub in steps of at most two minor versions"
 		if cli.LessThan(hub) {
 			next = "use a command line of the hub's version"
@@ -124,7 +125,7 @@ func agents(f facts) []Result {
 			}
 		case hub.LessThan(agent):
 			newer = append(newer, named)
-		case agent.Major() != hub.Major() || apart(agent.Minor(), hub.Minor()) > 2:
+		case agent.Major() != hub.Major() || apart(agent.Minor(), hub.Minor()) > preflight.MinorsApart:
 			tooOld = append(tooOld, named)
 		case agent.LessThan(hub):
 			behind = append(behind, named)

@@ -33,9 +33,10 @@ type Options struct {
 	*factory.Factory
 	components.Options
 
-	OwnCluster bool
-	Export     bool
-	Wait       bool
+	OwnCluster     bool
+	Export         bool
+	Wait           bool
+	AllowDowngrade bool
 
 	// serverVersion asks the hub's API server and refuses one that is too old.
 	serverVersion func(context.Context, *factory.Hub) (string, error)
@@ -70,6 +71,7 @@ same and lets the hub keep itself up to date from Git.`,
 		},
 	}
 	AddFlags(cmd, &o.Options, f.Version)
+	AddDowngradeFlag(cmd, &o.AllowDowngrade)
 	flags := cmd.Flags()
 	flags.BoolVar(&o.Export, "export", false, "print the manifests as YAML and change nothing")
 	flags.BoolVar(&o.OwnCluster, "own-cluster", true, "let the hub apply to its own cluster too, as cluster-admin")
@@ -96,6 +98,11 @@ func AddFlags(cmd *cobra.Command, to *components.Options, ownVersion string) {
 	_ = cmd.RegisterFlagCompletionFunc("components-extra", cobra.FixedCompletions(components.Extras, cobra.ShellCompDirectiveNoFileComp))
 	flags.StringVar(&to.HubID, "hub-id", "", "identity of the hub in the labels of what it applies (default: uid of its cluster)")
 	flags.BoolVar(&to.CRDsOnly, "crds-only", false, "only the kinds and the namespace, for a hub that runs outside of the cluster")
+}
+
+// AddDowngradeFlag adds the flag that lets an older version take the place of a newer one.
+func AddDowngradeFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "allow-downgrade", false, "let an older version take the place of the one that is there")
 }
 
 func runInstall(ctx context.Context, o *Options) error {
@@ -154,6 +161,9 @@ func check(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) e
 		return err
 	}
 	if err := preflight.Extras(hub, o.Extra); err != nil {
+		return err
+	}
+	if err := preflight.Upgrade(ctx, hub, o.Options.Version, o.AllowDowngrade); err != nil {
 		return err
 	}
 	// Whoever keeps the hub from Git would see this as drift and put it back.
