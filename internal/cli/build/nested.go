@@ -17,6 +17,13 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
+// What a recursive build renders at most. A Kustomization that renders another one under a name with a variable, to
+// which each of them adds, would go on for ever.
+const (
+	maxDepth  = 20
+	maxNested = 2000
+)
+
 // nesting renders the Kustomizations among what is rendered.
 type nesting struct {
 	*Options
@@ -44,17 +51,22 @@ func makeNested(ctx context.Context, o *Options, first layer) ([]layer, error) {
 		queued: map[types.NamespacedName]bool{client.ObjectKeyFromObject(first.in.ks): true},
 	}
 	layers := []layer{first}
+	first.path = []string{nameOf(first.in.ks)}
 	todo, err := n.take(ctx, first)
 	if err != nil {
 		return nil, err
 	}
 	for len(todo) > 0 {
-		ks := &todo[0]
+		next := todo[0]
 		todo = todo[1:]
-		l := n.render(ctx, ks)
+		if err := bounded(len(layers), next.path); err != nil {
+			return nil, err
+		}
+		l := n.render(ctx, &next.ks)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		l.path = next.path
 		layers = append(layers, l)
 		more, err := n.take(ctx, l)
 		if err != nil {
@@ -85,8 +97,30 @@ func parseLocal(list []string, namespace string) (map[types.NamespacedName]strin
 	return local, nil
 }
 
+// nameOf names a Kustomization for a person.
+func nameOf(ks *v1alpha1.Kustomization) string { return ks.Namespace + "/" + ks.Name }
+
+// bounded refuses to render one more Kustomization behind so many, or one to which such a path leads.
+func bounded(rendered int, path []string) error {
+	const next = "correct a Kustomization that renders others without end, or build a part: 'skerry build kustomization NAME'"
+	switch {
+	case len(path) > maxDepth:
+		end := path[len(path)-3:]
+		return factory.Next(fmt.Errorf("--recursive goes no deeper than %d Kustomizations: %s renders … %s", maxDepth, path[0], strings.Join(end, ", which renders ")), next)
+	case rendered >= maxNested:
+		return factory.Next(fmt.Errorf("--recursive renders no more than %d Kustomizations, and there are more: %s is one", maxNested, path[len(path)-1]), next)
+	}
+	return nil
+}
+
+// found is a Kustomization among what is rendered, with the path to it, itself the last.
+type found struct {
+	ks   v1alpha1.Kustomization
+	path []string
+}
+
 // take takes in what a layer renders, and returns the Kustomizations that are new.
-func (n *nesting) take(ctx context.Context, l layer) ([]v1alpha1.Kustomization, error) {
+func (n *nesting) take(ctx context.Context, l layer) ([]found, error) {
 	for _, r := range l.made {
 		if r.err != nil {
 			continue
@@ -97,11 +131,11 @@ func (n *nesting) take(ctx context.Context, l layer) ([]v1alpha1.Kustomization, 
 			}
 		}
 	}
-	var fresh []v1alpha1.Kustomization
+	var fresh []found
 	for _, ks := range n.found.kustomizations {
 		if key := client.ObjectKeyFromObject(&ks); !n.queued[key] {
 			n.queued[key] = true
-			fresh = append(fresh, ks)
+			fresh = append(fresh, found{ks, append(slices.Clone(l.path), nameOf(&ks))})
 		}
 	}
 	n.found.kustomizations = nil

@@ -29,6 +29,8 @@ type layer struct {
 	// nested says that it is among what another one renders; err, why nothing is rendered of it.
 	nested bool
 	err    error
+	// path are the Kustomizations that led to it, itself the last.
+	path []string
 }
 
 // write prints what was rendered, and at the end the errors.
