@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,9 +31,9 @@ import (
 // serviceAccount is who a hub in a Pod is.
 const serviceAccount = "system:serviceaccount:skerry-system:skerry-hub"
 
-// startHub runs a hub in this process, with just the rights that its ServiceAccount has, until the
-// test ends.
-func startHub(t *testing.T, c *controlplane.Cluster, hubID string) {
+// startHub runs a hub in this process, with just the rights that its ServiceAccount has, until what it returns
+// is called, or the test ends.
+func startHub(t *testing.T, c *controlplane.Cluster, hubID string) (stop func()) {
 	t.Helper()
 	user, err := c.User(serviceAccount, "system:serviceaccounts", "system:serviceaccounts:skerry-system")
 	if err != nil {
@@ -47,12 +48,14 @@ func startHub(t *testing.T, c *controlplane.Cluster, hubID string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- hub.Run(ctx, o) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the hub ended: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // eventually asks until it is so; nothing tells when another process has come that far.
