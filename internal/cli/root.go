@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -47,9 +49,7 @@ renders them with kustomize and applies them to many edge clusters.
 
 Results go to standard output, progress and problems to standard error.
 
-Exit codes: 0 all is well; 1 something is not ready, was refused or failed; 2 the command
-line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
-'skerry help exit-codes'.`,
+Every exit code but 0 means that something is not well: 'skerry help exit-codes' says what.`,
 		Example: `  # Put a hub onto a cluster, and keep it up to date from Git
   skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
     --path clusters/hub --token-file ~/.git-token
@@ -115,19 +115,16 @@ line is wrong; 3 the hub's API server could not be asked; 130 interrupted. See
 
 // exitCodes is a help topic: the one table of exit codes.
 func exitCodes() *cobra.Command {
+	var table strings.Builder
+	for _, c := range factory.ExitCodes {
+		fmt.Fprintf(&table, "  %-3d  %s\n", c.Code, c.Meaning)
+	}
 	return &cobra.Command{
 		Use:   "exit-codes",
 		Short: "What exit codes mean", Example: "  skerry help exit-codes",
 		Long: `Every command ends with one of these, whatever its output format:
 
-  0    all is well; of status, why and rollout status: everything is ready
-  1    something is not ready, was refused or did not work; of diff: there are changes
-  2    the command line is wrong, and nothing was done
-  3    the hub's API server could not be asked, or does not accept the credentials
-  4    of diff: it could not be told, or would be refused
-  130  interrupted with Ctrl-C
-  141  what read the output has gone (SIGPIPE)
-
+` + table.String() + `
 With -o json an error is {"error": {"code": …, "message": "…", "next": "…"}} on standard error.`,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -48,7 +49,7 @@ func Checkout(dir string) (*tree.Tree, error) {
 		return nil, fmt.Errorf("cannot read --path %s: %w", dir, err)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("cannot read --path %s: there are no files", dir)
+		return nil, factory.Next(fmt.Errorf("cannot read --path %s: there are no files", dir), "--path names the root of a checkout of the repository")
 	}
 	return tree.New("checkout", files)
 }

@@ -98,11 +98,11 @@ func (all *objects) kustomization(o *Options) (*v1alpha1.Kustomization, error) {
 	}
 	switch {
 	case len(names) == 0:
-		return nil, fmt.Errorf("there is no Kustomization of skerry.dev in %s", o.KustomizationFile)
+		return nil, factory.Next(fmt.Errorf("there is no Kustomization of skerry.dev in %s", o.KustomizationFile), "name the file with the Kustomization of apiVersion %s; what kustomize reads is another kind", v1alpha1.GroupVersion)
 	case o.Name == "":
 		return nil, factory.Usagef("%s holds several Kustomizations: name one of %s", o.KustomizationFile, few(names))
 	}
-	return nil, fmt.Errorf("there is no Kustomization %s in %s, but %s", o.Name, o.KustomizationFile, few(names))
+	return nil, factory.Next(fmt.Errorf("there is no Kustomization %s in %s", o.Name, o.KustomizationFile), "it holds %s", few(names))
 }
 
 // read takes in the documents of one file. Those of other kinds are passed over.

@@ -98,7 +98,7 @@ func sourceOf(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization)
 	err := hub.Get(ctx, key, source)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no GitRepository %s", name)
+		return nil, factory.Next(fmt.Errorf("there is no GitRepository %s, which is the source of Kustomization %s", name, ks.Name), "create it with 'skerry create source git', or correct spec.sourceRef; --path takes the files from a checkout")
 	case err != nil:
 		return nil, fmt.Errorf("cannot read GitRepository %s: %w", name, err)
 	}
@@ -129,12 +129,11 @@ func noKustomization(ctx context.Context, o *Options, hub *factory.Hub, err erro
 	if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("cannot read Kustomization %s: %w", o.Name, err)
 	}
-	missing := fmt.Errorf("there is no kustomization %s in namespace %s", o.Name, o.Flags.Namespace)
 	names, err := factory.Names(ctx, hub, &v1alpha1.KustomizationList{}, o.Flags.Namespace)
-	if near := factory.Nearest(o.Name, names); err == nil && len(near) > 0 {
-		return factory.Next(missing, "did you mean %s?", near[0])
+	if err != nil {
+		return err
 	}
-	return missing
+	return factory.NotFound("kustomization", o.Name, o.Flags.Namespace, names)
 }
 
 // hubID is what the hub calls itself: what its Deployment says, or else the uid of its cluster.
@@ -225,10 +224,10 @@ const maxIncludes = 16
 func (d *download) fetch(ctx context.Context, source *v1alpha1.GitRepository, depth int) (git.Commit, error) {
 	name := source.Name
 	if source.Status.Artifact == nil {
-		return git.Commit{}, fmt.Errorf("the GitRepository %s has fetched nothing yet", name)
+		return git.Commit{}, factory.Next(fmt.Errorf("the GitRepository %s has fetched nothing yet", name), "'skerry get source %s' says why; --path takes the files from a checkout", name)
 	}
 	if depth > maxIncludes || len(source.Status.IncludedArtifacts) != len(source.Spec.Include) {
-		return git.Commit{}, fmt.Errorf("the hub has not put together yet what the GitRepository %s includes", name)
+		return git.Commit{}, factory.Next(fmt.Errorf("the hub has not put together yet what the GitRepository %s includes", name), "'skerry get source %s' says why; --path takes the files from a checkout", name)
 	}
 	req := git.RequestFor(source)
 	// The commit of the artifact, looked for where the hub has found it.

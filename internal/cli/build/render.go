@@ -153,7 +153,7 @@ func choose(o *Options, in *input) ([]targeting.Target, error) {
 	}
 	switch {
 	case len(names) == 0:
-		return nil, errors.New(selection.Message)
+		return nil, factory.Next(errors.New(selection.Message), "'skerry cluster list' shows the clusters and their labels; spec.clusters of the Kustomization selects among them")
 	case o.Recursive && in.ks.Spec.Clusters == nil: // --cluster and -l are for those in it
 		return selection.Targets, nil
 	case o.Selector != "":
@@ -188,7 +188,7 @@ func labelled(o *Options, targets []targeting.Target) ([]targeting.Target, error
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("none of the %d clusters that are selected has labels that match %s", len(targets), o.Selector)
+		return nil, factory.Next(fmt.Errorf("none of the %d clusters that are selected has labels that match %s", len(targets), o.Selector), "'skerry get clusters --show-labels' shows the labels")
 	}
 	return chosen, nil
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -200,7 +199,7 @@ func runImportReport(ctx context.Context, o *Options) error {
 	defer f.Close()
 	l, _, err := medium.ReadLabel(bufio.NewReader(f))
 	if err != nil {
-		return err
+		return factory.Next(err, "name the file that '/skerry-agent report' has written there, or copy it once more")
 	}
 	namespace, name, _ := strings.Cut(l.Cluster, "/")
 	if l.Kind != medium.KindReport {
@@ -226,12 +225,10 @@ func runImportReport(ctx context.Context, o *Options) error {
 // openGateway writes a ticket onto the Cluster: who may change it may do this.
 func openGateway(ctx context.Context, o *Options, hub *factory.Hub, key client.ObjectKey) (*gateway, error) {
 	c := &v1alpha1.Cluster{}
-	err := hub.Get(ctx, key, c)
+	if err := o.GetCluster(ctx, hub, key.String(), c); err != nil {
+		return nil, err
+	}
 	switch {
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no cluster %s in namespace %s", key.Name, key.Namespace)
-	case err != nil:
-		return nil, fmt.Errorf("cannot read cluster %s: %w", key.Name, err)
 	case c.Spec.Agent == nil:
 		return nil, factory.Next(fmt.Errorf("the cluster %s has no agent: the hub reaches it", key.Name), "media are for clusters that joined with 'skerry cluster join --agent'")
 	case link.DecodeKey(c.Spec.Agent.PublicKey) == nil:

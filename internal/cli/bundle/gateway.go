@@ -48,7 +48,7 @@ func newGateway(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, e li
 	if e.CA != "" {
 		config.ServerName, config.RootCAs = link.ServerName, x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM([]byte(e.CA)) {
-			return nil, errors.New("the gateway's certificate authority is not in PEM format: restart the hub, which writes it anew")
+			return nil, factory.Next(errors.New("the gateway's certificate authority is not in PEM format"), "restart the hub, which writes it anew")
 		}
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true}
@@ -174,5 +174,5 @@ func refusalOf(res *http.Response) error {
 	case http.StatusNotFound:
 		return factory.Next(errors.New("the hub does not know this request"), "upgrade the hub: 'skerry check' names the versions")
 	}
-	return fmt.Errorf("the gateway, or what is between, answers with status %d", res.StatusCode)
+	return factory.Next(fmt.Errorf("the gateway, or what is between, answers with status %d", res.StatusCode), "check that --gateway leads to the hub's gateway, past any proxy")
 }

@@ -169,7 +169,7 @@ func (o *BulkOptions) clusters(ctx context.Context, hub *factory.Hub, selector l
 		all = append(all, &list.Items[i])
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("no cluster in the namespace %s matches", o.Flags.Namespace)
+		return nil, factory.Next(fmt.Errorf("no cluster in the namespace %s matches", o.Flags.Namespace), "'skerry get clusters --show-labels' shows those that there are; -n names another namespace")
 	}
 	return all, nil
 }

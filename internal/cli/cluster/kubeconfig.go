@@ -69,7 +69,7 @@ func (e *edge) kubeconfig(user *clientcmdapi.AuthInfo, authority []byte) ([]byte
 			"put the edge's authority into certificate-authority-data instead of insecure-skip-tls-verify")
 	}
 	if e.cluster.ProxyURL != "" {
-		return nil, errors.New("the kubeconfig reaches the edge through proxy-url, which the hub does not follow")
+		return nil, factory.Next(errors.New("the kubeconfig reaches the edge through proxy-url, which the hub does not follow"), "join the cluster with --agent, which dials the hub, or name an address that the hub reaches with --server")
 	}
 	const name = "edge"
 	file := clientcmdapi.NewConfig()

@@ -118,17 +118,8 @@ func runRemove(ctx context.Context, o *RemoveOptions) error {
 
 func findCluster(ctx context.Context, o *RemoveOptions, hub *factory.Hub) (*v1alpha1.Cluster, error) {
 	c := &v1alpha1.Cluster{}
-	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, c)
-	if apierrors.IsNotFound(err) {
-		missing := fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
-		names, err := factory.Names(ctx, hub, &v1alpha1.ClusterList{}, o.Flags.Namespace)
-		if near := factory.Nearest(o.Name, names); err == nil && len(near) > 0 {
-			return nil, factory.Next(missing, "did you mean %s?", near[0])
-		}
-		return nil, missing
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+	if err := o.GetCluster(ctx, hub, o.Name, c); err != nil {
+		return nil, err
 	}
 	if owner := c.Labels[v1alpha1.OwnerLabel]; owner != "" && c.DeletionTimestamp.IsZero() {
 		return nil, factory.Next(fmt.Errorf("the cluster %s is kept from Git by %s, which would make it again", o.Name, owner),

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -123,12 +122,10 @@ func runRotate(ctx context.Context, o *Options) error {
 // rotated returns the Cluster that is named.
 func rotated(ctx context.Context, o *Options, hub *factory.Hub) (*v1alpha1.Cluster, error) {
 	c := &v1alpha1.Cluster{}
-	err := hub.Get(ctx, client.ObjectKey{Namespace: o.Flags.Namespace, Name: o.Name}, c)
+	err := o.GetCluster(ctx, hub, o.Name, c)
 	switch {
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no cluster %s in namespace %s", o.Name, o.Flags.Namespace)
 	case err != nil:
-		return nil, fmt.Errorf("cannot read cluster %s: %w", o.Name, err)
+		return nil, err
 	case !c.DeletionTimestamp.IsZero():
 		return nil, errors.New("the cluster " + o.Name + " is being removed")
 	case c.Spec.Agent == nil && c.Spec.KubeConfig == nil:

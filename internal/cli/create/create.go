@@ -164,7 +164,7 @@ func (c *Common) waitReady(ctx context.Context, object conditioned, observed fun
 			}
 			stand = ready.Reason + ": " + ready.Message
 			if ready.Status == metav1.ConditionFalse && apimeta.IsStatusConditionTrue(object.GetConditions(), v1alpha1.StalledCondition) {
-				return false, fmt.Errorf("not ready: %s", stand)
+				return false, factory.Next(fmt.Errorf("not ready: %s", stand), "correct it and create it again, which changes what is there; 'skerry events --for %s/%s' tells more", strings.ToLower(kind), c.Name)
 			}
 			s.Notef("%s", stand)
 			return false, nil

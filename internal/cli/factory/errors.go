@@ -14,6 +14,20 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 )
 
+// ExitCodes is the table of exit codes: what each means, and of which commands alone, where it is not of all.
+var ExitCodes = []struct {
+	Code    int
+	Meaning string
+}{
+	{ExitOK, "all is well; of status, why and rollout status: everything is ready"},
+	{ExitFailed, "something is not ready, was refused or did not work; of diff: there are changes"},
+	{ExitUsage, "the command line is wrong, and nothing was done"},
+	{ExitUnreachable, "the hub's API server could not be asked, or does not accept the credentials"},
+	{ExitDiffFailed, "of diff: it could not be told, or would be refused"},
+	{ExitInterrupted, "interrupted with Ctrl-C"},
+	{141, "what read the output has gone (SIGPIPE)"}, // as the shell has it: the process ends by the signal
+}
+
 // Exit codes.
 const (
 	ExitOK          = 0
@@ -142,6 +156,8 @@ func classify(command string, err error) (code int, next string) {
 		return ExitFailed, next
 	case meta.IsNoMatchError(err):
 		return ExitFailed, first(next, "this cluster has no Skerry yet, or an older one: 'skerry install' or 'skerry bootstrap git' installs it")
+	case NamespaceMissing(err):
+		return ExitFailed, first(next, "create the namespace first, or name another one with -n; skerry-system is made by 'skerry install'")
 	case apierrors.IsUnauthorized(err):
 		return ExitUnreachable, first(next, "the API server does not accept these credentials: log in again, or name others with --kubeconfig and --context")
 	case apierrors.IsForbidden(err):
@@ -150,8 +166,23 @@ func classify(command string, err error) (code int, next string) {
 		return ExitUnreachable, first(next, "check that the API server runs and can be reached from here, and that --kubeconfig and --context name the right one")
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitFailed, first(next, "give it longer with --timeout")
+	case serverFails(err):
+		return ExitUnreachable, first(next, "what answers is no API server, or it fails: check that --kubeconfig and --context name the right one, and try again in a while")
 	}
 	return ExitFailed, next
+}
+
+// NamespaceMissing reports whether something was refused because its namespace is not there.
+func NamespaceMissing(err error) bool {
+	var status apierrors.APIStatus // no error to errors.AsType
+	return errors.As(err, &status) && apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
+}
+
+// serverFails reports whether what answered a request was an error of the API server itself, or of what stands in
+// front of it, or nothing of an API server at all.
+func serverFails(err error) bool {
+	return apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsUnexpectedServerError(err)
 }
 
 func first(options ...string) string {

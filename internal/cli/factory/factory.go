@@ -76,7 +76,7 @@ func New(version string, getenv func(string) string) *Factory {
 		if hub != nil {
 			return hub, nil
 		}
-		cfg, err := f.hubConfig()
+		cfg, err := f.HubConfig()
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,8 @@ func New(version string, getenv func(string) string) *Factory {
 	return f
 }
 
-func (f *Factory) hubConfig() (*rest.Config, error) {
+// HubConfig returns the connection to the hub's API server, which it does not ask.
+func (f *Factory) HubConfig() (*rest.Config, error) {
 	cfg, err := f.Connection().ToRESTConfig()
 	if err != nil {
 		return nil, Next(fmt.Errorf("cannot find the hub's cluster: %w", err),

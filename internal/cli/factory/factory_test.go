@@ -41,6 +41,8 @@ func TestErrorsBecomeExitCodes(t *testing.T) {
 		"no Skerry there":        {fmt.Errorf("x: %w", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: "skerry.dev", Kind: "Cluster"}}), ExitFailed, "next: this cluster has no Skerry yet"},
 		"forbidden":              {apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "x", errors.New("no")), ExitFailed, "next: use credentials that may do this"},
 		"unauthorized":           {apierrors.NewUnauthorized("no"), ExitUnreachable, "next: the API server does not accept these credentials"},
+		"no namespace":           {fmt.Errorf("x: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "team")), ExitFailed, "next: create the namespace first"},
+		"a server that fails":    {fmt.Errorf("x: %w", apierrors.NewGenericServerResponse(502, "get", schema.GroupResource{}, "", "", 0, true)), ExitUnreachable, "next: what answers is no API server, or it fails"},
 		"escapes":                {errors.New("a\x1b[31mb"), ExitFailed, "error: a[31mb\n"},
 	}
 	for name, tt := range tests {

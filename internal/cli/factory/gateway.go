@@ -41,7 +41,7 @@ func Gateway(ctx context.Context, hub *Hub, cluster, url string) (link.Enrollmen
 	}
 	switch {
 	case e.HubID == "" || len(e.HubKey) == 0:
-		return e, fmt.Errorf("the ConfigMap %s/%s is damaged: restart the hub, which writes it anew", cm.Namespace, cm.Name)
+		return e, Next(fmt.Errorf("the ConfigMap %s/%s is damaged", cm.Namespace, cm.Name), "restart the hub, which writes it anew")
 	case e.Gateway == "":
 		return e, Next(errors.New("the hub does not know at which address agents reach its gateway"), "name it with --gateway https://..., or start the hub with --gateway-url")
 	}

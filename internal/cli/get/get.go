@@ -107,7 +107,10 @@ func newCmdKind(f *factory.Factory, runF func(context.Context, *Options) error, 
 		if runF != nil {
 			return runF(cmd.Context(), o)
 		}
-		return runGet(cmd.Context(), o)
+		if _, err := o.HubConfig(); err != nil {
+			return err // cli-runtime does not say what to do
+		}
+		return o.explain(runGet(cmd.Context(), o))
 	}
 	o.addFlags(cmd)
 	return cmd

@@ -145,7 +145,7 @@ func accepts(r *v1alpha1.Receiver) error {
 	case ready == nil || r.Status.ObservedGeneration < r.Generation:
 		return factory.Next(fmt.Errorf("the hub has not looked at receiver %s yet", r.Name), "'skerry check' tells whether the hub works")
 	case ready.Status != metav1.ConditionTrue || r.Status.WebhookPath == "":
-		return fmt.Errorf("receiver %s accepts no webhooks: %s: %s", r.Name, ready.Reason, iostreams.Line(ready.Message))
+		return factory.Next(fmt.Errorf("receiver %s accepts no webhooks: %s: %s", r.Name, ready.Reason, iostreams.Line(ready.Message)), "'skerry get receiver %s' shows when it does; its URL is known then", r.Name)
 	}
 	return nil
 }

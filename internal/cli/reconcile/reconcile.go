@@ -170,6 +170,8 @@ func one(ctx context.Context, f *factory.Factory, hub *factory.Hub, k kind, obje
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
 			return tooLong(ctx, f, hub, title, last)
+		case last.err != nil:
+			return factory.Next(fmt.Errorf("cannot %s: %w", title, err), "'skerry status' says what is wrong where, and 'skerry why CLUSTER' why; run this again when it is mended")
 		}
 		return fmt.Errorf("cannot %s: %w", title, err)
 	})

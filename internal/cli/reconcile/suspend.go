@@ -191,7 +191,7 @@ func (o *SuspendOptions) objects(ctx context.Context, hub *factory.Hub) ([]recon
 		return nil, fmt.Errorf("cannot read what there is: %w", err)
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("no %s in the namespace %s matches", o.kind.name, o.Flags.Namespace)
+		return nil, factory.Next(fmt.Errorf("no %s in the namespace %s matches", o.kind.name, o.Flags.Namespace), "'skerry get %ss --show-labels' shows those that there are; -n names another namespace", o.kind.name)
 	}
 	slices.SortFunc(found, func(a, b reconcilable) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return found, nil

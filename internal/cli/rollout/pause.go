@@ -71,7 +71,7 @@ func runResume(ctx context.Context, o *Options) error {
 		return err
 	}
 	if ks.Annotations[v1alpha1.RolloutPausedAnnotation] == "" {
-		return errors.New("the rollout of " + o.Name + " is not paused")
+		return factory.Next(errors.New("the rollout of "+o.Name+" is not paused"), "'skerry rollout status %s' shows where it stands; a suspended kustomization goes on with 'skerry resume kustomization'", o.again())
 	}
 	return ask(ctx, o, hub, ks, request{
 		title:       "resume the rollout of " + o.Name,

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func (o *Options) promotable(ks *v1alpha1.Kustomization) (string, error) {
 	r := ks.Status.Rollout
 	switch {
 	case r.Phase == v1alpha1.RolloutCompleted:
-		return "", fmt.Errorf("%s is on every cluster already", short(r.Revision))
+		return "", factory.Next(fmt.Errorf("%s is on every cluster already", short(r.Revision)), "there is nothing to do; 'skerry rollout status %s' shows it", o.again())
 	case ks.Annotations[v1alpha1.RolloutPausedAnnotation] == "true":
 		return "", factory.Next(fmt.Errorf("the rollout of %s is paused", o.Name), "skerry rollout resume %s", o.again())
 	case o.Full:
@@ -109,7 +110,7 @@ func knownStage(r *v1alpha1.RolloutStatus, name string) error {
 	case at < 0:
 		return factory.Next(factory.Usagef("there is no stage %q", name), "the stages are %s", strings.Join(stageNames(r), ", "))
 	case r.Stages[at].Done:
-		return fmt.Errorf("stage %s is done already", name)
+		return factory.Next(fmt.Errorf("stage %s is done already", name), "the stages are %s", strings.Join(stageNames(r), ", "))
 	}
 	return nil
 }
@@ -125,7 +126,7 @@ func stageNames(r *v1alpha1.RolloutStatus) []string {
 // promoted says whether the hub has followed the promotion of a stage of the change with that id.
 func promoted(r *v1alpha1.RolloutStatus, id, stage string) (string, error) {
 	if r == nil || r.ID != id {
-		return "", fmt.Errorf("a newer change has come in between, which is not promoted")
+		return "", factory.Next(errors.New("a newer change has come in between, which is not promoted"), "'skerry rollout status' shows it; run this again to promote that one")
 	}
 	if r.Phase == v1alpha1.RolloutCompleted || stage == everyStage && r.Promoted {
 		return standing(r), nil

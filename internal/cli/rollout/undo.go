@@ -80,7 +80,7 @@ func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	defer cancel()
 	r := ks.Status.Rollout
 	if r.Phase == v1alpha1.RolloutRollingBack || r.Phase == v1alpha1.RolloutRolledBack {
-		return "", fmt.Errorf("%s is being taken back already: %s", short(r.Revision), standing(r))
+		return "", factory.Next(fmt.Errorf("%s is being taken back already: %s", short(r.Revision), standing(r)), "'skerry rollout status %s' follows it", o.again())
 	}
 	var list v1alpha1.AssignmentList
 	if err := hub.List(ctx, &list, factory.InClusterNamespaces(ks)...); err != nil {
@@ -119,7 +119,7 @@ func fallbacks(assignments []v1alpha1.Assignment, ks *v1alpha1.Kustomization) []
 func undone(r *v1alpha1.RolloutStatus, id string) (string, error) {
 	switch {
 	case r == nil || r.ID != id:
-		return "", fmt.Errorf("a newer change has come in between, which is not taken back")
+		return "", factory.Next(errors.New("a newer change has come in between, which is not taken back"), "'skerry rollout status' shows it; run this again to take that one back")
 	case r.Phase == v1alpha1.RolloutRollingBack, r.Phase == v1alpha1.RolloutRolledBack:
 		return standing(r), nil
 	}

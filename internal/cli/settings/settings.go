@@ -116,7 +116,15 @@ func runSet(_ context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	return write(file, doc)
+	if err := write(file, doc); err != nil {
+		return err
+	}
+	if o.Value == "" {
+		o.IO.Progressf("%s is forgotten, in %s", o.Key, file)
+	} else {
+		o.IO.Progressf("%s is %s from now on, in %s; flags and SKERRY_NAMESPACE come before it", o.Key, o.Value, file)
+	}
+	return nil
 }
 
 // write replaces the file at once, so that no other command reads half of it.
