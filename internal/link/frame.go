@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+
+	"github.com/skerry-dev/skerry/internal/deflate"
 )
 
 // A frame is four bytes, big-endian, and a payload: the upper bit says that the payload is deflated, the others are
@@ -33,7 +34,7 @@ func AppendFrame(to, payload []byte) ([]byte, error) {
 	}
 	head := uint32(len(payload))
 	if len(payload) >= compressFrom {
-		small, err := deflate(payload)
+		small, err := compressor.Compress(payload)
 		if err != nil {
 			return to, err
 		}
@@ -79,7 +80,11 @@ func ReadFrame(from io.Reader, limit int) ([]byte, error) {
 	if head&deflated == 0 {
 		return payload.Bytes(), nil
 	}
-	return inflate(payload.Bytes(), limit)
+	plain, err := deflate.Decompress(payload.Bytes(), limit)
+	if errors.Is(err, deflate.ErrTooLarge) {
+		err = ErrTooLarge
+	}
+	return plain, err
 }
 
 // ReadMessage reads one frame into a message. Fields that the message does not have are ignored.
@@ -122,44 +127,5 @@ func values(payload []byte) int {
 	return n
 }
 
-var deflaters = sync.Pool{New: func() any {
-	w, err := flate.NewWriter(nil, flate.BestCompression)
-	if err != nil { // the level is valid
-		panic(err)
-	}
-	return w
-}}
-
-func deflate(payload []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(w)
-	w.Reset(&out)
-	if _, err := w.Write(payload); err != nil {
-		return nil, fmt.Errorf("cannot compress message: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("cannot compress message: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-// inflaters are used again: each has a window of 32 KiB, and most messages are smaller.
-var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
-
-func inflate(payload []byte, limit int) ([]byte, error) {
-	r := inflaters.Get().(io.ReadCloser)
-	defer inflaters.Put(r)
-	err := r.(flate.Resetter).Reset(bytes.NewReader(payload), nil)
-	var out []byte
-	if err == nil {
-		out, err = io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	}
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("cannot decompress message: %w", err)
-	case len(out) > limit:
-		return nil, ErrTooLarge
-	}
-	return out, nil
-}
+// compressor is slow and thorough: many links are metered.
+var compressor = deflate.New(flate.BestCompression)

@@ -11,11 +11,9 @@
 package disk
 
 import (
-	"bytes"
 	"compress/flate"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -26,6 +24,7 @@ import (
 	"syscall"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/deflate"
 	"github.com/skerry-dev/skerry/internal/ownfiles"
 )
 
@@ -109,7 +108,7 @@ func (s *Store) Write(name string, plain []byte) error {
 	if !valid(name) {
 		return fmt.Errorf("%q is no name of a record", name)
 	}
-	packed, err := deflate(plain)
+	packed, err := compressor.Compress(plain)
 	if err != nil {
 		return err
 	}
@@ -157,7 +156,7 @@ func (s *Store) Read(name string) ([]byte, error) {
 	}
 	packed, err := s.key.opened(name, data)
 	if err == nil {
-		packed, err = inflate(packed)
+		packed, err = deflate.Decompress(packed, maxRecord)
 	}
 	if err != nil {
 		s.damaged = append(s.damaged, name)
@@ -396,29 +395,5 @@ func valid(name string) bool {
 	return name != "" && len(name) <= 128 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-func deflate(plain []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := flate.NewWriter(&out, flate.BestSpeed)
-	if err == nil {
-		_, err = w.Write(plain)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot compress: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-func inflate(packed []byte) ([]byte, error) {
-	r := flate.NewReader(bytes.NewReader(packed))
-	plain, err := io.ReadAll(io.LimitReader(r, maxRecord+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("cannot decompress: %w", err)
-	case len(plain) > maxRecord:
-		return nil, errors.New("the record is too large")
-	}
-	return plain, nil
-}
+// compressor is a fast one: a record of an Assignment is written with each commit.
+var compressor = deflate.New(flate.BestSpeed)
