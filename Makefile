@@ -141,7 +141,7 @@ bench-fleet: build ## Measure the hub with 1,000 simulated edges, in about 25 mi
 	go run ./e2e/benchfleet $(BENCH_FLAGS)
 
 .PHONY: bench-agents
-bench-agents: build ## Measure an agent with 500 objects of 10 kinds: memory, drift, its link (BENCH_FLAGS="--objects 100")
+bench-agents: build ## Measure an agent with 500 objects of 10 kinds: memory, drift, its link; or a hub with many (BENCH_FLAGS="--agents 10000")
 	go run ./e2e/benchagents $(BENCH_FLAGS)
 
 .PHONY: bench-monorepo
