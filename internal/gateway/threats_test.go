@@ -139,6 +139,10 @@ func proofsServeOnce(t *testing.T) {
 	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
 		t.Errorf("the second time: %d", status)
 	}
+	n := r.gateway.nonces
+	if nonce := n.make(); !n.use(nonce) || n.use(nonce) {
+		t.Error("of two proofs that are judged at once, not one serves")
+	}
 	late := p.proof()
 	r.pass(2 * nonceLife)
 	if status := p.ask(link.SessionPath, late, &link.SessionAnswer{}); status != http.StatusUnauthorized {
@@ -206,6 +210,11 @@ func tokensServeOnce(t *testing.T) {
 		if status := p.join(guess); status != http.StatusUnauthorized {
 			t.Errorf("%q: %d", guess, status)
 		}
+	}
+	somebody := link.Join{Cluster: p.cluster, Token: token, Key: r.peer().public(), ClusterUID: "uid-1", Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
+	somebody.Signature = ed25519.Sign(p.key, link.JoinTranscript(r.hub.ID, somebody))
+	if status := p.ask(link.JoinPath, somebody, &link.JoinAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("with a key that is not the sender's: %d", status)
 	}
 	if r.clusters[edgeKey].Spec.Agent.PublicKey != "" {
 		t.Fatal("a key is bound")
@@ -302,7 +311,7 @@ func agentsReportOnThemselvesOnly(t *testing.T) {
 	p.up(link.Up{
 		Seq: 1, State: &link.State{Reachable: true, Usable: true, UID: long, Version: long, Reason: "a b", Message: long, Orphaned: long},
 		Entries: []v1alpha1.AssignmentEntryStatus{hostile, status("another", metav1.ConditionTrue)}, Complete: true, Disk: &link.Disk{Reason: "x y", Message: long},
-		Verified: map[string]int64{"another": 1, "apps": 1 << 60}, Dropped: []string{"another"},
+		Verified: map[string]int64{"another": 1, "apps": 1 << 60}, Dropped: []string{"a third"},
 		Events: []link.Event{{Seq: 1, Kustomization: "other/secrets", Reason: "DriftCorrected"}, {Seq: 2, Kustomization: "apps", Reason: "DriftCorrected", Message: long, Object: &link.Object{Name: long}}},
 	})
 	got, _ := r.gateway.Report(edgeKey)
