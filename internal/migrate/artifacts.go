@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -10,32 +11,54 @@ import (
 
 // artifact is the folder of a GitRepository that an ArtifactGenerator makes an ExternalArtifact of.
 type artifact struct {
-	// generator makes it; nil when that is in no file.
-	generator         *document
+	// namespace and source are those of the GitRepository.
 	namespace, source string
 	// dir is the folder of the repository that is the root of the artifact; "." for the whole.
 	dir string
 }
 
-// artifactOf looks for the artifact that a Kustomization names. Its error says why that is no folder of a Git repository.
-func (m *migration) artifactOf(namespace, name string) (artifact, error) {
+// artifactOf looks for the artifact that a Kustomization names. A repository may have one of that name for each cluster:
+// the one that lies nearest to the Kustomization is meant, and where several do they must be the same. The error says
+// why it is no folder of a Git repository.
+func (m *migration) artifactOf(of *document, namespace, name string) (artifact, error) {
+	found, err := artifact{}, errors.New("what makes it is in no file")
+	nearest := -1
 	for _, d := range m.documents {
 		if d.group != watcherGroup || d.kind != "ArtifactGenerator" || d.patch || d.namespace != namespace && d.namespace != "" && namespace != "" {
 			continue
 		}
 		for _, n := range items(d.node, "spec", "artifacts") {
-			if scalar(n, "name") == name {
-				return folderOf(d, n)
+			near := shared(of.file, d.file)
+			if scalar(n, "name") != name || near < nearest {
+				continue
+			}
+			a, why := folderOf(d, n)
+			if near == nearest && err == nil && (why != nil || a != found) {
+				err = errors.New("several make it, each of other folders")
+				continue
+			}
+			if near > nearest {
+				found, err, nearest = a, why, near
 			}
 		}
 	}
-	return artifact{}, fmt.Errorf("what makes it is in no file")
+	return found, err
+}
+
+// shared is how many folders two files have in common, from the root.
+func shared(a, b string) int {
+	n := 0
+	inA, inB := strings.Split(path.Dir(a), "/"), strings.Split(path.Dir(b), "/")
+	for n < len(inA) && n < len(inB) && inA[n] == inB[n] {
+		n++
+	}
+	return n
 }
 
 // folderOf returns the folder that an artifact is. It is one when everything that is copied into it lies there as in the
 // repository: of the copies from apps/base to base and from apps/prod to prod the folder is apps.
 func folderOf(d *document, n *yaml.Node) (artifact, error) {
-	a := artifact{generator: d, namespace: d.namespace, dir: "."}
+	a := artifact{namespace: d.namespace, dir: "."}
 	alias := ""
 	copies := items(n, "copy")
 	for i, c := range copies {
@@ -95,7 +118,7 @@ func (c *conversion) externalArtifact() {
 	if namespace == "" {
 		namespace = c.namespace
 	}
-	a, err := c.artifactOf(namespace, scalar(c.node, "spec", "sourceRef", "name"))
+	a, err := c.artifactOf(c.document, namespace, scalar(c.node, "spec", "sourceRef", "name"))
 	if err != nil || name == nil {
 		c.cannot(kind, "spec.sourceRef.kind", "ExternalArtifact is no source of Skerry, and %v: keep what is rendered in a Git repository and name its GitRepository", err)
 		return

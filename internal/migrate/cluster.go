@@ -49,9 +49,6 @@ func (r Ref) String() string {
 	return (&document{kind: r.Kind, namespace: r.Namespace, name: r.Name}).title()
 }
 
-// HasCounterpart says whether it is of a kind of Flux that Skerry has as well.
-func (r Ref) HasCounterpart() bool { return ours(r.Group, r.Kind) }
-
 // Live is an object of Flux as a cluster has it.
 type Live struct {
 	Ref

@@ -26,7 +26,7 @@ type conversion struct {
 	reach func(dir string) []string
 	// appliers are the Kustomizations that bring the object.
 	appliers   []*document
-	artifactOf func(namespace, name string) (artifact, error)
+	artifactOf func(of *document, namespace, name string) (artifact, error)
 	// installsFlux says of a reference whether it leads to what installs Flux.
 	installsFlux func(reference) bool
 }

@@ -90,8 +90,11 @@ func (m *migration) isOfThis(d *document) bool {
 	}
 	switch kind := scalar(d.node, "spec", "sourceRef", "kind"); {
 	case kind == "ExternalArtifact":
-		a, err := m.artifactOf(d.namespace, scalar(d.node, "spec", "sourceRef", "name"))
-		if err == nil {
+		namespace := scalar(d.node, "spec", "sourceRef", "namespace")
+		if namespace == "" {
+			namespace = d.namespace
+		}
+		if a, err := m.artifactOf(d, namespace, scalar(d.node, "spec", "sourceRef", "name")); err == nil {
 			d.artifactDir = path.Join(a.dir, d.dir())
 		}
 	case kind != "GitRepository":

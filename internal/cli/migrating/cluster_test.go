@@ -83,39 +83,44 @@ func newCluster(t *testing.T) *cluster {
 	withStatus.SetGroupVersionKind(fluxKinds[0].WithVersion("v1"))
 	c.client = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.Kustomization{}, withStatus).
-		WithInterceptorFuncs(interceptor.Funcs{
-			Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-				return c.write("create", o, func() error { return w.Create(ctx, o, opts...) })
-			},
-			Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-				c.checkDelete(ctx, w, o)
-				return c.write("delete", o, func() error {
-					err := w.Delete(ctx, o, opts...)
-					if err == nil && o.GetName() == "apps" && o.GetObjectKind().GroupVersionKind().Group == v1alpha1.Group {
-						c.release(ctx, w)
-					}
-					return err
-				})
-			},
-			Patch: func(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-				options := client.PatchOptions{}
-				options.ApplyOptions(opts)
-				if len(options.DryRun) > 0 {
-					return w.Patch(ctx, o, p, opts...)
-				}
-				return c.write("patch", o, func() error { return w.Patch(ctx, o, p, opts...) })
-			},
-			SubResourcePatch: func(ctx context.Context, w client.Client, of string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-				return c.write("patch", o, func() error { return w.SubResource(of).Patch(ctx, o, p, opts...) })
-			},
-			List: func(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-				if _, ours := list.(*v1alpha1.KustomizationList); ours {
-					c.hub(ctx, w)
-				}
-				return w.List(ctx, list, opts...)
-			},
-		}).Build()
+		WithInterceptorFuncs(c.interceptors()).Build()
 	return c
+}
+
+// interceptors count writes, and do to the cluster what the hub does.
+func (c *cluster) interceptors() interceptor.Funcs {
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return c.write("create", o, func() error { return w.Create(ctx, o, opts...) })
+		},
+		Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			c.checkDelete(ctx, w, o)
+			return c.write("delete", o, func() error {
+				err := w.Delete(ctx, o, opts...)
+				if err == nil && o.GetName() == "apps" && o.GetObjectKind().GroupVersionKind().Group == v1alpha1.Group {
+					c.release(ctx, w)
+				}
+				return err
+			})
+		},
+		Patch: func(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			options := client.PatchOptions{}
+			options.ApplyOptions(opts)
+			if len(options.DryRun) > 0 {
+				return w.Patch(ctx, o, p, opts...)
+			}
+			return c.write("patch", o, func() error { return w.Patch(ctx, o, p, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, w client.Client, of string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			return c.write("patch", o, func() error { return w.SubResource(of).Patch(ctx, o, p, opts...) })
+		},
+		List: func(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, ours := list.(*v1alpha1.KustomizationList); ours {
+				c.hub(ctx, w)
+			}
+			return w.List(ctx, list, opts...)
+		},
+	}
 }
 
 // write counts a write, ends the run at one of them, and holds that no object has two keepers.
