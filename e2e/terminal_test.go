@@ -150,7 +150,7 @@ func closedpipe(ctx context.Context, c call) error {
 		return errors.New("it went on without a reader")
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGPIPE {
-		return fmt.Errorf("it ended by %s, not by SIGPIPE: %s", exit, &stderr)
+		return fmt.Errorf("it ended by %w, not by SIGPIPE: %s", exit, &stderr)
 	}
 	if stderr.Len() > 0 {
 		return fmt.Errorf("it says %q", &stderr)

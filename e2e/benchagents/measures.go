@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -121,7 +122,7 @@ func (f *fleet) awaitConnected(ctx context.Context, sessions int64) error {
 			}
 		}
 		if failed := pause(ctx, time.Second/2); failed != nil {
-			return fmt.Errorf("%d of %d sessions have begun, %d of %d agents have reported, %v: %w;%s", begun, sessions, c.reachable, len(f.members), err, failed, f.refusals())
+			return fmt.Errorf("%d of %d sessions have begun, %d of %d agents have reported;%s: %w", begun, sessions, c.reachable, len(f.members), f.refusals(), errors.Join(failed, err))
 		}
 	}
 }

@@ -247,9 +247,9 @@ func TestEveryCommandHasACounterpart(t *testing.T) {
 // alternatives of "bootstrap git\|github" are "bootstrap git" and "bootstrap github".
 func alternatives(text string) [][]string {
 	all := [][]string{nil}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		var next [][]string
-		for _, is := range strings.Split(word, "\x00") {
+		for is := range strings.SplitSeq(word, "\x00") {
 			for _, before := range all {
 				next = append(next, append(slices.Clone(before), is))
 			}

@@ -235,7 +235,7 @@ func TestSlowDownloadsHoldUpNobody(t *testing.T) {
 	r.bundles[large.Digest()], r.bundles[small.Digest()] = large, small
 	var answers []*http.Response
 	for i := range 4 {
-		answers = append(answers, r.slowPeer(i, large.Digest()).begin(link.ObjectsPath, link.Wanted{Bundle: large.Digest()}))
+		answers = append(answers, r.slowPeer(i, large.Digest()).begin(link.ObjectsPath, link.Wanted{Bundle: large.Digest()})) //nolint:bodyclose // begin closes it in the end
 	}
 	p := r.slowPeer(9, small.Digest())
 	p.client.Timeout = time.Minute
@@ -347,7 +347,7 @@ func TestAStreamThatNobodyReadsEndsWithItsKey(t *testing.T) {
 		large.KeepFor = append(large.KeepFor, fmt.Sprintf("%x", randomBytes(t, 500_000))) // more than what is buffered on the way
 	}
 	r.assign(key(1), 2, large)
-	p.begin(link.StreamPath, link.Hello{})
+	p.begin(link.StreamPath, link.Hello{}) //nolint:bodyclose // begin closes it in the end
 	a := r.gateway.agentOf(key(1))
 	a.settles(t, &a.requests, 1)
 	began := time.Now()

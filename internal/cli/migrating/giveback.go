@@ -177,7 +177,7 @@ func (t *takeover) noteKeptOn(ctx context.Context, ks *v1alpha1.Kustomization, c
 }
 
 func (t *takeover) storeKept(ctx context.Context, ks *v1alpha1.Kustomization, record keptRecord) error {
-	data, err := json.Marshal(record)
+	data, err := json.Marshal(record) //nolint:gosec // it has the name of a Secret, not what is in it
 	if err != nil {
 		return fmt.Errorf("cannot encode what %s/%s keeps: %w", ks.Namespace, ks.Name, err)
 	}
