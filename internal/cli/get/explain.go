@@ -19,7 +19,7 @@ func (o *Options) explain(err error) error {
 		return nil
 	}
 	if all, ok := errors.AsType[utilerrors.Aggregate](err); ok {
-		err = errors.Join(all.Errors()...)
+		err = errors.Join(utilerrors.Flatten(all).Errors()...)
 	}
 	if status := apierrors.APIStatus(nil); !errors.As(err, &status) {
 		if missing := o.missingKind(); missing != nil {
