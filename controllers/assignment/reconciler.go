@@ -45,9 +45,9 @@ type Share interface {
 // Reconciler reconciles Assignments.
 type Reconciler struct {
 	Options
-	bell   hubapi.Trigger
-	writes *hubapi.Writer[types.NamespacedName, report]
-	after  *hubapi.Continuations
+	trigger hubapi.Trigger
+	writes  *hubapi.Writer[types.NamespacedName, report]
+	after   *hubapi.Continuations
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
@@ -80,13 +80,13 @@ const writers = 16
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
 	r.writes = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now})
-	r.after = hubapi.NewContinuations(&r.bell)
+	r.after = hubapi.NewContinuations(&r.trigger)
 	return r
 }
 
 // Changed says that there is an engine for a cluster, or that its report has changed. It does not
 // block.
-func (r *Reconciler) Changed(key engine.Key) { r.bell.Enqueue(key) }
+func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 
 // Lost says that this process does not work on a cluster any more: what it wrote last says nothing
 // about what the status says when it does again.

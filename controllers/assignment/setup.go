@@ -29,7 +29,7 @@ func (r *Reconciler) SetUp(mgr manager.Manager, concurrency int) error {
 		// A Cluster and its Assignment have one name.
 		Watches(&v1alpha1.Cluster{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(comesAndGoes())).
 		Watches(&v1alpha1.Assignment{}, r.foreignStatus()).
-		WatchesRawSource(&r.bell).
+		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.Awaiting(r.Hub, r))
 }

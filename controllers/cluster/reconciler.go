@@ -49,12 +49,12 @@ type Options struct {
 // Reconciler reconciles Clusters.
 type Reconciler struct {
 	Options
-	bell     hubapi.Trigger
+	trigger  hubapi.Trigger
 	secrets  secrets
 	statuses *hubapi.Committer[v1alpha1.Cluster, *v1alpha1.Cluster]
 
 	mu       sync.Mutex
-	told     map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
+	reported map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
 	renewals map[engine.Key]renewal
 	requests map[engine.Key]request
 }
@@ -79,8 +79,8 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	r := &Reconciler{Options: o, told: map[engine.Key]engine.State{}, renewals: map[engine.Key]renewal{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
-	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
+	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: map[engine.Key]renewal{}, requests: map[engine.Key]request{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
 	return r
 }
 
@@ -89,11 +89,11 @@ func New(o Options) *Reconciler {
 func (r *Reconciler) Changed(key engine.Key) {
 	state, _ := r.Pool.State(key)
 	r.mu.Lock()
-	asked := r.requests[key].value != ""
-	same := r.told[key] == withoutTimes(state)
+	requested := r.requests[key].value != ""
+	same := r.reported[key] == withoutTimes(state)
 	r.mu.Unlock()
-	if asked || !same {
-		r.bell.Enqueue(key)
+	if requested || !same {
+		r.trigger.Enqueue(key)
 	}
 }
 
@@ -129,7 +129,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	after.Status = said.Status
 	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
 		hubapi.Record(r.Recorder, after, "Connect", said.Events)
-		return reconcile.Result{RequeueAfter: r.again(req.NamespacedName, said.Requeue)}, nil
+		return reconcile.Result{RequeueAfter: r.requeueAfter(req.NamespacedName, said.Requeue)}, nil
 	})
 }
 
@@ -168,7 +168,7 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 	state, _ := r.Pool.State(key)
 	facts.Connection = report.Connection(state)
 	r.mu.Lock()
-	r.told[key] = withoutTimes(state)
+	r.reported[key] = withoutTimes(state)
 	r.mu.Unlock()
 	r.Reachable(key, state.Reachable, true)
 	if state.Reachable && state.Usable && r.secrets.renews(key) {
@@ -205,21 +205,21 @@ func (r *Reconciler) handle(key engine.Key, c *v1alpha1.Cluster) string {
 		delete(r.requests, key)
 		return handled
 	}
-	now, asked := r.Now(), r.requests[key]
-	if asked.value != value {
+	now, requested := r.Now(), r.requests[key]
+	if requested.value != value {
 		r.requests[key] = request{value, now}
 		r.Pool.Verify(key)
 		return handled
 	}
-	if state, _ := r.Pool.State(key); state.LastSeen.After(asked.at) || now.Sub(asked.at) >= answerWithin {
+	if state, _ := r.Pool.State(key); state.LastSeen.After(requested.at) || now.Sub(requested.at) >= answerWithin {
 		delete(r.requests, key)
 		return value
 	}
 	return handled
 }
 
-// again is the time until the next look: soon while somebody waits for the answer to a request.
-func (r *Reconciler) again(key engine.Key, otherwise time.Duration) time.Duration {
+// requeueAfter is the time until the next look: soon while somebody waits for the answer to a request.
+func (r *Reconciler) requeueAfter(key engine.Key, otherwise time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, waiting := r.requests[key]; waiting {
@@ -230,7 +230,7 @@ func (r *Reconciler) again(key engine.Key, otherwise time.Duration) time.Duratio
 
 func (r *Reconciler) disconnect(key engine.Key) {
 	r.mu.Lock()
-	delete(r.told, key)
+	delete(r.reported, key)
 	delete(r.requests, key)
 	delete(r.renewals, key)
 	r.mu.Unlock()
@@ -238,7 +238,7 @@ func (r *Reconciler) disconnect(key engine.Key) {
 	r.Reachable(key, false, true)
 }
 
-func (r *Reconciler) gone(key engine.Key) {
+func (r *Reconciler) forget(key engine.Key) {
 	r.disconnect(key)
 	r.secrets.forget(key)
 	r.statuses.Forget(key)

@@ -337,7 +337,7 @@ func TestOnlyNewsOfTheConnectionWake(t *testing.T) {
 	w.reconcile()
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
-	if err := w.r.bell.Start(t.Context(), queue); err != nil {
+	if err := w.r.trigger.Start(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	w.pool.state.LastSeen = w.pool.state.LastSeen.Add(time.Minute)

@@ -28,10 +28,10 @@ import (
 const (
 	// patience is how long a deleted Cluster waits for one that does not answer.
 	patience = 5 * time.Minute
-	// retireTimeout is how long a worker waits until the last of what the hub keeps on a cluster is taken
-	// away; the engine goes on without it. retireAgain is the time until the next look.
-	retireTimeout = 2 * time.Second
-	retireAgain   = time.Second
+	// finalizeTimeout is how long a worker waits until the last of what the hub keeps on a cluster is taken
+	// away; the engine goes on without it. finalizeRetry is the time until the next look.
+	finalizeTimeout = 2 * time.Second
+	finalizeRetry   = time.Second
 )
 
 // removal is what is known of one deleted Cluster.
@@ -53,7 +53,7 @@ type removal struct {
 //	the finalizer goes, and Cluster and Assignment with it
 func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (reconcile.Result, error) {
 	if !controllerutil.ContainsFinalizer(c, v1alpha1.Finalizer) {
-		r.gone(key)
+		r.forget(key)
 		return reconcile.Result{}, nil
 	}
 	why, err := r.TearDown(ctx, hubapi.Subject{Namespace: c.Namespace, Plural: "clusters", Created: c.CreationTimestamp.Time})
@@ -89,13 +89,13 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 		denied, wait := m.denied(r.Now())
 		return reconcile.Result{RequeueAfter: wait}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for %s%s", m.policy(), few(left), denied))
 	}
-	return r.retire(ctx, m)
+	return r.finalize(ctx, m)
 }
 
 // letGo releases a Cluster that goes with its namespace, its kind or the hub. Nothing is sent to the
 // cluster: objects, inventories and the claim stay for the hub that is set up next.
 func (r *Reconciler) letGo(ctx context.Context, key engine.Key, c *v1alpha1.Cluster, why string) (reconcile.Result, error) {
-	r.gone(key)
+	r.forget(key)
 	after := c.DeepCopy()
 	controllerutil.RemoveFinalizer(after, v1alpha1.Finalizer)
 	if err := hubapi.PatchFinalizers(ctx, r.Hub, after); err != nil {
@@ -182,7 +182,7 @@ func (r *Reconciler) reach(ctx context.Context, m *removal) error {
 	state, _ := r.Pool.State(m.key)
 	m.conn = report.Connection(state)
 	r.mu.Lock()
-	r.told[m.key] = withoutTimes(state)
+	r.reported[m.key] = withoutTimes(state)
 	r.mu.Unlock()
 	return nil
 }
@@ -315,22 +315,22 @@ func (m *removal) left() []string {
 	return names
 }
 
-// retire lets the engine take away the last, once the status says so: a hub that is stopped after the
+// finalize lets the engine take away the last, once the status says so: a hub that is stopped after the
 // account has gone would otherwise wait for an answer that it cannot get any more.
-func (r *Reconciler) retire(ctx context.Context, m *removal) (reconcile.Result, error) {
+func (r *Reconciler) finalize(ctx context.Context, m *removal) (reconcile.Result, error) {
 	if err := r.reportProgress(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
 		return hubapi.ResultForError(err)
 	}
-	short, cancel := context.WithTimeout(ctx, retireTimeout)
+	short, cancel := context.WithTimeout(ctx, finalizeTimeout)
 	defer cancel()
 	err := r.Pool.Finalize(short, m.key)
 	switch {
 	case err == nil:
 		return r.release(ctx, m, m.done())
 	case errors.Is(err, engine.ErrNotRemoved), errors.Is(err, engine.ErrNotConnected), short.Err() != nil:
-		return reconcile.Result{RequeueAfter: retireAgain}, nil // it has not got the news yet, or is at it
+		return reconcile.Result{RequeueAfter: finalizeRetry}, nil // it has not got the news yet, or is at it
 	}
-	return reconcile.Result{RequeueAfter: retireAgain}, r.reportProgress(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
+	return reconcile.Result{RequeueAfter: finalizeRetry}, r.reportProgress(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
 }
 
 // reportProgress reports how far it is.
@@ -357,7 +357,7 @@ func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bo
 // where the write of that fails.
 func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event) (reconcile.Result, error) {
 	if m.another() { // what was claimed there by mistake; that it cannot be told is no reason to wait
-		short, cancel := context.WithTimeout(ctx, retireTimeout)
+		short, cancel := context.WithTimeout(ctx, finalizeTimeout)
 		defer cancel()
 		_ = r.Pool.Finalize(short, m.key)
 	}
@@ -366,7 +366,7 @@ func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event
 	if err := hubapi.PatchFinalizers(ctx, r.Hub, c); err != nil {
 		return hubapi.ResultForError(err)
 	}
-	r.gone(m.key)
+	r.forget(m.key)
 	if said != nil {
 		hubapi.Record(r.Recorder, m.cluster, "Remove", []report.Event{*said})
 	}

@@ -152,7 +152,7 @@ func TestRemovalStepByStep(t *testing.T) {
 
 			w.removed("apps")
 			w.pool.retireErr = engine.ErrNotRemoved
-			if res := w.reconcile(); res.RequeueAfter != retireAgain || w.gone() {
+			if res := w.reconcile(); res.RequeueAfter != finalizeRetry || w.gone() {
 				t.Errorf("again in %s", res.RequeueAfter)
 			}
 			if got := w.says("Ready"); !strings.HasPrefix(got, "False Retiring: ") {
@@ -319,8 +319,8 @@ func TestForgetReleasesAtOnce(t *testing.T) {
 	if !w.gone() {
 		t.Error("it waits")
 	}
-	if len(w.r.told)+len(w.r.requests)+len(w.r.secrets.read) > 0 {
-		t.Error(fmt.Sprint("something of it is held: ", w.r.told, w.r.requests, len(w.r.secrets.read)))
+	if len(w.r.reported)+len(w.r.requests)+len(w.r.secrets.read) > 0 {
+		t.Error(fmt.Sprint("something of it is held: ", w.r.reported, w.r.requests, len(w.r.secrets.read)))
 	}
 }
 

@@ -30,11 +30,11 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
-		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubapi.RequestedPredicate(), handedOver()))).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubapi.RequestedPredicate(), handoverPredicate()))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
 		Watches(&v1alpha1.Cluster{}, r.statuses.Handler()).
-		WatchesRawSource(&r.bell).
+		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.Guarded[v1alpha1.Cluster](r.Hub, r))
 }

@@ -23,7 +23,7 @@ type Share interface {
 }
 
 // Moved says that a Cluster may belong to another process now. It does not block.
-func (r *Reconciler) Moved(key engine.Key) { r.bell.Enqueue(key) }
+func (r *Reconciler) Moved(key engine.Key) { r.trigger.Enqueue(key) }
 
 // held says whether this process works on a Cluster. What it had of one that is another's is released
 // before anybody else may have it.
@@ -31,7 +31,7 @@ func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Clust
 	if r.Share == nil {
 		return true, reconcile.Result{}, nil
 	}
-	ours, again, err := r.Share.Hold(ctx, c, func() { r.gone(key) })
+	ours, again, err := r.Share.Hold(ctx, c, func() { r.forget(key) })
 	if err != nil {
 		result, err := hubapi.ResultForError(err)
 		return false, result, err
@@ -40,15 +40,15 @@ func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Clust
 }
 
 func (r *Reconciler) notThere(ctx context.Context, key engine.Key) error {
-	r.gone(key)
+	r.forget(key)
 	if r.Share == nil {
 		return nil
 	}
 	return r.Share.Forget(ctx, key)
 }
 
-// handedOver passes Clusters that another process holds from now on, or none.
-func handedOver() predicate.Predicate {
+// handoverPredicate passes Clusters that another process holds from now on, or none.
+func handoverPredicate() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
 		DeleteFunc: func(event.DeleteEvent) bool { return false },

@@ -44,7 +44,7 @@ type Options struct {
 type Reconciler struct {
 	Options
 	statuses *hubapi.Committer[v1alpha1.GitRepository, *v1alpha1.GitRepository]
-	bell     hubapi.Trigger
+	trigger  hubapi.Trigger
 
 	mu       sync.Mutex
 	failures map[types.NamespacedName]int    // looks in a row that failed; guarded by mu
@@ -54,7 +54,7 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, failures: map[types.NamespacedName]int{}, ignored: map[types.NamespacedName]string{}}
-	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(g *v1alpha1.GitRepository) any { return &g.Status })
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(g *v1alpha1.GitRepository) any { return &g.Status })
 	return r
 }
 
@@ -65,16 +65,16 @@ func Key(name types.NamespacedName) string { return name.String() }
 // damaged. It does not block.
 func (r *Reconciler) Look(key string) {
 	namespace, name, _ := strings.Cut(key, string(types.Separator))
-	r.bell.Enqueue(types.NamespacedName{Namespace: namespace, Name: name})
+	r.trigger.Enqueue(types.NamespacedName{Namespace: namespace, Name: name})
 }
 
 // LookAfter asks for a look at a GitRepository after a while. It does not block.
 func (r *Reconciler) LookAfter(key types.NamespacedName, wait time.Duration) {
 	if wait <= 0 {
-		r.bell.Enqueue(key)
+		r.trigger.Enqueue(key)
 		return
 	}
-	r.bell.EnqueueAfter(key, wait)
+	r.trigger.EnqueueAfter(key, wait)
 }
 
 // Reconcile takes one look at one repository. It waits for no write: what follows one runs when it has ended.

@@ -15,22 +15,22 @@ import (
 // holdSelection keeps everybody where they are when the selection looks like a mistake: those that would leave
 // keep what they have, and those that would come wait, so that they do not make it look smaller.
 func (d *decision) holdSelection(o *observed) {
-	departure := targeting.Departure{}
+	deselection := targeting.Deselection{}
 	selected := map[string]bool{}
 	for _, t := range d.targets {
 		selected[t.Name] = true
-		departure.Selected = append(departure.Selected, t.Name)
+		deselection.Selected = append(deselection.Selected, t.Name)
 	}
 	for name, have := range o.assigned {
 		if have.entry == nil || have.entry.Remove || o.byName[name] == nil {
 			continue
 		}
-		departure.Assigned++
+		deselection.Assigned++
 		if !selected[name] {
-			departure.Leaving = append(departure.Leaving, name)
+			deselection.Leaving = append(deselection.Leaving, name)
 		}
 	}
-	refusal := departure.Guard(o.ks)
+	refusal := deselection.Guard(o.ks)
 	if refusal == "" {
 		return
 	}

@@ -103,7 +103,7 @@ func (r *Reconciler) show(o *observed, v *view) {
 	}
 	r.mu.Unlock()
 	for _, key := range wake {
-		r.bell.Enqueue(key)
+		r.trigger.Enqueue(key)
 	}
 }
 
@@ -113,15 +113,15 @@ func (v *view) goodAt(next *view) map[string]string {
 	if v == nil || v.generation != next.generation || v.artifact != next.artifact {
 		return nil
 	}
-	good := map[string]string{}
+	lastGood := map[string]string{}
 	for _, known := range []map[string]string{v.lastGood, v.digests} {
 		for cluster, digest := range known {
 			if next.digests[cluster] == "" && next.inputs[cluster] != 0 && next.inputs[cluster] == v.inputs[cluster] {
-				good[cluster] = digest
+				lastGood[cluster] = digest
 			}
 		}
 	}
-	return good
+	return lastGood
 }
 
 // markOf digests what others see of a view, with what the clusters have applied.
@@ -431,15 +431,15 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 		one.Takes = !one.Arrived && r.takes(ctx, o, one.Digest, drop)
 		list = append(list, one)
 	}
-	kept := targeting.Retain(list)
-	want.KeepFor, want.HoldPrune = kept.KeepFor, kept.Hold != "" && !want.AllowPrune
+	retained := targeting.Retain(list)
+	want.KeepFor, want.HoldPrune = retained.KeepFor, retained.Hold != "" && !want.AllowPrune
 	if d.pruneHeld == "" && !want.AllowPrune {
-		d.pruneHeld = kept.Held(cluster, want.Revision)
+		d.pruneHeld = retained.Held(cluster, want.Revision)
 	}
-	if want.Remove && len(kept.Waits) > 0 && d.pruneHeld == "" {
-		d.pruneHeld = fmt.Sprintf("%s keeps objects for Kustomization %s, which has not arrived there", cluster, kept.Waits[0])
+	if want.Remove && len(retained.Waits) > 0 && d.pruneHeld == "" {
+		d.pruneHeld = fmt.Sprintf("%s keeps objects for Kustomization %s, which has not arrived there", cluster, retained.Waits[0])
 	}
-	return want.HoldPrune || len(kept.KeepFor) > 0, nil
+	return want.HoldPrune || len(retained.KeepFor) > 0, nil
 }
 
 // undone returns the digest of the bundle that was undone, if it holds some of what is dropped: the

@@ -102,13 +102,13 @@ func (e *edges) pass(cluster string, a *v1alpha1.Assignment, s *v1alpha1.Assignm
 			others = append(others, o.Digest)
 		}
 	}
-	wanted, kept := e.names(others...), e.names(s.KeepFor...)
+	wanted, retained := e.names(others...), e.names(s.KeepFor...)
 	for name := range all[s.Name] {
 		switch {
 		case desired[name]:
 		case wanted[name]:
 			delete(all[s.Name], name) // released
-		case s.HoldPrune, kept[name]:
+		case s.HoldPrune, retained[name]:
 		default:
 			delete(all[s.Name], name)
 			delete(e.uids[cluster], name)

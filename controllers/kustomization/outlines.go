@@ -36,29 +36,29 @@ func (r *Reconciler) mayTake(ctx context.Context, o *observed, n *neighbour, clu
 	} else {
 		wants = func(id object.ID) bool { return ids[anywhere(id)] }
 	}
-	var kept []object.Object
+	var retained []object.Object
 	var mask object.Mask
 	for id, of := range drop.objects {
 		if wants(id) {
-			kept = append(kept, of)
+			retained = append(retained, of)
 			mask.Add(id, of.ManifestName)
 		}
 	}
-	if len(kept) == 0 {
+	if len(retained) == 0 {
 		return false
 	}
-	for i := range kept {
-		one.Objects = append(one.Objects, mask.ID(kept[i].ID).String())
+	for i := range retained {
+		one.Objects = append(one.Objects, mask.ID(retained[i].ID).String())
 	}
 	if one.Digest == "" {
-		one.Digest = r.storeKept(kept, drop.confidential)
+		one.Digest = r.storeRetained(retained, drop.confidential)
 	}
 	return true
 }
 
-// storeKept stores a bundle of objects that stay, and returns its digest: "" when that is not possible, so
+// storeRetained stores a bundle of objects that stay, and returns its digest: "" when that is not possible, so
 // that everything stays.
-func (r *Reconciler) storeKept(objects []object.Object, confidential bool) string {
+func (r *Reconciler) storeRetained(objects []object.Object, confidential bool) string {
 	b, err := object.NewBundle(objects)
 	if err != nil {
 		return ""

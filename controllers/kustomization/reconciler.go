@@ -88,7 +88,7 @@ type Reconciler struct {
 	contents    contents // of ConfigMaps and Secrets
 	expressions health.Compiler
 
-	bell hubapi.Trigger // rung for those that wait for another Kustomization
+	trigger hubapi.Trigger // rung for those that wait for another Kustomization
 
 	mu    sync.Mutex
 	views views
@@ -112,7 +112,7 @@ func New(o Options) *Reconciler {
 	r.writes = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, *v1alpha1.Kustomization]{
 		Write: r.commit, Pace: pacing.KustomizationStatus, Concurrency: writers, Now: o.Now,
 	})
-	r.after = hubapi.NewContinuations(&r.bell)
+	r.after = hubapi.NewContinuations(&r.trigger)
 	return r
 }
 
@@ -195,7 +195,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		return reconcile.Result{RequeueAfter: said.Requeue}, nil
 	}
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		r.statuses.Stands(after)
+		r.statuses.Confirm(after)
 		return reported(ctx, nil)
 	}
 	if wait := r.writes.Wait(o.key, len(d.targets), urgency(before, after)); wait > 0 && d.retry == nil {

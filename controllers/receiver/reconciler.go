@@ -49,7 +49,7 @@ type Options struct {
 // Reconciler reconciles Receivers.
 type Reconciler struct {
 	Options
-	bell     hubapi.Trigger
+	trigger  hubapi.Trigger
 	statuses *hubapi.Committer[v1alpha1.Receiver, *v1alpha1.Receiver]
 	pace     receiver.Pace
 }
@@ -57,7 +57,7 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o}
-	r.statuses = hubapi.NewCommitter(o.Hub, &r.bell, o.Now, func(r *v1alpha1.Receiver) any { return &r.Status })
+	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(r *v1alpha1.Receiver) any { return &r.Status })
 	return r
 }
 

@@ -38,7 +38,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		For(&v1alpha1.Receiver{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.Receiver{}, r.statuses.Handler()).
-		WatchesRawSource(&r.bell).
+		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.Guarded[v1alpha1.Receiver](r.Hub, r))
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// askEvery is the pause between two looks at an API server that is starting.
-const askEvery = 250 * time.Millisecond
+// probeInterval is the pause between two looks at an API server that is starting.
+const probeInterval = 250 * time.Millisecond
 
 // awaitAPI waits until the hub's own API server answers and knows the kinds of skerry.dev: both may
 // be on their way when the hub starts. It returns what the cluster is known by.
@@ -39,7 +39,7 @@ func awaitAPI(ctx context.Context, cfg *rest.Config, patience time.Duration) (st
 		select {
 		case <-ctx.Done():
 			return "", errors.Join(err, ctx.Err())
-		case <-time.After(askEvery):
+		case <-time.After(probeInterval):
 		}
 	}
 }

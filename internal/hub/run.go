@@ -165,7 +165,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 
 // openStores opens what the hub has on its disk, and how it gets bundles.
 func (p *parts) openStores(ctx context.Context, o Options, direct client.Client, uid string) error {
-	key, err := awaitStorageKey(ctx, direct, o.LeaderNamespace, askEvery, o.Log)
+	key, err := awaitStorageKey(ctx, direct, o.LeaderNamespace, probeInterval, o.Log)
 	if err != nil {
 		return err
 	}

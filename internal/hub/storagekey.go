@@ -47,14 +47,14 @@ func storageKey(ctx context.Context, api client.Client, namespace string) (*bund
 // awaitStorageKey is storageKey, once there is a namespace to keep the key in: it may be on its way, or about to
 // go, when the hub starts. Why it waits is logged once.
 func awaitStorageKey(ctx context.Context, api client.Client, namespace string, every time.Duration, log logr.Logger) (*bundlestore.Key, error) {
-	told := ""
+	reported := ""
 	for {
 		key, err := storageKey(ctx, api, namespace)
 		if err == nil || !isPassing(err) {
 			return key, err
 		}
-		if why := err.Error(); why != told {
-			told = why
+		if why := err.Error(); why != reported {
+			reported = why
 			log.Info("waiting for the hub's namespace, or for its API server", "namespace", namespace, "why", why)
 		}
 		select {

@@ -46,7 +46,7 @@ func NewCommitter[T any, P interface {
 // at once, or when it is written.
 func (c *Committer[T, P]) CommitThen(ctx context.Context, before, after P, then func() (reconcile.Result, error)) (reconcile.Result, error) {
 	if equality.Semantic.DeepEqual(c.of(before), c.of(after)) {
-		c.Stands(before)
+		c.Confirm(before)
 		return then()
 	}
 	key := client.ObjectKeyFromObject(after)

@@ -25,7 +25,7 @@ func Guarded[T any, P interface {
 	return reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 		defer func() {
 			if value := recover(); value != nil {
-				tellPanic(ctx, hub, req, P(new(T)), recovery.Recovered(value))
+				reportPanic(ctx, hub, req, P(new(T)), recovery.Recovered(value))
 				panic(value)
 			}
 		}()
@@ -46,9 +46,9 @@ func Awaiting(hub Hub, r reconcile.Reconciler) reconcile.Reconciler {
 	})
 }
 
-// tellPanic writes the condition; what goes wrong with that is logged, for the panic is to be told of
+// reportPanic writes the condition; what goes wrong with that is logged, for the panic is to be told of
 // first of all.
-func tellPanic(ctx context.Context, hub Hub, req reconcile.Request, obj interface {
+func reportPanic(ctx context.Context, hub Hub, req reconcile.Request, obj interface {
 	client.Object
 	v1alpha1.Conditioned
 }, p *recovery.Panic) {

@@ -66,8 +66,8 @@ func (s *Statuses[T, P]) Commit(ctx context.Context, hub Hub, o P) error {
 	return nil
 }
 
-// Stands takes the status of an object for the hub's own: it is right as it was read.
-func (s *Statuses[T, P]) Stands(o P) {
+// Confirm takes the status of an object for the hub's own: it is right as it was read.
+func (s *Statuses[T, P]) Confirm(o P) {
 	s.mu.Lock()
 	k := s.wrote[client.ObjectKeyFromObject(o)]
 	same := k != nil && k.last.GetResourceVersion() == o.GetResourceVersion()

@@ -152,7 +152,7 @@ func (c *Client) release(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idle = append(c.idle, p)
-	p.idle = time.AfterFunc(idleTime, func() { c.retire(p) })
+	p.idle = time.AfterFunc(idleTime, func() { c.stopIdle(p) })
 }
 
 // process returns one that is idle, or a new one, which has no timer yet.
@@ -170,8 +170,8 @@ func (c *Client) process() (*process, error) {
 	return start(c.ctx, c.command)
 }
 
-// retire ends a process that has been idle for too long.
-func (c *Client) retire(p *process) {
+// stopIdle ends a process that has been idle for too long.
+func (c *Client) stopIdle(p *process) {
 	c.mu.Lock()
 	for i, other := range c.idle {
 		if other == p {

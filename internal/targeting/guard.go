@@ -10,8 +10,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Departure is what an edit of a selector or of labels takes a Kustomization from.
-type Departure struct {
+// Deselection is what an edit of a selector or of labels takes a Kustomization from.
+type Deselection struct {
 	// Selected are the names of the clusters that are selected now.
 	Selected []string
 	// Leaving are the names of those that are not and have its objects.
@@ -23,7 +23,7 @@ type Departure struct {
 // Guard refuses a departure from more than half of the clusters, and from more than one, where it
 // would delete what stands there: a selector with a typing error looks just like it. It returns why, or
 // "" when there is nothing to refuse, or a person has acknowledged this very selection.
-func (d Departure) Guard(ks *v1alpha1.Kustomization) string {
+func (d Deselection) Guard(ks *v1alpha1.Kustomization) string {
 	token := d.token()
 	if n := len(d.Leaving); n < 2 || 2*n <= d.Assigned || ks.GetDeletionPolicy() == v1alpha1.DeletionOrphan || ks.Annotations[v1alpha1.AllowPruneAnnotation] == token {
 		return ""
@@ -35,7 +35,7 @@ func (d Departure) Guard(ks *v1alpha1.Kustomization) string {
 
 // token names the selection, whatever has become of the departure so far: one that was acknowledged
 // stays so when the hub is stopped in the middle of it.
-func (d Departure) token() string {
+func (d Deselection) token() string {
 	if len(d.Selected) == 0 {
 		return "clusters-none"
 	}

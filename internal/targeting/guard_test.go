@@ -27,14 +27,14 @@ func TestGuardOfDepartures(t *testing.T) {
 		"acknowledged":            {leaving: "a b", assigned: 2, allowed: "clusters-none"},
 		"another one was":         {selected: "x", leaving: "a b", assigned: 2, allowed: "clusters-none", want: "2 of 2 clusters"},
 		"a revision was":          {leaving: "a b", assigned: 2, allowed: "main@sha1:1", want: "2 of 2 clusters"},
-		"in whatever order":       {selected: "y x", leaving: "a b", assigned: 2, allowed: Departure{Selected: []string{"x", "y"}}.token()},
-		"and however far it went": {selected: "x y", leaving: "b c", assigned: 3, allowed: Departure{Selected: []string{"x", "y"}, Leaving: []string{"a"}, Assigned: 9}.token()},
+		"in whatever order":       {selected: "y x", leaving: "a b", assigned: 2, allowed: Deselection{Selected: []string{"x", "y"}}.token()},
+		"and however far it went": {selected: "x y", leaving: "b c", assigned: 3, allowed: Deselection{Selected: []string{"x", "y"}, Leaving: []string{"a"}, Assigned: 9}.token()},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			ks := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AllowPruneAnnotation: tt.allowed}}}
 			ks.Spec.DeletionPolicy = tt.policy
-			d := Departure{Selected: strings.Fields(tt.selected), Leaving: strings.Fields(tt.leaving), Assigned: tt.assigned}
+			d := Deselection{Selected: strings.Fields(tt.selected), Leaving: strings.Fields(tt.leaving), Assigned: tt.assigned}
 			got := d.Guard(ks)
 			if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
 				t.Errorf("refusal %q", got)
