@@ -25,6 +25,9 @@ type agent struct {
 
 	mu   sync.Mutex // guards what follows
 	conn engine.Connection
+	// public is the key in conn, nil for none, and print its fingerprint: both are asked for every second.
+	public []byte
+	print  string
 	// What is assigned: encoded, its digests, and the state that is signed.
 	assigned  bool
 	entries   []link.Entry
@@ -119,12 +122,13 @@ func (a *agent) settings() link.Settings {
 	return s
 }
 
-// publicKey of the agent that may connect, or nil; the mutex is held.
-func (a *agent) publicKey() []byte {
-	if a.conn.Agent == nil {
-		return nil
+// setConnection takes over what the Cluster's spec holds; the mutex is held.
+func (a *agent) setConnection(c engine.Connection) {
+	a.conn, a.public = c, nil
+	if c.Agent != nil {
+		a.public = link.DecodeKey(c.Agent.PublicKey)
 	}
-	return link.DecodeKey(a.conn.Agent.PublicKey)
+	a.print = fingerprint(a.public)
 }
 
 // errNoAssignment says that entries are to be assigned by an Assignment that is not there any more.
@@ -313,7 +317,7 @@ func (a *agent) stateAt(now time.Time) engine.State {
 		return state
 	}
 	switch {
-	case a.conn.Agent == nil || a.publicKey() == nil:
+	case a.public == nil:
 		state.Agent.Pending, state.Reason, state.Message = true, v1alpha1.AgentNotConnectedReason, a.waitsForJoin(now)
 	case !connected && a.heard.IsZero() && now.Sub(a.created) < startGrace:
 		return engine.State{Agent: a.info()} // it may not have noticed yet that the hub has started
@@ -348,9 +352,9 @@ func (a *agent) waitsForJoin(now time.Time) string {
 
 // info is what is known of the agent itself; the mutex is held.
 func (a *agent) info() link.AgentInfo {
-	info := link.AgentInfo{Version: a.version, Idle: a.assigned && len(a.entries) == 0, DiskReason: a.disk.Reason, DiskMessage: a.disk.Message, Carried: a.carried}
-	if key := a.publicKey(); key != nil {
-		info.Fingerprint = link.Fingerprint(key)
+	info := link.AgentInfo{
+		Version: a.version, Fingerprint: a.print, Idle: a.assigned && len(a.entries) == 0,
+		DiskReason: a.disk.Reason, DiskMessage: a.disk.Message, Carried: a.carried,
 	}
 	if a.session != nil && a.session.stream != nil {
 		info.Connected, info.Since = true, a.since
@@ -367,18 +371,17 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 	if a.conn.Agent.ClusterUID != "" {
 		known = a.conn.Agent.ClusterUID
 	}
-	fingerprint := fingerprint(a.publicKey())
 	refused := func(reason, message string) (*refusal, *session) {
 		a.refused = &refusal{reason: reason, message: message, at: now}
 		return a.refused, nil
 	}
 	switch {
-	case !bytes.Equal(a.publicKey(), s.public): // since it was looked at, so that Connect had no session to end
+	case !bytes.Equal(a.public, s.public): // since it was looked at, so that Connect had no session to end
 		return &refusal{reason: keyReplaced}, nil
-	case a.conn.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != fingerprint:
+	case a.conn.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != a.print:
 		return refused(v1alpha1.AgentNotApprovedReason, fmt.Sprintf(
 			`The agent with the key %s has joined and waits; "skerry cluster approve %s" accepts it, which annotates the Cluster with %s=%s`,
-			fingerprint, a.key.Name, v1alpha1.AgentApprovedAnnotation, fingerprint))
+			a.print, a.key.Name, v1alpha1.AgentApprovedAnnotation, a.print))
 	case who.ClusterUID == hubUID:
 		return refused(v1alpha1.HubItselfReason, "the agent runs on the hub's own cluster, which is the Cluster named "+v1alpha1.HubCluster)
 	case known != "" && known != who.ClusterUID:

@@ -286,7 +286,7 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) 
 func (a *agent) handedOver(public []byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.assigned && subtle.ConstantTimeCompare(a.publicKey(), public) == 1
+	return a.assigned && subtle.ConstantTimeCompare(a.public, public) == 1
 }
 
 // byes are the answers to agents that are refused, and how many seconds they stay away.

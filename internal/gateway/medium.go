@@ -291,7 +291,7 @@ func (a *agent) carry(c *v1alpha1.Cluster, r medium.Report, made, now time.Time)
 
 // refuseCarried returns why a report is not taken; the mutex is held.
 func (a *agent) refuseCarried(c *v1alpha1.Cluster, r medium.Report) *medium.RefusedError {
-	key := fingerprint(a.publicKey())
+	key := a.print
 	known := a.carried.Number
 	if s := c.Status.Agent; s != nil && s.CarriedReport != nil && s.KeyFingerprint == key {
 		known = max(known, uint64(max(0, s.CarriedReport.Number)))

@@ -26,14 +26,14 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	}
 	g.mu.Unlock()
 	a.mu.Lock()
-	before := a.publicKey()
-	a.conn = c
+	before := a.public
+	a.setConnection(c)
 	var revoked *session
-	if !slices.Equal(before, a.publicKey()) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != fingerprint(a.publicKey()) {
+	if !slices.Equal(before, a.public) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != a.print {
 		revoked, a.disk, a.version, a.carried = a.session, link.Disk{}, "", link.Carried{}
 		a.state, a.eventSeq = nil, 0 // another agent counts its own events
 	}
-	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == fingerprint(a.publicKey()) {
+	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == a.print {
 		a.refused = nil
 	}
 	a.wake() // the settings may have changed
