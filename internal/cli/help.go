@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/mitchellh/go-wordwrap"
 	"github.com/spf13/cobra"
 
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
@@ -45,7 +44,7 @@ func fitted(text string, columns int) string {
 	var prose []string // lines of one paragraph
 	flush := func() {
 		if len(prose) > 0 {
-			b.WriteString(wordwrap.WrapString(strings.Join(prose, " "), uint(min(columns, proseColumns))) + "\n")
+			b.WriteString(iostreams.WrapWords(strings.Join(prose, " "), min(columns, proseColumns)) + "\n")
 		}
 		prose = nil
 	}
@@ -61,7 +60,7 @@ func fitted(text string, columns int) string {
 		case !copied && parts != nil && iostreams.Width(line) > columns && columns-iostreams.Width(parts[1]) >= leastDescription:
 			flush()
 			indent := iostreams.Width(parts[1])
-			text := wordwrap.WrapString(parts[2], uint(columns-indent))
+			text := iostreams.WrapWords(parts[2], columns-indent)
 			b.WriteString(parts[1] + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", indent)) + "\n")
 		default:
 			flush()

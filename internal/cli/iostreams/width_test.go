@@ -54,6 +54,12 @@ func TestProseIsWrappedAtATerminalOnly(t *testing.T) {
 	if got, want := s.Wrap("see https://git.example.com/team/fleet/commits", ""), "see\nhttps://git.example.com/team/fleet/commits"; got != want {
 		t.Errorf("an address: %q, want %q", got, want)
 	}
+	if got, want := s.Wrap("\x1b[31mred\x1b[0m 東京東京東京東京 東京東京東京 end", ""), "\x1b[31mred\x1b[0m 東京東京東京東京\n東京東京東京 end"; got != want {
+		t.Errorf("wide characters and colours: %q, want %q", got, want)
+	}
+	if got, want := s.Wrap("  an indented line that is too long\nnext", ""), "  an indented line that is too\nlong\nnext"; got != want {
+		t.Errorf("lines: %q, want %q", got, want)
+	}
 	columns = 15
 	if got := s.Wrap(prose, ""); got != prose {
 		t.Errorf("at 15 columns: %q", got)

@@ -1,9 +1,8 @@
 package iostreams
 
 import (
+	"regexp"
 	"strings"
-
-	"github.com/mitchellh/go-wordwrap"
 )
 
 // minWrap is the width of a terminal below which nothing is wrapped.
@@ -30,5 +29,37 @@ func (s *IOStreams) WrapBeside(text string, columns int) string {
 	if width < minWrap {
 		return text
 	}
-	return wordwrap.WrapString(text, uint(width))
+	return WrapWords(text, width)
+}
+
+// colours are the sequences that paint writes, which take no room.
+var colours = regexp.MustCompile(`\x1b\[[0-9]*m`)
+
+// WrapWords breaks each line of a text between its words, so that it takes no more than so many columns of a terminal.
+// It counts columns where libraries for that count characters. What a line begins with stays.
+func WrapWords(text string, columns int) string {
+	var b strings.Builder
+	for i, line := range strings.Split(text, "\n") {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		words := strings.TrimLeft(line, " ")
+		used := len(line) - len(words)
+		b.WriteString(line[:used])
+		for j, word := range strings.Split(words, " ") {
+			width := Width(colours.ReplaceAllString(word, ""))
+			switch {
+			case j == 0:
+			case used+1+width > columns:
+				b.WriteByte('\n')
+				used = 0
+			default:
+				b.WriteByte(' ')
+				used++
+			}
+			b.WriteString(word)
+			used += width
+		}
+	}
+	return b.String()
 }
