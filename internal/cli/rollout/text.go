@@ -15,9 +15,9 @@ import (
 func Text(r Report, io *iostreams.IOStreams) string {
 	var b strings.Builder
 	if r.Phase == "" {
-		fmt.Fprintf(&b, "Rollout of %s: nothing was rolled out yet\n", io.Bold(r.Name))
+		b.WriteString(io.Wrap("Rollout of "+io.Bold(r.Name)+": nothing was rolled out yet", "  ") + "\n")
 	} else {
-		fmt.Fprintf(&b, "Rollout of %s: %s: %s\n", io.Bold(r.Name), factory.ShortRevision(r.Revision), phase(r.Phase, io))
+		b.WriteString(io.Wrap("Rollout of "+io.Bold(r.Name)+": "+factory.ShortRevision(r.Revision)+": "+phase(r.Phase, io), "  ") + "\n")
 	}
 	for _, line := range about(r) {
 		b.WriteString(io.Wrap("  "+line, "  ") + "\n")
