@@ -66,6 +66,7 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	}
 	j.ahead = j.last
 	if pieces := d.Log(journalRecord); len(pieces) > 0 {
+		j.logged = true
 		j.recover(pieces)
 		j.write()
 	}

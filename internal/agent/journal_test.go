@@ -110,6 +110,11 @@ func TestEventsOfAKilledAgentAreTold(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, messages(j)); diff != "" || j.last < sent {
 		t.Errorf("after a kill, with number %d after %d (-want +got):\n%s", j.last, sent, diff)
 	}
+	j.acknowledge(j.last)
+	j.save()
+	if j = open(); len(j.pending()) != 0 {
+		t.Errorf("after one more kill it tells again: %v", messages(j))
+	}
 	j.add(engine.Event{Message: "the first reserves numbers"})
 	j.acknowledge(j.last)
 	j.save()
