@@ -189,7 +189,8 @@ type hub struct {
 	onReport func(w http.ResponseWriter, r *http.Request, up link.Up) bool
 	protocol string // of the last stream
 	sessions int
-	signs    bool   // frames, as hubs after the first version do
+	signs    bool   // frames of the sessions that begin from now on, as hubs after the first version do
+	signed   bool   // those of the last session
 	nonce    []byte // of the agent, in the last session
 	at       int64  // added to the clock that frames show, in nanoseconds
 }
@@ -349,7 +350,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.sessions++
 		a := link.SessionAnswer{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse}
 		a.Signature = ed25519.Sign(h.key, link.HubTranscript(h.identity, s.Cluster, a.Token, nonce, s.AgentNonce))
-		if h.nonce = s.AgentNonce; h.signs {
+		if h.nonce, h.signed = s.AgentNonce, h.signs; h.signed {
 			first := a.First()
 			h.sign(&first)
 			a.At, a.FirstSignature = first.At, first.Signature
@@ -362,12 +363,12 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.mu.Lock()
 		h.hellos, h.protocol = append(h.hellos, hello), r.Proto
-		mine := len(h.hellos)
+		mine, signs := len(h.hellos), h.signed
 		h.mu.Unlock()
 		signed := func(d link.Down) link.Down {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.signs && d.Signature == nil {
+			if signs && d.Signature == nil {
 				h.sign(&d)
 			}
 			return d
