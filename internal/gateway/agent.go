@@ -75,8 +75,9 @@ type session struct {
 	// guarded by the agent's mutex
 	began  time.Time
 	stream *stream
-	acked  uint64 // of reports
-	sent   uint64 // frames of the stream
+	told   link.Settings // when it began: what has changed since goes down the stream
+	acked  uint64        // of reports
+	sent   uint64        // frames of the stream
 	ended  bool
 }
 
@@ -233,8 +234,8 @@ func (a *agent) attach(s *session, has link.Have, now time.Time) *stream {
 		s.stream.bye = &link.Bye{Reason: link.ByeReplaced, RetryAfter: 1}
 		s.stream.signal()
 	}
-	st := &stream{wake: make(chan struct{}, 1), has: has, full: true, settings: a.settings(), verify: a.verify}
-	s.stream, a.since, a.heard, s.sent = st, now, now, 0
+	st := &stream{wake: make(chan struct{}, 1), has: has, full: true, settings: s.told, verify: a.verify}
+	s.stream, a.since, a.heard = st, now, now // s.sent goes on: a number serves once in a session
 	return st
 }
 
@@ -407,6 +408,7 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 		a.state, a.eventSeq, a.disk = nil, 0, link.Disk{} // of another process; this one reports its own first
 	}
 	a.session, a.instance, a.heard, a.version = s, s.instance, now, who.Version
+	s.told = a.settings()
 	if a.carried.Number != who.Carried { // it knows best which report is older than this session
 		a.carried = link.Carried{Number: who.Carried}
 	}

@@ -579,6 +579,21 @@ func TestSettingsAndRequestsComeDown(t *testing.T) {
 	}
 }
 
+// TestWhatChangesBeforeTheStreamComesDown: on a slow link, seconds go by between the answer to a session and its stream.
+func TestWhatChangesBeforeTheStreamComesDown(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Suspend = true })
+	first := p.stream(link.Have{}).next()
+	if diff := cmp.Diff(&link.Settings{Suspend: true}, first.Settings); diff != "" {
+		t.Error(diff)
+	}
+	if second := p.stream(link.Have{}).next(); second.Seq <= first.Seq {
+		t.Errorf("frame %d of the session comes after frame %d: either could be repeated in place of the other", second.Seq, first.Seq)
+	}
+}
+
 func TestAnIdleStreamIsKeptAlive(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
