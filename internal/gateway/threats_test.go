@@ -23,20 +23,23 @@ import (
 
 // threats has a test for each row of the table in DESIGN.md.
 var threats = map[string]func(*testing.T){
-	"a caller without a proof":                       callersWithoutAProofLearnNothing,
-	"a recorded proof is sent again":                 proofsServeOnce,
-	"a proof made for another purpose or hub":        proofsServeOnePurpose,
-	"a token is guessed, stolen, late or twice":      tokensServeOnce,
-	"an agent asks for what is another Cluster's":    agentsSeeTheirOwnClusterOnly,
-	"an agent reports on what is not its own":        agentsReportOnThemselvesOnly,
-	"an agent sends too much":                        requestsAreBounded,
-	"a crowd of callers without a proof":             crowdsAreSentAway,
-	"strangers hold connections open":                strangersAtTheDoorKeepNobodyOut,
-	"slow agents hold up others":                     TestSlowDownloadsHoldUpNobody,
-	"a key that was stolen, or a removed Cluster":    revokedKeysAreRefused,
-	"somebody in the network plays the hub":          theHubProvesItself,
-	"somebody in the network changes what comes":     whatComesIsSigned,
-	"something on the way orders a removal":          removalsAreSigned,
+	"a caller without a proof":                    callersWithoutAProofLearnNothing,
+	"a recorded proof is sent again":              proofsServeOnce,
+	"a proof made for another purpose or hub":     proofsServeOnePurpose,
+	"a token is guessed, stolen, late or twice":   tokensServeOnce,
+	"an agent asks for what is another Cluster's": agentsSeeTheirOwnClusterOnly,
+	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
+	"an agent sends too much":                     requestsAreBounded,
+	"a crowd of callers without a proof":          crowdsAreSentAway,
+	"strangers hold connections open":             strangersAtTheDoorKeepNobodyOut,
+	"slow agents hold up others":                  TestSlowDownloadsHoldUpNobody,
+	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
+	"somebody in the network plays the hub":       theHubProvesItself,
+	"somebody in the network changes what comes":  whatComesIsSigned,
+	"something on the way orders a removal":       removalsAreSigned,
+
+	"something on the way has an agent lend its rights to a tenant": lockDownIsSigned,
+
 	"something on the way repeats what was sent":     framesServeOnce,
 	"a copy of a cluster with its key":               TestASecondAgentWithOneKeyIsNamed,
 	"another cluster with a key from a backup":       TestAnAgentOfAnotherClusterIsRefused,
@@ -492,11 +495,7 @@ func whatComesIsSigned(t *testing.T) {
 	r.assign(edgeKey, 1, entry("apps", b.Digest()))
 	p.welcome()
 	a := *p.stream(link.Have{}).next().Assignment
-	genuine := func(a link.Assignment) bool {
-		_, err := a.Apply(nil)
-		return err == nil && link.Verify(r.hub.Key, link.AssignmentTranscript(r.hub.ID, p.cluster, a), a.Signature)
-	}
-	if !genuine(a) {
+	if !r.genuine(p, a) {
 		t.Fatal("it is not signed as it is")
 	}
 	older := a
@@ -506,8 +505,44 @@ func whatComesIsSigned(t *testing.T) {
 	forged := a
 	forged.Entries, forged.Digest = nil, link.Digest(nil)
 	for what, changed := range map[string]link.Assignment{"with another generation": older, "with less in it": other, "with a digest that fits": forged} {
-		if genuine(changed) {
+		if r.genuine(p, changed) {
 			t.Errorf("it is accepted %s", what)
+		}
+	}
+}
+
+// genuine reports whether an agent takes an Assignment for the hub's.
+func (r *rig) genuine(p *peer, a link.Assignment) bool {
+	_, err := a.Apply(nil)
+	return err == nil && link.Verify(r.hub.Key, link.AssignmentTranscript(r.hub.ID, p.cluster, a), a.Signature)
+}
+
+// lockDownIsSigned: whose rights an entry is applied with is part of what is signed.
+func lockDownIsSigned(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	locked := entry("apps", "sha256:1")
+	locked.RequireServiceAccount = true
+	r.assign(edgeKey, 1, locked)
+	p.welcome()
+	a := *p.stream(link.Have{}).next().Assignment
+	if !r.genuine(p, a) {
+		t.Fatal("it is not signed as it is")
+	}
+	free, owner := locked, locked
+	free.RequireServiceAccount = false
+	owner.ServiceAccountName = "cluster-admin"
+	for what, changed := range map[string]v1alpha1.AssignmentEntry{"without the lock-down": free, "with another account": owner} {
+		forged := a
+		var err error
+		if forged.Entries, err = link.NewEntries([]v1alpha1.AssignmentEntry{changed}); err != nil {
+			t.Fatal(err)
+		}
+		if r.genuine(p, forged) {
+			t.Errorf("it is accepted %s", what)
+		}
+		if forged.Digest = link.Digest(forged.Entries); r.genuine(p, forged) {
+			t.Errorf("it is accepted %s and with a digest that fits", what)
 		}
 	}
 }
