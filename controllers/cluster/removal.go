@@ -245,13 +245,21 @@ func (r *Reconciler) denials(m *removal) []report.Denial {
 	if m.assign == nil {
 		return nil
 	}
+	r.mu.Lock()
+	since, begun := r.removals[m.key]
+	if !begun {
+		since = r.Now()
+		r.removals[m.key] = since
+	}
+	r.mu.Unlock()
+	deletion := report.Deletion{Deleted: m.cluster.DeletionTimestamp.Time, Since: since, Now: r.Now(), Patience: r.RemovalTimeout}
 	all := make([]report.Denial, len(m.assign.Spec.Entries))
 	if m.deletionPolicy() == v1alpha1.DeletionOrphan {
 		return all
 	}
 	for i := range all {
 		e := &m.assign.Spec.Entries[i]
-		all[i] = report.DenialOf(e, m.reported(e.Name), m.cluster, m.cluster.DeletionTimestamp.Time, r.Now(), r.RemovalTimeout)
+		all[i] = report.DenialOf(e, m.reported(e.Name), m.cluster, deletion)
 	}
 	return all
 }
@@ -275,8 +283,8 @@ func (m *removal) denied(now time.Time) (string, time.Duration) {
 			continue
 		}
 		wait = min(wait, d.Until.Sub(now))
-		if name := m.assign.Spec.Entries[i].Name; what == "" {
-			said := m.reported(name)
+		name := m.assign.Spec.Entries[i].Name
+		if said := m.reported(name); what == "" && said != nil { // nil: the write of the entries read another status
 			what = fmt.Sprintf(". %s: %s: %s; %s", name, said.Reason, report.Line(said.Message), d.Remedy())
 		}
 	}

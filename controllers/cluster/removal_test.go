@@ -319,8 +319,8 @@ func TestForgetReleasesAtOnce(t *testing.T) {
 	if !w.gone() {
 		t.Error("it waits")
 	}
-	if len(w.r.reported)+len(w.r.requests)+len(w.r.secrets.read) > 0 {
-		t.Error(fmt.Sprint("something of it is held: ", w.r.reported, w.r.requests, len(w.r.secrets.read)))
+	if len(w.r.reported)+len(w.r.requests)+len(w.r.removals)+len(w.r.secrets.read) > 0 {
+		t.Error(fmt.Sprint("something of it is held: ", w.r.reported, w.r.requests, w.r.removals, len(w.r.secrets.read)))
 	}
 }
 
@@ -368,6 +368,36 @@ func (w *world) denied(name string) {
 	}
 	if err := w.client.Status().Update(w.t.Context(), a); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// What was reported before a hub was there to remove the Cluster is no answer to the removal, however long ago the
+// Cluster was deleted.
+func TestARemovalThatBeginsLateGivesNothingUpAtOnce(t *testing.T) {
+	w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig),
+		assigned(v1alpha1.AssignmentEntry{Name: "apps"}, v1alpha1.AssignmentEntry{Name: "team/shop"}))
+	w.pool.state = well
+	a := w.assignment()
+	a.Status.Entries = []v1alpha1.AssignmentEntryStatus{{Name: "team/shop", Ready: metav1.ConditionFalse, Reason: v1alpha1.ForbiddenReason}}
+	if err := w.client.Status().Update(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	c := w.get()
+	c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReachableCondition, Status: metav1.ConditionTrue, Reason: "Connected", LastTransitionTime: metav1.Unix(9000, 0)}}
+	if err := w.client.Status().Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	w.now = time.Unix(10360, 0)
+	for range 3 {
+		w.reconcile()
+	}
+	if got := w.entries(); got != "apps remove Delete, team/shop remove Delete" {
+		t.Errorf("entries %s", got)
+	}
+	w.now = time.Unix(10660, 0)
+	w.reconcile()
+	if got := w.entries(); got != "apps remove Delete, team/shop remove Orphan" {
+		t.Errorf("entries %s when the time is over", got)
 	}
 }
 

@@ -65,13 +65,17 @@ func notFound(names []string) error {
 // to, and a person has had the time to change that. Nothing deletes with other rights in its place, and a tenant whose
 // account is gone must not keep its Kustomization, its namespace or a Cluster from going.
 func (r *Reconciler) giveUp(o *observed, d *decision) {
-	now, deleted := r.Now(), o.ks.DeletionTimestamp.Time
+	deletion := report.Deletion{Deleted: o.ks.DeletionTimestamp.Time, Now: r.Now(), Patience: r.DenialPatience}
+	if o.memo.removing.IsZero() {
+		o.memo.removing = deletion.Now
+	}
+	deletion.Since = o.memo.removing
 	for _, l := range d.leaving {
 		if l.want == nil || l.want.DeletionPolicy == v1alpha1.DeletionOrphan {
 			continue
 		}
 		have := o.assigned[l.cluster]
-		denial := report.DenialOf(have.entry, have.status, o.byName[l.cluster], deleted, now, r.DenialPatience)
+		denial := report.DenialOf(have.entry, have.status, o.byName[l.cluster], deletion)
 		switch {
 		case denial.GivenUp:
 			l.want.DeletionPolicy = v1alpha1.DeletionOrphan

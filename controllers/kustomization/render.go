@@ -34,6 +34,7 @@ type memo struct {
 	rendered map[string]rendered // by cluster
 	contents map[reference]*content
 	dropped  map[string]*dropped // by cluster, where some of it may still stand
+	removing time.Time           // when this process began to remove it; zero: it has not
 	ignored  string              // revision of which an event has told that annotations are ignored
 	marked   map[string]bool     // files of which an event has told that their image policies are ignored
 }

@@ -196,3 +196,29 @@ func TestARemovalThatAnAccountCannotCarryOut(t *testing.T) {
 		t.Errorf("policy %s, as asked for", got)
 	}
 }
+
+// What was reported before a hub was there to remove the Kustomization is no answer to the removal, however long ago the
+// Kustomization was deleted.
+func TestARemovalThatBeginsLateGivesNothingUpAtOnce(t *testing.T) {
+	w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) { ks.Spec.ServiceAccountName = "its-own" }), cluster("own"))
+	w.push("1", "apps/cm.yaml", configMap("one", "x"))
+	w.reconcile()
+	w.answer("own", func(s *v1alpha1.AssignmentEntryStatus) {
+		s.Ready, s.Reason = metav1.ConditionFalse, v1alpha1.ForbiddenReason
+	})
+	if err := w.client.Delete(t.Context(), w.get()); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.get().DeletionTimestamp.Add(6 * time.Minute)
+	for range 3 {
+		w.reconcile()
+	}
+	if got := w.entry("own"); !got.Remove || got.DeletionPolicy != v1alpha1.DeletionDelete {
+		t.Errorf("%+v", got)
+	}
+	w.now = w.now.Add(5 * time.Minute)
+	w.reconcile()
+	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionOrphan {
+		t.Errorf("policy %s when the time is over", got)
+	}
+}

@@ -28,6 +28,7 @@ func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
 		reported *v1alpha1.AssignmentEntryStatus
 		cluster  *v1alpha1.Cluster
 		after    time.Duration
+		since    time.Duration // when the process began with it
 		want     report.Denial
 	}{
 		"it waits":                          {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: time.Minute, want: report.Denial{Until: deleted.Add(patience)}},
@@ -35,6 +36,8 @@ func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
 		"the wait is over":                  {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: patience, want: report.Denial{GivenUp: true}},
 		"the account came back":             {reported: reports(v1alpha1.DeletionPendingReason), after: patience},
 		"the cluster was away":              {reported: reports(v1alpha1.ForbiddenReason), cluster: reached(metav1.ConditionTrue, 4*time.Minute), after: 8 * time.Minute, want: report.Denial{Until: deleted.Add(9 * time.Minute)}},
+		"no hub was running":                {reported: reports(v1alpha1.ForbiddenReason), since: 6 * time.Minute, after: 6 * time.Minute, want: report.Denial{Until: deleted.Add(11 * time.Minute)}},
+		"given up, and started anew":        {policy: v1alpha1.DeletionOrphan, reported: reports(v1alpha1.ForbiddenReason), since: 6 * time.Minute, after: 6 * time.Minute, want: report.Denial{GivenUp: true}},
 		"the cluster is away":               {reported: reports(v1alpha1.ForbiddenReason), cluster: reached(metav1.ConditionFalse, 0), after: time.Hour},
 		"given up, and away since":          {policy: v1alpha1.DeletionOrphan, cluster: reached(metav1.ConditionFalse, 0), after: time.Hour, want: report.Denial{GivenUp: true}},
 		"given up, and nothing reported":    {policy: v1alpha1.DeletionOrphan, after: time.Hour, want: report.Denial{GivenUp: true}},
@@ -46,7 +49,8 @@ func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
 		if tt.cluster == nil {
 			tt.cluster = reached(metav1.ConditionTrue, -time.Hour)
 		}
-		if got := report.DenialOf(e, tt.reported, tt.cluster, deleted, deleted.Add(tt.after), patience); got != tt.want {
+		r := report.Deletion{Deleted: deleted, Since: deleted.Add(tt.since), Now: deleted.Add(tt.after), Patience: patience}
+		if got := report.DenialOf(e, tt.reported, tt.cluster, r); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}
 	}
