@@ -13,6 +13,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/transport"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
 // Account names a ServiceAccount of a cluster; the zero value names none.
@@ -116,29 +118,30 @@ func saysUser(err error, a Account) bool {
 }
 
 // isApart finds out whether the cluster takes what is asked in the name of an account for the credentials' own, by the
-// one right that these must have and the account seldom has: to impersonate it.
+// one right that these must have and the account of a tenant has not: to write inventories. The right to impersonate the
+// account would not do: who may edit or administer its own namespace has that as well, by the ClusterRoles of Kubernetes.
 func (c *Client) isApart(ctx context.Context, a Account, credentials *Client) error {
 	var r rights
 	var err error
-	if r.credentials, err = credentials.mayImpersonate(ctx, a, selfAccessReviews); err != nil {
+	if r.credentials, err = credentials.mayRecord(ctx, a, selfAccessReviews); err != nil {
 		return err
 	}
-	if r.account, err = c.mayImpersonate(ctx, a, selfAccessReviews); saysUser(err, a) {
+	if r.account, err = c.mayRecord(ctx, a, selfAccessReviews); saysUser(err, a) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if r.account {
-		if r.reviewed, err = credentials.mayImpersonate(ctx, a, accessReviews); err != nil && !apierrors.IsForbidden(err) {
+		if r.reviewed, err = credentials.mayRecord(ctx, a, accessReviews); err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}
 	}
-	return r.tell(a)
+	return r.tell()
 }
 
-// rights are who may impersonate an account: the credentials, the account when it is asked in its name, and the account
-// when the credentials ask about it.
+// rights are who may write inventories: the credentials, an account when it is asked in its name, and the account when
+// the credentials ask about it.
 type rights struct{ credentials, account, reviewed bool }
 
 // tell decides by them:
@@ -146,21 +149,21 @@ type rights struct{ credentials, account, reviewed bool }
 //	credentials  in its name  about it
 //	no           –            –         refused: they need the right
 //	yes          no           –         two users: what is asked in its name has not the rights of the credentials
-//	yes          yes          yes       the account has that right as well, so that nothing is gained by a mix-up
+//	yes          yes          yes       the account writes what the hub goes by as well: no tenant's account does
 //	yes          yes          no        one user: its name gets lost on the way
-func (r rights) tell(a Account) error {
+func (r rights) tell() error {
 	switch {
 	case !r.credentials:
-		return &WrongUserError{Why: "the credentials of the Cluster have no right to impersonate ServiceAccount " + a.String()}
+		return &WrongUserError{Why: "the credentials of the Cluster have no right to update ConfigMaps in namespace " + v1alpha1.SystemNamespace}
 	case r.account && !r.reviewed:
 		return &WrongUserError{Why: "requests in the name of the account have the rights of the credentials, by the access reviews of the cluster, which is older than Kubernetes 1.28 and does not tell more"}
 	}
 	return nil
 }
 
-// mayImpersonate asks for a review of who may impersonate an account: the client itself, or the account.
-func (c *Client) mayImpersonate(ctx context.Context, a Account, reviews string) (bool, error) {
-	spec := map[string]any{"resourceAttributes": map[string]any{"verb": "impersonate", "resource": "serviceaccounts", "namespace": a.Namespace, "name": a.Name}}
+// mayRecord asks for a review of who may write inventories: the client itself, or an account.
+func (c *Client) mayRecord(ctx context.Context, a Account, reviews string) (bool, error) {
+	spec := map[string]any{"resourceAttributes": map[string]any{"verb": "update", "resource": "configmaps", "namespace": v1alpha1.SystemNamespace}}
 	kind := "SelfSubjectAccessReview"
 	if reviews == accessReviews {
 		kind = "SubjectAccessReview"

@@ -10,7 +10,6 @@ import (
 // An API server before 1.28 does not say whom it takes a client for. That a proxy drops the name is found out by the
 // right that the credentials have and the account has not.
 func TestWhetherAnAccountIsApartFromTheCredentials(t *testing.T) {
-	a := Account{Namespace: "team", Name: "deployer"}
 	for name, tt := range map[string]struct {
 		of   rights
 		want string
@@ -18,11 +17,11 @@ func TestWhetherAnAccountIsApartFromTheCredentials(t *testing.T) {
 		"two users":                        {rights{credentials: true}, ""},
 		"the account may do that as well":  {rights{credentials: true, account: true, reviewed: true}, ""},
 		"its name gets lost":               {rights{credentials: true, account: true}, "have the rights of the credentials"},
-		"the credentials may not":          {rights{}, "no right to impersonate ServiceAccount team/deployer"},
-		"the credentials may not, it may":  {rights{account: true, reviewed: true}, "no right to impersonate"},
-		"the credentials may not, unknown": {rights{account: true}, "no right to impersonate"},
+		"the credentials may not":          {rights{}, "no right to update ConfigMaps in namespace skerry-system"},
+		"the credentials may not, it may":  {rights{account: true, reviewed: true}, "no right to update"},
+		"the credentials may not, unknown": {rights{account: true}, "no right to update"},
 	} {
-		err := tt.of.tell(a)
+		err := tt.of.tell()
 		if got := ""; err != nil {
 			got = err.Error()
 			if _, wrong := errors.AsType[*WrongUserError](err); !wrong || tt.want == "" || !strings.Contains(got, tt.want) {

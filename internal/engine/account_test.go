@@ -346,11 +346,19 @@ func (o older) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // TestAnOlderClusterIsAskedInAnotherWay holds that an account is admitted by a cluster that cannot tell whom it takes a
-// client for, and that one whose name gets lost on the way is not.
+// client for, and that one whose name gets lost on the way is not: not even one that may impersonate itself, as who may
+// edit its namespace does.
 func TestAnOlderClusterIsAskedInAnotherWay(t *testing.T) {
 	c := controlplane.Shared(t)
 	r := newRig(t, testHub, c.RESTConfig())
 	tenant(t, r.kube, r.key.Namespace)
+	edit := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "edit"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:aggregate-to-edit"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "tenant", Namespace: r.key.Namespace}},
+	}
+	if _, err := r.kube.RbacV1().RoleBindings(r.key.Namespace).Create(t.Context(), edit, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	for _, lost := range []bool{false, true} {
 		r.pool.Disconnect(r.key)
 		cfg := c.RESTConfig()
@@ -437,7 +445,7 @@ func TestWhatWasNeverAppliedIsRemovedWithoutAnAccount(t *testing.T) {
 }
 
 // TestAnAccountWithRightsInManyNamespaces has objects in more namespaces than are watched one by one, and no right to
-// all namespaces at once. Given that right, a new session watches all at once.
+// all namespaces at once: it has each watched by itself, all of its life.
 func TestAnAccountWithRightsInManyNamespaces(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	tenant(t, r.kube, r.key.Namespace)
