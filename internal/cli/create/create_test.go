@@ -193,6 +193,7 @@ func TestWrongFlagsAreNamedBeforeAnythingIsAsked(t *testing.T) {
 		"--tls-crt-file and --tls-key-file go together":  {"secret", "tls", "a", "--tls-crt-file", junk},
 		"do not belong together":                         {"secret", "tls", "a", "--tls-crt-file", junk, "--tls-key-file", junk},
 		"one of --app-installation-id and --app-install": {"secret", "githubapp", "a", "--app-id", "1", "--app-private-key", junk},
+		"holds no RSA private key":                       {"secret", "githubapp", "a", "--app-id", "1", "--app-installation-id", "2", "--app-private-key", junk},
 		"holds no age key":                               {"secret", "age", "a", "--age-key-file", junk},
 	} {
 		_, _, err := create(t, "", append(args, "--export")...)

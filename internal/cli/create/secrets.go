@@ -15,6 +15,7 @@ import (
 
 	"filippo.io/age"
 	fluxssh "github.com/fluxcd/pkg/ssh"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 	gossh "golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
@@ -460,6 +461,9 @@ func NewCmdSecretGitHubApp(f *factory.Factory, runF func(context.Context, *Secre
 		pem, err := o.file("app-private-key", key)
 		if err != nil {
 			return nil, "", err
+		}
+		if _, err := jwt.ParseRSAPrivateKeyFromPEM(pem); err != nil {
+			return nil, "", factory.Usagef("--app-private-key: %s holds no RSA private key in PEM", key)
 		}
 		data := map[string][]byte{"githubAppID": []byte(id), "githubAppPrivateKey": pem}
 		for name, value := range map[string]string{"githubAppInstallationID": installation, "githubAppInstallationOwner": owner, "githubAppBaseURL": base} {
