@@ -51,6 +51,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"forget":     command(forget),
 	"git":        command(gitFault),
 	"serve":      command(serve),
+	"githost":    command(serveHost),
 	"world":      command(newWorld),
 	"canary":     command(lookForCanary),
 	"webhook":    command(sendWebhook),

@@ -16,6 +16,8 @@
 //	serve https USER PASSWORD         one more server for the repository: $URL and the file ca.crt
 //	serve bearer TOKEN                the same with a token
 //	serve ssh                         $URL and the files identity and known_hosts
+//	githost KIND TOKEN                the API of github, gitlab, gitea or bitbucket-server at $API, with the file ca.crt,
+//	                                  of which team/fleet is the case's repository, once it was made there
 //	apply [-refused] CLUSTER FILE...  server-side apply; CLUSTER is hub, a or b; -refused waits until it is refused
 //	await [-for D] CLUSTER OBJECT EXPECTATION...        watch until all of them hold, 30s at most
 //	stays [-for D] CLUSTER OBJECT EXPECTATION...        they hold, and go on to hold, for 2s

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
+	"github.com/skerry-dev/skerry/internal/testkit/hostapi"
 )
 
 // push commits folders of the script; the new commit is in $COMMIT afterwards.
@@ -106,6 +108,41 @@ func serve(_ context.Context, c call) error {
 	}
 	c.ts.Setenv("URL", server.URL(c.repo))
 	return os.WriteFile(c.ts.MkAbs("ca.crt"), server.CA(), 0o600)
+}
+
+// serveHost starts the API of a kind of server whose repository team/fleet is the case's: it is there once it was made,
+// is pushed to with the token, and read with a deploy key, the newest one, or with the token:
+//
+//	githost KIND TOKEN
+//
+// $API is its URL, and the authorities of both servers are in the file ca.crt.
+func serveHost(_ context.Context, c call) error {
+	if len(c.args) != 2 {
+		return errors.New("wants KIND TOKEN")
+	}
+	options := gitserver.HTTPOptions{TLS: true, Username: "git", Password: c.args[1]}
+	if c.args[0] == "bitbucket-server" {
+		options = gitserver.HTTPOptions{TLS: true, Token: c.args[1]}
+	}
+	web, err := c.host.ServeHTTP(options)
+	if err != nil {
+		return err
+	}
+	ssh, err := c.host.ServeSSH()
+	if err != nil {
+		return err
+	}
+	api, err := hostapi.New(hostapi.Options{
+		Kind: c.args[0], Token: c.args[1], HTTPS: web.URL(c.repo), SSH: ssh.URL(c.repo), TLS: true,
+		OnKey: func(k hostapi.Key) error { return ssh.Allow(k.Text) },
+	})
+	if err != nil {
+		return err
+	}
+	c.t.Cleanup(api.Close)
+	c.ts.Setenv("API", api.URL)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})
+	return os.WriteFile(c.ts.MkAbs("ca.crt"), append(ca, web.CA()...), 0o600)
 }
 
 func (c *call) serveSSH() error {
