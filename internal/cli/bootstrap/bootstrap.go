@@ -212,7 +212,7 @@ func runGit(ctx context.Context, o *Options) error {
 			return err
 		}
 	}
-	o.IO.Progressf("the hub keeps itself on %s, path %s: from here on, push", o.URL, o.Path)
+	o.IO.Progressf("%s", o.IO.WrapProgress(fmt.Sprintf("the hub keeps itself on %s, path %s: from here on, push", o.URL, o.Path), ""))
 	return nil
 }
 

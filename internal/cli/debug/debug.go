@@ -150,7 +150,7 @@ func runDebug(ctx context.Context, o *Options) error {
 		o.IO.Progressf("--cluster NAME adds the variables of a cluster, which those of the kustomization override")
 	}
 	if !substitutes(ks) {
-		o.IO.Progressf("only path sees them: spec.postBuild names no variables, and substituteStrategy is not Always")
+		o.IO.Progressf("%s", o.IO.WrapProgress("only path sees them: spec.postBuild names no variables, and substituteStrategy is not Always", ""))
 	}
 	if len(vars) == 0 {
 		o.IO.Progressf("there are no variables")
