@@ -22,6 +22,8 @@ const (
 	fluxKind  = "kustomizations." + fluxGroup
 	// fluxSync is the file in which Flux names the folder that it keeps a cluster from.
 	fluxSync = "gotk-sync.yaml"
+	// fluxComponents is the file that Flux's controllers are in.
+	fluxComponents = "gotk-components.yaml"
 )
 
 // besideFlux looks for Flux in the repository. Where Flux keeps the folder of the hub it is refused: each of the two
@@ -35,10 +37,18 @@ func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
 				"'skerry migrate' brings the repository and the cluster over from Flux, and then this goes on; or give another --path")
 		}
 	}
-	if others := slices.Concat(here, elsewhere); len(others) > 0 {
+	others := slices.DeleteFunc(slices.Concat(here, elsewhere), func(dir string) bool { return migrated(files, dir) })
+	if len(others) > 0 {
 		s.Notef("Flux is in this repository too, in %s: 'skerry migrate' brings it over", strings.Join(others[:min(len(others), 3)], ", "))
 	}
 	return nil
+}
+
+// migrated reports whether a folder that Flux wrote has nothing of Flux any more: 'skerry migrate' leaves the file that
+// names what to sync, with Skerry's kinds in it, and takes Flux's components out.
+func migrated(files *tree.Tree, dir string) bool {
+	data, err := files.ReadFile(path.Join(dir, fluxSync))
+	return err == nil && !files.IsFile(path.Join(dir, fluxComponents)) && !bytes.Contains(data, []byte(fluxGroup))
 }
 
 // fluxFolders returns the folders that a bootstrap of Flux has written, sorted: those of which a hub at the path would
@@ -46,7 +56,7 @@ func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
 func fluxFolders(files []string, at string) (here, elsewhere []string) {
 	for _, file := range files {
 		dir, name := path.Split(file)
-		if name != "gotk-components.yaml" && name != fluxSync {
+		if name != fluxComponents && name != fluxSync {
 			continue
 		}
 		dir = path.Clean(dir)
