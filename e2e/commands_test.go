@@ -146,6 +146,10 @@ func (c *call) object() (*rig.Kube, rig.Ref, error) {
 
 func applyManifests(ctx context.Context, c call) error {
 	refused := c.flag("refused")
+	manager := "kubectl"
+	if name, ok := c.option("as"); ok {
+		manager = name
+	}
 	if len(c.args) < 2 {
 		return errors.New("wants CLUSTER FILE")
 	}
@@ -158,7 +162,7 @@ func applyManifests(ctx context.Context, c call) error {
 		if refused {
 			err = awaitRefusal(ctx, kube, text)
 		} else {
-			err = kube.Apply(ctx, text)
+			err = kube.ApplyAs(ctx, manager, text)
 		}
 		if err != nil {
 			return err

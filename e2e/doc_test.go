@@ -18,7 +18,8 @@
 //	serve ssh                         $URL and the files identity and known_hosts
 //	githost KIND TOKEN                the API of github, gitlab, gitea or bitbucket-server at $API, with the file ca.crt,
 //	                                  of which team/fleet is the case's repository, once it was made there
-//	apply [-refused] CLUSTER FILE...  server-side apply; CLUSTER is hub, a or b; -refused waits until it is refused
+//	apply [-refused] [-as MANAGER] CLUSTER FILE...      server-side apply; CLUSTER is hub, a or b; -refused waits until
+//	                                  it is refused
 //	await [-for D] CLUSTER OBJECT EXPECTATION...        watch until all of them hold, 30s at most
 //	stays [-for D] CLUSTER OBJECT EXPECTATION...        they hold, and go on to hold, for 2s
 //	get CLUSTER OBJECT [FIELD]        print an object, or one field of it
@@ -50,7 +51,8 @@
 //	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events
 //	webhook [-code N] CLUSTER RECEIVER TOKEN BODY       a signed push to a Receiver of a hub that listens on $WEBHOOKS
 //	repository NAME FOLDER            one of the repositories of internal/migrate/testdata
-//	identities FILE OBJECT...         uid and generation of objects of the hub's cluster, to be compared
+//	identities [-on CLUSTER] FILE OBJECT...             uid and generation of objects of the hub's cluster, or of
+//	                                  another, to be compared
 //	flux start|stop                   what Flux's kustomize-controller does to the hub's cluster, and its kinds
 //	flux keep NAMESPACE/NAME FOLDER   what a Kustomization of Flux renders to
 //	world [-pods] EDGE...             a hub and edges of the case's own; the hub does not run yet

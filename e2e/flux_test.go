@@ -16,11 +16,13 @@ import (
 	"github.com/fluxcd/pkg/ssa"
 	ssautil "github.com/fluxcd/pkg/ssa/utils"
 	"github.com/rogpeppe/go-internal/txtar"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
@@ -162,8 +164,21 @@ func (p *player) merge(ctx context.Context, o *unstructured.Unstructured, patch 
 	return client.IgnoreNotFound(p.client.Patch(ctx, o, client.RawPatch(types.MergePatchType, body), client.FieldOwner("gotk-kustomize-controller")))
 }
 
-func (p *player) manager() *ssa.ResourceManager {
-	return ssa.NewResourceManager(p.client, nil, ssa.Owner{Field: "kustomize-controller", Group: fluxGroup})
+// target is the cluster that a Kustomization applies to: that of its spec.kubeConfig, or Flux's own.
+func (p *player) target(ctx context.Context, o *unstructured.Unstructured) (client.Client, error) {
+	name, _, _ := unstructured.NestedString(o.Object, "spec", "kubeConfig", "secretRef", "name")
+	if name == "" {
+		return p.client, nil
+	}
+	secret := &corev1.Secret{}
+	if err := p.client.Get(ctx, types.NamespacedName{Namespace: o.GetNamespace(), Name: name}, secret); err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
+	if err != nil {
+		return nil, err
+	}
+	return client.New(config, client.Options{})
 }
 
 // reconcile applies, and records the inventory that the API server has answered for.
@@ -178,7 +193,11 @@ func (p *player) reconcile(ctx context.Context, o *unstructured.Unstructured) er
 	if len(objects) == 0 {
 		return nil
 	}
-	manager := p.manager()
+	at, err := p.target(ctx, o)
+	if err != nil {
+		return err
+	}
+	manager := ssa.NewResourceManager(at, nil, ssa.Owner{Field: "kustomize-controller", Group: fluxGroup})
 	manager.SetOwnerLabels(objects, o.GetName(), o.GetNamespace())
 	changes, err := manager.ApplyAll(ctx, objects, ssa.DefaultApplyOptions())
 	if err != nil {
@@ -204,6 +223,10 @@ func (p *player) finalize(ctx context.Context, o *unstructured.Unstructured, sus
 	prune, _, _ := unstructured.NestedBool(o.Object, "spec", "prune")
 	entries, _, _ := unstructured.NestedSlice(o.Object, "status", "inventory", "entries")
 	if !suspended && prune {
+		at, err := p.target(ctx, o)
+		if err != nil {
+			return err
+		}
 		for _, e := range entries {
 			entry, _ := e.(map[string]any)
 			parts := strings.Split(fmt.Sprint(entry["id"]), "_")
@@ -214,7 +237,7 @@ func (p *player) finalize(ctx context.Context, o *unstructured.Unstructured, sus
 			object.SetGroupVersionKind(schema.GroupVersionKind{Group: parts[2], Version: fmt.Sprint(entry["v"]), Kind: parts[3]})
 			object.SetNamespace(parts[0])
 			object.SetName(parts[1])
-			if err := p.client.Delete(ctx, object); err != nil && !apierrors.IsNotFound(err) {
+			if err := at.Delete(ctx, object); err != nil && !apierrors.IsNotFound(err) {
 				return err
 			}
 		}
@@ -280,13 +303,21 @@ func repository(_ context.Context, c call) error {
 	return nil
 }
 
-// identities writes uid and generation of objects of the hub's cluster into a file, to be compared with cmp; those of
-// all objects of a kind and namespace for the name *:
+// identities writes uid and generation of objects of a cluster, the hub's unless another is named, into a file, to be
+// compared with cmp; those of all objects of a kind and namespace for the name *:
 //
-//	identities FILE KIND/[NAMESPACE/]NAME...
+//	identities [-on CLUSTER] FILE KIND/[NAMESPACE/]NAME...
 func identities(ctx context.Context, c call) error {
+	on := "hub"
+	if name, ok := c.option("on"); ok {
+		on = name
+	}
 	if len(c.args) < 2 {
 		return errors.New("wants FILE OBJECT...")
+	}
+	kube, err := c.kube(on)
+	if err != nil {
+		return err
 	}
 	var lines []string
 	for _, name := range c.args[1:] {
@@ -294,7 +325,7 @@ func identities(ctx context.Context, c call) error {
 		if len(words) != 3 {
 			return fmt.Errorf("%s is not KIND/NAMESPACE/NAME", name)
 		}
-		client, err := c.rig.HubKube.Resource(words[0], words[1])
+		client, err := kube.Resource(words[0], words[1])
 		if err != nil {
 			return err
 		}

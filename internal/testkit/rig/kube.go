@@ -232,6 +232,11 @@ func (k *Kube) Delete(ctx context.Context, ref Ref) (time.Time, error) {
 // Apply applies a YAML stream of objects by server-side apply. A kind that an earlier object of the
 // stream defines is found.
 func (k *Kube) Apply(ctx context.Context, manifests string) error {
+	return k.ApplyAs(ctx, "kubectl", manifests)
+}
+
+// ApplyAs applies manifests as a field manager.
+func (k *Kube) ApplyAs(ctx context.Context, manager, manifests string) error {
 	for decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096); ; {
 		o := &unstructured.Unstructured{}
 		if err := decoder.Decode(&o.Object); errors.Is(err, io.EOF) {
@@ -247,7 +252,7 @@ func (k *Kube) Apply(ctx context.Context, manifests string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := client.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "kubectl", Force: true}); err != nil {
+		if _, err := client.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true}); err != nil {
 			return fmt.Errorf("cannot apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
