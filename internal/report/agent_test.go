@@ -122,3 +122,20 @@ func TestAReportThatWasCarriedIsKept(t *testing.T) {
 		}
 	}
 }
+
+// TestAReportThatIsCarriedAtOnce, within the second in which it was made, and before the connection counts as lost, is what
+// is known of the agent.
+func TestAReportThatIsCarriedAtOnce(t *testing.T) {
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "edge"}, Spec: v1alpha1.ClusterSpec{Agent: &v1alpha1.Agent{}}}
+	conn := report.Connection{Known: true, Reachable: true, Usable: true, LastSeen: at, Agent: link.AgentInfo{Connected: true, Since: at, Fingerprint: "a"}}
+	c.Status = report.Cluster(report.ClusterFacts{Object: c, Now: at, Connection: conn}).Status
+	carried := at.Add(20 * time.Second)
+	conn.LastSeen, conn.Agent.Connected, conn.Agent.Carried = carried, false, link.Carried{Number: 1, Made: carried, Imported: carried}
+	c.Status = report.Cluster(report.ClusterFacts{Object: c, Now: carried, Connection: conn}).Status
+	conn.Reachable, conn.Usable, conn.Message = false, false, "The agent is not connected"
+	c.Status = report.Cluster(report.ClusterFacts{Object: c, Now: at.Add(2 * time.Minute), Connection: conn}).Status
+	if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition); !strings.Contains(ready.Message, "by medium") {
+		t.Errorf("it is %s, disconnected at %v", ready.Message, c.Status.Agent.DisconnectedAt)
+	}
+}
