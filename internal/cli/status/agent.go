@@ -47,7 +47,7 @@ func agentReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool, ru
 		if s.DisconnectedAt != nil {
 			out.DisconnectedAt = &s.DisconnectedAt.Time
 		}
-		if r := s.CarriedReport; r != nil && r.ImportedAt != nil && s.ConnectedSince == nil && (s.DisconnectedAt == nil || r.ImportedAt.After(s.DisconnectedAt.Time)) {
+		if r := s.CarriedReport; r != nil && r.ImportedAt != nil && s.ConnectedSince == nil && (s.DisconnectedAt == nil || !r.ImportedAt.Before(s.DisconnectedAt)) {
 			out.CarriedAt = &r.ImportedAt.Time
 		}
 	}
