@@ -51,8 +51,8 @@ Results go to standard output, progress and problems to standard error.
 
 Every exit code but 0 means that something is not well: 'skerry help exit-codes' says what.`,
 		Example: `  # Put a hub onto a cluster, and keep it up to date from Git
-  skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
-    --path clusters/hub --token-file ~/.git-token
+  skerry bootstrap git --url https://git.example.com/team/fleet.git \
+    --branch main --path clusters/hub --token-file ~/.git-token
 
   # Add an edge cluster
   skerry cluster join shop-1 --from-kubeconfig shop-1.yaml --label tier=shop

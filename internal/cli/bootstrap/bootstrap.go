@@ -63,8 +63,8 @@ func NewCmdBootstrap(f *factory.Factory, runF func(context.Context, *Options) er
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Put a hub onto a cluster that keeps itself up to date from Git",
-		Example: `  skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
-    --path clusters/hub --token-file ~/.git-token`,
+		Example: `  skerry bootstrap git --url https://git.example.com/team/fleet.git \
+    --branch main --path clusters/hub --token-file ~/.git-token`,
 	}
 	factory.Group(cmd)
 	cmd.AddCommand(NewCmdGit(f, runF))
@@ -97,8 +97,8 @@ A token is read from a file, from the environment or from standard input, never 
 line, where every process on the machine can see it. Without any, the credentials of an earlier
 run are used.`,
 		Example: `  # HTTPS, with a token that may push
-  skerry bootstrap git --url https://git.example.com/team/fleet.git --branch main \
-    --path clusters/hub --token-file ~/.git-token
+  skerry bootstrap git --url https://git.example.com/team/fleet.git \
+    --branch main --path clusters/hub --token-file ~/.git-token
   pass git-token | skerry bootstrap git --url https://git.example.com/team/fleet.git \
     --path clusters/hub --token-stdin
 
