@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -266,6 +267,7 @@ func TestCleaning(t *testing.T) {
 func TestMetricsAndProbes(t *testing.T) {
 	w := newWorld(t)
 	w.options.MetricsAddress, w.options.HealthAddress = freeAddress(t), freeAddress(t)
+	w.options.Registry = ctrlmetrics.Registry // which is what is served
 	w.options.LeaderElect = true
 	w.edge("edge-1")
 	r1 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "one")}})
