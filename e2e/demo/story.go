@@ -393,7 +393,7 @@ func (d *demo) reconnect(ctx context.Context) error {
 	if err := d.awaitReady(ctx, started); err != nil {
 		return err
 	}
-	if _, err := d.hub.Await(ctx, clusterRef(d.ship.Name), rig.MustExpect("Ready=True", "status.agent.disconnectedAt!=")); err != nil {
+	if _, err := d.hub.Await(ctx, clusterRef(d.ship.Name), rig.MustExpect("Ready=True")); err != nil {
 		return err
 	}
 	if err := d.tellsOf(ctx, "DriftCorrected"); err != nil {
