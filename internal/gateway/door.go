@@ -85,7 +85,6 @@ func (d *door) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	v := &visitor{Conn: c, door: d, from: originOf(c.RemoteAddr()), since: d.now()}
-	v.timer = time.AfterFunc(d.limits.life, v.expire)
 	for _, out := range d.enter(v) {
 		_ = out.Conn.Close() // its server notices, and has nothing to say to it
 	}
@@ -116,6 +115,7 @@ func (d *door) enter(v *visitor) (out []*visitor) {
 	defer d.mu.Unlock()
 	d.next++
 	v.number = d.next
+	v.timer = time.AfterFunc(d.limits.life, v.expire) // which waits for the mutex: none ends before it is in the crowd
 	d.open++
 	d.crowd.add(v)
 	for d.crowd.n > d.limits.strangers || d.open > d.limits.all && d.crowd.n > 0 {

@@ -226,3 +226,23 @@ func strangersAtTheDoorKeepNobodyOut(t *testing.T) {
 		t.Errorf("a report: %d", status)
 	}
 }
+
+// TestWhoExpiresAtOnceIsInTheCrowd: the time of a connection can be over as soon as it is there, as on a machine that was
+// suspended at that moment.
+func TestWhoExpiresAtOnceIsInTheCrowd(t *testing.T) {
+	limits := defaultDoor
+	limits.life = 1
+	d := newDoor(nil, limits, time.Now)
+	for range 1000 {
+		near, far := net.Pipe()
+		d.enter(&visitor{Conn: near, door: d, since: d.now()})
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Fatal("it stays")
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open != 0 || d.crowd.n != 0 {
+		t.Errorf("%d are open, %d in the crowd", d.open, d.crowd.n)
+	}
+}
