@@ -59,6 +59,7 @@ type agent struct {
 	journal    *journal
 	clusterUID string
 	namespaces []string // that the account reaches; all when empty
+	waits      waits
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
 	// recordFinalized writes down, where it survives a restart, that a request was carried out, and recordAnswered when

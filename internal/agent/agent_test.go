@@ -267,11 +267,8 @@ func TestTheHubRemovesTheCluster(t *testing.T) {
 	h.down <- h.finalize(2, "f1")
 	h.letGo()
 	e.awaitFinalized()
-	h.mu.Lock()
-	last := h.ups[len(h.ups)-1]
-	h.mu.Unlock()
-	if last.Finalized != "f1" || e.pool().finalized != 1 {
-		t.Errorf("told %+v, finalized %d times", last, e.pool().finalized)
+	if told := h.finalizations(); !slices.Equal(told, [][2]string{{"f1", ""}}) || e.pool().finalized != 1 {
+		t.Errorf("told %v, finalized %d times", told, e.pool().finalized)
 	}
 	if err := e.p.uninstall(t.Context()); err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func (p *process) exchangeFiles(ctx context.Context) {
 	dir := filepath.Join(p.o.StoragePath, exchangeName)
 	p.sweep(dir)
 	f := folder{path: p.o.ImportPath, seen: map[string]seenFile{}}
-	for pause(ctx, lookEvery) {
+	for pause(ctx, p.waits.look) {
 		p.answerCommands(ctx, dir)
 		if f.path != "" {
 			p.lookInto(ctx, &f)

@@ -131,7 +131,6 @@ func signing(t *testing.T) (*hub, *site) {
 	h.signs = true
 	h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
 	e := newSite(t)
-	e.eager = true
 	e.api.enroll(t, h.enroll)
 	e.start()
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))

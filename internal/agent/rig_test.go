@@ -557,7 +557,6 @@ type site struct {
 	dir    string
 
 	proxy *url.URL // between the agent and its hub
-	eager bool     // the agent hardly waits before it dials again
 
 	mu    sync.Mutex
 	pools []*pool
@@ -595,10 +594,8 @@ func (e *site) start() *site {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.p.backoff.random = func() float64 { return 0 }
-	if e.eager {
-		e.p.backoff.random = func() float64 { return -0.98 }
-	}
+	e.p.backoff.random = func() float64 { return -0.98 } // the agent hardly waits before it dials again
+	e.p.waits = waits{askAgain: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, look: 20 * time.Millisecond}
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done

@@ -36,12 +36,25 @@ const (
 	lettingGo = 5 * time.Minute
 	// certain is how many times in a row a hub must not know the key of an agent that has carried out a finalization,
 	// until it is done: a hub that is restarted between a challenge and its answer, or that gets the proof too slowly,
-	// refuses a key that it knows. askAgain is the pause in between.
-	certain  = 3
-	askAgain = 500 * time.Millisecond
+	// refuses a key that it knows. waits.askAgain is the pause in between.
+	certain = 3
 	// startRetry is how often an agent that starts asks an API server that does not answer.
 	startRetry = 500 * time.Millisecond
 )
+
+// waits are the pauses of an agent that a test shortens.
+type waits struct {
+	askAgain time.Duration // between proofs of a key that the hub seems not to know
+	// coalesce is how long a report waits for what else there is to tell.
+	coalesce time.Duration
+	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
+	busyRetry time.Duration
+	look      time.Duration // between two looks at the folders for files
+}
+
+func defaultWaits() waits {
+	return waits{askAgain: 500 * time.Millisecond, coalesce: 200 * time.Millisecond, busyRetry: 2 * time.Second, look: lookEvery}
+}
 
 // errClusterReplaced says that the identity on this cluster was made for another one.
 var errClusterReplaced = errors.New("the key of this agent was made on another cluster, of which this one is a copy or a replacement")
@@ -118,7 +131,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 		agent: &agent{
 			log: o.Log, now: time.Now, version: o.Version, instance: strings.ToLower(rand.Text()[:16]), started: time.Now(),
 			config: config, namespaces: o.Namespaces, lease: l, failures: map[string]failure{}, newPool: newPool,
-			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1),
+			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1), waits: defaultWaits(),
 		},
 		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64}, proxy: http.ProxyFromEnvironment,
 	}
@@ -254,7 +267,7 @@ func (p *process) connectAgain(ctx context.Context) error {
 			return errFinalized
 		}
 		p.say("not connected to the hub", err)
-		wait := askAgain
+		wait := p.waits.askAgain
 		if p.disowned == 0 || !unauthorized(err) {
 			wait = p.backoff.next(lasted, retryAfter(err))
 		}

@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// coalesce is how long a report waits for what else there is to tell.
-	coalesce = 200 * time.Millisecond
 	// reportTimeout is how long the gateway has to acknowledge a report while nothing else arrives, before the link
 	// counts as lost.
 	reportTimeout = time.Minute
@@ -31,8 +29,6 @@ const (
 	// firstFetchRetry and lastFetchRetry bound the wait after a bundle that could not be fetched.
 	firstFetchRetry = 5 * time.Second
 	lastFetchRetry  = 5 * time.Minute
-	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
-	busyRetry = 2 * time.Second
 	// patient is how long what has arrived waits for the bundles that have not: of one commit, all entries
 	// begin at once where the link lets them.
 	patient = 5 * time.Second
@@ -260,7 +256,7 @@ func (s *session) report(ctx context.Context) error {
 		}
 		if sent {
 			beat = now
-			if !pause(ctx, coalesce) {
+			if !pause(ctx, s.a.waits.coalesce) {
 				return ctx.Err()
 			}
 			continue // what came meanwhile goes along
@@ -384,7 +380,7 @@ func (s *session) fetch(ctx context.Context) error {
 		case whole:
 			failed = 0
 		case later: // so do others that ask
-			retry = time.After(busyRetry + rand.N(busyRetry)) //nolint:gosec // a spread, no secret
+			retry = time.After(s.a.waits.busyRetry + rand.N(s.a.waits.busyRetry)) //nolint:gosec // a spread, no secret
 		default:
 			retry = time.After(min(firstFetchRetry<<min(failed, 10), lastFetchRetry))
 			failed++
