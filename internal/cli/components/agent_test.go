@@ -2,12 +2,18 @@ package components
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 func agentNames(manifests []*unstructured.Unstructured) []string {
@@ -41,6 +47,46 @@ func TestAnAgentIsInstalledWithItsRightsBeforeItsDeployment(t *testing.T) {
 	}
 	if user, _, _ := unstructured.NestedBool(deployment.Object, "spec", "template", "spec", "securityContext", "runAsNonRoot"); !user {
 		t.Error("the agent may run as root")
+	}
+}
+
+// TestAnAgentLeavesADeadNode holds how Kubernetes reads tolerations: of those that match a taint, the first counts.
+func TestAnAgentLeavesADeadNode(t *testing.T) {
+	for _, o := range []AgentOptions{{}, {Storage: "1Gi"}} {
+		all, err := RenderAgent(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var deployment appsv1.Deployment
+		at := slices.IndexFunc(all, func(m *unstructured.Unstructured) bool { return m.GetKind() == "Deployment" })
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(all[at].Object, &deployment); err != nil {
+			t.Fatal(err)
+		}
+		pod := deployment.Spec.Template.Spec
+		stays := func(taint corev1.Taint) string {
+			i := slices.IndexFunc(pod.Tolerations, func(one corev1.Toleration) bool { return one.ToleratesTaint(logr.Discard(), &taint, false) })
+			switch {
+			case i < 0:
+				return "not at all"
+			case pod.Tolerations[i].TolerationSeconds == nil:
+				return "for ever"
+			}
+			return (time.Duration(*pod.Tolerations[i].TolerationSeconds) * time.Second).String()
+		}
+		for taint, want := range map[corev1.Taint]string{
+			{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute}:                 "1m0s",
+			{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}:              "1m0s",
+			{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}: "for ever",
+			{Key: "example.com/dedicated", Value: "ship", Effect: corev1.TaintEffectNoExecute}:   "for ever",
+			{Key: corev1.TaintNodeDiskPressure, Effect: corev1.TaintEffectNoSchedule}:            "for ever",
+		} {
+			if got := stays(taint); got != want {
+				t.Errorf("with the taint %s:%s it stays %s, want %s", taint.Key, taint.Effect, got, want)
+			}
+		}
+		if preferred := pod.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution; len(preferred) != 1 || !maps.Equal(preferred[0].PodAffinityTerm.LabelSelector.MatchLabels, deployment.Spec.Selector.MatchLabels) {
+			t.Errorf("it does not prefer a node on which it has not been: %v", preferred)
+		}
 	}
 }
 
