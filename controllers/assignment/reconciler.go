@@ -12,6 +12,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -32,6 +33,8 @@ type Options struct {
 	Now  func() time.Time
 	// Share says which Clusters this process works on; nil for all.
 	Share Share
+	// Decisions returns how many Assignments wait for their spec to be written, which reports yield to; nil for none.
+	Decisions func() int
 }
 
 // Share says which Clusters this process works on, where several share a fleet.
@@ -79,7 +82,11 @@ const writers = 16
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}}
-	r.writes = hubapi.NewWriter(hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now})
+	w := hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now}
+	if o.Decisions != nil {
+		w.Places = func(waited time.Duration) int { return pacing.Places(writers, o.Decisions(), waited) }
+	}
+	r.writes = hubapi.NewWriter(w)
 	r.after = hubapi.NewContinuations(&r.trigger)
 	return r
 }
@@ -214,10 +221,16 @@ func (r *Reconciler) release(key engine.Key) {
 func (r *Reconciler) due(a *v1alpha1.Assignment) time.Duration {
 	key := client.ObjectKeyFromObject(a)
 	entries, reported := r.Pool.Report(key)
-	if !reported || r.after.Busy(key) {
+	if !reported {
 		return -1
 	}
 	last, ours := r.last(a)
+	if r.after.Busy(key) {
+		if failsAnew(last.entries, entries) { // what waits for its turn may be older, and good
+			r.writes.Hurry(key)
+		}
+		return -1
+	}
 	if wait := statusDelay(last.entries, entries, r.Now()); wait < 0 || wait > 0 && ours {
 		return wait
 	}
@@ -241,13 +254,19 @@ func (r *Reconciler) begin(ctx context.Context, a *v1alpha1.Assignment, leave fu
 		leave()
 		done(err)
 	})
+	if last, _ := r.last(a); failsAnew(last.entries, entries) {
+		r.writes.Hurry(key)
+	}
 	return true
 }
 
-// write writes the last of the reports. Only this controller writes the status, so that it needs no lock
+// write writes the last of the reports, or what the engine reports by now. Only this controller writes the status, so that it needs no lock
 // against those who write the spec.
 func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch []report) error {
 	a, entries := batch[len(batch)-1].of, batch[len(batch)-1].entries
+	if now, reported := r.Pool.Report(key); reported {
+		entries = now
+	}
 	patch, err := statusPatch(a, entries)
 	if err != nil {
 		return err
@@ -304,6 +323,15 @@ func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.D
 		}
 	}
 	return 0
+}
+
+// failsAnew says whether an entry has failed that had not: it may have to stop a rollout.
+func failsAnew(old, now []v1alpha1.AssignmentEntryStatus) bool {
+	return slices.ContainsFunc(now, func(e v1alpha1.AssignmentEntryStatus) bool {
+		return e.Ready == metav1.ConditionFalse && !slices.ContainsFunc(old, func(before v1alpha1.AssignmentEntryStatus) bool {
+			return before.Name == e.Name && before.Ready == metav1.ConditionFalse
+		})
+	})
 }
 
 // sameButTimes says whether two statuses differ in nothing but what changes with every verification.

@@ -265,3 +265,45 @@ func TestAReportThatAnotherHasWipedIsWrittenAgain(t *testing.T) {
 		t.Errorf("%v, %+v, %d writes", err, a.Status, w.writes)
 	}
 }
+
+// TestWhatFailsAnew: such a report may have to stop a rollout, and goes before others that yield to decisions.
+func TestWhatFailsAnew(t *testing.T) {
+	is := func(ready ...metav1.ConditionStatus) (list []v1alpha1.AssignmentEntryStatus) {
+		for i, r := range ready {
+			list = append(list, v1alpha1.AssignmentEntryStatus{Name: fmt.Sprintf("app-%d", i), Ready: r})
+		}
+		return list
+	}
+	for name, tt := range map[string]struct {
+		old, now []v1alpha1.AssignmentEntryStatus
+		want     bool
+	}{
+		"ready":                {is("Unknown"), is("True"), false},
+		"failed":               {is("True"), is("False"), true},
+		"the first, failed":    {nil, is("False"), true},
+		"failed still":         {is("False"), is("False"), false},
+		"another one":          {is("False", "True"), is("False", "False"), true},
+		"failed, and gone now": {is("False"), nil, false},
+	} {
+		if got := failsAnew(tt.old, tt.now); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// TestAReportThatWaitedIsTheNewest: what an engine reports while its report waits for a place goes with that write.
+func TestAReportThatWaitedIsTheNewest(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1"))
+	a, err := w.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pool.report = status("True", 9000)
+	if err := w.r.write(t.Context(), key, []report{{a, status("Unknown", 8000)}}); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if got, err := w.get(); err != nil || w.writes != 1 || got.Status.Entries[0].Ready != metav1.ConditionTrue {
+		t.Errorf("%d writes, and the status is %v (%v)", w.writes, got.Status.Entries, err)
+	}
+}

@@ -116,6 +116,9 @@ func New(o Options) *Reconciler {
 	return r
 }
 
+// Waiting returns how many Assignments wait for their spec to be written.
+func (r *Reconciler) Waiting() int { return r.assignments.Waiting() }
+
 // Reconcile brings one Kustomization to its clusters and reports. It waits for no write: what has to follow
 // one runs when the write has ended.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {

@@ -81,6 +81,7 @@ type parts struct {
 	sources     *gitrepository.Reconciler
 	clusters    *cluster.Reconciler
 	assignments *assignment.Reconciler
+	decides     *kustomization.Reconciler // nil in a process that decides nothing
 	holder      *holder.Holder
 }
 
@@ -251,7 +252,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 		Lost:   func(key engine.Key) { p.assignments.Lost(key) },
 	})
 	p.holder = share
-	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Share: share})
+	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Share: share, Decisions: p.waitingDecisions})
 	p.clusters = cluster.New(cluster.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.router, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
@@ -272,16 +273,24 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	kustomizations := kustomization.New(kustomization.Options{
+	p.decides = kustomization.New(kustomization.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, HubID: p.hubID, HubNamespace: o.LeaderNamespace, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs,
 		DefaultServiceAccount: o.DefaultServiceAccount, RequireServiceAccount: o.RequireServiceAccount, Tree: agents.tree(p.tree), Decryption: decrypts, Build: p.renders.Build, Outlines: p.renders.Outlines, Bundles: p.bundles, TearDown: tearDown, Now: time.Now,
 	})
 	return errors.Join(
 		work,
 		p.sources.SetUp(ctx, p.mgr),
-		kustomizations.SetUp(ctx, p.mgr, rendering*o.Concurrency),
+		p.decides.SetUp(ctx, p.mgr, rendering*o.Concurrency),
 		p.addReceiver(ctx, o, hub, direct, recorder),
 	)
+}
+
+// waitingDecisions returns how many Assignments wait for this process to write their spec.
+func (p *parts) waitingDecisions() int {
+	if p.decides == nil {
+		return 0
+	}
+	return p.decides.Waiting()
 }
 
 // tree reads a commit that was fetched for a source.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,10 @@ type WriterOptions[K comparable, C any] struct {
 	Pace pacing.Pace
 	// Concurrency is how many objects are written at a time. What waits for one gathers meanwhile.
 	Concurrency int
-	Now         func() time.Time
+	// Places returns how many of them may be written at a time right now, by how long the one whose turn it is has
+	// waited: at least one. Without it, all of Concurrency. It is asked at each end of a write, and with a lock held.
+	Places func(waited time.Duration) int
+	Now    func() time.Time
 }
 
 // Writer writes objects of the hub's API server beside the reconciles, so that no reconcile waits for a
@@ -51,6 +55,7 @@ type Writer[K comparable, C any] struct {
 	mu      sync.Mutex          // guards what follows
 	objects map[K]*gathering[C] // those that wait in the line, are written, or rest
 	line    []K                 // objects that wait for a place, longest first
+	hurried []K                 // those of them that go first, whatever Places says; longest first
 	writing int                 // places taken
 	ending  bool                // nothing rests any more
 	stopped bool                // nothing is written any more
@@ -61,6 +66,7 @@ type Writer[K comparable, C any] struct {
 // gathering is what is to be written to one object.
 type gathering[C any] struct {
 	pending []enqueued[C]
+	since   time.Time // when it came into the line
 	// failed is the end of the rest after a write that failed; zero when none did.
 	failed time.Time
 }
@@ -130,11 +136,35 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 	if g == nil {
 		g = &gathering[C]{}
 		w.objects[key] = g
-		w.line = append(w.line, key)
+		w.join(key, g)
 	}
 	g.pending = append(g.pending, e)
 	w.startWriting()
 	return nil
+}
+
+// join puts an object into the line. The caller holds the lock.
+func (w *Writer[K, C]) join(key K, g *gathering[C]) {
+	g.since = w.o.Now()
+	w.line = append(w.line, key)
+}
+
+// Hurry has an object written before all others, if it waits for a place.
+func (w *Writer[K, C]) Hurry(key K) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.line, key); i >= 0 {
+		w.line = slices.Delete(w.line, i, i+1)
+		w.hurried = append(w.hurried, key)
+		w.startWriting()
+	}
+}
+
+// Waiting returns how many objects wait for a place.
+func (w *Writer[K, C]) Waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.line) + len(w.hurried)
 }
 
 // Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest, for as long
@@ -198,10 +228,10 @@ func (w *Writer[K, C]) stop() (refused []enqueued[C]) {
 		refused = append(refused, g.pending...)
 		g.pending = nil
 	}
-	for _, key := range w.line {
+	for _, key := range slices.Concat(w.hurried, w.line) {
 		delete(w.objects, key)
 	}
-	w.line = nil
+	w.line, w.hurried = nil, nil
 	w.settle()
 	w.cancel(errStopped)
 	return refused
@@ -218,10 +248,19 @@ func (w *Writer[K, C]) settle() {
 // startWriting starts a goroutine for each object in the line, as far as there are places. It ends when the
 // line is empty. The caller holds the lock.
 func (w *Writer[K, C]) startWriting() {
-	for range min(len(w.line), w.o.Concurrency-w.writing) {
+	for range min(len(w.line)+len(w.hurried), w.places()-w.writing) {
 		w.writing++
 		go w.work()
 	}
+}
+
+// places returns how many objects may be written at a time: all that there are places for while one is in a hurry, and
+// when the hub ends. The caller holds the lock.
+func (w *Writer[K, C]) places() int {
+	if w.o.Places == nil || w.ending || len(w.hurried) > 0 || len(w.line) == 0 {
+		return w.o.Concurrency
+	}
+	return min(max(w.o.Places(w.o.Now().Sub(w.objects[w.line[0]].since)), 1), w.o.Concurrency)
 }
 
 func (w *Writer[K, C]) work() {
@@ -277,18 +316,22 @@ func (w *Writer[K, C]) refuse(key K, rest time.Duration, err error) (refused []e
 // what is there then.
 func failed(err error) bool { return err != nil && !apierrors.IsConflict(err) }
 
-// next takes what has gathered for the object that has waited longest; nil when none waits.
+// next takes what has gathered for the object whose turn it is; nil when none waits, or this place is to be left.
 func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.line) == 0 {
+	if len(w.line)+len(w.hurried) == 0 || w.writing > w.places() {
 		w.writing--
 		return key, nil
 	}
-	key = w.line[0]
-	w.line = w.line[1:]
+	line := &w.line
+	if len(w.hurried) > 0 {
+		line = &w.hurried
+	}
+	key, *line = (*line)[0], (*line)[1:]
 	g := w.objects[key]
 	batch, g.pending = g.pending, nil
+	w.startWriting() // there may be more places than at the last write
 	return key, batch
 }
 
@@ -311,6 +354,6 @@ func (w *Writer[K, C]) endRest(key K) {
 		w.settle()
 		return
 	}
-	w.line = append(w.line, key)
+	w.join(key, w.objects[key])
 	w.startWriting()
 }

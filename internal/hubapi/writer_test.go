@@ -1,16 +1,19 @@
 package hubapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -48,7 +51,7 @@ func TestWriterGathersWhileAWriteRunsAndWhileItsObjectRests(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want := []written{{0, "a", []int{1}}, {aWrite, "b", []int{3}}, {5 * aWrite, "a", []int{2, 4}}}
-		if diff := cmp.Diff(want, got); diff != "" || done != 4 {
+		if diff := gocmp.Diff(want, got); diff != "" || done != 4 {
 			t.Errorf("%d done; writes (-want +got):\n%s", done, diff)
 		}
 		if len(w.objects)+len(w.resting)+w.writing > 0 {
@@ -88,7 +91,7 @@ func TestWriterRestsLongerWithEachFailure(t *testing.T) {
 			time.Sleep(resting.After)
 			synctest.Wait()
 		}
-		if diff := cmp.Diff([]time.Duration{0, retryMin, 3 * retryMin, 7 * retryMin}, at); diff != "" {
+		if diff := gocmp.Diff([]time.Duration{0, retryMin, 3 * retryMin, 7 * retryMin}, at); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
@@ -125,7 +128,7 @@ func TestWhatIsWrittenAfterAFailureIsTheNewest(t *testing.T) {
 		enqueue(4)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([][]int{{4}}, wrote); diff != "" || len(answers) != 4 {
+		if diff := gocmp.Diff([][]int{{4}}, wrote); diff != "" || len(answers) != 4 {
 			t.Errorf("%q; writes (-want +got):\n%s", answers, diff)
 		}
 	})
@@ -167,7 +170,7 @@ func TestAWriterThatIsNotDrainedInTimeWritesNothingMore(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Minute)
-		if diff := cmp.Diff([]string{"a"}, wrote); diff != "" {
+		if diff := gocmp.Diff([]string{"a"}, wrote); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
@@ -225,6 +228,71 @@ func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
 		}
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("ended after %s", took)
+		}
+	})
+}
+
+// TestAWriterTakesThePlacesThatItMay: with one place of four, writes follow one another; what is in a hurry goes first and
+// beside them; and when there are places again, all are taken.
+func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const aWrite = 10 * time.Millisecond
+		begin, places := time.Now(), 1
+		var mu sync.Mutex // guards got
+		var got []written
+		w := NewWriter(WriterOptions[string, int]{
+			Write: func(_ context.Context, key string, batch []int) error {
+				mu.Lock()
+				got = append(got, written{time.Since(begin), key, batch})
+				mu.Unlock()
+				time.Sleep(aWrite)
+				return nil
+			},
+			Concurrency: 4, Now: time.Now,
+			Places: func(waited time.Duration) int {
+				if waited >= 5*aWrite {
+					return 4
+				}
+				return places
+			},
+		})
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
+			w.Enqueue(key, 1, 1, func(error) {})
+		}
+		synctest.Wait()
+		if got := w.Waiting(); got != 8 {
+			t.Errorf("%d wait for a place, want 8", got)
+		}
+		time.Sleep(aWrite + aWrite/2) // a is written, and b is being written
+		w.Hurry("g")
+		w.Hurry("b") // too late
+		time.Sleep(time.Second)
+		synctest.Wait()
+		sort := func(a, b written) int { return cmp.Or(int(a.At-b.At), strings.Compare(a.Key, b.Key)) }
+		slices.SortFunc(got, sort)
+		one := []int{1}
+		want := []written{
+			{0, "a", one}, {aWrite, "b", one}, {aWrite * 3 / 2, "g", one},
+			{aWrite * 5 / 2, "c", one}, {aWrite * 7 / 2, "d", one}, {aWrite * 9 / 2, "e", one},
+			{aWrite * 11 / 2, "f", one}, {aWrite * 11 / 2, "h", one}, {aWrite * 11 / 2, "i", one}, // they have waited for too long
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+		if len(w.objects)+len(w.resting)+w.writing > 0 {
+			t.Error("an object or a place is kept")
+		}
+
+		got = nil
+		for _, key := range []string{"a", "b", "c"} {
+			w.Enqueue(key, 1, 1, func(error) {})
+		}
+		synctest.Wait()
+		places = 4 // as of the next end of a write
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if last := got[len(got)-1].At - got[0].At; len(got) != 3 || last != aWrite {
+			t.Errorf("%d were written, the last one %s after the first", len(got), last)
 		}
 	})
 }

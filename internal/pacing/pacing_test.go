@@ -64,6 +64,25 @@ func TestGather(t *testing.T) {
 	}
 }
 
+func TestReportsYieldToDecisions(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ahead  int
+		waited time.Duration
+		want   int
+	}{
+		"no decision waits":                       {0, 0, 16},
+		"a stage of a rollout":                    {YieldAhead, 0, 16},
+		"a commit to very many":                   {YieldAhead + 1, 0, 1},
+		"which takes its time":                    {10_000, YieldMax - 1, 1},
+		"and more than a report can wait":         {10_000, YieldMax, 16},
+		"a commit to very many, a clock set back": {10_000, -time.Hour, 16},
+	} {
+		if got := Places(16, tt.ahead, tt.waited); got != tt.want {
+			t.Errorf("%s: %d places, want %d", name, got, tt.want)
+		}
+	}
+}
+
 // TestEndToEndIsTheSumOfTheBounds: the comment above the constants promises it.
 func TestEndToEndIsTheSumOfTheBounds(t *testing.T) {
 	if sum := GatherMax + AssignmentStatus.CostMax + RollUp.CostMax + KustomizationStatus.EachMax; sum != EndToEnd {
