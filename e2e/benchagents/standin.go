@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -41,27 +42,22 @@ func (s *standIn) Connect(key engine.Key, _ engine.Connection) { s.o.OnChange(ke
 // Disconnect implements engine.Pooled.
 func (s *standIn) Disconnect(engine.Key) { s.Stop(context.Background()) }
 
-// Assign implements engine.Pooled. What stands already is reported at once, as by an engine that has it in its
-// inventory.
+// Assign implements engine.Pooled. What stands already is reported as it stands, with the time at which it was verified:
+// an engine verifies at the interval of an entry, and not because its hub has another session with it.
 func (s *standIn) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.turn++
-	turn, takes := s.turn, s.takes
-	if s.stands(entries) {
-		takes = 0
+	if turn := s.turn; !s.stands(entries) {
+		time.AfterFunc(s.takes, func() { s.finish(key, turn, entries) })
 	}
-	s.mu.Unlock()
-	time.AfterFunc(takes, func() { s.finish(key, turn, entries) })
 }
 
 // stands reports whether the entries are those of the last report; the mutex is held.
 func (s *standIn) stands(entries []v1alpha1.AssignmentEntry) bool {
-	for i := range entries {
-		if !s.has(&entries[i]) {
-			return false
-		}
-	}
-	return true
+	return s.reported && slices.EqualFunc(entries, s.statuses, func(e v1alpha1.AssignmentEntry, st v1alpha1.AssignmentEntryStatus) bool {
+		return e.Name == st.Name && e.Digest == st.AppliedDigest && e.Revision == st.AppliedRevision && e.RequestedAt == st.HandledAt
+	})
 }
 
 func (s *standIn) has(e *v1alpha1.AssignmentEntry) bool {
