@@ -68,6 +68,7 @@ type session struct {
 	public   []byte // the key that was proven
 	nonce    []byte // of the agent, which what is signed for this session is bound to
 	instance string
+	uid      string // of the cluster, as the proof says; what the session reports is of no other one
 	remote   string
 
 	done chan struct{} // closed when the session ends
@@ -326,6 +327,9 @@ func (a *agent) stateAt(now time.Time) engine.State {
 		state.Message = "The agent is not connected"
 	case a.state == nil:
 		return engine.State{LastSeen: a.heard, Agent: a.info()} // it is about to report
+	case a.state.UID != "" && a.state.UID != a.session.uid:
+		state.Reachable, state.Reason, state.Message = true, v1alpha1.ClusterReplacedReason, a.reportsOnAnother()
+		state.UID = a.session.uid
 	case !a.state.Reachable:
 		state.Message = "The agent is connected, and its API server does not answer"
 		if a.state.Message != "" {
@@ -337,6 +341,13 @@ func (a *agent) stateAt(now time.Time) engine.State {
 		state.UID, state.Version, state.Orphaned, state.Examined = a.state.UID, a.state.Version, a.state.Orphaned, a.state.Examined
 	}
 	return state
+}
+
+// reportsOnAnother says that the report of an agent names a cluster that is not the one of its session. Which cluster a
+// Cluster leads to decides which other Clusters are refused, so that a report does not change it; the mutex is held.
+func (a *agent) reportsOnAnother() string {
+	return fmt.Sprintf(`The agent reports on the cluster with uid %s, and has joined from the one with %s. If the cluster was replaced, let it join with "skerry cluster join %s --agent"`,
+		a.state.UID, a.session.uid, a.key.Name)
 }
 
 // waitsForJoin says why there is no agent yet; the mutex is held.

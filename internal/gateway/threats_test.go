@@ -29,6 +29,7 @@ var threats = map[string]func(*testing.T){
 	"a token is guessed, stolen, late or twice":   tokensServeOnce,
 	"an agent asks for what is another Cluster's": agentsSeeTheirOwnClusterOnly,
 	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
+	"an agent claims another's cluster":           clustersOfOthersAreNotClaimed,
 	"an agent sends too much":                     requestsAreBounded,
 	"a crowd of callers without a proof":          crowdsAreSentAway,
 	"strangers hold connections open":             strangersAtTheDoorKeepNobodyOut,
@@ -312,7 +313,7 @@ func agentsReportOnThemselvesOnly(t *testing.T) {
 	}
 	hostile := v1alpha1.AssignmentEntryStatus{Name: "apps", Ready: "Maybe", Reason: "\x1b[2J", Message: long, Revision: long, Digest: long, HandledAt: long, Drifts: drifts}
 	p.up(link.Up{
-		Seq: 1, State: &link.State{Reachable: true, Usable: true, UID: long, Version: long, Reason: "a b", Message: long, Orphaned: long},
+		Seq: 1, State: &link.State{Reachable: true, Usable: true, Version: long, Reason: "a b", Message: long, Orphaned: long},
 		Entries: []v1alpha1.AssignmentEntryStatus{hostile, status("another", metav1.ConditionTrue)}, Complete: true, Disk: &link.Disk{Reason: "x y", Message: long},
 		Verified: map[string]int64{"another": 1, "apps": 1 << 60}, Dropped: []string{"a third"},
 		Events: []link.Event{{Seq: 1, Kustomization: "other/secrets", Reason: "DriftCorrected"}, {Seq: 2, Kustomization: "apps", Reason: "DriftCorrected", Message: long, Object: &link.Object{Name: long}}},
@@ -338,6 +339,45 @@ func agentsReportOnThemselvesOnly(t *testing.T) {
 	state, _ := r.gateway.State(edgeKey)
 	if len(state.Message)+len(state.UID)+len(state.Version)+len(state.Orphaned) > 8*maxLine || state.Reason != v1alpha1.FailedReason {
 		t.Errorf("state %+v", state)
+	}
+}
+
+// clustersOfOthersAreNotClaimed: which cluster a Cluster leads to is what its agent has proven when it joined, whatever it
+// reports, or says in a later session; and one that another Cluster has is not to be had by joining.
+func clustersOfOthersAreNotClaimed(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	p.stream(link.Have{})
+	for i, state := range []link.State{{Reachable: true, Usable: true, UID: "uid-of-a-victim"}, {UID: "uid-of-a-victim"}, {Reachable: true, Usable: true, UID: strings.Repeat("x", 5_000)}} {
+		p.up(link.Up{Seq: uint64(i + 1), State: &state, Complete: true})
+		got, _ := r.gateway.State(edgeKey)
+		if got.UID != "uid-1" || got.Usable || got.Reason != v1alpha1.ClusterReplacedReason || len(got.Message) > 2*maxLine {
+			t.Errorf("the agent reports %.20q: %+v", state.UID, got)
+		}
+	}
+	p.up(link.Up{Seq: 9, State: healthy})
+	if got, _ := r.gateway.State(edgeKey); !got.Usable || got.UID != "uid-1" {
+		t.Errorf("its own cluster: %+v", got)
+	}
+	liar := r.peerWith(p.key, "uid-of-a-victim")
+	if _, answer := liar.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeClusterReplaced {
+		t.Errorf("another uid in a session: %+v", answer)
+	}
+	r.taken["uid-of-a-victim"] = engine.Key{Namespace: "fleet", Name: "victim"}
+	joiner, expires := r.peer(), metav1.NewTime(r.now().Add(time.Hour))
+	joiner.who.ClusterUID = "uid-of-a-victim"
+	r.change(edgeKey, func(c *v1alpha1.Cluster) {
+		c.Spec.Agent.Join = &v1alpha1.AgentJoin{TokenHash: hashOf("again"), Expires: expires}
+	})
+	if status := joiner.join("again"); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	if _, answer := joiner.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeDuplicate || answer.Token != "" {
+		t.Errorf("joined with the uid of another's cluster: %+v", answer)
+	}
+	if got, _ := r.gateway.State(edgeKey); got.UID == "uid-of-a-victim" || got.Reason != v1alpha1.DuplicateClusterReason {
+		t.Errorf("joined with the uid of another's cluster: %+v", got)
 	}
 }
 

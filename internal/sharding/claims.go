@@ -12,8 +12,9 @@ import (
 
 // BetterClaim reports whether another Cluster, whose status names the uid of a cluster, has a better claim to
 // that cluster than own: the status of own does not name the uid, or own is younger. A
-// stale Cluster has no claim, unless it has an agent: that comes back after any time, and has the key. Of two that
-// share a cluster neither has a better claim.
+// stale Cluster has no claim, unless it has an agent: that comes back after any time, and has the key. Of a Cluster that
+// the hub reaches itself and one with an agent, whose statuses both name the uid, the former has the better claim whatever
+// its age: the hub has read the uid there, and an agent may say any. Of two that share a cluster neither has a better claim.
 func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
 	pushed := other.Spec.KubeConfig != nil
 	if other.Spec.Sharing == v1alpha1.SharingShared && own.Spec.Sharing == v1alpha1.SharingShared {
@@ -22,7 +23,13 @@ func BetterClaim(other, own *v1alpha1.Cluster, uid string, now time.Time) bool {
 	if other.UID == own.UID || !pushed && other.Spec.Agent == nil || pushed && isStale(other, now) {
 		return false
 	}
-	return own.Status.UID != uid || older(other, own)
+	switch {
+	case own.Status.UID != uid:
+		return true
+	case pushed != (own.Spec.KubeConfig != nil):
+		return pushed
+	}
+	return older(other, own)
 }
 
 // Holds reports whether a Cluster may be at work on the cluster with a uid: its status names it, or none yet, and it is

@@ -26,6 +26,10 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 		c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: status, Reason: reason, LastTransitionTime: metav1.NewTime(now.Add(-since))}}
 		return c
 	}
+	agent := func(c *v1alpha1.Cluster) *v1alpha1.Cluster {
+		c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{}
+		return c
+	}
 	for _, tt := range []struct {
 		name       string
 		other, own *v1alpha1.Cluster
@@ -41,6 +45,12 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 		{"one that does not answer for long", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "Unreachable", staleAfter), cluster("b", 0, ""), false},
 		{"one whose Secret is gone for long", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "SecretNotFound", staleAfter), cluster("b", 0, "x"), false},
 		{"one that leads to the cluster of another", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "DuplicateCluster", 0), cluster("b", 0, "x"), false},
+		{"an older one with an agent, and the hub reaches the other", agent(cluster("a", time.Hour, "x")), cluster("b", 0, "x"), false},
+		{"a younger one that the hub reaches, and the other has an agent", cluster("a", 0, "x"), agent(cluster("b", time.Hour, "x")), true},
+		{"one that the hub does not reach for long, and the other has an agent", ready(cluster("a", time.Hour, "x"), metav1.ConditionFalse, "Unreachable", staleAfter), agent(cluster("b", 0, "x")), false},
+		{"one with an agent, beside a new Cluster", agent(cluster("a", 0, "x")), cluster("b", time.Hour, ""), true},
+		{"one with an agent that is away for long", ready(agent(cluster("a", time.Hour, "x")), metav1.ConditionFalse, "Unreachable", 24*time.Hour), agent(cluster("b", 0, "")), true},
+		{"two with agents, the other one older", agent(cluster("a", time.Hour, "x")), agent(cluster("b", 0, "x")), true},
 		{"itself", cluster("a", 0, "x"), cluster("a", 0, "x"), false},
 		{"the hub's own", local, cluster("b", 0, ""), false},
 	} {
