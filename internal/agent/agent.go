@@ -95,8 +95,8 @@ func wake(c chan struct{}) {
 
 // belong makes the agent that of a Cluster of a hub: it takes up what the disk has for it, and starts the
 // engine. Called again with the same, it does nothing; with another identity of the hub, the engine is begun
-// anew.
-func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdentity) error {
+// anew. It begins with the settings that came, if any did: those that are known may be of another Cluster.
+func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
 	key := v1alpha1.ResolveName("", e.Cluster)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,6 +114,10 @@ func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdent
 		a.assigned = entries
 	}
 	a.key, a.hub = key, hub
+	if came != nil {
+		a.memory.Settings, a.memory.Resting = *came, false
+		a.remember()
+	}
 	a.startPool()
 	return nil
 }

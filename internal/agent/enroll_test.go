@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 // TestARefusedTokenLocksNoAgentOutThatHasAKey: whoever replaces the enrollment by one that has ended harms nobody.
@@ -232,5 +234,55 @@ func TestALostAnswerToAWriteOfTheIdentity(t *testing.T) {
 	}
 	if now, err = e.p.identities.change(ctx, now, other); err != nil || len(now.secret.Data[nextKeyField]) == 0 || string(now.secret.Data[nextTokenField]) != "x" {
 		t.Errorf("with what it knows now: %v", err)
+	}
+}
+
+// TestTheFirstSettingsAfterAJoinHold: the engine never begins without them, and a restart goes on with them.
+func TestTheFirstSettingsAfterAJoinHold(t *testing.T) {
+	h := startHub(t, longAgo)
+	h.settings = link.Settings{Suspend: true, TakeOver: "another"}
+	h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
+	e := newSite(t)
+	e.api.enroll(t, h.enroll)
+	e.start()
+	suspended := func(when string) {
+		t.Helper()
+		p := e.pool()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for i, c := range p.connected {
+			if !c.Suspend || c.TakeOver != "another" {
+				t.Errorf("%s the engine is told, as number %d of %d: suspend %t, take over %q", when, i+1, len(p.connected), c.Suspend, c.TakeOver)
+			}
+		}
+	}
+	eventually(t, "apps is reported", h.reported("apps", "Ready"))
+	suspended("after the join")
+	e.stop()
+	h.stop()
+	e.pools = nil
+	e.start()
+	suspended("after a restart")
+}
+
+// TestAnAgentThatRestsJoinsAnotherHub, and its engine never works under the identity of the former one again.
+func TestAnAgentThatRestsJoinsAnotherHub(t *testing.T) {
+	h, e := connected(t)
+	e.p.rest(t.Context())
+	e.stop()
+	other := startHub(t, longAgo)
+	other.assign()
+	other.identity.UID, other.enroll.Cluster, other.enroll.Token = "other-uid", "fleet/another", "token-2"
+	h.stop()
+	e.api.enroll(t, other.enroll)
+	e.pools = nil
+	e.start()
+	eventually(t, "it reports to the other hub", func() bool { other.mu.Lock(); defer other.mu.Unlock(); return len(other.ups) > 0 })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.pools {
+		if p.o.HubUID != "other-uid" {
+			t.Errorf("an engine works for the hub %s", p.o.HubUID)
+		}
 	}
 }

@@ -157,7 +157,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	p.journal = openJournal(p.disk, p.now)
 	p.fetches = &downloads{bundles: p.bundles}
 	if e, ok := p.identity.enrolled(); ok && !p.replaced() && p.finalized == "" {
-		if err := p.belong(ctx, e, p.identity.hub()); err != nil {
+		if err := p.belong(ctx, e, p.identity.hub(), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -385,11 +385,12 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 		p.identity, err = p.identities.pin(ctx, p.identity, hub, s.frames.trust == trustSigned)
 	}
 	if err == nil {
-		err = p.belong(ctx, e, hub)
+		err = p.belong(ctx, e, hub, s.first)
 	}
 	if err != nil {
 		return 0, err
 	}
+	s.adopt()
 	began := p.now()
 	p.said = ""
 	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)

@@ -58,6 +58,7 @@ type session struct {
 	reports *reports
 	fetches *downloads
 	frames  frames          // of the stream, whose goroutine alone uses it from then on
+	first   *link.Settings  // with which the session began; nil where none are believed
 	work    *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
@@ -69,7 +70,7 @@ type session struct {
 	finalized, finalizeError string
 }
 
-// open proves the key and takes up what the hub says. Without an error, the session is to be run.
+// open proves the key and hears what the hub says. Without an error, the session is to be adopted, and run.
 func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25519.PrivateKey, fetches *downloads) (*session, link.HubIdentity, error) {
 	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started), Carried: a.journal.lastCarried()})
 	if err != nil {
@@ -88,9 +89,12 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if first.Bye != nil {
 		return nil, answer.Hub, s.frames.ended(*first.Bye)
 	}
-	s.settings(a.settingsOr(first.Settings))
+	s.first = first.Settings
 	return s, answer.Hub, nil
 }
+
+// adopt takes the settings that the session began with. The agent belongs to the Cluster that they are of by then.
+func (s *session) adopt() { s.settings(s.a.settingsOr(s.first)) }
 
 func (s *session) settings(to link.Settings) {
 	s.mu.Lock()
