@@ -107,7 +107,9 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 		x.set("cheap", cheap)
 		return x
 	}
-	for range 40 {
+	// Seven objects on other clusters. Two Kustomizations share the limit, so that three of half of it are left.
+	hub.charge("dear", now, 7*expression.ObjectLimit)
+	for range 6 {
 		x := cluster()
 		switch got := x.Health("dear", widget("w", 1000)); got {
 		case health.Unevaluated("on all clusters"):
@@ -119,14 +121,14 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 			t.Fatalf("another Kustomization is held back: %+v", got)
 		}
 	}
-	if most := int(expression.HubLimits.Burst) / expression.ObjectLimit; evaluated > most || evaluated < most/2 || len(skipped) == 0 {
+	if evaluated != 3 || len(skipped) != 3 {
 		t.Fatalf("%d evaluated, %d skipped", evaluated, len(skipped))
 	}
 	now = skipped[0].next()
 	if kinds := skipped[0].retrySkipped(now); len(kinds) != 1 {
 		t.Errorf("not judged again: %v", kinds)
 	}
-	if got := skipped[0].Health("dear", widget("w", 1000)); got == health.Unevaluated("on all clusters") {
+	if got := skipped[0].Health("dear", widget("w", 2)); got == health.Unevaluated("on all clusters") {
 		t.Errorf("once steps were given back: %+v", got)
 	}
 }
@@ -153,14 +155,16 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 	if got := judged("cheap", 1000); got.Phase != health.Current {
 		t.Fatalf("%+v", got)
 	}
+	budgets.allow("dear", now)
+	budgets.charge("dear", now, 2*expression.ObjectLimit)
 	n := 0
 	for ; judged("dear", 1000) != health.Unevaluated("on this cluster"); n++ {
 		if n == 10 {
 			t.Fatal("it is evaluated without end")
 		}
 	}
-	if n != 3 { // half of 5,000,000 is left after two of 1,000,000, as two share it
-		t.Errorf("%d evaluations of 1,000,000 steps", n)
+	if n != 1 { // half of 5,000,000 is left after two of 1,000,000, as two share it, and not after three
+		t.Errorf("%d more evaluations of 1,000,000 steps", n)
 	}
 	for range 100 {
 		judged("dear", 2)

@@ -25,6 +25,7 @@ func (w *world) with(req git.Request, secret map[string][]byte) git.Request {
 }
 
 func TestBasicAuth(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "pass word"}, git.Options{})
 	w.commit("main", write("f", "1"))
 	req := w.request(git.Reference{})
@@ -34,6 +35,7 @@ func TestBasicAuth(t *testing.T) {
 }
 
 func TestBearerToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Token: "t0ken"}, git.Options{})
 	w.commit("main", write("f", "1"))
 	req := w.request(git.Reference{})
@@ -43,6 +45,7 @@ func TestBearerToken(t *testing.T) {
 }
 
 func TestCertificateAuthority(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "secret", TLS: true}, git.Options{})
 	w.commit("main", write("f", "1"))
 	req := w.request(git.Reference{})
@@ -68,6 +71,7 @@ func TestCertificateAuthority(t *testing.T) {
 }
 
 func TestParseAuth(t *testing.T) {
+	t.Parallel()
 	h := gitserver.New(t)
 	server := must(h.ServeSSH())(t)
 	identity := string(must(server.Identity(""))(t))
@@ -136,6 +140,7 @@ func TestParseAuth(t *testing.T) {
 }
 
 func TestURLs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	for url, want := range map[string]string{
 		"":                               "it is empty",

@@ -25,6 +25,7 @@ import (
 )
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	known := w.branch("main", "").Revision
@@ -48,6 +49,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestFaults lets a server fail in many ways, at the listing and at the fetch.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	page := func(body string) gitserver.Fault {
 		return func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			rw.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
@@ -108,6 +110,7 @@ func (c *cutting) Write(p []byte) (int, error) {
 }
 
 func TestReferenceNotFound(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	w.commit("going", write("f", "2"))
@@ -137,6 +140,7 @@ func TestReferenceNotFound(t *testing.T) {
 }
 
 func TestTagThatIsNoCommit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", write("f", "1"))
 	for _, object := range []string{hash + "^{tree}", hash + ":f"} {
@@ -148,6 +152,7 @@ func TestTagThatIsNoCommit(t *testing.T) {
 }
 
 func TestEmptyRepositoryAndNone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.fails(git.ErrEmptyRepository, w.request(git.Reference{Branch: "main"}))
 	req := w.request(git.Reference{})
@@ -158,9 +163,11 @@ func TestEmptyRepositoryAndNone(t *testing.T) {
 }
 
 func TestServerThatHangsIsCutOff(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]gitserver.Fault{"hang": gitserver.Hang, "trickle": gitserver.Trickle} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			t.Run(name+" at "+method, func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 				w.commit("main", write("f", "1"))
 				w.http.SetFault(gitserver.Only(method, fault))
@@ -178,6 +185,7 @@ func TestServerThatHangsIsCutOff(t *testing.T) {
 
 // TestPortThatAcceptsAndHangs has no server at all behind an open port.
 func TestPortThatAcceptsAndHangs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer listener.Close()
@@ -188,6 +196,7 @@ func TestPortThatAcceptsAndHangs(t *testing.T) {
 }
 
 func TestCancelledCallerIsNoTimeout(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	arrived, gone := make(chan struct{}), make(chan struct{})
 	w.http.SetFault(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -208,6 +217,7 @@ func TestCancelledCallerIsNoTimeout(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "secret"}, git.Options{})
 	w.commit("main", write("f", "1"))
 	req := w.request(git.Reference{})
@@ -246,6 +256,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	for name, limits := range map[string]git.Limits{
 		"list":     {References: 100},
 		"pack":     {Pack: 2000},
@@ -268,6 +279,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestMovesBetweenReferencesAreNoForcedPush(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	known := w.branch("main", "").Revision
@@ -279,6 +291,7 @@ func TestMovesBetweenReferencesAreNoForcedPush(t *testing.T) {
 
 // TestTreesThatNoCheckoutWouldMake: such a folder is refused by who reads it, and hurts nobody else.
 func TestTreesThatNoCheckoutWouldMake(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	good := w.commit("main", write("f", "1"))
 	blob := gitOut(t, w.repo.Dir(), "rev-parse", good+":f")
@@ -327,6 +340,7 @@ func gitIn(t *testing.T, dir, stdin string, args ...string) string {
 }
 
 func TestMessageNamesAnObjectFormatThatIsNotSupported(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	gitOut(t, "", "init", "--quiet", "--bare", "--object-format=sha256", filepath.Join(filepath.Dir(w.repo.Dir()), "new.git"))
 	repo := must(w.host.Repo("new"))(t)
@@ -342,6 +356,7 @@ func TestMessageNamesAnObjectFormatThatIsNotSupported(t *testing.T) {
 // TestServerThatWantsMultiACK follows a branch on a server that answers as Azure DevOps does, and on
 // one that answers clones only.
 func TestServerThatWantsMultiACK(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]gitserver.Fault{"multi_ack": gitserver.NeedsMultiACK, "only clones": gitserver.OnlyClones} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
@@ -376,6 +391,7 @@ func TestServerThatWantsMultiACK(t *testing.T) {
 // TestPackThatKeepsArrivingOutlastsTheTimeout: the first fetch of a large repository needs no timeout of
 // its own.
 func TestPackThatKeepsArrivingOutlastsTheTimeout(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	content := make([]byte, 8<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)

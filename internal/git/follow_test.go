@@ -17,6 +17,7 @@ import (
 )
 
 func TestFollowBranch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", gitserver.Change{
 		Message: "first\x1b[31m line\n\nand more\n",
@@ -48,6 +49,7 @@ func TestFollowBranch(t *testing.T) {
 }
 
 func TestReferences(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := w.commit("main", write("f", "1"))
 	second := w.commit("main", write("f", "2"))
@@ -97,6 +99,7 @@ func TestReferences(t *testing.T) {
 }
 
 func TestHeadWithoutMain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("trunk", write("f", "1"))
 	w.fails(git.ErrReferenceNotFound, w.request(git.Reference{}))
@@ -109,6 +112,7 @@ func TestHeadWithoutMain(t *testing.T) {
 }
 
 func TestUnchangedIsOneListing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	first := w.branch("main", "")
@@ -127,6 +131,7 @@ func TestUnchangedIsOneListing(t *testing.T) {
 }
 
 func TestFetchesOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", manyFiles(400))
 	for i := range 30 {
@@ -152,6 +157,7 @@ func TestFetchesOnlyWhatIsNew(t *testing.T) {
 }
 
 func TestSingleFlight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", write("f", "1"))
 	arrived, answer := make(chan struct{}, 1), make(chan struct{})
@@ -193,6 +199,7 @@ func TestSingleFlight(t *testing.T) {
 
 // TestFlightsKeepCredentialsApart lets someone without them ask while someone with them is served.
 func TestFlightsKeepCredentialsApart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "secret"}, git.Options{})
 	w.commit("main", write("f", "1"))
 	good := w.with(w.request(git.Reference{}), secret("username", "ann", "password", "secret"))
@@ -225,6 +232,7 @@ func TestFlightsKeepCredentialsApart(t *testing.T) {
 }
 
 func TestManyRepositoriesAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -259,6 +267,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 }
 
 func TestLinksAndSubmodules(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", gitserver.Change{
 		Write:      map[string]string{"real.yaml": "x: 1\n", ".gitmodules": "[submodule \"z\"]\n"},
@@ -287,6 +296,7 @@ func TestLinksAndSubmodules(t *testing.T) {
 }
 
 func TestTreeOfAnEarlierCommit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := w.commit("main", write("f", "1"))
 	w.branch("main", "")
@@ -307,6 +317,7 @@ func TestTreeOfAnEarlierCommit(t *testing.T) {
 
 // TestSubmodulesFollowTheCommits: what is known of a commit is carried on to the next by what that changes.
 func TestSubmodulesFollowTheCommits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	one, two := strings.Repeat("1", 40), strings.Repeat("2", 40)
 	known := ""

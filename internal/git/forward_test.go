@@ -15,6 +15,7 @@ func forwardOnly(accept string) git.Forward {
 
 // TestRequireFastForward moves a branch in the ways that it can move, over both transports.
 func TestRequireFastForward(t *testing.T) {
+	t.Parallel()
 	for name, branch := range map[string]git.Reference{"branch": {Branch: "main"}, "name": {Name: "refs/heads/main"}} {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t)
@@ -43,9 +44,11 @@ func TestRequireFastForward(t *testing.T) {
 			move()
 			two := w.commit("main", write("f", "2"))
 			move()
+			var steps []gitserver.Change
 			for i := range 45 { // more than one fetch brings
-				w.commit("main", write("f", fmt.Sprint("step", i)))
+				steps = append(steps, write("f", fmt.Sprint("step", i)))
 			}
+			w.commit("main", steps...)
 			if c := move(); c.ForcePushed {
 				t.Error("a push of many commits counts as forced")
 			}
@@ -89,6 +92,7 @@ func TestRequireFastForward(t *testing.T) {
 
 // TestRequireFastForwardWithoutTheCommitBefore is a store that was lost while the branch was moved.
 func TestRequireFastForwardWithoutTheCommitBefore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := w.commit("main", write("f", "1"))
 	for i := range 30 {

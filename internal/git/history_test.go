@@ -19,6 +19,7 @@ import (
 )
 
 func TestForcedPush(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		// before is how many commits the branch has when it is followed first.
@@ -31,10 +32,11 @@ func TestForcedPush(t *testing.T) {
 		{"many commits, fewer than a fetch brings", 5, pushes(18), false},
 		{"more commits than a fetch brings", 5, pushes(30), false},
 		{"a merge of a long branch", 5, func(w *world, tip string) string {
-			side := w.commit("side", gitserver.Change{Onto: tip + "~3", Write: map[string]string{"s": "0"}})
+			changes := []gitserver.Change{{Onto: tip + "~3", Write: map[string]string{"s": "0"}}}
 			for i := range 30 {
-				side = w.commit("side", write("s", fmt.Sprint(i)))
+				changes = append(changes, write("s", fmt.Sprint(i)))
 			}
+			side := w.commit("side", changes...)
 			return w.commit("main", gitserver.Change{Merge: []string{side}, Write: map[string]string{"m": "1"}})
 		}, false},
 		{"amended", 5, onto("^"), true},
@@ -79,10 +81,11 @@ func TestForcedPush(t *testing.T) {
 
 func pushes(n int) func(*world, string) string {
 	return func(w *world, _ string) (hash string) {
+		var changes []gitserver.Change
 		for i := range n {
-			hash = w.commit("main", write("n", fmt.Sprint(n, i)))
+			changes = append(changes, write("n", fmt.Sprint(n, i)))
 		}
-		return hash
+		return w.commit("main", changes...)
 	}
 }
 
@@ -93,6 +96,7 @@ func onto(back string) func(*world, string) string {
 }
 
 func TestMovedTagIsAForcedPush(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := pushes(3)(w, "")
 	req := w.request(git.Reference{Tag: "v1"})
@@ -114,6 +118,7 @@ func TestMovedTagIsAForcedPush(t *testing.T) {
 // TestRandomHistories lets people do what they do to a branch, and compares each commit with what
 // git itself says of it on the server.
 func TestRandomHistories(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(3)
 	if testing.Short() {
 		seeds = 1 // a history is some hundred processes of git
@@ -216,17 +221,23 @@ func TestManyFetches(t *testing.T) {
 // TestOldContentComesBack reverts to files of commits that the store never had, or has lost sight of:
 // the server must not think that it has them.
 func TestOldContentComesBack(t *testing.T) {
+	t.Parallel()
 	for _, gap := range []int{1, 7, 30} {
 		t.Run(fmt.Sprintf("followed every %d commits", gap), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
-			var hashes []string
 			known := ""
+			var pending []gitserver.Change
 			for i := range 65 {
-				hashes = append(hashes, w.commit("main", write("f", fmt.Sprint("content ", i), "g", fmt.Sprint(i))))
+				pending = append(pending, write("f", fmt.Sprint("content ", i), "g", fmt.Sprint(i)))
 				if i >= 25 && i%gap == 0 {
+					w.commit("main", pending...)
+					pending = nil
 					known = w.branch("main", known).Revision
 				}
+			}
+			if len(pending) > 0 {
+				w.commit("main", pending...)
 			}
 			for i := range 65 {
 				if i%6 != 0 {
@@ -235,7 +246,7 @@ func TestOldContentComesBack(t *testing.T) {
 				w.commit("main", write("f", fmt.Sprint("content ", i)))
 				got := w.branch("main", known)
 				if data, err := w.tree(got.Hash).ReadFile("f"); string(data) != fmt.Sprint("content ", i) {
-					t.Errorf("reverted to %s: f is %q, %v", hashes[i], data, err)
+					t.Errorf("reverted to commit %d: f is %q, %v", i, data, err)
 				}
 				known = got.Revision
 			}
@@ -252,6 +263,7 @@ func TestOldContentComesBack(t *testing.T) {
 // reached from a commit that it is told of, so none may be told of whose history has an end in the
 // store that the server does not hear of; and no more ends than there are, one for each push ever.
 func TestTellsTheServerWhatItHas(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	var said []string
 	w.http.SetFault(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -15,6 +15,7 @@ import (
 
 // TestKnownHostsAsPeopleHaveThem connects with each known_hosts that names the server's key somewhere.
 func TestKnownHostsAsPeopleHaveThem(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	w.commit("main", write("f", "1"))
 	own := strings.TrimSpace(string(w.ssh.KnownHosts()))

@@ -34,6 +34,7 @@ func (w *world) shows(c git.Commit, want map[string]string) {
 }
 
 func TestSparseDirectoriesAreAllThatIsShown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("apps/web/a", "1", "apps/db/b", "2", "infra/c", "3", "top", "4"))
 	req := w.request(git.Reference{Branch: "main"})
@@ -64,6 +65,7 @@ func TestSparseDirectoriesAreAllThatIsShown(t *testing.T) {
 
 // TestALayoutThatIsGoneIsMadeAgain: of what is missing in the store, the next look brings all.
 func TestALayoutThatIsGoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	var damaged []string
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{Damaged: func(key string) { damaged = append(damaged, key) }})
 	w.commit("main", write("apps/a", "1", "b", "2"))
@@ -99,6 +101,7 @@ func TestALayoutThatIsGoneIsMadeAgain(t *testing.T) {
 }
 
 func TestLayoutsDoNotPileUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	req := w.request(git.Reference{Branch: "main"})
 	req.Sparse = []string{"apps"}
@@ -138,6 +141,7 @@ func (w *world) recursing() git.Request {
 }
 
 func TestSubmodulesAreShownAtTheCommitsThatArePinned(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{Username: "ann", Password: "secret"}, git.Options{})
 	inner, innerCommit := w.another("libs/inner", write("i", "inner"))
 	lib, libCommit := w.another("libs/lib", withModules(write("l", "1", ".gitmodules", modulesOf("deep", "../inner.git")), map[string]string{"deep": innerCommit}))
@@ -205,6 +209,7 @@ func TestSubmodulesAreShownAtTheCommitsThatArePinned(t *testing.T) {
 }
 
 func TestSubmodulesThatCannotBeFetched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	_, lib := w.another("lib", write("l", "1"))
 	base := strings.TrimSuffix(w.http.URL(w.repo), "/config.git")
@@ -252,6 +257,7 @@ func TestSubmodulesThatCannotBeFetched(t *testing.T) {
 
 // TestSubmodulesOutsideOfSparseDirectoriesAreNotFetched: nor may one that cannot be fetched hold the rest.
 func TestSubmodulesOutsideOfSparseDirectoriesAreNotFetched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	_, lib := w.another("lib", write("l", "1"))
 	w.commit("main", withModules(write("apps/a", "1", ".gitmodules", modulesOf("apps/lib", "../lib.git", "other", "https://evil.example/x")),
@@ -281,6 +287,7 @@ func (w *world) include(key string, base git.Commit, parts []git.Part) string {
 }
 
 func TestIncludedRepositoriesAreShownInTheTree(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("apps/a", "1"))
 	baseRepo, _ := w.another("base", write("deploy/x", "x", "deploy/sub/y", "y", "README", "r"))
@@ -329,6 +336,7 @@ func TestIncludedRepositoriesAreShownInTheTree(t *testing.T) {
 }
 
 func TestIncludesThatHaveNoPlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("apps/a", "1"))
 	baseRepo, _ := w.another("base", write("deploy/x", "x"))
@@ -353,6 +361,7 @@ func TestIncludesThatHaveNoPlace(t *testing.T) {
 
 // TestNoFileIsReadToPutATreeTogether: files are read when a render asks for them.
 func TestNoFileIsReadToPutATreeTogether(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("apps/a", "1", "b", strings.Repeat("x", 1<<20)))
 	req := w.request(git.Reference{Branch: "main"})

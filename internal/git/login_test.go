@@ -23,6 +23,7 @@ import (
 )
 
 func TestClientCertificate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{TLS: true, ClientCertificate: true}, git.Options{})
 	w.commit("main", write("f", "1"))
 	cert, key := w.http.Client()
@@ -47,6 +48,7 @@ func (w *world) through(req git.Request, secret map[string][]byte) git.Request {
 }
 
 func TestProxy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	secure := must(w.host.ServeHTTP(gitserver.HTTPOptions{TLS: true, Username: "ann", Password: "s3cret"}))(t)
@@ -108,6 +110,7 @@ func TestProxy(t *testing.T) {
 }
 
 func TestParseProxy(t *testing.T) {
+	t.Parallel()
 	server := must(gitserver.New(t).ServeSSH())(t)
 	identity := must(server.Identity(""))(t)
 	web := must(git.ParseAuth("https://git.example/r", nil))(t)
@@ -234,6 +237,7 @@ func (g *github) admits(w http.ResponseWriter, r *http.Request, next http.Handle
 }
 
 func TestGitHubApp(t *testing.T) {
+	t.Parallel()
 	clock := time.Unix(1_800_000_000, 0)
 	now := func() time.Time { return clock }
 	api := newGitHub(t, now)

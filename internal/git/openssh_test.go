@@ -11,6 +11,7 @@ import (
 
 // TestOpenSSH follows a repository by the machine's own sshd, with keys that ssh-keygen made.
 func TestOpenSSH(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts sshd for each connection")
 	}

@@ -16,6 +16,7 @@ func (w *world) tag(name, commit, message string) {
 }
 
 func TestSemVerFollowsTheHighestTag(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	one := w.commit("main", write("f", "1"))
 	w.tag("v1.0.0", one, "")
@@ -56,6 +57,7 @@ func TestSemVerFollowsTheHighestTag(t *testing.T) {
 }
 
 func TestFullNameOfAReference(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	one := w.commit("main", write("f", "1"))
 	w.tag("v1", one, "annotated")

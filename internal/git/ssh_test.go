@@ -33,6 +33,7 @@ func (w *sshWorld) request(ref git.Reference) git.Request {
 }
 
 func TestSSHFollow(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	w.commit("main", manyFiles(100))
 	known := ""
@@ -58,6 +59,7 @@ func TestSSHFollow(t *testing.T) {
 }
 
 func TestSSHForms(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	hash := w.commit("main", write("f", "1"))
 	if err := w.repo.Tag("v1", hash, "one"); err != nil {
@@ -74,6 +76,7 @@ func TestSSHForms(t *testing.T) {
 }
 
 func TestSSHFailures(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	req := w.request(git.Reference{Branch: "main"})
 	w.fails(git.ErrEmptyRepository, req)
@@ -132,6 +135,7 @@ func ecdsaLine(addr string) string {
 }
 
 func TestSSHServerThatHangsIsCutOff(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	w.commit("main", write("f", "1"))
 	for _, stall := range []gitserver.Stall{gitserver.StallAtConnect, gitserver.StallAtCommand} {
@@ -150,6 +154,7 @@ func TestSSHServerThatHangsIsCutOff(t *testing.T) {
 
 // TestSSHPortOfAnotherProtocol talks SSH to an HTTP server.
 func TestSSHPortOfAnotherProtocol(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	req := w.request(git.Reference{})
 	addr := strings.TrimPrefix(w.http.Root(), "http://")

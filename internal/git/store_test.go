@@ -23,6 +23,7 @@ func (w *world) reopen() {
 }
 
 func TestStoreSurvivesAReopen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", manyFiles(40))
 	first := w.branch("main", "")
@@ -50,6 +51,7 @@ func TestStoreSurvivesAReopen(t *testing.T) {
 // TestDamagedStoreRecovers breaks every file of the store in turn, in each of three ways, and
 // follows both the same commit and the next one with a process that knows nothing.
 func TestDamagedStoreRecovers(t *testing.T) {
+	t.Parallel()
 	breaks := map[string]func(string) error{
 		"gone":    os.Remove,
 		"empty":   func(name string) error { return os.Truncate(name, 0) },
@@ -145,6 +147,7 @@ func storeFiles(t *testing.T, dir string) []string {
 }
 
 func TestStoreDamagedUnderARunningProcess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := w.commit("main", write("f", "1"))
 	w.branch("main", "")
@@ -163,6 +166,7 @@ func TestStoreDamagedUnderARunningProcess(t *testing.T) {
 }
 
 func TestUnfinishedFilesGo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", write("f", "1"))
 	w.branch("main", "")
@@ -178,6 +182,7 @@ func TestUnfinishedFilesGo(t *testing.T) {
 }
 
 func TestAnotherURLUnderTheSameKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	first := w.commit("main", write("f", "1"))
 	w.branch("main", "")
@@ -200,6 +205,7 @@ func TestAnotherURLUnderTheSameKey(t *testing.T) {
 }
 
 func TestForgetAndRetain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	hash := w.commit("main", write("f", "1"))
 	for _, key := range []string{"a/kept", "a/forgotten", "a/stale"} {
@@ -226,6 +232,7 @@ func TestForgetAndRetain(t *testing.T) {
 
 // TestNobodyElseReadsTheStore looks at all that a fetch, a merge of packs and a restart leave there.
 func TestNobodyElseReadsTheStore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	check := func(when string) {
 		t.Helper()
@@ -265,6 +272,7 @@ func TestNobodyElseReadsTheStore(t *testing.T) {
 // TestWhatIsNotReadIsNotCounted has pictures, and a file larger than any that is rendered, beside one
 // manifest, and less memory than that.
 func TestWhatIsNotReadIsNotCounted(t *testing.T) {
+	t.Parallel()
 	var told []string
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{
 		Limits: git.Limits{Cache: 1 << 20}, Damaged: func(key string) { told = append(told, key) },

@@ -77,6 +77,7 @@ func (w *world) signed(ref git.Reference, head, tag bool, keys signature.Keys) g
 }
 
 func TestACommitIsFollowedOnlyIfATrustedKeySignedIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	ann, bob := newAuthor(t, "ann"), newAuthor(t, "bob")
 	w.commit("main", write("a", "1"))
@@ -111,6 +112,7 @@ func TestACommitIsFollowedOnlyIfATrustedKeySignedIt(t *testing.T) {
 
 // TestUnsignedCommitsDoNotPileUp: a fetch is kept in order whether what it brought is signed or not.
 func TestUnsignedCommitsDoNotPileUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	req := w.signed(git.Reference{Branch: "main"}, true, false, trust(t, newAuthor(t, "ann")))
 	for i := range 25 {
@@ -125,6 +127,7 @@ func TestUnsignedCommitsDoNotPileUp(t *testing.T) {
 }
 
 func TestATagIsFollowedOnlyIfItsOwnSignatureHolds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	ann, bob := newAuthor(t, "ann"), newAuthor(t, "bob")
 	plain := w.commit("main", write("a", "1"))
@@ -174,6 +177,7 @@ func TestATagIsFollowedOnlyIfItsOwnSignatureHolds(t *testing.T) {
 
 // TestATagIsFetchedThoughItsCommitIsThere: the tag is new, what it points to is not.
 func TestATagIsFetchedThoughItsCommitIsThere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	ann := newAuthor(t, "ann")
 	commit := w.commit("main", write("a", "1"))

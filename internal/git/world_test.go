@@ -48,9 +48,9 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-func (w *world) commit(branch string, c gitserver.Change) string {
+func (w *world) commit(branch string, changes ...gitserver.Change) string {
 	w.Helper()
-	return must(w.repo.Commit(branch, c))(w)
+	return must(w.repo.Commits(branch, changes...))(w)
 }
 
 func write(pairs ...string) gitserver.Change {

@@ -26,9 +26,12 @@ type Host struct {
 	closers []func() error
 }
 
+// execPath is where Git has its programs.
+var execPath = sync.OnceValues(func() (string, error) { return run(context.Background(), "", nil, "--exec-path") })
+
 // NewHost returns a host whose bare repositories lie in dir, which exists.
 func NewHost(dir string) (*Host, error) {
-	out, err := run(context.Background(), "", nil, "--exec-path")
+	out, err := execPath()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find git http-backend: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -35,12 +36,23 @@ func (h *Host) Repo(name string) (*Repo, error) {
 	if _, err := run(ctx, "", nil, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", r.dir); err != nil {
 		return nil, err
 	}
-	for _, kv := range [][2]string{{"http.receivepack", "true"}, {"gc.auto", "0"}} {
-		if _, err := run(ctx, r.dir, nil, "config", kv[0], kv[1]); err != nil {
-			return nil, err
-		}
+	if err := appendTo(filepath.Join(r.dir, "config"), settings); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// settings of every repository. Nothing of a repository has to survive the power of a test machine: waiting for its
+// disk took most of the time of a commit.
+const settings = "[http]\n\treceivepack = true\n[gc]\n\tauto = 0\n[core]\n\tfsync = none\n"
+
+func appendTo(name, text string) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("cannot configure a repository: %w", err)
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // Dir is the folder of the bare repository.
@@ -70,53 +82,69 @@ type Change struct {
 
 // Commit applies the change to the branch and returns the hash of the new commit.
 func (r *Repo) Commit(branch string, c Change) (string, error) {
+	return r.Commits(branch, c)
+}
+
+// Commits applies changes to the branch, each on top of the one before unless its Onto names another commit, and
+// returns the hash of the last. All of them take one process. Only the first may have no parent.
+func (r *Repo) Commits(branch string, changes ...Change) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ref := "refs/heads/" + branch
-	from := c.Onto
-	if from == "" {
-		from = "none"
-		if _, err := r.resolve(ref); err == nil {
-			from = ref + "^0"
-		}
-	}
 	var b bytes.Buffer
-	r.clock++
-	fmt.Fprintf(&b, "commit %s\ncommitter Skerry <skerry@example.com> %d +0000\n", ref, r.clock)
-	data(&b, cmp.Or(c.Message, "change"))
-	if from != "none" {
-		fmt.Fprintf(&b, "from %s\n", from)
-	}
-	for _, parent := range c.Merge {
-		fmt.Fprintf(&b, "merge %s\n", parent)
-	}
-	if from == "none" {
-		b.WriteString("deleteall\n")
-	}
-	for _, name := range c.Delete {
-		fmt.Fprintf(&b, "D %s\n", quote(name))
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Write)) {
-		fmt.Fprintf(&b, "M 100644 inline %s\n", quote(name))
-		data(&b, c.Write[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Links)) {
-		fmt.Fprintf(&b, "M 120000 inline %s\n", quote(name))
-		data(&b, c.Links[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Submodules)) {
-		fmt.Fprintf(&b, "M 160000 %s %s\n", c.Submodules[name], quote(name))
-	}
-	if from == "none" {
-		// fast-import gives a branch that exists its tip as the parent of a commit without "from".
-		if err := r.deleteRef(ref); err != nil {
-			return "", err
+	for i, c := range changes {
+		from := c.Onto
+		if from == "" && i == 0 {
+			from = "none"
+			if _, err := r.resolve(ref); err == nil {
+				from = ref + "^0"
+			}
 		}
+		if c.Onto == "none" {
+			if i > 0 {
+				return "", errors.New("only the first of several commits may have no parent")
+			}
+			// fast-import gives a branch that exists its tip as the parent of a commit without "from".
+			if err := r.deleteRef(ref); err != nil {
+				return "", err
+			}
+		}
+		r.clock++
+		r.write(&b, ref, from, c)
 	}
 	if _, err := run(context.Background(), r.dir, b.Bytes(), "fast-import", "--quiet", "--force"); err != nil {
 		return "", err
 	}
 	return r.resolve(ref)
+}
+
+// write writes a commit as fast-import reads it. Without from it follows the one that was written before.
+func (r *Repo) write(b *bytes.Buffer, ref, from string, c Change) {
+	fmt.Fprintf(b, "commit %s\ncommitter Skerry <skerry@example.com> %d +0000\n", ref, r.clock)
+	data(b, cmp.Or(c.Message, "change"))
+	if from != "none" && from != "" {
+		fmt.Fprintf(b, "from %s\n", from)
+	}
+	for _, parent := range c.Merge {
+		fmt.Fprintf(b, "merge %s\n", parent)
+	}
+	if from == "none" {
+		b.WriteString("deleteall\n")
+	}
+	for _, name := range c.Delete {
+		fmt.Fprintf(b, "D %s\n", quote(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Write)) {
+		fmt.Fprintf(b, "M 100644 inline %s\n", quote(name))
+		data(b, c.Write[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Links)) {
+		fmt.Fprintf(b, "M 120000 inline %s\n", quote(name))
+		data(b, c.Links[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Submodules)) {
+		fmt.Fprintf(b, "M 160000 %s %s\n", c.Submodules[name], quote(name))
+	}
 }
 
 // Resolve returns the hash that a branch, a tag (of the tag object, if it is annotated) or any
@@ -126,10 +154,14 @@ func (r *Repo) Resolve(revision string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// resolve reads a reference without a process where it lies in a file of its own.
+// resolve reads a reference without a process where each lies in a file of its own.
 func (r *Repo) resolve(ref string) (string, error) {
-	if raw, err := os.ReadFile(filepath.Join(r.dir, filepath.FromSlash(ref))); err == nil {
+	raw, err := os.ReadFile(filepath.Join(r.dir, filepath.FromSlash(ref)))
+	if err == nil {
 		return strings.TrimSpace(string(raw)), nil
+	}
+	if _, packed := os.Stat(filepath.Join(r.dir, "packed-refs")); packed != nil {
+		return "", fmt.Errorf("there is no %s: %w", ref, err)
 	}
 	return r.Resolve(ref)
 }
