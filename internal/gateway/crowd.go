@@ -59,13 +59,14 @@ func (c *crowd) remove(v *visitor) {
 // worst returns the one that makes room for the next. It is of the origin that has most; of origins that have as many, of
 // the one with the earliest. There it is the earliest, which has had the longest time to prove its key, or the last where
 // no time was: if many agents come at once, those that came first are not to go before they had their turn.
+// The time in which one waits for the turn of its handshake is not its own.
 //
 // Example: 12,000 strangers from one address, and 288 agents from as many others, are at the door. Whoever comes next, it
 // is one of the 12,000 that goes. Behind a NAT that hides all of them, all are of one origin: those that have been there
 // for 5 s go first.
 func (c *crowd) worst(now time.Time) *visitor {
 	o := c.order[0]
-	if v := o.earliest(); now.Sub(v.since) >= strangerGrace {
+	if v := o.earliest(); !v.waiting && now.Sub(v.since) >= strangerGrace {
 		return v
 	}
 	v, _ := o.all.Back().Value.(*visitor)

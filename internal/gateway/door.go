@@ -69,17 +69,31 @@ type visitor struct {
 	door   *door
 	number uint64
 	from   netip.Prefix
-	since  time.Time
 	timer  *time.Timer // ends a stranger
+
+	// leave gives back the place in which a TLS handshake is computed; nil for none. It is used by the goroutine of the
+	// handshake alone, before there is another one.
+	leave func()
 
 	// guarded by the door's mutex
 	standing standing
 	place    *list.Element // in the crowd, or among those of its agent
 	agent    engine.Key
+	since    time.Time // it came, or its handshake had its turn
+	waiting  bool      // for that turn
+	onGone   func()    // called when it is gone, and must not wait; nil for nobody
 }
 
 // Accept implements net.Listener. It does not wait for room.
 func (d *door) Accept() (net.Conn, error) {
+	v, err := d.accept()
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (d *door) accept() (*visitor, error) {
 	c, err := d.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -140,6 +154,39 @@ func (d *door) remove(v *visitor) {
 	d.open--
 	v.standing = isGone
 	v.timer.Stop()
+	if v.onGone != nil {
+		v.onGone()
+	}
+}
+
+// whenGone has f called when a connection is gone, which may be at once; nil for nothing.
+func (d *door) whenGone(v *visitor, f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v.onGone = f
+	if f != nil && v.standing == isGone {
+		f()
+	}
+}
+
+// wait stops the time of a connection that has done its part, and waits for its turn. How many wait is bounded, as they
+// are strangers, and so is how long.
+func (d *door) wait(v *visitor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v.waiting = true
+	v.timer.Stop()
+}
+
+// letIn begins the time of a connection anew, and reports whether it is still there.
+func (d *door) letIn(v *visitor) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v.waiting, v.since = false, d.now()
+	if v.standing == isStranger {
+		v.timer.Reset(d.limits.life)
+	}
+	return v.standing != isGone
 }
 
 // takeFrom takes a connection from those of its agent; the mutex is held.
@@ -184,13 +231,26 @@ func (d *door) prove(v *visitor, of engine.Key) (out *visitor) {
 // expire ends a connection on which nothing was proven.
 func (v *visitor) expire() {
 	v.door.mu.Lock()
-	stranger := v.standing == isStranger
+	stranger := v.standing == isStranger && !v.waiting
 	if stranger {
 		v.door.remove(v)
 	}
 	v.door.mu.Unlock()
 	if stranger {
 		_ = v.Conn.Close()
+	}
+}
+
+// Read implements net.Conn. Who awaits something leaves its place.
+func (v *visitor) Read(b []byte) (int, error) {
+	v.leavePlace()
+	return v.Conn.Read(b)
+}
+
+func (v *visitor) leavePlace() {
+	if v.leave != nil {
+		v.leave()
+		v.leave = nil
 	}
 }
 

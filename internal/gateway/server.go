@@ -49,16 +49,13 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	if o.Listening != nil {
 		o.Listening(listener.Addr())
 	}
-	listener = newDoor(listener, g.limits.door, g.o.Now)
-	server := g.server(o)
+	server, entrance := g.server(o), newDoor(listener, g.limits.door, g.o.Now)
+	listener = entrance
+	if o.Certificate != nil {
+		listener = newHandshakes(ctx, entrance, server.TLSConfig, places(), g.o.Log)
+	}
 	ended := make(chan error, 1)
-	go func() { // ends with the server
-		if o.Certificate == nil {
-			ended <- server.Serve(listener)
-		} else {
-			ended <- server.ServeTLS(listener, "", "")
-		}
-	}()
+	go func() { ended <- server.Serve(listener) }() // ends with the server
 	ticking, stop := context.WithCancel(ctx)
 	defer stop()
 	go g.Run(ticking)

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,4 +19,23 @@ func boundUnacknowledged(_, _ string, conn syscall.RawConn) error {
 		return err
 	}
 	return failed
+}
+
+// hasLeft reports whether a peer has closed its connection, without reading from it.
+func hasLeft(c net.Conn) bool {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true // it is closed here
+	}
+	left := false
+	err = raw.Control(func(fd uintptr) {
+		n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		waits := errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
+		left = !waits && (err != nil || n == 0)
+	})
+	return left || err != nil
 }

@@ -33,6 +33,7 @@ var threats = map[string]func(*testing.T){
 	"an agent sends too much":                     requestsAreBounded,
 	"a crowd of callers without a proof":          crowdsAreSentAway,
 	"strangers hold connections open":             strangersAtTheDoorKeepNobodyOut,
+	"strangers begin handshakes":                  TestWhoIsAwaitedTakesNoPlace,
 	"slow agents hold up others":                  TestSlowDownloadsHoldUpNobody,
 	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
 	"somebody in the network plays the hub":       theHubProvesItself,

@@ -1,0 +1,374 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// pipes are a listener to which a test brings connections in memory.
+type pipes struct {
+	in   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.in:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// queue is a listener that does handshakes, in a bubble, and what a test needs to come to it. What it accepts is answered
+// with a byte.
+type queue struct {
+	t    *testing.T
+	in   *pipes
+	door *door
+	*handshakes
+	client *tls.Config
+
+	failures atomic.Int32
+
+	mu    sync.Mutex
+	order []string // the servers that are asked for, in the order in which their handshakes are computed
+}
+
+func newQueue(t *testing.T, places int, limits doorLimits) *queue {
+	t.Helper()
+	ca, caKey, err := NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := ServerCertificate(ca, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	q := &queue{t: t, in: &pipes{in: make(chan net.Conn), done: make(chan struct{})}, client: &tls.Config{RootCAs: roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}}
+	q.door = newDoor(q.in, limits, time.Now)
+	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.order = append(q.order, hello.SupportedProtos[len(hello.SupportedProtos)-1])
+		return certificate, nil
+	}}
+	q.handshakes = newHandshakes(t.Context(), q.door, config, places, funcr.New(func(string, string) { q.failures.Add(1) }, funcr.Options{Verbosity: 1}))
+	accepting := make(chan struct{})
+	go func() { // ends with the listener
+		defer close(accepting)
+		for {
+			c, err := q.Accept()
+			if err != nil {
+				return
+			}
+			over, ok := c.(*tls.Conn)
+			if !ok || !over.ConnectionState().HandshakeComplete || over.ConnectionState().NegotiatedProtocol != "h2" {
+				t.Errorf("%T is accepted whose handshake is not done", c)
+			}
+			go func() { // ends with the client
+				_, _ = c.Write([]byte{1})
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	t.Cleanup(func() {
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+		<-accepting
+	})
+	return q
+}
+
+// dial brings a connection to the door.
+func (q *queue) dial() net.Conn {
+	near, far := net.Pipe()
+	q.in.in <- near
+	q.t.Cleanup(func() { _ = far.Close() })
+	return far
+}
+
+// connect does a handshake at a connection, and waits for a word. The name, if there is one, is in the order.
+func (q *queue) connect(over net.Conn, name string) error {
+	config := q.client.Clone()
+	if name != "" {
+		config.NextProtos = append(config.NextProtos, name)
+	}
+	c := tls.Client(over, config)
+	if err := c.HandshakeContext(context.WithoutCancel(q.t.Context())); err != nil {
+		return err
+	}
+	_, err := c.Read(make([]byte, 1))
+	return err
+}
+
+// hold takes all places, as handshakes that are computed do, until release is called.
+func (q *queue) hold(places int) (release func()) {
+	if err := q.places.Acquire(q.t.Context(), int64(places)); err != nil {
+		q.t.Fatal(err)
+	}
+	return func() { q.places.Release(int64(places)) }
+}
+
+func (q *queue) computed() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.order)
+}
+
+// TestThousandsOfHandshakesSucceedInTurn, also those whose turn comes after the time of a handshake, and of a stranger.
+func TestThousandsOfHandshakesSucceedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 2, defaultDoor)
+		release := q.hold(2)
+		const peers = 2000
+		ended := make(chan error, peers)
+		for range peers {
+			c := q.dial()
+			go func() { ended <- q.connect(c, "") }()
+		}
+		time.Sleep(handshakeTimeout + strangerLife)
+		if n := len(ended); n > 0 {
+			t.Fatalf("%d have not waited for their turn, the first with %v", n, <-ended)
+		}
+		release()
+		for range peers {
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestWhoIsAwaitedTakesNoPlace: neither who sends nothing, or half of its first message, nor who does not send its second.
+func TestWhoIsAwaitedTakesNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, defaultDoor)
+		for range 10 {
+			q.dial()
+			half := q.dial()
+			go func() { _, _ = half.Write([]byte{22, 3, 1, 4, 0, 1}) }()
+			slow := q.dial()
+			go func() {
+				_ = tls.Client(&mute{Conn: slow, after: 1}, q.client).HandshakeContext(context.WithoutCancel(t.Context()))
+			}()
+		}
+		synctest.Wait()
+		for range 3 {
+			began := time.Now()
+			if err := q.connect(q.dial(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if waited := time.Since(began); waited > 0 {
+				t.Errorf("it had to wait for %s", waited)
+			}
+		}
+		time.Sleep(handshakeTimeout)
+		synctest.Wait()
+		q.door.mu.Lock()
+		defer q.door.mu.Unlock()
+		if q.door.open != 3 {
+			t.Errorf("%d connections are open after the time of a handshake, 3 have done theirs", q.door.open)
+		}
+	})
+}
+
+// mute is a connection that sends a few times, and then nothing.
+type mute struct {
+	net.Conn
+	after int
+}
+
+func (m *mute) Write(b []byte) (int, error) {
+	if m.after--; m.after < 0 {
+		return len(b), nil
+	}
+	return m.Conn.Write(b)
+}
+
+// TestHandshakesHaveTheirTurnsInOrder: that of their first messages, not of their connections.
+func TestHandshakesHaveTheirTurnsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, defaultDoor)
+		release := q.hold(1)
+		names := strings.Split("abcdefghij", "")
+		var all []net.Conn
+		for range names {
+			all = append(all, q.dial())
+		}
+		slices.Reverse(all)
+		var running sync.WaitGroup
+		for i, name := range names {
+			running.Go(func() {
+				if err := q.connect(all[i], name); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		release()
+		running.Wait()
+		if diff := cmp.Diff(names, q.computed()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestWhoIsClosedOutLeavesTheQueue, where there are more strangers than there may be; those before it keep their turn.
+func TestWhoIsClosedOutLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, doorLimits{all: 100, strangers: 3, each: 8, life: strangerLife})
+		release := q.hold(1)
+		ended := make([]chan error, 6)
+		for i := range ended {
+			ended[i] = make(chan error, 1)
+			c := q.dial()
+			go func() { ended[i] <- q.connect(c, "") }()
+			synctest.Wait()
+			time.Sleep(strangerGrace) // those that wait have had no time of their own
+		}
+		if n := q.failures.Load(); n != 3 {
+			t.Errorf("%d handshakes have ended where 3 peers were closed out", n)
+		}
+		for i := 3; i < 6; i++ {
+			select {
+			case err := <-ended[i]:
+				if err == nil {
+					t.Errorf("%d has passed all others", i)
+				}
+			default:
+				t.Errorf("%d waits, and is one too many", i)
+			}
+		}
+		release()
+		for i := range 3 {
+			if err := <-ended[i]; err != nil {
+				t.Errorf("%d has lost its turn: %v", i, err)
+			}
+		}
+		if n := len(q.computed()); n != 3 {
+			t.Errorf("%d handshakes were computed", n)
+		}
+	})
+}
+
+// TestTheEndOfTheListenerEndsHandshakes, wherever they are. The bubble sees that no goroutine is left.
+func TestTheEndOfTheListenerEndsHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, defaultDoor)
+		slow := &mute{Conn: q.dial(), after: 1}
+		ended := make(chan error, 3)
+		go func() {
+			ended <- tls.Client(slow, q.client).HandshakeContext(context.WithoutCancel(t.Context()))
+			var err error
+			for err == nil {
+				_, err = slow.Read(make([]byte, 1<<10)) // what is left of the first answer
+			}
+			ended <- err
+		}()
+		synctest.Wait()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		release := q.hold(1)
+		defer release()
+		silent, waiting := q.dial(), q.dial()
+		go func() {
+			_, err := silent.Read(make([]byte, 1))
+			ended <- err
+		}()
+		go func() { ended <- q.connect(waiting, "") }()
+		synctest.Wait()
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := <-ended; err == nil {
+				t.Error("a connection goes on")
+			}
+		}
+		if _, err := q.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("it accepts after its end: %v", err)
+		}
+		q.door.mu.Lock()
+		defer q.door.mu.Unlock()
+		if q.door.open != 0 || q.door.crowd.n != 0 {
+			t.Errorf("%d are open, %d in the crowd", q.door.open, q.door.crowd.n)
+		}
+	})
+}
+
+// TestPlainHTTPIsAnswered, so that who sets up an ingress sees what is wrong.
+func TestPlainHTTPIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, defaultDoor)
+		c := q.dial()
+		go func() { _, _ = io.WriteString(c, "POST /v1/challenge HTTP/1.1\r\nHost: hub\r\n\r\n") }()
+		answer, _ := io.ReadAll(c)
+		if !strings.Contains(string(answer), "400 Bad Request") {
+			t.Errorf("%q", answer)
+		}
+	})
+}
+
+// TestPeersThatHaveLeftAreNoticed while they wait for their turn, without a word of theirs being lost.
+func TestPeersThatHaveLeftAreNoticed(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	peer, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if hasLeft(c) {
+		t.Error("it is there, and has said nothing")
+	}
+	if _, err := peer.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if hasLeft(c) {
+		t.Error("it is there")
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	_ = peer.Close()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if !hasLeft(c) && runtime.GOOS == "linux" {
+		t.Error("it has left")
+	}
+}
