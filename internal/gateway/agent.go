@@ -40,6 +40,7 @@ type agent struct {
 	statuses  []v1alpha1.AssignmentEntryStatus
 	baseline  bool // statuses were read from the Assignment
 	published bool
+	emptyFor  string // uid of the cluster for which statuses that were of another one were forgotten
 	state     *link.State
 	disk      link.Disk
 	carried   link.Carried
@@ -131,6 +132,18 @@ func (a *agent) setConnection(c engine.Connection) {
 		a.public = link.DecodeKey(c.Agent.PublicKey)
 	}
 	a.print = fingerprint(a.public)
+}
+
+// forgetOther forgets what is reported of the entries where that is of another cluster than the one that has joined: else
+// they would count as ready on it before it has anything. It is told as a report of nothing, so that a hub which starts
+// meanwhile does not find it in the Assignment. It returns false where there is nothing to forget; the mutex is held.
+func (a *agent) forgetOther() bool {
+	uid := a.conn.Agent.ClusterUID
+	if uid == "" || a.conn.KnownUID == "" || uid == a.conn.KnownUID || uid == a.emptyFor {
+		return false
+	}
+	a.emptyFor, a.statuses, a.baseline, a.published = uid, nil, true, true
+	return true
 }
 
 // errNoAssignment says that entries are to be assigned by an Assignment that is not there any more.

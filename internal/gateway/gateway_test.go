@@ -677,3 +677,59 @@ func TestAnotherAgentCountsItsOwnEvents(t *testing.T) {
 		t.Errorf("events %+v", r.events)
 	}
 }
+
+// TestWhatStoodOnAReplacedClusterIsNotReady on the one that has joined in its place, before that one has reported its
+// entries: the first download may take hours. Nor does a hub that starts meanwhile call it so.
+func TestWhatStoodOnAReplacedClusterIsNotReady(t *testing.T) {
+	ready := []v1alpha1.AssignmentEntryStatus{status("apps", metav1.ConditionTrue)}
+	for name, run := range map[string]func(*rig) *peer{
+		"the hub goes on": func(r *rig) *peer {
+			p := r.joined()
+			r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+			p.welcome()
+			p.up(link.Up{Seq: 1, State: healthy, Entries: ready, Complete: true})
+			next, expires := r.peer(), metav1.NewTime(r.now().Add(time.Hour))
+			next.who.ClusterUID = "uid-2"
+			r.change(edgeKey, func(c *v1alpha1.Cluster) {
+				c.Status.UID, c.Spec.Agent.Join = "uid-1", &v1alpha1.AgentJoin{TokenHash: hashOf("again"), Expires: expires}
+			})
+			if got, _ := r.gateway.Report(edgeKey); len(got) != 1 {
+				t.Errorf("before another one joins: %+v", got)
+			}
+			if status := next.join("again"); status != http.StatusOK {
+				t.Fatal(status)
+			}
+			return next
+		},
+		"the hub starts": func(r *rig) *peer {
+			next := r.peer()
+			next.who.ClusterUID = "uid-2"
+			r.stored[edgeKey] = &v1alpha1.Assignment{Status: v1alpha1.AssignmentStatus{Entries: ready}}
+			r.add(edgeKey, func(a *v1alpha1.Agent) { a.PublicKey, a.ClusterUID = link.EncodeKey(next.public()), "uid-2" })
+			r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Status.UID = "uid-1" })
+			r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+			return next
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			p := run(r)
+			if got, told := r.gateway.Report(edgeKey); !told || len(got) != 0 {
+				t.Errorf("when another one has joined: told %t, %+v", told, got)
+			}
+			if welcome := p.welcome(); len(welcome.Reported.Entries) != 0 {
+				t.Errorf("the agent hears that it has reported %+v", welcome.Reported)
+			}
+			p.up(link.Up{Seq: 1, State: &link.State{Reachable: true, Usable: true, UID: "uid-2"}})
+			if got, told := r.gateway.Report(edgeKey); !told || len(got) != 0 {
+				t.Errorf("before it has reported entries: told %t, %+v", told, got)
+			}
+			p.up(link.Up{Seq: 2, Entries: ready, Complete: true})
+			r.connect(edgeKey) // its uid is not in the status yet
+			r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Status.UID = "uid-2" })
+			if got, told := r.gateway.Report(edgeKey); !told || len(got) != 1 {
+				t.Errorf("told %t, %+v", told, got)
+			}
+		})
+	}
+}

@@ -37,7 +37,11 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 		a.refused = nil
 	}
 	a.wake() // the settings may have changed
+	other := a.forgetOther()
 	a.mu.Unlock()
+	if other {
+		g.o.OnChange(key)
+	}
 	if revoked != nil {
 		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
 		g.end(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strings"
@@ -51,7 +52,7 @@ func (g *Gateway) record(key engine.Key, events []engine.Event) {
 func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, changed bool, events []engine.Event, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.ended {
+	if s.ended || !bytes.Equal(s.public, a.public) { // another key has taken its place, and the session is about to end
 		return 0, false, nil, false
 	}
 	a.heard = now
