@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,16 +58,43 @@ func (w *world) createMany(ctx context.Context, source string, staged bool) (tim
 	if _, err := w.awaitIdle(ctx); err != nil {
 		return 0, err
 	}
-	before, started := w.machine(), time.Now()
-	if err := w.rig.HubKube.Apply(ctx, manifests.String()); err != nil {
+	took, err := w.counted(ctx, "creation", func() error {
+		if err := w.rig.HubKube.Apply(ctx, manifests.String()); err != nil {
+			return err
+		}
+		return w.awaitReady(ctx, apps...)
+	})
+	if err != nil {
 		return 0, err
 	}
-	if err := w.awaitReady(ctx, apps...); err != nil {
+	_, err = w.counted(ctx, "removal", func() error { return w.remove(ctx, source, apps) })
+	return took, err
+}
+
+// counted says what something took: its time, the processors, and what was written to the hub's API server.
+func (w *world) counted(ctx context.Context, what string, do func() error) (time.Duration, error) {
+	written, err := w.hubWrites(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before, started := w.machine(), time.Now()
+	if err := do(); err != nil {
 		return 0, err
 	}
 	took := time.Since(started)
-	w.progress("creation: %s", w.machine().Since(before))
-	return took, w.remove(ctx, source, apps)
+	w.progress("%s: %s", what, w.machine().Since(before))
+	after, err := w.hubWrites(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var counts []string
+	for _, resource := range slices.Sorted(maps.Keys(after)) {
+		if n := after[resource] - written[resource]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%s %.0f", resource, n))
+		}
+	}
+	w.progress("%s: written: %s", what, strings.Join(counts, ", "))
+	return took, nil
 }
 
 // remove deletes Kustomizations with all that they put onto clusters, and their source.
