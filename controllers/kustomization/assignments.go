@@ -36,6 +36,7 @@ type assignments struct {
 	*hubapi.Writer[types.NamespacedName, change]
 	hub    hubapi.Hub
 	direct hubapi.Direct
+	unseen unseen
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]int64 // generation that was written here last; guarded by mu
@@ -77,7 +78,7 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 	owner := batch[len(batch)-1].cluster
 	err = read.Get(ctx, key, have)
 	if apierrors.IsNotFound(err) {
-		return a.create(ctx, owner, apply(nil, batch))
+		return a.create(ctx, owner, batch)
 	}
 	if err != nil {
 		return false, fmt.Errorf("cannot read Assignment: %w", err)
@@ -87,6 +88,7 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 	}
 	want := apply(have.Spec.Entries, batch)
 	if equality.Semantic.DeepEqual(want, have.Spec.Entries) {
+		a.unseen.wrote(key, have.Generation, batch) // the API server may have told what the cache does not show yet
 		return false, nil
 	}
 	patch, err := specPatch(have, want)
@@ -98,6 +100,7 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 		return again, fmt.Errorf("cannot write Assignment: %w", err)
 	}
 	a.recordGeneration(key, have.Generation)
+	a.unseen.wrote(key, have.Generation, batch)
 	return false, nil
 }
 
@@ -115,7 +118,8 @@ func specPatch(have *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntry) (c
 	return client.RawPatch(types.JSONPatchType, data), nil
 }
 
-func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, entries []v1alpha1.AssignmentEntry) (again bool, err error) {
+func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, batch []change) (again bool, err error) {
+	entries := apply(nil, batch)
 	if len(entries) == 0 {
 		return false, nil
 	}
@@ -132,7 +136,9 @@ func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, entri
 	if err := a.hub.Create(ctx, made); err != nil {
 		return apierrors.IsAlreadyExists(err), fmt.Errorf("cannot create Assignment: %w", err)
 	}
-	a.recordGeneration(client.ObjectKeyFromObject(made), made.Generation)
+	key := client.ObjectKeyFromObject(made)
+	a.recordGeneration(key, made.Generation)
+	a.unseen.wrote(key, made.Generation, batch)
 	return false, nil
 }
 
@@ -167,5 +173,6 @@ func (a *assignments) forget(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.wrote, key)
+	a.unseen.forget(key)
 	a.Forget(key)
 }

@@ -151,8 +151,11 @@ func (r *Reconciler) observeAccess(ctx context.Context, ks *v1alpha1.Kustomizati
 }
 
 func (r *Reconciler) observeAssigned(ctx context.Context, key types.NamespacedName) (map[string]assigned, error) {
+	if err := r.assignments.unseen.await(ctx, r.Hub, key); err != nil {
+		return nil, fmt.Errorf("cannot read Assignment: %w", err)
+	}
 	list := &v1alpha1.AssignmentList{}
-	if err := r.Hub.List(ctx, list, client.MatchingFields{entryIndex: key.String()}, shared); err != nil {
+	if err := r.Hub.List(ctx, list, client.MatchingFields{entryIndex: key.String()}, shared, client.DisableReadYourWritesConsistency); err != nil {
 		return nil, fmt.Errorf("cannot list Assignments: %w", err)
 	}
 	found := make(map[string]assigned, len(list.Items))

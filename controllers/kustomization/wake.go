@@ -203,6 +203,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
+			r.assignments.unseen.shown(client.ObjectKeyFromObject(after), after.Generation)
 			for _, name := range changedEntries(before, after) {
 				ks, rest := reconcile.Request{NamespacedName: v1alpha1.ResolveName(after.Namespace, name)}, time.Duration(0)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
@@ -215,6 +216,10 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 				wakeAll(before, queue)
 				wakeAll(after, queue)
 			}
+		},
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ work) {
+			a := e.Object.(*v1alpha1.Assignment)
+			r.assignments.unseen.shown(client.ObjectKeyFromObject(a), a.Generation)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue work) {
 			a := e.Object.(*v1alpha1.Assignment)

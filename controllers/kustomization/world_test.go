@@ -81,6 +81,14 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 				}
 				return patchAsAServer(ctx, c, o, p, opts...)
 			},
+			SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+				if f := w.funcs.SubResourceUpdate; f != nil {
+					if err := f(ctx, c, sub, o, opts...); err != nil {
+						return err
+					}
+				}
+				return c.SubResource(sub).Update(ctx, o, opts...)
+			},
 			Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 				if o.GetUID() == "" {
 					o.SetUID(types.UID("uid-of-" + o.GetName()))

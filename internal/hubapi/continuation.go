@@ -27,6 +27,8 @@ type Waker interface {
 // more what is being written. What came meanwhile is reconciled afterwards.
 type Continuations struct {
 	Wake Waker
+	// Rest is how long a reconcile waits that was asked for while another one had not run to its end; nil: not at all.
+	Rest func(types.NamespacedName) time.Duration
 
 	retries workqueue.TypedRateLimiter[types.NamespacedName]
 
@@ -97,10 +99,20 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	}
 	switch {
 	case one.again:
-		c.Wake.Enqueue(key)
+		c.wakeAgain(key)
 	case after > 0:
 		c.Wake.EnqueueAfter(key, after)
 	}
+}
+
+func (c *Continuations) wakeAgain(key types.NamespacedName) {
+	if c.Rest != nil {
+		if rest := c.Rest(key); rest > 0 {
+			c.Wake.EnqueueAfter(key, rest)
+			return
+		}
+	}
+	c.Wake.Enqueue(key)
 }
 
 // Busy reports whether a reconcile of the object has not run to its end. Another one follows when it has.

@@ -70,6 +70,25 @@ func TestTheRestOfAReconcileRunsWhenItsWritesHaveEnded(t *testing.T) {
 	}
 }
 
+// TestWhatCameMeanwhileWaitsForTheRest: a reconcile that was asked for while another one had not run to its end begins
+// no sooner after it than one that is asked for then.
+func TestWhatCameMeanwhileWaitsForTheRest(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	for name, rest := range map[string]time.Duration{"rests": time.Second, "does not rest": 0} {
+		wake := &woken{}
+		c := NewContinuations(wake)
+		c.Rest = func(types.NamespacedName) time.Duration { return rest }
+		done := c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil })
+		if !c.Busy(key) {
+			t.Fatal("not busy")
+		}
+		done(nil)
+		if now := rest == 0; wake.after != rest || (wake.now == 1) != now {
+			t.Errorf("%s: woken %+v", name, wake)
+		}
+	}
+}
+
 func TestTheRestOfAReconcileMayBeginMoreWrites(t *testing.T) {
 	key := types.NamespacedName{Name: "apps"}
 	for name, second := range map[string]func(done func(error)) func(error){

@@ -108,6 +108,11 @@ func (w *Writer[K, C]) Wait(key K, items int, u pacing.Urgency) time.Duration {
 	return w.paces.Wait(key, items, u)
 }
 
+// WaitAgain returns how long a write of an object has to wait that is like its last one.
+func (w *Writer[K, C]) WaitAgain(key K, u pacing.Urgency) time.Duration {
+	return w.paces.WaitAgain(key, u)
+}
+
 // Forget forgets an object that is gone.
 func (w *Writer[K, C]) Forget(key K) {
 	w.paces.Forget(key)
