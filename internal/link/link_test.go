@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -518,6 +519,26 @@ func TestWhatIsSignedOfAFrameStays(t *testing.T) {
 	} {
 		if got := DownTranscript("h", "fleet/a", key, nonce, test.down); !bytes.Equal(got, test.want) {
 			t.Errorf("%s: %x, want %x", name, got, test.want)
+		}
+	}
+}
+
+// TestSmallMessagesAreCompressed, those that repeat names and those whose bits are all that can be saved.
+func TestSmallMessagesAreCompressed(t *testing.T) {
+	for name, payload := range map[string][]byte{
+		"names":       []byte(strings.Repeat(`{"name":"default/apps","revision":"main@sha1:1234"},`, 10)),
+		"random bits": []byte(base64.StdEncoding.EncodeToString(random(t, 300))),
+	} {
+		frame, err := AppendFrame(nil, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ReadFrame(bytes.NewReader(frame), MaxMessage)
+		if err != nil || !bytes.Equal(back, payload) {
+			t.Errorf("%s: %q comes back (%v)", name, back, err)
+		}
+		if most := len(payload) * 9 / 10; len(frame) > most {
+			t.Errorf("%s: %d bytes of %d, want at most %d", name, len(frame), len(payload), most)
 		}
 	}
 }
