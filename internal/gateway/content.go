@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -65,6 +67,9 @@ func (g *Gateway) makeManifest(ctx context.Context, s *session, digest string) (
 	if !s.agent.mayRead(digest) {
 		return link.Manifest{}, &unavailable{status: http.StatusNotFound}
 	}
+	if m, ok := g.made.manifest(digest, g.o.Now()); ok {
+		return g.signManifest(s, m), nil
+	}
 	leave, no := g.beginReading(ctx, s)
 	if no != nil {
 		return link.Manifest{}, no
@@ -75,8 +80,14 @@ func (g *Gateway) makeManifest(ctx context.Context, s *session, digest string) (
 		return link.Manifest{}, no
 	}
 	m := link.NewManifest(digest, b)
+	g.made.putManifest(m, g.o.Now())
+	return g.signManifest(s, m), nil
+}
+
+// signManifest returns the manifest for the agent of a session; the one that it is given is for all.
+func (g *Gateway) signManifest(s *session, m link.Manifest) link.Manifest {
 	m.Signature = g.sign(link.BundleTranscript(g.o.Hub.ID, s.agent.key.String(), m))
-	return m, nil
+	return m
 }
 
 // beginReading gives a download one of the places for reading the store, in its turn. leave is to be called when the
@@ -114,7 +125,7 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	ended := whenDone(s, func() { _ = http.NewResponseController(w).SetWriteDeadline(longAgo) })
 	defer ended()
-	d := &download{want: want, offset: want.From}
+	d := newDownload(want)
 	for begun := false; !d.ended; begun = true {
 		no, err := g.sendWindow(w, r, s, d)
 		if no != nil && !begun {
@@ -148,13 +159,20 @@ func (g *Gateway) sendWindow(w http.ResponseWriter, r *http.Request, s *session,
 	return nil, out.Flush()
 }
 
-// makeWindow makes the next frames of a download; sent is to be called when they are.
+// makeWindow makes the next frames of a download, or takes those that were made for another agent; they must not be
+// changed. sent is to be called when they are.
 func (g *Gateway) makeWindow(ctx context.Context, s *session, d *download) (frames []byte, sent func(), no *unavailable) {
+	if frames, sent = g.takeMade(d); frames != nil {
+		return frames, sent, nil
+	}
 	leave, no := g.beginReading(ctx, s)
 	if no != nil {
 		return nil, nil, no
 	}
 	defer leave()
+	if frames, sent = g.takeMade(d); frames != nil { // while this one waited for its turn
+		return frames, sent, nil
+	}
 	b, no := g.bundle(ctx, s, d.want.Bundle)
 	if no != nil {
 		return nil, nil, no
@@ -164,13 +182,28 @@ func (g *Gateway) makeWindow(ctx context.Context, s *session, d *download) (fram
 		return nil, nil, &unavailable{status: http.StatusNotFound}
 	}
 	size := g.limits.windows.take()
+	at := d.position
 	frames, err := d.next(list, size)
 	if err != nil {
 		g.limits.windows.give(size)
 		g.o.Log.Error(err, "cannot serve a bundle", "cluster", s.agent.key)
 		return nil, nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
 	}
+	g.made.putWindow(windowKey{d.asked, at, size}, window{frames, d.position}, g.o.Now())
 	return frames, func() { g.limits.windows.give(size) }, nil
+}
+
+// takeMade returns the next frames of a download if they were made for another one, and moves on; nil else. They count as
+// what was made for this one: they stay in memory until they are sent.
+func (g *Gateway) takeMade(d *download) (frames []byte, sent func()) {
+	size := g.limits.windows.take()
+	w, ok := g.made.window(windowKey{d.asked, d.position, size}, g.o.Now())
+	if !ok {
+		g.limits.windows.give(size)
+		return nil, nil
+	}
+	d.position = w.next
+	return w.frames, func() { g.limits.windows.give(size) }
 }
 
 // chosen returns the bodies that are wanted, in the order asked for, each once; false when one is not in the bundle.
@@ -209,10 +242,26 @@ type body struct {
 
 // download is how far objects are that are on their way to an agent.
 type download struct {
-	want   link.Wanted
+	want  link.Wanted
+	asked [sha256.Size]byte // stands for want
+	position
+}
+
+// position is a place in what is wanted.
+type position struct {
 	object int   // of those wanted: the one that comes next
 	offset int64 // in its body
 	ended  bool  // the empty frame was made
+}
+
+func newDownload(want link.Wanted) *download {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(want.Bundle)))) // a digest takes everything
+	h.Write([]byte(want.Bundle))
+	for _, id := range want.Objects {
+		h.Write(id[:])
+	}
+	return &download{want: want, asked: [sha256.Size]byte(h.Sum(nil)), position: position{offset: want.From}}
 }
 
 // next returns the next frames of the bodies that are wanted, in chunks, and moves on: size bytes of them, and at the most

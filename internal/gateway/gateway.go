@@ -69,6 +69,7 @@ type Gateway struct {
 	o      Options
 	nonces *nonces
 	limits *limits
+	made   *made
 
 	mu       sync.Mutex // guards what follows
 	agents   map[engine.Key]*agent
@@ -84,7 +85,7 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{o: o, nonces: n, limits: newLimits(o.Now), agents: map[engine.Key]*agent{}, sessions: map[tokenHash]*session{}}, nil
+	return &Gateway{o: o, nonces: n, limits: newLimits(o.Now), made: newMade(), agents: map[engine.Key]*agent{}, sessions: map[tokenHash]*session{}}, nil
 }
 
 // Handler returns what answers agents.
@@ -124,6 +125,7 @@ func (g *Gateway) Run(ctx context.Context) {
 func (g *Gateway) tick() {
 	now := g.o.Now()
 	g.nonces.forget(now)
+	g.made.forget(now)
 	g.mu.Lock()
 	agents := make([]*agent, 0, len(g.agents))
 	for _, a := range g.agents {

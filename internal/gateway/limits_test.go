@@ -295,7 +295,7 @@ func TestADownloadIsTheSameInWindowsOfAnySize(t *testing.T) {
 	}
 	for _, size := range []int{minWindow, 20_000, maxWindow} {
 		for _, from := range []int64{0, 1, 299, 300} {
-			d := &download{offset: from, object: 2}
+			d := &download{position: position{offset: from, object: 2}}
 			got := map[link.ObjectID][]byte{}
 			for !d.ended {
 				frames, err := d.next(list, size)

@@ -281,6 +281,14 @@ func agentsSeeTheirOwnClusterOnly(t *testing.T) {
 	r.assign(otherKey, 1, entry("secrets", secret.Digest()))
 	mine.welcome()
 	other.welcome()
+	for _, asks := range []*peer{other, other} { // so that the answers are there already
+		if status, _ := asks.raw("GET", link.BundlesPath+secret.Digest(), nil); status != http.StatusOK {
+			t.Errorf("its own bundle: %d", status)
+		}
+		if status, _ := asks.raw("POST", link.ObjectsPath, encode(t, link.Wanted{Bundle: secret.Digest()})); status != http.StatusOK {
+			t.Errorf("its own objects: %d", status)
+		}
+	}
 	if status, body := mine.raw("GET", link.BundlesPath+secret.Digest(), nil); status != http.StatusNotFound || len(body) > 0 {
 		t.Errorf("another's bundle: %d %q", status, body)
 	}
