@@ -147,7 +147,7 @@ func openProxy(_ context.Context, c call) error {
 }
 
 // openIngress puts a reverse proxy that terminates TLS between the proxy and the link, for one host, and writes its
-// certificate into a file.
+// certificate into a file, and the key of that beside it.
 //
 //	ingress HOST:PORT FILE
 func openIngress(_ context.Context, c call) error {
@@ -164,5 +164,6 @@ func openIngress(_ context.Context, c call) error {
 	}
 	c.t.Cleanup(func() { _ = ingress.Close() })
 	c.tunnels.Lead(c.args[0], ingress.Address())
-	return os.WriteFile(c.ts.MkAbs(c.args[1]), ingress.Certificate, 0o600)
+	file := c.ts.MkAbs(c.args[1])
+	return errors.Join(os.WriteFile(file, ingress.Certificate, 0o600), os.WriteFile(file+".key", ingress.Key, 0o600))
 }

@@ -38,7 +38,8 @@
 //	link ok|cut|reset|half-open|delay D|throttle N      between agents and the gateway at $GATEWAY, which listens on
 //	                                  $GATEWAY_BIND of a world; throttle in bytes a second
 //	proxy HOST:PORT...                an HTTP proxy at $PROXY that opens tunnels to the link by these names only
-//	ingress HOST:PORT FILE            what terminates TLS between that proxy and the link; its certificate in a file
+//	ingress HOST:PORT FILE            what terminates TLS between that proxy and the link; its certificate in a file,
+//	                                  with the key in FILE.key
 //	skerry [-code N] [-stdin FILE] ARGS...              the CLI; `! skerry` expects that it fails, or not with N
 //	everywhere [-code N] [-uncut] ARGS...               the CLI at terminals of 80 and 200 columns, with NO_COLOR, at a
 //	                                  dumb one and in a pipe: no line is wider unless -uncut, no escape where there

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 const (
@@ -34,7 +36,10 @@ type ServeOptions struct {
 	Address string
 	// Listener is used in place of Address when it is set. Serve closes it.
 	Listener net.Listener
-	// Certificate returns what the gateway shows; nil serves without TLS, behind an ingress that terminates it.
+	// Own is the certificate for link.ServerName, shown to agents that ask for that name, and to all when there is no
+	// other. Certificate returns another one, for everyone else; nil for none. Without both, the gateway serves without
+	// TLS, behind an ingress that terminates it.
+	Own         *tls.Certificate
 	Certificate func() (*tls.Certificate, error)
 	// Listening is told the address; nil for nobody.
 	Listening func(net.Addr)
@@ -51,7 +56,7 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	}
 	server, entrance := g.server(o), newDoor(listener, g.limits.door, g.o.Now)
 	listener = entrance
-	if o.Certificate != nil {
+	if o.overTLS() {
 		listener = newHandshakes(ctx, entrance, server.TLSConfig, places(), g.o.Log)
 	}
 	ended := make(chan error, 1)
@@ -90,21 +95,32 @@ func (o ServeOptions) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
+func (o ServeOptions) overTLS() bool { return o.Own != nil || o.Certificate != nil }
+
+// certificate chooses by the name that the caller asks for: agents that joined before the gateway was given another
+// certificate have pinned the hub's own authority.
+func (o ServeOptions) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if o.Own != nil && (o.Certificate == nil || hello.ServerName == link.ServerName) {
+		return o.Own, nil
+	}
+	return o.Certificate()
+}
+
 func (g *Gateway) server(o ServeOptions) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(o.Certificate != nil)
-	protocols.SetUnencryptedHTTP2(o.Certificate == nil)
+	protocols.SetHTTP2(o.overTLS())
+	protocols.SetUnencryptedHTTP2(!o.overTLS())
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ConnContext: withVisitor,
 		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: headerTable},
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}
-	if o.Certificate != nil {
+	if o.overTLS() {
 		server.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS13,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() },
+			GetCertificate: o.certificate,
 			NextProtos:     []string{"h2", "http/1.1"},
 		}
 	}

@@ -168,29 +168,41 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	if image := agentImage(o.Version, o.AgentImage); image != "" {
 		published["agentImage"] = image
 	}
+	given, err := o.showCertificates(&serve, identity)
+	if err != nil {
+		return err
+	}
 	switch {
-	case o.GatewayPlainHTTP:
-	case o.GatewayCertFile != "":
-		watcher, err := certwatcher.New(o.GatewayCertFile, o.GatewayKeyFile)
-		if err != nil {
-			return fmt.Errorf("cannot read --gateway-cert-file: %w", err)
-		}
-		if err := p.mgr.Add(watcher); err != nil {
+	case given != nil:
+		if err := p.mgr.Add(given); err != nil {
 			return err
 		}
-		serve.Certificate = func() (*tls.Certificate, error) { return watcher.GetCertificate(nil) }
-	default:
-		certificate, err := gateway.ServerCertificate(identity.ca, identity.caKey)
-		if err != nil {
-			return err
-		}
-		serve.Certificate = func() (*tls.Certificate, error) { return certificate, nil }
+	case serve.Own != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
 	if err := publishGateway(ctx, api, o.LeaderNamespace, published); err != nil {
 		return err
 	}
 	return p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.gateway.Serve(ctx, serve) }))
+}
+
+// showCertificates says what the gateway shows. Beside a certificate that it was given, which the watcher reads again when
+// it changes, it goes on showing its own to the agents that have pinned the hub's authority.
+func (o *Options) showCertificates(serve *gateway.ServeOptions, identity *gatewayIdentity) (given *certwatcher.CertWatcher, err error) {
+	if o.GatewayPlainHTTP {
+		return nil, nil
+	}
+	if serve.Own, err = gateway.ServerCertificate(identity.ca, identity.caKey); err != nil {
+		return nil, err
+	}
+	if o.GatewayCertFile == "" {
+		return nil, nil
+	}
+	if given, err = certwatcher.New(o.GatewayCertFile, o.GatewayKeyFile); err != nil {
+		return nil, fmt.Errorf("cannot read --gateway-cert-file: %w", err)
+	}
+	serve.Certificate = func() (*tls.Certificate, error) { return given.GetCertificate(nil) }
+	return given, nil
 }
 
 // bindAgent returns what binds an agent's key to a Cluster, as long as the token is there that it joined with.

@@ -43,7 +43,8 @@ type Options struct {
 	// GatewayAddress is "host:port" of the gateway that agents dial; "" for none. GatewayURL is how they reach it, as it
 	// is written into what they are installed with.
 	GatewayAddress, GatewayURL string
-	// GatewayCertFile and GatewayKeyFile are what the gateway shows, in place of a certificate of its own authority;
+	// GatewayCertFile and GatewayKeyFile are what the gateway shows, beside a certificate of its own authority to agents
+	// that have pinned that;
 	// GatewayPlainHTTP serves without TLS, to an ingress that terminates it.
 	GatewayCertFile, GatewayKeyFile string
 	GatewayPlainHTTP                bool
@@ -128,7 +129,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.GatewayAddress, "gateway-bind-address", o.GatewayAddress, "address of the gateway that agents of edge clusters dial (default: none)")
 	f.StringVar(&o.GatewayURL, "gateway-url", o.GatewayURL, "https URL at which agents reach the gateway; \"skerry cluster join --agent\" uses it")
-	f.StringVar(&o.GatewayCertFile, "gateway-cert-file", o.GatewayCertFile, "certificate of the gateway, read again when it changes (default: one of the hub's own authority, which agents pin)")
+	f.StringVar(&o.GatewayCertFile, "gateway-cert-file", o.GatewayCertFile, "certificate of the gateway, read again when it changes; agents that have pinned the hub's own authority go on being shown one of that (default: that alone)")
 	f.StringVar(&o.GatewayKeyFile, "gateway-key-file", o.GatewayKeyFile, "key of --gateway-cert-file")
 	f.BoolVar(&o.GatewayPlainHTTP, "gateway-plain-http", o.GatewayPlainHTTP, "serve the gateway without TLS, to an ingress in front of it that terminates TLS")
 	f.StringVar(&o.AgentImage, "agent-image", o.AgentImage, "whole name of the image at which the hub keeps agents (default: the released one of the hub's version; of a hub that is no release, agents stay as they are)")

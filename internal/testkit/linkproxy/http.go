@@ -152,14 +152,14 @@ func (t *Tunnels) remove(conns ...net.Conn) {
 
 // Ingress is a reverse proxy that terminates TLS, and passes requests on in the clear.
 type Ingress struct {
-	// Certificate is what it shows, in PEM; it signed itself.
-	Certificate []byte
-	server      *server
+	// Certificate is what it shows, in PEM; it signed itself. Key is its key.
+	Certificate, Key []byte
+	server           *server
 }
 
 // ListenIngress starts one for a host, to an address. Close ends it.
 func ListenIngress(host, to string) (*Ingress, error) {
-	pair, certificate, err := selfSigned(host)
+	pair, certificate, key, err := selfSigned(host)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func ListenIngress(host, to string) (*Ingress, error) {
 		ErrorLog:      log.New(io.Discard, "", 0), // requests of agents that were killed
 	}
 	s, err := serve(proxy, pair)
-	return &Ingress{certificate, s}, err
+	return &Ingress{certificate, key, s}, err
 }
 
 // Address is "host:port" of the ingress.
@@ -179,10 +179,10 @@ func (i *Ingress) Address() string { return i.server.address }
 // Close ends the ingress.
 func (i *Ingress) Close() error { return i.server.close() }
 
-func selfSigned(host string) (*tls.Certificate, []byte, error) {
+func selfSigned(host string) (pair *tls.Certificate, certificate, private []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	now := time.Now()
 	template := &x509.Certificate{
@@ -191,7 +191,12 @@ func selfSigned(host string) (*tls.Certificate, []byte, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	pair = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return pair, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
 }
