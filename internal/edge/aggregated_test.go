@@ -254,6 +254,73 @@ func TestAnswersToDiscoveryAreBounded(t *testing.T) {
 	}
 }
 
+// TestNamesOfKindsAreBounded has a server that answers with names of a megabyte. A string counts as no part of an
+// answer, so 200 pages with one such name each would all be kept.
+func TestNamesOfKindsAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<20) + ".example.com"
+	list := func(name string) string {
+		return fmt.Sprintf(`{"kind":"PartialObjectMetadataList","metadata":{},"items":[{"metadata":{"name":%q}}]}`, name)
+	}
+	thing := gvks("example.com/v1 Thing")[0]
+	for name, tt := range map[string]struct {
+		answers map[string]string
+		look    func(*Client) error
+	}{
+		"a definition": {map[string]string{definitions: list(long)}, func(c *Client) error {
+			_, err := c.Discovery().defined(t.Context(), thing)
+			return err
+		}},
+		"an APIService": {map[string]string{apiServices: list(long)}, func(c *Client) error {
+			_, err := c.Discovery().aggregated(t.Context(), thing.Group)
+			return err
+		}},
+		"the kind of a definition": {map[string]string{
+			definitions: list("things.example.com"), definitions + "/things.example.com": fmt.Sprintf(`{"spec":{"names":{"kind":%q}}}`, long),
+		}, func(c *Client) error {
+			_, err := c.Discovery().defined(t.Context(), thing)
+			return err
+		}},
+		"a version": {map[string]string{"/apis/example.com": fmt.Sprintf(`{"kind":"APIGroup","versions":[{"version":%q}]}`, long)}, func(c *Client) error {
+			_, err := c.Discovery().group(t.Context(), thing.Group)
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, tt.answers[r.URL.Path])
+			})
+			if err := tt.look(c); !errors.Is(err, ErrTooLarge) || len(err.Error()) > 300 {
+				t.Errorf("%.300v", err)
+			}
+		})
+	}
+}
+
+// TestKindsThatAreRememberedAreBounded has a server with more kinds than any has, some with names that none has. A
+// kind that was not remembered for that reason does not count as gone.
+func TestKindsThatAreRememberedAreBounded(t *testing.T) {
+	resources := func(n int, name string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `{"name":"%s%d","kind":"Thing%d"},`, name, i, i)
+		}
+		return `{"kind":"APIResourceList","resources":[` + b.String() + `{"name":"others","kind":"Other"}]}`
+	}
+	answer := resources(3, strings.Repeat("x", 1<<10))
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, answer)
+	})
+	if _, err := c.Mapping(t.Context(), gvks("example.com/v1 Other")[0]); err != nil || len(c.mappings.known) != 1 {
+		t.Errorf("%d kinds, %v", len(c.mappings.known), err)
+	}
+	answer = resources(maxDefinitions, "things")
+	if _, err := c.Mapping(t.Context(), gvks("example.com/v2 Other")[0]); !errors.Is(err, ErrTooLarge) || len(c.mappings.known) > maxDefinitions {
+		t.Errorf("%d kinds, %v", len(c.mappings.known), err)
+	}
+}
+
 // What stands in a text does not count: kubectl keeps the whole definition in an annotation.
 func TestLongTextsAreNoParts(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {

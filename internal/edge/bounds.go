@@ -20,6 +20,7 @@ var (
 	ErrNotAPI   = errors.New("what answers is not an API server")
 	ErrWebPage  = errors.New("what answers is a web page, not an API server")
 	ErrTooLarge = errors.New("the answer is larger than any that was asked for")
+	errLongName = fmt.Errorf("%w: it has a name that no API server would take", ErrTooLarge)
 	ErrTooMany  = fmt.Errorf("it shows more than %d objects with an owner label", MaxObjects)
 )
 
@@ -31,6 +32,8 @@ const (
 	// maxParts bounds the parts of an answer of which only some fields are read: its JSON objects, list entries
 	// and fields. Decoded, an empty object or string of two bytes takes up to 300.
 	maxParts = 300_000
+	// maxName bounds the names of objects, kinds, versions and resources, in bytes, as API servers do.
+	maxName = 253
 	// MaxObjects bounds what is kept of one cluster.
 	MaxObjects = 50_000
 	// A watch may bring flowBurst bytes at once and flowRate a second from then on: as many as a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,7 +63,7 @@ func (c *Client) Discovery() *Discovery {
 // found" alone is no proof: an API server that starts answers so for every definition that it has not
 // read yet, and one that was upgraded may serve the kind in other versions only. It returns where the
 // objects live, if that is known; a KindNotFoundError when nothing defines the kind any more, so that
-// there can be no objects of it; an InDoubtError when something does, or when it cannot be seen.
+// there can be no objects of it; an UncertainKindError when something does, or when it cannot be seen.
 func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
 	if m, found, err := d.otherVersion(ctx, gvk); found || err != nil {
 		return m, err
@@ -138,6 +139,8 @@ func (d *Discovery) group(ctx context.Context, name string) (*metav1.APIGroup, e
 		group = nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot discover %s: %w", name, err)
+	case slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return !sane(v.Version, maxName) }):
+		return nil, fmt.Errorf("cannot discover %s: %w: a version", name, errLongName)
 	}
 	d.groups[name] = group
 	return group, nil
@@ -150,11 +153,12 @@ func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (b
 		return kinds[gvk.Kind], nil
 	}
 	if !d.listed {
-		err := d.client.names(ctx, definitions, func(o *listedName) { d.names = append(d.names, o.Metadata.Name) })
+		var names []string
+		err := d.client.names(ctx, definitions, func(o *listedName) { names = append(names, o.Metadata.Name) })
 		if err != nil {
 			return false, err
 		}
-		d.listed = true
+		d.names, d.listed = names, true
 	}
 	kinds := map[string]bool{}
 	for _, name := range d.names {
@@ -172,6 +176,9 @@ func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (b
 		}
 		if err != nil {
 			return false, err
+		}
+		if !sane(crd.Spec.Names.Kind, maxName) {
+			return false, fmt.Errorf("%w: the kind of a definition", errLongName)
 		}
 		kinds[crd.Spec.Names.Kind] = true
 	}
@@ -242,7 +249,8 @@ type listedName struct {
 	} `json:"metadata"`
 }
 
-// names calls a function for each object below a path, page by page, and keeps nothing.
+// names calls a function for each object below a path, page by page, and keeps nothing. A name that no object can
+// have is an error: what is too long to keep cannot be passed over either, or a kind that is defined would be gone.
 func (c *Client) names(ctx context.Context, path string, take func(*listedName)) error {
 	params := map[string]string{"limit": namesPage}
 	for n, pages := 0, 1; ; pages++ {
@@ -258,6 +266,9 @@ func (c *Client) names(ctx context.Context, path string, take func(*listedName))
 			return fmt.Errorf("the answer is not a list of metadata")
 		}
 		for i := range page.Items {
+			if !sane(page.Items[i].Metadata.Name, maxName) {
+				return fmt.Errorf("%w: the name of a definition", errLongName)
+			}
 			take(&page.Items[i])
 		}
 		if n += len(page.Items); n > maxDefinitions || pages > maxPages {

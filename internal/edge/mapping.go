@@ -61,10 +61,14 @@ type mappings struct {
 	unconfirmed map[schema.GroupVersionKind]bool
 }
 
-// add remembers the kind of a resource. The lock is held.
+// add remembers the kind of a resource, unless it has a name that no API server takes, or the cluster has shown
+// more kinds than any has. The lock is held.
 func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
 	if strings.Contains(r.Name, "/") {
 		return // a subresource
+	}
+	if !sane(r.Name, maxName) || !sane(r.Kind, maxName) || len(m.known) >= maxDefinitions {
+		return
 	}
 	if m.known == nil {
 		m.known = map[schema.GroupVersionKind]Mapping{}
@@ -93,10 +97,13 @@ func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	for _, r := range list.APIResources {
 		c.mappings.add(gvk.GroupVersion(), r)
 	}
-	if m, ok = c.mappings.known[gvk]; !ok {
-		return Mapping{}, &KindNotFoundError{gvk}
+	if m, ok = c.mappings.known[gvk]; ok {
+		return m, nil
 	}
-	return m, nil
+	if len(c.mappings.known) >= maxDefinitions { // the kind may be among those that were not remembered
+		return Mapping{}, fmt.Errorf("cannot discover %s: %w: it shows more than %d kinds", gvk.GroupVersion(), ErrTooLarge, maxDefinitions)
+	}
+	return Mapping{}, &KindNotFoundError{gvk}
 }
 
 // KnownMapping returns where the objects of a kind live, if that was found before. It asks nothing.
