@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -34,7 +35,14 @@ type Continuations struct {
 
 	mu     sync.Mutex // guards what follows
 	begun  map[types.NamespacedName]*continuation
-	failed map[types.NamespacedName]error // of a rest that has run
+	failed map[types.NamespacedName]failure // of a rest that has run
+}
+
+// failure is the error of the rest of a reconcile. panic is set where that or one of its writes panicked, and not
+// where what it did recovered a panic and told of it.
+type failure struct {
+	err   error
+	panic *recovery.Panic
 }
 
 type continuation struct {
@@ -48,7 +56,7 @@ type continuation struct {
 func NewContinuations(wake Waker) *Continuations {
 	return &Continuations{
 		Wake: wake, retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longestPause),
-		begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]error{},
+		begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]failure{},
 	}
 }
 
@@ -78,10 +86,20 @@ func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, wri
 // object whenever a reconcile of it begins its writes. What comes meanwhile does not wait for the end of a pause.
 func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *continuation) {
 	var result reconcile.Result
+	written := errors.Join(one.errs...)
+	crashed, _ := errors.AsType[*recovery.Panic](written)
+	ended := false
 	err := recovery.Run(func() (err error) {
-		result, err = one.then(ctx, errors.Join(one.errs...))
+		result, err = one.then(ctx, written)
+		ended = true
 		return err
 	})
+	if !ended {
+		crashed, _ = errors.AsType[*recovery.Panic](err)
+	}
+	if crashed != nil { // controller-runtime will log the stack of the next reconcile
+		log.FromContext(ctx).Error(crashed, "recovered from a panic", crashed.Details()...)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch next := c.begun[key]; {
@@ -93,7 +111,7 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	} // else those have ended as well
 	after := result.RequeueAfter
 	if err != nil {
-		c.failed[key], after = err, c.retries.When(key)
+		c.failed[key], after = failure{err, crashed}, c.retries.When(key)
 	} else {
 		c.retries.Forget(key)
 	}
@@ -131,12 +149,12 @@ func (c *Continuations) Busy(key types.NamespacedName) bool {
 func (c *Continuations) Err(key types.NamespacedName) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.failed[key]
+	f := c.failed[key]
 	delete(c.failed, key)
-	if p, ok := errors.AsType[*recovery.Panic](err); ok {
-		panic(p)
+	if f.panic != nil {
+		panic(f.panic)
 	}
-	return err
+	return f.err
 }
 
 // Reconcile begins a reconcile unless the one before has not run to its end or has failed.

@@ -3,12 +3,15 @@ package hubapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // woken counts the reconciles that are asked for.
@@ -121,12 +124,21 @@ func TestAPanicOfTheRestIsOneOfTheNextReconcile(t *testing.T) {
 	if wake.after != firstPause {
 		t.Error("not woken")
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("controller-runtime does not learn of it")
-		}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("controller-runtime does not learn of it")
+			}
+		}()
+		_ = c.Err(key)
 	}()
-	_ = c.Err(key)
+
+	// One that was recovered and told of already is an error like any other.
+	told := fmt.Errorf("edge-1: %w", recovery.Run(func() error { panic("swordfish") }))
+	c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, told })(nil)
+	if err := c.Err(key); !errors.Is(err, told) {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestTheRestOfAReconcileIsRetriedWithGrowingPauses(t *testing.T) {

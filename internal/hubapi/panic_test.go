@@ -13,9 +13,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
+// TestAReconcileThatPanicsIsToldOfOnItsObject has a reconcile panic, and the rest of one, which is raised again by the
+// next reconcile.
 func TestAReconcileThatPanicsIsToldOfOnItsObject(t *testing.T) {
+	explode := func(context.Context, reconcile.Request) (reconcile.Result, error) { panic("swordfish") }
+	t.Run("itself", func(t *testing.T) { panics(t, explode) })
+	t.Run("its rest", func(t *testing.T) {
+		c := NewContinuations(&woken{})
+		panics(t, func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+			rest := func(context.Context, error) (reconcile.Result, error) { return explode(ctx, req) }
+			c.Begin(ctx, req.NamespacedName, 1, rest)(nil)
+			return c.Reconcile(ctx, req, explode)
+		})
+	})
+}
+
+func panics(t *testing.T, reconciler reconcile.Func) {
+	t.Helper()
+	total := recovery.Total()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -25,7 +43,7 @@ func TestAReconcileThatPanicsIsToldOfOnItsObject(t *testing.T) {
 	ks.Status.LastAppliedRevision = "main@sha1:1"
 	ks.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Succeeded"}, {Type: "Stalled", Status: "False", Reason: "x"}}
 	hub := Hub{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(ks).WithStatusSubresource(ks).Build()}
-	r := Guarded[v1alpha1.Kustomization](hub, reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) { panic("swordfish") }))
+	r := Guarded[v1alpha1.Kustomization](hub, reconciler)
 	func() {
 		defer func() {
 			if recover() == nil {
@@ -39,8 +57,11 @@ func TestAReconcileThatPanicsIsToldOfOnItsObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ReadyCondition)
-	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.InternalErrorReason || c.ObservedGeneration != 3 || strings.Contains(c.Message, "swordfish") || !strings.Contains(c.Message, "hubapi.") {
+	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.InternalErrorReason || c.ObservedGeneration != 3 || strings.Contains(c.Message, "swordfish") || !strings.Contains(c.Message, "in hubapi.TestAReconcileThatPanics") {
 		t.Errorf("%+v", c)
+	}
+	if got := recovery.Total() - total; got != 1 {
+		t.Errorf("it is counted %d times", got)
 	}
 	if len(now.Status.Conditions) != 2 || now.Status.LastAppliedRevision == "" {
 		t.Errorf("the rest of the status is lost: %+v", now.Status)

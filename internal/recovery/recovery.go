@@ -5,6 +5,7 @@
 package recovery
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -37,13 +38,32 @@ func Run(f func() error) (err error) {
 	return f()
 }
 
-// Recovered describes a panic. It is called by the deferred function that recovered the value.
+// Recovered describes a panic. It is called by the deferred function that recovered the value. A *Panic that was
+// raised again, on another goroutine, is what it was there, and is not counted twice.
 func Recovered(value any) *Panic {
+	if again, ok := value.(*Panic); ok {
+		return again
+	}
 	total.Add(1)
 	return &Panic{Value: value, Stack: string(debug.Stack()), Function: function()}
 }
 
 var total atomic.Uint64
+
+// FromElsewhere is a panic that another process of this program recovered, and that this one is to log and count.
+func FromElsewhere(value, stack, function string) *Panic {
+	total.Add(1)
+	return &Panic{Value: value, Stack: stack, Function: function}
+}
+
+var inputs atomic.Uint64
+
+// CountInput counts a panic of a library on what a repository or a cluster contains. The caller returns an error of
+// that input, which says so. It is apart from Total: whoever may push could make that grow at will.
+func CountInput() { inputs.Add(1) }
+
+// InputTotal returns how often CountInput was called in this process.
+func InputTotal() uint64 { return inputs.Load() }
 
 // Total returns how many panics this process has recovered.
 func Total() uint64 { return total.Load() }
@@ -51,6 +71,14 @@ func Total() uint64 { return total.Load() }
 // Details are what the log is to say of a panic, as keys and values.
 func (p *Panic) Details() []any {
 	return []any{"panic", fmt.Sprint(p.Value), "stack", p.Stack}
+}
+
+// Details are what the log is to say beside an error: those of the panic, if it was one.
+func Details(err error) []any {
+	if p, ok := errors.AsType[*Panic](err); ok {
+		return p.Details()
+	}
+	return nil
 }
 
 // function names the function that panicked: the first below the runtime's own. Above it are Recovered
