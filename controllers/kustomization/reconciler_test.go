@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
@@ -673,6 +674,30 @@ func TestARenderThatPanicsIsNamedAndHoldsUpNoOther(t *testing.T) {
 	if got := fmt.Sprint(w.get().Status.Failures); !strings.Contains(got, "edge-1 InternalError an error of the hub itself, in kustomization.") || strings.Contains(got, "swordfish") {
 		t.Errorf("failures %s", got)
 	}
+}
+
+// TestAPanicOfASharedRenderIsAnErrorOfTheHub has two clusters with one input, whose render panics in the cache.
+func TestAPanicOfASharedRenderIsAnErrorOfTheHub(t *testing.T) {
+	w := newWorld(t, kustomization(allAtOnce), cluster("edge-1"), cluster("edge-2"))
+	w.push("1", "apps/cm.yaml", configMap("one", "x"))
+	whole, broken := w.r.Build, true
+	w.r.Build = func(ctx context.Context, t *tree.Tree, o render.Options) (*render.Result, error) {
+		if broken {
+			return nil, &render.Error{Reason: render.InternalError, Message: "an error of the hub itself", Cause: recovery.FromElsewhere("swordfish", "stack", "render.assemble")}
+		}
+		return whole(ctx, t, o)
+	}
+	if _, err := w.try(); err == nil { // which is tried again with growing pauses
+		t.Error("no error")
+	}
+	if got := w.ready() + fmt.Sprint(w.get().Status.Failures); !strings.Contains(got, "InternalError: an error of the hub itself, in render.assemble") || strings.Contains(got, "swordfish") {
+		t.Errorf("failures %s", got)
+	}
+	broken = false
+	if _, err := w.try(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "revisions", w.revisions(), "edge-1=1 edge-2=1")
 }
 
 func TestAHealthCheckThatCannotBeReadChangesNothing(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -141,12 +142,15 @@ func (r *Reconciler) renderAnew(ctx context.Context, o *observed, artifact *v1al
 	ctx, cancel := context.WithTimeout(ctx, renderTimeout)
 	defer cancel()
 	var group errgroup.Group
+	var logged sync.Map // by function: many clusters may have the same input
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range targets {
 		group.Go(func() error {
 			err := recovery.Run(func() error { return r.renderOne(ctx, files, options, o, t) })
 			if p, ok := errors.AsType[*recovery.Panic](err); ok {
-				log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
+				if _, again := logged.LoadOrStore(p.Function, true); !again {
+					log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
+				}
 				t.err, err = &report.Transient{Reason: v1alpha1.InternalErrorReason, Err: p}, nil
 			}
 			return err
@@ -172,6 +176,9 @@ func (r *Reconciler) renderOne(ctx context.Context, files *tree.Tree, shared ren
 		return err
 	}
 	result, err := r.Build(ctx, files, options)
+	if p, ok := errors.AsType[*recovery.Panic](err); ok {
+		return p
+	}
 	if err != nil {
 		t.err = explainRender(err)
 		if !report.IsReportable(t.err) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // Fields is what matters for drift of the managed fields of an object.
@@ -262,6 +263,7 @@ func decodeFields(e *metav1.ManagedFieldsEntry) (set *fieldpath.Set, ok bool) {
 	}
 	defer func() {
 		if recover() != nil {
+			recovery.CountInput()
 			set, ok = nil, false
 		}
 	}()

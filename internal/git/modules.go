@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -125,6 +126,7 @@ func moduleURLs(t *tree.Tree) (urls map[string]string, err error) {
 	defer func() {
 		// The parser reads what a stranger wrote.
 		if recover() != nil {
+			recovery.CountInput()
 			urls, err = nil, fail(ErrSubmodule, "%s cannot be read", modulesFile)
 		}
 	}()

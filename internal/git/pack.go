@@ -13,6 +13,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // packs is the folder of pack files of one repository.
@@ -44,7 +46,8 @@ func (p packs) add(ctx context.Context, from io.Reader) (err error) {
 	defer f.Close()
 	defer func() {
 		// go-git reads what a stranger made: a panic in there must not take all tenants with it.
-		if r := recover(); r != nil {
+		if recover() != nil {
+			recovery.CountInput()
 			err = errMalformed
 		}
 	}()

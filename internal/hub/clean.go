@@ -20,7 +20,7 @@ const cleanEvery = 10 * time.Minute
 // while no hub was there, and now and then bundles that no Assignment names.
 func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 	if err := recovery.Run(func() error { return p.cleanRepositories(ctx) }); err != nil {
-		log.Error(err, "cannot remove old repositories")
+		log.Error(err, "cannot remove old repositories", recovery.Details(err)...)
 	}
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
@@ -36,7 +36,7 @@ func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 			return err
 		})
 		if err != nil {
-			log.Error(err, "cannot remove old bundles")
+			log.Error(err, "cannot remove old bundles", recovery.Details(err)...)
 		}
 		if removed > 0 {
 			log.V(1).Info("removed old bundles", "count", removed)

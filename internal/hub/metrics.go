@@ -57,8 +57,11 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 	panics := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: "skerry", Name: "recovered_panics_total", Help: "Panics that were recovered; each is an error of the program, and the log has its stack.",
 	}, func() float64 { return float64(recovery.Total()) })
+	inputs := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "skerry", Name: "input_panics_total", Help: "Panics of libraries on what a repository or a cluster contains; each is told as an error of that input.",
+	}, func() float64 { return float64(recovery.InputTotal()) })
 	m.collectors = []prometheus.Collector{
-		panics,
+		panics, inputs,
 		collector{objects},
 		m.clusters,
 		m.passes,

@@ -125,7 +125,11 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		return nil, err
 	}
 	if share.K == 1 {
-		go func() { _ = recovery.Run(func() error { render.Warm(); return nil }) }() // beside everything else that a start waits for
+		go func() { // beside everything else that a start waits for; it ends when the schema is read
+			if err := recovery.Run(func() error { render.Warm(); return nil }); err != nil {
+				o.Log.Error(err, "cannot read the schema ahead of the first render", recovery.Details(err)...)
+			}
+		}()
 	}
 	me := share.Identity(identity())
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", cmp.Or(o.Version, "unknown"), me)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/skerry-dev/skerry/internal/lru"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -271,8 +272,8 @@ func (c *Cache) fill(e *entry, compute computation) {
 	defer close(e.done)
 	defer c.keep(e)
 	defer func() {
-		if recover() != nil {
-			e.err = errorf(BuildFailed, "the render panicked")
+		if value := recover(); value != nil {
+			e.value, e.err = nil, panicked(recovery.Recovered(value))
 		}
 	}()
 	e.value, e.size, e.err = compute()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // cluster returns the options of one cluster of many.
@@ -202,9 +204,33 @@ func TestGivingUpIsNotLosing(t *testing.T) {
 
 func TestPanicIsAnError(t *testing.T) {
 	c := NewCache(1 << 20)
+	before := recovery.Total()
 	_, _, err := c.do(t.Context(), "key", func() (any, int64, *Error) { panic("hunter2secret") })
-	if reasonOf(err) != BuildFailed || strings.Contains(err.Error(), "hunter2secret") {
+	if reasonOf(err) != InternalError || strings.Contains(err.Error(), "hunter2secret") || recovery.Total() == before {
 		t.Errorf("do: %v", err)
+	}
+	if p, ok := errors.AsType[*recovery.Panic](err); !ok || p.Value != "hunter2secret" || !strings.Contains(p.Stack, "TestPanicIsAnError") {
+		t.Errorf("nothing for the log: %v", err)
+	}
+	if v, _, err := c.do(t.Context(), "key", func() (any, int64, *Error) { return "done", 4, nil }); v != "done" || err != nil {
+		t.Errorf("the next try: %v, %v", v, err)
+	}
+}
+
+// TestAPanicInAProcessOfItsOwnIsOneOfThisProcess has a job that panics where it is rendered.
+func TestAPanicInAProcessOfItsOwnIsOneOfThisProcess(t *testing.T) {
+	c := NewCache(1 << 20)
+	c.Isolate = func(string, []byte, bool) ([]byte, *Error) {
+		data, _ := encodeGob(recovered(func() jobResult { panic("hunter2secret") }))
+		return data, nil
+	}
+	before := recovery.Total()
+	_, err := c.renderIsolated("key", &closure{}, CommonMetadata{})
+	if err == nil || err.Reason != InternalError || strings.Contains(err.Error(), "hunter2secret") || recovery.Total() < before+2 {
+		t.Fatalf("%v, %d counted", err, recovery.Total()-before)
+	}
+	if p, ok := errors.AsType[*recovery.Panic](err); !ok || p.Value != "hunter2secret" || !strings.Contains(p.Function, "TestAPanicInAProcess") {
+		t.Errorf("nothing for the log: %+v", p)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -46,6 +47,8 @@ const (
 	BuildFailed Reason = v1alpha1.BuildFailedReason
 	// Failed: something else than the input kept the render from being done.
 	Failed Reason = v1alpha1.FailedReason
+	// InternalError: a panic of the program was recovered. Cause is the *recovery.Panic, which nobody has logged yet.
+	InternalError Reason = v1alpha1.InternalErrorReason
 	// Timeout: the render was not done when the caller's deadline passed.
 	Timeout Reason = v1alpha1.TimeoutReason
 )
@@ -64,7 +67,8 @@ type Error struct {
 	passing bool
 	// The object at fault, as its manifest names it; its file is looked for by them.
 	kind, name string
-	// Cause is why a part of the tree could not be read; nil for what is wrong with the files themselves.
+	// Cause is why a part of the tree could not be read, or a *recovery.Panic; nil for what is wrong with the files
+	// themselves.
 	// Such an error is not remembered: the next attempt may find everything readable.
 	Cause error
 }
@@ -87,6 +91,11 @@ func (e *Error) Error() string {
 
 func errorf(reason Reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// panicked returns the error of a render that panicked. It is not remembered: it says nothing of the input.
+func panicked(p *recovery.Panic) *Error {
+	return &Error{Reason: InternalError, Message: p.Error(), Cause: p}
 }
 
 // Passing returns an error that is not remembered: whoever runs renders in processes of their own knows

@@ -3,8 +3,10 @@ package render
 import (
 	"bytes"
 	"encoding/gob"
+	"fmt"
 
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // Isolate renders a job in a process that can be killed, and returns what RunJob returned there. key
@@ -32,7 +34,11 @@ type jobResult struct {
 	Bundle    []byte // the objects without variables
 	Templates []sentTemplate
 	Failed    *Error
+	Panicked  *sentPanic
 }
+
+// sentPanic is a recovery.Panic, which the process that renders cannot log.
+type sentPanic struct{ Value, Stack, Function string }
 
 type sentTemplate struct {
 	Kind, Name string
@@ -87,12 +93,22 @@ func runJob(data []byte) (a jobResult) {
 	for p, r := range j.Roles {
 		c.roles[p] = role(r)
 	}
+	return recovered(func() jobResult { return c.result(j.Common) })
+}
+
+// recovered returns what f returns, or what is to be told of its panic.
+func recovered(f func() jobResult) (a jobResult) {
 	defer func() {
-		if recover() != nil {
-			a = jobResult{Failed: errorf(BuildFailed, "the render panicked")}
+		if value := recover(); value != nil {
+			p := recovery.Recovered(value)
+			a = jobResult{Panicked: &sentPanic{fmt.Sprint(p.Value), p.Stack, p.Function}}
 		}
 	}()
-	r, err := render(c, j.Common)
+	return f()
+}
+
+func (c *closure) result(common CommonMetadata) (a jobResult) {
+	r, err := render(c, common)
 	if err != nil {
 		a.Failed = err
 		return a
@@ -117,6 +133,9 @@ func (c *Cache) renderIsolated(key string, input *closure, common CommonMetadata
 	var a jobResult
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&a); err != nil {
 		return nil, Passing(Failed, "cannot read what was rendered")
+	}
+	if p := a.Panicked; p != nil {
+		return nil, panicked(recovery.FromElsewhere(p.Value, p.Stack, p.Function))
 	}
 	if a.Failed != nil {
 		return nil, a.Failed

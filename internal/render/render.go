@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // maxCopied bounds what "copy" operations of one JSON patch may add to an object, in bytes: each may
@@ -122,6 +123,7 @@ func render(c *closure, common CommonMetadata) (*rendered, *Error) {
 func runKustomize(c *closure) (made resmap.ResMap, err error) {
 	defer func() {
 		if recover() != nil {
+			recovery.CountInput()
 			made, err = nil, errors.New("kustomize cannot take this input: it panicked")
 		}
 	}()

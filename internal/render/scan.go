@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // The limits of one YAML file. No hand-written or generated manifest comes near them; kustomize, given
@@ -139,6 +141,7 @@ func eachInPiece(piece string, line int, f func(doc *yaml.Node, line int) *Error
 func decode(decoder *yaml.Decoder, doc *yaml.Node) (err error) {
 	defer func() {
 		if recover() != nil {
+			recovery.CountInput()
 			err = errors.New("yaml: cannot be parsed")
 		}
 	}()

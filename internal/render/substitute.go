@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // Limits of one object's template; the API server takes no larger object. Reading and evaluating one
@@ -290,6 +291,7 @@ func noValue(missing []absent) string {
 func (p *part) run(vars map[string]string, secret map[string]bool, common CommonMetadata) (_ object.Object, failed *Error) {
 	defer func() {
 		if recover() != nil {
+			recovery.CountInput()
 			failed = errorf(SubstitutionFailed, "an expression cannot be evaluated")
 		}
 		if failed != nil {

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
 // documentEnd ends a document of a YAML stream.
@@ -31,6 +33,7 @@ func substitute(text string, vars map[string]string, absent map[string]bool) (_ 
 	}
 	defer func() {
 		if recover() != nil {
+			recovery.CountInput()
 			failed = errorf(SubstitutionFailed, "an expression cannot be evaluated")
 		}
 	}()
