@@ -52,10 +52,10 @@ type Reconciler struct {
 	trigger  hubapi.Trigger
 	secrets  secrets
 	statuses *hubapi.Committer[v1alpha1.Cluster, *v1alpha1.Cluster]
+	renewals *renewals
 
 	mu       sync.Mutex
 	reported map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
-	renewals map[engine.Key]renewal
 	requests map[engine.Key]request
 	removals map[engine.Key]time.Time // when this process began with the removal
 }
@@ -80,7 +80,7 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: map[engine.Key]renewal{}, requests: map[engine.Key]request{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: newRenewals(), requests: map[engine.Key]request{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
 	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
 	return r
 }
@@ -233,9 +233,9 @@ func (r *Reconciler) disconnect(key engine.Key) {
 	r.mu.Lock()
 	delete(r.reported, key)
 	delete(r.requests, key)
-	delete(r.renewals, key)
 	delete(r.removals, key)
 	r.mu.Unlock()
+	r.renewals.forget(key)
 	r.Pool.Disconnect(key)
 	r.Reachable(key, false, true)
 }

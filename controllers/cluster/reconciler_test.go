@@ -113,8 +113,21 @@ func (w *world) reconcile() reconcile.Result {
 	return res
 }
 
+// try reconciles, and again when a renewal of a token has ended, as that asks for.
 func (w *world) try() (reconcile.Result, error) {
+	before := w.lastRenewal()
+	result, err := settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses)
+	if err != nil || w.lastRenewal() == before {
+		return result, err
+	}
+	w.r.renewals.running.Wait()
 	return settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses)
+}
+
+func (w *world) lastRenewal() *renewal {
+	w.r.renewals.mu.Lock()
+	defer w.r.renewals.mu.Unlock()
+	return w.r.renewals.last[key]
 }
 
 func (w *world) get() *v1alpha1.Cluster {

@@ -2,18 +2,22 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	edgeclient "github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -23,48 +27,106 @@ const (
 	// renewRetry is the pause after a renewal that failed, and minRenewPause that after one that did not, whatever
 	// the clock of the cluster says.
 	renewRetry, minRenewPause = 5 * time.Minute, time.Minute
+	// maxRenewals is how many tokens are renewed at once.
+	maxRenewals = 16
 )
 
-// renew requests another token when a third of the life of the one in use is over, and writes it into the Secret of
-// the kubeconfig, whose watch connects the cluster anew. It returns when to look again.
+// renewals are those of the tokens of all Clusters. They run beside the reconciles, as many at once as there are
+// slots: one opens a connection of its own, and on a link that is dead it takes all of renewTimeout.
+type renewals struct {
+	slots   chan struct{}
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	last map[engine.Key]*renewal
+}
+
+// renewal is the last time that a token was to be renewed. Its fields are guarded by the mutex of renewals.
+type renewal struct {
+	at      time.Time
+	running bool
+	failed  bool
+	err     error // which is to be told
+}
+
+func newRenewals() *renewals {
+	return &renewals{slots: make(chan struct{}, maxRenewals), last: map[engine.Key]*renewal{}}
+}
+
+func (r *renewals) forget(key engine.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.last, key)
+}
+
+// renew begins to request another token when a third of the life of the one in use is over. It returns when to look
+// again, and once what became of a renewal that failed.
 func (r *Reconciler) renew(ctx context.Context, key engine.Key, c *v1alpha1.Cluster, config *rest.Config) report.Renewal {
 	token, ok := kubeconfig.ReadToken(config.BearerToken)
 	if !ok {
 		return report.Renewal{}
 	}
 	now, due := r.Now(), token.RenewAt()
-	r.mu.Lock()
-	last, tried := r.renewals[key]
-	r.mu.Unlock()
-	if again := last.at.Add(last.pause(token)); tried && again.After(due) {
-		due = again
+	r.renewals.mu.Lock()
+	defer r.renewals.mu.Unlock()
+	last := r.renewals.last[key]
+	if last != nil && last.running {
+		return report.Renewal{} // its end is followed by a reconcile
+	}
+	said := report.Renewal{}
+	if last != nil {
+		if again := last.at.Add(last.pause(token)); again.After(due) {
+			due = again
+		}
+		if said.Err = last.err; said.Err != nil {
+			said.Expires, last.err = token.Expires, nil
+		}
 	}
 	if now.Before(due) {
-		return report.Renewal{After: due.Sub(now)}
+		said.After = due.Sub(now)
+		return said
 	}
-	err := r.renewToken(ctx, c, config, token)
-	last = renewal{at: now, failed: err != nil}
-	r.mu.Lock()
-	r.renewals[key] = last
-	r.mu.Unlock()
-	return report.Renewal{After: last.pause(token), Err: err, Expires: token.Expires}
+	last = &renewal{at: now, running: true}
+	r.renewals.last[key] = last
+	r.renewals.running.Add(1)
+	go r.renewBeside(context.WithoutCancel(ctx), key, c.DeepCopy(), config, last)
+	return said
 }
 
-// renewal is the last time that a token was to be renewed.
-type renewal struct {
-	at     time.Time
-	failed bool
+// renewBeside renews a token, and asks for a reconcile when it is done or has failed. It ends renewTimeout after it
+// got a slot.
+func (r *Reconciler) renewBeside(ctx context.Context, key engine.Key, c *v1alpha1.Cluster, config *rest.Config, this *renewal) {
+	defer r.renewals.running.Done()
+	r.renewals.slots <- struct{}{}
+	err := recovery.Run(func() error { return r.renewToken(ctx, c, config) })
+	<-r.renewals.slots
+	if p, ok := errors.AsType[*recovery.Panic](err); ok {
+		log.FromContext(ctx).Error(p, "recovered from a panic", p.Details()...)
+	}
+	r.renewals.mu.Lock()
+	this.running, this.failed, this.err = false, err != nil, err
+	forgotten := r.renewals.last[key] != this
+	r.renewals.mu.Unlock()
+	if !forgotten {
+		r.trigger.Enqueue(key)
+	}
 }
 
 // pause is how long no other is requested. It is that of the token in use, which may live shorter than the one before.
-func (l renewal) pause(inUse kubeconfig.Token) time.Duration {
+func (l *renewal) pause(inUse kubeconfig.Token) time.Duration {
 	if l.failed {
 		return renewRetry
 	}
 	return max(inUse.Lifetime()/3, minRenewPause)
 }
 
-func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config *rest.Config, old kubeconfig.Token) error {
+// renewToken requests a token by the one in use, and writes it into the Secret of the kubeconfig, whose watch connects
+// the cluster anew.
+func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config *rest.Config) error {
+	old, ok := kubeconfig.ReadToken(config.BearerToken)
+	if !ok {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	cluster, err := edgeclient.New(config, edgeclient.Options{Timeout: renewTimeout, Inflight: 1})

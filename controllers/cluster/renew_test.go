@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
+	"github.com/skerry-dev/skerry/internal/testkit/settle"
 )
 
 func token(issued time.Time) string { return tokenFor(issued, 3*time.Hour) }
@@ -113,6 +114,30 @@ func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
 	w.reconcile()
 	if got := w.pool.conn.Config.BearerToken; got != s.current || len(s.asked) != 1 {
 		t.Errorf("connected with %s after %v", got, s.asked)
+	}
+}
+
+// A cluster whose link is dead while its token is renewed holds no worker: the reconcile ends, another one of the same
+// Cluster does not renew once more.
+func TestARenewalHoldsNoReconcile(t *testing.T) {
+	now := time.Unix(10000, 0)
+	s := newIssuer(t, &now)
+	w := start(t, cluster(), s.secret("enabled"))
+	now = now.Add(time.Hour)
+	w.r.Now, w.pool.state = func() time.Time { return now }, engine.State{Known: true, Reachable: true, Usable: true}
+	answer, asked := make(chan struct{}), make(chan struct{}, 2)
+	s.asks = func() { asked <- struct{}{}; <-answer }
+	for range 2 {
+		if _, err := settle.Reconcile(t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-asked
+	first := w.token()
+	close(answer)
+	w.r.renewals.running.Wait()
+	if got := w.token(); got == first || len(s.asked) != 1 {
+		t.Errorf("asked %v, and the Secret has %s", s.asked, got)
 	}
 }
 
