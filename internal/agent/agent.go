@@ -56,6 +56,7 @@ type agent struct {
 	lease      *lease
 	disk       *disk.Store
 	bundles    bundles
+	fresh      fresh
 	journal    *journal
 	clusterUID string
 	namespaces []string // that the account reaches; all when empty
@@ -454,6 +455,9 @@ type available struct{ a *agent }
 
 // Get implements engine.Bundles.
 func (v available) Get(ctx context.Context, digest string) (*object.Bundle, error) {
+	if b := v.a.fresh.take(digest); b != nil {
+		return b, nil
+	}
 	b, err := v.a.bundles.Get(ctx, digest)
 	if err != nil {
 		wake(v.a.fetchDue)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
@@ -324,6 +326,64 @@ func TestOneAgentAtATime(t *testing.T) {
 	}
 }
 
+// TestALeaseIsRenewedInOneRequest, and read where another has written it.
+func TestALeaseIsRenewedInOneRequest(t *testing.T) {
+	api, config := startAPIServer(t)
+	k, err := newKube(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	api.refuse = func(r *http.Request) bool { asked = append(asked, r.Method); return false }
+	now := time.Unix(1_000_000, 0)
+	l := &lease{kube: k, namespace: "n", holder: "first", now: func() time.Time { return now }}
+	renew := func(held bool, want string) {
+		t.Helper()
+		asked = nil
+		_, err := l.renew(t.Context())
+		if got := strings.Join(asked, " "); got != want || (err == nil) != held {
+			t.Errorf("asked %s, want %s: %v", got, want, err)
+		}
+	}
+	renew(true, "GET POST")
+	renew(true, "PUT")
+	now = now.Add(leaseRenewal)
+	renew(true, "PUT")
+
+	var lease coordinationv1.Lease
+	path := l.path() + "/" + agentName
+	if err := k.get(t.Context(), path, &lease); err != nil {
+		t.Fatal(err)
+	}
+	if !lease.Spec.RenewTime.Time.Equal(now) {
+		t.Errorf("renewed at %s, want %s", lease.Spec.RenewTime, now)
+	}
+	lease.Labels = map[string]string{"a": "b"}
+	if err := k.update(t.Context(), path, &lease); err != nil {
+		t.Fatal(err)
+	}
+	renew(true, "PUT GET PUT")
+	renew(true, "PUT")
+
+	other := "second"
+	if err := k.get(t.Context(), path, &lease); err != nil {
+		t.Fatal(err)
+	}
+	lease.Spec.HolderIdentity = &other
+	if err := k.update(t.Context(), path, &lease); err != nil {
+		t.Fatal(err)
+	}
+	renew(false, "PUT GET")
+	if l.Leading() == nil {
+		t.Error("it writes on")
+	}
+	renew(false, "GET")
+	now = now.Add(leaseDuration)
+	renew(true, "GET PUT")
+	now = now.Add(leaseDuration) // its API server was away: somebody may have had the lease meanwhile
+	renew(true, "GET PUT")
+}
+
 // TestAnAPIServerThatIsAwayIsWaitedFor at the start.
 func TestAnAPIServerThatIsAwayIsWaitedFor(t *testing.T) {
 	h := startHub(t, longAgo)
@@ -345,6 +405,9 @@ func TestADamagedBundleIsFetchedAgain(t *testing.T) {
 	e.api.enroll(t, h.enroll)
 	e.start()
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
+	if _, err := e.pool().o.Bundles.Get(t.Context(), digest); err != nil {
+		t.Error(err)
+	}
 	e.p.disk.Remove(recordOf(bundlePrefix, digest))
 	if _, err := e.pool().o.Bundles.Get(t.Context(), digest); err == nil {
 		t.Fatal("a bundle that is gone was read")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/agent/disk"
 	"github.com/skerry-dev/skerry/internal/link"
@@ -130,4 +132,41 @@ func (b bundles) find(ids []link.ObjectID) map[link.ObjectID][]byte {
 		}
 	}
 	return found
+}
+
+// fresh is the bundle that has arrived last, until the engine reads it: what was put together a moment ago need not be
+// read from the disk, unsealed, and decoded again.
+type fresh struct {
+	mu     sync.Mutex // guards what follows
+	digest string
+	bundle *object.Bundle
+	at     time.Time
+}
+
+// freshFor is how long the engine has to read it: it does that at once where it wants it.
+const freshFor = 2 * time.Second
+
+func (f *fresh) put(digest string, b *object.Bundle, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.digest, f.bundle, f.at = digest, b, now
+}
+
+// take returns the bundle of a digest once; nil for another one.
+func (f *fresh) take(digest string) (b *object.Bundle) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.digest == digest {
+		b, f.bundle = f.bundle, nil
+	}
+	return b
+}
+
+// forget lets a bundle go that nobody has read.
+func (f *fresh) forget(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.at) >= freshFor {
+		f.bundle = nil
+	}
 }

@@ -187,7 +187,7 @@ func (x exchange) await(ctx context.Context) (result, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return result{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
 		}
-		if !pause(ctx, lookEvery/10) {
+		if !pause(ctx, lookEvery/20) {
 			return result{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
 		}
 	}

@@ -23,12 +23,12 @@ type downloads struct {
 	size   int64 // of the object whose beginning half is
 }
 
-// fetch brings one bundle onto the disk: the objects that no other bundle there has. The error wraps
+// fetch brings one bundle onto the disk, and returns it: the objects that no other bundle there has. The error wraps
 // errRefused when what arrived is not what its digest says, also after all of it was fetched anew.
-func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, digest string) error {
+func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, digest string) (*object.Bundle, error) {
 	m, err := manifest(ctx, g, e, digest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if d.digest != digest {
 		*d = downloads{bundles: d.bundles, digest: digest, got: map[link.ObjectID][]byte{}}
@@ -44,16 +44,16 @@ func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, di
 	}
 	if _, ok := errors.AsType[*link.WrongDigestError](err); ok {
 		d.reset()
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.reset()
 	if err := d.bundles.put(digest, bundle); err != nil && !d.bundles.there()[digest] {
-		return err
+		return nil, err
 	}
-	return nil
+	return bundle, nil
 }
 
 // errRefused says that what was downloaded is not what it is to be.

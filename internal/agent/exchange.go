@@ -34,8 +34,8 @@ const (
 	resultSuffix = ".result"
 )
 
-// lookEvery is how often the agent looks for files.
-const lookEvery = time.Second
+// lookEvery is how often the agent looks for files: a person who runs a command waits for half of it as a rule.
+const lookEvery = 2 * time.Second
 
 // result is what became of a request of a command.
 type result struct {

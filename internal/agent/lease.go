@@ -51,6 +51,8 @@ type lease struct {
 	seen  string
 	since time.Time
 	holds bool
+	// last is what this agent wrote last, as the API server keeps it; nil when that is not known.
+	last *coordinationv1.Lease
 }
 
 // Leading implements edge.Fence.
@@ -90,12 +92,17 @@ func (l *lease) path() string {
 // the fence was closed before.
 func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	began := l.now()
+	if last := l.own(); last != nil {
+		if err := l.kube.update(ctx, l.path()+"/"+agentName, l.record(last, began)); err == nil {
+			return l.took(last, began), nil
+		} // else what is there decides
+	}
 	current := &coordinationv1.Lease{}
 	err = l.kube.get(ctx, l.path()+"/"+agentName, current)
 	switch {
 	case apierrors.IsNotFound(err):
 		l.lose()
-		err = l.kube.create(ctx, l.path(), l.record(&coordinationv1.Lease{}, began))
+		err = l.kube.create(ctx, l.path(), l.record(current, began))
 	case err != nil:
 		return false, fmt.Errorf("cannot read the lease: %w", err)
 	default:
@@ -111,18 +118,34 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot write the lease: %w", err)
 	}
+	return l.took(current, began), nil
+}
+
+// own returns a copy of what this agent wrote last, while it holds the lease: if nobody has written it since, it is renewed
+// in one request. nil when what is there has to be read.
+func (l *lease) own() *coordinationv1.Lease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.holds || l.check() != nil {
+		return nil
+	}
+	return l.last.DeepCopy()
+}
+
+// took opens the fence: what was written at began is in force. It returns whether the fence was closed before.
+func (l *lease) took(written *coordinationv1.Lease, began time.Time) (resumed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	resumed = !l.holds || l.check() != nil
-	l.renewed, l.holds = began, true
-	return resumed, nil
+	l.renewed, l.holds, l.last = began, true, written
+	return resumed
 }
 
 // lose closes the fence.
 func (l *lease) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.holds = false
+	l.holds, l.last = false, nil
 	if !l.renewed.IsZero() {
 		l.renewed = l.renewed.Add(-leaseDuration)
 	}

@@ -225,6 +225,7 @@ func (p *process) keepUp(ctx context.Context) {
 	var last *disk.Problem
 	for pause(ctx, upkeep) {
 		p.journal.save()
+		p.fresh.forget(p.now())
 		if p.disk.Problem() != nil {
 			p.disk.Retry()
 		}

@@ -408,7 +408,7 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later 
 	began := s.a.now()
 	var arrived []string
 	for _, digest := range digests {
-		err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
+		bundle, err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
 		f := failureOf(err)
 		if busy(err) {
 			later = true
@@ -419,6 +419,7 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later 
 		}
 		s.a.fetched(digest, f)
 		if f == nil {
+			s.a.fresh.put(digest, bundle, s.a.now())
 			arrived = append(arrived, digest)
 		}
 		if s.a.now().Sub(began) > patient {
