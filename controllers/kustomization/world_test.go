@@ -7,14 +7,18 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/meta/testrestmapper"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -49,16 +53,19 @@ type world struct {
 	r       *Reconciler
 }
 
+// kinds are the API of a world. A fake client makes a mapper of them, of its own, unless it is given one.
+var kinds = sync.OnceValues(func() (*runtime.Scheme, meta.RESTMapper) {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	return scheme, testrestmapper.TestOnlyStaticRESTMapper(scheme)
+})
+
 func newWorld(t *testing.T, objects ...client.Object) *world {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
+	scheme, mapper := kinds()
 	w := &world{t: t, cache: render.NewCache(1 << 20), dir: t.TempDir(), now: time.Unix(1000, 0), events: events.NewFakeRecorder(100), commits: map[string]*tree.Tree{}}
-	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.Kustomization{}, &v1alpha1.Assignment{}, &v1alpha1.Cluster{}, &v1alpha1.GitRepository{}).
 		WithIndex(&v1alpha1.Assignment{}, entryIndex, entryNames).
 		WithIndex(&v1alpha1.Cluster{}, varsFromIndex, varsFromNames).

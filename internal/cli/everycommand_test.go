@@ -303,6 +303,7 @@ func TestEveryCommandNamesTheNextStepWithoutAHub(t *testing.T) {
 		"a broken gateway": {unanswered(t, answer(http.StatusBadGateway, `<html>bad gateway</html>`)), -1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // what it waits for, a stream that ends or a second try, is in few of the commands
 			for _, line := range lines {
 				r := runLine(t, tt.kubeconfig, line, "--timeout", "20s")
 				r.namesTheNextStep(t, line)

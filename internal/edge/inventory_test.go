@@ -94,6 +94,7 @@ func TestWhoWroteAnInventoryIsAskedOfTheStore(t *testing.T) {
 // TestEveryShardIsWrittenBeforeOneIsDeleted ends the process at each write of a change from one division
 // into shards to another: what was recorded before or is to be recorded is recorded at any point.
 func TestEveryShardIsWrittenBeforeOneIsDeleted(t *testing.T) {
+	t.Parallel()
 	for _, change := range [][2]int{{1, 100}, {100, 1}, {30, 100}, {100, 30}, {100, 90}} {
 		for stop := 0; ; stop++ {
 			st, c := newStub(t)

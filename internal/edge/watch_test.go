@@ -185,6 +185,7 @@ func TestInitialEventsThatFailAreListed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var asked, remembered atomic.Int32
 			n := watchingWith(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/json")

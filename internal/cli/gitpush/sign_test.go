@@ -71,6 +71,11 @@ func TestGPGSignatureIsGoodToGitAndGPG(t *testing.T) {
 		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
 		_ = os.RemoveAll(home)
 	})
+	// Else the agent finds out how often it can hash a passphrase in a tenth of a second, and what reads the keys does it
+	// as often.
+	if err := os.WriteFile(filepath.Join(home, "gpg-agent.conf"), []byte("s2k-count 65536\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	gpg := func(args ...string) string {
 		t.Helper()
 		return program(t, env, "gpg", append([]string{"--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "open sesame"}, args...)...)

@@ -343,6 +343,7 @@ func TestFluxIsSuspendedFirstAndRemovedLast(t *testing.T) {
 
 // TestAMigrationThatWasKilledGoesOn ends a run at each of its writes, and goes on, or back.
 func TestAMigrationThatWasKilledGoesOn(t *testing.T) {
+	t.Parallel()
 	whole := newCluster(t)
 	if _, err := whole.run(false); err != nil {
 		t.Fatal(err)
@@ -369,6 +370,7 @@ func TestAMigrationThatWasKilledGoesOn(t *testing.T) {
 
 // TestAnUndoThatWasKilledGoesOn ends the way back at each of its writes.
 func TestAnUndoThatWasKilledGoesOn(t *testing.T) {
+	t.Parallel()
 	whole := newCluster(t)
 	if _, err := whole.run(false); err != nil {
 		t.Fatal(err)

@@ -142,6 +142,7 @@ func uninstallThrough(t *testing.T, o Options, funcs interceptor.Funcs, objects 
 
 // TestAbandonNeedsNoHub: a hub that is gone lets go of nothing; its finalizer is taken off, and no other.
 func TestAbandonNeedsNoHub(t *testing.T) {
+	t.Parallel()
 	held := metav1.ObjectMeta{Namespace: "a", Name: "one", Finalizers: []string{v1alpha1.Finalizer}}
 	objects := func() []client.Object {
 		return []client.Object{
@@ -173,6 +174,7 @@ func TestAbandonNeedsNoHub(t *testing.T) {
 // TestAbandonStopsTheHubBeforeItCouldSend: a hub that runs answers the deletion of a Kustomization by taking its labels
 // off the clusters, unless they are abandoned by then, or the hub is gone.
 func TestAbandonStopsTheHubBeforeItCouldSend(t *testing.T) {
+	t.Parallel()
 	held := metav1.ObjectMeta{Namespace: "a", Name: "one", Finalizers: []string{v1alpha1.Finalizer}}
 	var deleted []string
 	note := interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
@@ -225,6 +227,7 @@ func TestSecretsThatMayNotBeListedAreUnknown(t *testing.T) {
 }
 
 func TestKindsStayWhileObjectsAreHeld(t *testing.T) {
+	t.Parallel()
 	held := metav1.ObjectMeta{Namespace: "a", Name: "one", Finalizers: []string{"example.com/other", v1alpha1.Finalizer}}
 	hub, _, err := uninstallWith(t, Options{DeletionPolicy: policyAbandon}, &v1alpha1.Cluster{ObjectMeta: held}, kind("Cluster", "clusters"))
 	_ = err // the next run goes on; what counts is what is left

@@ -11,12 +11,16 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// TestRandom lets a thousand engines live through whatever may happen in any order, and holds what must
+// TestRandom lets a thousand engines (a quarter of them with -short) live through whatever may happen in any order, and holds what must
 // never happen: two passes over one entry, more passes than may be under way, an action while the process
 // may not act, a pass in a session that is over. Then nothing more happens and everything succeeds: every
 // entry has to be applied or removed, and the machine has to come to rest.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(1000) {
+	seeds := uint64(1000)
+	if testing.Short() {
+		seeds = 250
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			c := newChaos(t, rand.New(rand.NewPCG(seed, 1)))
 			for range 150 {
