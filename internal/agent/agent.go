@@ -145,6 +145,12 @@ func (a *agent) remember() {
 	_ = a.disk.Write(assignmentRecord, data) // the disk names its problem itself
 }
 
+// afterAllHubs is when the agent's engine says that it began. Of two processes of a hub that work on a cluster the older
+// one goes on. An agent that was cut off when the hub began to reach its cluster itself is never told to rest, since its
+// key has gone; it gives way to the hub when it sees it write, however often the hub is restarted, and whatever its own
+// clock says. One agent alone has the lease, so that two of them never ask this of one another.
+var afterAllHubs = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // startPool starts the engine with what is known.
 func (a *agent) startPool() {
 	if a.memory.Resting || a.finalized != "" {
@@ -152,7 +158,7 @@ func (a *agent) startPool() {
 	}
 	a.pool = a.newPool(engine.PoolOptions{
 		Hub: a.hub.ID, HubUID: a.hub.UID, HubNamespace: a.hub.Namespace,
-		Bundles: available{a}, Fence: a.lease, UserAgent: "skerry-agent/" + a.version,
+		Bundles: available{a}, Fence: a.lease, UserAgent: "skerry-agent/" + a.version, Since: afterAllHubs,
 		OnChange: func(engine.Key) { wake(a.reportDue) },
 		OnEvent:  func(e engine.Event) { a.journal.add(e); wake(a.reportDue) },
 		Now:      a.now, Log: a.log.WithName("engine"),
@@ -168,6 +174,14 @@ func (a *agent) connect() {
 		Config: a.config, Fingerprint: "agent", KnownUID: a.clusterUID,
 		Suspend: a.memory.Settings.Suspend, TakeOver: a.memory.Settings.TakeOver, Namespaces: a.namespaces,
 	})
+}
+
+// beginAnew ends the engine, for belong to start another one: what it has given way to does not keep back one that the hub
+// has invited since.
+func (a *agent) beginAnew(ctx context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stopPool(ctx)
 }
 
 // stopPool ends the engine at an object boundary, also when ctx is done already.

@@ -286,3 +286,25 @@ func TestAnAgentThatRestsJoinsAnotherHub(t *testing.T) {
 		}
 	}
 }
+
+// TestTheEngineOfAnAgentGivesWayToItsHub, whatever its clock says; and what it has given way to does not keep back the one
+// that the hub invites again.
+func TestTheEngineOfAnAgentGivesWayToItsHub(t *testing.T) {
+	h, e := connected(t)
+	first := e.pool()
+	if first.o.Since.Before(time.Now().AddDate(100, 0, 0)) {
+		t.Errorf("a hub that begins after %s gives way to its agent", first.o.Since)
+	}
+	again := h.enroll
+	again.Token = "token-2"
+	h.mu.Lock()
+	h.bound, h.enroll.Token = nil, again.Token
+	h.mu.Unlock()
+	e.api.enroll(t, again)
+	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeRevoked}}
+	eventually(t, "it begins anew when it has joined again", func() bool {
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		return first.stopped && e.pool() != first
+	})
+}

@@ -380,6 +380,7 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	case err != nil:
 		return 0, p.ended(ctx, err)
 	case joining:
+		p.beginAnew(ctx)
 		err = p.becomeMember(ctx, e, hub)
 	}
 	if err == nil {

@@ -72,7 +72,7 @@ type PoolOptions struct {
 	// apart.
 	HubUID string
 	// Process names this process, and Since is when it began: two processes with one HubUID are a hub
-	// and a copy of it. Chosen by NewPool when empty.
+	// and a copy of it, or its agent, of which the older one goes on. Chosen by NewPool when empty.
 	Process string
 	Since   time.Time
 	// ClaimGrace is how long a hub that holds the claim on a cluster has to answer another one that asks
