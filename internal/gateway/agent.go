@@ -43,9 +43,12 @@ type agent struct {
 	emptyFor  string // uid of the cluster for which statuses that were of another one were forgotten
 	state     *link.State
 	disk      link.Disk
-	carried   link.Carried
-	version   string
-	eventSeq  uint64
+	// held and heldDisk were reported, and wait until they are shown as state and disk; nil for none.
+	held     *link.State
+	heldDisk *link.Disk
+	carried  link.Carried
+	version  string
+	eventSeq uint64
 	// heard is the time of the last word, streamEnd that of the end of the last stream.
 	heard, streamEnd time.Time
 	since            time.Time
@@ -302,10 +305,11 @@ func latest(times ...time.Time) time.Time {
 	return slices.MaxFunc(times, time.Time.Compare)
 }
 
-// changed reports whether State has changed since it was asked last time.
-func (a *agent) changed(now time.Time) bool {
+// changed shows what waits for its turn, and reports whether State has changed since it was asked last time.
+func (a *agent) changed(now time.Time, mayShow func() bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.show(mayShow)
 	state := a.stateAt(now)
 	state.LastSeen = time.Time{}
 	if state == a.told {
@@ -354,6 +358,12 @@ func (a *agent) stateAt(now time.Time) engine.State {
 		state.UID, state.Version, state.Orphaned, state.Examined = a.state.UID, a.state.Version, a.state.Orphaned, a.state.Examined
 	}
 	return state
+}
+
+// forgetState forgets what an agent has said of its cluster, its disk and its events: another one says its own. The mutex
+// is held.
+func (a *agent) forgetState() {
+	a.state, a.held, a.disk, a.heldDisk, a.eventSeq = nil, nil, link.Disk{}, nil, 0
 }
 
 // reportsOnAnother says that the report of an agent names a cluster that is not the one of its session. Which cluster a
@@ -429,7 +439,7 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 		// The other one of two may be stopped for good: then this one is back, and is the one that counts.
 		a.replaced = append(slices.DeleteFunc(a.replaced, func(one string) bool { return one == s.instance }), a.instance)
 		a.replaced = a.replaced[max(0, len(a.replaced)-maxReplaced):]
-		a.state, a.eventSeq, a.disk = nil, 0, link.Disk{} // of another process; this one reports its own first
+		a.forgetState() // of another process; this one reports its own first
 	}
 	a.session, a.instance, a.heard, a.version = s, s.instance, now, who.Version
 	s.told = a.settings()

@@ -136,7 +136,7 @@ func (g *Gateway) tick() {
 		if s := a.expired(now); s != nil {
 			g.end(s, nil)
 		}
-		if a.changed(now) {
+		if a.changed(now, g.mayShow(a.key)) {
 			g.o.OnChange(a.key)
 		}
 	}

@@ -40,12 +40,18 @@ const (
 	maxTicketLife = time.Hour
 	// sessionEvery and sessionBurst bound the sessions of one key: an agent that connects anew all the time does no
 	// harm to others. requestsEach and requestBurst bound its other requests.
-	sessionEvery  = 2 * time.Second
-	sessionBurst  = 10
-	requestEvery  = 20 * time.Millisecond
-	requestBurst  = 200
-	eventsEvery   = 100 * time.Millisecond
-	eventsBurst   = 500
+	sessionEvery = 2 * time.Second
+	sessionBurst = 10
+	requestEvery = 20 * time.Millisecond
+	requestBurst = 200
+	eventsEvery  = 100 * time.Millisecond
+	eventsBurst  = 500
+	// reportEvery and reportBurst bound the reports of one key: an agent sends five a second at the most. stateEvery and
+	// stateBurst bound what they show of the cluster and the disk, each a write of the Cluster.
+	reportEvery   = 100 * time.Millisecond
+	reportBurst   = 100
+	stateEvery    = 10 * time.Second
+	stateBurst    = 10
 	readTimeout   = 30 * time.Second // of one request body
 	reportTimeout = 5 * time.Minute  // of the body of a request of a session: 2 MiB at 64 kbit/s
 	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
@@ -129,7 +135,7 @@ func (l *limits) take(key engine.Key, what string, n int, every time.Duration, b
 func (l *limits) forget(key engine.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, what := range []string{"session", "request", "event", "medium"} {
+	for _, what := range []string{"session", "request", "report", "state", "event", "medium"} {
 		delete(l.buckets, bucketKey{key, what})
 	}
 }

@@ -358,3 +358,46 @@ func TestAStreamThatNobodyReadsEndsWithItsKey(t *testing.T) {
 		t.Errorf("the stream ends after %s", took)
 	}
 }
+
+// TestAnAgentThatSaysAnotherThingEachTimeCostsFewWrites: each state of its cluster or its disk that is shown is one of the
+// Cluster. The last is shown all the same, and a real agent's changes are at once.
+func TestAnAgentThatSaysAnotherThingEachTimeCostsFewWrites(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	p.welcome()
+	p.stream(link.Have{})
+	shown, last, began := 0, "", r.now()
+	look := func() {
+		if state, _ := r.gateway.State(edgeKey); state.Message+state.Agent.DiskMessage != last {
+			shown, last = shown+1, state.Message+state.Agent.DiskMessage
+		}
+	}
+	for i := range reportBurst {
+		up := link.Up{Seq: uint64(i + 1), Disk: &link.Disk{Reason: "DiskFull", Message: fmt.Sprint(i)}}
+		if i%2 == 0 {
+			up = link.Up{Seq: uint64(i + 1), State: &link.State{Reachable: true, Usable: false, Reason: "Failed", Message: fmt.Sprint(i)}}
+		}
+		p.up(up)
+		look()
+		if i < stateBurst && shown != i+1 {
+			t.Errorf("change %d is not shown at once", i)
+		}
+	}
+	if shown > stateBurst+int(r.now().Sub(began)/stateEvery)+1 {
+		t.Errorf("%d of %d changes are shown at once", shown, reportBurst)
+	}
+	r.pass(stateEvery)
+	look()
+	if want := fmt.Sprint(reportBurst-2, reportBurst-1); last != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("at last it shows %q, and not %s", last, want)
+	}
+	status := http.StatusOK
+	for range requestBurst - reportBurst - 1 { // fewer than all of its requests
+		if status, _ = p.raw("POST", link.ReportPath, encode(t, link.Up{})); status != http.StatusOK {
+			break
+		}
+	}
+	if status == http.StatusOK && r.now().Sub(began) < stateEvery+requestBurst*reportEvery/4 {
+		t.Error("it may report as often as it likes")
+	}
+}

@@ -30,8 +30,8 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	a.setConnection(c)
 	var revoked *session
 	if !slices.Equal(before, a.public) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != a.print {
-		revoked, a.disk, a.version, a.carried = a.session, link.Disk{}, "", link.Carried{}
-		a.state, a.eventSeq = nil, 0 // another agent counts its own events
+		revoked, a.version, a.carried = a.session, "", link.Carried{}
+		a.forgetState()
 	}
 	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == a.print {
 		a.refused = nil

@@ -19,13 +19,17 @@ const clockTolerance = 30 * time.Second
 
 // report takes over what an agent has to say.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
+	if g.limits.take(s.agent.key, "report", 1, reportEvery, reportBurst) == 0 {
+		later(w, http.StatusTooManyRequests, 1)
+		return
+	}
 	var up link.Up
 	if !g.read(r, link.MaxMessage, &up) {
 		refuse(w)
 		return
 	}
 	now := g.o.Now()
-	sent, changed, events, ok := s.agent.take(s, &up, now)
+	sent, changed, events, ok := s.agent.take(s, &up, now, g.mayShow(s.agent.key))
 	if !ok {
 		refuse(w)
 		return
@@ -49,7 +53,7 @@ func (g *Gateway) record(key engine.Key, events []engine.Event) {
 }
 
 // take takes over a report. What an agent says counts for its own Cluster and what is assigned to that alone.
-func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, changed bool, events []engine.Event, ok bool) {
+func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.ended || !bytes.Equal(s.public, a.public) { // another key has taken its place, and the session is about to end
@@ -63,11 +67,12 @@ func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, chang
 	shift := clockShift(up.Now, now)
 	if up.State != nil {
 		state := boundState(*up.State)
-		a.state, changed = &state, true
+		a.held = &state
 	}
 	if up.Disk != nil {
-		a.disk, changed = link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}, true
+		a.heldDisk = &link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}
 	}
+	changed = a.show(mayShow)
 	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
 		changed = true
 		a.takeStatuses(up, shift, now)
@@ -81,6 +86,34 @@ func (a *agent) take(s *session, up *link.Up, now time.Time) (sent uint64, chang
 		a.finalized = nil
 	}
 	return s.sent, changed, events, true
+}
+
+// mayShow returns what asks for the turn of an agent to show another state of its cluster or disk.
+func (g *Gateway) mayShow(key engine.Key) func() bool {
+	return func() bool { return g.limits.take(key, "state", 1, stateEvery, stateBurst) > 0 }
+}
+
+// show makes what was reported of the cluster and the disk what is known of them, and returns whether that is news. Each
+// is a write of the Cluster's status: of an agent that has more of them than a real one, the last waits for its turn. The
+// first of an agent does not. The mutex is held.
+func (a *agent) show(may func() bool) (news bool) {
+	news = a.held != nil && (a.state == nil || !sameState(*a.state, *a.held)) || a.heldDisk != nil && *a.heldDisk != a.disk
+	if news && !may() && a.state != nil {
+		return false
+	}
+	if a.held != nil {
+		a.state, a.held = a.held, nil
+	}
+	if a.heldDisk != nil {
+		a.disk, a.heldDisk = *a.heldDisk, nil
+	}
+	return news
+}
+
+// sameState reports whether two states differ in nothing but the time of the last answer, which is not shown.
+func sameState(a, b link.State) bool {
+	a.LastSeen, b.LastSeen = nil, nil
+	return a == b
 }
 
 // takeStatuses takes over what is reported of entries that are assigned; the mutex is held.
