@@ -9,6 +9,7 @@ CRD_REF_DOCS_VERSION   := v0.3.0
 GOLANGCI_LINT_VERSION  := v2.15.0
 GOVULNCHECK_VERSION    := v1.9.0
 CYCLONEDX_VERSION      := v1.10.0
+DEADCODE_VERSION       := v0.52.0
 
 # The compiler is the one that go.mod names, for the tools as well; an older Go fetches it through the
 # module proxy.
@@ -25,6 +26,7 @@ CRD_REF_DOCS   := $(BIN)/crd-ref-docs-$(CRD_REF_DOCS_VERSION)
 GOLANGCI_LINT  := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK    := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
 CYCLONEDX      := $(BIN)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
+DEADCODE       := $(BIN)/deadcode-$(DEADCODE_VERSION)
 
 MODULE  := github.com/skerry-dev/skerry
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -82,9 +84,10 @@ verify: generate ## Fail when generated files, formatting, go.mod or go.sum are 
 	fi
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters of .golangci.yml
+lint: $(GOLANGCI_LINT) $(DEADCODE) ## Run the linters of .golangci.yml, and find functions that no program and no test reaches
 	$(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m ./...
 	cd e2e/fleetsim && $(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m --config ../../.golangci.yml ./...
+	@dead=$$($(DEADCODE) -test ./...); if [[ -n $$dead ]]; then echo "$$dead"; exit 1; fi
 
 .PHONY: test
 test: build ## Run all tests: pure, API-server and end-to-end
@@ -263,6 +266,10 @@ $(GOVULNCHECK):
 $(CYCLONEDX):
 	@echo "building cyclonedx-gomod $(CYCLONEDX_VERSION): it lists what a binary is made of"
 	$(call install-tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod,$(CYCLONEDX_VERSION),$@)
+
+$(DEADCODE):
+	@echo "building deadcode $(DEADCODE_VERSION): it finds what nothing reaches"
+	$(call install-tool,golang.org/x/tools/cmd/deadcode,$(DEADCODE_VERSION),$@)
 
 # install-tool builds package $(1) at version $(2) as file $(3). `go install` names the file after
 # the package, so it goes through a folder of its own.

@@ -2,7 +2,6 @@ package kustomization
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -198,14 +197,6 @@ func (w *world) try() (reconcile.Result, error) { return w.reconcileKey(key) }
 func (w *world) reconcileKey(key types.NamespacedName) (reconcile.Result, error) {
 	w.t.Helper()
 	return settle.Reconcile(w.t.Context(), w.r, w.r.after, key, w.r.assignments, w.r.writes)
-}
-
-// writeAll returns when all that was enqueued is written.
-func (w *world) writeAll() {
-	w.t.Helper()
-	if err := errors.Join(w.r.assignments.Drain(w.t.Context()), w.r.writes.Drain(w.t.Context())); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // writeEntry returns when a change is written.

@@ -47,13 +47,6 @@ func refusedFor(reason string) func(State) bool {
 	return func(s State) bool { return s.Known && !s.Usable && s.Reason == reason }
 }
 
-func (r *rig) waitsForReport(name, reason string) {
-	r.t.Helper()
-	r.until(name, reason, func(s v1alpha1.AssignmentEntryStatus) bool {
-		return s.Ready == metav1.ConditionUnknown && s.Reason == reason
-	})
-}
-
 func (r *rig) takeOver(c *controlplane.Cluster, holder string) {
 	cfg := c.RESTConfig()
 	r.pool.Connect(r.key, Connection{Config: cfg, Fingerprint: "1", TakeOver: holder})

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -371,11 +370,4 @@ func (o *outcome) complete() bool {
 func (o *outcome) corrupt() bool {
 	_, corrupt := errors.AsType[*edge.CorruptError](o.err)
 	return corrupt
-}
-
-// transient reports whether an error of a pass means that the cluster did not answer, or that the engine
-// itself must look again, rather than something to report.
-func transient(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || edge.Unanswered(err) ||
-		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || errors.Is(err, edge.ErrInventoryChanged)
 }

@@ -197,8 +197,6 @@ const (
 	ByeElsewhere = "Elsewhere"
 	// ByePushed says that the hub reaches the cluster itself now: the agent stops its engine, and waits.
 	ByePushed = "Pushed"
-	// ByeSlow says that the agent did not read what was sent.
-	ByeSlow = "Slow"
 )
 
 // Assignment is what changed in the Assignment of the Cluster (Delta.Apply).

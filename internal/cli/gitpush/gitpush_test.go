@@ -111,8 +111,8 @@ func TestPush(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Commit() != base {
-				t.Errorf("fetched %s, want %s", s.Commit(), base)
+			if s.commit.String() != base {
+				t.Errorf("fetched %s, want %s", s.commit.String(), base)
 			}
 			next, err := s.Write(files, author, "Add files\n\nAnd say why.")
 			if err != nil {
@@ -121,8 +121,8 @@ func TestPush(t *testing.T) {
 			if err := r.Push(t.Context(), next); err != nil {
 				t.Fatal(err)
 			}
-			if now, err := repo.Resolve("main"); err != nil || now != next.Commit() {
-				t.Fatalf("main is %s (%v), want %s", now, err, next.Commit())
+			if now, err := repo.Resolve("main"); err != nil || now != next.commit.String() {
+				t.Fatalf("main is %s (%v), want %s", now, err, next.commit.String())
 			}
 			gitOut(t, repo, "fsck", "--strict")
 			if diff := cmp.Diff("README\nclusters/hub.yaml\nclusters/hub/a.yaml\nclusters/hub/sub/b.yaml\nclusters/hub/z.yaml\nlink\n", gitOut(t, repo, "ls-tree", "-r", "--name-only", "main")); diff != "" {
@@ -140,7 +140,7 @@ func TestPush(t *testing.T) {
 				t.Fatal(err)
 			}
 			same, err := again.Write(files, author, "Again")
-			if err != nil || same.Changed() || same.Commit() != next.Commit() {
+			if err != nil || same.Changed() || same.commit.String() != next.commit.String() {
 				t.Errorf("a second time: changed %t, %v", same.Changed(), err)
 			}
 			files, err := again.Tree()
@@ -271,7 +271,7 @@ func TestPushWhoseAnswerIsLost(t *testing.T) {
 	if err := r.Push(t.Context(), s); err != nil {
 		t.Error(err)
 	}
-	if now, _ := repo.Resolve("main"); now != s.Commit() {
+	if now, _ := repo.Resolve("main"); now != s.commit.String() {
 		t.Error("the commit has not arrived")
 	}
 }
@@ -456,7 +456,7 @@ func TestAServerThatInsistsOnMultiACK(t *testing.T) {
 	if err := r.Push(t.Context(), s); err != nil {
 		t.Error(err)
 	}
-	if now, _ := repo.Resolve("main"); now != s.Commit() {
+	if now, _ := repo.Resolve("main"); now != s.commit.String() {
 		t.Error("the commit has not arrived")
 	}
 }

@@ -70,9 +70,6 @@ func (s *Snapshot) receive(ctx context.Context, from *git.Conversation, refs *pa
 	return packfile.UpdateObjectStorage(s.store, pack)
 }
 
-// Commit is the snapshot's commit, 40 hexadecimal digits.
-func (s *Snapshot) Commit() string { return s.commit.String() }
-
 // Revision is the commit as the hub writes it: "main@sha1:<commit>".
 func (s *Snapshot) Revision() string { return s.branch + "@sha1:" + s.commit.String() }
 

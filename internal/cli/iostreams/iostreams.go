@@ -185,17 +185,3 @@ func Clean(s string) string { return text.Lines(s) }
 
 // Line is Clean, on one line.
 func Line(s string) string { return text.Line(Clean(s), 0) }
-
-// isLine reports whether a text is a line already, as nearly all are: printable ASCII without spaces at its ends or
-// next to each other. A report of 10,000 clusters has a hundred thousand of them.
-func isLine(text string) bool {
-	space := true
-	for i := range len(text) {
-		c := text[i]
-		if c < ' ' || c > '~' || c == ' ' && space {
-			return false
-		}
-		space = c == ' '
-	}
-	return text == "" || !space
-}

@@ -30,10 +30,6 @@ func Header(names ...string) []Cell {
 	return cells
 }
 
-// Write writes rows with aligned columns, two spaces apart. A column that is empty in every row but
-// the first, which holds the headings, is left out.
-func Write(b *strings.Builder, rows [][]Cell) { WriteWithin(b, rows, 0) }
-
 const (
 	// gap is the space between two columns.
 	gap = 2
@@ -45,8 +41,9 @@ const (
 	minHeading, minName, minColumn = 5, 16, 3
 )
 
-// WriteWithin is Write at a terminal of so many columns; zero: in a pipe, where nothing is cut or left out. Where a
-// row does not fit, these give way, one after the other until it does:
+// WriteWithin writes rows with aligned columns, two spaces apart, at a terminal of so many columns; zero: in a pipe,
+// where nothing is cut. A column that is empty in every row but the first, which holds the headings, is left out. Where
+// a row does not fit, these give way, one after the other until it does:
 //
 //  1. the end of the last column, which holds a message or another text that is found elsewhere as well,
 //     down to textColumn;
