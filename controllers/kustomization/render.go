@@ -81,30 +81,22 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 			continue
 		}
 		from := origin{c.UID, c.ResourceVersion, shared}
-		if last, ok := o.memo.rendered[t.Name]; ok && last.from == from && len(c.Spec.VarsFrom) == 0 && r.Bundles.Has(last.digest) {
+		last, known := o.memo.rendered[t.Name]
+		if known && last.from == from && len(c.Spec.VarsFrom) == 0 && r.Bundles.Has(last.digest) {
 			t.digest, done[t.Name] = last.digest, last
 			continue
 		}
-		if err := r.takeVars(ctx, o, t); err != nil {
+		input, err := r.inputOf(ctx, o, options, base, t)
+		switch {
+		case err != nil:
 			return err
-		}
-		own, err := targeting.For(options, o.ks, t.Target)
-		if err != nil {
-			return err
-		}
-		if t.err != nil {
-			continue
-		}
-		input, err := digestOf(base, own.Vars, own.Secret, own.Patches, own.Images)
-		if err != nil {
-			return err
-		}
-		inputs[t.Name] = rendered{input: input, from: from}
-		if last, ok := o.memo.rendered[t.Name]; ok && last.input == input && r.Bundles.Has(last.digest) {
+		case t.err != nil:
+		case known && last.input == input && r.Bundles.Has(last.digest):
 			t.digest, done[t.Name] = last.digest, rendered{input, last.digest, from}
-			continue
+		default:
+			inputs[t.Name] = rendered{input: input, from: from}
+			todo = append(todo, t)
 		}
-		todo = append(todo, t)
 	}
 	if len(todo) > 0 {
 		if err := r.renderAnew(ctx, o, artifact, options, todo); err != nil {
@@ -120,6 +112,19 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 	}
 	o.memo.rendered = done
 	return nil
+}
+
+// inputOf is the digest of all that a target's bundle is rendered from. A target whose variables cannot be had gets
+// an error of its own, and has none.
+func (r *Reconciler) inputOf(ctx context.Context, o *observed, options render.Options, base [sha256.Size]byte, t *target) (input [sha256.Size]byte, err error) {
+	if err := r.takeVars(ctx, o, t); err != nil {
+		return input, err
+	}
+	own, err := targeting.For(options, o.ks, t.Target)
+	if err != nil || t.err != nil {
+		return input, err
+	}
+	return digestOf(base, own.Vars, own.Secret, own.Patches, own.Images)
 }
 
 // verifyBundles verifies the bundles that were not found for a cluster: whoever looked there may be a process

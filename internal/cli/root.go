@@ -77,6 +77,17 @@ Every exit code but 0 means that something is not well: 'skerry help exit-codes'
 	addGlobalFlags(root.PersistentFlags(), f.Flags)
 	fitHelp(root, f.IO)
 	factory.Group(root)
+	addCommands(root, f)
+	addActing(root, f)
+	root.AddCommand(exitCodes())
+	if f.Plugin {
+		renameCommands(root)
+	}
+	_ = root.RegisterFlagCompletionFunc("namespace", f.CompleteFlag(func() client.ObjectList { return &corev1.NamespaceList{} }))
+	return root, func() bool { return started }
+}
+
+func addCommands(root *cobra.Command, f *factory.Factory) {
 	root.AddCommand(
 		bootstrap.NewCmdBootstrap(f, nil),
 		build.NewCmdBuild(f, nil),
@@ -104,13 +115,6 @@ Every exit code but 0 means that something is not well: 'skerry help exit-codes'
 		version.NewCmdVersion(f, nil),
 		why.NewCmdWhy(f, nil),
 	)
-	addActing(root, f)
-	root.AddCommand(exitCodes())
-	if f.Plugin {
-		renameCommands(root)
-	}
-	_ = root.RegisterFlagCompletionFunc("namespace", f.CompleteFlag(func() client.ObjectList { return &corev1.NamespaceList{} }))
-	return root, func() bool { return started }
 }
 
 // exitCodes is a help topic: the one table of exit codes.

@@ -113,6 +113,11 @@ source are those of --local-sources, or of the commit that the hub has fetched.`
 			return runF(cmd.Context(), o)
 		},
 	}
+	addKustomizationFlags(cmd, o)
+	return cmd
+}
+
+func addKustomizationFlags(cmd *cobra.Command, o *Options) {
 	flags := cmd.Flags()
 	AddTargetFlags(cmd, o, "all-clusters")
 	flags.StringVar(&o.Path, "path", "", "local checkout to take the files from, as they are, instead of the commit")
@@ -128,7 +133,6 @@ source are those of --local-sources, or of the commit that the hub has fetched.`
 	_ = cmd.MarkFlagDirname("path")
 	_ = cmd.MarkFlagFilename("kustomization-file", "yaml", "yml")
 	_ = cmd.MarkFlagFilename("cluster-file", "yaml", "yml")
-	return cmd
 }
 
 // AddTargetFlags adds the flags that choose among the clusters of a Kustomization; all is the name of the
