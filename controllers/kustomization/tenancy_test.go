@@ -1,12 +1,15 @@
 package kustomization
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -176,6 +179,18 @@ func TestARemovalThatAnAccountCannotCarryOut(t *testing.T) {
 		<-w.events.Events
 	}
 	w.now = w.now.Add(4 * time.Minute)
+	w.funcs.Patch = func(_ context.Context, _ client.WithWatch, _ client.Object, _ client.Patch, _ ...client.PatchOption) error {
+		return errors.New("the API server is away")
+	}
+	for range 2 {
+		if _, err := w.try(); err == nil {
+			t.Error("the write did not fail")
+		}
+	}
+	if len(w.events.Events) > 0 {
+		t.Errorf("told before it is written: %s", <-w.events.Events)
+	}
+	w.funcs.Patch = nil
 	w.reconcile()
 	if got := w.entry("own").DeletionPolicy; got != v1alpha1.DeletionOrphan {
 		t.Errorf("policy %s when the time is over", got)

@@ -54,6 +54,14 @@ func (k kube) get(ctx context.Context, path string, into any) error {
 	return decode(raw, err, into)
 }
 
+// list reads the objects with a label.
+func (k kube) list(ctx context.Context, path, selector string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	raw, err := k.rest.Get().AbsPath(path).Param("labelSelector", selector).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	return decode(raw, err, into)
+}
+
 // create makes an object, and reads it back.
 func (k kube) create(ctx context.Context, path string, o any) error {
 	return k.write(ctx, k.rest.Post().AbsPath(path), o)
