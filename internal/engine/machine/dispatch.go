@@ -11,7 +11,7 @@ import (
 // Priority is the priority with which a slot is asked for: urgent ones are granted first.
 type Priority int
 
-// Lanes.
+// Priorities, the highest first.
 const (
 	Urgent Priority = iota
 	Normal
@@ -184,11 +184,10 @@ func (m *Machine) passDone(e PassDone, now time.Time) {
 	}
 	delete(m.inFlight, e.Name)
 	en := m.entries[e.Name]
-	if en == nil {
-		return
+	if en != nil {
+		en.finish(m, p, e.Outcome, now)
 	}
-	en.finish(m, p, e.Outcome, now)
-	if e.Cleaned {
+	if e.Cleaned { // also where the entry was unassigned meanwhile
 		m.cede(en, now)
 	}
 }
