@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -235,6 +238,10 @@ func (p *Pool) Disconnect(key Key) {
 	delete(p.sharing, key)
 }
 
+// sameSpec reports whether two entries say the same. An Assignment is handed over again with each report of its engine,
+// and to take up all of its entries anew is dear.
+func sameSpec(a, b v1alpha1.AssignmentEntry) bool { return equality.Semantic.DeepEqual(&a, &b) }
+
 // Assign implements Pooled.
 func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 	p.mu.Lock()
@@ -245,6 +252,9 @@ func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {
 	m := p.engines[key]
 	if m == nil {
 		m = p.start(key)
+	}
+	if m.assigned && slices.EqualFunc(m.entries, entries, sameSpec) {
+		return
 	}
 	m.entries, m.assigned = entries, true
 	p.setOwners(key, m)

@@ -47,6 +47,37 @@ func TestAClusterIsFreeWhenItsEngineHasEnded(t *testing.T) {
 	})
 }
 
+// An Assignment is handed over again with each report of its engine, which takes up anew only what has changed.
+func TestAnAssignmentThatSaysTheSameIsNotTakenUpAgain(t *testing.T) {
+	p, key := NewPool(PoolOptions{HubUID: "hub"}), Key{Name: "edge"}
+	m := &runningEngine{engine: p.engineOf(key), cancel: func() {}, done: make(chan struct{})} // which does not run
+	p.engines[key] = m
+	handed := func() bool {
+		in := m.engine.inbox.pending
+		m.engine.inbox.pending = inbox{}
+		return in.assign
+	}
+	apps := func(revision string) []v1alpha1.AssignmentEntry {
+		return []v1alpha1.AssignmentEntry{{Name: "apps", Revision: revision, KeepFor: []string{"sha256:1"}}}
+	}
+	for _, step := range []struct {
+		name    string
+		entries []v1alpha1.AssignmentEntry
+		want    bool
+	}{
+		{"that there is none", nil, true},
+		{"that there is none, again", nil, false},
+		{"an entry", apps("r1"), true},
+		{"the same entry", apps("r1"), false},
+		{"the entry at another revision", apps("r2"), true},
+		{"none any more", nil, true},
+	} {
+		if p.Assign(key, step.entries); handed() != step.want {
+			t.Errorf("%s: taken up: %t", step.name, !step.want)
+		}
+	}
+}
+
 // A Cluster that is connected anew while its former engine ends waits for that, and keeps the claim.
 func TestAClusterThatIsConnectedAnewWaitsForItsFormerEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

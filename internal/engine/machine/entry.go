@@ -158,7 +158,7 @@ func same(a, b v1alpha1.AssignmentEntry) bool {
 		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
 		e.KeepFor, e.HoldPrune, e.Undone = nil, false, ""
 	}
-	return equality.Semantic.DeepEqual(a, b)
+	return equality.Semantic.DeepEqual(&a, &b)
 }
 
 // require makes a pass due now. While one is under way, the next begins when it ends.
