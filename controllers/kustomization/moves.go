@@ -3,10 +3,9 @@ package kustomization
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -126,21 +125,19 @@ func (v *view) goodAt(next *view) map[string]string {
 
 // markOf digests what others see of a view, with what the clusters have applied.
 func markOf(o *observed, v *view) uint64 {
-	applied := make(map[string]string, len(o.assigned))
+	if v == nil {
+		return 0
+	}
+	sum := maphash.Comparable(seed, struct {
+		generation        int64
+		artifact, problem string
+	}{v.generation, v.artifact, v.problem})
 	for name, have := range o.assigned {
 		if have.status != nil {
-			applied[name] = have.status.AppliedDigest
+			sum += maphash.Comparable(seed, [3]string{"applied", name, have.status.AppliedDigest})
 		}
 	}
-	sum := fnv.New64a()
-	if v != nil {
-		data, err := json.Marshal([]any{v.generation, v.artifact, v.digests, v.failed, v.problem, v.assigned, digestOfInputs(v.inputs), applied})
-		if err != nil {
-			return 0
-		}
-		_, _ = sum.Write(data)
-	}
-	return sum.Sum64()
+	return sum + digestOfMap("digest", v.digests) + digestOfMap("failed", v.failed) + digestOfMap("assigned", v.assigned) + digestOfInputs(v.inputs)
 }
 
 func (r *Reconciler) viewAt(key types.NamespacedName) *view {

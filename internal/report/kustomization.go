@@ -83,7 +83,7 @@ func Kustomization(f KustomizationFacts) Report[v1alpha1.KustomizationStatus] {
 
 // settled means that every cluster that can be worked on is ready, and that there is one.
 func settled(all []clusterResult) bool {
-	return len(of(all, isReady)) > 0 && len(of(all, isFailed)) == 0 &&
+	return count(all, isReady) > 0 && count(all, isFailed) == 0 &&
 		!slices.ContainsFunc(all, func(v clusterResult) bool { return v.held || v.state == isProgressing && !v.idle })
 }
 
@@ -130,7 +130,7 @@ func kustomizationConditions(f KustomizationFacts, all, leaving []clusterResult,
 	switch {
 	case !f.Object.DeletionTimestamp.IsZero():
 		want = deleting(leaving, f.Denied)
-		if f.PruneHeld != "" && len(of(leaving, isFailed)) == 0 {
+		if f.PruneHeld != "" && count(leaving, isFailed) == 0 {
 			message := Line(f.PruneHeld)
 			want = []metav1.Condition{ready(metav1.ConditionUnknown, v1alpha1.PruneHeldReason, message), reconciling(v1alpha1.PruneHeldReason, message)}
 		}

@@ -126,16 +126,32 @@ func classifyAll(targets []TargetFacts, revision string, hubSide *problem) []clu
 
 // of returns the verdicts of one state, in order.
 func of(all []clusterResult, s state) []clusterResult {
-	return slices.DeleteFunc(slices.Clone(all), func(v clusterResult) bool { return v.state != s })
+	var found []clusterResult
+	for i := range all {
+		if all[i].state == s {
+			found = append(found, all[i])
+		}
+	}
+	return found
+}
+
+// count counts the verdicts of one state.
+func count(all []clusterResult, s state) (n int32) {
+	for i := range all {
+		if all[i].state == s {
+			n++
+		}
+	}
+	return n
 }
 
 func countClusters(all []clusterResult, f KustomizationFacts, status v1alpha1.KustomizationStatus) v1alpha1.ClusterCounts {
 	counts := v1alpha1.ClusterCounts{
 		Desired:     int32(len(all)),
-		Ready:       int32(len(of(all, isReady))),
-		Progressing: int32(len(of(all, isProgressing))),
-		Failed:      int32(len(of(all, isFailed))),
-		Unreachable: int32(len(of(all, isUnreachable))),
+		Ready:       count(all, isReady),
+		Progressing: count(all, isProgressing),
+		Failed:      count(all, isFailed),
+		Unreachable: count(all, isUnreachable),
 	}
 	for _, t := range f.Targets {
 		if t.Err == nil && t.Wanted != nil && t.Reported != nil && t.Reported.AppliedDigest == t.Wanted.Digest && isAt(t, f, status) {
