@@ -31,6 +31,7 @@ func (c *call) openLink() error {
 }
 
 func agentPower(ctx context.Context, c call) error {
+	kubeconfig, other := c.option("kubeconfig")
 	carries := len(c.args) > 0 && (c.args[0] == "import" || c.args[0] == "report")
 	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" && !carries || carries && len(c.args) != 3 {
 		return errors.New("wants start EDGE [NAME=VALUE...], stop|kill|wipe|ended EDGE, or import|report EDGE FILE")
@@ -41,7 +42,12 @@ func agentPower(ctx context.Context, c call) error {
 	}
 	a := c.agents[e.Name]
 	if a == nil {
-		a = rig.NewAgent(rig.AgentOptions{Kubeconfig: e.Kubeconfig, Dir: filepath.Dir(c.rig.Hub.LogFile()), Name: e.Name})
+		if other {
+			kubeconfig = c.ts.MkAbs(kubeconfig)
+		} else {
+			kubeconfig = e.Kubeconfig
+		}
+		a = rig.NewAgent(rig.AgentOptions{Kubeconfig: kubeconfig, Dir: filepath.Dir(c.rig.Hub.LogFile()), Name: e.Name})
 		if c.agents == nil {
 			c.agents = map[string]*rig.Agent{}
 		}

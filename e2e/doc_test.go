@@ -32,7 +32,9 @@
 //	edge start|stop|pause|resume NAME a paused edge takes connections and never answers
 //	hub start|stop|kill|wipe          wipe empties the storage of a stopped hub
 //	agent stop|kill|wipe|ended EDGE   the agent of an edge, beside it; ended waits for its own end
-//	agent start EDGE [NAME=VALUE...]  the same, with variables of its environment
+//	agent [-kubeconfig FILE] start EDGE [NAME=VALUE...] [--FLAG=VALUE...]   the same, with variables of its environment
+//	                                  and flags; it reaches its cluster as an administrator, or by the file of its
+//	                                  first start
 //	agent import|report EDGE FILE     "skerry-agent import" and "report", beside the agent
 //	damage FILE COPY                  a copy of a file with one bit changed
 //	link ok|cut|reset|half-open|delay D|throttle N      between agents and the gateway at $GATEWAY, which listens on
@@ -47,7 +49,8 @@
 //	interrupt [-at REGEXP] ARGS...    Ctrl-C at a terminal, once the text is there: it ends at once, with code 130
 //	closedpipe ARGS...                the CLI whose output is read by no one: SIGPIPE, and not a word
 //	complete SHELL LINE REGEXP        type a line with <TAB>s into a real shell, where it is installed, and wait for that
-//	kubeconfig [-token T] CLUSTER FILE                  write an administrator's kubeconfig, or one with a token
+//	kubeconfig [-token T | -account NAMESPACE/NAME] CLUSTER FILE    write an administrator's kubeconfig, or one with a
+//	                                  token, or with one of a ServiceAccount
 //	load NAME FILE [INDENT]           set a variable to the contents of a file, indented for YAML
 //	canary TEXT                       TEXT is nowhere in the hub's log, metrics, files, statuses and events
 //	webhook [-code N] CLUSTER RECEIVER TOKEN BODY       a signed push to a Receiver of a hub that listens on $WEBHOOKS

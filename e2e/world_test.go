@@ -7,7 +7,9 @@ import (
 	"os"
 	"strings"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
@@ -43,11 +45,12 @@ func newWorld(ctx context.Context, c call) error {
 	return c.openLink()
 }
 
-// writeKubeconfig writes a kubeconfig of an administrator, or one with another token:
+// writeKubeconfig writes a kubeconfig of an administrator, or one with another token, maybe that of a ServiceAccount:
 //
-//	kubeconfig [-token TOKEN] CLUSTER FILE
-func writeKubeconfig(_ context.Context, c call) error {
+//	kubeconfig [-token TOKEN | -account NAMESPACE/NAME] CLUSTER FILE
+func writeKubeconfig(ctx context.Context, c call) error {
 	token, other := c.option("token")
+	account, ofAccount := c.option("account")
 	if len(c.args) != 2 {
 		return errors.New("wants CLUSTER FILE")
 	}
@@ -56,6 +59,18 @@ func writeKubeconfig(_ context.Context, c call) error {
 		return err
 	}
 	config := rest.CopyConfig(kube.Config)
+	if ofAccount {
+		namespace, name, _ := strings.Cut(account, "/")
+		client, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			return err
+		}
+		request, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		token, other = request.Status.Token, true
+	}
 	if other {
 		config.BearerToken, config.CertData, config.KeyData = token, nil, nil
 	}

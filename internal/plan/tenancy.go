@@ -45,7 +45,7 @@ func (t *Tenancy) Refuses(id object.ID) string {
 	_, definedGroup, _ := strings.Cut(id.Name, ".") // of "kustomizations.skerry.dev", "v1alpha1.skerry.dev"
 	switch {
 	case len(t.Namespaces) > 0 && !slices.Contains(t.Namespaces, id.Namespace):
-		return "is outside of the namespaces that the credentials of the Cluster reach (spec.namespaces)"
+		return "is outside of the namespaces that the credentials of the Cluster reach (its spec.namespaces, or --namespaces of its agent)"
 	case t.Namespace == t.Hub || t.Namespace == v1alpha1.SystemNamespace:
 		return ""
 	case t.isHub(id.Namespace):

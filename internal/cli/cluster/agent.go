@@ -196,6 +196,7 @@ func offerToken(ctx context.Context, o *Options, hub *factory.Hub, w wanted, s *
 			return "", err
 		}
 		unstructured.RemoveNestedField(c.Object, "spec", "kubeConfig")
+		unstructured.RemoveNestedField(c.Object, "spec", "namespaces") // an agent is given them on its edge
 		if err := unstructured.SetNestedMap(c.Object, agent, "spec", "agent"); err != nil {
 			return "", fmt.Errorf("cannot make the Cluster: %w", err)
 		}
@@ -215,7 +216,7 @@ func offerToken(ctx context.Context, o *Options, hub *factory.Hub, w wanted, s *
 	spec, _ := patch["spec"].(map[string]any)
 	meta, _ := patch["metadata"].(map[string]any)
 	if former != nil {
-		spec["kubeConfig"] = nil
+		spec["kubeConfig"], spec["namespaces"] = nil, nil
 	}
 	if d := w.vars.difference(varsOf(live)); len(d) > 0 {
 		spec["vars"] = d

@@ -3,6 +3,7 @@ package components
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -123,6 +124,10 @@ func adaptAgent(deployment *unstructured.Unstructured, o AgentOptions) error {
 		container["image"] = o.Image
 	case o.Version != "":
 		container["image"] = AgentRepository + ":" + o.Version
+	}
+	if len(o.Namespaces) > 0 { // what is elsewhere is refused before anything is sent
+		args, _ := container["args"].([]any)
+		container["args"] = append(args, "--namespaces="+strings.Join(slices.Compact(slices.Sorted(slices.Values(o.Namespaces))), ","))
 	}
 	if o.Proxy != "" {
 		env, _ := container["env"].([]any)

@@ -100,6 +100,11 @@ func TestAnAgentOfSomeNamespacesMayWriteOnlyThere(t *testing.T) {
 	for _, m := range all {
 		role, _, _ := unstructured.NestedString(m.Object, "roleRef", "name")
 		switch m.GetKind() {
+		case "Deployment":
+			containers, _, _ := unstructured.NestedSlice(m.Object, "spec", "template", "spec", "containers")
+			if args := fmt.Sprint(containers); !strings.Contains(args, " --namespaces=shop,web]") {
+				t.Errorf("it is not told its namespaces: %s", args)
+			}
 		case "RoleBinding":
 			bindings = append(bindings, m.GetNamespace()+" "+role)
 		case "ClusterRoleBinding":

@@ -65,15 +65,23 @@ func (a *Agent) Running() bool {
 	}
 }
 
-// Start runs the agent, with variables of the form NAME=VALUE beside those of this process, and returns when it works
-// from its disk: the hub need not be there.
-func (a *Agent) Start(ctx context.Context, env ...string) error {
+// Start runs the agent, with variables of the form NAME=VALUE beside those of this process and flags of the form
+// --NAME=VALUE, and returns when it works from its disk: the hub need not be there.
+func (a *Agent) Start(ctx context.Context, words ...string) error {
 	if a.Running() {
 		return nil
 	}
 	program, args, err := agentProgram()
 	if err != nil {
 		return err
+	}
+	var env []string
+	for _, word := range words {
+		if strings.HasPrefix(word, "--") {
+			args = append(args, word)
+		} else {
+			env = append(env, word)
+		}
 	}
 	if a.health, err = FreeAddress(); err != nil {
 		return err
