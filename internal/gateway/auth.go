@@ -25,6 +25,7 @@ func (g *Gateway) limitBodies(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, link.MaxMessage+1024)
 		g.setReadDeadline(w, readTimeout)
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header()["Date"] = nil // no agent asks the hub's clock by it, and each would be remembered by the connection
 		next.ServeHTTP(w, r)
 	})
 }

@@ -21,9 +21,10 @@ const (
 	maxHeader     = 16 << 10
 	// maxStreams bounds the requests of one connection at a time: a stream, a report, and downloads.
 	maxStreams = 16
-	// headerTable bounds what is remembered of the headers of a connection: those that an agent repeats are some 500
-	// bytes, and the default of 4 KiB would be filled with the paths of bundles.
-	headerTable = 1024
+	// headerTable and answerTable bound what is remembered of the headers of a connection, requests and answers. What an
+	// agent repeats takes some 320 bytes as HPACK counts them, and what it is answered 170. The default of 4 KiB would be
+	// filled with lengths and the paths of bundles, and its maps and lists take three times as much memory.
+	headerTable, answerTable = 512, 256
 	// unacknowledged is how long the network may take to acknowledge a ping until the connection counts as dead.
 	unacknowledged = 45 * time.Second
 	// shutdownGrace is how long streams have to send their last frame.
@@ -114,7 +115,7 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ConnContext: withVisitor,
-		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: headerTable},
+		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: answerTable},
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}
 	if o.overTLS() {

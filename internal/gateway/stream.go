@@ -7,60 +7,87 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// stream sends what changes for as long as the connection lasts.
+// stream sends what changes for as long as the connection lasts. It waits on the goroutine of its request and works on
+// others: each of thousands keeps its stack as long as its agent is connected, as large as what it ever did needed.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
-	var hello link.Hello
-	if !g.read(r, link.MaxMessage, &hello) {
-		refuse(w)
-		return
-	}
-	st := s.agent.attach(s, hello.Assignment, g.o.Now())
+	var st *stream
+	elsewhere(func() { st = g.attach(w, r, s) })
 	if st == nil {
-		refuse(w)
 		return
 	}
 	defer func() {
 		s.agent.detach(s, st, g.o.Now())
 		g.o.OnChange(s.agent.key)
 	}()
-	g.o.OnChange(s.agent.key)
+	elsewhere(func() { g.o.OnChange(s.agent.key) })
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
 	w.Header().Set("Content-Type", link.ContentType)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect frames
-	send := func(frame []byte) bool { return g.sendFrame(w, s, frame) }
-	if !send(link.EmptyFrame()) { // so that the agent knows that the stream stands
-		return
-	}
 	keepAlive := time.NewTimer(0)
 	defer keepAlive.Stop()
-	for {
-		down, last := s.agent.next(s, st, g.o.Now)
-		if down != nil {
-			g.signDown(s, down)
-			frame, err := link.EncodeFrame(down)
-			if err != nil {
-				g.o.Log.Error(err, "cannot send an Assignment", "cluster", s.agent.key)
-				return
-			}
-			if !send(frame) {
-				return
-			}
-		}
-		if last {
+	for empty := true; ; { // the first frame is, so that the agent knows that the stream stands
+		goesOn := false
+		elsewhere(func() {
+			goesOn = (!empty || g.sendFrame(w, s, link.EmptyFrame())) && g.sendDown(w, s, st)
+		})
+		if !goesOn {
 			return
 		}
 		keepAlive.Reset(s.agent.keepAlive())
 		select {
 		case <-st.wake:
+			empty = false
 		case <-keepAlive.C:
-			if !send(link.EmptyFrame()) {
-				return
-			}
+			empty = true
 		case <-r.Context().Done():
 			return
 		}
 	}
+}
+
+// elsewhere runs f on another goroutine, and returns when it has ended. A goroutine that goes on for long after it should
+// not have to keep the stack that f needs: it shrinks only where less than a quarter is in use.
+func elsewhere(f func()) {
+	done := make(chan any)
+	go func() { // ends with f
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if failure := <-done; failure != nil {
+		panic(failure)
+	}
+}
+
+// attach reads what an agent has, and returns its stream, or nil after an answer.
+func (g *Gateway) attach(w http.ResponseWriter, r *http.Request, s *session) *stream {
+	var hello link.Hello
+	if !g.read(r, link.MaxMessage, &hello) {
+		refuse(w)
+		return nil
+	}
+	_ = r.Body.Close() // else what it was read into stays as long as the stream
+	st := s.agent.attach(s, hello.Assignment, g.o.Now())
+	if st == nil {
+		refuse(w)
+		return nil
+	}
+	return st
+}
+
+// sendDown sends what has changed, and reports whether the stream goes on.
+func (g *Gateway) sendDown(w http.ResponseWriter, s *session, st *stream) bool {
+	down, last := s.agent.next(s, st, g.o.Now)
+	if down == nil {
+		return !last
+	}
+	g.signDown(s, down)
+	frame, err := link.EncodeFrame(down)
+	if err != nil {
+		g.o.Log.Error(err, "cannot send an Assignment", "cluster", s.agent.key)
+		return false
+	}
+	return g.sendFrame(w, s, frame) && !last
 }
 
 // sendFrame sends one frame of a stream. When the session ends meanwhile, what is left and the last frame have a moment:
