@@ -21,19 +21,22 @@ const (
 	// busyBytes, allocated between two looks, are no rest; quietLooks without are.
 	busyBytes  = 8 << 20
 	quietLooks = 10
-	// worthCollecting is how much has to be allocated before a collection of everything is worth its time.
-	worthCollecting = 32 << 20
+	// A collection is worth its time when garbage is worthCollecting, or the worthShare-th part of what is in use: what it
+	// costs grows with that. A hub of 1,000 agents has 50 MiB in use, and one of 10,000 has 450 MiB.
+	worthCollecting = 8 << 20
+	worthShare      = 8
 )
 
-// look takes how many bytes the process has allocated in all, and says whether now is the time.
-func (g *garbage) look(allocated uint64) (collect bool) {
+// look takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
+// and says whether now is the time.
+func (g *garbage) look(allocated, live uint64) (collect bool) {
 	if allocated-g.allocated >= busyBytes {
 		g.quiet = 0
 	} else {
 		g.quiet++
 	}
 	g.allocated = allocated
-	if g.quiet < quietLooks || allocated-g.collected < worthCollecting {
+	if g.quiet < quietLooks || allocated-g.collected < max(worthCollecting, live/worthShare) {
 		return false
 	}
 	g.collected = allocated
@@ -42,7 +45,7 @@ func (g *garbage) look(allocated uint64) (collect bool) {
 
 // collectAtRest looks once a second until the context ends.
 func collectAtRest(ctx context.Context) {
-	sample := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	samples := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	ticker := time.NewTicker(garbageLook)
 	defer ticker.Stop()
 	var g garbage
@@ -52,8 +55,8 @@ func collectAtRest(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		runtimemetrics.Read(sample)
-		if g.look(sample[0].Value.Uint64()) {
+		runtimemetrics.Read(samples)
+		if g.look(samples[0].Value.Uint64(), samples[1].Value.Uint64()) {
 			debug.FreeOSMemory()
 		}
 	}
