@@ -55,7 +55,7 @@ type AssignmentEntry struct {
 	// Kustomization. Absent: with the rights of the credentials.
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
-	// RequireServiceAccount says that the hub lends the rights of the credentials to no Kustomization of this
+	// RequireServiceAccount means that the hub lends the rights of the credentials to no Kustomization of this
 	// namespace, and that the entry names no account to use in their place: it is refused, by an agent as well.
 	// +optional
 	RequireServiceAccount bool `json:"requireServiceAccount,omitempty"`
@@ -93,12 +93,12 @@ type AssignmentEntry struct {
 	// +optional
 	DependsOn []string `json:"dependsOn,omitempty"`
 
-	// AllowPrune says that a person acknowledged, for this revision, an empty build or a prune
+	// AllowPrune means that a person acknowledged, for this revision, an empty build or a prune
 	// beyond the guard.
 	// +optional
 	AllowPrune bool `json:"allowPrune,omitempty"`
 
-	// Remove says that the Kustomization no longer wants the cluster: its objects go as
+	// Remove means that the Kustomization no longer wants the cluster: its objects go as
 	// deletionPolicy says, then the entry.
 	// +optional
 	Remove bool `json:"remove,omitempty"`
@@ -116,7 +116,7 @@ type AssignmentEntry struct {
 	// +optional
 	KeepFor []string `json:"keepFor,omitempty"`
 
-	// HoldPrune says that not every bundle is known which other Kustomizations render for the cluster:
+	// HoldPrune means that not every bundle is known which other Kustomizations render for the cluster:
 	// until it is, nothing is deleted.
 	// +optional
 	HoldPrune bool `json:"holdPrune,omitempty"`
@@ -202,7 +202,7 @@ type AssignmentEntryStatus struct {
 	// +optional
 	HandledAt string `json:"handledAt,omitempty"`
 
-	// Removed says that an entry with remove has nothing left on the cluster.
+	// Removed means that an entry with remove has nothing left on the cluster.
 	// +optional
 	Removed bool `json:"removed,omitempty"`
 }
@@ -230,7 +230,7 @@ func equalDrifts(a, b DriftRecord) bool {
 		a.Manager == b.Manager && a.At.Equal(&b.At) && a.Action == b.Action
 }
 
-// Assignment is the contract between the hub's decisions and whoever applies them. There is one per
+// Assignment is the contract between the hub's decisions and the engine, in the hub or an agent, that applies them. There is one per
 // Cluster, of the same name and namespace.
 //
 // +kubebuilder:object:root=true

@@ -170,7 +170,7 @@ type Cluster struct {
 	// Spec says how the cluster is reached and what it has of its own.
 	// +required
 	Spec ClusterSpec `json:"spec"`
-	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// Status of an object that no controller has seen is of no generation, so that a program that computes a
 	// status from it does not take it for done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional

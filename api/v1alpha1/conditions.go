@@ -27,127 +27,127 @@ const (
 
 // Reasons of every kind.
 const (
-	// SucceededReason says that everything that was asked for holds.
+	// SucceededReason means that everything that was asked for holds.
 	SucceededReason = "Succeeded"
-	// ProgressingReason says that the work towards the newest spec or revision goes on.
+	// ProgressingReason means that the work towards the newest spec or revision goes on.
 	ProgressingReason = "Progressing"
-	// SuspendedReason says that spec.suspend is set, on the object or on its Cluster.
+	// SuspendedReason means that spec.suspend is set, on the object or on its Cluster.
 	SuspendedReason = "Suspended"
-	// FailedReason says that the work failed; the message names the cause.
+	// FailedReason means that the work failed; the message names the cause.
 	FailedReason = "Failed"
-	// InternalErrorReason says that a panic of the hub was recovered: what it concerned is tried again
+	// InternalErrorReason means that a panic of the hub was recovered: what it concerned is tried again
 	// with growing pauses, everything else goes on, and the hub's log has the details.
 	InternalErrorReason = "InternalError"
-	// TornDownReason says that a Kustomization or Cluster went with its namespace, its kind or the hub:
+	// TornDownReason means that a Kustomization or Cluster went with its namespace, its kind or the hub:
 	// what it has on clusters stays there, and is taken up again by one of its name.
 	TornDownReason = "TornDown"
 )
 
 // Reasons of a GitRepository.
 const (
-	// AuthenticationFailedReason says that the Git server refused the credentials.
+	// AuthenticationFailedReason means that the Git server refused the credentials.
 	AuthenticationFailedReason = "AuthenticationFailed"
-	// HostKeyRefusedReason says that the SSH server showed a key that known_hosts does not have.
+	// HostKeyRefusedReason means that the SSH server showed a key that known_hosts does not have.
 	HostKeyRefusedReason = "HostKeyRefused"
-	// RepositoryNotFoundReason says that the Git server has no such repository, or hides it from these credentials.
+	// RepositoryNotFoundReason means that the Git server has no such repository, or hides it from these credentials.
 	RepositoryNotFoundReason = "RepositoryNotFound"
-	// ReferenceNotFoundReason says that the repository has no such branch, tag or commit.
+	// ReferenceNotFoundReason means that the repository has no such branch, tag or commit.
 	ReferenceNotFoundReason = "ReferenceNotFound"
-	// HistoryRewrittenReason says that the ref has moved to a commit which does not follow from the one
+	// HistoryRewrittenReason means that the ref has moved to a commit which does not follow from the one
 	// before, and spec.requireFastForward is set.
 	HistoryRewrittenReason = "HistoryRewritten"
-	// InvalidReferenceReason says that spec.ref holds what cannot be a reference or a range of versions.
+	// InvalidReferenceReason means that spec.ref holds what cannot be a reference or a range of versions.
 	InvalidReferenceReason = "InvalidReference"
-	// EmptyRepositoryReason says that the repository has no commit.
+	// EmptyRepositoryReason means that the repository has no commit.
 	EmptyRepositoryReason = "EmptyRepository"
-	// UnreachableReason says that the Git server, or the cluster, does not answer.
+	// UnreachableReason means that the Git server, or the cluster, does not answer.
 	UnreachableReason = "Unreachable"
-	// TimeoutReason says that the fetch took longer than spec.timeout.
+	// TimeoutReason means that the fetch took longer than spec.timeout.
 	TimeoutReason = "Timeout"
-	// TooLargeReason says that the repository is beyond a limit of the hub.
+	// TooLargeReason means that the repository is beyond a limit of the hub.
 	TooLargeReason = "TooLarge"
-	// InvalidURLReason says that spec.url is not one that can be fetched from.
+	// InvalidURLReason means that spec.url is not one that can be fetched from.
 	InvalidURLReason = "InvalidURL"
-	// SecretNotFoundReason says that the Secret that the spec names is not there.
+	// SecretNotFoundReason means that the Secret that the spec names is not there.
 	SecretNotFoundReason = "SecretNotFound"
-	// InvalidSecretReason says that the Secret lacks a key, or has one that cannot be used.
+	// InvalidSecretReason means that the Secret lacks a key, or has one that cannot be used.
 	InvalidSecretReason = "InvalidSecret"
-	// InvalidProviderConfigurationReason says that spec.provider does not go with the Secret or the URL, or that
+	// InvalidProviderConfigurationReason means that spec.provider does not go with the Secret or the URL, or that
 	// an issuer of spec.oidcProviders is not one that the hub asks.
 	InvalidProviderConfigurationReason = "InvalidProviderConfiguration"
-	// UnsupportedProviderReason says that credentials of spec.provider are not supported.
+	// UnsupportedProviderReason means that credentials of spec.provider are not supported.
 	UnsupportedProviderReason = "UnsupportedProvider"
 	// IgnoredSecretKeysReason says in an event that a Secret has keys which nothing reads.
 	IgnoredSecretKeysReason = "IgnoredSecretKeys"
-	// UnsupportedObjectFormatReason says that the repository names its objects otherwise than by SHA-1.
+	// UnsupportedObjectFormatReason means that the repository names its objects otherwise than by SHA-1.
 	UnsupportedObjectFormatReason = "UnsupportedObjectFormat"
-	// StorageFailedReason says that the hub's own storage is full, read-only or broken; of a Kustomization as well.
+	// StorageFailedReason means that the hub's own storage is full, read-only or broken; of a Kustomization as well.
 	StorageFailedReason = "StorageFailed"
-	// LayoutFailedReason says that a path of spec.sparseCheckout or spec.include is not there, or that
+	// LayoutFailedReason means that a path of spec.sparseCheckout or spec.include is not there, or that
 	// something is in the place of what is included.
 	LayoutFailedReason = "LayoutFailed"
-	// SubmoduleFailedReason says that a submodule cannot be fetched, or lies on another host.
+	// SubmoduleFailedReason means that a submodule cannot be fetched, or lies on another host.
 	SubmoduleFailedReason = "SubmoduleFailed"
-	// IncludeUnavailableReason says that a GitRepository of spec.include is not there, or has fetched nothing.
+	// IncludeUnavailableReason means that a GitRepository of spec.include is not there, or has fetched nothing.
 	IncludeUnavailableReason = "IncludeUnavailable"
-	// IncludeCycleReason says that a GitRepository includes itself, by way of others.
+	// IncludeCycleReason means that a GitRepository includes itself, by way of others.
 	IncludeCycleReason = "IncludeCycle"
-	// InvalidCommitSignatureReason says that spec.verify wants the commit signed by a trusted key, and it is not.
+	// InvalidCommitSignatureReason means that spec.verify wants the commit signed by a trusted key, and it is not.
 	InvalidCommitSignatureReason = "InvalidCommitSignature"
-	// InvalidTagSignatureReason says that spec.verify wants the tag signed by a trusted key, and it is not.
+	// InvalidTagSignatureReason means that spec.verify wants the tag signed by a trusted key, and it is not.
 	InvalidTagSignatureReason = "InvalidTagSignature"
-	// InvalidVerificationModeReason says that spec.verify wants a tag verified, and spec.ref names none.
+	// InvalidVerificationModeReason means that spec.verify wants a tag verified, and spec.ref names none.
 	InvalidVerificationModeReason = "InvalidVerificationMode"
-	// VerificationErrorReason says that the Secret with the public keys is not there, or cannot be used.
+	// VerificationErrorReason means that the Secret with the public keys is not there, or cannot be used.
 	VerificationErrorReason = "VerificationError"
-	// FetchFailedReason says that the fetch failed for a reason that has no name of its own.
+	// FetchFailedReason means that the fetch failed for a reason that has no name of its own.
 	FetchFailedReason = "FetchFailed"
 )
 
 // Reasons of a Receiver.
 const (
-	// ReceiversDisabledReason says that the hub runs without --receiver-bind-address, and accepts no webhooks.
+	// ReceiversDisabledReason means that the hub runs without --receiver-bind-address, and accepts no webhooks.
 	ReceiversDisabledReason = "ReceiversDisabled"
 )
 
 // Reasons of a Kustomization that come from the hub's side: source, selection, render.
 const (
-	// SourceNotFoundReason says that spec.sourceRef names a GitRepository that is not there.
+	// SourceNotFoundReason means that spec.sourceRef names a GitRepository that is not there.
 	SourceNotFoundReason = "SourceNotFound"
-	// SourceNotReadyReason says that the GitRepository has fetched nothing yet.
+	// SourceNotReadyReason means that the GitRepository has fetched nothing yet.
 	SourceNotReadyReason = "SourceNotReady"
 	// AccessDeniedReason refuses a reference to an object of another namespace, which spec.accessFrom of
 	// that object, or --no-cross-namespace-refs of the hub, does not admit.
 	AccessDeniedReason = "AccessDenied"
-	// NoClustersMatchedReason says that spec.clusters selects no Cluster.
+	// NoClustersMatchedReason means that spec.clusters selects no Cluster.
 	NoClustersMatchedReason = "NoClustersMatched"
-	// PathNotFoundReason says that spec.path is not in the commit.
+	// PathNotFoundReason means that spec.path is not in the commit.
 	PathNotFoundReason = "PathNotFound"
-	// RemoteReferenceReason says that a kustomization refers to something outside of the repository.
+	// RemoteReferenceReason means that a kustomization refers to something outside of the repository.
 	RemoteReferenceReason = "RemoteReference"
-	// PathOutsideRootReason says that a path leads out of the repository.
+	// PathOutsideRootReason means that a path leads out of the repository.
 	PathOutsideRootReason = "PathOutsideRoot"
-	// PluginRefusedReason says that a kustomization asks for a plugin, a function or Helm, which would run a program.
+	// PluginRefusedReason means that a kustomization asks for a plugin, a function or Helm, which would run a program.
 	PluginRefusedReason = "PluginRefused"
-	// InvalidYAMLReason says that a file is not YAML.
+	// InvalidYAMLReason means that a file is not YAML.
 	InvalidYAMLReason = "InvalidYAML"
-	// InvalidKustomizationReason says that a kustomization file is none, or has a field that kustomize does
+	// InvalidKustomizationReason means that a kustomization file is none, or has a field that kustomize does
 	// not know.
 	InvalidKustomizationReason = "InvalidKustomization"
-	// SchemaRefusedReason says that a kustomization brings a schema of its own (openapi).
+	// SchemaRefusedReason means that a kustomization brings a schema of its own (openapi).
 	SchemaRefusedReason = "SchemaRefused"
-	// LFSPointerReason says that a file is a pointer of Git LFS, whose content is not in the repository.
+	// LFSPointerReason means that a file is a pointer of Git LFS, whose content is not in the repository.
 	LFSPointerReason = "LFSPointer"
-	// YAMLBombReason says that a file expands beyond the limits.
+	// YAMLBombReason means that a file expands beyond the limits.
 	YAMLBombReason = "YAMLBomb"
-	// BuildFailedReason says that kustomize refused the input.
+	// BuildFailedReason means that kustomize refused the input.
 	BuildFailedReason = "BuildFailed"
-	// SubstitutionFailedReason says that a variable is not set, or cannot stand where it is used.
+	// SubstitutionFailedReason means that a variable is not set, or cannot stand where it is used.
 	SubstitutionFailedReason = "SubstitutionFailed"
-	// DecryptionFailedReason says that a file is encrypted, and why it cannot be decrypted: no key, another
+	// DecryptionFailedReason means that a file is encrypted, and why it cannot be decrypted: no key, another
 	// key, or a file that was changed or cut off.
 	DecryptionFailedReason = "DecryptionFailed"
-	// DuplicateObjectReason says that two manifests describe one object.
+	// DuplicateObjectReason means that two manifests describe one object.
 	DuplicateObjectReason = "DuplicateObject"
 	// ReservedObjectReason refuses an object that Skerry keeps for itself: an Assignment, an inventory,
 	// the claim or the lease of a hub.
@@ -156,41 +156,41 @@ const (
 	// change the hub, what Skerry keeps on an edge, or another namespace's Kustomizations. An object that the
 	// rights of a ServiceAccount do not admit is Forbidden.
 	NotPermittedReason = "NotPermitted"
-	// ForbiddenReason says that the ServiceAccount in whose name a Kustomization is applied has no right to an
+	// ForbiddenReason means that the ServiceAccount in whose name a Kustomization is applied has no right to an
 	// object, or to see those of its kind. Nothing is tried with other rights in its place.
 	ForbiddenReason = "Forbidden"
-	// ServiceAccountNotFoundReason says that the ServiceAccount of the Kustomization is not on the cluster.
+	// ServiceAccountNotFoundReason means that the ServiceAccount of the Kustomization is not on the cluster.
 	ServiceAccountNotFoundReason = "ServiceAccountNotFound"
 	// ServiceAccountRequiredReason refuses a Kustomization without serviceAccountName where the hub lends its own
 	// rights to no namespace but its own (--require-service-account).
 	ServiceAccountRequiredReason = "ServiceAccountRequired"
-	// ImpersonationFailedReason says that the credentials of the Cluster may not impersonate the ServiceAccount of
+	// ImpersonationFailedReason means that the credentials of the Cluster may not impersonate the ServiceAccount of
 	// the Kustomization, or that the cluster takes what is asked in its name for something else.
 	ImpersonationFailedReason = "ImpersonationFailed"
-	// InvalidObjectReason says that a manifest is no object that can be applied.
+	// InvalidObjectReason means that a manifest is no object that can be applied.
 	InvalidObjectReason = "InvalidObject"
-	// ClustersUnreachable says that clusters of the Kustomization do not answer.
+	// ClustersUnreachable means that clusters of the Kustomization do not answer.
 	ClustersUnreachable = "ClustersUnreachable"
-	// DependencyCycleReason says that spec.dependsOn leads in a circle.
+	// DependencyCycleReason means that spec.dependsOn leads in a circle.
 	DependencyCycleReason = "DependencyCycle"
-	// InvalidCELExpressionReason says that a readyExpr of spec.dependsOn is not CEL, or results in something
+	// InvalidCELExpressionReason means that a readyExpr of spec.dependsOn is not CEL, or results in something
 	// else than true or false.
 	InvalidCELExpressionReason = "InvalidCELExpression"
-	// InvalidSelectorReason says that spec.clusters.selector cannot be read.
+	// InvalidSelectorReason means that spec.clusters.selector cannot be read.
 	InvalidSelectorReason = "InvalidSelector"
-	// ClusterNotFoundReason says that spec.clusters.names names a Cluster that is not there.
+	// ClusterNotFoundReason means that spec.clusters.names names a Cluster that is not there.
 	ClusterNotFoundReason = "ClusterNotFound"
-	// InvalidRolloutReason says that spec.rollout cannot be followed: a time zone or schedule that
+	// InvalidRolloutReason means that spec.rollout cannot be followed: a time zone or schedule that
 	// does not exist, say.
 	InvalidRolloutReason = "InvalidRollout"
-	// InvalidHealthCheckReason says that an expression of spec.healthCheckExprs cannot be read.
+	// InvalidHealthCheckReason means that an expression of spec.healthCheckExprs cannot be read.
 	InvalidHealthCheckReason = "InvalidHealthCheck"
-	// InvalidIgnoreRuleReason says that a rule of spec.drift.ignore or spec.ignore cannot be followed.
+	// InvalidIgnoreRuleReason means that a rule of spec.drift.ignore or spec.ignore cannot be followed.
 	InvalidIgnoreRuleReason = "InvalidIgnoreRule"
-	// RolloutHaltedReason says that a change failed on too many clusters, or was undone, and goes no
+	// RolloutHaltedReason means that a change failed on too many clusters, or was undone, and goes no
 	// further.
 	RolloutHaltedReason = "RolloutHalted"
-	// RolloutWaitingReason says that a change waits for a stage, a soak, a window or a person.
+	// RolloutWaitingReason means that a change waits for a stage, a soak, a window or a person.
 	RolloutWaitingReason = "RolloutWaiting"
 )
 
@@ -200,140 +200,140 @@ const (
 	EmptyBuildReason = "EmptyBuild"
 	// PruneLimitExceededReason refuses to delete most objects, or every Namespace or CRD.
 	PruneLimitExceededReason = "PruneLimitExceeded"
-	// OwnershipConflictReason says that another Kustomization owns an object.
+	// OwnershipConflictReason means that another Kustomization owns an object.
 	OwnershipConflictReason = "OwnershipConflict"
-	// OwnedByAnotherHubReason says that another hub manages the cluster.
+	// OwnedByAnotherHubReason means that another hub manages the cluster.
 	OwnedByAnotherHubReason = "OwnedByAnotherHub"
-	// ApplyFailedReason says that the cluster refused at least one object.
+	// ApplyFailedReason means that the cluster refused at least one object.
 	ApplyFailedReason = "ApplyFailed"
-	// ImmutableFieldReason says that a change needs force.
+	// ImmutableFieldReason means that a change needs force.
 	ImmutableFieldReason = "ImmutableField"
-	// NamespaceNotFoundReason says that an object's namespace is missing.
+	// NamespaceNotFoundReason means that an object's namespace is missing.
 	NamespaceNotFoundReason = "NamespaceNotFound"
-	// KindNotFoundReason says that the cluster does not know an object's kind.
+	// KindNotFoundReason means that the cluster does not know an object's kind.
 	KindNotFoundReason = "KindNotFound"
-	// PruneHeldReason says that objects which left a Kustomization stay, under its label, until it is
+	// PruneHeldReason means that objects which left a Kustomization stay, under its label, until it is
 	// known whether another Kustomization desires them at the same revision.
 	PruneHeldReason = "PruneHeld"
 	// KindNotKeptReason refuses an object of a kind that the cluster does not keep: a review or a
 	// binding can be created, and neither listed nor watched.
 	KindNotKeptReason = "KindNotKept"
-	// KindUnavailableReason says that the objects of a kind cannot be seen at the moment: the server
+	// KindUnavailableReason means that the objects of a kind cannot be seen at the moment: the server
 	// behind an aggregated API does not answer, or the credentials may not list and watch them.
 	KindUnavailableReason = "KindUnavailable"
-	// PruneFailedReason says that the cluster refused a deletion.
+	// PruneFailedReason means that the cluster refused a deletion.
 	PruneFailedReason = "PruneFailed"
-	// DeletionPendingReason says that an object was deleted and is not gone: its finalizers hold it.
+	// DeletionPendingReason means that an object was deleted and is not gone: its finalizers hold it.
 	DeletionPendingReason = "DeletionPending"
-	// HealthCheckLimitExceededReason says that the expressions of spec.healthCheckExprs take more steps than
+	// HealthCheckLimitExceededReason means that the expressions of spec.healthCheckExprs take more steps than
 	// they may for one object, or in sum on one cluster or on all, so that the health of objects is not known.
 	// They are evaluated again as steps are given back; a cheaper expression ends it.
 	HealthCheckLimitExceededReason = "HealthCheckLimitExceeded"
-	// HealthCheckFailedReason says that an object failed, or was not healthy within timeout.
+	// HealthCheckFailedReason means that an object failed, or was not healthy within timeout.
 	HealthCheckFailedReason = "HealthCheckFailed"
-	// WaitingForHealthReason says that objects are applied and on their way.
+	// WaitingForHealthReason means that objects are applied and on their way.
 	WaitingForHealthReason = "WaitingForHealth"
-	// DependencyNotReadyReason says that a dependsOn is not ready on the same cluster.
+	// DependencyNotReadyReason means that a dependsOn is not ready on the same cluster.
 	DependencyNotReadyReason = "DependencyNotReady"
-	// BundleNotFoundReason says that the rendered bundle is not (yet) in the store.
+	// BundleNotFoundReason means that the rendered bundle is not (yet) in the store.
 	BundleNotFoundReason = "BundleNotFound"
-	// DriftLoopReason says that another manager keeps changing an object back.
+	// DriftLoopReason means that another manager keeps changing an object back.
 	DriftLoopReason = "DriftLoop"
-	// ObjectMissingReason says that an object was deleted on the cluster, and that drift.mode leaves it so.
+	// ObjectMissingReason means that an object was deleted on the cluster, and that drift.mode leaves it so.
 	ObjectMissingReason = "ObjectMissing"
-	// InventoryCorruptReason says that what is recorded of a Kustomization on the cluster cannot be read.
+	// InventoryCorruptReason means that what is recorded of a Kustomization on the cluster cannot be read.
 	InventoryCorruptReason = "InventoryCorrupt"
-	// HubStateOutdatedReason says that a cluster has what this hub decided on later than what it would
+	// HubStateOutdatedReason means that a cluster has what this hub decided on later than what it would
 	// apply now: it was restored from a backup.
 	HubStateOutdatedReason = "HubStateOutdated"
-	// InventoryFailedReason says that the inventory could not be read or written.
+	// InventoryFailedReason means that the inventory could not be read or written.
 	InventoryFailedReason = "InventoryFailed"
 )
 
 // Reasons of events that the engine sends for a Kustomization.
 const (
-	// AnnotationIgnoredReason tells that objects have an annotation that has no effect here: one by which
+	// AnnotationIgnoredReason means that objects have an annotation that has no effect here: one by which
 	// another tool orders, runs or keeps them, or one of Skerry or Flux whose name or value is unknown.
 	AnnotationIgnoredReason = "AnnotationIgnored"
-	// ImagePolicyIgnoredReason tells that files mark values for Flux's image automation, and that nothing here
+	// ImagePolicyIgnoredReason means that files mark values for Flux's image automation, and that nothing here
 	// sets them.
 	ImagePolicyIgnoredReason = "ImagePolicyIgnored"
-	// AdoptedReason tells that an object was there and is managed from now on.
+	// AdoptedReason means that an object was there and is managed from now on.
 	AdoptedReason = "Adopted"
-	// DriftCorrectedReason tells that an object was changed or deleted, and is as Git wants it again.
+	// DriftCorrectedReason means that an object was changed or deleted, and is as Git wants it again.
 	DriftCorrectedReason = "DriftCorrected"
-	// DriftDetectedReason tells that an object was changed or deleted, and is left as it is; of the
+	// DriftDetectedReason means that an object was changed or deleted, and is left as it is; of the
 	// condition Drifted as well.
 	DriftDetectedReason = "DriftDetected"
-	// ReplicasIgnoredReason tells that spec.replicas of an object is not applied, because an autoscaler
+	// ReplicasIgnoredReason means that spec.replicas of an object is not applied, because an autoscaler
 	// of the same bundle sets it.
 	ReplicasIgnoredReason = "ReplicasIgnored"
-	// PrunedReason tells that objects were deleted.
+	// PrunedReason means that objects were deleted.
 	PrunedReason = "Pruned"
-	// JobRemovedReason tells that a Job is gone and counts as ended, though its end was not seen.
+	// JobRemovedReason means that a Job is gone and counts as ended, though its end was not seen.
 	JobRemovedReason = "JobRemoved"
-	// ReleasedReason tells that an object left Git, and stays on the cluster without an owner.
+	// ReleasedReason means that an object left Git, and stays on the cluster without an owner.
 	ReleasedReason = "Released"
 )
 
 // Reasons of a Cluster.
 const (
-	// InvalidKubeConfigReason says that the kubeconfig is garbage, or has a field that is refused.
+	// InvalidKubeConfigReason means that the kubeconfig is garbage, or has a field that is refused.
 	InvalidKubeConfigReason = "InvalidKubeConfig"
-	// TokenRenewalFailedReason tells that the token of the kubeconfig was not renewed, why, and when it expires; it is
+	// TokenRenewalFailedReason means that the token of the kubeconfig was not renewed, why, and when it expires; it is
 	// tried again.
 	TokenRenewalFailedReason = "TokenRenewalFailed"
-	// UnauthorizedReason says that the cluster does not accept the credentials.
+	// UnauthorizedReason means that the cluster does not accept the credentials.
 	UnauthorizedReason = "Unauthorized"
-	// UnexpectedAnswerReason says that what answers is no API server, or one that answers as none does:
+	// UnexpectedAnswerReason means that what answers is no API server, or one that answers as none does:
 	// with a redirect, a web page, or more than was asked for.
 	UnexpectedAnswerReason = "UnexpectedAnswer"
-	// HubItselfReason says that the kubeconfig leads to the hub's own cluster.
+	// HubItselfReason means that the kubeconfig leads to the hub's own cluster.
 	HubItselfReason = "HubItself"
-	// DuplicateClusterReason says that another Cluster leads to the same cluster.
+	// DuplicateClusterReason means that another Cluster leads to the same cluster.
 	DuplicateClusterReason = "DuplicateCluster"
-	// DuplicateHubReason says that another hub with the same identity works on the cluster: one that was
+	// DuplicateHubReason means that another hub with the same identity works on the cluster: one that was
 	// bootstrapped twice, or restored from a backup beside the one that it was taken of.
 	DuplicateHubReason = "DuplicateHub"
-	// InventoryOrphanedReason says that an inventory is on the cluster that no Kustomization claims.
+	// InventoryOrphanedReason means that an inventory is on the cluster that no Kustomization claims.
 	InventoryOrphanedReason = "InventoryOrphaned"
-	// RemovingReason says that the Cluster is deleted and what stands there is dealt with.
+	// RemovingReason means that the Cluster is deleted and what stands there is dealt with.
 	RemovingReason = "Removing"
-	// RetiringReason says that all of that is done, and the hub takes away the last of its own.
+	// RetiringReason means that all of that is done, and the hub takes away the last of its own.
 	RetiringReason = "Retiring"
-	// AgentNotConnectedReason says that no agent has reported.
+	// AgentNotConnectedReason means that no agent has reported.
 	AgentNotConnectedReason = "AgentNotConnected"
-	// AgentNotApprovedReason says that the agent has joined and waits to be approved.
+	// AgentNotApprovedReason means that the agent has joined and waits to be approved.
 	AgentNotApprovedReason = "AgentNotApproved"
-	// DuplicateAgentReason says that two agents have the key of the Cluster: one is on a copy of its cluster.
+	// DuplicateAgentReason means that two agents have the key of the Cluster: one is on a copy of its cluster.
 	DuplicateAgentReason = "DuplicateAgent"
-	// AgentImageUnknownReason says that the hub keeps no agents at its version, because it does not know the image that
+	// AgentImageUnknownReason means that the hub keeps no agents at its version, because it does not know the image that
 	// goes with it: it is no release, and runs without --agent-image. Agents stay as they are.
 	AgentImageUnknownReason = "AgentImageUnknown"
-	// ClusterReplacedReason says that the agent connects from another cluster than the one that joined, by the uid of
+	// ClusterReplacedReason means that the agent connects from another cluster than the one that joined, by the uid of
 	// kube-system. It is given nothing to apply, and nothing is deleted on it.
 	ClusterReplacedReason = "ClusterReplaced"
 )
 
 // Reasons that an agent reports on itself.
 const (
-	// AgentDiskFullReason says that the agent's disk has no room: it works from memory meanwhile.
+	// AgentDiskFullReason means that the agent's disk has no room: it works from memory meanwhile.
 	AgentDiskFullReason = "AgentDiskFull"
-	// AgentDiskReadOnlyReason says that the agent may not write to its disk.
+	// AgentDiskReadOnlyReason means that the agent may not write to its disk.
 	AgentDiskReadOnlyReason = "AgentDiskReadOnly"
-	// AgentDiskFailedReason says that the agent's disk fails, or is not there.
+	// AgentDiskFailedReason means that the agent's disk fails, or is not there.
 	AgentDiskFailedReason = "AgentDiskFailed"
-	// AgentDiskDamagedReason tells that records on the agent's disk were damaged, and removed.
+	// AgentDiskDamagedReason means that records on the agent's disk were damaged, and removed.
 	AgentDiskDamagedReason = "AgentDiskDamaged"
-	// BundleRefusedReason says that what was downloaded is not what its digest says, and was refused.
+	// BundleRefusedReason means that what was downloaded is not what its digest says, and was refused.
 	BundleRefusedReason = "BundleRefused"
-	// AgentEventsDroppedReason tells that an agent that was cut off had more events than it keeps.
+	// AgentEventsDroppedReason means that an agent that was cut off had more events than it keeps.
 	AgentEventsDroppedReason = "AgentEventsDropped"
 )
 
 // Reasons of what is carried by medium, between a hub and an edge without a link.
 const (
-	// MediumImportedReason tells that an agent has taken an update that was carried to it.
+	// MediumImportedReason means that an agent has taken an update that was carried to it.
 	MediumImportedReason = "MediumImported"
 	// MediumOutdatedReason refuses a file that is older than what is known already.
 	MediumOutdatedReason = "MediumOutdated"

@@ -88,11 +88,11 @@ func (d *Drift) Rules() []IgnoreRule {
 type DriftChange string
 
 const (
-	// DriftChanged says that fields of the object were changed.
+	// DriftChanged means that fields of the object were changed.
 	DriftChanged DriftChange = "Changed"
-	// DriftDeleted says that the object was deleted.
+	// DriftDeleted means that the object was deleted.
 	DriftDeleted DriftChange = "Deleted"
-	// DriftRecreated says that another object has its name.
+	// DriftRecreated means that another object has its name.
 	DriftRecreated DriftChange = "Recreated"
 )
 
@@ -101,9 +101,9 @@ const (
 type DriftAction string
 
 const (
-	// DriftCorrected says that the object was put back.
+	// DriftCorrected means that the object was put back.
 	DriftCorrected DriftAction = "Corrected"
-	// DriftReported says that the object differs from Git and is left as it is.
+	// DriftReported means that the object differs from Git and is left as it is.
 	DriftReported DriftAction = "Reported"
 )
 

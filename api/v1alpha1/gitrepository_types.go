@@ -226,7 +226,7 @@ type GitRepository struct {
 	// Spec says which repository is followed, and at which ref.
 	// +required
 	Spec GitRepositorySpec `json:"spec"`
-	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// Status of an object that no controller has seen is of no generation, so that a program that computes a
 	// status from it does not take it for done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional

@@ -43,8 +43,8 @@ func (v *GitRepositoryVerification) GetMode() GitVerificationMode {
 	}
 }
 
-// VerifiesHEAD says that the commit must be signed.
+// VerifiesHEAD reports that the commit must be signed.
 func (v *GitRepositoryVerification) VerifiesHEAD() bool { return v.GetMode() != ModeGitTag }
 
-// VerifiesTag says that the tag must be signed.
+// VerifiesTag reports that the tag must be signed.
 func (v *GitRepositoryVerification) VerifiesTag() bool { return v.GetMode() != ModeGitHEAD }

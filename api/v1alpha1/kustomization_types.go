@@ -93,7 +93,7 @@ type KustomizationSpec struct {
 	// +optional
 	Force bool `json:"force,omitempty"`
 
-	// Wait lets Ready wait until the objects are healthy. When false, Ready says that they are
+	// Wait lets Ready wait until the objects are healthy. When false, Ready means that they are
 	// applied; their health still shows in the counts.
 	// +kubebuilder:default=true
 	// +optional
@@ -427,7 +427,7 @@ type Kustomization struct {
 	// Spec says what to render, how, and onto which clusters.
 	// +required
 	Spec KustomizationSpec `json:"spec"`
-	// Status of an object that no controller has seen is of no generation, so that whoever computes a
+	// Status of an object that no controller has seen is of no generation, so that a program that computes a
 	// status from it does not take it for done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional

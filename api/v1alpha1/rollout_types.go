@@ -164,29 +164,29 @@ type RolloutWindow struct {
 type RolloutPhase string
 
 const (
-	// RolloutProgressing says that clusters are being started or become healthy.
+	// RolloutProgressing means that clusters are being started or become healthy.
 	RolloutProgressing RolloutPhase = "Progressing"
-	// RolloutSoaking says that a stage is healthy and has to stay so for a while.
+	// RolloutSoaking means that a stage is healthy and has to stay so for a while.
 	RolloutSoaking RolloutPhase = "Soaking"
-	// RolloutAwaitingApproval says that a person has to let the next stage begin.
+	// RolloutAwaitingApproval means that a person has to let the next stage begin.
 	RolloutAwaitingApproval RolloutPhase = "AwaitingApproval"
-	// RolloutAwaitingWindow says that no window is open.
+	// RolloutAwaitingWindow means that no window is open.
 	RolloutAwaitingWindow RolloutPhase = "AwaitingWindow"
-	// RolloutPaused says that a person has paused it.
+	// RolloutPaused means that a person has paused it.
 	RolloutPaused RolloutPhase = "Paused"
-	// RolloutHalted says that too many clusters failed; the change goes no further.
+	// RolloutHalted means that too many clusters failed; the change goes no further.
 	RolloutHalted RolloutPhase = "Halted"
-	// RolloutRollingBack says that clusters are being sent back.
+	// RolloutRollingBack means that clusters are being sent back.
 	RolloutRollingBack RolloutPhase = "RollingBack"
-	// RolloutRolledBack says that every cluster is back at what it had before.
+	// RolloutRolledBack means that every cluster is back at what it had before.
 	RolloutRolledBack RolloutPhase = "RolledBack"
-	// RolloutCompleted says that the change is verified: every stage is done.
+	// RolloutCompleted means that the change is verified: every stage is done.
 	RolloutCompleted RolloutPhase = "Completed"
 )
 
 // RolloutChange is what is, or was, rolled out.
 type RolloutChange struct {
-	// ID tells one change from another: a digest of the commit and of everything else that goes into
+	// ID identifies a change: a digest of the commit and of everything else that goes into
 	// the render of all clusters.
 	ID string `json:"id"`
 	// Revision of the source.
@@ -231,7 +231,7 @@ type RolloutStatus struct {
 	// +optional
 	Halted []RolloutChange `json:"halted,omitempty"`
 
-	// Promoted says that a person let the change go to every cluster, whatever fails.
+	// Promoted means that a person let the change go to every cluster, whatever fails.
 	// +optional
 	Promoted bool `json:"promoted,omitempty"`
 }
@@ -251,13 +251,13 @@ type RolloutStageStatus struct {
 	// Absent are those that are unreachable or suspended; no stage waits for them.
 	Absent int32 `json:"absent"`
 	// HealthySince is when the stage became healthy, for the soak. Absent in a stage that is done
-	// because there was nobody to wait for.
+	// because there was no cluster to wait for.
 	// +optional
 	HealthySince *metav1.Time `json:"healthySince,omitempty"`
-	// Approved says that a person let the stage begin.
+	// Approved means that a person let the stage begin.
 	// +optional
 	Approved bool `json:"approved,omitempty"`
-	// Done says that the stage let the next one begin.
+	// Done means that the stage let the next one begin.
 	// +optional
 	Done bool `json:"done,omitempty"`
 }

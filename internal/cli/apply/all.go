@@ -14,7 +14,7 @@ import (
 )
 
 // All applies the manifests in their order, waits for the CRDs among them before what comes after
-// them, and tells step what changed.
+// them, and passes what changed to step.
 func All(ctx context.Context, c client.WithWatch, manifests []*unstructured.Unstructured, step *factory.Step) error {
 	counts := map[Result]int{}
 	var pending []client.Object

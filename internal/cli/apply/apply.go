@@ -39,7 +39,7 @@ const (
 
 // Object applies one manifest with force. Whether it changes anything is asked of the API server by
 // a dry run first: an apply that changes nothing else would still note its manager and time, and
-// fight with whoever keeps the object from then on. Here, unlike in the engine, requests are few and
+// fight with the manager of the object from then on. Here, unlike in the engine, requests are few and
 // may be many, so Flux's resource manager serves.
 func Object(ctx context.Context, c client.Client, manifest *unstructured.Unstructured) (Result, error) {
 	manager := ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager, Group: v1alpha1.Group})

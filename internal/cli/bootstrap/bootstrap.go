@@ -170,7 +170,7 @@ type run struct {
 	// pushed is what the branch holds with our files in it.
 	pushed *gitpush.Snapshot
 	set    manifests
-	// kept says that a hub is at work that keeps itself from Git already.
+	// kept means that a hub is at work that keeps itself from Git already.
 	kept bool
 }
 

@@ -89,7 +89,7 @@ func (o *Options) checkURL() error {
 	return nil
 }
 
-// ssh tells an ssh URL from an http or https one.
+// ssh reports whether a URL is one of ssh, not of http or https.
 func (o *Options) ssh() bool {
 	scheme, err := git.Scheme(o.URL)
 	return err == nil && scheme == "ssh"
@@ -105,7 +105,7 @@ func branchOf(source *v1alpha1.GitRepository) string {
 	return source.Spec.Reference.Branch
 }
 
-// checkRepository finds out whether the repository can be read and, as far as its server tells
+// checkRepository finds out whether the repository can be read and, as far as its server answers
 // beforehand, pushed to.
 func (r *run) checkRepository(ctx context.Context, s *factory.Step) error {
 	from, err := r.readCredentials(ctx)

@@ -17,7 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
-// tries is how often a push is tried that somebody else was faster than.
+// tries is how often a push is tried while other pushes come first.
 const tries = 10
 
 type runtimeObject = client.Object

@@ -76,9 +76,9 @@ func files(scheme *runtime.Scheme, o *Options, hubID string, credentials bool) (
 // Deployment and other Kustomizations among it: to wait would make "the root is ready" mean "the
 // fleet is ready", one edge that is switched off would hold it for ever, and a hub that replaces
 // itself would wait for the Pod that takes over from it. Flux's root Kustomization leaves it out for
-// the same reasons. Ready says that everything was applied; `skerry status` shows the rest.
+// the same reasons. Ready means that everything was applied; `skerry status` shows the rest.
 //
-// It orphans: whoever deletes the root, by mistake or to move the hub, must not delete the hub that
+// It orphans: a user who deletes the root, by mistake or to move the hub, must not delete the hub that
 // would have to do the deleting, and all kinds with it.
 func syncObjects(o *Options, hubID string, credentials bool) (*v1alpha1.GitRepository, *v1alpha1.Kustomization) {
 	object := metav1.ObjectMeta{Namespace: name, Name: name}

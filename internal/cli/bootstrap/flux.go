@@ -73,7 +73,7 @@ func fluxFolders(files []string, at string) (here, elsewhere []string) {
 	return here, elsewhere
 }
 
-// noteFlux tells that Flux is on the cluster. Who may not see it is not told.
+// noteFlux prints a note where Flux is on the cluster. A user who may not see Flux gets none.
 func (r *run) noteFlux(ctx context.Context, s *factory.Step) {
 	kind := &metav1.PartialObjectMetadata{}
 	kind.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))

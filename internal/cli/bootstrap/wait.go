@@ -21,7 +21,7 @@ import (
 // hub may see a GitRepository a moment before its Secret.
 const patience = 10 * time.Second
 
-// waitForHub waits until the hub says that it has applied what was pushed. It asks nothing of the
+// waitForHub waits until the status of the hub's objects shows that it has applied what was pushed. It asks nothing of the
 // Deployment: a hub that runs elsewhere is as good, and an available Pod proves less.
 func (r *run) waitForHub(ctx context.Context, s *factory.Step) error {
 	source, root, err := r.readSync(ctx)
@@ -70,9 +70,9 @@ func (r *run) waitForHub(ctx context.Context, s *factory.Step) error {
 // stand says how far the hub is.
 type stand struct {
 	done bool
-	// stalled says that only a change can help.
+	// stalled means that only a change can help.
 	stalled bool
-	// elsewhere says that the hub is done with another commit than the one pushed.
+	// elsewhere means that the hub is done with another commit than the one pushed.
 	elsewhere bool
 	note      string
 }
@@ -113,7 +113,7 @@ func isStalled(o v1alpha1.Conditioned) bool {
 
 func said(c *metav1.Condition) string { return strings.TrimSuffix(c.Reason+": "+c.Message, ": ") }
 
-// newest returns what the branch is at now: somebody may have pushed on top meanwhile, and the hub
+// newest returns what the branch is at now: another user may have pushed on top meanwhile, and the hub
 // goes on to the newest.
 func (r *run) newest(ctx context.Context, want string) string {
 	head, err := r.remote.Head(ctx, r.Branch)

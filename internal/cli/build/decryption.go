@@ -100,7 +100,7 @@ func sopsCommand(f *factory.Factory) ([]string, error) {
 	return []string{found}, nil
 }
 
-// tellMasked says that something is not shown as it is.
+// tellMasked prints a note where a value is not shown as it is.
 func (in *input) tellMasked(o *Options) {
 	if in.masked > 0 {
 		o.IO.Progressf("what SOPS encrypted is shown as %s; %s opens it with your keys", hidden, "--decrypt")

@@ -26,7 +26,7 @@ const minHidden = 4
 type layer struct {
 	in   *input
 	made []*rendered
-	// nested says that it is among what another one renders; err, why nothing is rendered of it.
+	// nested means that it is among what another one renders; err, why nothing is rendered of it.
 	nested bool
 	err    error
 	// path are the Kustomizations that led to it, itself the last.

@@ -30,7 +30,7 @@ type BulkOptions struct {
 	All      bool
 	DryRun   bool
 
-	// vars says that spec.vars are changed, and not labels.
+	// vars means that spec.vars are changed, and not labels.
 	vars bool
 }
 

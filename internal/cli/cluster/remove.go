@@ -153,7 +153,7 @@ func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alph
 	return nil
 }
 
-// deletesAlready says that the Cluster is being removed with all that stands there: to run the command again
+// deletesAlready reports whether the Cluster is being removed with all that stands there: to run the command again
 // changes nothing.
 func deletesAlready(c *v1alpha1.Cluster) bool {
 	return !c.DeletionTimestamp.IsZero() && c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionDelete
@@ -208,7 +208,7 @@ func deleteCluster(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, p
 }
 
 // waitForRemoval waits until the Cluster is gone, and sees to it that its credentials are: a hub
-// without a garbage collector keeps what nobody deletes.
+// without a garbage collector keeps what is not deleted by name.
 func waitForRemoval(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, s *factory.Step) error {
 	stand, uid := "the hub has not looked at it", c.UID
 	live := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name}}
@@ -240,7 +240,7 @@ func waitForRemoval(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, 
 }
 
 // deleteCredentials deletes the Secret that the Cluster owned. One that the hub's cluster has deleted
-// already, or that belongs to somebody else, is left.
+// already, or that has another owner, is left.
 func deleteCredentials(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster) error {
 	if c.Spec.KubeConfig == nil {
 		return nil

@@ -40,7 +40,7 @@ type review struct {
 	result   Result
 }
 
-// run asks the cluster. The error says that it did not answer.
+// run asks the cluster. The error means that it did not answer.
 func (r *review) run(ctx context.Context) error {
 	r.mappings, r.found = map[schema.GroupKind]edge.Mapping{}, map[object.ID]*edge.Content{}
 	rules, err := drift.Compile(slices.Concat(r.spec.Drift.Rules(), r.spec.Ignore))

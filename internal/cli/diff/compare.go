@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// masked stands for a value that must not be shown; it tells before from after where both are.
+// masked stands for a value that must not be shown; the values before and after have different ones where both are shown.
 const (
 	masked       = "***"
 	maskedBefore = "*** (before)"
@@ -30,7 +30,7 @@ type Field struct {
 // path. What the API server writes by itself does not count. The data of Secrets, and every string that
 // holds one of the secret values, are masked; nil for secrets masks nothing.
 //
-// Entries of lists are matched by what tells them apart: a name, a port, a mount path. A list without such
+// Entries of lists are matched by what distinguishes them: a name, a port, a mount path. A list without such
 // a key is one value.
 func Compare(before, after map[string]any, secrets []string) []Field {
 	c := comparison{secrets: secrets, secret: secrets != nil && isSecret(before, after)}
@@ -251,7 +251,7 @@ func coverFields(o map[string]any, fields ...string) {
 	}
 }
 
-// both tells two masked values apart.
+// both returns different texts for two masked values.
 func (c *comparison) both(f *Field) {
 	if f.Before != nil && reflect.DeepEqual(f.Before, f.After) {
 		f.Before, f.After = maskedBefore, maskedAfter

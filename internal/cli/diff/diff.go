@@ -249,7 +249,7 @@ func (o *Options) review(ctx context.Context, hub *factory.Hub, j *clusterJob, r
 	return r.result
 }
 
-// unknown tells why a cluster could not be asked, in words that are the same for clusters alike.
+// unknown returns why a cluster could not be asked, in words that are the same for clusters alike.
 func unknown(err error) Problem {
 	var no *edges.UnknownError
 	switch {

@@ -58,7 +58,7 @@ func (e *coded) Unwrap() error { return e.err }
 // ErrSilent ends with ExitFailed; what there was to say has been said.
 var ErrSilent = errors.New("failed")
 
-// UsageError says that the command line is wrong.
+// UsageError means that the command line is wrong.
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }

@@ -43,7 +43,7 @@ type Flags struct {
 type Factory struct {
 	IO      *iostreams.IOStreams
 	Version string
-	// Plugin says that kubectl runs the program: commands are named "kubectl skerry …".
+	// Plugin means that kubectl runs the program: commands are named "kubectl skerry …".
 	Plugin bool
 	Now    func() time.Time
 	Getenv func(string) string
@@ -121,7 +121,7 @@ func (f *Factory) named(cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// Defaults decides where no flag does, which given tells: the context of the user's settings, and the namespace.
+// Defaults decides where no flag does, which given reports: the context of the user's settings, and the namespace.
 func (f *Factory) Defaults(given func(flag string) bool) error {
 	_, settings, err := f.Settings()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // fleetClient lists the kinds of which there is one a cluster as they arrive, and without the managed fields, which
-// nobody here looks at: a list of 10,000 is decoded while the API server still encodes it, and once, not three times.
+// no command reads: a list of 10,000 is decoded while the API server still encodes it, and once, not three times.
 type fleetClient struct {
 	client.WithWatch
 	rest rest.Interface

@@ -32,7 +32,7 @@ func Names(ctx context.Context, hub *Hub, list client.ObjectList, namespace stri
 }
 
 // CompleteName completes one argument with the names of a kind. A hub that does not answer at once
-// has no completions: nobody waits for a key.
+// has no completions: a user does not wait for a key.
 func (f *Factory) CompleteName(list func() client.ObjectList) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {

@@ -28,7 +28,7 @@ type Step struct {
 // Donef says what came of the step, for its line.
 func (s *Step) Donef(format string, args ...any) { s.detail = fmt.Sprintf(format, args...) }
 
-// Notef tells of something on the way; a repetition is not told again.
+// Notef prints a note on the way; a repetition is not printed again.
 func (s *Step) Notef(format string, args ...any) {
 	note := iostreams.Line(fmt.Sprintf(format, args...))
 	if note == s.last {
@@ -40,7 +40,7 @@ func (s *Step) Notef(format string, args ...any) {
 }
 
 // Do runs one step and writes its line: "✔ title: detail (1.2s)", or "✗ title" and the error comes
-// back for whoever reports it.
+// back for the caller that reports it.
 func (s *Steps) Do(title string, run func(*Step) error) error {
 	start := s.now()
 	step := &Step{io: s.io, title: title, busy: s.io.Busy(title)}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// NotFound says that there is no object of that name, and which names come near; kind as a person
+// NotFound returns the error for an object that does not exist, with the names that come near; kind as a person
 // says it.
 func NotFound(kind, name, namespace string, known []string) error {
 	err := fmt.Errorf("there is no %s %q in namespace %q", kind, name, namespace)

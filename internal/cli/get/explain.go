@@ -36,7 +36,7 @@ func (o *Options) explain(err error) error {
 	return factory.Next(err, "'skerry get %s' without a name lists those that there are, -A of all namespaces", strings.TrimSuffix(o.resources[0], group))
 }
 
-// missingKind returns an error for a kind that the API server does not have, of which cli-runtime tells by text alone;
+// missingKind returns an error for a kind that the API server does not have, which cli-runtime reports by its text alone;
 // nil when it has all of them, or cannot be asked.
 func (o *Options) missingKind() error {
 	hub, err := o.Hub()

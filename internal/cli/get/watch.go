@@ -125,7 +125,7 @@ func (k *watched) follow(ctx context.Context) error {
 	}
 }
 
-// drain prints what a watch tells until it ends.
+// drain prints the events of a watch until it ends.
 func (k *watched) drain(ctx context.Context, w watch.Interface) error {
 	defer w.Stop()
 	for {

@@ -16,7 +16,7 @@ import (
 // Repository is one that is there, or is to be made.
 type Repository struct {
 	Owner, Name string
-	// Personal says that the owner is the user that the token is of, and not an organization or group.
+	// Personal means that the owner is the user that the token is of, and not an organization or group.
 	Personal bool
 	// Private and Description are those of a repository that is made.
 	Private     bool

@@ -123,7 +123,7 @@ func split(files map[string][]byte) (here map[string][]byte, below map[string]ma
 }
 
 // put replaces an entry by one of the same sort, or adds it. Something else in its place, a link or
-// a submodule perhaps, is somebody's and stays.
+// a submodule perhaps, was put there by a user and stays.
 func put(entries []object.TreeEntry, at string, e object.TreeEntry) ([]object.TreeEntry, error) {
 	for i, old := range entries {
 		if old.Name != e.Name {

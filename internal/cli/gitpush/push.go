@@ -29,7 +29,7 @@ func (r *Remote) Push(ctx context.Context, s *Snapshot) error {
 		return err
 	}
 	// An answer can get lost, and servers word a lost race in many ways: where the branch is now
-	// tells what became of the push.
+	// reports the result of the push.
 	now, lookErr := r.Head(ctx, s.branch)
 	var missing *BranchError
 	switch {

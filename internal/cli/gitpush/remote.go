@@ -23,13 +23,13 @@ import (
 	"github.com/skerry-dev/skerry/internal/git"
 )
 
-// ErrMoved says that the branch is no longer where it was seen: look again.
+// ErrMoved means that the branch is no longer where it was seen: look again.
 var ErrMoved = errors.New("the branch has moved")
 
-// ErrPushRefused says that the server did not take the commit.
+// ErrPushRefused means that the server did not take the commit.
 var ErrPushRefused = errors.New("push refused")
 
-// BranchError says that the repository has branches, but not this one.
+// BranchError means that the repository has branches, but not this one.
 type BranchError struct {
 	Branch string
 	Known  []string
@@ -57,7 +57,7 @@ func Open(raw string, secret map[string][]byte, proxy func(*http.Request) (*url.
 	return &Remote{server}, nil
 }
 
-// MayPush finds out, as far as a server tells before a push, whether these credentials may push.
+// MayPush finds out, as far as a server answers that before a push, whether these credentials may push.
 func (r *Remote) MayPush(ctx context.Context) error {
 	c, err := r.server.Receive(ctx)
 	if err != nil {

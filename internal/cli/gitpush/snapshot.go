@@ -73,7 +73,7 @@ func (s *Snapshot) receive(ctx context.Context, from *git.Conversation, refs *pa
 // Revision is the commit as the hub writes it: "main@sha1:<commit>".
 func (s *Snapshot) Revision() string { return s.branch + "@sha1:" + s.commit.String() }
 
-// Changed says that the snapshot holds a commit that the server does not have.
+// Changed reports whether the snapshot holds a commit that the server does not have.
 func (s *Snapshot) Changed() bool { return len(s.fresh) > 0 }
 
 // Tree returns the files, as the hub will see them.

@@ -166,7 +166,7 @@ func check(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) e
 	if err := preflight.Upgrade(ctx, hub, o.Options.Version, o.AllowDowngrade); err != nil {
 		return err
 	}
-	// Whoever keeps the hub from Git would see this as drift and put it back.
+	// A Kustomization that has the hub's manifests would see this as drift and put it back.
 	root := &v1alpha1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.SystemNamespace}}
 	err = hub.Get(ctx, client.ObjectKeyFromObject(root), root)
 	switch {
@@ -180,7 +180,7 @@ func check(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) e
 	return nil
 }
 
-// noteLeftOut tells what an installation from before has of parts that are not asked for any more. What may not be
+// noteLeftOut prints what an earlier installation has of parts that are not asked for any more. What may not be
 // read is not told.
 func noteLeftOut(ctx context.Context, hub *factory.Hub, o *Options, s *factory.Step) {
 	kinds := map[string]schema.GroupVersion{"Service": corev1.SchemeGroupVersion, "NetworkPolicy": networkingv1.SchemeGroupVersion}

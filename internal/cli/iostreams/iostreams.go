@@ -2,7 +2,7 @@
 // output (results) and to standard error (progress and problems), and whether a person is looking.
 //
 // It promises that text from a cluster or a Git server cannot move the cursor, change colours or set
-// the title of a terminal: whoever prints such text passes it through Clean or Line.
+// the title of a terminal: a caller that prints such text passes it through Clean or Line.
 package iostreams
 
 import (
@@ -27,7 +27,7 @@ type IOStreams struct {
 	Out io.Writer
 	Err io.Writer
 
-	// Colour says that Out and Err understand ANSI colours.
+	// Colour means that Out and Err understand ANSI colours.
 	Colour bool
 	// Rows returns the height of the terminal that Out is; nil when Out is none, or its cursor cannot
 	// be moved.
@@ -89,13 +89,13 @@ func (s *IOStreams) Width() int {
 	return s.Columns()
 }
 
-// Test returns streams over buffers: without colours, and with nobody to ask.
+// Test returns streams over buffers: without colours, and without a terminal to ask at.
 func Test() (s *IOStreams, in, out, err *bytes.Buffer) {
 	in, out, err = &bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}
 	return &IOStreams{In: in, Out: out, Err: err}, in, out, err
 }
 
-// TestTerminal is Test with somebody to ask, at a terminal of so many rows.
+// TestTerminal is Test at a terminal of so many rows, where questions are asked.
 func TestTerminal(height int) (s *IOStreams, in, out, err *bytes.Buffer) {
 	s, in, out, err = Test()
 	s.Rows = func() int { return height }
@@ -119,7 +119,7 @@ func (s *IOStreams) Password(question string) ([]byte, error) {
 }
 
 // Confirm asks a question that is answered with yes or no, which is the default. Call it only when
-// CanPrompt. Nobody waits for the answer once ctx ends.
+// CanPrompt. It does not wait for the answer once ctx ends.
 func (s *IOStreams) Confirm(ctx context.Context, question string) (bool, error) {
 	defer s.busy.hold()()
 	fmt.Fprintf(s.Err, "%s [y/N] ", Line(question))

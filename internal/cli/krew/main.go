@@ -90,7 +90,7 @@ func manifest(dir, of, url string) ([]byte, error) {
 			Caveats:     "For completion, link kubectl_complete-skerry in your PATH to kubectl-skerry.\n",
 		},
 	}
-	if !version.MatchString(of) { // of a commit without a tag, which nobody publishes
+	if !version.MatchString(of) { // of a commit without a tag, which is not published
 		p.Spec.Version = "v0.0.0-" + of
 	}
 	for _, archive := range archives {

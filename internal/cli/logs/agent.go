@@ -18,7 +18,7 @@ import (
 )
 
 // runAgent shows what the agent of a cluster logs. Nothing reaches an agent through the hub, so that a hub that is
-// broken into reads no logs of edges: the API server of the edge is asked, with the credentials of whoever asks.
+// broken into reads no logs of edges: the API server of the edge is asked, with the credentials of the user.
 func runAgent(ctx context.Context, o *Options) error {
 	from, err := factory.FromKubeconfig(o.FromKubeconfig, o.FromContext)
 	if err != nil {

@@ -119,7 +119,7 @@ func runRepository(_ context.Context, o *Options) error {
 	return nil
 }
 
-// show tells what becomes of the repository: the notes, what holds in general, and without a place to write it to
+// show prints what becomes of the repository: the notes, what holds in general, and without a place to write it to
 // the change itself.
 func (o *Options) show(r *migrate.Result, files map[string][]byte) error {
 	if o.Format != "" {

@@ -265,7 +265,7 @@ func (s standing) String() string {
 	return s.Ref.String() + " on cluster " + s.cluster
 }
 
-// identity is what tells an object from one that was created anew, and from one that was changed.
+// identity distinguishes an object from one that was created anew, and from one that was changed.
 type identity struct {
 	uid        types.UID
 	generation int64

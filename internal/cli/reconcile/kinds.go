@@ -30,7 +30,7 @@ type known struct {
 	handled   string
 	observed  int64
 	suspended bool
-	// complete says that everything is at the revision that was last tried.
+	// complete means that everything is at the revision that was last tried.
 	complete bool
 	// outcome says what came of it, once it is ready.
 	outcome string

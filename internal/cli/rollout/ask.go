@@ -28,7 +28,7 @@ type request struct {
 	followed func(*v1alpha1.Kustomization) (outcome string, err error)
 }
 
-// errNotYet says that the hub has not followed yet.
+// errNotYet means that the hub has not followed yet.
 var errNotYet = errors.New("the hub has not followed yet")
 
 // ask sets the annotations and waits until the hub has followed.

@@ -21,7 +21,7 @@ type Past struct {
 	Revision string `json:"revision"`
 	// Change is its id; empty where only the revision is remembered.
 	Change string `json:"change,omitempty"`
-	// Current says that it is the last one, Verified that it is the last that went through all stages,
+	// Current means that it is the last one, Verified that it is the last that went through all stages,
 	// Halted that no cluster gets it by itself.
 	Current  bool `json:"current,omitempty"`
 	Verified bool `json:"verified,omitempty"`
@@ -110,7 +110,7 @@ func History(s v1alpha1.KustomizationStatus) []Past {
 	return past
 }
 
-// wasDone says that the change went through all its stages; it may have been undone after that.
+// wasDone reports whether the change went through all its stages; it may have been undone after that.
 func wasDone(r *v1alpha1.RolloutStatus) bool {
 	return len(r.Stages) > 0 && !slices.ContainsFunc(r.Stages, func(s v1alpha1.RolloutStageStatus) bool { return !s.Done })
 }

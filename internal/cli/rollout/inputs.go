@@ -161,7 +161,7 @@ func appendKind(out [][]byte, doc []byte, kind string) ([][]byte, error) {
 }
 
 // members are the selected clusters as the planner sees them before the change: all at what was
-// verified last. A Cluster that nobody has looked at, as in a file, counts as one that is there.
+// verified last. A Cluster that the hub has not connected to, as in a file, counts as reachable.
 func members(selected targeting.Selection, namespace string, clusters []v1alpha1.Cluster, start time.Time) []rollout.Member {
 	byName := map[string]*v1alpha1.Cluster{}
 	for i := range clusters {

@@ -93,7 +93,7 @@ func resumed(ks *v1alpha1.Kustomization) (string, error) {
 	return standing(r), nil
 }
 
-// ended says that nothing more happens by itself.
+// ended reports whether nothing more happens by itself.
 func ended(p v1alpha1.RolloutPhase) bool {
 	return p == v1alpha1.RolloutCompleted || p == v1alpha1.RolloutHalted || p == v1alpha1.RolloutRolledBack
 }

@@ -32,7 +32,7 @@ type Report struct {
 	Halted   []string `json:"halted,omitempty"`
 	// Problem says why the Kustomization moves nothing at all, where that has nothing to do with stages.
 	Problem string `json:"problem,omitempty"`
-	// Done says that nothing more happens by itself, and Failed that this is not for the better.
+	// Done means that nothing more happens by itself, and Failed that this is not for the better.
 	Done   bool `json:"done"`
 	Failed bool `json:"failed"`
 }

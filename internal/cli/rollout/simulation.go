@@ -29,7 +29,7 @@ type Simulation struct {
 	Phase   v1alpha1.RolloutPhase `json:"phase"`
 	Message string                `json:"message,omitempty"`
 	Ended   time.Time             `json:"ended"`
-	// Endless says that it had not ended within a year.
+	// Endless means that it had not ended within a year.
 	Endless bool `json:"endless,omitempty"`
 	// Clusters by what they have in the end: the change, or what they had before. Those that were
 	// assigned the change while they were absent have it when they are back.

@@ -71,7 +71,7 @@ type Outcome struct {
 	// Last is what the planner said last, and Ended when that was.
 	Last  rollout.Plan
 	Ended time.Time
-	// Endless says that the simulation was cut off at maxTime.
+	// Endless means that the simulation was cut off at maxTime.
 	Endless bool
 }
 

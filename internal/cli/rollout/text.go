@@ -159,7 +159,7 @@ func failureRows(r Report, io *iostreams.IOStreams) [][]table.Cell {
 	return rows
 }
 
-// Line is a report in one line, for where nobody looks at a terminal.
+// Line is a report in one line, for an output that is no terminal.
 func Line(r Report) string {
 	if r.Phase == "" {
 		return strings.TrimSuffix("nothing was rolled out yet: "+r.Problem, ": ")

@@ -61,7 +61,7 @@ func runUndo(ctx context.Context, o *Options) error {
 	})
 }
 
-// sure asks where there is somebody to ask.
+// sure asks for confirmation at a terminal.
 func (o *Options) sure(ctx context.Context, question string) (bool, error) {
 	if o.Yes || !o.IO.CanPrompt() {
 		return true, nil

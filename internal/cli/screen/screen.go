@@ -30,7 +30,7 @@ type Screen struct {
 // New returns a screen on standard output.
 func New(s *iostreams.IOStreams, now func() time.Time) *Screen { return &Screen{io: s, now: now} }
 
-// InPlace says that texts are drawn in place; otherwise lines are written.
+// InPlace reports whether texts are drawn in place; otherwise lines are written.
 func (s *Screen) InPlace() bool { return s.io.Rows != nil }
 
 // Show shows the text in place, or else the line with the time before it; what was shown last is not shown again.

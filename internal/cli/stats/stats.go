@@ -127,7 +127,7 @@ func Count(f status.Facts) Stats {
 	for _, c := range r.Clusters {
 		state := c.State
 		if c.Reachable == status.Unknown && state == status.Ready {
-			state = status.Unknown // nobody hears from it
+			state = status.Unknown // it does not report to the hub
 		}
 		s.Clusters.add(state)
 		for _, run := range c.Runs {

@@ -9,7 +9,7 @@ import (
 // State is how a thing stands, in one word.
 type State string
 
-// States. Suspended is what somebody asked for; all others but Ready are not ready.
+// States. Suspended is what a user asked for; all others but Ready are not ready.
 const (
 	Ready     State = "ready"
 	NotReady  State = "not ready"
@@ -96,7 +96,7 @@ type Rollout struct {
 	Updated  int32 `json:"updated"`
 	Ready    int32 `json:"ready"`
 	Clusters int32 `json:"clusters"`
-	// Failed says that the change goes no further because it did harm, or was undone.
+	// Failed means that the change goes no further because it did harm, or was undone.
 	Failed bool `json:"failed,omitempty"`
 }
 

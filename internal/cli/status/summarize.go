@@ -141,7 +141,7 @@ func rolloutReport(r *v1alpha1.RolloutStatus) *Rollout {
 	return out
 }
 
-// clusterReport takes no cluster for reachable that nobody listens to.
+// clusterReport takes no cluster for reachable that no hub process has a session with.
 func clusterReport(c *v1alpha1.Cluster, hubAtWork bool) Cluster {
 	out := Cluster{
 		Namespace: c.Namespace, Name: c.Name, Reachable: Unknown,

@@ -280,7 +280,7 @@ func writeProblems(b *strings.Builder, r Report, v View) {
 	}
 }
 
-// sameCause says that the second problem, on a cluster, tells what the first only sums up.
+// sameCause reports whether the second problem, on a cluster, is the cause of the first, which only sums it up.
 func sameCause(sum, one Problem) bool {
 	return sum.Cluster == "" && one.Cluster != "" && one.Kind == sum.Kind && one.Namespace == sum.Namespace &&
 		one.Name == sum.Name && one.Message != "" && (one.Reason == sum.Reason || sum.Reason == v1alpha1.FailedReason)

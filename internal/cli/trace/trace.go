@@ -88,7 +88,7 @@ readable. What cannot be asked is said to be unknown.`,
 type Trace struct {
 	Object  string `json:"object"`
 	Cluster string `json:"cluster"`
-	// Managed says that a Kustomization of this hub applies the object; then the rest is set.
+	// Managed means that a Kustomization of this hub applies the object; then the rest is set.
 	Managed       bool   `json:"managed"`
 	Kustomization string `json:"kustomization,omitempty"`
 	Path          string `json:"path,omitempty"`

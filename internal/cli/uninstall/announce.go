@@ -22,7 +22,7 @@ type seen struct {
 	url, path string
 	// components are the hub's own objects, and kinds its definitions.
 	components, kinds int
-	// namespace says that the hub's namespace is there, and secrets counts what goes with it; it is
+	// namespace means that the hub's namespace is there, and secrets counts what goes with it; it is
 	// unknownSecrets where that may not be listed.
 	namespace bool
 	secrets   int

@@ -41,7 +41,7 @@ type teardown struct {
 	hub *factory.Hub
 	// identities are what the hub may call itself: one of them is its identity.
 	identities []string
-	// stopped says that there is no hub any more that would let go of anything.
+	// stopped means that there is no hub any more that would let go of anything.
 	stopped bool
 	// grace is hubGrace, for tests.
 	grace time.Duration
@@ -173,7 +173,7 @@ func (t *teardown) observeNamespace(ctx context.Context, s *seen) error {
 	return nil
 }
 
-// gone says that the kind is not there any more.
+// gone reports whether the kind is not there any more.
 func gone(err error) bool { return apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
 
 func metadataList(kind schema.GroupVersionKind) *metav1.PartialObjectMetadataList {

@@ -23,7 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/git"
 )
 
-// access is what is shown to which host, and to no other: what a kustomization names is chosen by whoever wrote it.
+// access is what is shown to which host, and to no other: what a kustomization names is chosen by its author.
 type access struct {
 	// secrets have the keys of a GitRepository's Secret, by host name in lower case.
 	secrets map[string]map[string][]byte

@@ -20,7 +20,7 @@ type reference struct {
 	SSH string
 }
 
-// parse reads a reference as kustomize does. file says that the field names a file and never a directory.
+// parse reads a reference as kustomize does. file means that the field names a file and never a directory.
 func parse(ref string, file bool) (reference, error) {
 	rest := ref
 	for strings.HasPrefix(strings.ToLower(rest), "git::") {

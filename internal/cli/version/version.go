@@ -1,4 +1,4 @@
-// Package version is the command that tells versions.
+// Package version is the command that prints versions.
 package version
 
 import (

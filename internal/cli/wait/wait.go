@@ -148,7 +148,7 @@ func Served(ctx context.Context, do func() error) error {
 	}
 }
 
-// isPageNotFound says that the path is unknown, and not only an object: such an answer names none.
+// isPageNotFound reports whether the path is unknown, and not only an object: such an answer names none.
 func isPageNotFound(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
