@@ -108,9 +108,9 @@ func (w *Writer[K, C]) Wait(key K, items int, u pacing.Urgency) time.Duration {
 	return w.paces.Wait(key, items, u)
 }
 
-// WaitAgain returns how long a write of an object has to wait that is like its last one.
-func (w *Writer[K, C]) WaitAgain(key K, u pacing.Urgency) time.Duration {
-	return w.paces.WaitAgain(key, u)
+// RepeatDelay returns how long a write of an object has to wait that is like its last one.
+func (w *Writer[K, C]) RepeatDelay(key K, u pacing.Urgency) time.Duration {
+	return w.paces.RepeatDelay(key, u)
 }
 
 // Forget forgets an object that is gone.
@@ -343,7 +343,7 @@ func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 // rest records a write, and returns how long the object rests.
 func (w *Writer[K, C]) rest(key K, items int, began time.Time, err error) time.Duration {
 	w.paces.Wrote(key, w.o.Now().Sub(began), items)
-	rest := w.paces.WaitAgain(key, pacing.Decisive)
+	rest := w.paces.RepeatDelay(key, pacing.Decisive)
 	if failed(err) {
 		return max(rest, w.retries.When(key))
 	}

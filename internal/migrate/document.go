@@ -70,11 +70,11 @@ func (d *document) is(kind, namespace, name string) bool {
 	return d.kind == kind && d.name == name && (d.namespace == namespace || d.namespace == "" || namespace == "")
 }
 
-func (d *document) noteAt(n *yaml.Node, v Verdict, field, text string) Note {
+func (d *document) noteAt(n *yaml.Node, v Outcome, field, text string) Note {
 	if n == nil {
 		n = d.node
 	}
-	note := Note{File: d.file, Line: n.Line, Verdict: v, Object: d.title(), Field: field, Text: text}
+	note := Note{File: d.file, Line: n.Line, Outcome: v, Object: d.title(), Field: field, Text: text}
 	if d.file == "" {
 		note.Line = 0
 	}
@@ -119,7 +119,7 @@ func (m *migration) read() {
 		}
 		nodes, err := decode(data)
 		if err != nil {
-			m.note(Note{File: name, Line: 1, Verdict: Stays, Text: "cannot be read as YAML, and names a kind of Flux: look at it by hand"})
+			m.note(Note{File: name, Line: 1, Outcome: Stays, Text: "cannot be read as YAML, and names a kind of Flux: look at it by hand"})
 			continue
 		}
 		m.texts[name] = newText(data)

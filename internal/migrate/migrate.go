@@ -29,19 +29,19 @@ const (
 // FluxNamespace is where Flux's controllers run unless another is chosen.
 const FluxNamespace = "flux-system"
 
-// Verdict is what a note says of an object.
-type Verdict string
+// Outcome is what became of an object that a note is on.
+type Outcome string
 
-// Verdicts.
+// Outcomes.
 const (
 	// Moved is an object that is a kind of Skerry now.
-	Moved Verdict = "moved"
+	Moved Outcome = "moved"
 	// Changed is a field that means something else in Skerry, or a reference that was adapted.
-	Changed Verdict = "changed"
+	Changed Outcome = "changed"
 	// Stays is an object that cannot move, and stays as it is.
-	Stays Verdict = "stays"
+	Stays Outcome = "stays"
 	// Removed is what has nothing to do any more.
-	Removed Verdict = "removed"
+	Removed Outcome = "removed"
 )
 
 // Note says what becomes of one object, field or file, and why.
@@ -49,8 +49,8 @@ type Note struct {
 	// File and Line are where it stands; empty and 0 for an object of a cluster.
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"`
-	// Verdict is the outcome.
-	Verdict Verdict `json:"verdict"`
+	// Outcome of the object.
+	Outcome Outcome `json:"verdict"`
 	// Object is "Kustomization flux-system/apps"; empty for a file.
 	Object string `json:"object,omitempty"`
 	// Field is the path of the field, as "spec.wait"; empty for the object as a whole.
@@ -65,7 +65,7 @@ func (n Note) String() string {
 	if n.File != "" {
 		parts = append(parts, fmt.Sprintf("%s:%d", n.File, n.Line))
 	}
-	parts = append(parts, string(n.Verdict))
+	parts = append(parts, string(n.Outcome))
 	for _, p := range []string{n.Object, n.Field, n.Text} {
 		if p != "" {
 			parts = append(parts, p)
@@ -84,11 +84,11 @@ type Result struct {
 	General []string
 }
 
-// Count returns how many notes have a verdict.
-func (r *Result) Count(v Verdict) int {
+// Count returns how many notes have an outcome.
+func (r *Result) Count(v Outcome) int {
 	n := 0
 	for i := range r.Notes {
-		if r.Notes[i].Verdict == v {
+		if r.Notes[i].Outcome == v {
 			n++
 		}
 	}
@@ -130,7 +130,7 @@ func (m *migration) result() Result {
 		}
 		data := m.texts[name].apply(m.edits[name])
 		if _, err := decode(data); err != nil {
-			m.note(Note{File: name, Line: 1, Verdict: Stays, Text: "it would not be YAML any more: " + errNotPlain.Error()})
+			m.note(Note{File: name, Line: 1, Outcome: Stays, Text: "it would not be YAML any more: " + errNotPlain.Error()})
 			continue
 		}
 		r.Files[name] = data

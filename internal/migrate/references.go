@@ -162,7 +162,7 @@ func (m *migration) components() {
 		if !slices.Contains(left, "Kustomization") {
 			text += "; without a Kustomization of Flux its kustomize-controller has nothing to do"
 		}
-		m.note(Note{File: name, Line: 1, Verdict: Changed, Text: text})
+		m.note(Note{File: name, Line: 1, Outcome: Changed, Text: text})
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.edits)) {
 		if nodes, err := decode(m.texts[name].apply(m.edits[name])); err == nil && len(nodes) == 0 {
@@ -184,7 +184,7 @@ func installedIn(data []byte) string {
 
 func (m *migration) gone(name, why string) {
 	m.changed[name] = nil
-	m.note(Note{File: name, Line: 1, Verdict: Removed, Text: why})
+	m.note(Note{File: name, Line: 1, Outcome: Removed, Text: why})
 }
 
 // kustomizations brings the files of kustomize up to date: what is gone is not named any more, and patches of
@@ -225,7 +225,7 @@ func (m *migration) unname(name string) bool {
 		}
 		e, err := t.removeItem(list, n)
 		if err != nil {
-			m.note(Note{File: name, Line: n.Line, Verdict: Stays, Field: "resources", Text: n.Value + " is gone: " + err.Error()})
+			m.note(Note{File: name, Line: n.Line, Outcome: Stays, Field: "resources", Text: n.Value + " is gone: " + err.Error()})
 			return false
 		}
 		edits = append(edits, e)
@@ -253,7 +253,7 @@ func (m *migration) unpatch(name string, t *text, root *yaml.Node) []edit {
 		}
 		if e, err := t.remove(root, key); err == nil {
 			edits = append(edits, e)
-			m.note(Note{File: name, Line: key.Line, Verdict: Removed, Field: field, Text: "it changed Flux's controllers; those of the hub are changed in skerry-system/kustomization.yaml"})
+			m.note(Note{File: name, Line: key.Line, Outcome: Removed, Field: field, Text: "it changed Flux's controllers; those of the hub are changed in skerry-system/kustomization.yaml"})
 		}
 	}
 	return edits
@@ -281,10 +281,10 @@ func (m *migration) retarget(name string) {
 			edits, err := retargetPatch(m.texts[name], n)
 			switch {
 			case err != nil:
-				m.note(Note{File: name, Line: n.Line, Verdict: Stays, Field: field, Text: "it is for a kind that moved: " + err.Error()})
+				m.note(Note{File: name, Line: n.Line, Outcome: Stays, Field: field, Text: "it is for a kind that moved: " + err.Error()})
 			case len(edits) > 0:
 				m.edits[name] = append(m.edits[name], edits...)
-				m.note(Note{File: name, Line: n.Line, Verdict: Changed, Field: field, Text: "it is for the kind of Skerry now" + m.unreached()})
+				m.note(Note{File: name, Line: n.Line, Outcome: Changed, Field: field, Text: "it is for the kind of Skerry now" + m.unreached()})
 			}
 		}
 	}

@@ -37,7 +37,7 @@ var (
 
 func (c *conversion) lookForVariables(file string, n int, line string, known map[string]bool, unknown bool) {
 	tell := func(format string, args ...any) {
-		c.changes = append(c.changes, Note{File: file, Line: n, Verdict: Changed, Object: c.title(), Field: "spec.postBuild", Text: fmt.Sprintf(format, args...)})
+		c.changes = append(c.changes, Note{File: file, Line: n, Outcome: Changed, Object: c.title(), Field: "spec.postBuild", Text: fmt.Sprintf(format, args...)})
 	}
 	for _, at := range bareVariable.FindAllStringSubmatchIndex(line, -1) {
 		name := line[at[2]:at[3]]

@@ -172,8 +172,8 @@ func (c *Coalescer[K]) Wait(key K, items int, u Urgency) time.Duration {
 	return c.pace.Wait(last, items, u, c.now())
 }
 
-// WaitAgain returns how long a write of the object has to wait that is like its last one.
-func (c *Coalescer[K]) WaitAgain(key K, u Urgency) time.Duration {
+// RepeatDelay returns how long a write of the object has to wait that is like its last one.
+func (c *Coalescer[K]) RepeatDelay(key K, u Urgency) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, ok := c.last[key]

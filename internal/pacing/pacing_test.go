@@ -103,7 +103,7 @@ func TestCoalescerKnowsEachObject(t *testing.T) {
 		t.Errorf("the first waits %s", got)
 	}
 	c.Wrote("a", 100*ms, 40)
-	if got := c.WaitAgain("a", Decisive); got != 400*ms {
+	if got := c.RepeatDelay("a", Decisive); got != 400*ms {
 		t.Errorf("another one like the last waits %s", got)
 	}
 	if a, b := c.Wait("a", 1, Decisive), c.Wait("b", 1, Decisive); a != 100*ms || b != 0 {

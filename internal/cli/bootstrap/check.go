@@ -134,7 +134,7 @@ func gitError(url string, err error) error {
 	if !strings.Contains(err.Error(), url) { // most name it themselves
 		err = fmt.Errorf("%s: %w", url, err)
 	}
-	err = factory.Elsewhere(err)
+	err = factory.OtherServer(err)
 	var branch *gitpush.BranchError
 	switch {
 	case errors.As(err, &branch) && len(branch.Known) > 0:

@@ -217,7 +217,7 @@ func (o *ProviderOptions) ensure(ctx context.Context, host githost.Host, reposit
 		err = host.Grant(ctx, repository, o.Teams)
 	}
 	if err != nil {
-		return factory.Next(factory.Elsewhere(err), "%s", nextOfHost(err))
+		return factory.Next(factory.OtherServer(err), "%s", nextOfHost(err))
 	}
 	access.url, o.URL = urls.HTTPS, urls.HTTPS
 	if !o.TokenAuth {
@@ -271,7 +271,7 @@ func (o *ProviderOptions) deployKey(ctx context.Context, r *run, host githost.Ho
 	}
 	added, err := host.Deploy(ctx, repository, githost.Key{Title: name + " " + o.Path, Public: strings.TrimSpace(string(stored["identity.pub"])), ReadOnly: !o.ReadWriteKey})
 	if err != nil {
-		return factory.Next(factory.Elsewhere(err), "let the token add deploy keys, or use --token-auth")
+		return factory.Next(factory.OtherServer(err), "let the token add deploy keys, or use --token-auth")
 	}
 	o.preset = stored
 	what := "is there"

@@ -17,9 +17,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/wait"
 )
 
-// patience is how long a state in which only a change can help is looked at before it is believed: a
+// stalledConfirmation is how long a state in which only a change can help is looked at before it is believed: a
 // hub may see a GitRepository a moment before its Secret.
-const patience = 10 * time.Second
+const stalledConfirmation = 10 * time.Second
 
 // waitForHub waits until the status of the hub's objects shows that it has applied what was pushed. It asks nothing of the
 // Deployment: a hub that runs elsewhere is as good, and an available Pod proves less.
@@ -33,22 +33,22 @@ func (r *run) waitForHub(ctx context.Context, s *factory.Step) error {
 	}
 	bounded, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	want, stand := r.pushed.Revision(), stand{}
+	want, state := r.pushed.Revision(), syncState{}
 	var doubt *time.Timer
 	err = wait.Until(bounded, r.hub, []client.Object{source, root}, func() (bool, error) {
-		if stand = standOf(source, root, want); stand.elsewhere {
+		if state = syncStateOf(source, root, want); state.otherCommit {
 			want = r.newest(bounded, want)
-			stand = standOf(source, root, want)
+			state = syncStateOf(source, root, want)
 		}
-		if stand.done {
+		if state.done {
 			return true, nil
 		}
-		s.Notef("%s", stand.note)
+		s.Notef("%s", state.note)
 		if doubt != nil {
 			doubt.Stop()
 		}
-		if stand.stalled {
-			doubt = time.AfterFunc(patience, giveUp)
+		if state.stalled {
+			doubt = time.AfterFunc(stalledConfirmation, giveUp)
 		}
 		return false, nil
 	})
@@ -59,45 +59,45 @@ func (r *run) waitForHub(ctx context.Context, s *factory.Step) error {
 	case err == nil:
 		s.Donef("the hub has applied %s", root.Status.LastAppliedRevision)
 		return nil
-	case stand.stalled && errors.Is(err, context.Canceled) && ctx.Err() == nil:
-		return factory.Next(errors.New(stand.note), "repair it and run this again; 'skerry status' shows the same")
+	case state.stalled && errors.Is(err, context.Canceled) && ctx.Err() == nil:
+		return factory.Next(errors.New(state.note), "repair it and run this again; 'skerry status' shows the same")
 	case errors.Is(err, context.DeadlineExceeded):
-		return r.tooLong(ctx, stand)
+		return r.tooLong(ctx, state)
 	}
 	return err
 }
 
-// stand says how far the hub is.
-type stand struct {
+// syncState is how far the hub is.
+type syncState struct {
 	done bool
 	// stalled means that only a change can help.
 	stalled bool
-	// elsewhere means that the hub is done with another commit than the one pushed.
-	elsewhere bool
-	note      string
+	// otherCommit means that the hub is done with another commit than the one pushed.
+	otherCommit bool
+	note        string
 }
 
-// standOf reads it from what the hub wrote. It is pure.
-func standOf(source *v1alpha1.GitRepository, root *v1alpha1.Kustomization, want string) stand {
+// syncStateOf reads it from what the hub wrote. It is pure.
+func syncStateOf(source *v1alpha1.GitRepository, root *v1alpha1.Kustomization, want string) syncState {
 	fetched := meta.FindStatusCondition(source.Status.Conditions, v1alpha1.ReadyCondition)
 	ready := meta.FindStatusCondition(root.Status.Conditions, v1alpha1.ReadyCondition)
 	switch {
 	case fetched == nil:
-		return stand{note: "no hub has looked at the GitRepository yet"}
+		return syncState{note: "no hub has looked at the GitRepository yet"}
 	case source.Status.LastHandledReconcileAt != v1alpha1.ReconcileRequest(source.Annotations):
-		return stand{note: "the hub has not looked at the GitRepository yet"}
+		return syncState{note: "the hub has not looked at the GitRepository yet"}
 	case fetched.Status != metav1.ConditionTrue:
-		return stand{note: "GitRepository: " + said(fetched), stalled: isStalled(source)}
+		return syncState{note: "GitRepository: " + said(fetched), stalled: isStalled(source)}
 	case ready == nil || root.Status.ObservedGeneration < root.Generation:
-		return stand{note: "the hub has not looked at the Kustomization yet"}
+		return syncState{note: "the hub has not looked at the Kustomization yet"}
 	case ready.Status == metav1.ConditionTrue && root.Status.LastAppliedRevision == want:
-		return stand{done: true}
+		return syncState{done: true}
 	case ready.Status == metav1.ConditionTrue && root.Status.LastAppliedRevision == revisionOf(source):
-		return stand{note: "the hub is at " + root.Status.LastAppliedRevision, elsewhere: true}
+		return syncState{note: "the hub is at " + root.Status.LastAppliedRevision, otherCommit: true}
 	case root.Status.LastAttemptedRevision != want:
-		return stand{note: "the hub has fetched " + revisionOf(source)}
+		return syncState{note: "the hub has fetched " + revisionOf(source)}
 	}
-	return stand{note: "Kustomization: " + said(ready), stalled: isStalled(root)}
+	return syncState{note: "Kustomization: " + said(ready), stalled: isStalled(root)}
 }
 
 func revisionOf(source *v1alpha1.GitRepository) string {
@@ -123,10 +123,10 @@ func (r *run) newest(ctx context.Context, want string) string {
 	return r.Branch + "@sha1:" + head
 }
 
-func (r *run) tooLong(ctx context.Context, stand stand) error {
+func (r *run) tooLong(ctx context.Context, state syncState) error {
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err := fmt.Errorf("the hub did not apply %s within %s: %s", r.pushed.Revision(), r.Timeout(5*time.Minute), stand.note)
+	err := fmt.Errorf("the hub did not apply %s within %s: %s", r.pushed.Revision(), r.Timeout(5*time.Minute), state.note)
 	if r.CRDsOnly {
 		return factory.Next(err, "start skerry-hub with a kubeconfig of this cluster and --hub-id %s, then run this again", r.set.hubID)
 	}

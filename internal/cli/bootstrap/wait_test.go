@@ -26,21 +26,21 @@ func TestStandOf(t *testing.T) {
 		artifact           string
 		attempted, applied string
 		generation         int64
-		want               stand
+		want               syncState
 	}{
-		"nobody there":                    {want: stand{note: "no hub has looked at the GitRepository yet"}},
-		"old word of the source":          {source: fetched, handled: "before", want: stand{note: "the hub has not looked at the GitRepository yet"}},
-		"refused":                         {source: refused, handled: "now", want: stand{note: "GitRepository: AuthenticationFailed: why"}},
-		"stalled source":                  {source: stalled, handled: "now", want: stand{note: "GitRepository: InvalidSecret: why", stalled: true}},
-		"fetched, root new":               {source: fetched, handled: "now", artifact: "main@sha1:2", want: stand{note: "the hub has not looked at the Kustomization yet"}},
-		"old word of the root":            {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, attempted: "main@sha1:1", applied: "main@sha1:1", want: stand{note: "the hub has fetched main@sha1:2"}},
-		"old failure of the root":         {source: fetched, handled: "now", artifact: "main@sha1:2", root: broken, attempted: "main@sha1:1", want: stand{note: "the hub has fetched main@sha1:2"}},
-		"a form that was not looked at":   {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, applied: "main@sha1:2", generation: 2, want: stand{note: "the hub has not looked at the Kustomization yet"}},
-		"applying":                        {source: fetched, handled: "now", artifact: "main@sha1:2", root: working, attempted: "main@sha1:2", want: stand{note: "Kustomization: Progressing: why"}},
-		"broken":                          {source: fetched, handled: "now", artifact: "main@sha1:2", root: broken, attempted: "main@sha1:2", want: stand{note: "Kustomization: InvalidYAML: why", stalled: true}},
-		"applied, but not ready any more": {source: fetched, handled: "now", artifact: "main@sha1:2", root: working, attempted: "main@sha1:2", applied: "main@sha1:2", want: stand{note: "Kustomization: Progressing: why"}},
-		"done":                            {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, attempted: "main@sha1:2", applied: "main@sha1:2", want: stand{done: true}},
-		"somebody pushed on top":          {source: fetched, handled: "now", artifact: "main@sha1:3", root: fetched, attempted: "main@sha1:3", applied: "main@sha1:3", want: stand{note: "the hub is at main@sha1:3", elsewhere: true}},
+		"nobody there":                    {want: syncState{note: "no hub has looked at the GitRepository yet"}},
+		"old word of the source":          {source: fetched, handled: "before", want: syncState{note: "the hub has not looked at the GitRepository yet"}},
+		"refused":                         {source: refused, handled: "now", want: syncState{note: "GitRepository: AuthenticationFailed: why"}},
+		"stalled source":                  {source: stalled, handled: "now", want: syncState{note: "GitRepository: InvalidSecret: why", stalled: true}},
+		"fetched, root new":               {source: fetched, handled: "now", artifact: "main@sha1:2", want: syncState{note: "the hub has not looked at the Kustomization yet"}},
+		"old word of the root":            {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, attempted: "main@sha1:1", applied: "main@sha1:1", want: syncState{note: "the hub has fetched main@sha1:2"}},
+		"old failure of the root":         {source: fetched, handled: "now", artifact: "main@sha1:2", root: broken, attempted: "main@sha1:1", want: syncState{note: "the hub has fetched main@sha1:2"}},
+		"a form that was not looked at":   {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, applied: "main@sha1:2", generation: 2, want: syncState{note: "the hub has not looked at the Kustomization yet"}},
+		"applying":                        {source: fetched, handled: "now", artifact: "main@sha1:2", root: working, attempted: "main@sha1:2", want: syncState{note: "Kustomization: Progressing: why"}},
+		"broken":                          {source: fetched, handled: "now", artifact: "main@sha1:2", root: broken, attempted: "main@sha1:2", want: syncState{note: "Kustomization: InvalidYAML: why", stalled: true}},
+		"applied, but not ready any more": {source: fetched, handled: "now", artifact: "main@sha1:2", root: working, attempted: "main@sha1:2", applied: "main@sha1:2", want: syncState{note: "Kustomization: Progressing: why"}},
+		"done":                            {source: fetched, handled: "now", artifact: "main@sha1:2", root: fetched, attempted: "main@sha1:2", applied: "main@sha1:2", want: syncState{done: true}},
+		"somebody pushed on top":          {source: fetched, handled: "now", artifact: "main@sha1:3", root: fetched, attempted: "main@sha1:3", applied: "main@sha1:3", want: syncState{note: "the hub is at main@sha1:3", otherCommit: true}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestStandOf(t *testing.T) {
 					ObservedGeneration: 1, Conditions: tt.root, LastAttemptedRevision: tt.attempted, LastAppliedRevision: tt.applied,
 				},
 			}
-			if diff := cmp.Diff(tt.want, standOf(source, root, "main@sha1:2"), cmp.AllowUnexported(stand{})); diff != "" {
+			if diff := cmp.Diff(tt.want, syncStateOf(source, root, "main@sha1:2"), cmp.AllowUnexported(syncState{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

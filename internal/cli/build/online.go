@@ -247,7 +247,7 @@ func (d *download) fetch(ctx context.Context, source *v1alpha1.GitRepository, de
 	}
 	commit, err := d.store.Follow(ctx, req)
 	if err != nil {
-		return git.Commit{}, factory.Next(factory.Elsewhere(fmt.Errorf("cannot fetch %s: %w", source.Status.Artifact.Revision, err)), "take the files from a checkout, with --path")
+		return git.Commit{}, factory.Next(factory.OtherServer(fmt.Errorf("cannot fetch %s: %w", source.Status.Artifact.Revision, err)), "take the files from a checkout, with --path")
 	}
 	var parts []git.Part
 	for i, in := range source.Spec.Include {

@@ -114,7 +114,7 @@ func (g *gateway) do(ctx context.Context, method, path string, file io.ReadSeeke
 	for {
 		res, err := g.once(ctx, method, path, file)
 		if err != nil {
-			return nil, factory.Next(factory.Elsewhere(fmt.Errorf("cannot reach the hub's gateway: %w", err)), "name the address at which it is reached from here with --gateway")
+			return nil, factory.Next(factory.OtherServer(fmt.Errorf("cannot reach the hub's gateway: %w", err)), "name the address at which it is reached from here with --gateway")
 		}
 		if res.StatusCode == http.StatusOK {
 			return res, nil

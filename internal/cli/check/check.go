@@ -78,7 +78,7 @@ func runCheck(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	results := judge(facts, o.Pre)
+	results := evaluate(facts, o.Pre)
 	failed := false
 	for _, r := range results {
 		failed = failed || r.State == Bad
@@ -109,7 +109,7 @@ func (o *Options) show(results []Result) error {
 	return nil
 }
 
-// observe reads what is judged. An API server that cannot be asked is an error; one that refuses is a fact.
+// observe reads what is evaluated. An API server that cannot be asked is an error; one that refuses is a fact.
 func (o *Options) observe(ctx context.Context, hub *factory.Hub) (facts, error) {
 	f := facts{cli: o.Version, host: hub.Config.Host}
 	var err error
@@ -225,7 +225,7 @@ func observeHub(ctx context.Context, hub *factory.Hub, f *facts) error {
 	}
 	f.hub, f.hubVersion = true, d.Labels[versionLabel]
 	if ok, _ := diagnose.Available(d); !ok {
-		f.hubTrouble = diagnose.Hub(ctx, hub)
+		f.hubProblem = diagnose.Hub(ctx, hub)
 	}
 	return nil
 }

@@ -335,26 +335,26 @@ func waitForAgent(ctx context.Context, o *Options, hub *factory.Hub, there *edge
 	}
 	late, cancelLate := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancelLate()
-	return factory.Next(fmt.Errorf("the agent is installed and does not report: %s%s", stand, podTrouble(late, there)),
+	return factory.Next(fmt.Errorf("the agent is installed and does not report: %s%s", stand, podProblems(late, there)),
 		"see its log: kubectl -n %s logs deployment/skerry-agent; %s", systemNamespace, diagnose.Hub(late, hub))
 }
 
-// podTrouble says what keeps the agent's Pod from running, as far as the edge knows.
-func podTrouble(ctx context.Context, there *edge) string {
+// podProblems returns what keeps the agent's Pod from running, as far as the edge's API server shows it.
+func podProblems(ctx context.Context, there *edge) string {
 	pods := &corev1.PodList{}
 	if there.client.List(ctx, pods, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "skerry-agent"}) != nil {
 		return ""
 	}
-	var trouble []string
+	var waiting []string
 	for i := range pods.Items {
 		for _, status := range pods.Items[i].Status.ContainerStatuses {
 			if w := status.State.Waiting; w != nil && w.Reason != "" {
-				trouble = append(trouble, w.Reason)
+				waiting = append(waiting, w.Reason)
 			}
 		}
 	}
-	if len(trouble) == 0 {
+	if len(waiting) == 0 {
 		return ""
 	}
-	return "; its Pod waits: " + strings.Join(trouble, ", ")
+	return "; its Pod waits: " + strings.Join(waiting, ", ")
 }

@@ -309,7 +309,7 @@ func (g *gitSecret) ssh(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	if data["known_hosts"], err = scan(ctx, host, g.Timeout(30*time.Second)); err != nil {
-		return nil, factory.Next(factory.Elsewhere(fmt.Errorf("cannot ask %s for its host key: %w", host, err)), "give it with --known-hosts-file")
+		return nil, factory.Next(factory.OtherServer(fmt.Errorf("cannot ask %s for its host key: %w", host, err)), "give it with --known-hosts-file")
 	}
 	_, _, key, _, _, err := gossh.ParseKnownHosts(data["known_hosts"])
 	if err != nil {

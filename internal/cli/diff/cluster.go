@@ -71,7 +71,7 @@ func (r *review) run(ctx context.Context) error {
 	if err := r.read(ctx, settled.Objects, recorded); err != nil {
 		return err
 	}
-	return r.judge(ctx, settled.Objects, recorded)
+	return r.evaluate(ctx, settled.Objects, recorded)
 }
 
 // inventory reads what is recorded on the cluster. Where that cannot be read, nothing is known of deletions.
@@ -215,8 +215,8 @@ func (r *review) list(ctx context.Context, ids map[object.ID]bool) error {
 	return g.Wait()
 }
 
-// judge plans as the engine does and previews what would be applied.
-func (r *review) judge(ctx context.Context, objects []object.Object, recorded *inventory.Inventory) error {
+// evaluate plans as the engine does and previews what would be applied.
+func (r *review) evaluate(ctx context.Context, objects []object.Object, recorded *inventory.Inventory) error {
 	live := map[object.ID]plan.Live{}
 	for id, found := range r.found {
 		if found.Owner == r.owner {

@@ -163,11 +163,11 @@ func (o *Options) show(r Report) error {
 		return fmt.Errorf("cannot write: %w", err)
 	}
 	o.IO.Progressf("%s", Summary(r))
-	return o.verdict(r)
+	return o.exitError(r)
 }
 
-// verdict is how the command ends: what would be refused, or is not known, comes before what would change.
-func (o *Options) verdict(r Report) error {
+// exitError is how the command ends: what would be refused, or is not known, comes before what would change.
+func (o *Options) exitError(r Report) error {
 	switch {
 	case len(r.Refused) > 0, len(r.Unknown) > 0 && !o.IgnoreUnreachable:
 		return errRefused

@@ -53,7 +53,7 @@ func edgeConfig(ctx context.Context, hub *Hub, c *v1alpha1.Cluster) (*rest.Confi
 	case c.Name == v1alpha1.HubCluster && c.Spec.KubeConfig == nil:
 		return rest.CopyConfig(hub.Config), nil
 	case c.Spec.KubeConfig == nil:
-		return nil, Next(Elsewhere(fmt.Errorf("cluster %s has an agent: it reaches the hub, and nothing reaches it", c.Name)),
+		return nil, Next(OtherServer(fmt.Errorf("cluster %s has an agent: it reaches the hub, and nothing reaches it", c.Name)),
 			"ask the cluster itself with kubectl; 'skerry why %s' has what it reports", c.Name)
 	}
 	ref, secret := c.Spec.KubeConfig.SecretRef, &corev1.Secret{}
@@ -81,7 +81,7 @@ func edgeConfig(ctx context.Context, hub *Hub, c *v1alpha1.Cluster) (*rest.Confi
 func (e *Edge) Records(ctx context.Context) (*edge.Records, string, error) {
 	list := &corev1.ConfigMapList{}
 	if err := e.List(ctx, list, client.InNamespace(v1alpha1.SystemNamespace), client.HasLabels{v1alpha1.PartLabel}); err != nil {
-		return nil, "", Elsewhere(fmt.Errorf("cannot read the inventories: %w", err))
+		return nil, "", OtherServer(fmt.Errorf("cannot read the inventories: %w", err))
 	}
 	return edge.ReadRecords(list.Items)
 }
@@ -105,7 +105,7 @@ func (e *Edge) Mapping(name string) (*meta.RESTMapping, error) {
 	}
 	m, err := e.Mapper.RESTMapping(gk)
 	if err != nil {
-		return nil, Elsewhere(fmt.Errorf("the cluster has no kind %q: %w", name, err))
+		return nil, OtherServer(fmt.Errorf("the cluster has no kind %q: %w", name, err))
 	}
 	return m, nil
 }

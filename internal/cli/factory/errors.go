@@ -78,14 +78,14 @@ type NextError struct {
 func (e *NextError) Error() string { return e.Err.Error() }
 func (e *NextError) Unwrap() error { return e.Err }
 
-// Elsewhere marks an error of another server than the hub's, which is then no reason to say that the
+// OtherServer marks an error of another server than the hub's, which is then no reason to say that the
 // hub could not be asked.
-func Elsewhere(err error) error { return &elsewhere{err} }
+func OtherServer(err error) error { return &otherServerError{err} }
 
-type elsewhere struct{ err error }
+type otherServerError struct{ err error }
 
-func (e *elsewhere) Error() string { return e.err.Error() }
-func (e *elsewhere) Unwrap() error { return e.err }
+func (e *otherServerError) Error() string { return e.err.Error() }
+func (e *otherServerError) Unwrap() error { return e.err }
 
 // Next adds the next step to an error.
 func Next(err error, format string, args ...any) error {
@@ -144,7 +144,7 @@ func classify(command string, err error) (code int, next string) {
 		request *url.Error
 		network *net.OpError
 		lookup  *net.DNSError
-		other   *elsewhere
+		other   *otherServerError
 	)
 	if errors.As(err, &advised) {
 		next = advised.Next

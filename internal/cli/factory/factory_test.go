@@ -36,7 +36,7 @@ func TestErrorsBecomeExitCodes(t *testing.T) {
 		"too late":               {fmt.Errorf("x: %w", context.DeadlineExceeded), ExitFailed, "next: give it longer with --timeout\n"},
 		"no answer":              {fmt.Errorf("cannot list: %w", refused), ExitUnreachable, "next: check that the API server runs"},
 		"no answer in time":      {&url.Error{Op: "Get", URL: "https://hub.example", Err: context.DeadlineExceeded}, ExitUnreachable, "next: check that the API server runs"},
-		"no answer elsewhere":    {Elsewhere(fmt.Errorf("edge: %w", refused)), ExitFailed, "error: edge: "},
+		"no answer elsewhere":    {OtherServer(fmt.Errorf("edge: %w", refused)), ExitFailed, "error: edge: "},
 		"a file that is missing": {missing, ExitFailed, "no such file"},
 		"no Skerry there":        {fmt.Errorf("x: %w", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: "skerry.dev", Kind: "Cluster"}}), ExitFailed, "next: this cluster has no Skerry yet"},
 		"forbidden":              {apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "x", errors.New("no")), ExitFailed, "next: use credentials that may do this"},

@@ -37,7 +37,7 @@ func runAgent(ctx context.Context, o *Options) error {
 		return factory.EdgeError(err)
 	}
 	if len(pods) == 0 {
-		return factory.Next(factory.Elsewhere(fmt.Errorf("there are no Pods of an agent in the namespace %s of the edge cluster", v1alpha1.SystemNamespace)),
+		return factory.Next(factory.OtherServer(fmt.Errorf("there are no Pods of an agent in the namespace %s of the edge cluster", v1alpha1.SystemNamespace)),
 			"an agent that runs beside its cluster logs where it runs; 'skerry cluster join %s --agent --from-kubeconfig FILE' installs one", o.Cluster)
 	}
 	return at.show(ctx, o, pods)
@@ -74,7 +74,7 @@ func (o *Options) checkEdge(ctx context.Context, edge client.Reader) error {
 		return factory.EdgeError(err)
 	}
 	if joined := c.Spec.Agent.ClusterUID; joined != "" && joined != string(ns.UID) {
-		return factory.Next(factory.Elsewhere(fmt.Errorf("this is not cluster %s: the uid of its namespace kube-system is %s, and that of the cluster that joined is %s", o.Cluster, ns.UID, joined)),
+		return factory.Next(factory.OtherServer(fmt.Errorf("this is not cluster %s: the uid of its namespace kube-system is %s, and that of the cluster that joined is %s", o.Cluster, ns.UID, joined)),
 			"name another context with --from-context")
 	}
 	return nil

@@ -150,11 +150,11 @@ func (o *Options) show(r *migrate.Result, files map[string][]byte) error {
 // paint is a note for a terminal.
 func paint(s *iostreams.IOStreams, n migrate.Note) string {
 	line := iostreams.Line(n.String())
-	word := string(n.Verdict) + ":"
-	if strings.HasSuffix(line, ": "+string(n.Verdict)+": "+n.Object) {
-		word = string(n.Verdict)
+	word := string(n.Outcome) + ":"
+	if strings.HasSuffix(line, ": "+string(n.Outcome)+": "+n.Object) {
+		word = string(n.Outcome)
 	}
-	colour := map[migrate.Verdict]func(string) string{migrate.Moved: s.Green, migrate.Changed: s.Yellow, migrate.Stays: s.Red, migrate.Removed: s.Bold}[n.Verdict]
+	colour := map[migrate.Outcome]func(string) string{migrate.Moved: s.Green, migrate.Changed: s.Yellow, migrate.Stays: s.Red, migrate.Removed: s.Bold}[n.Outcome]
 	return strings.Replace(line, word, colour(word), 1)
 }
 

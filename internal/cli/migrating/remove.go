@@ -216,7 +216,7 @@ func (t *takeover) undo(ctx context.Context) error {
 		run   func(*factory.Step) error
 	}{
 		{"note what Skerry keeps", func(s *factory.Step) error { return t.noteKept(ctx, d.created, s) }},
-		{"let go of what Skerry keeps", func(*factory.Step) error { return t.letGo(ctx, d.created) }},
+		{"let go of what Skerry keeps", func(*factory.Step) error { return t.deleteOrphaning(ctx, d.created) }},
 		{"give the fields back", func(s *factory.Step) error { return t.giveBack(ctx, d, s) }},
 		{"resume Flux", func(s *factory.Step) error {
 			s.Donef("%d put back, %d resumed", len(d.copies), len(d.suspended))
@@ -308,8 +308,8 @@ func gitLeads(kept string) error {
 		"'skerry uninstall' first, which leaves everything that it applied as it is; then put Flux's objects back into Git, and 'flux bootstrap'")
 }
 
-// letGo deletes Skerry's objects, and leaves what they keep as it is.
-func (t *takeover) letGo(ctx context.Context, objects []*unstructured.Unstructured) error {
+// deleteOrphaning deletes Skerry's objects, and leaves what they apply as it is.
+func (t *takeover) deleteOrphaning(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, o := range objects {
 		if o.GetKind() == v1alpha1.KustomizationKind {
 			if err := t.merge(ctx, o, map[string]any{"spec": map[string]any{"deletionPolicy": string(v1alpha1.DeletionOrphan)}}); client.IgnoreNotFound(err) != nil {

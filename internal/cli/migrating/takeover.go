@@ -65,7 +65,7 @@ func (t *takeover) next(ctx context.Context) []string {
 			out = append(out, fmt.Sprintf("let Git bring %s again: 'skerry bootstrap git --path %s' and its other flags", m.Ref, iostreams.Line(p)))
 		}
 	}
-	if slices.ContainsFunc(t.plan.Notes, func(n migrate.Note) bool { return n.Verdict == migrate.Stays }) {
+	if slices.ContainsFunc(t.plan.Notes, func(n migrate.Note) bool { return n.Outcome == migrate.Stays }) {
 		return append(out, "leave Flux the controllers for what stays")
 	}
 	return append(out, fmt.Sprintf("take Flux's controllers off with 'flux uninstall -n %s --keep-namespace'", t.fluxNamespace(ctx)))

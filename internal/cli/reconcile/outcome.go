@@ -9,38 +9,38 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// verdict is what one look at the object says of the request.
-type verdict struct {
+// result is the state of a request, as one read of the object shows it.
+type result struct {
 	done bool
 	err  error
 	// note is what is waited for.
 	note string
 }
 
-// judge says whether the request that stands on the object is done with, and how it went. What was
-// said before the hub handled it says nothing about it. It is pure.
-func judge(o reconcilable, k known) verdict {
+// resultOf returns whether the request on the object is handled, and how it ended. A condition that the hub set before
+// it handled the request is not used. It is pure.
+func resultOf(o reconcilable, k known) result {
 	ready := meta.FindStatusCondition(o.GetConditions(), v1alpha1.ReadyCondition)
 	switch {
 	case o.GetUID() == "":
-		return verdict{err: fmt.Errorf("it was deleted")}
+		return result{err: fmt.Errorf("it was deleted")}
 	case k.suspended && !isOnce(o):
-		return verdict{err: fmt.Errorf("it was suspended")}
+		return result{err: fmt.Errorf("it was suspended")}
 	case k.handled != v1alpha1.ReconcileRequest(o.GetAnnotations()):
-		return verdict{note: waitingFor(o, ready)}
+		return result{note: waitingFor(o, ready)}
 	case ready == nil || k.observed < o.GetGeneration():
-		return verdict{note: "the hub is looking at it"}
+		return result{note: "the hub is looking at it"}
 	case ready.Status == metav1.ConditionTrue:
-		return verdict{done: true}
+		return result{done: true}
 	case k.suspended && ready.Reason == v1alpha1.SuspendedReason: // what came of it was replaced by this
 		if k.complete {
-			return verdict{done: true}
+			return result{done: true}
 		}
-		return verdict{err: fmt.Errorf("not everything is at the newest revision, and it is suspended again")}
+		return result{err: fmt.Errorf("not everything is at the newest revision, and it is suspended again")}
 	case !k.suspended && ready.Status == metav1.ConditionUnknown && meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition):
-		return verdict{note: said(ready)}
+		return result{note: said(ready)}
 	}
-	return verdict{err: fmt.Errorf("not ready: %s", said(ready))}
+	return result{err: fmt.Errorf("not ready: %s", said(ready))}
 }
 
 // isOnce reports whether the request is one that holds while the object is suspended.

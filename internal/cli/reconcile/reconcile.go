@@ -95,7 +95,7 @@ func runReconcile(ctx context.Context, o *Options) error {
 	object := o.kind.newOne()
 	object.SetNamespace(o.Flags.Namespace)
 	object.SetName(o.Name)
-	ask := asking{also: func(v verdict) verdict { return atRevision(v, object, revision) }, once: o.Once}
+	ask := asking{also: func(v result) result { return atRevision(v, object, revision) }, once: o.Once}
 	return one(ctx, o.Factory, hub, o.kind, object, ask)
 }
 
@@ -121,18 +121,18 @@ func reconcileSource(ctx context.Context, o *Options, hub *factory.Hub) (string,
 }
 
 // atRevision waits on until a Kustomization that is done is so at the revision that was fetched.
-func atRevision(v verdict, o client.Object, revision string) verdict {
+func atRevision(v result, o client.Object, revision string) result {
 	ks, ok := o.(*v1alpha1.Kustomization)
 	if ok && v.done && revision != "" && ks.Status.LastAttemptedRevision != revision {
-		return verdict{note: "the hub has not taken up " + revision + " yet"}
+		return result{note: "the hub has not taken up " + revision + " yet"}
 	}
 	return v
 }
 
 // asking is how one object is to be reconciled.
 type asking struct {
-	// also changes the verdict on the object; nil leaves it.
-	also func(verdict) verdict
+	// also changes the result of the object; nil leaves it.
+	also func(result) result
 	// once holds while the object is suspended.
 	once bool
 }
@@ -154,9 +154,9 @@ func one(ctx context.Context, f *factory.Factory, hub *factory.Hub, k kind, obje
 		if err := request(ctx, f, hub, object, ask.once); err != nil {
 			return err
 		}
-		last := verdict{}
+		last := result{}
 		err := wait.Until(ctx, hub, []client.Object{object}, func() (bool, error) {
-			if last = judge(object, k.known(object)); ask.also != nil {
+			if last = resultOf(object, k.known(object)); ask.also != nil {
 				last = ask.also(last)
 			}
 			if last.note != "" {
@@ -203,7 +203,7 @@ func request(ctx context.Context, f *factory.Factory, hub *factory.Hub, object c
 	return nil
 }
 
-func tooLong(ctx context.Context, f *factory.Factory, hub *factory.Hub, title string, last verdict) error {
+func tooLong(ctx context.Context, f *factory.Factory, hub *factory.Hub, title string, last result) error {
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return factory.Next(fmt.Errorf("cannot %s within %s: %s", title, f.Timeout(5*time.Minute), last.note),

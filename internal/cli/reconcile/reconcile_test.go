@@ -64,7 +64,7 @@ func TestJudge(t *testing.T) {
 			if tt.once {
 				o.Annotations[v1alpha1.ReconcileOnceAnnotation] = "now"
 			}
-			v := judge(o, known{handled: tt.handled, observed: tt.observed, suspended: tt.suspended, complete: tt.complete})
+			v := resultOf(o, known{handled: tt.handled, observed: tt.observed, suspended: tt.suspended, complete: tt.complete})
 			got := "wait: " + v.note
 			if v.done {
 				got = "done"

@@ -85,7 +85,7 @@ func Summarize(ks *v1alpha1.Kustomization) Report {
 	if s := ks.Status.Rollout; s != nil {
 		r.add(s)
 	}
-	r.judge(ks)
+	r.evaluate(ks)
 	return r
 }
 
@@ -114,9 +114,9 @@ func (r *Report) add(s *v1alpha1.RolloutStatus) {
 	}
 }
 
-// judge says whether there is anything left to wait for. What the hub says of an older form of the
+// evaluate finds out whether there is anything left to wait for. What the hub says of an older form of the
 // object decides nothing.
-func (r *Report) judge(ks *v1alpha1.Kustomization) {
+func (r *Report) evaluate(ks *v1alpha1.Kustomization) {
 	ready := meta.FindStatusCondition(ks.Status.Conditions, v1alpha1.ReadyCondition)
 	stalled := meta.IsStatusConditionTrue(ks.Status.Conditions, v1alpha1.StalledCondition)
 	notReady := ready != nil && ready.Status == metav1.ConditionFalse

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// calm is how long a change waits for others before all are shown: a commit to a fleet changes thousands of
+	// coalesceDelay is how long a change waits for others before all are shown: a commit to a fleet changes thousands of
 	// objects within a second.
-	calm = 300 * time.Millisecond
+	coalesceDelay = 300 * time.Millisecond
 	// aging is after how long ages are shown anew while nothing changes.
 	aging = 10 * time.Second
 )
@@ -70,7 +70,7 @@ func follow(ctx context.Context, o *Options, hub *factory.Hub, namespace string)
 	}
 }
 
-// pause waits for a change and the calm after it, or until ages are to be shown anew.
+// pause waits for a change and the changes that come soon after it, or until ages are to be shown anew.
 func pause(ctx context.Context, changed <-chan struct{}) error {
 	wait := time.NewTimer(aging)
 	defer wait.Stop()
@@ -81,7 +81,7 @@ func pause(ctx context.Context, changed <-chan struct{}) error {
 		return nil
 	case <-changed:
 	}
-	settle := time.NewTimer(calm)
+	settle := time.NewTimer(coalesceDelay)
 	defer settle.Stop()
 	select {
 	case <-ctx.Done():

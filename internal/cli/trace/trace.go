@@ -183,10 +183,10 @@ func (o *Options) find(ctx context.Context, at *factory.Edge, c *v1alpha1.Cluste
 	err = at.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, found)
 	switch {
 	case apierrors.IsNotFound(err):
-		missing := factory.Elsewhere(fmt.Errorf("there is no %s on cluster %s", id, c.Name))
+		missing := factory.OtherServer(fmt.Errorf("there is no %s on cluster %s", id, c.Name))
 		return nil, id, factory.Next(missing, "-n names the namespace of the object; 'skerry drift --cluster %s' says what was deleted there", o.Cluster)
 	case err != nil:
-		return nil, id, factory.Elsewhere(fmt.Errorf("cannot read %s on cluster %s: %w", id, c.Name, err))
+		return nil, id, factory.OtherServer(fmt.Errorf("cannot read %s on cluster %s: %w", id, c.Name, err))
 	}
 	return found, id, nil
 }

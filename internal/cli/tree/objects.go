@@ -43,7 +43,7 @@ func objects(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	}
 	owner := object.Owner{Hub: hubID, Namespace: ks.Namespace, Name: ks.Name}.Label()
 	if corrupt := kept.Corrupt[owner]; corrupt != nil {
-		return nil, factory.Elsewhere(fmt.Errorf("cluster %s: %w", c.Name, corrupt))
+		return nil, factory.OtherServer(fmt.Errorf("cluster %s: %w", c.Name, corrupt))
 	}
 	inv := kept.Inventories[owner]
 	if inv == nil {
@@ -51,7 +51,7 @@ func objects(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kus
 	}
 	found, err := look(ctx, at, owner, inv)
 	if err != nil {
-		return nil, factory.Elsewhere(fmt.Errorf("cluster %s: %w", c.Name, err))
+		return nil, factory.OtherServer(fmt.Errorf("cluster %s: %w", c.Name, err))
 	}
 	out := make([]Object, 0, len(inv.Objects))
 	for _, id := range inv.IDs() {

@@ -324,7 +324,7 @@ func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string
 		there = slices.DeleteFunc(all, func(o metav1.PartialObjectMetadata) bool { return !left[o.UID] })
 		if letGo && len(there) > 0 {
 			letGo = false
-			return false, t.letGo(ctx, there)
+			return false, t.removeFinalizers(ctx, there)
 		}
 		if len(there) > 0 {
 			s.Notef("%s left: %s", text.Count(len(there), "object"), namesOf(there))
@@ -335,7 +335,7 @@ func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return t.letGo(ctx, there)
+		return t.removeFinalizers(ctx, there)
 	case errors.Is(err, context.DeadlineExceeded):
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -361,8 +361,8 @@ func namesOf(objects []metav1.PartialObjectMetadata) string {
 	return some(names)
 }
 
-// letGo takes Skerry's finalizer off objects that are being deleted, and no other.
-func (t *teardown) letGo(ctx context.Context, objects []metav1.PartialObjectMetadata) error {
+// removeFinalizers takes Skerry's finalizer off objects that are being deleted, and no other.
+func (t *teardown) removeFinalizers(ctx context.Context, objects []metav1.PartialObjectMetadata) error {
 	for _, o := range objects {
 		rest := slices.DeleteFunc(slices.Clone(o.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
 		if len(rest) == len(o.Finalizers) {

@@ -207,19 +207,19 @@ const maxRedirects = 10
 func (a *access) advise(r reference, err error) error {
 	switch {
 	case errors.Is(err, git.ErrHostKeyRefused):
-		return factory.Next(factory.Elsewhere(err), "compare what 'ssh-keyscan %s' shows with what the server's owner says, and put it into known_hosts", hostOf(r.Repository))
+		return factory.Next(factory.OtherServer(err), "compare what 'ssh-keyscan %s' shows with what the server's owner says, and put it into known_hosts", hostOf(r.Repository))
 	case errors.Is(err, git.ErrAuthenticationFailed), errors.Is(err, git.ErrRepositoryNotFound):
 		return a.adviseHost(hostOf(r.Repository), err)
 	}
-	return factory.Elsewhere(err)
+	return factory.OtherServer(err)
 }
 
 // adviseHost adds how credentials are given for a host.
 func (a *access) adviseHost(host string, err error) error {
 	if a.secrets[strings.ToLower(host)] != nil {
-		return factory.Next(factory.Elsewhere(err), "the credentials for %s may not read it: give others", host)
+		return factory.Next(factory.OtherServer(err), "the credentials for %s may not read it: give others", host)
 	}
-	return factory.Next(factory.Elsewhere(err), "if it is private, give credentials: --secret-file %s=FILE, --token-env %s=VARIABLE, or an SSH agent for an ssh URL", host, host)
+	return factory.Next(factory.OtherServer(err), "if it is private, give credentials: --secret-file %s=FILE, --token-env %s=VARIABLE, or an SSH agent for an ssh URL", host, host)
 }
 
 // hostOf is the host name of a URL, in lower case.

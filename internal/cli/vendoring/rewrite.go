@@ -46,7 +46,7 @@ func vendor(ctx context.Context, f Fetch, files map[string]tree.File, name strin
 	var done []copied
 	lines := bytes.Split(slices.Clone(files[name].Data), []byte("\n"))
 	for _, r := range refs {
-		to, from, err := bring(ctx, f, files, path.Dir(name), r)
+		to, from, err := fetchReference(ctx, f, files, path.Dir(name), r)
 		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %q: %w", name, r.line, render.WithoutCredentials(r.text), err)
 		}
@@ -68,8 +68,8 @@ func vendor(ctx context.Context, f Fetch, files map[string]tree.File, name strin
 	return done, nil
 }
 
-// bring adds the copy of what a reference names, and returns the path that replaces it and where it is from.
-func bring(ctx context.Context, f Fetch, files map[string]tree.File, dir string, r found) (to, from string, err error) {
+// fetchReference adds the copy of what a reference names, and returns the path that replaces it and where it is from.
+func fetchReference(ctx context.Context, f Fetch, files map[string]tree.File, dir string, r found) (to, from string, err error) {
 	parsed, err := parse(r.text, r.file)
 	if err != nil {
 		return "", "", err

@@ -54,7 +54,7 @@ func edges(t *testing.T, a *txtar.Archive) func(context.Context, *factory.Hub, *
 	}
 	return func(_ context.Context, _ *factory.Hub, c *v1alpha1.Cluster) (*factory.Edge, error) {
 		if clients[c.Name] == nil {
-			return nil, factory.Elsewhere(fmt.Errorf("cannot reach cluster %s: %w", c.Name, errors.New("dial tcp 10.0.0.7:6443: i/o timeout")))
+			return nil, factory.OtherServer(fmt.Errorf("cannot reach cluster %s: %w", c.Name, errors.New("dial tcp 10.0.0.7:6443: i/o timeout")))
 		}
 		return clients[c.Name], nil
 	}

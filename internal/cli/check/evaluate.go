@@ -29,7 +29,7 @@ type Result struct {
 	Next    string `json:"next,omitempty"`
 }
 
-// facts are what is judged.
+// facts are what is evaluated.
 type facts struct {
 	cli, host                  string
 	server                     string
@@ -40,7 +40,7 @@ type facts struct {
 	kinds                      []kindFacts
 	kindsUnknown               bool
 	hub, hubUnknown            bool
-	hubVersion, hubTrouble     string
+	hubVersion, hubProblem     string
 	agents                     []agentFacts
 	agentsUnknown              bool
 }
@@ -54,9 +54,9 @@ type kindFacts struct {
 	stored        []string
 }
 
-// judge says what is right and what is not. pre leaves out the hub that is there, except where an upgrade
+// evaluate returns what is right and what is not. pre leaves out the hub that is there, except where an upgrade
 // would not work.
-func judge(f facts, pre bool) []Result {
+func evaluate(f facts, pre bool) []Result {
 	out := []Result{{Check: "API server", State: Good, Message: fmt.Sprintf("Kubernetes %s at %s", f.server, f.host)}}
 	if f.tooOld != "" {
 		out[0] = Result{"API server", Bad, f.tooOld, f.tooOldNext}
@@ -191,8 +191,8 @@ func installed(f facts) []Result {
 		out = append(out, Result{"hub", Doubtful, "these credentials may not see the hub's Deployment", ""})
 	case !f.hub:
 		out = append(out, Result{"hub", Doubtful, "there is no Deployment of the hub: it runs outside of this cluster, or not at all", ""})
-	case f.hubTrouble != "":
-		out = append(out, Result{"hub", Bad, f.hubTrouble, ""})
+	case f.hubProblem != "":
+		out = append(out, Result{"hub", Bad, f.hubProblem, ""})
 	default:
 		out = append(out, Result{Check: "hub", State: Good, Message: "available"})
 	}

@@ -30,7 +30,7 @@ func TestChecks(t *testing.T) {
 		"a kind is missing":      {whole(func(f *facts) { f.kinds = f.kinds[:1] }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: missing: b.skerry.dev → run 'skerry bootstrap git' again, or 'skerry install'\nok hub: available\n"},
 		"a kind is old":          {whole(func(f *facts) { f.kinds[1].version = "v0.2.0" }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: of another version than the hub: b.skerry.dev → run 'skerry bootstrap git' again, or 'skerry install'\nok hub: available\n"},
 		"a kind is not served":   {whole(func(f *facts) { f.kinds[1].established = false }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nfailed kinds: not established: b.skerry.dev → kubectl get crd b.skerry.dev -o yaml says why\nok hub: available\n"},
-		"the hub is down":        {whole(func(f *facts) { f.hubTrouble = "0 of 1 Pods are available" }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nok kinds: 2 kinds of skerry.dev\nfailed hub: 0 of 1 Pods are available\n"},
+		"the hub is down":        {whole(func(f *facts) { f.hubProblem = "0 of 1 Pods are available" }), false, ok + "ok versions: command line v0.3.0, hub v0.3.0\nok kinds: 2 kinds of skerry.dev\nfailed hub: 0 of 1 Pods are available\n"},
 		"outside of the cluster": {whole(func(f *facts) { f.hub, f.hubVersion = false, "" }), false, ok + "ok kinds: 2 kinds of skerry.dev\nwarning hub: there is no Deployment of the hub: it runs outside of this cluster, or not at all\n"},
 		"older command line":     {whole(func(f *facts) { f.hubVersion = "v0.4.1" }), true, ok + "warning versions: the command line v0.3.0 is older than the hub v0.4.1: to install or bootstrap with it would take the hub back → use a command line of the hub's version\n"},
 		"two versions newer":     {whole(func(f *facts) { f.cli, f.hubVersion = "v0.5.0", "v0.3.9" }), true, ok + "ok versions: command line v0.5.0, hub v0.3.9\n"},
@@ -61,7 +61,7 @@ func TestChecks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
-			for _, r := range judge(tt.facts, tt.pre) {
+			for _, r := range evaluate(tt.facts, tt.pre) {
 				fmt.Fprintf(&got, "%s %s: %s", r.State, r.Check, r.Message)
 				if r.Next != "" {
 					got.WriteString(" → " + r.Next)
