@@ -11,7 +11,7 @@ const (
 	hubGoesOn = "the hub goes on with it: 'skerry status' shows how it ends"
 )
 
-// goesOn says what becomes of what a command began when Ctrl-C ends it. Commands that only read are not here.
+// goesOn is what becomes of what a command began when Ctrl-C ends it. Commands that only read are not here.
 var goesOn = map[string]string{
 	"bootstrap":      again,
 	"install":        again,

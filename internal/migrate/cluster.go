@@ -23,7 +23,7 @@ const (
 	Kept = "kept"
 )
 
-// IsSuspendedBy says whether an object of Flux is suspended by its migration, which writes as a field manager, and by no
+// IsSuspendedBy reports whether an object of Flux is suspended by its migration, which writes as a field manager, and by no
 // other. Who has resumed and suspended it since, or applies it suspended, wants it so: another manager has
 // spec.suspend then, and the way back leaves it suspended. Without managed fields the annotation alone counts.
 func IsSuspendedBy(o map[string]any, manager string) bool {
@@ -63,10 +63,10 @@ type Move struct {
 	Live
 	// Manifests are what is created of it: its Clusters and itself; none for one that Git brings.
 	Manifests []map[string]any
-	// FromGit says that it applies other objects that move. It would bring them back as Git has them, so its
+	// FromGit means that it applies other objects that move. It would bring them back as Git has them, so its
 	// successor comes from the repository once that is migrated.
 	FromGit bool
-	// Keep says that Flux's object is not removed: something that stays uses it.
+	// Keep means that Flux's object is not removed: something that stays uses it.
 	Keep bool
 }
 
@@ -243,7 +243,7 @@ func manifest(o map[string]any) map[string]any {
 	return out
 }
 
-// isOfFlux says whether a label or annotation is Flux's own mark, and not an option of a person.
+// isOfFlux reports whether a label or annotation is Flux's own mark, and not an option of a person.
 func isOfFlux(name string) bool {
 	return slices.Contains([]string{
 		kustomizeGroup + "/name", kustomizeGroup + "/namespace", kustomizeGroup + "/checksum",

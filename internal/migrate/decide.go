@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// remains says why the kinds of Flux that Skerry has no counterpart of stay, and what goes on with them. The reason is
+// remains returns why the kinds of Flux that Skerry has no counterpart of stay, and what goes on with them. The reason is
 // said of each object, the advice once.
 func remains(group, kind string) (why, advice string) {
 	switch {
@@ -31,7 +31,7 @@ func remains(group, kind string) (why, advice string) {
 	return "Skerry has no such kind", "other kinds: Skerry applies them as any other object, and they stay with the controllers that they are for"
 }
 
-// successor says what takes the place of the Kustomization by which the Flux Operator keeps a cluster, "" where an object
+// successor returns what takes the place of the Kustomization by which the Flux Operator keeps a cluster, "" where an object
 // asks for none.
 func successor(d *document) string {
 	at := []string{"spec", "sync"}
@@ -84,7 +84,7 @@ func (m *migration) decide() {
 	}
 }
 
-// isSync says whether a file is the one in which Flux names its own repository.
+// isSync reports whether a file is the one in which Flux names its own repository.
 func isSync(file string) bool { return path.Base(file) == "gotk-sync.yaml" }
 
 // rules finds out what becomes of one object, by itself.
@@ -290,7 +290,7 @@ func (m *migration) sourcesElsewhere() {
 	}
 }
 
-// hasOurs says whether a file has Skerry's object that a reference leads to.
+// hasOurs reports whether a file has Skerry's object that a reference leads to.
 func (m *migration) hasOurs(r reference) bool {
 	for name := range m.texts {
 		nodes, _ := decode(m.files[name]) // it was read before
@@ -303,7 +303,7 @@ func (m *migration) hasOurs(r reference) bool {
 	return false
 }
 
-// installsFlux says whether a reference leads to the Kustomization by which Flux installs itself, from the registry that
+// installsFlux reports whether a reference leads to the Kustomization by which Flux installs itself, from the registry that
 // it is released to.
 func (m *migration) installsFlux(r reference) bool {
 	d := m.find(r)

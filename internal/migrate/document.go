@@ -20,17 +20,17 @@ type document struct {
 	group, version  string
 	kind            string
 	namespace, name string
-	// patch says that it is a patch of a kustomization, or has only some of the fields.
+	// patch means that it is a patch of a kustomization, or has only some of the fields.
 	patch bool
-	// stays says why it cannot move.
+	// stays is why it cannot move.
 	stays []Note
-	// twice says that Flux's object has users that stay, so that it stays beside ours.
+	// twice means that Flux's object has users that stay, so that it stays beside ours.
 	twice bool
-	// root says that it is Flux's own, which 'skerry bootstrap' replaces.
+	// root means that it is Flux's own, which 'skerry bootstrap' replaces.
 	root bool
-	// operator says that the Flux Operator keeps it on a cluster.
+	// operator means that the Flux Operator keeps it on a cluster.
 	operator bool
-	// hub says that it moves into the hub's namespace.
+	// hub means that it moves into the hub's namespace.
 	hub bool
 	// edits and changes are what becomes of it when it moves, and added what is put behind it.
 	edits   []edit
@@ -64,7 +64,7 @@ func (d *document) title() string {
 	return d.kind + " " + d.namespace + "/" + d.name
 }
 
-// is says whether a reference from a namespace leads to the document. A manifest without a namespace gets that of
+// is reports whether a reference from a namespace leads to the document. A manifest without a namespace gets that of
 // the Kustomization or kustomization that brings it, so it may be meant.
 func (d *document) is(kind, namespace, name string) bool {
 	return d.kind == kind && d.name == name && (d.namespace == namespace || d.namespace == "" || namespace == "")
@@ -85,7 +85,7 @@ func (d *document) cannot(n *yaml.Node, field, format string, args ...any) {
 	d.stays = append(d.stays, d.noteAt(n, Stays, field, fmt.Sprintf(format, args...)))
 }
 
-// ours says whether a kind of Flux is one of Skerry.
+// ours reports whether a kind of Flux is one of Skerry.
 func ours(group, kind string) bool {
 	switch group {
 	case kustomizeGroup:
@@ -98,12 +98,12 @@ func ours(group, kind string) bool {
 	return false
 }
 
-// isFlux says whether a group is one of Flux, its extensions and its operator.
+// isFlux reports whether a group is one of Flux, its extensions and its operator.
 func isFlux(group string) bool {
 	return strings.HasSuffix(group, ".fluxcd.io") || group == operatorGroup
 }
 
-// isYAML says whether a file is read.
+// isYAML reports whether a file is read.
 func isYAML(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }
 
 // read finds the documents of Flux in the files.
@@ -137,7 +137,7 @@ func (m *migration) read() {
 	}
 }
 
-// hasTwin says whether a file has Skerry's GitRepository beside that of Flux, which was kept for what stays.
+// hasTwin reports whether a file has Skerry's GitRepository beside that of Flux, which was kept for what stays.
 func hasTwin(d *document, nodes []*yaml.Node) bool {
 	return d.kind == "GitRepository" && slices.ContainsFunc(nodes, func(n *yaml.Node) bool {
 		return scalar(n, "apiVersion") == v1alpha1 && scalar(n, "kind") == d.kind && scalar(n, "metadata", "name") == d.name && scalar(n, "metadata", "namespace") == d.namespace
@@ -182,7 +182,7 @@ func newDocument(file string, n *yaml.Node) *document {
 	return d
 }
 
-// isPartial says that a field is missing without which no API server takes the object.
+// isPartial reports whether a field is missing without which no API server takes the object.
 func (d *document) isPartial() bool {
 	switch d.kind {
 	case "Kustomization":
@@ -195,13 +195,13 @@ func (d *document) isPartial() bool {
 	return false
 }
 
-// isComponents says whether a file holds Flux itself, as 'flux install --export' writes it.
+// isComponents reports whether a file holds Flux itself, as 'flux install --export' writes it.
 func isComponents(name string, data []byte) bool {
 	return path.Base(name) == "gotk-components.yaml" ||
 		bytes.Contains(data, []byte("kind: CustomResourceDefinition")) && bytes.Contains(data, []byte("name: kustomizations."+kustomizeGroup))
 }
 
-// isKustomization says whether a file is one of kustomize's own.
+// isKustomization reports whether a file is one of kustomize's own.
 func isKustomization(name string) bool {
 	return slices.Contains(kustomizationNames, path.Base(name))
 }

@@ -44,7 +44,7 @@ const (
 	Removed Outcome = "removed"
 )
 
-// Note says what becomes of one object, field or file, and why.
+// Note is what becomes of one object, field or file, and why.
 type Note struct {
 	// File and Line are where it stands; empty and 0 for an object of a cluster.
 	File string `json:"file,omitempty"`
@@ -118,7 +118,7 @@ type migration struct {
 	notes     []Note
 	// appliers are the Kustomizations that apply other objects of Flux, by these.
 	appliers map[*document][]*document
-	// repository says that the objects are those of a repository, and not of a cluster.
+	// repository means that the objects are those of a repository, and not of a cluster.
 	repository bool
 }
 
@@ -140,7 +140,7 @@ func (m *migration) result() Result {
 	return r
 }
 
-// general says what differs for every object of the kinds that moved.
+// general returns what differs for every object of the kinds that moved.
 func (m *migration) general() []string {
 	var out []string
 	add := func(kind string, texts ...string) {

@@ -78,7 +78,7 @@ func (m *migration) bringers() {
 	}
 }
 
-// isOfThis says whether a Kustomization renders a folder of this repository: its GitRepository is that of Flux itself,
+// isOfThis reports whether a Kustomization renders a folder of this repository: its GitRepository is that of Flux itself,
 // or in no file, or has the address of Flux's own. Where no address tells, as with what is pushed into a registry, a
 // folder that is here counts.
 func (m *migration) isOfThis(d *document) bool {
@@ -259,7 +259,7 @@ func (m *migration) unpatch(name string, t *text, root *yaml.Node) []edit {
 	return edits
 }
 
-// hasFlux says whether a scalar somewhere in a node names a kind of Flux.
+// hasFlux reports whether a scalar somewhere in a node names a kind of Flux.
 func hasFlux(n *yaml.Node) bool {
 	if n.Kind == yaml.ScalarNode {
 		return strings.Contains(n.Value, ".toolkit.fluxcd.io") || n.Value == "GitRepository"

@@ -27,7 +27,7 @@ import (
 // FieldManager is the command line's.
 const FieldManager = "skerry-cli"
 
-// Result says what an apply did.
+// Result is what an apply did.
 type Result string
 
 // Results.

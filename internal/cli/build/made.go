@@ -28,7 +28,7 @@ type Rendered struct {
 	Objects  []object.Object
 	// Bundle is the digest of the objects.
 	Bundle string
-	// Err says why they get nothing.
+	// Err is why they get nothing.
 	Err error
 }
 

@@ -89,7 +89,7 @@ func (in *input) print(o *Options, out *strings.Builder, l layer) ([]any, error)
 	return list, nil
 }
 
-// tellIgnored says what of the manifests has no effect.
+// tellIgnored prints what of the manifests has no effect.
 func tellIgnored(o *Options, r *rendered) {
 	if text := object.IgnoredAnnotations(r.result.Bundle.Objects); text != "" {
 		o.IO.Progressf("%s %s: annotations that have no effect here: %s", o.IO.Yellow("!"), few(r.clusters), text)
@@ -99,7 +99,7 @@ func tellIgnored(o *Options, r *rendered) {
 	}
 }
 
-// compare says whether it is what the hub has assigned: a rollout may hold a cluster at what it has.
+// compare reports whether it is what the hub has assigned: a rollout may hold a cluster at what it has.
 func (in *input) compare(o *Options, r *rendered) {
 	same := map[string][]string{}
 	for _, cluster := range r.clusters {
@@ -126,7 +126,7 @@ func show(o *Options, list []any, text string) error {
 	return nil
 }
 
-// tell says which clusters cannot be rendered for and why, in the words of the conditions. One that
+// tell returns which clusters cannot be rendered for and why, in the words of the conditions. One that
 // spec.clusters does not name is the hub's own, and there is no other to tell it from.
 func (l layer) tell(o *Options) error {
 	which, failed := "", false

@@ -158,7 +158,7 @@ func (g *gateway) once(ctx context.Context, method, path string, file io.ReadSee
 	return g.http.Do(req)
 }
 
-// refusalOf says what an answer that is none means, and closes it.
+// refusalOf returns what an answer that is none means, and closes it.
 func refusalOf(res *http.Response) error {
 	defer res.Body.Close()
 	switch res.StatusCode {

@@ -128,7 +128,7 @@ func findCluster(ctx context.Context, o *RemoveOptions, hub *factory.Hub) (*v1al
 	return c, nil
 }
 
-// announce says what is about to happen, and asks before objects are deleted.
+// announce prints what is about to happen, and asks before objects are deleted.
 func announce(ctx context.Context, o *RemoveOptions, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.ClusterDeletionPolicy) error {
 	a := &v1alpha1.Assignment{}
 	if err := hub.Get(ctx, client.ObjectKeyFromObject(c), a); client.IgnoreNotFound(err) != nil {
@@ -159,7 +159,7 @@ func deletesAlready(c *v1alpha1.Cluster) bool {
 	return !c.DeletionTimestamp.IsZero() && c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionDelete
 }
 
-// summary says what becomes of what stands on a cluster.
+// summary returns what becomes of what stands on a cluster.
 func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.ClusterDeletionPolicy) []string {
 	objects := int32(0)
 	for i := range a.Status.Entries {
@@ -185,7 +185,7 @@ func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.Cluste
 	return lines
 }
 
-// deleteCluster says what is to become of what stands there, and then deletes the Cluster.
+// deleteCluster prints what is to become of what stands there, and then deletes the Cluster.
 func deleteCluster(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster, policy v1alpha1.ClusterDeletionPolicy, s *factory.Step) error {
 	if c.Spec.DeletionPolicy != policy {
 		body, err := json.Marshal(map[string]any{"spec": map[string]any{"deletionPolicy": policy}})

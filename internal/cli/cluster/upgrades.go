@@ -18,7 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 )
 
-// upgrades says whether the hub is to keep the agent at its own version, for the image of the agent that the hub knows,
+// upgrades reports whether the hub is to keep the agent at its own version, for the image of the agent that the hub knows,
 // or else why not; "" where that needs no word. The hub installs what config/agent holds: an agent with options of its
 // own would lose them.
 func (a *AgentOptions) upgrades(image string) (keep bool, why string) {
@@ -37,7 +37,7 @@ func (a *AgentOptions) ownOptions() bool {
 	return len(a.Namespaces) > 0 || a.Image != "" || a.Storage != "" || a.Proxy != ""
 }
 
-// upgradesAsked says whether upgrades were asked for, and are not the default.
+// upgradesAsked reports whether upgrades were asked for, and are not the default.
 func (a *AgentOptions) upgradesAsked() bool {
 	return a.Upgrades && a.flags != nil && a.flags.Changed("agent-upgrades")
 }

@@ -71,7 +71,7 @@ func parse(o *Options) (wanted, error) {
 	return w, err
 }
 
-// labelProblem says what is wrong with a label; "" when nothing is.
+// labelProblem returns what is wrong with a label; "" when nothing is.
 func labelProblem(key, value string) string {
 	if key == v1alpha1.OwnerLabel || key == v1alpha1.PartLabel {
 		return "it is set by the hub"
@@ -79,7 +79,7 @@ func labelProblem(key, value string) string {
 	return first(validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
 }
 
-// varProblem says what is wrong with a variable; "" when nothing is.
+// varProblem returns what is wrong with a variable; "" when nothing is.
 func varProblem(key, value string) string {
 	switch {
 	case !variable.MatchString(key):

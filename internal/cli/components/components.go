@@ -181,7 +181,7 @@ func setFlag(container map[string]any, flag, value string) error {
 	return nil
 }
 
-// schedule says how the Pods get their image and where they may run.
+// schedule sets how the Pods get their image and where they may run.
 func schedule(deployment *unstructured.Unstructured, o Options) error {
 	if o.ImagePullSecret != "" {
 		secrets := []any{map[string]any{"name": o.ImagePullSecret}}

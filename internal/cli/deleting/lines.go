@@ -17,7 +17,7 @@ import (
 // shown is how many clusters are named.
 const shown = 10
 
-// kustomizationLines says what becomes of what a Kustomization has on its clusters, the one with the most
+// kustomizationLines returns what becomes of what a Kustomization has on its clusters, the one with the most
 // objects first.
 func kustomizationLines(ks *v1alpha1.Kustomization, assignments []v1alpha1.Assignment, clusters []v1alpha1.Cluster) []string {
 	type on struct {

@@ -20,7 +20,7 @@ import (
 // HubName is the name of the hub's Deployment.
 const HubName = "skerry-hub"
 
-// Available says whether the newest Pods of the Deployment are up, and if not, where it stands.
+// Available reports whether the newest Pods of the Deployment are up, and if not, where it stands.
 func Available(d *appsv1.Deployment) (bool, string) {
 	want := int32(1)
 	if d.Spec.Replicas != nil {

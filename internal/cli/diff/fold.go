@@ -36,7 +36,7 @@ type Change struct {
 	Object   Ref      `json:"object"`
 	Clusters []string `json:"clusters"`
 	Fields   []Field  `json:"fields,omitempty"`
-	// Note says what is not certain about it.
+	// Note is what is not certain about it.
 	Note string `json:"note,omitempty"`
 }
 

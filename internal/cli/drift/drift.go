@@ -149,7 +149,7 @@ func runDrift(ctx context.Context, o *Options) error {
 	return nil
 }
 
-// rest says how many corrections are known by their number alone. With --since it cannot be known when they were.
+// rest returns how many corrections are known by their number alone. With --since it cannot be known when they were.
 func (r Result) rest(o *Options) string {
 	if r.Unrecorded == 0 || o.Since > 0 {
 		return ""
@@ -276,7 +276,7 @@ func Row(d Found, now time.Time, s *iostreams.IOStreams) []table.Cell {
 	}
 }
 
-// fields says what of the object was changed.
+// fields returns what of the object was changed.
 func fields(d Found) string {
 	if d.Change != string(v1alpha1.DriftChanged) {
 		return "(" + strings.ToLower(d.Change) + ")"

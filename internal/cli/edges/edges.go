@@ -18,7 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 )
 
-// UnknownError says why a cluster cannot be asked from here. It is no error of the cluster.
+// UnknownError is why a cluster cannot be asked from here. It is no error of the cluster.
 type UnknownError struct{ Reason, Message string }
 
 func (e *UnknownError) Error() string { return e.Message }

@@ -25,7 +25,7 @@ type Step struct {
 	detail string
 }
 
-// Donef says what came of the step, for its line.
+// Donef ends the step with what came of the step, for its line.
 func (s *Step) Donef(format string, args ...any) { s.detail = fmt.Sprintf(format, args...) }
 
 // Notef prints a note on the way; a repetition is not printed again.

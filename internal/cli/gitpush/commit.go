@@ -13,7 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Author says who wrote a commit, and when.
+// Author is who wrote a commit, and when.
 type Author struct {
 	Name, Email string
 	When        time.Time

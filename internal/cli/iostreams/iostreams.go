@@ -103,7 +103,7 @@ func TestTerminal(height int) (s *IOStreams, in, out, err *bytes.Buffer) {
 	return s, in, out, err
 }
 
-// CanPrompt says whether a person can be asked.
+// CanPrompt reports whether a person can be asked.
 func (s *IOStreams) CanPrompt() bool { return s.readPassword != nil }
 
 // Password asks for a value that is not echoed. Call it only when CanPrompt.

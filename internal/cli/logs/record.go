@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// filter says which records are shown; the zero one shows all.
+// filter is which records are shown; the zero one shows all.
 type filter struct {
 	cluster       string // "namespace/name"; "" for all
 	kustomization string // likewise

@@ -179,7 +179,7 @@ func (t *takeover) export() error {
 	return err
 }
 
-// announce says what is about to happen.
+// announce prints what is about to happen.
 func (t *takeover) announce() {
 	for _, n := range t.plan.Notes {
 		t.IO.Progressf("%s", paint(t.IO, n))

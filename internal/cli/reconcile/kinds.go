@@ -32,7 +32,7 @@ type known struct {
 	suspended bool
 	// complete means that everything is at the revision that was last tried.
 	complete bool
-	// outcome says what came of it, once it is ready.
+	// outcome is what came of it, once it is ready.
 	outcome string
 }
 

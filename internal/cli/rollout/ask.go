@@ -24,7 +24,7 @@ type request struct {
 	title string
 	// annotations to set; those that are nil are removed.
 	annotations map[string]any
-	// followed says whether the hub has followed, and what came of it; an error ends the wait.
+	// followed reports whether the hub has followed, and what came of it; an error ends the wait.
 	followed func(*v1alpha1.Kustomization) (outcome string, err error)
 }
 

@@ -43,7 +43,7 @@ func runPause(ctx context.Context, o *Options) error {
 	})
 }
 
-// paused says what a pause means for what goes on. Where nothing is started anyway, there is nothing
+// paused returns what a pause means for what goes on. Where nothing is started anyway, there is nothing
 // to wait for.
 func paused(ks *v1alpha1.Kustomization) (string, error) {
 	r := ks.Status.Rollout
@@ -103,7 +103,7 @@ func standing(r *v1alpha1.RolloutStatus) string {
 	return said(r.Phase, r.Message)
 }
 
-// countOf says how many clusters.
+// countOf returns how many clusters.
 func countOf(n int32) string {
 	return text.Count(int(n), "cluster")
 }

@@ -123,7 +123,7 @@ func stageNames(r *v1alpha1.RolloutStatus) []string {
 	return names
 }
 
-// promoted says whether the hub has followed the promotion of a stage of the change with that id.
+// promoted reports whether the hub has followed the promotion of a stage of the change with that id.
 func promoted(r *v1alpha1.RolloutStatus, id, stage string) (string, error) {
 	if r == nil || r.ID != id {
 		return "", factory.Next(errors.New("a newer change has come in between, which is not promoted"), "'skerry rollout status' shows it; run this again to promote that one")

@@ -19,7 +19,7 @@ type Report struct {
 	Revision string                `json:"revision,omitempty"`
 	Phase    v1alpha1.RolloutPhase `json:"phase,omitempty"`
 	Stage    string                `json:"stage,omitempty"`
-	// Message says what is waited for.
+	// Message is what is waited for.
 	Message   string     `json:"message,omitempty"`
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 	Promoted  bool       `json:"promoted,omitempty"`
@@ -30,7 +30,7 @@ type Report struct {
 	// Verified is the revision that went through all its stages last, Halted those that go no further.
 	Verified string   `json:"verified,omitempty"`
 	Halted   []string `json:"halted,omitempty"`
-	// Problem says why the Kustomization moves nothing at all, where that has nothing to do with stages.
+	// Problem is why the Kustomization moves nothing at all, where that has nothing to do with stages.
 	Problem string `json:"problem,omitempty"`
 	// Done means that nothing more happens by itself, and Failed that this is not for the better.
 	Done   bool `json:"done"`
@@ -61,7 +61,7 @@ type Clusters struct {
 	Unreachable int32 `json:"unreachable"`
 }
 
-// Failure says what is not right on one cluster.
+// Failure is what is not right on one cluster.
 type Failure struct {
 	Cluster string `json:"cluster"`
 	Reason  string `json:"reason"`

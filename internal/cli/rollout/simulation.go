@@ -171,7 +171,7 @@ func simulatedStage(stage rollout.Stage) SimulatedStage {
 
 func amount(a rollout.Amount) string { return orElse(a.Rounding, fmt.Sprint(a.Clusters)) }
 
-// mayFail says what may fail before onFailure holds.
+// mayFail returns what may fail before onFailure holds.
 func mayFail(stage rollout.Stage) string {
 	text := strings.TrimSuffix(amount(stage.MaxFailures), ":")
 	if stage.Overall {

@@ -73,7 +73,7 @@ func (o *Options) sure(ctx context.Context, question string) (bool, error) {
 	return yes, err
 }
 
-// wayBack says which clusters go back to what: "2 clusters back to main@sha1:1234567". An error says
+// wayBack returns which clusters go back to what: "2 clusters back to main@sha1:1234567". An error says
 // that there are none.
 func wayBack(ctx context.Context, o *Options, hub *factory.Hub, ks *v1alpha1.Kustomization) (string, error) {
 	ctx, cancel := o.WithTimeout(ctx, 30*time.Second)
@@ -115,7 +115,7 @@ func fallbacks(assignments []v1alpha1.Assignment, ks *v1alpha1.Kustomization) []
 	return out
 }
 
-// undone says whether the hub has begun to take the change with that id back.
+// undone reports whether the hub has begun to take the change with that id back.
 func undone(r *v1alpha1.RolloutStatus, id string) (string, error) {
 	switch {
 	case r == nil || r.ID != id:

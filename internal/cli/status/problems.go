@@ -74,7 +74,7 @@ func onClusters(r Report, k Kustomization) []Problem {
 	return out
 }
 
-// Next says what to do about a problem, for the reasons where that is the same each time.
+// Next returns what to do about a problem, for the reasons where that is the same each time.
 func Next(p Problem) string {
 	flag := ""
 	if p.Namespace != "" && p.Namespace != v1alpha1.SystemNamespace {

@@ -43,7 +43,7 @@ const DriftTime = time.Hour
 // MaxDrift bounds the drift of a report.
 const MaxDrift = 100
 
-// Hub says where the hub is and whether it is at work.
+// Hub is where the hub is and whether it is at work.
 type Hub struct {
 	Server string `json:"server"`
 	// State is Ready when the hub holds its lease, NotReady when it let it expire, and Unknown when
@@ -82,7 +82,7 @@ type Kustomization struct {
 	// Head is the last commit that the source has fetched.
 	Head     string `json:"head,omitempty"`
 	Clusters Counts `json:"clusters"`
-	// Rollout says where a change stands that is not on every cluster; nil when the last one is.
+	// Rollout is where a change stands that is not on every cluster; nil when the last one is.
 	Rollout *Rollout `json:"rollout,omitempty"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/table"
 )
 
-// runRows says which commit of each Kustomization runs on which cluster. Where that is more than a
+// runRows returns which commit of each Kustomization runs on which cluster. Where that is more than a
 // glance, the clusters that are ready at one revision become one row.
 func runRows(r Report, v View) (rows [][]table.Cell, rest string) {
 	rows = [][]table.Cell{table.Header("NAMESPACE", "CLUSTER", "KUSTOMIZATION", "REVISION", "WANTED", "READY", "OBJECTS", "DRIFT", "VERIFIED")}

@@ -78,7 +78,7 @@ func (k key) compare(other key) int {
 	return cmp.Or(strings.Compare(k.namespace, other.namespace), strings.Compare(k.name, other.name))
 }
 
-// HubReport says whether the hub works. It takes a lease that was not renewed for twice its time as a hub that is gone: once is
+// HubReport reports whether the hub works. It takes a lease that was not renewed for twice its time as a hub that is gone: once is
 // what a change of leader may take.
 func HubReport(f Facts) Hub {
 	h := Hub{Server: iostreams.Line(f.Server), State: Unknown, Reason: "it holds no lease"}
@@ -253,7 +253,7 @@ func run(e *v1alpha1.AssignmentEntry, s *v1alpha1.AssignmentEntryStatus, reachab
 	return r
 }
 
-// attempted says whether what is reported is about what is wanted.
+// attempted reports whether what is reported is about what is wanted.
 func attempted(s *v1alpha1.AssignmentEntryStatus, e *v1alpha1.AssignmentEntry) bool {
 	_, digest := s.Attempted()
 	return digest == e.Digest

@@ -23,7 +23,7 @@ func Glance(rows int) int { return max(3, min(glance, (rows-16)/4)) }
 // barWidth is the width of a bar, in characters.
 const barWidth = 16
 
-// View says how to write a report.
+// View is how to write a report.
 type View struct {
 	// Now is what ages are counted from.
 	Now time.Time

@@ -105,7 +105,7 @@ type Trace struct {
 	// Managers are the other field managers of the object, the last writer first.
 	Managers []Manager `json:"managers,omitempty"`
 	Drift    *Drift    `json:"drift,omitempty"`
-	// Unknown says what could not be asked.
+	// Unknown is what could not be asked.
 	Unknown []string `json:"unknown,omitempty"`
 }
 

@@ -34,7 +34,7 @@ func (s *seen) nothing() bool {
 	return len(s.kustomizations)+len(s.clusters)+len(s.sources)+s.components+s.kinds == 0 && !s.namespace
 }
 
-// announce says what is about to happen, in the order in which it does.
+// announce returns what is about to happen, in the order in which it does.
 func announce(s *seen, policy string, keepNamespace bool) []string {
 	if s.nothing() {
 		return []string{"there is no hub on " + s.host}

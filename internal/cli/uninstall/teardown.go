@@ -248,7 +248,7 @@ func clustersFirst(all []metav1.PartialObjectMetadata) []metav1.PartialObjectMet
 	return append(clusters, slices.DeleteFunc(rest, func(o metav1.PartialObjectMetadata) bool { return o.Kind == v1alpha1.ClusterKind })...)
 }
 
-// keepsItself says whether a Kustomization is among its own objects, as the one is that holds the hub.
+// keepsItself reports whether a Kustomization is among its own objects, as the one is that holds the hub.
 func (t *teardown) keepsItself(o *metav1.PartialObjectMetadata) bool {
 	label := o.Labels[v1alpha1.OwnerLabel]
 	return o.Kind == v1alpha1.KustomizationKind && slices.ContainsFunc(t.identities, func(hub string) bool {
@@ -275,7 +275,7 @@ func (t *teardown) objects(ctx context.Context, kinds []string) ([]metav1.Partia
 	return all, nil
 }
 
-// deleteHeld says what is to become of the objects on the clusters, and then deletes.
+// deleteHeld prints what is to become of the objects on the clusters, and then deletes.
 func (t *teardown) deleteHeld(ctx context.Context, o metav1.PartialObjectMetadata) error {
 	policy := map[string]string{policyOrphan: "Orphan", policyDelete: "Delete", policyAbandon: "Orphan"}[t.DeletionPolicy]
 	switch {
