@@ -95,9 +95,10 @@ test: build ## Run all tests: pure, API-server and end-to-end
 	$(MAKE) e2e
 	cd e2e/fleetsim && go test -vet=off -count=1 -timeout $(E2E_TIMEOUT) ./...
 
+# Many of them wait for something, so that more run beside each other than there are processors.
 .PHONY: unit
-unit: ## Run the tests that need no API server, in under a minute once compiled
-	go test -vet=off -short -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
+unit: ## Run the tests that need no API server, in under a minute on two processors once compiled
+	go test -vet=off -short -p $$((2 * $$(nproc))) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
 # detector makes it several times slower, and the same code runs without one.
