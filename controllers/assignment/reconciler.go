@@ -288,8 +288,8 @@ func (r *Reconciler) begin(ctx context.Context, a *v1alpha1.Assignment, leave fu
 	return true
 }
 
-// write writes the last of the reports, or what the engine reports by now. Only this controller writes the status, so that it needs no lock
-// against those who write the spec.
+// write writes the last of the reports, or what the engine reports by now: the report may have waited for others. Only
+// this controller writes the status, so that it needs no lock against those who write the spec.
 func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch []report) error {
 	a, entries := batch[len(batch)-1].of, batch[len(batch)-1].entries
 	if now, reported := r.Pool.Report(key); reported {
