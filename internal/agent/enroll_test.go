@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skerry-dev/skerry/internal/link"
@@ -306,5 +308,28 @@ func TestTheEngineOfAnAgentGivesWayToItsHub(t *testing.T) {
 		first.mu.Lock()
 		defer first.mu.Unlock()
 		return first.stopped && e.pool() != first
+	})
+}
+
+// TestAnAgentWithoutItsLeaseOpensNoSession: another one may have it, of which it would seem to be a copy.
+func TestAnAgentWithoutItsLeaseOpensNoSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lease{holder: "test", now: time.Now}
+		p := &process{agent: &agent{lease: l, log: logr.Discard(), now: time.Now}} // it has nothing to connect with
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.connectAgain(ctx) }()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		l.mu.Lock()
+		l.holds, l.renewed = true, time.Now()
+		l.mu.Unlock()
+		if !p.awaitLease(t.Context()) {
+			t.Error("an agent that has its lease waits for it")
+		}
 	})
 }

@@ -255,7 +255,7 @@ func (p *process) stop(ctx context.Context) {
 
 // connectAgain connects to the hub, and again when the connection ends, until ctx is done.
 func (p *process) connectAgain(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for p.awaitLease(ctx) {
 		began := p.now()
 		lasted, err := p.connectOnce(ctx)
 		if errors.Is(err, errFinalized) {
@@ -278,6 +278,21 @@ func (p *process) connectAgain(ctx context.Context) error {
 		}
 	}
 	return nil //nolint:nilerr // ctx has ended
+}
+
+// awaitLease waits until the agent holds its lease, and returns false when ctx ends before. One that does not reach its API
+// server, but its hub, may have lost the lease to another: beside that one it would be taken for a copy of it. A session
+// that it has tells the hub that the API server is away, and goes on.
+func (p *process) awaitLease(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		err := p.lease.Leading()
+		if err == nil {
+			return true
+		}
+		p.say("not connected to the hub", err)
+		pause(ctx, leaseRetry)
+	}
+	return false
 }
 
 // waitToRetry waits until it is time to try again, or there is another enrollment.
