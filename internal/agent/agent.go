@@ -113,6 +113,7 @@ func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdent
 			return err
 		}
 		a.assigned = entries
+		a.journal.belong(hub.ID, e.Cluster)
 	}
 	a.key, a.hub = key, hub
 	if came != nil {

@@ -44,6 +44,7 @@ type journal struct {
 	saved   bool   // the record has events
 	logged  bool   // the log has some
 	carried uint64 // number of the last report that was made to be carried to the hub
+	of      string // the hub and the Cluster that the events are for
 }
 
 // journalState is the record.
@@ -52,6 +53,8 @@ type journalState struct {
 	Dropped int          `json:"dropped,omitempty"`
 	Events  []link.Event `json:"events,omitempty"`
 	Carried uint64       `json:"carried,omitempty"`
+	// Of is the hub and the Cluster that the events are for; an earlier version did not write it down.
+	Of string `json:"of,omitempty"`
 }
 
 // openJournal reads what an earlier process left. Without a record, numbers begin above those of a disk that
@@ -60,7 +63,7 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	j := &journal{disk: d, now: now}
 	var s journalState
 	if data, err := d.Read(journalRecord); err == nil && json.Unmarshal(data, &s) == nil {
-		j.events, j.last, j.dropped, j.saved, j.carried = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0, s.Carried
+		j.events, j.last, j.dropped, j.saved, j.carried, j.of = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0, s.Carried, s.Of
 	} else {
 		j.last = uint64(max(now().Unix(), 1)) * reserved
 	}
@@ -71,6 +74,21 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 		j.write()
 	}
 	return j
+}
+
+// belong makes the journal that of a Cluster of a hub: what happened under another one is none of its business.
+func (j *journal) belong(hub, cluster string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	of := hub + " " + cluster
+	if j.of == of {
+		return
+	}
+	if j.of != "" {
+		j.events, j.dropped = nil, 0
+	}
+	j.of = of
+	j.write()
 }
 
 // recover takes up the events that an earlier process has not written for good. Where it ended between the two, the
@@ -178,7 +196,7 @@ func (j *journal) save() {
 }
 
 func (j *journal) write() {
-	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events, Carried: j.carried})
+	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events, Carried: j.carried, Of: j.of})
 	if err == nil {
 		err = j.disk.Write(journalRecord, data) // the disk names its problem itself
 	}

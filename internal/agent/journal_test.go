@@ -160,3 +160,36 @@ func TestAnAcknowledgedEventCostsTheDiskNothing(t *testing.T) {
 		t.Errorf("the record was written again: %v", err)
 	}
 }
+
+// TestAnotherHubIsNotToldWhatHappenedUnderTheFormerOne, and the numbers go on rising all the same.
+func TestAnotherHubIsNotToldWhatHappenedUnderTheFormerOne(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(testDisk(t, dir), time.Now)
+	j.add(engine.Event{Message: "before it belongs to any"})
+	j.belong("hub-1", "fleet/edge")
+	j.belong("hub-1", "fleet/edge")
+	j.add(engine.Event{Message: "under the first"})
+	if got := j.pending(); len(got) != 2 {
+		t.Errorf("the first hub is told %+v", got)
+	}
+	last := j.pending()[1].Seq
+	j = openJournal(testDisk(t, dir), time.Now)
+	j.belong("hub-1", "fleet/edge")
+	if got := j.pending(); len(got) != 2 {
+		t.Errorf("after a restart the first hub is told %+v", got)
+	}
+	for _, other := range [][2]string{{"hub-2", "fleet/edge"}, {"hub-2", "fleet/another"}} {
+		j.belong(other[0], other[1])
+		if got := j.pending(); len(got) != 0 {
+			t.Errorf("%v is told %+v", other, got)
+		}
+		j = openJournal(testDisk(t, dir), time.Now)
+		if got := j.pending(); len(got) != 0 {
+			t.Errorf("after a restart %v is told %+v", other, got)
+		}
+		j.add(engine.Event{Message: "under another"})
+		if got := j.pending(); len(got) != 1 || got[0].Seq <= last {
+			t.Errorf("%v is told %+v, after %d", other, got, last)
+		}
+	}
+}
