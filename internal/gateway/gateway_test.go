@@ -395,7 +395,7 @@ func TestEventsAreToldInOrderAndOnce(t *testing.T) {
 	for _, e := range r.events {
 		got = append(got, e.Kustomization+" "+e.Reason+" "+e.Message)
 	}
-	if diff := cmp.Diff([]string{"apps DriftCorrected one", " DriftCorrected two", " Failed three"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"apps DriftCorrected one", " DriftCorrected two", " DriftCorrected other, which is not assigned: of another", " Failed three"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

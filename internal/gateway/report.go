@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -130,13 +131,17 @@ func (a *agent) takeStatuses(up *link.Up, shift time.Duration, now time.Time) {
 	a.statuses = bounded.ApplyStatuses(a.statuses)
 }
 
-// takeEvents returns the events that were not reported before; the mutex is held.
+// takeEvents returns the events that were not reported before. Those of a Kustomization that is not assigned, or not any
+// more, are told on the Cluster, of which an agent may say what it likes. The mutex is held.
 func (a *agent) takeEvents(up *link.Up) (events []engine.Event) {
 	for _, e := range up.Events {
-		if e.Seq <= a.eventSeq || e.Kustomization != "" && !a.names[e.Kustomization] {
+		if e.Seq <= a.eventSeq {
 			continue
 		}
 		a.eventSeq = e.Seq
+		if e.Kustomization != "" && !a.names[e.Kustomization] {
+			e.Kustomization, e.Message = "", fmt.Sprintf("%s, which is not assigned: %s", line(e.Kustomization), e.Message)
+		}
 		events = append(events, a.event(e))
 	}
 	return events

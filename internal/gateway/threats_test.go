@@ -342,8 +342,8 @@ func agentsReportOnThemselvesOnly(t *testing.T) {
 	if size > 100<<10 {
 		t.Errorf("one entry takes %d bytes", size)
 	}
-	if len(r.events) != 1 || r.events[0].Kustomization != "apps" || len(r.events[0].Message) > 2*maxLine {
-		t.Errorf("%d events", len(r.events))
+	if len(r.events) != 2 || r.events[0].Kustomization != "" || r.events[1].Kustomization != "apps" || len(r.events[1].Message) > 2*maxLine {
+		t.Errorf("events %+v", r.events)
 	}
 	state, _ := r.gateway.State(edgeKey)
 	if len(state.Message)+len(state.UID)+len(state.Version)+len(state.Orphaned) > 8*maxLine || state.Reason != v1alpha1.FailedReason {
