@@ -139,6 +139,8 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	}
 	u.HubVersion = g.o.Hub.Version
 	ctx := r.Context()
+	g.setReadDeadline(w, 0) // that of the body would end the connection
+	defer g.setReadDeadline(w, readTimeout)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	out := &slowWriter{to: w, deadline: func() {
 		at := g.o.Now().Add(objectTimeout)
