@@ -157,7 +157,8 @@ const (
 	// rights of a ServiceAccount do not admit is Forbidden.
 	NotPermittedReason = "NotPermitted"
 	// ForbiddenReason means that the ServiceAccount in whose name a Kustomization is applied has no right to an
-	// object, or to see those of its kind. Nothing is tried with other rights in its place.
+	// object, or to see those of its kind. Nothing is tried with other rights in its place. Of a command: that the
+	// credentials at hand may not read something.
 	ForbiddenReason = "Forbidden"
 	// ServiceAccountNotFoundReason means that the ServiceAccount of the Kustomization is not on the cluster.
 	ServiceAccountNotFoundReason = "ServiceAccountNotFound"
@@ -313,6 +314,44 @@ const (
 	// ClusterReplacedReason means that the agent connects from another cluster than the one that joined, by the uid of
 	// kube-system. It is given nothing to apply, and nothing is deleted on it.
 	ClusterReplacedReason = "ClusterReplaced"
+)
+
+// Reasons of events that are not reasons of conditions.
+const (
+	// NewRevisionReason means that a GitRepository has fetched a revision.
+	NewRevisionReason = "NewRevision"
+	// ForcePushReason means that the new revision does not follow from the one before.
+	ForcePushReason = "ForcePush"
+	// SubmodulesIgnoredReason means that the repository has submodules, which are fetched only with
+	// spec.recurseSubmodules.
+	SubmodulesIgnoredReason = "SubmodulesIgnored"
+	// ClusterReachableReason means that a cluster answers again.
+	ClusterReachableReason = "ClusterReachable"
+	// ClusterUnreachableReason means that a cluster does not answer any more.
+	ClusterUnreachableReason = "ClusterUnreachable"
+	// RemovedReason means that a Cluster is gone, and what became of its objects.
+	RemovedReason = "Removed"
+	// AbandonedReason means that something is left on a cluster whose Cluster is gone, and that did not answer or was to be left
+	// as it is.
+	AbandonedReason = "Abandoned"
+	// RolloutProgressingReason means that a change has begun a stage.
+	RolloutProgressingReason = "RolloutProgressing"
+	// RolloutSoakingReason means that a stage is ready everywhere, and is watched for a while.
+	RolloutSoakingReason = "RolloutSoaking"
+	// RolloutAwaitingApprovalReason means that a change waits for a person.
+	RolloutAwaitingApprovalReason = "RolloutAwaitingApproval"
+	// RolloutAwaitingWindowReason means that a change waits for a window of time.
+	RolloutAwaitingWindowReason = "RolloutAwaitingWindow"
+	// RolloutPausedReason means that a person has paused a change.
+	RolloutPausedReason = "RolloutPaused"
+)
+
+// Reasons that commands give, of what no object says.
+const (
+	// NotRunningReason means that no hub holds its lease.
+	NotRunningReason = "NotRunning"
+	// ReachedByAgentReason means that the cluster is reached by its agent alone, and cannot be asked from here.
+	ReachedByAgentReason = "Agent"
 )
 
 // Reasons that an agent reports on itself.

@@ -73,7 +73,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	case c.Spec.DeletionPolicy == v1alpha1.ClusterDeletionAbandon:
 		return r.release(ctx, m, m.leftEvent(false, "Abandoned, as spec.deletionPolicy says"))
 	case c.Spec.Suspend:
-		return r.release(ctx, m, m.leftEvent(true, "Forgotten, because a suspended cluster is left as it is"))
+		return r.release(ctx, m, m.leftEvent(true, "Abandoned, because a suspended cluster is left as it is"))
 	}
 	m.denials = r.denials(m)
 	if err := r.removeEntries(ctx, m); err != nil {
@@ -213,7 +213,7 @@ func (r *Reconciler) awaitAnswer(ctx context.Context, m *removal) (reconcile.Res
 	if wait := until.Sub(r.Now()); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, r.reportProgress(ctx, m, false, fmt.Sprintf("%s: waits for the cluster, until %s: %s", m.policy(), until.UTC().Format("15:04:05 MST"), m.whySilent()))
 	}
-	return r.release(ctx, m, m.leftEvent(true, fmt.Sprintf("Forgotten after %s without an answer: %s", r.RemovalTimeout, m.whySilent())))
+	return r.release(ctx, m, m.leftEvent(true, fmt.Sprintf("Abandoned after %s without an answer: %s", r.RemovalTimeout, m.whySilent())))
 }
 
 // deadline is when the wait for an answer ends: counted from the deletion, or from the last answer of
@@ -406,12 +406,12 @@ func (m *removal) done() *report.Event {
 		what = "Its objects are deleted"
 	}
 	if stay := m.givenUp(); len(stay) > 0 {
-		return &report.Event{Warning: true, Reason: "Removed", Message: what + ", but for those of " + few(stay) + ", whose ServiceAccounts could not delete them: they are left there and belong to nobody"}
+		return &report.Event{Warning: true, Reason: v1alpha1.RemovedReason, Message: what + ", but for those of " + few(stay) + ", whose ServiceAccounts could not delete them: they are left there and belong to nobody"}
 	}
-	return &report.Event{Reason: "Removed", Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}
+	return &report.Event{Reason: v1alpha1.RemovedReason, Message: what + "; nothing of the hub is left there but the namespace " + v1alpha1.SystemNamespace}
 }
 
-// leftEvent says what is left on a cluster that is forgotten.
+// leftEvent says what is left on a cluster that is abandoned.
 func (m *removal) leftEvent(warning bool, why string) *report.Event {
 	var names []string
 	objects := 0
@@ -428,12 +428,12 @@ func (m *removal) leftEvent(warning bool, why string) *report.Event {
 		what = "the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there"
 	}
 	if m.retiring() { // the Kustomizations have gone
-		return &report.Event{Warning: warning, Reason: "Forgotten", Message: why + ". It was told to take away what was left, and did not say that it has: what may stay there is " + what}
+		return &report.Event{Warning: warning, Reason: v1alpha1.AbandonedReason, Message: why + ". It was told to take away what was left, and did not say that it has: what may stay there is " + what}
 	}
 	if len(names) > 0 {
 		what = fmt.Sprintf("%s of %s, and %s", text.Count(objects, "object"), few(names), what)
 	}
-	return &report.Event{Warning: warning, Reason: "Forgotten", Message: why + ". What stays there: " + what}
+	return &report.Event{Warning: warning, Reason: v1alpha1.AbandonedReason, Message: why + ". What stays there: " + what}
 }
 
 // few names Kustomizations, at most five.

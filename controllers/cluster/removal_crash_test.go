@@ -130,7 +130,7 @@ func killAt(t *testing.T, n int, after, late bool, by way) {
 		t.Errorf("after %d writes: gone %t, retired %t, claimed %t", k.writes, w.gone(), e.done, w.pool.claimed)
 	}
 	for said := w.told(); said != ""; said = w.told() { // a hub that is killed before it tells says nothing
-		if strings.HasPrefix(said, "Warning Forgotten") != by.silent && !strings.HasPrefix(said, "Normal") {
+		if strings.HasPrefix(said, "Warning Abandoned") != by.silent && !strings.HasPrefix(said, "Normal") {
 			t.Errorf("the end is told as %q", said)
 		}
 	}

@@ -193,7 +193,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 			}
 			w.now = time.Unix(10300, 0)
 			w.reconcile()
-			if got := w.told(); !w.gone() || !strings.HasPrefix(got, "Warning Forgotten Forgotten after 5m0s without an answer: ") ||
+			if got := w.told(); !w.gone() || !strings.HasPrefix(got, "Warning Abandoned Abandoned after 5m0s without an answer: ") ||
 				!strings.HasSuffix(got, "What stays there: 3 objects of Kustomization apps, and the hub's inventories, claim and account") {
 				t.Errorf("gone: %t, event %s", w.gone(), got)
 			}
@@ -206,7 +206,7 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 		w.told()
 		w.now = time.Unix(10300, 0)
 		w.reconcile()
-		if got := w.told(); !w.gone() || got != "Warning Forgotten Forgotten after 5m0s without an answer: The agent is not connected. What stays there: 3 objects of Kustomization apps, "+
+		if got := w.told(); !w.gone() || got != "Warning Abandoned Abandoned after 5m0s without an answer: The agent is not connected. What stays there: 3 objects of Kustomization apps, "+
 			"and the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there" {
 			t.Errorf("gone: %t, event %s", w.gone(), got)
 		}
@@ -258,15 +258,15 @@ func TestWhatIsNotWaitedFor(t *testing.T) {
 		event  string
 		sent   bool
 	}{
-		"forget": {policy: v1alpha1.ClusterDeletionAbandon, state: well, event: "Normal Forgotten Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps"},
+		"forget": {policy: v1alpha1.ClusterDeletionAbandon, state: well, event: "Normal Abandoned Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps"},
 		"an agent that is abandoned": {
 			policy: v1alpha1.ClusterDeletionAbandon, state: well, change: byAgent,
-			event: "Normal Forgotten Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps, and the hub's inventories and claim, " +
+			event: "Normal Abandoned Abandoned, as spec.deletionPolicy says. What stays there: 3 objects of Kustomization apps, and the hub's inventories and claim, " +
 				"and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there",
 		},
 		"suspended": {
 			policy: v1alpha1.ClusterDeletionDelete, state: well, change: func(c *v1alpha1.Cluster) { c.Spec.Suspend = true },
-			event: "Warning Forgotten Forgotten, because a suspended cluster is left as it is",
+			event: "Warning Abandoned Abandoned, because a suspended cluster is left as it is",
 		},
 		"no agent ever joined": {
 			policy: v1alpha1.ClusterDeletionDelete, state: engine.State{Known: true, Agent: link.AgentInfo{Pending: true}}, sent: true,

@@ -304,7 +304,7 @@ func clusterState(isReady, reachable metav1.ConditionStatus, reason, message str
 func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
 	var events []Event
 	if old.UID != "" && old.UID != now.UID {
-		events = append(events, Event{Warning: true, Reason: ClusterReplacedEvent, Message: fmt.Sprintf(
+		events = append(events, Event{Warning: true, Reason: v1alpha1.ClusterReplacedReason, Message: fmt.Sprintf(
 			"Another cluster answers: its uid is %s, it was %s. Nothing of the old one is deleted on it", Line(now.UID), Line(old.UID))})
 	}
 	is := condition(now.Conditions, v1alpha1.ReadyCondition)
@@ -317,13 +317,13 @@ func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
 	}
 	switch {
 	case is.Reason == v1alpha1.UnreachableReason:
-		events = append(events, Event{Warning: true, Reason: ClusterUnreachableEvent, Message: is.Message})
+		events = append(events, Event{Warning: true, Reason: v1alpha1.ClusterUnreachableReason, Message: is.Message})
 	case is.Reason == v1alpha1.RemovingReason, is.Reason == v1alpha1.RetiringReason:
 		events = append(events, Event{Reason: v1alpha1.RemovingReason, Message: is.Message})
 	case is.Status == metav1.ConditionFalse:
 		events = append(events, Event{Warning: true, Reason: is.Reason, Message: is.Message})
 	case is.Status == metav1.ConditionTrue:
-		events = append(events, Event{Reason: ClusterReachableEvent, Message: is.Message})
+		events = append(events, Event{Reason: v1alpha1.ClusterReachableReason, Message: is.Message})
 	}
 	return events
 }

@@ -25,13 +25,3 @@ type Report[Status any] struct {
 	// Requeue is the time until the next look, besides what watches wake; zero for none.
 	Requeue time.Duration
 }
-
-// Reasons of events that are not reasons of conditions.
-const (
-	NewRevisionEvent        = "NewRevision"
-	ForcePushEvent          = "ForcePush"
-	SubmodulesIgnoredEvent  = "SubmodulesIgnored"
-	ClusterReplacedEvent    = "ClusterReplaced"
-	ClusterReachableEvent   = "ClusterReachable"
-	ClusterUnreachableEvent = "ClusterUnreachable"
-)

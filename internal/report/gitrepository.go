@@ -112,7 +112,7 @@ func sourceEvents(f SourceFacts, old, now v1alpha1.GitRepositoryStatus) []Event 
 	events := aboutSecrets(f, f.IgnoredKeysChanged || old.Artifact == nil || old.Artifact.Revision != now.Artifact.Revision)
 	switch {
 	case old.Artifact == nil || old.Artifact.Revision != now.Artifact.Revision:
-		events = append(events, Event{Reason: NewRevisionEvent, Message: is.Message})
+		events = append(events, Event{Reason: v1alpha1.NewRevisionReason, Message: is.Message})
 		events = append(events, aboutHistory(f, old)...)
 	case condition(old.Conditions, v1alpha1.ReadyCondition).Status == metav1.ConditionFalse:
 		events = append(events, Event{Reason: is.Reason, Message: is.Message})
@@ -133,11 +133,11 @@ func aboutSecrets(f SourceFacts, isChanged bool) []Event {
 func aboutHistory(f SourceFacts, old v1alpha1.GitRepositoryStatus) []Event {
 	var events []Event
 	if f.Rewritten && old.Artifact != nil {
-		events = append(events, Event{Warning: true, Reason: ForcePushEvent, Message: fmt.Sprintf(
+		events = append(events, Event{Warning: true, Reason: v1alpha1.ForcePushReason, Message: fmt.Sprintf(
 			"History was rewritten: %s does not follow from %s", f.Artifact.Revision, old.Artifact.Revision)})
 	}
 	if len(f.Submodules) > 0 {
-		events = append(events, Event{Warning: true, Reason: SubmodulesIgnoredEvent, Message: Line(
+		events = append(events, Event{Warning: true, Reason: v1alpha1.SubmodulesIgnoredReason, Message: Line(
 			"Submodules are left out: " + strings.Join(f.Submodules, ", "))})
 	}
 	return events

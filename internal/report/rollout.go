@@ -52,7 +52,19 @@ func rolloutEvents(old, now *v1alpha1.RolloutStatus) []Event {
 		return []Event{{Warning: true, Reason: v1alpha1.RolloutHaltedReason, Message: Line(now.Message)}}
 	case v1alpha1.RolloutCompleted:
 		return nil
-	default:
-		return []Event{{Reason: "Rollout" + string(now.Phase), Message: Line(now.Message)}}
 	}
+	reason, ok := phaseReasons[now.Phase]
+	if !ok {
+		return nil // a phase of a later version
+	}
+	return []Event{{Reason: reason, Message: Line(now.Message)}}
+}
+
+// phaseReasons are those of the events that tell of a phase that is no failure and no end.
+var phaseReasons = map[v1alpha1.RolloutPhase]string{
+	v1alpha1.RolloutProgressing:      v1alpha1.RolloutProgressingReason,
+	v1alpha1.RolloutSoaking:          v1alpha1.RolloutSoakingReason,
+	v1alpha1.RolloutAwaitingApproval: v1alpha1.RolloutAwaitingApprovalReason,
+	v1alpha1.RolloutAwaitingWindow:   v1alpha1.RolloutAwaitingWindowReason,
+	v1alpha1.RolloutPaused:           v1alpha1.RolloutPausedReason,
 }

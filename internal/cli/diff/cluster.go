@@ -85,7 +85,7 @@ func (r *review) inventory(ctx context.Context) (*inventory.Inventory, error) {
 	case errors.As(err, &corrupt):
 		r.result.Refused = append(r.result.Refused, Problem{Reason: v1alpha1.InventoryCorruptReason, Message: err.Error()})
 	case edge.Refused(err) && !edge.Unauthorized(err):
-		r.result.Unknown = append(r.result.Unknown, Problem{Reason: "Forbidden", Message: "the inventory may not be read, so that what would be deleted is not known"})
+		r.result.Unknown = append(r.result.Unknown, Problem{Reason: v1alpha1.ForbiddenReason, Message: "the inventory may not be read, so that what would be deleted is not known"})
 	case err != nil:
 		return nil, err
 	default:
@@ -169,7 +169,7 @@ func (r *review) read(ctx context.Context, objects []object.Object, recorded *in
 			case err == nil && found == nil:
 				return nil
 			case err != nil && edge.Refused(err) && !edge.Unauthorized(err):
-				r.problem(&r.result.Unknown, Ref{}.of(object.Object{ID: id}), "Forbidden", edge.Explain(err, id))
+				r.problem(&r.result.Unknown, Ref{}.of(object.Object{ID: id}), v1alpha1.ForbiddenReason, edge.Explain(err, id))
 				return nil
 			case err != nil:
 				return err

@@ -47,7 +47,7 @@ func Config(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster) (*rest.C
 	case c == nil, c.Spec.KubeConfig == nil && c.Name == v1alpha1.HubCluster:
 		return hub.Config, nil
 	case c.Spec.KubeConfig == nil:
-		return nil, &UnknownError{"Agent", "it reaches the hub by an agent, and cannot be reached from here"}
+		return nil, &UnknownError{v1alpha1.ReachedByAgentReason, "it reaches the hub by an agent, and cannot be reached from here"}
 	}
 	ref := c.Spec.KubeConfig.SecretRef
 	secret := &corev1.Secret{}
@@ -56,7 +56,7 @@ func Config(ctx context.Context, hub *factory.Hub, c *v1alpha1.Cluster) (*rest.C
 	case apierrors.IsNotFound(err):
 		return nil, &UnknownError{v1alpha1.SecretNotFoundReason, "there is no Secret " + ref.Name + " with its kubeconfig"}
 	case apierrors.IsForbidden(err):
-		return nil, &UnknownError{"Forbidden", "these credentials may not read the Secret " + ref.Name + " with its kubeconfig"}
+		return nil, &UnknownError{v1alpha1.ForbiddenReason, "these credentials may not read the Secret " + ref.Name + " with its kubeconfig"}
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the Secret %s: %w", ref.Name, err)
 	}

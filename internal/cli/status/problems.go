@@ -24,7 +24,7 @@ func problems(r Report, now time.Time) []Problem {
 	}
 	// Without a lease nothing is known of the hub, which is no problem in itself.
 	if r.Hub.State == NotReady {
-		add(Problem{Kind: "Hub", Name: v1alpha1.SystemNamespace, State: NotReady, Reason: "NotRunning",
+		add(Problem{Kind: "Hub", Name: v1alpha1.SystemNamespace, State: NotReady, Reason: v1alpha1.NotRunningReason,
 			Message: r.Hub.Reason + ": all else is what it knew then"})
 	}
 	for _, s := range r.Sources {
@@ -81,7 +81,7 @@ func Next(p Problem) string {
 		flag = " -n " + p.Namespace
 	}
 	switch p.Reason {
-	case "NotRunning":
+	case v1alpha1.NotRunningReason:
 		return "skerry logs; kubectl -n " + v1alpha1.SystemNamespace + " get pods"
 	case v1alpha1.AuthenticationFailedReason, v1alpha1.InvalidSecretReason, v1alpha1.SecretNotFoundReason:
 		if p.Kind == v1alpha1.GitRepositoryKind {
