@@ -104,24 +104,20 @@ func TestOnlyDifferencesComeDown(t *testing.T) {
 	}
 }
 
-func TestAnAssignmentIsSentWithin100Milliseconds(t *testing.T) {
+// TestEachChangeOfAnAssignmentIsSentByItself: nothing waits for more to come.
+func TestEachChangeOfAnAssignmentIsSentByItself(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
 	p.welcome()
 	stream := p.stream(link.Have{})
 	r.assign(edgeKey, 1, entry("apps", "sha256:0"))
 	stream.next()
-	var worst time.Duration
 	for i := range 20 {
-		began := time.Now()
 		r.assign(edgeKey, int64(i+2), entry("apps", "sha256:"+string(rune('a'+i))))
-		stream.next()
-		worst = max(worst, time.Since(began))
+		if down := stream.next().Assignment; down == nil || down.Generation != int64(i+2) {
+			t.Fatalf("change %d: %+v", i, down)
+		}
 	}
-	if worst > 5*time.Second { // of a machine that does other things as well; a poll would take longer than that
-		t.Errorf("the slowest took %s", worst)
-	}
-	t.Logf("the slowest of 20 took %s", worst)
 }
 
 func TestChangesAreCoalescedWhileAnAgentReadsSlowly(t *testing.T) {
