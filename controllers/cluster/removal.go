@@ -40,7 +40,7 @@ type removal struct {
 	cluster *v1alpha1.Cluster
 	assign  *v1alpha1.Assignment // nil when nothing was ever assigned
 	conn    report.Connection
-	err     error // spoken: why it cannot be reached
+	err     error // reportable: why it cannot be reached
 	// denials are those of the entries of the Assignment, in their order.
 	denials []report.Denial
 }

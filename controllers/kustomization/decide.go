@@ -21,9 +21,9 @@ import (
 // decision is what is to be written, and what is known once it is.
 type decision struct {
 	revision      string // that was to be rendered; empty when it was not tried
-	err           error  // spoken, of the Kustomization as a whole
+	err           error  // reportable, of the Kustomization as a whole
 	noTargets     string
-	selection     error // spoken: what is wrong with who is selected; those that are go on
+	selection     error // reportable: what is wrong with who is selected; those that are go on
 	selectionHeld bool  // nobody joins or leaves
 	targets       []*target
 	leaving       []departing
@@ -54,7 +54,7 @@ type decision struct {
 type target struct {
 	targeting.Target
 	digest string // of the bundle; empty when there is none
-	err    error  // spoken: why there is none, for this cluster alone
+	err    error  // reportable: why there is none, for this cluster alone
 	want   *v1alpha1.AssignmentEntry
 	waits  string // for a dependency, before it may get what was rendered
 	held   string // why it does not get what was rendered now

@@ -38,7 +38,7 @@ func (d *decision) holdSelection(o *observed) {
 	d.targets = slices.DeleteFunc(d.targets, func(t *target) bool { return o.assigned[t.Name].entry == nil })
 }
 
-// departingUnlessHeld returns the leavers that may go: all, or those that were on their way before.
+// departingUnlessHeld returns the departing clusters that may go: all, or those that were on their way before.
 func (d *decision) departingUnlessHeld(o *observed, leaving []departing) []departing {
 	if !d.selectionHeld {
 		return leaving

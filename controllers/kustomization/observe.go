@@ -39,7 +39,7 @@ type observed struct {
 	from     []render.Source         // data of substituteFrom, in order
 	// decryption opens encrypted files; nil when that is not asked for.
 	decryption *render.Decryption
-	missing    error // spoken: why from is not complete
+	missing    error // reportable: why from is not complete
 	// rendering is the time that this reconcile took to render what was not rendered before.
 	rendering time.Duration
 

@@ -88,7 +88,7 @@ type Reconciler struct {
 	contents    contents // of ConfigMaps and Secrets
 	expressions health.Compiler
 
-	trigger hubapi.Trigger // rung for those that wait for another Kustomization
+	trigger hubapi.Trigger // asked for those that wait for another Kustomization
 
 	mu    sync.Mutex
 	views views

@@ -55,7 +55,7 @@ type lease struct {
 	last *coordinationv1.Lease
 }
 
-// Leading implements edge.Fence.
+// Leading implements fence.Fence.
 func (l *lease) Leading() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +65,7 @@ func (l *lease) Leading() error {
 	return l.check()
 }
 
-// Lost implements edge.Fence.
+// Lost implements fence.Fence.
 func (l *lease) Lost() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -92,7 +92,7 @@ type inbox struct {
 	connected bool
 	// ended means that a watch ended before its time.
 	ended bool
-	// forgetMapping are kinds that are not served any more in the version in which they are watched.
+	// unserved are kinds that are not served any more in the version in which they are watched.
 	unserved []schema.GroupKind
 	// granted are slots for passes that were waited for.
 	granted []*slot

@@ -10,7 +10,7 @@ import (
 )
 
 // pace reports whether two reports differ, and how long the report may wait while so many passes are
-// afoot.
+// under way or due.
 func pace(before, after []v1alpha1.AssignmentEntryStatus, inFlight int) (time.Duration, bool) {
 	delay, changed := urgency(before, after)
 	if !changed {

@@ -21,7 +21,7 @@ func TestPace(t *testing.T) {
 	at := metav1.NewTime(time.Unix(1000, 0))
 	tests := map[string]struct {
 		after   []status
-		alone   time.Duration // with no pass afoot
+		alone   time.Duration // with no pass under way
 		many    time.Duration // with 200
 		nothing bool
 	}{
@@ -40,12 +40,12 @@ func TestPace(t *testing.T) {
 			for inFlight, want := range map[int]time.Duration{0: tt.alone, 200: tt.many} {
 				got, changed := pace(before, tt.after, inFlight)
 				if changed == tt.nothing || changed && got != want {
-					t.Errorf("with %d passes afoot: changed %v, waits %s, want %s", inFlight, changed, got, want)
+					t.Errorf("with %d passes under way: changed %v, waits %s, want %s", inFlight, changed, got, want)
 				}
 			}
 		})
 	}
 	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 10); got != 10*pacing.GatherEach {
-		t.Errorf("with ten passes afoot it waits %s", got)
+		t.Errorf("with ten passes under way it waits %s", got)
 	}
 }

@@ -109,7 +109,7 @@ func (w *limitError) cause(err error) error {
 	return err
 }
 
-// bounded reads at most left bytes and then fails with ErrTooLarge. The witness sees every error but
+// bounded reads at most left bytes and then fails with ErrTooLarge. limit records every error but
 // the end.
 type bounded struct {
 	io.Reader

@@ -61,39 +61,39 @@ type Trigger struct {
 }
 
 // Enqueue asks for a reconcile of the object.
-func (b *Trigger) Enqueue(key types.NamespacedName) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.queue != nil {
-		b.queue.Add(reconcile.Request{NamespacedName: key})
+func (t *Trigger) Enqueue(key types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue != nil {
+		t.queue.Add(reconcile.Request{NamespacedName: key})
 		return
 	}
-	if b.early == nil {
-		b.early = map[types.NamespacedName]struct{}{}
+	if t.early == nil {
+		t.early = map[types.NamespacedName]struct{}{}
 	}
-	b.early[key] = struct{}{}
+	t.early[key] = struct{}{}
 }
 
 // EnqueueAfter asks for a reconcile of the object after a while.
-func (b *Trigger) EnqueueAfter(key types.NamespacedName, wait time.Duration) {
-	b.mu.Lock()
-	queue := b.queue
-	b.mu.Unlock()
+func (t *Trigger) EnqueueAfter(key types.NamespacedName, wait time.Duration) {
+	t.mu.Lock()
+	queue := t.queue
+	t.mu.Unlock()
 	if queue == nil {
-		b.Enqueue(key) // it is reconciled when the controller starts
+		t.Enqueue(key) // it is reconciled when the controller starts
 		return
 	}
 	queue.AddAfter(reconcile.Request{NamespacedName: key}, wait)
 }
 
 // Start implements source.Source.
-func (b *Trigger) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.queue = queue
-	for key := range b.early {
+func (t *Trigger) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue = queue
+	for key := range t.early {
 		queue.Add(reconcile.Request{NamespacedName: key})
 	}
-	b.early = nil
+	t.early = nil
 	return nil
 }

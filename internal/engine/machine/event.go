@@ -50,7 +50,7 @@ type (
 		Session uint64
 		Answer  Identity
 	}
-	// SessionFailed reports that a session is to be given up. Surprise means that something else wrote an
+	// SessionFailed reports that a session is to be given up. ForeignWrite means that something else wrote an
 	// inventory of its own.
 	SessionFailed struct {
 		Session      uint64
