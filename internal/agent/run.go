@@ -24,6 +24,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/agent/disk"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 const (
@@ -53,7 +54,7 @@ type waits struct {
 }
 
 func defaultWaits() waits {
-	return waits{askAgain: 500 * time.Millisecond, coalesce: 200 * time.Millisecond, busyRetry: 2 * time.Second, look: lookEvery}
+	return waits{askAgain: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, look: lookEvery}
 }
 
 // errClusterReplaced says that the identity on this cluster was made for another one.

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/text"
 )
@@ -264,11 +265,6 @@ func (l *loop) byManager() string {
 	return " by " + l.by
 }
 
-// verifyDelay bounds how long the verification at the start of a session holds back a report. In a
-// fleet that returns at once it is a matter of seconds, and a report of each step would cost the
-// hub's API server more than the fleet's return.
-const verifyDelay = 15 * time.Second
-
 // publish makes news public when they are due and returns when the loop must look again by itself.
 func (e *Engine) publish(now time.Time) time.Time {
 	if !e.conn.state.Known {
@@ -331,7 +327,7 @@ func (e *Engine) verifying(now time.Time) bool {
 	if !e.assignmentKnown {
 		return true
 	}
-	if _, since := e.m.Breaker(); e.conn.session == nil || now.Sub(since) > verifyDelay {
+	if _, since := e.m.Breaker(); e.conn.session == nil || now.Sub(since) > pacing.VerifyMax {
 		return false
 	}
 	for _, en := range e.entries {
@@ -352,8 +348,8 @@ func (e *Engine) next(now time.Time) time.Time {
 	}
 	sooner(e.publishAt)
 	sooner(e.unclaimed.due)
-	if _, since := e.m.Breaker(); e.conn.session != nil && now.Sub(since) <= verifyDelay {
-		sooner(since.Add(verifyDelay + time.Millisecond))
+	if _, since := e.m.Breaker(); e.conn.session != nil && now.Sub(since) <= pacing.VerifyMax {
+		sooner(since.Add(pacing.VerifyMax + time.Millisecond))
 	}
 	if s := e.conn.session; s != nil {
 		sooner(s.expressions.next())

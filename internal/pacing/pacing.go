@@ -25,6 +25,9 @@ import (
 // nothing else is under way on the cluster, a report with 20 entries waits for nothing at first, and for
 // 5 ms if it follows another.
 //
+// Two waits may come before these. At the start of a session the engine holds its reports until it has verified what it
+// has, for up to VerifyMax, 15 s. An agent waits for AgentGather, 200 ms, before it sends what its engine has gathered.
+//
 // While more than YieldAhead decisions wait to be written, so that clusters wait for them, a report that tells of no new
 // failure waits for up to YieldMax more: see Places.
 const (
@@ -37,6 +40,14 @@ const (
 	ProgressDelay = 400 * time.Millisecond
 	SoftDelay     = time.Second
 
+	// VerifyMax bounds how long the verification at the start of a session holds back a report. In a fleet that
+	// returns at once it is a matter of seconds, and a report of each step would cost the hub's API server more than
+	// the fleet's return.
+	VerifyMax = 15 * time.Second
+
+	// AgentGather is how long a report of an agent waits for what else there is to tell.
+	AgentGather = 200 * time.Millisecond
+
 	// VerifiedEvery is how often a report is written that differs in nothing but the times of the last
 	// verifications.
 	VerifiedEvery = time.Minute
@@ -46,7 +57,7 @@ const (
 	YieldAhead = 64
 	YieldMax   = 30 * time.Second
 
-	// EndToEnd bounds the way of a report that does not yield, see above.
+	// EndToEnd bounds the way of a report that does not yield, in a session that has verified, see above.
 	EndToEnd = GatherMax + 2*time.Second + time.Second + 2*time.Second
 )
 
