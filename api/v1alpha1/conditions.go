@@ -329,7 +329,7 @@ const (
 	ClusterReachableReason = "ClusterReachable"
 	// ClusterUnreachableReason means that a cluster does not answer any more.
 	ClusterUnreachableReason = "ClusterUnreachable"
-	// RemovedReason means that a Cluster is gone, and what became of its objects.
+	// RemovedReason means that a Cluster is gone; the message names what became of its objects.
 	RemovedReason = "Removed"
 	// AbandonedReason means that something is left on a cluster whose Cluster is gone, and that did not answer or was to be left
 	// as it is.
