@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -21,17 +22,22 @@ type downloads struct {
 	halfID link.ObjectID
 	half   []byte
 	size   int64 // of the object whose beginning half is
+	// notKept are bundles that neither the disk nor the memory had room for, and when they are fetched again.
+	notKept map[string]time.Time
 }
 
 // fetch brings one bundle onto the disk, and returns it: the objects that no other bundle there has. The error wraps
 // errRefused when what arrived is not what its digest says, also after all of it was fetched anew.
 func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, digest string) (*object.Bundle, error) {
+	if g.now().Before(d.notKept[digest]) {
+		return nil, errNotKept
+	}
 	m, err := manifest(ctx, g, e, digest)
 	if err != nil {
 		return nil, err
 	}
 	if d.digest != digest {
-		*d = downloads{bundles: d.bundles, digest: digest, got: map[link.ObjectID][]byte{}}
+		*d = downloads{bundles: d.bundles, digest: digest, got: map[link.ObjectID][]byte{}, notKept: d.notKept}
 	}
 	there := d.bundles.find(m.Objects)
 	bundle, err := d.complete(ctx, g, m, there)
@@ -51,13 +57,25 @@ func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, di
 	}
 	d.reset()
 	if err := d.bundles.put(digest, bundle); err != nil && !d.bundles.there()[digest] {
-		return nil, err
+		if d.notKept == nil {
+			d.notKept = map[string]time.Time{}
+		}
+		d.notKept[digest] = g.now().Add(notKeptRetry)
+		return nil, errNotKept
 	}
+	delete(d.notKept, digest)
 	return bundle, nil
 }
 
-// errRefused says that what was downloaded is not what it is to be.
-var errRefused = errors.New("what was downloaded is refused")
+// notKeptRetry is how long a bundle is not fetched again that could not be kept: over a metered link each time is paid for.
+const notKeptRetry = time.Hour
+
+var (
+	// errRefused says that what was downloaded is not what it is to be.
+	errRefused = errors.New("what was downloaded is refused")
+	// errNotKept says that there is no room for what was downloaded.
+	errNotKept = errors.New("the agent's disk refuses the bundle, and there is no room for it in memory: free space on the disk, or give it a larger volume; the bundle is fetched again within an hour, or at once when the agent is restarted")
+)
 
 func (d *downloads) reset() {
 	d.got, d.half, d.halfID, d.size = map[link.ObjectID][]byte{}, nil, link.ObjectID{}, 0

@@ -437,6 +437,8 @@ func failureOf(err error) *failure {
 	switch {
 	case errors.Is(err, errRefused):
 		return &failure{v1alpha1.BundleRefusedReason, health.Clean(err.Error())}
+	case errors.Is(err, errNotKept):
+		return &failure{v1alpha1.AgentDiskFullReason, err.Error()}
 	case notFound(err):
 		return &failure{v1alpha1.BundleNotFoundReason, "the hub does not have the bundle yet"}
 	}
