@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -293,5 +294,42 @@ func filesAreSigned(t *testing.T) {
 	}
 	if status, _ := p.carry(http.MethodPost, link.MediumReportPath, "ticket", genuine); status != http.StatusOK {
 		t.Errorf("as it was: %d", status)
+	}
+}
+
+// readDeadlines records the last deadline for the body of a request, when the first of the answer is written.
+type readDeadlines struct {
+	*httptest.ResponseRecorder
+	last, whenWritten time.Time
+	written           bool
+}
+
+func (d *readDeadlines) SetReadDeadline(at time.Time) error {
+	d.last = at
+	return nil
+}
+
+func (d *readDeadlines) Write(p []byte) (int, error) {
+	if !d.written {
+		d.written, d.whenWritten = true, d.last
+	}
+	return d.ResponseRecorder.Write(p)
+}
+
+// TestAnExportMayTakeLongerThanItsRequest: over HTTP/1.1 the deadline for the body ends the connection.
+func TestAnExportMayTakeLongerThanItsRequest(t *testing.T) {
+	r := newRig(t)
+	r.joined()
+	b := configMaps(t, 1, 10)
+	r.bundles[b.Digest()] = b
+	r.assign(edgeKey, 1, entry("app", b.Digest()))
+	r.ticket(edgeKey, "ticket", time.Minute)
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, link.MediumUpdatePath, nil)
+	req.Header.Set("Authorization", "Bearer ticket")
+	req.Header.Set(link.ClusterHeader, edgeKey.String())
+	w := &readDeadlines{ResponseRecorder: httptest.NewRecorder()}
+	r.gateway.ticketed(r.gateway.exportUpdate)(w, req)
+	if !w.written || !w.whenWritten.IsZero() {
+		t.Errorf("status %d, written %t, with the deadline %s", w.Code, w.written, w.whenWritten)
 	}
 }
