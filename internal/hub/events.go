@@ -13,7 +13,7 @@ import (
 )
 
 // recordEvents returns what records the events of engines, on the Kustomization that they are of, or
-// else on the Cluster.
+// else on the Cluster. What a commit or a removal prunes on a whole fleet is summed up.
 func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
 	return func(e engine.Event) {
@@ -24,7 +24,14 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 		ks := &v1alpha1.Kustomization{}
 		key := v1alpha1.ResolveName(e.Cluster.Namespace, e.Kustomization)
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
-			recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(v1alpha1.RelativeName(key.Namespace, e.Cluster)+": "+e.Message))
+			record := func(more string) {
+				recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(v1alpha1.RelativeName(key.Namespace, e.Cluster)+": "+e.Message+more))
+			}
+			if e.Reason == v1alpha1.PrunedReason {
+				p.crowd.tell(crowdKey{key, e.Reason}, record)
+			} else {
+				record("")
+			}
 			return
 		}
 		c := &v1alpha1.Cluster{}

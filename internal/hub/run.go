@@ -74,6 +74,7 @@ type parts struct {
 	pool    *engine.Pool
 	gateway *gateway.Gateway
 	router  gateway.Router // what controllers know of the two
+	crowd   crowd          // of events
 	metrics *metrics
 	outage  *outage
 	fence   *fence.Lease // nil without leader election

@@ -1,0 +1,49 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c crowd
+		var told []string
+		tell := func(kustomization string, clusters ...int) {
+			for _, n := range clusters {
+				c.tell(crowdKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
+					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
+				})
+			}
+		}
+		expect := func(what string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, told); diff != "" {
+				t.Errorf("%s: %s", what, diff)
+			}
+			told = nil
+		}
+		tell("a", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+		tell("b", 1)
+		expect("at once", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10", "b 1")
+		time.Sleep(crowdEvery)
+		expect("a while later", "a 13; the same goes for 2 clusters more")
+		tell("a", 14)
+		expect("while it goes on")
+		time.Sleep(crowdEvery)
+		expect("one alone", "a 14")
+		time.Sleep(crowdEvery)
+		synctest.Wait()
+		if len(c.told) > 0 {
+			t.Errorf("what is over is remembered: %v", c.told)
+		}
+		tell("a", 1)
+		expect("the next time", "a 1")
+	})
+}
