@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 var (
-	core        = []string{"internal/object", "internal/render", "internal/signature", "internal/tree", "internal/inventory", "internal/plan", "internal/engine/machine", "internal/rollout", "internal/pacing", "internal/health", "internal/drift", "internal/migrate", "internal/expression", "internal/report", "internal/explain", "internal/targeting", "internal/sharding", "internal/text", "internal/lru", "internal/link", "internal/medium"}
+	core        = []string{"internal/object", "internal/render", "internal/signature", "internal/tree", "internal/inventory", "internal/plan", "internal/engine/machine", "internal/rollout", "internal/pacing", "internal/health", "internal/drift", "internal/migrate", "internal/expression", "internal/report", "internal/explain", "internal/targeting", "internal/sharding", "internal/text", "internal/lru", "internal/link", "internal/medium", "internal/recovery"}
 	adapters    = []string{"internal/git", "internal/bundlestore", "internal/edge", "internal/fence", "internal/kubeconfig", "internal/isolate", "internal/sopsclient", "internal/decrypt"}
 	composition = []string{"internal/hub", "internal/cli", "internal/agent", "internal/program"}
 )
@@ -55,6 +55,16 @@ var arrows = []arrow{
 		name:  "adapters know no engine and no controller",
 		from:  adapters,
 		never: ours(append([]string{"internal/engine", "controllers", "cmd"}, composition...)...),
+	},
+	{
+		name:  "what controllers share of the hub's API knows no adapter, engine or controller, nor do the receiver and the leases of shards",
+		from:  []string{"internal/hubapi", "internal/receiver", "internal/sharding/holder"},
+		never: ours(append(append([]string{"internal/engine", "internal/gateway", "controllers", "cmd"}, adapters...), composition...)...),
+	},
+	{
+		name:  "the gateway stands in for an engine: it renders and fetches nothing, and knows no controller",
+		from:  []string{"internal/gateway"},
+		never: ours(append([]string{"internal/git", "internal/render", "internal/isolate", "internal/hubapi", "internal/receiver", "controllers", "cmd"}, composition...)...),
 	},
 	{
 		name:  "the engine, and so the agent, links no kustomize, no go-git and no hub",
