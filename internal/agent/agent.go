@@ -71,6 +71,9 @@ type agent struct {
 	// reportDue and fetchDue wake the session; each holds one.
 	reportDue, fetchDue chan struct{}
 
+	// finalizing is held while a finalization is carried out, so that one writes it down.
+	finalizing sync.Mutex
+
 	mu       sync.Mutex // guards what follows
 	pool     engine.Pooled
 	key      engine.Key
@@ -411,7 +414,10 @@ func (a *agent) verify() {
 
 // finalize takes away what Skerry keeps on the cluster for itself, once: a hub that asks again has not got the answer.
 // That it was done is written down before the hub hears of it, since its next answer may be that it knows no such key.
+// A hub that does not wait any longer asks with another request while the first is under way: that one waits for it.
 func (a *agent) finalize(ctx context.Context, request string) error {
+	a.finalizing.Lock()
+	defer a.finalizing.Unlock()
 	a.mu.Lock()
 	pool, key, done := a.pool, a.key, a.finalized != ""
 	a.mu.Unlock()

@@ -313,3 +313,27 @@ func TestAHubThatGoesAfterItsAnswerIsNotAwaitedByARestart(t *testing.T) {
 	e.start()
 	e.awaitFinalized()
 }
+
+// TestTwoFinalizationsAtOnceAreCarriedOutOnce: the hub did not wait for the first any longer, and asks again.
+func TestTwoFinalizationsAtOnceAreCarriedOutOnce(t *testing.T) {
+	h, e := connected(t)
+	p := e.pool()
+	goOn := make(chan struct{})
+	p.mu.Lock()
+	p.finalizes = func() { <-goOn }
+	p.mu.Unlock()
+	h.down <- h.finalize(2, "f1")
+	h.down <- h.finalize(3, "f2")
+	eventually(t, "both have arrived", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.ups[len(h.ups)-1].Received == 3
+	})
+	close(goOn)
+	eventually(t, "the second is answered", func() bool { return slices.Contains(h.finalizations(), [2]string{"f2", ""}) })
+	h.letGo()
+	e.awaitFinalized()
+	if p.finalized != 1 {
+		t.Errorf("finalized %d times", p.finalized)
+	}
+}

@@ -488,7 +488,8 @@ type pool struct {
 	told      [][]v1alpha1.AssignmentEntry
 	verified  int
 	finalized int
-	refuse    error // what Finalize returns
+	refuse    error  // what Finalize returns
+	finalizes func() // what it waits for
 	stopped   bool
 }
 
@@ -530,9 +531,13 @@ func (p *pool) Verify(engine.Key) {
 }
 func (p *pool) Finalize(context.Context, engine.Key) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.finalized++
-	return p.refuse
+	finalizes, refuse := p.finalizes, p.refuse
+	p.mu.Unlock()
+	if finalizes != nil {
+		finalizes()
+	}
+	return refuse
 }
 func (p *pool) Stop(context.Context) {
 	p.mu.Lock()

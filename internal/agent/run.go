@@ -431,13 +431,14 @@ func (p *process) setFinalized(request string) {
 }
 
 // writeFinalized writes down that a finalization was carried out, or forgets it when it is empty. A session calls it
-// while the loop that connects waits for the session.
+// while the loop that connects waits for the session, and for one finalization at a time.
 func (p *process) writeFinalized(ctx context.Context, request string) (err error) {
 	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request), answeredField: nil})
 	return err
 }
 
-// writeAnswered writes down when the hub has acknowledged a finalization, as writeFinalized does.
+// writeAnswered writes down when the hub has acknowledged a finalization, as writeFinalized does. That was carried out
+// before, so that no other is written down meanwhile.
 func (p *process) writeAnswered(ctx context.Context, at time.Time) (err error) {
 	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{answeredField: []byte(at.UTC().Format(time.RFC3339))})
 	return err
