@@ -116,6 +116,11 @@ type CarriedReport struct {
 // since 1970, at most an hour from when it is shown. "skerry bundle" writes and removes it: who may change a Cluster may do this.
 const MediumTicketAnnotation = "skerry.dev/medium-ticket"
 
+// MediumExportedAnnotation of a Cluster is the time, in RFC 3339, that the last update for its agent carries: the hub's
+// clock, or a moment after the one before where that was ahead. The gateway writes it before the file leaves the hub, and
+// every later one carries a later time.
+const MediumExportedAnnotation = "skerry.dev/medium-exported"
+
 // What keeps agents at the version of their hub.
 const (
 	// AgentSourceURL as the url of a GitRepository stands for the manifests of the agent that goes with the hub's

@@ -290,6 +290,13 @@ func (a *agent) has() link.Have {
 	return link.HaveEntries(a.memory.Entries)
 }
 
+// latestSeen is the latest time by the hub's clock that the agent has seen; zero for none.
+func (a *agent) latestSeen() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return latest(a.memory.Exported, a.memory.AsOf)
+}
+
 // forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told, and what it is remains
 // known: what leads on from nothing is not older than what is forgotten.
 func (a *agent) forgetAssignment() {

@@ -18,24 +18,29 @@ import (
 // outdated returns why an update that was carried here is older than what the agent has, or nil.
 //
 // Times by the hub's clock decide: a file holds what was assigned when it was made, and the agent knows when what it has
-// was. So a lower generation that is the later one is that of a hub which was restored from a backup, and is taken; and a
-// higher one may be from before that, and older. Where a hub of the first version has sent what the agent has, without
-// the time, the generations of one Assignment decide, or when its entries were assigned if it is another object.
+// was. A hub gives each file a later time than those before, and a later one than its agents have told it of, so that
+// one whose clock once was ahead is heard again. A file serves once: it does not bring back what came after it. So a lower
+// generation that is the later one is that of a hub which was restored from a backup, and is taken; and a higher one may
+// be from before that, and older. Where a hub of the first version has sent what the agent has, without the time, the
+// generations of one Assignment decide, or when its entries were assigned if it is another object.
 func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.AssignmentEntry) error {
 	older := func(next, form string, args ...any) error {
 		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: fmt.Sprintf(form, args...) + "; " + next}
 	}
 	const again = "export a new one"
+	const tell = again + "; if this one is new, the hub's clock was ahead before, and the hub does not know it any more: hand in a report of this agent there, and export again"
 	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch {
 	case made.Before(has.Exported):
-		return older(again, "the file was made at %s, and the agent has one of %s", day(made), day(has.Exported))
+		return older(tell, "the file was made at %s, and the agent has one of %s", day(made), day(has.Exported))
 	case has.UID == "":
 		return nil
 	case u.Assignment.UID == has.UID && u.Assignment.Generation == has.Generation && u.Assignment.Digest == link.Digest(has.Entries):
 		return nil // it is what the agent has
+	case made.Equal(has.Exported):
+		return older(again, "the file was imported already, and the agent has taken something later since")
 	case !has.AsOf.IsZero() && made.Before(has.AsOf):
-		return older(again+", and look at the hub's clock where it is new", "the file was made at %s, and the agent has what the hub assigned at %s", day(made), day(has.AsOf))
+		return older(tell, "the file was made at %s, and the agent has what the hub assigned at %s", day(made), day(has.AsOf))
 	case !has.AsOf.IsZero():
 		return nil
 	case u.Assignment.UID == has.UID && u.Assignment.Generation < has.Generation:
@@ -162,8 +167,13 @@ func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) error {
 	if err != nil || !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, r.Update.Assignment), r.Update.Assignment.Signature) {
 		return &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
 	}
+	before := a.memory.Exported
 	a.memory.Exported = r.Label.Made
-	return a.keep(r.Update.Assignment, entries, r.Label.Made)
+	if err := a.keep(r.Update.Assignment, entries, r.Label.Made); err != nil {
+		a.memory.Exported = before // it may be imported again
+		return err
+	}
+	return nil
 }
 
 // writeReport writes what the hub is to know into a file for it.
@@ -179,7 +189,7 @@ func (p *process) writeReport(ctx context.Context, to io.Writer) error {
 	disk := diskOf(p.disk.Problem())
 	now := p.now()
 	r := medium.Report{Number: p.journal.nextCarried(), Version: p.version, ClusterUID: p.clusterUID, Up: link.Up{
-		State: state, Entries: entries, Complete: true, Events: p.journal.oldest(maxJournal), Disk: &disk, Now: now.Unix(),
+		State: state, Entries: entries, Complete: true, Events: p.journal.oldest(maxJournal), Disk: &disk, Now: now.Unix(), Latest: nanoseconds(p.latestSeen()),
 	}}
 	return medium.WriteReport(to, medium.Label{Hub: e.HubID, Cluster: e.Cluster, Made: now}, r, id.key(), e.HubKey)
 }

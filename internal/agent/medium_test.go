@@ -45,6 +45,7 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 		"an earlier generation, made earlier":                                 {"a", 6, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
 		"a later generation, made earlier: of the hub before it was restored": {"a", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
 		"another Assignment, made earlier":                                    {"b", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"the file that was taken, when the link has told of something since":  {"a", 7, memory{UID: "a", Generation: 8, Exported: exported, AsOf: exported.Add(-time.Hour)}, nil, true},
 		"what the agent has, told of later over a link":                       {"a", 7, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, false},
 		"another Assignment, and nothing is known of when it came":            {"b", 1, memory{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
 	} {
@@ -159,6 +160,34 @@ func TestAnUpdateIsImportedWithoutALink(t *testing.T) {
 	e.start()
 	if !told() {
 		t.Errorf("after a restart the engine was told %+v", e.pool().last())
+	}
+	seen := exported.Add(time.Hour)
+	if at := e.p.latestSeen(); !at.Equal(seen) {
+		t.Errorf("after a restart the latest that it has seen is of %s", at)
+	}
+	var out bytes.Buffer
+	if err := e.p.writeReport(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	h.enroll.Cluster = "fleet/edge-1"
+	if _, r, err := medium.ReadReport(&out, "hub-1", h.key, h.enroll.Cluster, h.bound); err != nil || r.Up.Latest != seen.UnixNano() {
+		t.Errorf("the report tells of %d, %v", r.Up.Latest, err)
+	}
+}
+
+// TestTheFirstReportOfASessionTellsTheLatestTimeThatTheAgentHasSeen, and no other does.
+func TestTheFirstReportOfASessionTellsTheLatestTimeThatTheAgentHasSeen(t *testing.T) {
+	r := newReports(link.Have{})
+	f := facts{latest: exported}
+	first, _, err := r.next(f)
+	if err != nil || first.Latest != exported.UnixNano() {
+		t.Fatalf("%d, %v", first.Latest, err)
+	}
+	if err := r.acknowledged(first, f); err != nil {
+		t.Fatal(err)
+	}
+	if second, _, err := r.next(f); err != nil || second.Latest != 0 {
+		t.Errorf("%d, %v", second.Latest, err)
 	}
 }
 

@@ -35,6 +35,7 @@ type facts struct {
 	// finalized is the request that was answered; finalizeError why it was not carried out.
 	finalized, finalizeError string
 	now                      time.Time
+	latest                   time.Time // by the hub's clock, of what the agent has seen
 }
 
 // reports decides what the hub is told. It is pure, and knows what the hub has acknowledged.
@@ -58,6 +59,9 @@ func newReports(has link.Have) *reports { return &reports{has: has, verified: ma
 // nothing but times, which heartbeats carry.
 func (r *reports) next(f facts) (up link.Up, canWait bool, err error) {
 	up = link.Up{Seq: r.seq + 1, Now: f.now.Unix(), Events: f.events, Received: f.received}
+	if r.seq == 0 {
+		up.Latest = nanoseconds(f.latest)
+	}
 	if f.state != nil && (r.state == nil || !sameState(*r.state, *f.state)) {
 		up.State = f.state
 	}
@@ -101,6 +105,14 @@ func (r *reports) acknowledged(up link.Up, f facts) error {
 	}
 	r.received, r.finalized, r.finalizeError = f.received, f.finalized, f.finalizeError
 	return nil
+}
+
+// nanoseconds since 1970; 0 for the zero time.
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 // sameState says whether two states differ in more than the time of the last answer.

@@ -322,7 +322,7 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 
 func (s *session) facts() facts {
 	state, entries, told := s.a.reported()
-	f := facts{state: state, entries: entries, told: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now()}
+	f := facts{state: state, entries: entries, told: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now(), latest: s.a.latestSeen()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.received, f.finalized, f.finalizeError = s.received, s.finalized, s.finalizeError

@@ -47,6 +47,7 @@ type agent struct {
 	held     *link.State
 	heldDisk *link.Disk
 	carried  link.Carried
+	time     hubTime
 	version  string
 	eventSeq uint64
 	// heard is the time of the last word, streamEnd that of the end of the last stream.
@@ -63,6 +64,9 @@ type agent struct {
 	told             engine.State
 	// requests and downloads are under way, of whichever session.
 	requests, downloads int
+
+	recording sync.Mutex // guards what follows, and is held while it is written
+	recorded  time.Time  // of the exports, on the Cluster
 }
 
 // session is one proof of an agent.
@@ -209,7 +213,7 @@ func (a *agent) next(s *session, st *stream, now func() time.Time) (frame *link.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if st.bye != nil {
-		return &link.Down{Seq: s.sent + 1, Bye: st.bye, At: now().UnixNano()}, true
+		return &link.Down{Seq: s.sent + 1, Bye: st.bye, At: a.time.next(now(), 1).UnixNano()}, true
 	}
 	if s.ended || s.stream != st {
 		return nil, true
@@ -236,7 +240,7 @@ func (a *agent) next(s *session, st *stream, now func() time.Time) (frame *link.
 		return nil, false
 	}
 	s.sent++
-	down.Seq, down.At = s.sent, now().UnixNano()
+	down.Seq, down.At = s.sent, a.time.next(now(), 1).UnixNano()
 	return &down, false
 }
 

@@ -252,6 +252,9 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 		return
 	}
 	markProven(r.Context(), key)
+	if a := g.agentOf(key); a != nil {
+		a.follow(exportedAt(c))
+	}
 	g.write(w, g.newSession(r, key, ask))
 }
 

@@ -48,6 +48,8 @@ type Options struct {
 	// Bind writes the public key and the uid of its cluster into spec.agent of a Cluster, and removes spec.agent.join
 	// there, if it is what c has: of two agents that join with one token, one fails.
 	Bind func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error
+	// Exported writes down on a Cluster (v1alpha1.MediumExportedAnnotation) the time of an export.
+	Exported func(ctx context.Context, c *v1alpha1.Cluster, at time.Time) error
 	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid.
 	HeldElsewhere func(key engine.Key, uid string) (engine.Key, bool)
 	// Bundles hands out what is to be applied.

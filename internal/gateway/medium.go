@@ -114,6 +114,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		later(w, http.StatusServiceUnavailable, 1)
 		return
 	}
+	a.follow(exportedAt(c))
 	u, entries, made, known := a.update(g.o.Now)
 	switch {
 	case !known:
@@ -135,6 +136,11 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	if u.Bundles, err = g.manifests(r.Context(), entries); err != nil {
 		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
 		later(w, http.StatusServiceUnavailable, 2) // it is rendered again
+		return
+	}
+	if err := g.recordExport(r.Context(), a, c, made); err != nil {
+		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
+		later(w, http.StatusServiceUnavailable, 2)
 		return
 	}
 	u.HubVersion = g.o.Hub.Version
@@ -186,7 +192,43 @@ func (a *agent) update(now func() time.Time) (u medium.Update, entries []link.En
 	}
 	u = medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
 	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signature
-	return u, a.entries, now(), true
+	return u, a.entries, a.time.next(now(), exportGap), true
+}
+
+// follow makes what the agent is told from now on later than a time that it has seen.
+func (a *agent) follow(seen time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.time.follow(seen)
+}
+
+// recordExport writes a time down on the Cluster that the agent may see, or has seen: a hub that is started anew goes on
+// from there.
+func (g *Gateway) recordExport(ctx context.Context, a *agent, c *v1alpha1.Cluster, at time.Time) error {
+	a.recording.Lock()
+	defer a.recording.Unlock()
+	if !at.After(latest(a.recorded, exportedAt(c))) {
+		return nil // a later one is there already
+	}
+	if err := g.o.Exported(ctx, c, at); err != nil {
+		return err
+	}
+	a.recorded = at
+	return nil
+}
+
+// learn takes over what an agent has seen of the hub's clock. Where that is ahead, it is written down at once: the agent
+// may be cut off, and this process end, before there is another export.
+func (g *Gateway) learn(ctx context.Context, a *agent, seen time.Time) error {
+	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) {
+		return nil
+	}
+	a.follow(seen)
+	c, err := g.o.Cluster(ctx, a.key)
+	if err != nil {
+		return err
+	}
+	return g.recordExport(ctx, a, c, seen)
 }
 
 // manifests describes the bundles of the entries. Those that are to be applied must be there.
@@ -251,6 +293,11 @@ func (g *Gateway) importReport(w http.ResponseWriter, r *http.Request, key engin
 	a := g.agentOf(key)
 	if a == nil || !a.isKnown() {
 		later(w, http.StatusServiceUnavailable, 1)
+		return
+	}
+	if err := g.learn(r.Context(), a, time.Unix(0, report.Up.Latest)); err != nil {
+		g.o.Log.Info("cannot take a report that was carried here yet", "cluster", key, "error", err.Error())
+		later(w, http.StatusServiceUnavailable, 2)
 		return
 	}
 	events, refusal := a.carry(c, report, l.Made, g.o.Now())

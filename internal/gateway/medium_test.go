@@ -333,3 +333,119 @@ func TestAnExportMayTakeLongerThanItsRequest(t *testing.T) {
 		t.Errorf("status %d, written %t, with the deadline %s", w.Code, w.written, w.whenWritten)
 	}
 }
+
+// export returns the label and the Assignment of a new file.
+func (p *peer) export(t *testing.T) (medium.Label, link.Assignment) {
+	t.Helper()
+	status, file := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil)
+	if status != http.StatusOK {
+		t.Fatalf("export: %d", status)
+	}
+	u, err := medium.OpenUpdate(bytes.NewReader(file), medium.Edge{Hub: p.r.hub.ID, HubKey: p.r.hub.Key, Cluster: p.cluster, Key: p.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Label, u.Update.Assignment
+}
+
+// TestAClockThatWasAheadDoesNotMakeLaterExportsOlder, nor what comes over the link, whether the hub was started anew since
+// or not; and what was made meanwhile stays older than what is made after it.
+func TestAClockThatWasAheadDoesNotMakeLaterExportsOlder(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	b := configMaps(t, 1, 10)
+	r.bundles[b.Digest()] = b
+	r.assign(edgeKey, 1, entry("app", b.Digest()))
+	const years = 4 * 365 * 24 * time.Hour
+	r.pass(years)
+	r.ticket(edgeKey, "ticket", time.Minute)
+	ahead, _ := p.export(t)
+	r.pass(-years)
+	r.ticket(edgeKey, "ticket", time.Minute)
+	if now := r.now(); !ahead.Made.After(now.Add(years / 2)) {
+		t.Fatalf("made at %s, and now is %s", ahead.Made, now)
+	}
+	r.assign(edgeKey, 2, entry("app", b.Digest()), entry("more", b.Digest()))
+	p.welcome()
+	at := time.Unix(0, p.stream(link.Have{}).next().At)
+	if !at.After(ahead.Made) {
+		t.Errorf("what comes over the link is of %s, and the file of %s", at, ahead.Made)
+	}
+	second, a := p.export(t)
+	if !second.Made.After(at) || a.Generation != 2 {
+		t.Errorf("the second file is of %s, generation %d, and the link told of %s", second.Made, a.Generation, at)
+	}
+	r.gateway.Disconnect(edgeKey) // another process of the hub knows what is written down, and nothing else
+	r.connect(edgeKey)
+	r.assign(edgeKey, 3, entry("app", b.Digest()))
+	if third, _ := p.export(t); !third.Made.After(second.Made) {
+		t.Errorf("after a restart a file is of %s, and the one before of %s", third.Made, second.Made)
+	}
+}
+
+// TestAHubThatHasForgottenItsClockGoesOnFromWhatTheAgentHasSeen: it was restored from a backup of before that, and the
+// agent tells it over the link, or in a report that is carried.
+func TestAHubThatHasForgottenItsClockGoesOnFromWhatTheAgentHasSeen(t *testing.T) {
+	seen := time.Now().Add(4 * 365 * 24 * time.Hour).Round(0)
+	for name, tell := range map[string]func(p *peer, latest int64){
+		"over the link": func(p *peer, latest int64) {
+			p.welcome()
+			p.up(link.Up{Seq: 1, Latest: latest})
+		},
+		"by medium": func(p *peer, latest int64) {
+			if status, _ := p.carry(http.MethodPost, link.MediumReportPath, "ticket", p.report(7, link.Up{Latest: latest})); status != http.StatusOK {
+				t.Errorf("status %d", status)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.joined()
+			b := configMaps(t, 1, 10)
+			r.bundles[b.Digest()] = b
+			r.assign(edgeKey, 1, entry("app", b.Digest()))
+			r.ticket(edgeKey, "ticket", time.Minute)
+			if before, _ := p.export(t); !before.Made.Before(seen) {
+				t.Fatalf("made at %s", before.Made)
+			}
+			tell(p, seen.UnixNano())
+			r.gateway.Disconnect(edgeKey) // the process ends
+			r.connect(edgeKey)
+			r.assign(edgeKey, 2, entry("app", b.Digest()))
+			if after, _ := p.export(t); !after.Made.After(seen) {
+				t.Errorf("made at %s, and the agent has seen %s", after.Made, seen)
+			}
+		})
+	}
+}
+
+// TestAnExportWaitsUntilItsTimeIsWrittenDown: a file that has left the hub must not be later than one of the next process.
+func TestAnExportWaitsUntilItsTimeIsWrittenDown(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, v1alpha1.AssignmentEntry{Name: "app", Remove: true})
+	r.ticket(edgeKey, "ticket", time.Minute)
+	r.mu.Lock()
+	r.unwritable = errors.New("the API server is away")
+	r.mu.Unlock()
+	if status, body := p.carry(http.MethodGet, link.MediumUpdatePath, "ticket", nil); status != http.StatusServiceUnavailable || len(body) > 0 {
+		t.Errorf("status %d, %d bytes", status, len(body))
+	}
+	r.mu.Lock()
+	r.unwritable = nil
+	r.mu.Unlock()
+	p.export(t)
+}
+
+// TestATimeThatNoClockShowsIsNotLearnt: an agent that names it would have the hub's times end.
+func TestATimeThatNoClockShowsIsNotLearnt(t *testing.T) {
+	var h hubTime
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	h.follow(time.Unix(0, 1<<63-1))
+	if at := h.next(now, 1); !at.Equal(now) {
+		t.Errorf("the time is %s", at)
+	}
+	if at := h.next(now, exportGap); !at.Equal(now.Add(exportGap)) {
+		t.Errorf("the next is %s", at)
+	}
+}

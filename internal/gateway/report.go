@@ -39,6 +39,9 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 		g.o.OnChange(s.agent.key)
 	}
 	g.record(s.agent.key, events)
+	if err := g.learn(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil {
+		g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
+	}
 	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
 }
 

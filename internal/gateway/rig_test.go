@@ -48,6 +48,8 @@ type rig struct {
 	stored   map[engine.Key]*v1alpha1.Assignment
 	// unreadable is why an Assignment cannot be read
 	unreadable error
+	// unwritable is why the time of an export cannot be written down
+	unwritable error
 	bundles    map[string]*object.Bundle
 	reads      int
 	events     []engine.Event
@@ -74,6 +76,16 @@ func newRigWith(t testing.TB, change func(*Gateway)) *rig {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return r.stored[key], r.unreadable
+		},
+		Exported: func(_ context.Context, c *v1alpha1.Cluster, at time.Time) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.unwritable != nil {
+				return r.unwritable
+			}
+			live := r.clusters[engine.Key{Namespace: c.Namespace, Name: c.Name}]
+			metav1.SetMetaDataAnnotation(&live.ObjectMeta, v1alpha1.MediumExportedAnnotation, at.UTC().Format(time.RFC3339Nano))
+			return nil
 		},
 		HeldElsewhere: func(_ engine.Key, uid string) (engine.Key, bool) {
 			r.mu.Lock()

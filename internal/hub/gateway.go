@@ -137,6 +137,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 		},
 		Assignment:    assignmentOf(p.reader),
 		Bind:          bindAgent(hub),
+		Exported:      recordExport(hub),
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), Off: off, Now: time.Now, Log: o.Log.WithName("gateway"),
 		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
 	})
@@ -220,6 +221,22 @@ func bindAgent(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, string, 
 		}
 		if err := hub.Patch(ctx, c, client.RawPatch(types.JSONPatchType, data)); err != nil {
 			return fmt.Errorf("cannot write the key of an agent: %w", err)
+		}
+		return nil
+	}
+}
+
+// recordExport returns what writes the time of an export down on a Cluster.
+func recordExport(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, time.Time) error {
+	return func(ctx context.Context, c *v1alpha1.Cluster, at time.Time) error {
+		data, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": c.UID, "annotations": map[string]string{
+			v1alpha1.MediumExportedAnnotation: at.UTC().Format(time.RFC3339Nano),
+		}}})
+		if err != nil {
+			return fmt.Errorf("cannot encode the time of an export: %w", err)
+		}
+		if err := hub.Patch(ctx, c, client.RawPatch(types.MergePatchType, data)); err != nil {
+			return fmt.Errorf("cannot write down the time of an export: %w", err)
 		}
 		return nil
 	}

@@ -237,6 +237,10 @@ type Up struct {
 	FinalizeError string `json:"finalizeError,omitempty"`
 	// Now is the edge's clock, in seconds since 1970: the hub corrects the times of a clock that is wrong.
 	Now int64 `json:"now,omitempty"`
+	// Latest is the latest time by the hub's clock that the agent has seen, of a frame or of an update by medium, in
+	// nanoseconds since 1970; in the first report of a session, and in those that are carried. A hub whose own clock is
+	// behind goes on from there.
+	Latest int64 `json:"latest,omitempty"`
 }
 
 // UpAnswer acknowledges a report.
