@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,9 +34,9 @@ func (c *call) openLink() error {
 
 func agentPower(ctx context.Context, c call) error {
 	kubeconfig, other := c.option("kubeconfig")
-	carries := len(c.args) > 0 && (c.args[0] == "import" || c.args[0] == "report")
-	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" && !carries || carries && len(c.args) != 3 {
-		return errors.New("wants start EDGE [NAME=VALUE...], stop|kill|wipe|ended EDGE, or import|report EDGE FILE")
+	oneMore := len(c.args) > 0 && slices.Contains([]string{"import", "report", "says"}, c.args[0])
+	if len(c.args) < 2 || len(c.args) > 2 && c.args[0] != "start" && !oneMore || oneMore && len(c.args) != 3 {
+		return errors.New("wants start EDGE [NAME=VALUE...], stop|kill|wipe|ended EDGE, import|report EDGE FILE, or says EDGE REGEXP")
 	}
 	e, err := c.edge(c.args[1])
 	if err != nil {
@@ -58,10 +60,11 @@ func agentPower(ctx context.Context, c call) error {
 			}
 		})
 	}
-	if carries {
-		return carried(ctx, c, a)
-	}
 	switch c.args[0] {
+	case "import", "report":
+		return carried(ctx, c, a)
+	case "says":
+		return logged(ctx, a, c.args[2])
 	case "start":
 		return a.Start(ctx, c.args[2:]...)
 	case "stop":
@@ -87,6 +90,30 @@ func carried(ctx context.Context, c call, a *rig.Agent) error {
 		return a.Command(ctx, "report", "-o", file)
 	}
 	return fmt.Errorf("cannot %s a file", c.args[0])
+}
+
+// logged waits until a line of the agent's log matches.
+func logged(ctx context.Context, a *rig.Agent, pattern string) error {
+	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		raw, err := os.ReadFile(a.LogFile())
+		if err != nil {
+			return err
+		}
+		if wanted.Match(raw) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the agent's log has no match for %q: %s", pattern, a.LogTail(10))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // damage copies a file, with one bit of its last bytes changed.

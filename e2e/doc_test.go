@@ -36,6 +36,7 @@
 //	                                  and flags; it reaches its cluster as an administrator, or by the file of its
 //	                                  first start
 //	agent import|report EDGE FILE     "skerry-agent import" and "report", beside the agent
+//	agent says EDGE REGEXP            wait for it in the agent's log
 //	damage FILE COPY                  a copy of a file with one bit changed
 //	link ok|cut|reset|half-open|delay D|throttle N      between agents and the gateway at $GATEWAY, which listens on
 //	                                  $GATEWAY_BIND of a world; throttle in bytes a second
