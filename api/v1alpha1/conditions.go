@@ -308,6 +308,10 @@ const (
 	AgentNotApprovedReason = "AgentNotApproved"
 	// DuplicateAgentReason means that two agents have the key of the Cluster: one is on a copy of its cluster.
 	DuplicateAgentReason = "DuplicateAgent"
+	// AgentReportRefusedReason means that reports came which the agent did not sign: something that terminates TLS on the
+	// way changes, repeats or leaves out what the agent sends. The edge goes on, and what is known of it is what it has
+	// signed.
+	AgentReportRefusedReason = "AgentReportRefused"
 	// AgentImageUnknownReason means that the hub keeps no agents at its version, because it does not know the image that
 	// goes with it: it is no release, and runs without --agent-image. Agents stay as they are.
 	AgentImageUnknownReason = "AgentImageUnknown"

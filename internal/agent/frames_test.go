@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
@@ -263,5 +267,53 @@ func TestWhatLeadsNowhereIsAskedForWhole(t *testing.T) {
 	defer e.p.mu.Unlock()
 	if e.p.memory.Generation != 7 || len(e.p.memory.Entries) != 1 {
 		t.Errorf("generation %d of %d entries", e.p.memory.Generation, len(e.p.memory.Entries))
+	}
+}
+
+// TestReportsAreSignedForTheirSession, and the proof of the key says that they are.
+func TestReportsAreSignedForTheirSession(t *testing.T) {
+	h := startHub(t, longAgo)
+	h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
+	e := newSite(t)
+	e.api.enroll(t, h.enroll)
+	e.start()
+	eventually(t, "apps is ready", h.reported("apps", "Ready"))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.signedUps != len(h.ups) || !(link.Agent{Instance: e.p.instance}).SignsReports() {
+		t.Errorf("of %d reports, %d are signed; the instance is %s", len(h.ups), h.signedUps, e.p.instance)
+	}
+}
+
+// TestWhatAHubKnowsCountsWhenItIsSigned: else the agent reports everything, and what is gone.
+func TestWhatAHubKnowsCountsWhenItIsSigned(t *testing.T) {
+	for _, signed := range []bool{false, true} {
+		h := startHub(t, longAgo)
+		digest := h.bundle(configMap("a", "1"))
+		h.assign(entryOf("apps", digest))
+		e := newSite(t)
+		e.api.enroll(t, h.enroll)
+		e.start()
+		eventually(t, "apps is ready", h.reported("apps", "Ready"))
+		e.stop()
+		known, err := link.HaveStatuses([]v1alpha1.AssignmentEntryStatus{{Name: "apps", Ready: metav1.ConditionTrue, Reason: "Ready", AppliedDigest: digest}, {Name: "gone"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.mu.Lock()
+		h.ups, h.known, h.signsKnown = nil, known, signed
+		h.mu.Unlock()
+		e.start()
+		eventually(t, "the agent has told everything", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return slices.ContainsFunc(h.ups, func(up link.Up) bool { return slices.Equal(up.Dropped, []string{"gone"}) })
+		})
+		h.mu.Lock()
+		if all := slices.ContainsFunc(h.ups, func(up link.Up) bool { return len(up.Entries) > 0 }); all == signed {
+			t.Errorf("signed: %t; it reports %+v", signed, h.ups)
+		}
+		h.mu.Unlock()
+		e.stop()
 	}
 }

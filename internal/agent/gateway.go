@@ -78,10 +78,17 @@ func newGateway(e link.Enrollment, transport http.RoundTripper, version string, 
 	}
 }
 
+// encoded is a message whose frames are made already.
+type encoded []byte
+
 // do sends one message. The body of the answer is the caller's to close.
 func (g *gateway) do(ctx context.Context, method, path string, message any) (io.ReadCloser, error) {
 	var body io.Reader
-	if message != nil {
+	switch m := message.(type) {
+	case nil:
+	case encoded:
+		body = bytes.NewReader(m)
+	default:
 		frame, err := link.EncodeFrame(message)
 		if err != nil {
 			return nil, err

@@ -182,6 +182,9 @@ type hub struct {
 	cutAfter    int // bytes of objects of one download; 0: none
 	down        chan link.Down
 	ups         []link.Up
+	signedUps   int       // of them
+	known       link.Have // of earlier reports
+	signsKnown  bool
 	sentObjects int
 	sentBytes   int
 	hellos      []link.Hello
@@ -348,7 +351,10 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.sessions++
-		a := link.SessionAnswer{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse}
+		a := link.SessionAnswer{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse, Reported: h.known}
+		if h.signsKnown {
+			a.ReportedSignature = ed25519.Sign(h.key, link.ReportedTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, s.AgentNonce, h.known))
+		}
 		a.Signature = ed25519.Sign(h.key, link.HubTranscript(h.identity, s.Cluster, a.Token, nonce, s.AgentNonce))
 		if h.nonce, h.signed = s.AgentNonce, h.signs; h.signed {
 			first := a.First()
@@ -393,11 +399,17 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case link.ReportPath:
 		var up link.Up
-		if !read(&up) {
+		message, err := link.ReadFrame(r.Body, link.MaxMessage)
+		if err != nil || link.Decode(message, &up) != nil {
+			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
+		signature, _ := link.ReadFrame(r.Body, ed25519.SignatureSize) // without one it does not count
 		h.mu.Lock()
 		h.ups = append(h.ups, up)
+		if link.Verify(h.bound, link.UpTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, h.nonce, message), signature) {
+			h.signedUps++
+		}
 		onReport := h.onReport
 		h.mu.Unlock()
 		if onReport != nil && onReport(w, r, up) {

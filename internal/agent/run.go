@@ -130,7 +130,7 @@ func Run(ctx context.Context, o Options) error {
 func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease, h *healthState, newPool func(engine.PoolOptions) engine.Pooled) (*process, error) {
 	p := &process{
 		agent: &agent{
-			log: o.Log, now: time.Now, version: o.Version, instance: strings.ToLower(rand.Text()[:16]), started: time.Now(),
+			log: o.Log, now: time.Now, version: o.Version, instance: link.SigningInstance + strings.ToLower(rand.Text()[:16]), started: time.Now(),
 			config: config, namespaces: o.Namespaces, lease: l, failures: map[string]failure{}, newPool: newPool,
 			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1), waits: defaultWaits(),
 		},

@@ -55,6 +55,7 @@ type session struct {
 	gateway *gateway
 	enroll  link.Enrollment
 	key     ed25519.PublicKey
+	private ed25519.PrivateKey // of key
 	reports *reports
 	fetches *downloads
 	frames  frames          // of the stream, whose goroutine alone uses it from then on
@@ -80,7 +81,11 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if !ok {
 		return nil, link.HubIdentity{}, errors.New("the agent's key is not ed25519")
 	}
-	s := &session{a: a, gateway: g, enroll: e, key: public, reports: newReports(answer.Reported), fetches: fetches}
+	reported := answer.Reported
+	if !link.Verify(e.HubKey, link.ReportedTranscript(e.HubID, e.Cluster, public, g.nonce, reported), answer.ReportedSignature) {
+		reported = reported.Names() // everything is reported
+	}
+	s := &session{a: a, gateway: g, enroll: e, key: public, private: key, reports: newReports(reported), fetches: fetches}
 	s.frames = frames{enroll: e, key: public, nonce: g.nonce}
 	first, err := s.frames.begin(answer.First(), g.hubSigns)
 	if err != nil {
@@ -231,7 +236,16 @@ func (s *session) finalize(ctx context.Context, d link.Down) {
 	s.begin(func() error { // ends with the answer of the engine, or with the session
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		s.answerFinalize(request, s.a.finalize(ctx, request))
+		err := s.a.finalize(ctx, request)
+		s.mu.Lock()
+		latest := s.finalizing == request
+		if latest {
+			s.finalizing = ""
+		}
+		s.mu.Unlock()
+		if latest { // else the hub waits for the answer to a later one
+			s.answerFinalize(request, err)
+		}
 		return nil
 	})
 }
@@ -239,7 +253,7 @@ func (s *session) finalize(ctx context.Context, d link.Down) {
 func (s *session) answerFinalize(request string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finalizing, s.finalized, s.finalizeError = "", request, ""
+	s.finalized, s.finalizeError = request, ""
 	if err != nil {
 		s.finalizeError = health.Clean(err.Error())
 	}
@@ -297,10 +311,14 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 	if err != nil || canWait && !anyway && s.reports.seq > 0 {
 		return false, err
 	}
+	frames, err := link.EncodeUp(up, s.sign)
+	if err != nil {
+		return false, err
+	}
 	call, stop := s.gateway.untilSilent(ctx, reportTimeout)
 	defer stop()
 	var answer link.UpAnswer
-	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, up, &answer, link.MaxMessage); err != nil {
+	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, encoded(frames), &answer, link.MaxMessage); err != nil {
 		if errors.Is(context.Cause(call), errSilent) {
 			return false, errSilent
 		}
@@ -318,6 +336,11 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 	}
 	s.expect(ctx, answer.Sent)
 	return true, nil
+}
+
+// sign signs a report: what ends TLS on the way can change and repeat what goes over it.
+func (s *session) sign(message []byte) []byte {
+	return ed25519.Sign(s.private, link.UpTranscript(s.enroll.HubID, s.enroll.Cluster, s.key, s.gateway.nonce, message))
 }
 
 func (s *session) facts() facts {

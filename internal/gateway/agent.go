@@ -77,6 +77,7 @@ type session struct {
 	nonce    []byte // of the agent, which what is signed for this session is bound to
 	instance string
 	uid      string // of the cluster, as the proof says; what the session reports is of no other one
+	signs    bool   // its reports: none without a signature counts
 	remote   string
 
 	done chan struct{} // closed when the session ends
@@ -256,7 +257,10 @@ func (a *agent) attach(s *session, has link.Have, now time.Time) *stream {
 		s.stream.signal()
 	}
 	st := &stream{wake: make(chan struct{}, 1), has: has, full: true, settings: s.told, verify: a.verify}
-	s.stream, a.since, a.heard = st, now, now // s.sent goes on: a number serves once in a session
+	s.stream, a.since = st, now // s.sent goes on: a number serves once in a session
+	if !s.signs {               // else it may be anyone's on the way, who has the token
+		a.heard = now
+	}
 	return st
 }
 
@@ -296,13 +300,11 @@ func (a *agent) expired(now time.Time) *session {
 		return nil
 	}
 	silent := time.Duration(link.SilentAfter * float64(a.settings().HeartbeatInterval()))
-	if a.session.stream == nil {
-		silent = min(silent, reconnectGrace)
+	heard := latest(a.heard, a.session.began)
+	if a.session.stream == nil && now.Sub(latest(heard, a.streamEnd)) >= min(silent, reconnectGrace) || now.Sub(heard) >= silent {
+		return a.session
 	}
-	if now.Sub(latest(a.heard, a.session.began, a.streamEnd)) < silent {
-		return nil
-	}
-	return a.session
+	return nil
 }
 
 func latest(times ...time.Time) time.Time {
@@ -435,8 +437,8 @@ func (a *agent) admit(s *session, who link.Agent, now time.Time, duplicate func(
 	if other := duplicate(who.ClusterUID); other != "" {
 		return refused(v1alpha1.DuplicateClusterReason, other)
 	}
-	if a.refused != nil && a.refused.reason != v1alpha1.DuplicateAgentReason {
-		a.refused = nil // a duplicate is shown until it has been silent for a while
+	if a.refused != nil && a.refused.reason != v1alpha1.DuplicateAgentReason && a.refused.reason != v1alpha1.AgentReportRefusedReason {
+		a.refused = nil // a duplicate is shown until it has been silent for a while, and a forgery until a report counts
 	}
 	former := a.session
 	if a.instance != "" && a.instance != s.instance {

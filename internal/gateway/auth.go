@@ -278,6 +278,7 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) 
 	} else {
 		answer.Token = s
 		answer.Settings, answer.Reported = a.welcome(stored)
+		answer.ReportedSignature = g.sign(link.ReportedTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.Reported))
 	}
 	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
 	answer.At = g.o.Now().UnixNano()
@@ -305,7 +306,7 @@ var byes = map[string]link.Bye{
 
 func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {
 	token = randomText()
-	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, uid: ask.Agent.ClusterUID, remote: r.RemoteAddr, began: g.o.Now()}
+	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, uid: ask.Agent.ClusterUID, signs: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
 	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string {
 		if other, taken := g.o.HeldElsewhere(a.key, uid); taken {
 			return "the Cluster " + other.String() + " leads to the same cluster"

@@ -389,7 +389,7 @@ func TestAHubThatHasForgottenItsClockGoesOnFromWhatTheAgentHasSeen(t *testing.T)
 	seen := time.Now().Add(4 * 365 * 24 * time.Hour).Round(0)
 	for name, tell := range map[string]func(p *peer, latest int64){
 		"over the link": func(p *peer, latest int64) {
-			p.welcome()
+			p.signs().welcome()
 			p.up(link.Up{Seq: 1, Latest: latest})
 		},
 		"by medium": func(p *peer, latest int64) {

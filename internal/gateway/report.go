@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -25,13 +27,22 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 		return
 	}
 	var up link.Up
-	if !g.read(r, link.MaxMessage, &up) {
+	err := g.readReport(r, s, &up)
+	if errors.Is(err, errReportNotSigned) {
+		g.refuseReport(w, s, err)
+		return
+	}
+	if err != nil {
 		refuse(w)
 		return
 	}
 	now := g.o.Now()
-	sent, changed, events, ok := s.agent.take(s, &up, now, g.mayShow(s.agent.key))
-	if !ok {
+	sent, changed, events, err := s.agent.take(s, &up, now, g.mayShow(s.agent.key))
+	switch {
+	case errors.Is(err, errReportMissing):
+		g.refuseReport(w, s, err)
+		return
+	case err != nil:
 		refuse(w)
 		return
 	}
@@ -39,10 +50,52 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 		g.o.OnChange(s.agent.key)
 	}
 	g.record(s.agent.key, events)
-	if err := g.learn(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil {
-		g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
+	if s.signs {
+		if err := g.learn(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil { // it tells again in its next session
+			g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
+		}
 	}
 	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
+}
+
+var (
+	errReportNotSigned = errors.New("a report came that the agent did not sign for its session")
+	errReportMissing   = errors.New("a report came, and one before it did not")
+	errSessionEnded    = errors.New("the session has ended")
+)
+
+// readReport reads a report, and of an agent that signs its signature.
+func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
+	message, err := link.ReadFrame(r.Body, link.MaxMessage)
+	if err != nil {
+		return err
+	}
+	if s.signs {
+		signature, err := link.ReadFrame(r.Body, ed25519.SignatureSize)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, link.ErrTooLarge) {
+			return err // the connection has gone
+		}
+		if !link.Verify(s.public, link.UpTranscript(g.o.Hub.ID, s.agent.key.String(), s.public, s.nonce, message), signature) {
+			return errReportNotSigned
+		}
+	}
+	if len(message) == 0 {
+		return nil
+	}
+	return link.Decode(message, up)
+}
+
+// refuseReport ends a session in which something on the way has changed a report, made one up, or left one out, and says
+// so on the Cluster. The agent begins another, and reports what the hub does not know.
+func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
+	g.o.Log.Info("a report is refused", "cluster", s.agent.key, "reason", err.Error(), "instance", s.instance, "from", s.remote)
+	s.agent.mu.Lock()
+	s.agent.refused = &refusal{reason: v1alpha1.AgentReportRefusedReason, at: g.o.Now(), message: err.Error() +
+		": something between the agent and the hub, which terminates TLS, changes what goes over it. Nothing of that counts; have TLS passed through to the hub's gateway"}
+	s.agent.mu.Unlock()
+	g.end(s, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.o.OnChange(s.agent.key)
+	refuse(w)
 }
 
 // record passes on the events of an agent, as many as are allowed.
@@ -57,17 +110,25 @@ func (g *Gateway) record(key engine.Key, events []engine.Event) {
 }
 
 // take takes over a report. What an agent says counts for its own Cluster and what is assigned to that alone.
-func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, ok bool) {
+func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.ended || !bytes.Equal(s.public, a.public) { // another key has taken its place, and the session is about to end
-		return 0, false, nil, false
+	again := up.Seq != 0 && up.Seq <= s.acked // because the answer was lost
+	switch {
+	case s.ended, !bytes.Equal(s.public, a.public): // another key has taken its place, and the session is about to end
+		return 0, false, nil, errSessionEnded
+	case s.signs && !again && up.Seq != s.acked+1:
+		return 0, false, nil, errReportMissing
+	case !s.signs || !again: // else something on the way may have repeated it
+		a.heard = now
 	}
-	a.heard = now
-	if up.Seq != 0 && up.Seq <= s.acked { // sent again, because the answer was lost
-		return s.sent, false, nil, true
+	if again {
+		return s.sent, false, nil, nil
 	}
 	s.acked = max(s.acked, up.Seq)
+	if a.refused != nil && a.refused.reason == v1alpha1.AgentReportRefusedReason {
+		a.refused, changed = nil, true
+	}
 	shift := clockShift(up.Now, now)
 	if up.State != nil {
 		state := boundState(*up.State)
@@ -89,7 +150,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 		a.finalized <- finalizeError(up.FinalizeError)
 		a.finalized = nil
 	}
-	return s.sent, changed, events, true
+	return s.sent, changed, events, nil
 }
 
 // mayShow returns what asks for the turn of an agent to show another state of its cluster or disk.

@@ -380,10 +380,38 @@ func (p *peer) join(token string) int {
 func (p *peer) up(up link.Up) link.UpAnswer {
 	p.r.t.Helper()
 	var answer link.UpAnswer
-	if status := p.ask(link.ReportPath, up, &answer); status != http.StatusOK {
+	if !p.who.SignsReports() {
+		if status := p.ask(link.ReportPath, up, &answer); status != http.StatusOK {
+			p.r.t.Fatalf("report: %d", status)
+		}
+		return answer
+	}
+	status, body := p.raw(http.MethodPost, link.ReportPath, p.signed(up))
+	if status != http.StatusOK {
 		p.r.t.Fatalf("report: %d", status)
 	}
+	if err := link.ReadMessage(bytes.NewReader(body), link.MaxMessage, &answer); err != nil {
+		p.r.t.Fatal(err)
+	}
 	return answer
+}
+
+// signs makes the peer an agent that signs its reports.
+func (p *peer) signs() *peer {
+	p.who.Instance = link.SigningInstance + p.who.Instance
+	return p
+}
+
+// signed returns a report as an agent sends it that signs its reports.
+func (p *peer) signed(up link.Up) []byte {
+	p.r.t.Helper()
+	frames, err := link.EncodeUp(up, func(message []byte) []byte {
+		return ed25519.Sign(p.key, link.UpTranscript(p.r.hub.ID, p.cluster, p.public(), bytes.Repeat([]byte{7}, link.NonceSize), message))
+	})
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	return frames
 }
 
 // frames is a stream as an agent sees it.

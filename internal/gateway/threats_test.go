@@ -43,6 +43,7 @@ var threats = map[string]func(*testing.T){
 	"something on the way has an agent lend its rights to a tenant": lockDownIsSigned,
 
 	"something on the way repeats what was sent":     framesServeOnce,
+	"something on the way reports for the agent":     reportsAreSigned,
 	"a copy of a cluster with its key":               TestASecondAgentWithOneKeyIsNamed,
 	"another cluster with a key from a backup":       TestAnAgentOfAnotherClusterIsRefused,
 	"a file is asked for or handed in by a stranger": filesNeedATicket,
@@ -637,5 +638,94 @@ func framesServeOnce(t *testing.T) {
 	p.who.ClusterUID = "uid-2"
 	if _, answer = p.session(); answer.Bye == nil || !genuine(answer.First(), nonce) {
 		t.Errorf("a refusal is not signed: %+v", answer.Bye)
+	}
+}
+
+// reportsAreSigned: who has the token of a session, and not the key, can report nothing, repeat nothing, leave nothing out
+// unseen, and not have a silent agent be believed for longer.
+func reportsAreSigned(t *testing.T) {
+	failed := link.Up{Seq: 1, State: healthy, Entries: []v1alpha1.AssignmentEntryStatus{status("apps", metav1.ConditionFalse)}, Complete: true}
+	lie := failed
+	lie.Entries = []v1alpha1.AssignmentEntryStatus{status("apps", metav1.ConditionTrue)}
+	for what, forge := range map[string]func(p *peer) []byte{
+		"without a signature": func(p *peer) []byte { return encode(p.r.t, lie) },
+		"with another's signature": func(p *peer) []byte {
+			return append(encode(p.r.t, lie), p.signed(failed)[len(encode(p.r.t, failed)):]...)
+		},
+		"with another key": func(p *peer) []byte {
+			thief := *p
+			thief.key = p.r.peer().key
+			return thief.signed(lie)
+		},
+		"of another session": func(p *peer) []byte {
+			frames, err := link.EncodeUp(lie, func(message []byte) []byte {
+				return ed25519.Sign(p.key, link.UpTranscript(p.r.hub.ID, p.cluster, p.public(), bytes.Repeat([]byte{8}, link.NonceSize), message))
+			})
+			if err != nil {
+				p.r.t.Fatal(err)
+			}
+			return frames
+		},
+		"when one before it was left out": func(p *peer) []byte { lie := lie; lie.Seq = 2; return p.signed(lie) },
+		"without a number":                func(p *peer) []byte { lie := lie; lie.Seq = 0; return p.signed(lie) },
+	} {
+		r := newRig(t)
+		p := r.joined().signs()
+		r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+		p.welcome()
+		code, body := p.raw(http.MethodPost, link.ReportPath, forge(p))
+		uniform(t, what, code, body)
+		if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != v1alpha1.AgentReportRefusedReason {
+			t.Errorf("%s: the Cluster says %+v", what, state)
+		}
+		if got, complete := r.gateway.Report(edgeKey); complete || len(got) > 0 {
+			t.Errorf("%s: %+v counts", what, got)
+		}
+		p.welcome()
+		p.up(failed)
+		if state, _ := r.gateway.State(edgeKey); !state.Usable || state.Reason != "" {
+			t.Errorf("%s: after the agent's own report the Cluster says %+v", what, state)
+		}
+	}
+	whatIsKnownIsSigned(t)
+	silenceIsNotFilled(t)
+}
+
+// whatIsKnownIsSigned: an agent is not made to believe that the hub knows what it does not.
+func whatIsKnownIsSigned(t *testing.T) {
+	t.Helper()
+	r := newRig(t)
+	p := r.joined().signs()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	p.welcome()
+	p.up(link.Up{Seq: 1, State: healthy, Entries: []v1alpha1.AssignmentEntryStatus{status("apps", metav1.ConditionTrue)}, Complete: true})
+	answer := p.welcome()
+	genuine := func(reported link.Have, nonce byte) bool {
+		return link.Verify(r.hub.Key, link.ReportedTranscript(r.hub.ID, p.cluster, p.public(), bytes.Repeat([]byte{nonce}, link.NonceSize), reported), answer.ReportedSignature)
+	}
+	if len(answer.Reported.Entries) != 1 || !genuine(answer.Reported, 7) {
+		t.Errorf("what is known is not signed: %+v", answer.Reported)
+	}
+	if genuine(answer.Reported, 8) || genuine(link.Have{}, 7) || genuine(link.Have{Entries: map[string]link.Short{"apps": "0011223344556677"}}, 7) {
+		t.Error("the signature serves something else")
+	}
+}
+
+// silenceIsNotFilled: a stream that is begun again, and a report that is repeated, is no word of the agent.
+func silenceIsNotFilled(t *testing.T) {
+	t.Helper()
+	r := newRig(t)
+	p := r.joined().signs()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	p.welcome()
+	up := link.Up{Seq: 1, State: healthy, Entries: []v1alpha1.AssignmentEntryStatus{status("apps", metav1.ConditionTrue)}, Complete: true}
+	p.up(up)
+	for range 4 {
+		p.stream(link.Have{})
+		p.up(up)
+		r.pass(4 * time.Minute)
+	}
+	if state, _ := r.gateway.State(edgeKey); state.Reachable {
+		t.Errorf("an agent that has been silent for a quarter of an hour counts: %+v", state)
 	}
 }

@@ -7,12 +7,13 @@
 //	POST /v1/join       Join               → JoinAnswer        binds the agent's public key, once, with a token
 //	POST /v1/session    Session            → SessionAnswer     proves the key; a bearer token for the rest
 //	POST /v1/stream     Hello              → frames of Down    lives as long as the connection does
-//	POST /v1/report     Up                 → UpAnswer          what changed since the last answer; empty: alive
+//	POST /v1/report     Up, signature      → UpAnswer          what changed since the last answer; empty: alive
 //	GET  /v1/bundles/D  –                  → Manifest          of a bundle that the Assignment names
 //	POST /v1/objects    Wanted             → frames of chunks  objects of that bundle
 //	POST /v1/part       PartAsk            → PartAnswer, frames of the bundle, to another part of the same hub
 //
-// Every request body, and every answer but those of stream and objects, is one frame (WriteFrame). The status of an
+// Every request body, and every answer but those of stream and objects, is one frame (EncodeFrame); the report of an
+// agent that signs is two (EncodeUp). The status of an
 // answer is 200, or 401 to everything that is not proven, or 429 or 503 with Retry-After, or 404 for a digest that
 // the Assignment does not name. The bodies of the latter are empty.
 //
@@ -57,8 +58,8 @@ const (
 // Times that hold where SessionAnswer.Settings give no others.
 const (
 	// DefaultKeepAlive is how often the gateway sends a frame on a stream that is idle. Together with
-	// DefaultHeartbeat an idle edge costs about 8.5 MB a month: 140 bytes a ping with TCP, its acknowledgement and TLS,
-	// 300 bytes a heartbeat. TCP's own keepalive, every 15 s by Go's default, would cost 18 MB, so both ends turn it
+	// DefaultHeartbeat an idle edge costs about 9.2 MB a month: 140 bytes a ping with TCP, its acknowledgement and TLS,
+	// 370 bytes a heartbeat. TCP's own keepalive, every 15 s by Go's default, would cost 18 MB, so both ends turn it
 	// off, and so do they with HTTP/2's pings.
 	DefaultKeepAlive = time.Minute
 	// DefaultHeartbeat is how often an agent that has nothing to report sends an empty Up.

@@ -55,6 +55,20 @@ func EncodeFrame(message any) ([]byte, error) {
 	return AppendFrame(nil, payload)
 }
 
+// EncodeUp returns a report and its signature, a frame each. sign returns the signature over UpTranscript of the message.
+// Hubs before the one that reads the second frame leave it.
+func EncodeUp(up Up, sign func(message []byte) []byte) ([]byte, error) {
+	message, err := json.Marshal(up)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode message: %w", err)
+	}
+	frames, err := AppendFrame(nil, message)
+	if err != nil {
+		return nil, err
+	}
+	return AppendFrame(frames, sign(message))
+}
+
 // EmptyFrame keeps a stream alive.
 func EmptyFrame() []byte { return make([]byte, headerSize) }
 

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,7 +75,7 @@ type Session struct {
 type Agent struct {
 	Version string `json:"version"`
 	// Instance is random, and another one in each process: an instance that comes back after another one had its
-	// place means that two agents have one key.
+	// place means that two agents have one key. That of an agent which signs its reports begins with SigningInstance.
 	Instance string `json:"instance"`
 	// ClusterUID is the uid of kube-system on the edge.
 	ClusterUID string `json:"clusterUID"`
@@ -85,14 +86,23 @@ type Agent struct {
 	Carried uint64 `json:"carried,omitempty"`
 }
 
+// SigningInstance begins Agent.Instance of an agent that signs its reports. The instance is signed with the proof of the
+// key, so that nothing on the way can take the agent for one of an earlier version, whose reports count as they are.
+const SigningInstance = "signs-"
+
+// SignsReports reports whether the agent signs its reports (EncodeUp): none without counts.
+func (a Agent) SignsReports() bool { return strings.HasPrefix(a.Instance, SigningInstance) }
+
 // SessionAnswer opens a session.
 type SessionAnswer struct {
 	// Token is the bearer token of all further requests. It is short-lived, random, and in memory only.
 	Token    string      `json:"token"`
 	Hub      HubIdentity `json:"hub"`
 	Settings Settings    `json:"settings"`
-	// Reported is what the hub knows of earlier reports: only what differs from it need be reported.
-	Reported Have `json:"reported"`
+	// Reported is what the hub knows of earlier reports: only what differs from it need be reported, if it is signed:
+	// ReportedSignature is that of the hub over ReportedTranscript. Earlier hubs send none.
+	Reported          Have   `json:"reported"`
+	ReportedSignature []byte `json:"reportedSignature,omitempty"`
 	// Bye refuses a session to an agent that has proven its key; Token is empty then.
 	Bye *Bye `json:"bye,omitempty"`
 	// Signature is over HubTranscript, by Hub.Key.
@@ -141,6 +151,15 @@ type Hello struct {
 // Have is a state by its digests: short ones of each entry, by name. An empty one has nothing.
 type Have struct {
 	Entries map[string]Short `json:"entries,omitempty"`
+}
+
+// Names returns what has the same entries, of which nothing is known.
+func (h Have) Names() Have {
+	names := Have{Entries: make(map[string]Short, len(h.Entries))}
+	for name := range h.Entries {
+		names.Entries[name] = ""
+	}
+	return names
 }
 
 // Down is a frame of the stream. What is nil or zero has not changed. An empty frame keeps the connection alive.

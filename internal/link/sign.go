@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
+	"slices"
 )
 
 // NonceSize is the length of every nonce, in bytes.
@@ -21,6 +23,8 @@ const (
 	partPurpose       = "skerry.dev/link/v1 part"
 	partAnswerPurpose = "skerry.dev/link/v1 part answer"
 	downPurpose       = "skerry.dev/link/v1 down"
+	upPurpose         = "skerry.dev/link/v1 up"
+	reportedPurpose   = "skerry.dev/link/v1 reported"
 )
 
 // transcript joins a purpose and fields without ambiguity: each after its length.
@@ -95,6 +99,22 @@ func DownTranscript(hub, cluster string, key, agentNonce []byte, d Down) []byte 
 	}
 	return transcript(downPurpose, []byte(hub), []byte(cluster), key, agentNonce, number(int64(d.Seq)), number(d.At),
 		assignment, settings, flag(d.Verify), []byte(d.Finalize), bye)
+}
+
+// UpTranscript is what an agent signs of a report: message is its JSON. key is the agent's public key, and agentNonce that
+// of its Session, so that a report serves in no other session; Up.Seq orders those of one.
+func UpTranscript(hub, cluster string, key, agentNonce, message []byte) []byte {
+	return transcript(upPurpose, []byte(hub), []byte(cluster), key, agentNonce, message)
+}
+
+// ReportedTranscript is what the hub signs of SessionAnswer.Reported: an agent that were made to believe that the hub
+// knows something would not report it.
+func ReportedTranscript(hub, cluster string, key, agentNonce []byte, reported Have) []byte {
+	fields := [][]byte{[]byte(hub), []byte(cluster), key, agentNonce}
+	for _, name := range slices.Sorted(maps.Keys(reported.Entries)) {
+		fields = append(fields, []byte(name), []byte(reported.Entries[name]))
+	}
+	return transcript(reportedPurpose, fields...)
 }
 
 // PartTranscript is what a part of a divided hub signs, with the key of the hub, to get a bundle from another part.
