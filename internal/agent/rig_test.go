@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -381,10 +382,19 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(signed(link.Down{Seq: 1, Assignment: h.change(hello.Assignment)}))
 		w.(http.Flusher).Flush()
+		var keepAlive <-chan time.Time
+		if every := time.Duration(h.settings.KeepAlive) * time.Second; every > 0 {
+			ticker := time.NewTicker(every / 2)
+			defer ticker.Stop()
+			keepAlive = ticker.C
+		}
 		for {
 			select {
 			case <-r.Context().Done():
 				return
+			case <-keepAlive:
+				_, _ = w.Write(link.EmptyFrame())
+				w.(http.Flusher).Flush()
 			case d := <-h.down:
 				h.mu.Lock()
 				stale := mine != len(h.hellos)
@@ -574,6 +584,7 @@ type site struct {
 	dir    string
 
 	proxy *url.URL // between the agent and its hub
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu    sync.Mutex
 	pools []*pool
@@ -595,7 +606,7 @@ func (e *site) start() *site {
 	ctx, cancel := context.WithCancel(e.t.Context())
 	e.end = cancel
 	o := Defaults()
-	o.StoragePath, o.Holder, o.Version, o.Log = e.dir, "test", "v2", logr.Discard()
+	o.StoragePath, o.Holder, o.Version, o.Log, o.Dial = e.dir, "test", "v2", logr.Discard(), e.dial
 	k, err := newKube(e.config)
 	if err != nil {
 		e.t.Fatal(err)

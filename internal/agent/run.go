@@ -361,7 +361,9 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	if err != nil {
 		return 0, err
 	}
-	defer transport.CloseIdleConnections()
+	conns := &connections{open: map[*connection]bool{}}
+	transport.DialContext = conns.through(transport.DialContext)
+	defer conns.end()
 	g := newGateway(e, transport, p.version, p.now)
 	g.hubSigns = !joining && p.identity.hubSigns()
 	refused := false
@@ -412,6 +414,7 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	began := p.now()
 	p.said = ""
 	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
+	s.disconnect = conns.end
 	err = s.run(ctx)
 	return p.now().Sub(began), p.ended(ctx, err)
 }

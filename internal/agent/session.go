@@ -58,9 +58,11 @@ type session struct {
 	private ed25519.PrivateKey // of key
 	reports *reports
 	fetches *downloads
-	frames  frames          // of the stream, whose goroutine alone uses it from then on
-	first   *link.Settings  // with which the session began; nil where none are believed
-	work    *errgroup.Group // what runs in the session
+	frames  frames // of the stream, whose goroutine alone uses it from then on
+	// disconnect closes the connections: what waits on one, in the middle of a request that nothing takes, ends with it.
+	disconnect func()
+	first      *link.Settings  // with which the session began; nil where none are believed
+	work       *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
 	keepAlive, heartbeat     time.Duration
@@ -111,6 +113,7 @@ func (s *session) settings(to link.Settings) {
 // run works until the link goes, or the hub ends the session.
 func (s *session) run(ctx context.Context) error {
 	s.work, ctx = errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, s.disconnect)()
 	s.begin(func() error { return s.stream(ctx) })
 	s.begin(func() error { return s.report(ctx) })
 	s.begin(func() error { return s.fetch(ctx) })
@@ -138,7 +141,7 @@ func (s *session) stream(ctx context.Context) error {
 		return err
 	}
 	defer body.Close()
-	silence := time.AfterFunc(s.silence(), func() { cancel(errSilent) })
+	silence := time.AfterFunc(s.silence(), func() { cancel(errSilent); s.disconnect() })
 	defer silence.Stop()
 	in := heard{body, func() { silence.Reset(s.silence()) }} // a large frame takes its time on a slow link
 	for {

@@ -51,7 +51,7 @@ func TestALargeFrameOnASlowLinkIsNoSilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := newGateway(link.Enrollment{}, answering(func(r *http.Request) io.Reader { return slow{r.Context(), bytes.NewReader(frame), time.Minute} }), "v", time.Now)
-		s := &session{a: &agent{now: time.Now, log: logr.Discard(), reportDue: make(chan struct{}, 1)}, gateway: g, keepAlive: link.DefaultKeepAlive}
+		s := &session{a: &agent{now: time.Now, log: logr.Discard(), reportDue: make(chan struct{}, 1)}, gateway: g, keepAlive: link.DefaultKeepAlive, disconnect: func() {}}
 		err = s.stream(t.Context())
 		if bye, ok := errors.AsType[*byeError](err); !ok || len(bye.Reason) != 200 {
 			t.Errorf("the stream ended with %v", err)

@@ -137,7 +137,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 	if up.Disk != nil {
 		a.heldDisk = &link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}
 	}
-	changed = a.show(mayShow)
+	changed = a.show(mayShow) || changed
 	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
 		changed = true
 		a.takeStatuses(up, shift, now)
