@@ -7,6 +7,8 @@ const (
 	lastRetry  = 5 * time.Minute
 	// seldom is how often an agent tries that the hub does not want: its key was revoked, or another agent has it.
 	seldom = 10 * time.Minute
+	// lastElsewhere bounds the wait of an agent that the hub has sent to another of its parts.
+	lastElsewhere = 30 * time.Second
 	// steady is how long a session lasts that counts as one that works.
 	steady = time.Minute
 )
@@ -14,6 +16,7 @@ const (
 // backoff decides when the agent dials again. It is pure: time and random numbers are given to it.
 type backoff struct {
 	failures int
+	misses   int // answers in a row that another part of the hub has the Cluster
 	// random returns numbers of 0 to 1.
 	random func() float64
 }
@@ -25,6 +28,7 @@ type backoff struct {
 // half and all of one that doubles up to five minutes; one that the hub asked for is between one and two times
 // that. An agent whose session was steady tries within a second, as most losses are short.
 func (b *backoff) next(lasted, after time.Duration) time.Duration {
+	b.misses = 0
 	if lasted >= steady {
 		b.failures = 0
 	}
@@ -35,4 +39,15 @@ func (b *backoff) next(lasted, after time.Duration) time.Duration {
 		wait = max(wait, after+time.Duration(float64(after)*b.random()))
 	}
 	return wait
+}
+
+// elsewhere returns how long to wait after the hub said that another of its parts has the Cluster. One Service leads to
+// all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The hub asks for the
+// first; the next ones double up to half a minute, since a hub that has just started says the same to all of its agents
+// until its controllers have come to them.
+func (b *backoff) elsewhere(after time.Duration) time.Duration {
+	b.failures = 0 // the hub is there
+	wait := max(min(firstRetry<<min(b.misses, 20), lastElsewhere), min(after, lastElsewhere))
+	b.misses++
+	return wait/2 + time.Duration(float64(wait/2)*b.random())
 }

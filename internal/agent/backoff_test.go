@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
@@ -24,6 +26,38 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 	}
 	if got := b.next(0, 0); got != lastRetry {
 		t.Errorf("after a hundred failures: %s, want %s", got, lastRetry)
+	}
+}
+
+// TestAnotherPartOfTheHubIsFoundSoon: which of eight parts answers is chance, and an agent that was cut off for long does
+// not wait for minutes between its tries.
+func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 3))
+	elsewhere := &byeError{Bye: link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}, trusted: true}
+	var total, longest time.Duration
+	const agents = 1000
+	for range agents {
+		b := &backoff{random: r.Float64, failures: 30}
+		for r.IntN(8) != 0 {
+			wait := b.after(elsewhere, 0)
+			total, longest = total+wait, max(longest, wait)
+		}
+	}
+	if mean := total / agents; mean > 2*time.Minute || longest > lastElsewhere {
+		t.Errorf("%s on average, %s at most between two tries", mean, longest)
+	}
+	b := &backoff{random: func() float64 { return 1 }}
+	for i, want := range []time.Duration{2 * time.Second, 2 * time.Second, 4 * time.Second} {
+		if got := b.after(elsewhere, 0); got != want {
+			t.Errorf("try %d after %s, want %s", i, got, want)
+		}
+	}
+	madeUp := &byeError{Bye: elsewhere.Bye}
+	for range 20 {
+		b.after(madeUp, 0)
+	}
+	if got := b.after(madeUp, 0); got != lastRetry {
+		t.Errorf("an end that something on the way may have made up: %s, want %s", got, lastRetry)
 	}
 }
 

@@ -271,7 +271,7 @@ func (p *process) connectAgain(ctx context.Context) error {
 		p.say("not connected to the hub", err)
 		wait := p.waits.askAgain
 		if p.disowned == 0 || !unauthorized(err) {
-			wait = p.backoff.next(lasted, retryAfter(err))
+			wait = p.backoff.after(err, lasted)
 		}
 		p.log.V(1).Info("waiting", "for", wait.String(), "after", p.now().Sub(began).String())
 		if !p.waitToRetry(ctx, wait) {
@@ -313,6 +313,14 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 			}
 		}
 	}
+}
+
+// after returns how long to wait after a session that ended with an error.
+func (b *backoff) after(err error, lasted time.Duration) time.Duration {
+	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted && bye.Reason == link.ByeElsewhere {
+		return b.elsewhere(retryAfter(err))
+	}
+	return b.next(lasted, retryAfter(err))
 }
 
 // retryAfter is what the hub asked for.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -303,6 +304,60 @@ func TestAgentsThatReturnAtOnceCostTheAPIServerLittle(t *testing.T) {
 	if n > agents/2 {
 		t.Errorf("a moment without a carrier costs %d requests for %d agents: %v", n, agents, carrier)
 	}
+}
+
+// TestAgentsFindTheirPartOfADividedHub: one address leads to all parts, and chance to one of them. Each part has a standby,
+// which goes on when the first of one is gone.
+func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
+	const agents = 12
+	s := &shards{world: newWorld(t)}
+	var mu sync.Mutex
+	var addresses []string // of all that have ever listened
+	s.options.GatewayAddress, s.options.GatewayPlainHTTP, s.options.GatewayURL = "127.0.0.1:0", true, "https://hub.example"
+	s.options.GatewayListening = func(a net.Addr) { mu.Lock(); defer mu.Unlock(); addresses = append(addresses, "http://"+a.String()) }
+	base := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return addresses[mathrand.IntN(len(addresses))]
+	}
+	s.source()
+	s.first = s.kustomization("apps", "./apps", func(ks *v1alpha1.Kustomization) {
+		ks.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
+	})
+	var callers []*caller
+	for i := range agents {
+		c := newCaller(t, i, base)
+		callers = append(callers, c)
+		s.create(&v1alpha1.Cluster{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: c.name()},
+			Spec:       v1alpha1.ClusterSpec{Agent: &v1alpha1.Agent{PublicKey: link.EncodeKey(c.key.Public().(ed25519.PublicKey)), ClusterUID: "uid-" + c.name()}},
+		})
+	}
+	s.hub("1/2", "first")
+	stop := s.hub("2/2", "second")
+	s.leads("1/2")
+	s.leads("2/2")
+	s.hub("1/2", "first-standby")
+	s.hub("2/2", "second-standby")
+	parts := map[int]int{}
+	for _, k := range s.placed(2) {
+		parts[k]++
+	}
+	if len(parts) != 2 {
+		t.Fatalf("all are of one part: %v", parts)
+	}
+	s.eventually("both parts listen", func() bool { mu.Lock(); defer mu.Unlock(); return len(addresses) == 2 })
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	for _, c := range callers {
+		running.Go(func() { c.stay(ctx, "instance-"+c.name()) })
+	}
+	s.commit("1")
+	s.commit("2")
+	stop()
+	s.leads("2/2")
+	s.commit("3")
 }
 
 // startHubOf runs the hub of a world until stop is called, which waits for its end.

@@ -27,6 +27,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/gateway"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/sharding"
 	"github.com/skerry-dev/skerry/internal/sharding/holder"
 )
 
@@ -102,7 +103,7 @@ func publishGateway(ctx context.Context, api client.Client, namespace string, da
 
 // makeGateway makes the gateway, which begins to listen with the controllers.
 func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, hubUID string) error {
-	identity, off := &gatewayIdentity{}, "The hub has no gateway: it runs without --gateway-bind-address"
+	identity, off := &gatewayIdentity{}, noGateway(p.share)
 	if o.GatewayAddress != "" {
 		var err error
 		if identity, err = loadGatewayIdentity(ctx, api, o.LeaderNamespace); err != nil {
@@ -147,6 +148,14 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 	return p.listen(ctx, o, api, identity, known.Key)
 }
 
+// noGateway says on Clusters with an agent why none can connect.
+func noGateway(share sharding.Shard) string {
+	if share.N > 1 {
+		return fmt.Sprintf("Part %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each part needs", share)
+	}
+	return "The hub has no gateway: it runs without --gateway-bind-address"
+}
+
 // assignmentOf returns what reads an Assignment, which must not be changed; nil when there is none.
 func assignmentOf(reader client.Reader) func(context.Context, engine.Key) (*v1alpha1.Assignment, error) {
 	return func(ctx context.Context, key engine.Key) (*v1alpha1.Assignment, error) {
@@ -181,8 +190,10 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	case serve.Own != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
-	if err := publishGateway(ctx, api, o.LeaderNamespace, published); err != nil {
-		return err
+	if p.share.K == 1 { // the address is that of all parts
+		if err := publishGateway(ctx, api, o.LeaderNamespace, published); err != nil {
+			return err
+		}
 	}
 	return p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.gateway.Serve(ctx, serve) }))
 }
