@@ -65,8 +65,9 @@ const (
 var (
 	// AssignmentStatus is small up to 32 entries, when a write costs the API server little.
 	AssignmentStatus = Pace{Cost: 4, CostMax: 2 * time.Second, Light: 32}
-	// AssignmentSpec lets decisions of several Kustomizations about one cluster gather.
-	AssignmentSpec = Pace{Cost: 4, CostMax: 500 * time.Millisecond}
+	// AssignmentSpec lets decisions of several Kustomizations about one cluster gather. Where writes take so long that
+	// this is a second, the cluster is busy with what it was assigned before.
+	AssignmentSpec = Pace{Cost: 4, CostMax: time.Second}
 	// KustomizationStatus rests for a count that goes on as 40 ms for each cluster beyond four: for 54 clusters
 	// and more as long as it gets.
 	KustomizationStatus = Pace{Cost: 1, CostMax: 500 * time.Millisecond, Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}

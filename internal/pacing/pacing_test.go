@@ -25,7 +25,7 @@ func TestWait(t *testing.T) {
 		"after a write of a minute":                       {AssignmentStatus, 0, time.Minute, 33, Decisive, 2 * time.Second},
 		"with a clock that was set back":                  {AssignmentStatus, -time.Hour, 100 * ms, 33, Decisive, 0},
 		"a spec after a dear write":                       {AssignmentSpec, 0, 50 * ms, 3, Decisive, 200 * ms},
-		"a spec after a very dear write":                  {AssignmentSpec, 0, time.Second, 3, Decisive, 500 * ms},
+		"a spec after a very dear write":                  {AssignmentSpec, 0, time.Second, 3, Decisive, time.Second},
 		"a Kustomization that became ready":               {KustomizationStatus, 0, 5 * ms, 1000, Decisive, 5 * ms},
 		"a Kustomization after a very dear write":         {KustomizationStatus, 0, time.Minute, 1000, Decisive, 500 * ms},
 		"a Kustomization that counts, on a few clusters":  {KustomizationStatus, 0, 5 * ms, 4, Count, 5 * ms},
