@@ -18,31 +18,44 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestImage builds the image twice, without a network, and looks at what is in it.
+// TestImage builds the images of hub and agent twice, without a network, and looks at what is in them.
 func TestImage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds the image twice")
+		t.Skip("builds the images twice")
 	}
 	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("buildah is not installed: the image is not built")
+		t.Skip("buildah is not installed: the images are not built")
 	}
-	if _, err := os.Stat("../bin/skerry-sops"); err != nil {
-		t.Skip("bin/skerry-sops is missing: run make build first")
-	}
-	first, second := buildImage(t), buildImage(t)
-	if first.digest != second.digest {
-		t.Errorf("two builds are not the same: %s and %s", first.digest, second.digest)
-	}
-	want := imageConfig{User: "65532:65532", Entrypoint: []string{"/skerry-hub"}}
-	if diff := cmp.Diff(want, first.config); diff != "" {
-		t.Errorf("config (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"skerry-hub -r-xr-xr-x 0:0", "skerry-sops -r-xr-xr-x 0:0"}, first.files); diff != "" {
-		t.Errorf("files (-want +got):\n%s", diff)
-	}
-	out, err := exec.CommandContext(t.Context(), first.binary, "--version").CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), "skerry-hub ") {
-		t.Errorf("the binary says %q, %v", out, err)
+	for name, c := range map[string]struct {
+		file  string
+		files []string
+	}{
+		"skerry-hub":   {"Dockerfile", []string{"skerry-hub -r-xr-xr-x 0:0", "skerry-sops -r-xr-xr-x 0:0"}},
+		"skerry-agent": {"Dockerfile.agent", []string{"skerry-agent -r-xr-xr-x 0:0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, f := range c.files {
+				binary, _, _ := strings.Cut(f, " ")
+				if _, err := os.Stat("../bin/" + binary); err != nil {
+					t.Skipf("bin/%s is missing: run make build first", binary)
+				}
+			}
+			first, second := buildImage(t, c.file, name), buildImage(t, c.file, name)
+			if first.digest != second.digest {
+				t.Errorf("two builds are not the same: %s and %s", first.digest, second.digest)
+			}
+			want := imageConfig{User: "65532:65532", Entrypoint: []string{"/" + name}}
+			if diff := cmp.Diff(want, first.config); diff != "" {
+				t.Errorf("config (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.files, first.files); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+			out, err := exec.CommandContext(t.Context(), first.binary, "--version").CombinedOutput()
+			if err != nil || !strings.HasPrefix(string(out), name+" ") {
+				t.Errorf("the binary says %q, %v", out, err)
+			}
+		})
 	}
 }
 
@@ -60,7 +73,7 @@ type image struct {
 	binary string // as it came out of the image
 }
 
-func buildImage(t *testing.T) image {
+func buildImage(t *testing.T, file, name string) image {
 	t.Helper()
 	dir := t.TempDir()
 	buildah := func(args ...string) {
@@ -74,8 +87,8 @@ func buildImage(t *testing.T) image {
 			t.Fatalf("buildah %s: %v\n%s", args[0], err, out)
 		}
 	}
-	buildah("build", "--network", "none", "--timestamp", "0", "--no-cache", "-t", "skerry-hub:test", ".")
-	buildah("push", "--quiet", "skerry-hub:test", "oci:"+dir+"/image:test")
+	buildah("build", "--network", "none", "--timestamp", "0", "--no-cache", "-f", file, "-t", name+":test", ".")
+	buildah("push", "--quiet", name+":test", "oci:"+dir+"/image:test")
 	return readImage(t, dir+"/image", dir)
 }
 
@@ -104,14 +117,15 @@ func readImage(t *testing.T, layout, dir string) image {
 	var config struct{ Config imageConfig }
 	read(blob(manifest.Config), &config)
 	i := image{digest: index.Manifests[0].Digest, config: config.Config, binary: filepath.Join(dir, "binary")}
+	program := strings.TrimPrefix(strings.Join(config.Config.Entrypoint, " "), "/")
 	for _, layer := range manifest.Layers {
-		i.files = append(i.files, readLayer(t, filepath.Join(layout, blob(layer)), i.binary)...)
+		i.files = append(i.files, readLayer(t, filepath.Join(layout, blob(layer)), program, i.binary)...)
 	}
 	return i
 }
 
-// readLayer lists a layer's files and copies the binary out of it.
-func readLayer(t *testing.T, name, binary string) []string {
+// readLayer lists a layer's files and copies the program out of it.
+func readLayer(t *testing.T, name, program, binary string) []string {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {
@@ -132,7 +146,7 @@ func readLayer(t *testing.T, name, binary string) []string {
 			t.Fatal(err)
 		}
 		files = append(files, h.Name+" "+h.FileInfo().Mode().String()+" "+owner(h))
-		if h.Name != "skerry-hub" {
+		if h.Name != program {
 			continue
 		}
 		out, err := os.OpenFile(binary, os.O_CREATE|os.O_WRONLY, 0o700)
