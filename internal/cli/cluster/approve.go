@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/apply"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
@@ -99,7 +100,7 @@ func toApprove(c *v1alpha1.Cluster, meant string) (string, error) {
 	case meant != "" && meant != fingerprint:
 		return "", factory.Next(fmt.Errorf("another agent has joined, with the key %s: nothing was changed", fingerprint),
 			"give the cluster to the one that is meant: 'skerry cluster rotate %s' ends the key and makes another token", c.Name)
-	case c.Spec.Agent.Approval != v1alpha1.AgentApprovalManual, c.Annotations[v1alpha1.AgentApprovedAnnotation] == fingerprint:
+	case !status.AwaitsApproval(c):
 		return "", nil
 	}
 	return fingerprint, nil

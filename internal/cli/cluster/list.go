@@ -44,9 +44,11 @@ they run, and on how many of their kustomizations they are ready.
 MODE is push where the hub reaches the cluster, agent where an agent there reaches the hub, and hub
 for the hub's own cluster. KNOWN is how old what is known of the cluster is.
 
-Of an agent, CONNECTED is for how long its connection has stood, BEHIND on how many kustomizations
-the cluster does not have what the hub wants, and for how long, and WAS AWAY, for an hour after a
-return, how long the hub had not heard from it, and how much drift it put back meanwhile.`,
+Of an agent, CONNECTED is for how long its connection has stood, or "pending" until the first agent
+of the cluster reports, and again when its key was taken away, "pending approval" while one that has
+joined waits for 'skerry cluster approve'. BEHIND is on how many kustomizations the cluster does not
+have what the hub wants, and for how long, and WAS AWAY, for an hour after a return, how long the hub
+had not heard from it, and how much drift it put back meanwhile.`,
 		Example: `  skerry cluster list
   skerry cluster list -l region=north -o wide
   skerry cluster list -A -o json | jq -r '.[] | select(.reachable != "ready") | .name'`,

@@ -7,11 +7,26 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// Pending is what a cluster waits for before its agent counts as connected or not.
+type Pending string
+
+const (
+	// PendingJoin means that no agent has joined, or that the key of the one that had was taken away.
+	PendingJoin Pending = "join"
+	// PendingApproval means that the agent that has joined waits to be approved.
+	PendingApproval Pending = "approval"
+	// PendingReport means that an agent has joined, or its key was given, and nothing of the cluster was ever reported.
+	PendingReport Pending = "report"
 )
 
 // Agent is what is known of the agent of a cluster.
 type Agent struct {
 	Version string `json:"version,omitempty"`
+	// Pending is what the cluster waits for until its agent reports; empty from then on.
+	Pending Pending `json:"pending,omitempty"`
 	// ConnectedSince is when its connection began; nil while it has none, or the hub does not work.
 	ConnectedSince *time.Time `json:"connectedSince,omitempty"`
 	// DisconnectedAt is when the hub last heard from it over the connection before.
@@ -38,10 +53,10 @@ func agentReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool, ru
 	if c.Spec.Agent == nil {
 		return nil
 	}
-	out := &Agent{silent: !hubAtWork}
+	out := &Agent{silent: !hubAtWork, Pending: pendingFor(c)}
 	if s := c.Status.Agent; s != nil {
 		out.Version, out.Disk = iostreams.Line(s.Version), iostreams.Line(s.Disk)
-		if s.ConnectedSince != nil && hubAtWork {
+		if s.ConnectedSince != nil && hubAtWork && out.Pending == "" { // else it is the connection of a key that was taken away
 			out.ConnectedSince = &s.ConnectedSince.Time
 		}
 		if s.DisconnectedAt != nil {
@@ -66,6 +81,27 @@ func agentReport(c *v1alpha1.Cluster, a *v1alpha1.Assignment, hubAtWork bool, ru
 	}
 	out.CorrectedWhileAway = correctedBetween(a, out.DisconnectedAt, out.ConnectedSince)
 	return out
+}
+
+// pendingFor reads it from what users and the gateway write to the Cluster, not from conditions, so that it holds from the
+// moment when a key is taken away, and while the hub does not work.
+func pendingFor(c *v1alpha1.Cluster) Pending {
+	switch {
+	case c.Spec.Agent.PublicKey == "":
+		return PendingJoin
+	case AwaitsApproval(c):
+		return PendingApproval
+	case c.Status.UID == "" && c.Status.LastSeen == nil:
+		return PendingReport
+	}
+	return ""
+}
+
+// AwaitsApproval reports whether an agent of the Cluster has joined whose key is to be approved. The Cluster has an agent.
+func AwaitsApproval(c *v1alpha1.Cluster) bool {
+	a := c.Spec.Agent
+	return a.PublicKey != "" && a.Approval == v1alpha1.AgentApprovalManual &&
+		c.Annotations[v1alpha1.AgentApprovedAnnotation] != link.Fingerprint(link.DecodeKey(a.PublicKey))
 }
 
 // correctedBetween counts the drift that was put back between two times.
@@ -94,6 +130,10 @@ func (v View) AgentCells(a *Agent) []table.Cell {
 	}
 	connected, behind, away := table.Painted("no", v.IO.Red), table.Cell{}, table.Cell{}
 	switch {
+	case a.Pending == PendingApproval:
+		connected = table.Painted("pending approval", v.IO.Yellow)
+	case a.Pending != "":
+		connected = table.Painted("pending", v.IO.Yellow)
 	case a.silent:
 		connected = table.Painted("unknown", v.IO.Yellow)
 	case a.ConnectedSince != nil:
