@@ -77,7 +77,7 @@ func (r *reports) next(f facts) (up link.Up, canWait bool, err error) {
 	if f.finalized != r.finalized || f.finalizeError != r.finalizeError {
 		up.Finalized, up.FinalizeError = f.finalized, f.finalizeError
 	}
-	canWait = up.State == nil && len(up.Entries)+len(up.Dropped)+len(up.Events) == 0 && up.Complete == r.complete && up.Disk == nil &&
+	canWait = up.State == nil && len(up.Entries)+len(up.Dropped)+len(up.Events) == 0 && (r.complete || !up.Complete) && up.Disk == nil &&
 		up.Finalized == "" && up.FinalizeError == "" && f.received == r.received
 	return up, canWait, nil
 }
