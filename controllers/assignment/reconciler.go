@@ -103,6 +103,9 @@ func New(o Options) *Reconciler {
 // block.
 func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 
+// Leaving says that this process is about to give up a cluster, and waits for what is being written about it.
+func (r *Reconciler) Leaving(key engine.Key) { r.writes.Hurry(key) }
+
 // Lost says that this process does not work on a cluster any more: what it wrote last says nothing
 // about what the status says when it does again.
 func (r *Reconciler) Lost(key engine.Key) {
@@ -304,7 +307,11 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 	defer cancel()
 	answer := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	answer.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.AssignmentKind))
-	if err := r.Hub.Status().Patch(ctx, answer, patch, client.DisableReadYourWritesConsistency); err != nil {
+	err = r.Hub.Status().Patch(ctx, answer, patch, client.DisableReadYourWritesConsistency)
+	if apierrors.IsInvalid(err) { // another one of the name is there now, and its watch brings it
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), key.Name, err)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot write status: %w", err)
 	}
 	r.answered(key, answer.ResourceVersion)
@@ -329,7 +336,7 @@ func (r *Reconciler) last(a *v1alpha1.Assignment) (w written, ours bool) {
 // statusPatch replaces the status. It is a JSON patch because that costs an API server a tenth less than to merge one.
 func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatus) (client.Patch, error) {
 	data, err := json.Marshal([]map[string]any{
-		{"op": "add", "path": "/metadata/uid", "value": a.UID}, // not that of another one of the name, which is a conflict
+		{"op": "test", "path": "/metadata/uid", "value": a.UID}, // else it is another one of the name
 		{"op": "add", "path": "/status", "value": v1alpha1.AssignmentStatus{Entries: entries}},
 	})
 	if err != nil {
@@ -355,13 +362,20 @@ func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.D
 	return 0
 }
 
-// failsAnew says whether an entry has failed that had not: it may have to stop a rollout.
+// failsAnew reports whether an entry has failed that had not, with what it was assigned now: it may have to stop a
+// rollout.
 func failsAnew(old, now []v1alpha1.AssignmentEntryStatus) bool {
 	return slices.ContainsFunc(now, func(e v1alpha1.AssignmentEntryStatus) bool {
 		return e.Ready == metav1.ConditionFalse && !slices.ContainsFunc(old, func(before v1alpha1.AssignmentEntryStatus) bool {
-			return before.Name == e.Name && before.Ready == metav1.ConditionFalse
+			return before.Name == e.Name && before.Ready == metav1.ConditionFalse && attempted(before) == attempted(e)
 		})
 	})
+}
+
+// attempted returns the digest that a status is about.
+func attempted(s v1alpha1.AssignmentEntryStatus) string {
+	_, digest := s.Attempted()
+	return digest
 }
 
 // sameButTimes says whether two statuses differ in nothing but what changes with every verification.

@@ -85,7 +85,7 @@ func (w *world) get() (*v1alpha1.Assignment, error) {
 
 func assignment(owner types.UID) *v1alpha1.Assignment {
 	return &v1alpha1.Assignment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, OwnerReferences: []metav1.OwnerReference{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: "of " + owner, OwnerReferences: []metav1.OwnerReference{
 			{APIVersion: "skerry.dev/v1alpha1", Kind: "Cluster", Name: key.Name, UID: owner},
 		}},
 		Spec: v1alpha1.AssignmentSpec{Entries: []v1alpha1.AssignmentEntry{{Name: "apps", Revision: "r1"}}},

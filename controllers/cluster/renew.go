@@ -155,7 +155,8 @@ func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config
 	}
 	before := secret.DeepCopy()
 	secret.Data[field] = data
-	if err := r.Hub.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	// Without the option the client would watch all Secrets, to have this write come back.
+	if err := r.Hub.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.DisableReadYourWritesConsistency); err != nil {
 		return fmt.Errorf("cannot write the renewed token into Secret %s: %w", ref.Name, err)
 	}
 	return nil

@@ -67,6 +67,7 @@ type target struct {
 type departing struct {
 	cluster string
 	want    *v1alpha1.AssignmentEntry // nil: the entry has done its work and goes
+	event   *report.Event             // recorded when want is written; nil for none
 }
 
 // decide makes the decision, and renders for it. It fails only with errors of which nothing is said.

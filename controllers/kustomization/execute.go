@@ -25,6 +25,7 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision, then
 		return then(ctx, r.createHub(ctx, o.key.Namespace))
 	}
 	var changes []change
+	events := map[types.NamespacedName]report.Event{} // by Cluster
 	for _, t := range d.targets {
 		if changed(o.assigned[t.Name].entry, t.want) {
 			changes = append(changes, o.change(t.Name, t.want))
@@ -39,13 +40,23 @@ func (r *Reconciler) execute(ctx context.Context, o *observed, d *decision, then
 		if l.want == nil || changed(o.assigned[l.cluster].entry, l.want) {
 			changes = append(changes, o.change(l.cluster, l.want))
 		}
+		if l.event != nil {
+			events[client.ObjectKeyFromObject(o.byName[l.cluster])] = *l.event
+		}
 	}
 	if len(changes) == 0 {
 		return then(ctx, nil)
 	}
 	done := r.after.Begin(ctx, o.key, len(changes), then)
 	for _, c := range changes {
-		r.assignments.Enqueue(client.ObjectKeyFromObject(c.cluster), 1, c, done)
+		key := client.ObjectKeyFromObject(c.cluster)
+		event, tell := events[key]
+		r.assignments.Enqueue(key, 1, c, func(err error) {
+			if tell && err == nil {
+				hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{event})
+			}
+			done(err)
+		})
 	}
 	return reconcile.Result{}, nil
 }

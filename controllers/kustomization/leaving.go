@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
@@ -70,7 +69,8 @@ func (r *Reconciler) giveUp(o *observed, d *decision) {
 		o.memo.removing = deletion.Now
 	}
 	deletion.Since = o.memo.removing
-	for _, l := range d.leaving {
+	for i := range d.leaving {
+		l := &d.leaving[i]
 		if l.want == nil || l.want.DeletionPolicy == v1alpha1.DeletionOrphan {
 			continue
 		}
@@ -80,8 +80,8 @@ func (r *Reconciler) giveUp(o *observed, d *decision) {
 		case denial.GivenUp:
 			l.want.DeletionPolicy = v1alpha1.DeletionOrphan
 			if have.entry.DeletionPolicy != v1alpha1.DeletionOrphan {
-				hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{{Warning: true, Reason: v1alpha1.ReleasedReason, Message: fmt.Sprintf(
-					"What it has on cluster %s stays there, unmanaged, since its ServiceAccount cannot delete it: %s", l.cluster, report.Line(have.status.Message))}})
+				l.event = &report.Event{Warning: true, Reason: v1alpha1.ReleasedReason, Message: fmt.Sprintf(
+					"What it has on cluster %s stays there, unmanaged, since its ServiceAccount cannot delete it: %s", l.cluster, report.Line(have.status.Message))}
 			}
 		case !denial.Until.IsZero() && (d.checkAt.IsZero() || denial.Until.Before(d.checkAt)):
 			d.checkAt, d.denied = denial.Until, denial.Remedy()

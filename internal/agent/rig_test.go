@@ -383,7 +383,10 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(signed(link.Down{Seq: 1, Assignment: h.change(hello.Assignment)}))
 		w.(http.Flusher).Flush()
 		var keepAlive <-chan time.Time
-		if every := time.Duration(h.settings.KeepAlive) * time.Second; every > 0 {
+		h.mu.Lock()
+		every := time.Duration(h.settings.KeepAlive) * time.Second
+		h.mu.Unlock()
+		if every > 0 {
 			ticker := time.NewTicker(every / 2)
 			defer ticker.Stop()
 			keepAlive = ticker.C

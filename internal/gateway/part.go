@@ -240,12 +240,12 @@ func (p *Part) do(ctx context.Context, path string, message any) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.o.URL+path, bytes.NewReader(frame)) //nolint:gosec // the URL is that of the operator's flag
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.o.URL+path, bytes.NewReader(frame))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a request: %w", err)
 	}
 	req.Header.Set("Content-Type", link.ContentType)
-	res, err := p.client.Do(req) //nolint:gosec // as above
+	res, err := p.client.Do(req)
 	if err != nil {
 		return nil, err
 	}

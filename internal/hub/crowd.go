@@ -68,7 +68,7 @@ func (c *crowd) sumUp(key crowdKey) {
 	}
 	more := ""
 	if of.more > 1 {
-		more = fmt.Sprintf("; the same goes for %s more", text.Count(of.more-1, "cluster"))
+		more = fmt.Sprintf("; and %s like this", text.Count(of.more-1, "more event"))
 	}
 	of.last(more)
 	of.more, of.last = 0, nil

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,13 @@ import (
 func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c crowd
+		var mu sync.Mutex // guards told
 		var told []string
 		tell := func(kustomization string, clusters ...int) {
 			for _, n := range clusters {
 				c.tell(crowdKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
+					mu.Lock()
+					defer mu.Unlock()
 					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
 				})
 			}
@@ -24,6 +28,8 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		expect := func(what string, want ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if diff := cmp.Diff(want, told); diff != "" {
 				t.Errorf("%s: %s", what, diff)
 			}
@@ -33,7 +39,7 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		tell("b", 1)
 		expect("at once", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10", "b 1")
 		time.Sleep(crowdEvery)
-		expect("a while later", "a 13; the same goes for 2 clusters more")
+		expect("a while later", "a 13; and 2 more events like this")
 		tell("a", 14)
 		expect("while it goes on")
 		time.Sleep(crowdEvery)

@@ -252,9 +252,10 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	tearDown := hubapi.NewTearDown(direct, o.LeaderNamespace)
 	share := holder.New(holder.Options{
 		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: o.LeaseDuration, Now: time.Now,
-		Moved:  func(key engine.Key) { p.clusters.Moved(key) },
-		Gained: func(key engine.Key) { p.assignments.Changed(key) },
-		Lost:   func(key engine.Key) { p.assignments.Lost(key) },
+		Moved:   func(key engine.Key) { p.clusters.Moved(key) },
+		Gained:  func(key engine.Key) { p.assignments.Changed(key) },
+		Leaving: func(key engine.Key) { p.assignments.Leaving(key) },
+		Lost:    func(key engine.Key) { p.assignments.Lost(key) },
 	})
 	p.holder = share
 	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Share: share, Decisions: p.waitingDecisions})

@@ -67,6 +67,7 @@ type Writer[K comparable, C any] struct {
 type gathering[C any] struct {
 	pending []enqueued[C]
 	since   time.Time // when it came into the line
+	hurry   bool      // goes first when it comes into the line
 	// failed is the end of the rest after a write that failed; zero when none did.
 	failed time.Time
 }
@@ -151,13 +152,23 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 // join puts an object into the line. The caller holds the lock.
 func (w *Writer[K, C]) join(key K, g *gathering[C]) {
 	g.since = w.o.Now()
-	w.line = append(w.line, key)
+	if g.hurry {
+		w.hurried = append(w.hurried, key)
+	} else {
+		w.line = append(w.line, key)
+	}
 }
 
-// Hurry has an object written before all others, if it waits for a place.
+// Hurry has what waits for an object written before all others: at once where it waits for a place, and when the object
+// has rested.
 func (w *Writer[K, C]) Hurry(key K) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	g := w.objects[key]
+	if g == nil || len(g.pending) == 0 {
+		return
+	}
+	g.hurry = true
 	if i := slices.Index(w.line, key); i >= 0 {
 		w.line = slices.Delete(w.line, i, i+1)
 		w.hurried = append(w.hurried, key)
@@ -215,6 +226,7 @@ func (w *Writer[K, C]) endRests() <-chan struct{} {
 			w.endRest(key)
 		}
 	}
+	w.startWriting() // all places may be taken now
 	if w.settled == nil {
 		w.settled = make(chan struct{})
 	}
@@ -335,7 +347,7 @@ func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 	}
 	key, *line = (*line)[0], (*line)[1:]
 	g := w.objects[key]
-	batch, g.pending = g.pending, nil
+	batch, g.pending, g.hurry = g.pending, nil, false
 	w.startWriting() // there may be more places than at the last write
 	return key, batch
 }

@@ -47,21 +47,18 @@ func rolloutEvents(old, now *v1alpha1.RolloutStatus) []Event {
 	if old.ID == now.ID && old.Phase == now.Phase && old.Stage == now.Stage {
 		return nil
 	}
-	switch now.Phase {
-	case v1alpha1.RolloutHalted, v1alpha1.RolloutRollingBack, v1alpha1.RolloutRolledBack:
-		return []Event{{Warning: true, Reason: v1alpha1.RolloutHaltedReason, Message: Line(now.Message)}}
-	case v1alpha1.RolloutCompleted:
-		return nil
-	}
 	reason, ok := phaseReasons[now.Phase]
 	if !ok {
-		return nil // a phase of a later version
+		return nil // it is completed, or the phase is one of a later version
 	}
-	return []Event{{Reason: reason, Message: Line(now.Message)}}
+	return []Event{{Warning: reason == v1alpha1.RolloutHaltedReason, Reason: reason, Message: Line(now.Message)}}
 }
 
-// phaseReasons are those of the events that tell of a phase that is no failure and no end.
+// phaseReasons are those of the events about phases. A rollout that is completed has none: its Kustomization is ready.
 var phaseReasons = map[v1alpha1.RolloutPhase]string{
+	v1alpha1.RolloutHalted:           v1alpha1.RolloutHaltedReason,
+	v1alpha1.RolloutRollingBack:      v1alpha1.RolloutHaltedReason,
+	v1alpha1.RolloutRolledBack:       v1alpha1.RolloutHaltedReason,
 	v1alpha1.RolloutProgressing:      v1alpha1.RolloutProgressingReason,
 	v1alpha1.RolloutSoaking:          v1alpha1.RolloutSoakingReason,
 	v1alpha1.RolloutAwaitingApproval: v1alpha1.RolloutAwaitingApprovalReason,

@@ -44,9 +44,9 @@ type Options struct {
 	Now       func() time.Time
 	// Moved is told of a Cluster that was, or is to be, this shard's; it does not block.
 	Moved func(types.NamespacedName)
-	// Gained is told of a Cluster that is held from now on, Lost of one that is not any more, when
-	// nobody works on it.
-	Gained, Lost func(types.NamespacedName)
+	// Gained is told of a Cluster that is held from now on, Leaving of one that is not any more while there is still
+	// work on it, which is to end soon, and Lost when there is none.
+	Gained, Leaving, Lost func(types.NamespacedName)
 }
 
 // Holder knows which Clusters this process holds. It is used by a process that has its lease.
@@ -249,6 +249,7 @@ func (h *Holder) lose(key types.NamespacedName, letGo func()) {
 	delete(h.held, key)
 	h.mu.Unlock()
 	if held != nil {
+		h.Leaving(key)
 		held.busy.Wait()
 	}
 	letGo()

@@ -79,7 +79,7 @@ func (w *world) hub(k, n int) *Holder {
 	}
 	return New(Options{
 		Hub: hubapi.Hub{Client: w.api}, Direct: hubapi.Direct{Reader: w.api}, Shard: s, Namespace: "leases", Duration: leaseDuration,
-		Now: func() time.Time { return w.now }, Moved: func(types.NamespacedName) {}, Gained: say("gains"), Lost: say("loses"),
+		Now: func() time.Time { return w.now }, Moved: func(types.NamespacedName) {}, Gained: say("gains"), Leaving: func(types.NamespacedName) {}, Lost: say("loses"),
 	})
 }
 
