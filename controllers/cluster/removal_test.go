@@ -199,18 +199,32 @@ func TestAClusterThatDoesNotAnswerIsForgottenInTheEnd(t *testing.T) {
 			}
 		})
 	}
-	t.Run("an agent that never returns", func(t *testing.T) {
-		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), byAgent), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
-		w.pool.state = engine.State{Known: true, Message: "The agent is not connected", UID: "u1"}
-		w.reconcile()
-		w.told()
-		w.now = time.Unix(10300, 0)
-		w.reconcile()
-		if got := w.told(); !w.gone() || got != "Warning Abandoned Abandoned after 5m0s without an answer: The agent is not connected. What stays there: 3 objects of Kustomization apps, "+
-			"and the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there" {
-			t.Errorf("gone: %t, event %s", w.gone(), got)
-		}
-	})
+	for name, state := range map[string]engine.State{
+		"an agent that never returns": {Known: true, Message: "The agent is not connected", UID: "u1"},
+		"an agent whose key was taken away": {
+			Known: true, Reason: v1alpha1.AgentNotConnectedReason, Message: "It waits for an agent to join", Agent: link.AgentInfo{Pending: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), byAgent), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
+			w.pool.state = state
+			w.reconcile()
+			if got := w.says("Ready"); got != "False Removing: Delete: waits for the cluster, until 02:51:40 UTC: "+state.Message {
+				t.Errorf("ready: %s", got)
+			}
+			w.told()
+			w.now = time.Unix(10299, 0)
+			if w.reconcile(); w.gone() || w.told() != "" {
+				t.Error("it is let go of before its time")
+			}
+			w.now = time.Unix(10300, 0)
+			w.reconcile()
+			if got := w.told(); !w.gone() || got != "Warning Abandoned Abandoned after 5m0s without an answer: "+state.Message+". What stays there: 3 objects of Kustomization apps, "+
+				"and the hub's inventories and claim, and the agent, which goes on putting back drift until its Deployment skerry-agent is deleted there" {
+				t.Errorf("gone: %t, event %s", w.gone(), got)
+			}
+		})
+	}
 	t.Run("an agent that was told to take away the last", func(t *testing.T) {
 		w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete), byAgent, retiring), assigned(v1alpha1.AssignmentEntry{Name: "apps"}))
 		w.pool.state = engine.State{Known: true, Message: "The agent is not connected", UID: "u1"}
