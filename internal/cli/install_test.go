@@ -42,7 +42,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("hub is %s %q", hub.Image, hub.Args)
 	}
 	run(t, kubeconfig, "", "install", "--image", "example/hub:1", "--hub-id", "main", "--wait=false").want(t, factory.ExitOK, componentsStand)
-	run(t, kubeconfig, "", "install", "--image", "example/hub:2", "--timeout", "1s").want(t, factory.ExitFailed,
+	run(t, kubeconfig, "", "install", "--image", "example/hub:2", "--timeout", "6s").want(t, factory.ExitFailed,
 		componentsChanged, "the hub is not available", "it has no Pods", "next: kubectl -n skerry-system describe pods")
 
 	run(t, kubeconfig, "", "install", "--components-extra", "monitoring").want(t, factory.ExitFailed, "the cluster has no kind ServiceMonitor.monitoring.coreos.com", "install the Prometheus operator first")

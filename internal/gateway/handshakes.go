@@ -54,6 +54,7 @@ func newHandshakes(ctx context.Context, d *door, config *tls.Config, places int,
 	h := &handshakes{door: d, config: config.Clone(), log: log, places: semaphore.NewWeighted(int64(places)), shaken: make(chan *tls.Conn), failed: make(chan error)}
 	h.ctx, h.end = context.WithCancel(context.WithoutCancel(ctx))
 	h.config.GetConfigForClient = h.awaitTurn
+	h.config.GetCertificate = h.keepPlace(config.GetCertificate)
 	h.running.Go(h.accept)
 	return h
 }
@@ -114,8 +115,8 @@ func (h *handshakes) shake(c *tls.Conn, v *visitor) error {
 }
 
 // awaitTurn is called by a handshake when it has read its first message, and before anything is computed. It returns when
-// there is a place, which the visitor leaves when the next message is awaited. What later messages cost is little; a peer
-// that has the first of them asked for again, as none of ours does, had to wait for its turn as well.
+// there is a place, which the visitor leaves when the next message is awaited. What later messages cost is little, but of
+// a peer that has to send the first one again; see keepPlace.
 func (h *handshakes) awaitTurn(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	v, ok := hello.Conn.(*visitor)
 	if !ok {
@@ -130,6 +131,20 @@ func (h *handshakes) awaitTurn(hello *tls.ClientHelloInfo) (*tls.Config, error) 
 		return nil, errLeft
 	}
 	return nil, v.SetDeadline(h.door.now().Add(handshakeTimeout))
+}
+
+// keepPlace has a peer wait for a place again that had to send its first message twice, as none of ours has, and left its
+// place meanwhile: what is signed for it costs as much as for others. That takes of its own time.
+func (h *handshakes) keepPlace(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if v, ok := hello.Conn.(*visitor); ok && v.leave == nil {
+			if err := h.places.Acquire(hello.Context(), 1); err != nil {
+				return nil, err
+			}
+			v.leave = func() { h.places.Release(1) }
+		}
+		return certificate(hello)
+	}
 }
 
 // answerPlainHTTP tells a peer that does not speak TLS so, as an ingress that is set up to end it.

@@ -372,3 +372,56 @@ func TestPeersThatHaveLeftAreNoticed(t *testing.T) {
 		t.Error("it has left")
 	}
 }
+
+// TestAFirstMessageThatHasToComeTwice: its peer has left its place when it comes again, and takes and leaves one for what
+// is signed.
+func TestAFirstMessageThatHasToComeTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, defaultDoor)
+		q.config.CurvePreferences = []tls.CurveID{tls.CurveP521}
+		q.client.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP521} // it brings a key for the first
+		over := &buffered{Conn: q.dial(), out: make(chan []byte, 16), again: make(chan struct{})}
+		go over.send() // ends with the test
+		defer close(over.out)
+		ended := make(chan error, 1)
+		go func() { ended <- q.connect(over, "again") }()
+		<-over.again
+		synctest.Wait()
+		release := q.hold(1)
+		over.again <- struct{}{}
+		synctest.Wait()
+		if got := q.computed(); len(got) > 0 {
+			t.Errorf("it is signed without a place: %v", got)
+		}
+		release()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		q.hold(1)()
+	})
+}
+
+// buffered is a connection that may write while the other end does, as a pipe in memory may not. Its third record, which
+// is the first message for the second time, is held back.
+type buffered struct {
+	net.Conn
+	out   chan []byte
+	again chan struct{} // unbuffered: it is about to be sent, and may be
+}
+
+func (b *buffered) Write(data []byte) (int, error) {
+	b.out <- slices.Clone(data)
+	return len(data), nil
+}
+
+func (b *buffered) send() {
+	n := 0
+	for data := range b.out {
+		if n++; n == 3 {
+			b.again <- struct{}{}
+			<-b.again
+		}
+		_, _ = b.Conn.Write(data)
+	}
+}

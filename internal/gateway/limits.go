@@ -104,7 +104,10 @@ type windows struct {
 func (w *windows) take() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	size := min(max(w.left/16, minWindow), maxWindow)
+	size := maxWindow
+	for size > minWindow && size > w.left/16 { // few sizes, so that what was made for one agent serves others
+		size /= 2
+	}
 	w.left -= size
 	return size
 }
@@ -135,7 +138,7 @@ func (l *limits) take(key engine.Key, what string, n int, every time.Duration, b
 func (l *limits) forget(key engine.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, what := range []string{"session", "request", "report", "state", "event", "medium"} {
+	for _, what := range []string{"session", "request", "report", "state", "clock", "event", "medium"} {
 		delete(l.buckets, bucketKey{key, what})
 	}
 }

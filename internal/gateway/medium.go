@@ -220,7 +220,7 @@ func (g *Gateway) recordExport(ctx context.Context, a *agent, c *v1alpha1.Cluste
 // learn takes over what an agent has seen of the hub's clock. Where that is ahead, it is written down at once: the agent
 // may be cut off, and this process end, before there is another export.
 func (g *Gateway) learn(ctx context.Context, a *agent, seen time.Time) error {
-	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) {
+	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) || g.limits.take(a.key, "clock", 1, stateEvery, 1) == 0 {
 		return nil
 	}
 	a.follow(seen)
@@ -332,6 +332,7 @@ func (a *agent) carry(c *v1alpha1.Cluster, r medium.Report, made, now time.Time)
 	a.takeStatuses(&r.Up, 0, now)
 	a.version, a.heard = line(r.Version), latest(a.heard, made)
 	if r.Up.Disk != nil {
+		a.heldDisk = nil // which is older
 		a.disk = link.Disk{Reason: reason(r.Up.Disk.Reason), Message: line(r.Up.Disk.Message)}
 	}
 	a.carried = link.Carried{Number: r.Number, Made: made, Imported: now.UTC().Truncate(time.Second)}

@@ -74,8 +74,8 @@ func TestAnAgentLeavesADeadNode(t *testing.T) {
 			return (time.Duration(*pod.Tolerations[i].TolerationSeconds) * time.Second).String()
 		}
 		for taint, want := range map[corev1.Taint]string{
-			{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute}:                 "1m0s",
-			{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}:              "1m0s",
+			{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute}:                 "5m0s",
+			{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}:              "5m0s",
 			{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}: "for ever",
 			{Key: "example.com/dedicated", Value: "ship", Effect: corev1.TaintEffectNoExecute}:   "for ever",
 			{Key: corev1.TaintNodeDiskPressure, Effect: corev1.TaintEffectNoSchedule}:            "for ever",
