@@ -34,6 +34,11 @@ func (b *backoff) next(lasted, after time.Duration) time.Duration {
 	}
 	wait := min(firstRetry<<min(b.failures, 20), lastRetry)
 	b.failures++
+	return b.spread(wait, after)
+}
+
+// spread returns between half and all of a wait, and no less than the hub asked for: between one and two times that.
+func (b *backoff) spread(wait, after time.Duration) time.Duration {
 	wait = wait/2 + time.Duration(float64(wait/2)*b.random())
 	if after > 0 {
 		wait = max(wait, after+time.Duration(float64(after)*b.random()))
@@ -42,12 +47,16 @@ func (b *backoff) next(lasted, after time.Duration) time.Duration {
 }
 
 // elsewhere returns how long to wait after the hub said that another of its parts has the Cluster. One Service leads to
-// all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The hub asks for the
-// first; the next ones double up to half a minute, since a hub that has just started says the same to all of its agents
-// until its controllers have come to them.
-func (b *backoff) elsewhere(after time.Duration) time.Duration {
+// all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The first is what the
+// hub asks for; the next ones double up to half a minute, since a hub that has just started says the same to all of its
+// agents until its controllers have come to them. After a session, however short, the agent begins with the first again:
+// it had found the part that has the Cluster, which has moved since.
+func (b *backoff) elsewhere(lasted, after time.Duration) time.Duration {
 	b.failures = 0 // the hub is there
-	wait := max(min(firstRetry<<min(b.misses, 20), lastElsewhere), min(after, lastElsewhere))
+	if lasted > 0 {
+		b.misses = 0
+	}
+	wait := min(firstRetry<<min(b.misses, 20), lastElsewhere)
 	b.misses++
-	return wait/2 + time.Duration(float64(wait/2)*b.random())
+	return b.spread(wait, after)
 }

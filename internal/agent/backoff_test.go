@@ -47,7 +47,7 @@ func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
 		t.Errorf("%s on average, %s at most between two tries", mean, longest)
 	}
 	b := &backoff{random: func() float64 { return 1 }}
-	for i, want := range []time.Duration{2 * time.Second, 2 * time.Second, 4 * time.Second} {
+	for i, want := range []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, lastElsewhere, lastElsewhere} {
 		if got := b.after(elsewhere, 0); got != want {
 			t.Errorf("try %d after %s, want %s", i, got, want)
 		}
@@ -68,6 +68,21 @@ func TestTheHubIsGivenTheTimeItAskedFor(t *testing.T) {
 		b.failures = 0
 		if got := b.next(0, time.Minute); got < time.Minute || got > 2*time.Minute {
 			t.Errorf("%s, want one minute to two", got)
+		}
+	}
+}
+
+// TestAClusterThatMovesBetweenPartsIsFoundAsSoonAsTheFirstTime: sessions that end because the Cluster has moved are days
+// apart, and the misses before them do not count. The hub has the time that it asked for each time.
+func TestAClusterThatMovesBetweenPartsIsFoundAsSoonAsTheFirstTime(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 4))
+	b := &backoff{random: r.Float64}
+	moved := &byeError{Bye: link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}, trusted: true}
+	for i := range 100 {
+		for j, lasted := range []time.Duration{24 * time.Hour, 0, time.Second} {
+			if got := b.after(moved, lasted); got < 2*time.Second || got > 4*time.Second {
+				t.Errorf("move %d, try %d: %s, want two seconds to four", i, j, got)
+			}
 		}
 	}
 }

@@ -318,7 +318,7 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 // after returns how long to wait after a session that ended with an error.
 func (b *backoff) after(err error, lasted time.Duration) time.Duration {
 	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted && bye.Reason == link.ByeElsewhere {
-		return b.elsewhere(retryAfter(err))
+		return b.elsewhere(lasted, retryAfter(err))
 	}
 	return b.next(lasted, retryAfter(err))
 }
