@@ -276,16 +276,21 @@ func TestWhatFailsAnew(t *testing.T) {
 		}
 		return list
 	}
+	of := func(digest string, list []v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
+		list[0].Digest = digest
+		return list
+	}
 	for name, tt := range map[string]struct {
 		old, now []v1alpha1.AssignmentEntryStatus
 		want     bool
 	}{
-		"ready":                {is("Unknown"), is("True"), false},
-		"failed":               {is("True"), is("False"), true},
-		"the first, failed":    {nil, is("False"), true},
-		"failed still":         {is("False"), is("False"), false},
-		"another one":          {is("False", "True"), is("False", "False"), true},
-		"failed, and gone now": {is("False"), nil, false},
+		"with the next bundle, too": {of("sha256:a", is("False")), of("sha256:b", is("False")), true},
+		"ready":                     {is("Unknown"), is("True"), false},
+		"failed":                    {is("True"), is("False"), true},
+		"the first, failed":         {nil, is("False"), true},
+		"failed still":              {is("False"), is("False"), false},
+		"another one":               {is("False", "True"), is("False", "False"), true},
+		"failed, and gone now":      {is("False"), nil, false},
 	} {
 		if got := failsAnew(tt.old, tt.now); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
@@ -307,6 +312,18 @@ func TestAReportThatWaitedIsTheNewest(t *testing.T) {
 	w.reconcile()
 	if got, err := w.get(); err != nil || w.writes != 1 || got.Status.Entries[0].Ready != metav1.ConditionTrue {
 		t.Errorf("%d writes, and the status is %v (%v)", w.writes, got.Status.Entries, err)
+	}
+}
+
+// TestAReportIsOfItsOwnAssignment: an Assignment that was made anew under the name, while the report waited, is left alone.
+func TestAReportIsOfItsOwnAssignment(t *testing.T) {
+	w := start(t, assignment("u2"), cluster("u2"))
+	w.pool.told = false
+	if err := w.r.write(t.Context(), key, []report{{assignment("u1"), status("True", 9000)}}); err == nil {
+		t.Error("it is written")
+	}
+	if got, err := w.get(); err != nil || len(got.Status.Entries) > 0 {
+		t.Errorf("the status is %v (%v)", got.Status.Entries, err)
 	}
 }
 

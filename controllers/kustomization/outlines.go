@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/targeting"
@@ -24,6 +27,9 @@ func (r *Reconciler) mayTake(ctx context.Context, o *observed, n *neighbour, clu
 	}
 	var wants func(object.ID) bool
 	outlines, err := r.outlines(ctx, o, n, cluster)
+	if panicked := recovery.Details(err); panicked != nil { // it counts as what cannot be built, and nobody else tells of it
+		log.FromContext(ctx).Error(err, "recovered from a panic", panicked...)
+	}
 	if err == nil {
 		wants = func(id object.ID) bool {
 			return slices.ContainsFunc(outlines, func(l render.Outline) bool { return l.Matches(id) })

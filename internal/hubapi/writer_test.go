@@ -237,7 +237,9 @@ func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
 func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = 10 * time.Millisecond
-		begin, places := time.Now(), 1
+		begin := time.Now()
+		var places atomic.Int32
+		places.Store(1)
 		var mu sync.Mutex // guards got
 		var got []written
 		w := NewWriter(WriterOptions[string, int]{
@@ -253,7 +255,7 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 				if waited >= 5*aWrite {
 					return 4
 				}
-				return places
+				return int(places.Load())
 			},
 		})
 		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
@@ -288,11 +290,46 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 			w.Enqueue(key, 1, 1, func(error) {})
 		}
 		synctest.Wait()
-		places = 4 // as of the next end of a write
+		places.Store(4) // as of the next end of a write
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if last := got[len(got)-1].At - got[0].At; len(got) != 3 || last != aWrite {
 			t.Errorf("%d were written, the last one %s after the first", len(got), last)
+		}
+	})
+}
+
+// TestWhatIsInAHurryRestsFirst: an object that rests when it is to be hurried goes first when it has rested.
+func TestWhatIsInAHurryRestsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const aWrite = time.Second
+		begin := time.Now()
+		var mu sync.Mutex // guards got
+		var got []written
+		w := NewWriter(WriterOptions[string, int]{
+			Write: func(_ context.Context, key string, batch []int) error {
+				mu.Lock()
+				got = append(got, written{time.Since(begin), key, batch})
+				mu.Unlock()
+				time.Sleep(aWrite)
+				return nil
+			},
+			Pace: pacing.Pace{Cost: 1, CostMax: time.Minute}, Concurrency: 1, Now: time.Now,
+		})
+		w.Enqueue("a", 1, 1, func(error) {})
+		time.Sleep(aWrite + aWrite/10) // a rests until 2 s
+		for _, key := range []string{"b", "c", "d"} {
+			w.Enqueue(key, 1, 1, func(error) {})
+		}
+		w.Enqueue("a", 1, 2, func(error) {})
+		w.Hurry("a")
+		w.Hurry("b") // is being written
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		one := []int{1}
+		want := []written{{0, "a", one}, {aWrite * 11 / 10, "b", one}, {aWrite * 21 / 10, "a", []int{2}}, {aWrite * 31 / 10, "c", one}, {aWrite * 41 / 10, "d", one}}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
 }
