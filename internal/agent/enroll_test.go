@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,18 +298,60 @@ func TestTheEngineOfAnAgentGivesWayToItsHub(t *testing.T) {
 	if first.o.Since.Before(time.Now().AddDate(100, 0, 0)) {
 		t.Errorf("a hub that begins after %s gives way to its agent", first.o.Since)
 	}
+	e.inviteAgain(h)
+	eventually(t, "it begins anew when it has joined again", e.begunAnew(first))
+}
+
+// inviteAgain has the hub invite the agent anew, and ends its session.
+func (e *site) inviteAgain(h *hub) {
+	e.t.Helper()
 	again := h.enroll
 	again.Token = "token-2"
 	h.mu.Lock()
 	h.bound, h.enroll.Token = nil, again.Token
 	h.mu.Unlock()
-	e.api.enroll(t, again)
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeRevoked}}
-	eventually(t, "it begins anew when it has joined again", func() bool {
+	e.api.enroll(e.t, again)
+	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+}
+
+// begunAnew says that the engine has ended, and another one works.
+func (e *site) begunAnew(first *pool) func() bool {
+	return func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
 		return first.stopped && e.pool() != first
-	})
+	}
+}
+
+// TestTheEngineGoesOnUntilAJoinIsWrittenDown: where the API server does not take the identity, the engine from before
+// corrects drift until it does.
+func TestTheEngineGoesOnUntilAJoinIsWrittenDown(t *testing.T) {
+	h, e := connected(t)
+	first := e.pool()
+	refused := 0
+	e.api.mu.Lock()
+	e.api.refuse = func(r *http.Request) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		joined := h.enroll.Token == "token-2" && h.bound != nil
+		if !joined || r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/secrets/"+agentName) {
+			return false
+		}
+		refused++
+		return true
+	}
+	e.api.mu.Unlock()
+	e.inviteAgain(h)
+	eventually(t, "the identity was not taken, twice", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return refused >= 2 })
+	first.mu.Lock()
+	if first.stopped || e.pool() != first {
+		t.Error("the engine has ended before the next one can begin")
+	}
+	first.mu.Unlock()
+	e.api.mu.Lock()
+	e.api.refuse = nil
+	e.api.mu.Unlock()
+	eventually(t, "it begins anew when it is written down", e.begunAnew(first))
 }
 
 // TestAnAgentWithoutItsLeaseOpensNoSession: another one may have it, of which it would seem to be a copy.

@@ -79,6 +79,8 @@ type process struct {
 	refusedToken string
 	// disowned counts the times in a row that a hub did not know the key.
 	disowned int
+	// engineDue says that the agent has joined, and the engine is still the one from before.
+	engineDue bool
 }
 
 // Run runs an agent until ctx is done, or everything of it was taken away from the cluster.
@@ -406,14 +408,14 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	case err != nil:
 		return 0, p.ended(ctx, err)
 	case joining:
-		p.beginAnew(ctx)
+		p.engineDue = true
 		err = p.becomeMember(ctx, e, hub)
 	}
 	if err == nil {
 		p.identity, err = p.identities.pin(ctx, p.identity, hub, s.frames.trust == trustSigned)
 	}
 	if err == nil {
-		err = p.belong(ctx, e, hub, s.first)
+		err = p.startMember(ctx, e, hub, s.first)
 	}
 	if err != nil {
 		return 0, err
@@ -425,6 +427,19 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	s.disconnect = conns.end
 	err = s.run(ctx)
 	return p.now().Sub(began), p.ended(ctx, err)
+}
+
+// startMember makes the agent that of a Cluster (belong), with another engine after a join. The one from before works until
+// then, also where the API server does not take what is to be written down first: it is the only one that corrects drift.
+func (p *process) startMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
+	if p.engineDue {
+		p.beginAnew(ctx)
+	}
+	err := p.belong(ctx, e, hub, came)
+	if err == nil {
+		p.engineDue = false
+	}
+	return err
 }
 
 // becomeMember makes the key that joined the one that counts.
