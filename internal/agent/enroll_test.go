@@ -354,6 +354,27 @@ func TestTheEngineGoesOnUntilAJoinIsWrittenDown(t *testing.T) {
 	eventually(t, "it begins anew when it is written down", e.begunAnew(first))
 }
 
+// TestTheEngineBeginsAnewWhenAJoinIsApproved: what it had given way to does not keep it back any longer then.
+func TestTheEngineBeginsAnewWhenAJoinIsApproved(t *testing.T) {
+	h, e := connected(t)
+	first := e.pool()
+	before := string(e.api.secret(t, agentName).Data[joinedTokenField])
+	h.mu.Lock()
+	h.refuse = &link.Bye{Reason: link.ByeNotApproved}
+	h.mu.Unlock()
+	e.inviteAgain(h)
+	eventually(t, "it has joined, and waits", func() bool { return string(e.api.secret(t, agentName).Data[joinedTokenField]) != before })
+	first.mu.Lock()
+	if first.stopped || e.pool() != first {
+		t.Error("the engine has ended before the next one can begin")
+	}
+	first.mu.Unlock()
+	h.mu.Lock()
+	h.refuse = nil
+	h.mu.Unlock()
+	eventually(t, "it begins anew when it is approved", e.begunAnew(first))
+}
+
 // TestAnAgentWithoutItsLeaseOpensNoSession: another one may have it, of which it would seem to be a copy.
 func TestAnAgentWithoutItsLeaseOpensNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -408,7 +408,6 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	case err != nil:
 		return 0, p.ended(ctx, err)
 	case joining:
-		p.engineDue = true
 		err = p.becomeMember(ctx, e, hub)
 	}
 	if err == nil {
@@ -442,10 +441,12 @@ func (p *process) startMember(ctx context.Context, e link.Enrollment, hub link.H
 	return err
 }
 
-// becomeMember makes the key that joined the one that counts.
+// becomeMember makes the key that joined the one that counts. The first session that opens with it begins the engine anew:
+// one that waits to be approved opens later.
 func (p *process) becomeMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity) (err error) {
 	if p.identity, err = p.identities.joined(ctx, p.identity, e, hub, p.clusterUID); err == nil {
 		p.setFinalized("")
+		p.engineDue = true
 	}
 	return err
 }
