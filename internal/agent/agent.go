@@ -35,6 +35,9 @@ type memory struct {
 	// Told is what the engine was told last: it differs from Entries while a bundle is missing.
 	Told     []v1alpha1.AssignmentEntry `json:"told,omitempty"`
 	Settings link.Settings              `json:"settings"`
+	// SettingsAt is the latest time by the hub's clock at which the hub said Settings, over a link or by medium; zero
+	// where that is not known.
+	SettingsAt time.Time `json:"settingsAt,omitzero"`
 	// Resting says that the engine must not work: the hub reaches the cluster itself, or knows another one.
 	Resting bool `json:"resting,omitempty"`
 	// Exported is when the last update was made that came by medium, by the hub's clock.
@@ -43,6 +46,14 @@ type memory struct {
 	// not sign it.
 	AsOf time.Time `json:"asOf,omitzero"`
 }
+
+// isOf reports whether a change leads to what the agent has.
+func (m memory) isOf(change link.Assignment) bool {
+	return change.UID == m.UID && change.Generation == m.Generation && change.Digest == link.Digest(m.Entries)
+}
+
+// latest is the latest time by the hub's clock of which the agent has anything; zero for none.
+func (m memory) latest() time.Time { return latest(m.SettingsAt, latest(m.Exported, m.AsOf)) }
 
 // agent is one process that works on one cluster.
 type agent struct {
@@ -273,6 +284,9 @@ func (a *agent) keep(change link.Assignment, entries []link.Entry, asOf time.Tim
 	if a.finalized != "" && slices.ContainsFunc(assigned, func(e v1alpha1.AssignmentEntry) bool { return !e.Remove }) {
 		return errWantedAgain
 	}
+	if a.memory.isOf(change) { // what held later is known to have held
+		asOf = latest(a.memory.AsOf, asOf)
+	}
 	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
 	a.memory.AsOf, a.diverged = asOf, false
 	a.failures = map[string]failure{}
@@ -294,7 +308,7 @@ func (a *agent) has() link.Have {
 func (a *agent) latestSeen() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return latest(a.memory.Exported, a.memory.AsOf)
+	return a.memory.latest()
 }
 
 // forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told, and what it is remains
@@ -315,10 +329,12 @@ func (a *agent) settingsOr(came *link.Settings) link.Settings {
 	return a.memory.Settings
 }
 
-// adopt takes the settings of the Cluster.
-func (a *agent) adopt(s link.Settings) {
+// adopt takes the settings of the Cluster; at is the time by the hub's clock at which they held, zero where that is not
+// known. A session begins with the settings, and writes the time down with the Assignment that follows.
+func (a *agent) adopt(s link.Settings, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.memory.SettingsAt = latest(a.memory.SettingsAt, at)
 	if a.memory.Settings == s && !a.memory.Resting {
 		return
 	}

@@ -92,11 +92,15 @@ type order struct {
 }
 
 func (f *frames) order(d link.Down) order {
-	o := order{leadsOn: f.trust == trustLittle}
+	return order{leadsOn: f.trust == trustLittle, asOf: f.at(d)}
+}
+
+// at is the time by the hub's clock at which what a frame says held; zero where the hub did not sign it.
+func (f *frames) at(d link.Down) time.Time {
 	if f.trust == trustSigned && d.At > 0 {
-		o.asOf = time.Unix(0, d.At)
+		return time.Unix(0, d.At)
 	}
-	return o
+	return time.Time{}
 }
 
 // goesBack returns an error unless a change leads on from what the agent has. A hub that was restored from a backup, or
@@ -105,7 +109,7 @@ func goesBack(has memory, change link.Assignment) error {
 	switch {
 	case has.UID == "",
 		change.UID == has.UID && change.Generation > has.Generation,
-		change.UID == has.UID && change.Generation == has.Generation && change.Digest == link.Digest(has.Entries):
+		has.isOf(change):
 		return nil
 	}
 	return fmt.Errorf("%w: generation %d, and the agent has %d; something on the way repeats what was sent, or a hub of an older version was restored from a backup: upgrade the hub", errGoesBack, change.Generation, has.Generation)

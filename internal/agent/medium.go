@@ -33,15 +33,13 @@ func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.A
 	switch {
 	case made.Before(has.Exported):
 		return older(tell, "the file was made at %s, and the agent has one of %s", day(made), day(has.Exported))
-	case has.UID == "":
+	case has.isOf(u.Assignment):
 		return nil
-	case u.Assignment.UID == has.UID && u.Assignment.Generation == has.Generation && u.Assignment.Digest == link.Digest(has.Entries):
-		return nil // it is what the agent has
 	case made.Equal(has.Exported):
 		return older(again, "the file was imported already, and the agent has taken something later since")
 	case !has.AsOf.IsZero() && made.Before(has.AsOf):
 		return older(tell, "the file was made at %s, and the agent has what the hub assigned at %s", day(made), day(has.AsOf))
-	case !has.AsOf.IsZero():
+	case !has.AsOf.IsZero() || has.UID == "":
 		return nil
 	case u.Assignment.UID == has.UID && u.Assignment.Generation < has.Generation:
 		return older(again+`; if the hub was restored from a backup, let the agent connect once, or export again when the generation has passed that: each commit raises it`,
@@ -81,21 +79,29 @@ func (p *process) member(ctx context.Context) (link.Enrollment, identity, error)
 	return e, id, nil
 }
 
+// imported is what the import of an update came to.
+type imported struct {
+	// already says that the agent had taken the file before. Only bundles that it has lost since come back.
+	already bool
+	// settingsLeft says that the settings of the file are not those that hold: the agent has later ones.
+	settingsLeft bool
+}
+
 // importUpdate takes an update that was carried here. Nothing changes before all of the file was read and found right:
 // it is read twice, and memory holds one bundle at a time. An error is one of the disk or of the API server, or a
 // *medium.RefusedError.
-func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (string, error) {
+func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said string, was imported, err error) {
 	e, id, err := p.member(ctx)
 	if err != nil {
-		return "", err
+		return "", was, err
 	}
 	edge := medium.Edge{Hub: e.HubID, HubKey: e.HubKey, Cluster: e.Cluster, Key: id.key()}
 	r, err := readUpdate(f, edge, nil)
 	if err != nil {
-		return "", err
+		return "", was, err
 	}
 	if err := p.mayTake(r); err != nil {
-		return "", err
+		return "", was, err
 	}
 	var arrived []string
 	if r, err = readUpdate(f, edge, func(digest string, b *object.Bundle) error {
@@ -105,14 +111,20 @@ func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (string, er
 		}
 		return nil
 	}); err != nil {
-		return "", err
+		return "", was, err
 	}
-	if err := p.takeUpdate(e, r); err != nil {
-		return "", err
+	if was, err = p.takeUpdate(e, r); err != nil {
+		return "", was, err
 	}
-	p.adopt(r.Update.Settings)
 	p.reconsider(arrived, len(p.missing()) == 0)
-	return fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339)), nil
+	said = fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339))
+	switch {
+	case was.already:
+		said += "; it was imported already"
+	case was.settingsLeft:
+		said += "; its settings of the Cluster are left out: the agent has later ones"
+	}
+	return said, was, nil
 }
 
 // readUpdate reads a file from its beginning to its end.
@@ -156,24 +168,41 @@ func (a *agent) refuseUpdate(r *medium.UpdateReader) error {
 	return outdated(r.Update, r.Label.Made, a.memory, a.assigned)
 }
 
+// withSettings returns what is known when an update was taken, without its Assignment. Its settings count where they are
+// later than all that the hub is known to have said: those of a file that was made before, or was taken already, are not
+// brought back.
+func (m memory) withSettings(u medium.Update, made time.Time) memory {
+	if made.After(m.latest()) {
+		m.Settings, m.SettingsAt = u.Settings, made
+	}
+	m.Exported = made
+	return m
+}
+
 // takeUpdate makes an update what is assigned. The engine is told by reconsider.
-func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) error {
+func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was imported, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.refuseUpdate(r); err != nil { // news may have come over the link meanwhile
-		return err
+		return was, err
 	}
 	entries, err := r.Update.Assignment.Apply(nil)
 	if err != nil || !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, r.Update.Assignment), r.Update.Assignment.Signature) {
-		return &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
+		return was, &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
 	}
-	before := a.memory.Exported
-	a.memory.Exported = r.Label.Made
+	before := a.memory
+	if r.Label.Made.Equal(before.Exported) {
+		return imported{already: true}, nil
+	}
+	a.memory = before.withSettings(r.Update, r.Label.Made)
 	if err := a.keep(r.Update.Assignment, entries, r.Label.Made); err != nil {
-		a.memory.Exported = before // it may be imported again
-		return err
+		a.memory = before // it may be imported again
+		return was, err
 	}
-	return nil
+	if a.pool != nil && a.memory.Settings != before.Settings {
+		a.connect()
+	}
+	return imported{settingsLeft: a.memory.Settings != r.Update.Settings}, nil
 }
 
 // writeReport writes what the hub is to know into a file for it.
@@ -218,9 +247,12 @@ func (p *process) importFile(ctx context.Context, name string) result {
 		return result{Message: "cannot read the file: " + err.Error()}
 	}
 	defer f.Close()
-	said, err := p.importUpdate(ctx, f)
+	said, was, err := p.importUpdate(ctx, f)
 	refusal, isRefusal := errors.AsType[*medium.RefusedError](err)
 	switch {
+	case err == nil && was.already: // no event: nothing has happened
+		p.log.Info("an update that was carried here was imported already", "update", said)
+		return result{Accepted: true, Message: said}
 	case err == nil:
 		p.log.Info("an update that was carried here is imported", "update", said)
 		p.journal.add(engine.Event{Reason: v1alpha1.MediumImportedReason, Message: "an update that was carried here was imported: " + said})

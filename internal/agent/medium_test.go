@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -47,6 +48,9 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 		"another Assignment, made earlier":                                    {"b", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
 		"the file that was taken, when the link has told of something since":  {"a", 7, memory{UID: "a", Generation: 8, Exported: exported, AsOf: exported.Add(-time.Hour)}, nil, true},
 		"what the agent has, told of later over a link":                       {"a", 7, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, false},
+		"nothing is assigned, and that was told after the file was made":      {"a", 7, memory{AsOf: exported.Add(time.Second)}, nil, true},
+		"nothing is assigned, and that was told before the file was made":     {"a", 7, memory{AsOf: exported.Add(-time.Second)}, nil, false},
+		"nothing is assigned any more since the file was taken":               {"a", 7, memory{Exported: exported}, nil, true},
 		"another Assignment, and nothing is known of when it came":            {"b", 1, memory{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,15 +65,42 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 	}
 }
 
-// update makes a file of what is assigned.
+// TestSettingsOfAFileCountWhereTheyAreTheLatest: those of a file that is older than anything that the hub has said since,
+// or was taken already, do not.
+func TestSettingsOfAFileCountWhereTheyAreTheLatest(t *testing.T) {
+	var earlier memory // as the version before wrote it, that knew no times of settings
+	if err := json.Unmarshal([]byte(`{"uid":"a","settings":{"suspend":true},"exported":"2026-01-02T03:04:05Z","asOf":"2026-01-02T03:04:05Z"}`), &earlier); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		has   memory
+		count bool
+	}{
+		"nothing is known of times":       {memory{}, true},
+		"later than all":                  {memory{SettingsAt: exported.Add(-1), AsOf: exported.Add(-2), Exported: exported.Add(-3)}, true},
+		"settings were told later":        {memory{SettingsAt: exported.Add(1)}, false},
+		"settings were told then":         {memory{SettingsAt: exported}, false},
+		"an Assignment was told later":    {memory{SettingsAt: exported.Add(-1), AsOf: exported.Add(1)}, false},
+		"the file was taken":              {memory{Exported: exported}, false},
+		"the version before has taken it": {earlier, false},
+	} {
+		tt.has.Settings = *suspended
+		got := tt.has.withSettings(medium.Update{}, exported)
+		if !got.Exported.Equal(exported) || got.Settings.Suspend == tt.count || tt.count && !got.SettingsAt.Equal(exported) || !tt.count && !got.SettingsAt.Equal(tt.has.SettingsAt) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// update makes a file of what is assigned, and of the settings.
 func (h *hub) update(generation int64, at time.Time) []byte {
 	h.t.Helper()
 	a := h.change(link.Have{})
 	a.Generation = generation
 	a.Signature = ed25519.Sign(h.key, link.AssignmentTranscript(h.enroll.HubID, h.enroll.Cluster, *a))
-	u := medium.Update{Assignment: *a}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	u := medium.Update{Assignment: *a, Settings: h.settings}
 	for _, e := range h.entries {
 		u.Bundles = append(u.Bundles, link.NewManifest(e.Digest, h.bundles[e.Digest]))
 	}
@@ -172,6 +203,73 @@ func TestAnUpdateIsImportedWithoutALink(t *testing.T) {
 	h.enroll.Cluster = "fleet/edge-1"
 	if _, r, err := medium.ReadReport(&out, "hub-1", h.key, h.enroll.Cluster, h.bound); err != nil || r.Up.Latest != seen.UnixNano() {
 		t.Errorf("the report tells of %d, %v", r.Up.Latest, err)
+	}
+}
+
+// importFile has the agent import a file.
+func (e *site) importFile(file []byte) result {
+	e.t.Helper()
+	name := filepath.Join(e.t.TempDir(), "update.skerry")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	return e.p.importFile(e.t.Context(), name)
+}
+
+func (e *site) remembers() memory {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	return e.p.memory
+}
+
+// TestAFileBringsNoSettingsBack that the hub has changed over the link since, also when it lies in its folder at each
+// start; nor does it make what the agent has older.
+func TestAFileBringsNoSettingsBack(t *testing.T) {
+	h, e := signing(t)
+	now := time.Now()
+	first, between := h.update(7, now.Add(time.Hour)), h.update(7, now.Add(90*time.Minute))
+	if got := e.importFile(first); !got.Accepted || strings.Contains(got.Message, "already") {
+		t.Fatalf("%+v", got)
+	}
+	h.mu.Lock()
+	h.at, h.settings = int64(2*time.Hour), *suspended
+	h.mu.Unlock()
+	h.down <- link.Down{Seq: 2, Settings: suspended, Assignment: h.change(e.p.has())}
+	eventually(t, "suspended over the link", func() bool { m := e.remembers(); return m.Settings.Suspend && m.AsOf.After(now.Add(time.Hour)) })
+	e.stop()
+	h.stop()
+	e.start()
+	before := e.remembers()
+	holds := func(when string) {
+		t.Helper()
+		m := e.remembers()
+		p := e.pool()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if last := p.connected[len(p.connected)-1]; !m.Settings.Suspend || !last.Suspend || !m.AsOf.Equal(before.AsOf) || !m.SettingsAt.Equal(before.SettingsAt) {
+			t.Errorf("%s: the engine is told to suspend: %t; settings %+v of %s, as of %s, which was %s", when, last.Suspend, m.Settings, m.SettingsAt, m.AsOf, before.AsOf)
+		}
+	}
+	holds("after a restart")
+	if got := e.importFile(first); !got.Accepted || !strings.Contains(got.Message, "already") {
+		t.Errorf("the file that was taken: %+v", got)
+	}
+	holds("with the file that was taken")
+	if got := e.importFile(between); !got.Accepted || !strings.Contains(got.Message, "settings") {
+		t.Errorf("a file from before: %+v", got)
+	}
+	holds("with a file from before the hub has suspended it")
+	h.mu.Lock()
+	h.settings = link.Settings{}
+	h.mu.Unlock()
+	if got := e.importFile(h.update(7, now.Add(4*time.Hour))); !got.Accepted || strings.Contains(got.Message, "settings") {
+		t.Errorf("a file from after: %+v", got)
+	}
+	m, p := e.remembers(), e.pool()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.Settings.Suspend || p.connected[len(p.connected)-1].Suspend || !m.AsOf.Equal(now.Add(4*time.Hour)) {
+		t.Errorf("a file from after: %+v", m)
 	}
 }
 

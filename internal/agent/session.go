@@ -62,6 +62,7 @@ type session struct {
 	// disconnect closes the connections: what waits on one, in the middle of a request that nothing takes, ends with it.
 	disconnect func()
 	first      *link.Settings  // with which the session began; nil where none are believed
+	firstAt    time.Time       // at which they held, by the hub's clock; zero where that is not known
 	work       *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
@@ -96,18 +97,18 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if first.Bye != nil {
 		return nil, answer.Hub, s.frames.ended(*first.Bye)
 	}
-	s.first = first.Settings
+	s.first, s.firstAt = first.Settings, s.frames.at(first)
 	return s, answer.Hub, nil
 }
 
 // adopt takes the settings that the session began with. The agent belongs to the Cluster that they are of by then.
-func (s *session) adopt() { s.settings(s.a.settingsOr(s.first)) }
+func (s *session) adopt() { s.settings(s.a.settingsOr(s.first), s.firstAt) }
 
-func (s *session) settings(to link.Settings) {
+func (s *session) settings(to link.Settings, at time.Time) {
 	s.mu.Lock()
 	s.keepAlive, s.heartbeat = to.KeepAliveInterval(), to.HeartbeatInterval()
 	s.mu.Unlock()
-	s.a.adopt(to)
+	s.a.adopt(to, at)
 }
 
 // run works until the link goes, or the hub ends the session.
@@ -189,7 +190,7 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		return err
 	}
 	if d.Settings != nil {
-		s.settings(*d.Settings)
+		s.settings(*d.Settings, s.frames.at(d))
 	}
 	if d.Assignment != nil {
 		err := s.a.take(s.enroll, *d.Assignment, s.frames.order(d))
