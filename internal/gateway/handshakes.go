@@ -54,7 +54,7 @@ func newHandshakes(ctx context.Context, d *door, config *tls.Config, places int,
 	h := &handshakes{door: d, config: config.Clone(), log: log, places: semaphore.NewWeighted(int64(places)), shaken: make(chan *tls.Conn), failed: make(chan error)}
 	h.ctx, h.end = context.WithCancel(context.WithoutCancel(ctx))
 	h.config.GetConfigForClient = h.awaitTurn
-	h.config.GetCertificate = h.keepPlace(config.GetCertificate)
+	h.config.GetCertificate = h.keepPlace(config.GetCertificate) //nolint:contextcheck // it is that of the hello
 	h.running.Go(h.accept)
 	return h
 }
