@@ -43,46 +43,10 @@ func (e *seenEvent) read(raw []byte, whole bool) error {
 	if !whole {
 		return nil
 	}
-	content, err := withoutManagedFields(raw)
-	if err != nil {
+	if err := utiljson.Unmarshal(raw, &e.content); err != nil { // which keeps whole numbers whole
 		return fmt.Errorf("cannot read an object of a watch: %w", err)
 	}
-	e.content = content
 	return nil
-}
-
-// withoutManagedFields reads an object. Its managed fields, which are often most of it, are skipped.
-func withoutManagedFields(raw []byte) (map[string]any, error) {
-	var fields, metadata map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, err
-	}
-	if of := fields["metadata"]; of != nil {
-		if err := json.Unmarshal(of, &metadata); err != nil {
-			return nil, err
-		}
-	}
-	delete(fields, "metadata")
-	delete(metadata, "managedFields")
-	content, err := valuesOf(fields)
-	if err != nil {
-		return nil, err
-	}
-	content["metadata"], err = valuesOf(metadata)
-	return content, err
-}
-
-// valuesOf keeps whole numbers whole.
-func valuesOf(fields map[string]json.RawMessage) (map[string]any, error) {
-	values := make(map[string]any, len(fields))
-	for name, raw := range fields {
-		var value any
-		if err := utiljson.Unmarshal(raw, &value); err != nil {
-			return nil, err
-		}
-		values[name] = value
-	}
-	return values, nil
 }
 
 // events reads the events of a watch. Between two events it holds next to nothing.
@@ -115,7 +79,7 @@ func (e *events) next() (*seenEvent, error) {
 	if err := e.decoder.Decode(&frame); err != nil {
 		return nil, err
 	}
-	if !buffers(e.decoder) {
+	if rest, err := io.ReadAll(e.decoder.Buffered()); err == nil && len(bytes.TrimSpace(rest)) == 0 {
 		e.decoder = nil // with its buffer, which is as large as the largest event
 	}
 	if frame.Type == string(watch.Error) {
@@ -130,21 +94,6 @@ func (e *events) next() (*seenEvent, error) {
 	}
 	seen := &seenEvent{kind: frame.Type}
 	return seen, seen.read(frame.Object, e.whole && frame.Type != string(watch.Bookmark))
-}
-
-// buffers reports whether a decoder has read more than it has decoded, white space aside.
-func buffers(decoder *json.Decoder) bool {
-	rest := decoder.Buffered()
-	var next [16]byte
-	for {
-		n, err := rest.Read(next[:])
-		switch {
-		case len(bytes.TrimSpace(next[:n])) > 0:
-			return true
-		case err != nil || n == 0:
-			return false
-		}
-	}
 }
 
 // bounded stops what goes on for too long.

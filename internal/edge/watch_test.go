@@ -332,25 +332,3 @@ func TestWatchOfANewKindRetriesFastAtFirst(t *testing.T) {
 		t.Errorf("the first %d pauses take %v, a late one %v", notReadyTries, quick, slow)
 	}
 }
-
-// TestAWholeObjectIsReadWithoutItsManagedFields: they are most of an object, and nothing judges health by them.
-func TestAWholeObjectIsReadWithoutItsManagedFields(t *testing.T) {
-	const object = `{"kind":"Deployment","metadata":{"name":"web","generation":3,"managedFields":[{"manager":"skerry","fieldsV1":{"f:spec":{}}}]},"spec":{"replicas":2},"status":null}`
-	e := newEvents(t.Context(), newBudget(), strings.NewReader(`{"type":"ADDED","object":`+object+"}\n"), true)
-	seen, err := e.next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]any{
-		"kind": "Deployment", "metadata": map[string]any{"name": "web", "generation": int64(3)}, "spec": map[string]any{"replicas": int64(2)}, "status": nil,
-	}
-	if diff := cmp.Diff(want, seen.content); diff != "" {
-		t.Error(diff)
-	}
-	if len(seen.Metadata.ManagedFields) != 1 {
-		t.Errorf("managed fields %v", seen.Metadata.ManagedFields)
-	}
-	if e.decoder != nil {
-		t.Error("the buffer of an event is kept although nothing follows it")
-	}
-}
