@@ -26,6 +26,23 @@ type written struct {
 	Batch []int
 }
 
+// recorder takes writes, each for as long as the last.
+type recorder struct {
+	begin time.Time
+	takes time.Duration
+
+	mu  sync.Mutex // guards got while writes run
+	got []written
+}
+
+func (r *recorder) write(_ context.Context, key string, batch []int) error {
+	r.mu.Lock()
+	r.got = append(r.got, written{time.Since(r.begin), key, batch})
+	r.mu.Unlock()
+	time.Sleep(r.takes)
+	return nil
+}
+
 func TestWriterGathersWhileAWriteRunsAndWhileItsObjectRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = 10 * time.Millisecond
@@ -237,20 +254,11 @@ func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
 func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = 10 * time.Millisecond
-		begin := time.Now()
 		var places atomic.Int32
 		places.Store(1)
-		var mu sync.Mutex // guards got
-		var got []written
+		r := &recorder{begin: time.Now(), takes: aWrite}
 		w := NewWriter(WriterOptions[string, int]{
-			Write: func(_ context.Context, key string, batch []int) error {
-				mu.Lock()
-				got = append(got, written{time.Since(begin), key, batch})
-				mu.Unlock()
-				time.Sleep(aWrite)
-				return nil
-			},
-			Concurrency: 4, Now: time.Now,
+			Write: r.write, Concurrency: 4, Now: time.Now,
 			Places: func(waited time.Duration) int {
 				if waited >= 5*aWrite {
 					return 4
@@ -271,21 +279,21 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		sort := func(a, b written) int { return cmp.Or(int(a.At-b.At), strings.Compare(a.Key, b.Key)) }
-		slices.SortFunc(got, sort)
+		slices.SortFunc(r.got, sort)
 		one := []int{1}
 		want := []written{
 			{0, "a", one}, {aWrite, "b", one}, {aWrite * 3 / 2, "g", one},
 			{aWrite * 5 / 2, "c", one}, {aWrite * 7 / 2, "d", one}, {aWrite * 9 / 2, "e", one},
 			{aWrite * 11 / 2, "f", one}, {aWrite * 11 / 2, "h", one}, {aWrite * 11 / 2, "i", one}, // they have waited for too long
 		}
-		if diff := gocmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, r.got); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 		if len(w.objects)+len(w.resting)+w.writing > 0 {
 			t.Error("an object or a place is kept")
 		}
 
-		got = nil
+		r.got = nil
 		for _, key := range []string{"a", "b", "c"} {
 			w.Enqueue(key, 1, 1, func(error) {})
 		}
@@ -293,8 +301,8 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 		places.Store(4) // as of the next end of a write
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if last := got[len(got)-1].At - got[0].At; len(got) != 3 || last != aWrite {
-			t.Errorf("%d were written, the last one %s after the first", len(got), last)
+		if last := r.got[len(r.got)-1].At - r.got[0].At; len(r.got) != 3 || last != aWrite {
+			t.Errorf("%d were written, the last one %s after the first", len(r.got), last)
 		}
 	})
 }
@@ -303,18 +311,9 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 func TestWhatIsInAHurryRestsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = time.Second
-		begin := time.Now()
-		var mu sync.Mutex // guards got
-		var got []written
+		r := &recorder{begin: time.Now(), takes: aWrite}
 		w := NewWriter(WriterOptions[string, int]{
-			Write: func(_ context.Context, key string, batch []int) error {
-				mu.Lock()
-				got = append(got, written{time.Since(begin), key, batch})
-				mu.Unlock()
-				time.Sleep(aWrite)
-				return nil
-			},
-			Pace: pacing.Pace{Cost: 1, CostMax: time.Minute}, Concurrency: 1, Now: time.Now,
+			Write: r.write, Pace: pacing.Pace{Cost: 1, CostMax: time.Minute}, Concurrency: 1, Now: time.Now,
 		})
 		w.Enqueue("a", 1, 1, func(error) {})
 		time.Sleep(aWrite + aWrite/10) // a rests until 2 s
@@ -328,7 +327,7 @@ func TestWhatIsInAHurryRestsFirst(t *testing.T) {
 		synctest.Wait()
 		one := []int{1}
 		want := []written{{0, "a", one}, {aWrite * 11 / 10, "b", one}, {aWrite * 21 / 10, "a", []int{2}}, {aWrite * 31 / 10, "c", one}, {aWrite * 41 / 10, "d", one}}
-		if diff := gocmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, r.got); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
