@@ -58,8 +58,8 @@ const (
 // Times that hold where SessionAnswer.Settings give no others.
 const (
 	// DefaultKeepAlive is how often the gateway sends a frame on a stream that is idle. Together with
-	// DefaultHeartbeat an idle edge costs about 9.2 MB a month: 140 bytes a ping with TCP, its acknowledgement and TLS,
-	// 370 bytes a heartbeat. TCP's own keepalive, every 15 s by Go's default, would cost 18 MB, so both ends turn it
+	// DefaultHeartbeat an idle edge costs about 9.9 MB a month: 140 bytes a ping with TCP, its acknowledgement and TLS,
+	// 450 bytes a heartbeat. TCP's own keepalive, every 15 s by Go's default, would cost 18 MB, so both ends turn it
 	// off, and so do they with HTTP/2's pings.
 	DefaultKeepAlive = time.Minute
 	// DefaultHeartbeat is how often an agent that has nothing to report sends an empty Up.
