@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -76,6 +75,7 @@ type caller struct {
 	t       *testing.T
 	n       int
 	base    func() string
+	at      string // base, of this connection
 	key     ed25519.PrivateKey
 	client  *http.Client
 	entries []link.Entry
@@ -100,7 +100,7 @@ func (c *caller) send(ctx context.Context, path, token string, message any) (io.
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base()+path, bytes.NewReader(frame))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.at+path, bytes.NewReader(frame))
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,7 @@ func (c *caller) stay(ctx context.Context, instance string) {
 }
 
 func (c *caller) connect(ctx context.Context, instance string) error {
+	c.at = c.base()
 	var challenge link.ChallengeAnswer
 	if err := c.ask(ctx, link.ChallengePath, "", link.Challenge{Versions: []int{link.Version}}, &challenge); err != nil {
 		return err
@@ -306,8 +307,8 @@ func TestAgentsThatReturnAtOnceCostTheAPIServerLittle(t *testing.T) {
 	}
 }
 
-// TestAgentsFindTheirPartOfADividedHub: one address leads to all parts, and chance to one of them. Each part has a standby,
-// which goes on when the first of one is gone.
+// TestAgentsFindTheirPartOfADividedHub: one address leads to all parts, to each in turn. Each part has a standby, which
+// goes on when the first of one is gone.
 func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
 	const agents = 12
 	s := &shards{world: newWorld(t)}
@@ -315,10 +316,13 @@ func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
 	var addresses []string // of all that have ever listened
 	s.options.GatewayAddress, s.options.GatewayPlainHTTP, s.options.GatewayURL = "127.0.0.1:0", true, "https://hub.example"
 	s.options.GatewayListening = func(a net.Addr) { mu.Lock(); defer mu.Unlock(); addresses = append(addresses, "http://"+a.String()) }
-	base := func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return addresses[mathrand.IntN(len(addresses))]
+	inTurn := func(next int) func() string {
+		return func() string {
+			mu.Lock()
+			defer mu.Unlock()
+			next++
+			return addresses[next%len(addresses)]
+		}
 	}
 	s.source()
 	s.first = s.kustomization("apps", "./apps", func(ks *v1alpha1.Kustomization) {
@@ -326,7 +330,7 @@ func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
 	})
 	var callers []*caller
 	for i := range agents {
-		c := newCaller(t, i, base)
+		c := newCaller(t, i, inTurn(i))
 		callers = append(callers, c)
 		s.create(&v1alpha1.Cluster{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: c.name()},
