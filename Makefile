@@ -97,7 +97,7 @@ test: build ## Run all tests: pure, API-server and end-to-end
 
 # Many of them wait for something, so that more run beside each other than there are processors.
 .PHONY: unit
-unit: ## Run the tests that need no API server, in under a minute on two processors once compiled
+unit: ## Run the tests that need no API server, in some two minutes on two processors
 	go test -vet=off -short -p $$((2 * $$(nproc))) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
