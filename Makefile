@@ -97,12 +97,12 @@ test: build ## Run all tests: pure, API-server and end-to-end
 
 # Many of them wait for something, so that more run beside each other than there are processors.
 .PHONY: unit
-unit: ## Run the tests that need no API server, in some two minutes on two processors
+unit: ## Run the tests that need no API server, in two to three minutes on two processors
 	go test -vet=off -short -p $$((2 * $$(nproc))) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
 # detector makes it several times slower, and the same code runs without one.
-RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent edge engine git hub hubapi recovery bundlestore render cli/wait testkit/edgeproxy testkit/gitserver)
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent edge engine gateway git hub hubapi recovery bundlestore render sharding/holder cli/wait testkit/edgeproxy testkit/gitserver)
 
 .PHONY: race
 race: export CGO_ENABLED := 1

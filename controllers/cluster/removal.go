@@ -153,7 +153,7 @@ func (r *Reconciler) removeEntries(ctx context.Context, m *removal) error {
 		return fmt.Errorf("cannot encode Assignment: %w", err)
 	}
 	err = r.Hub.Patch(ctx, m.assign, client.RawPatch(types.JSONPatchType, data))
-	if apierrors.IsInvalid(err) { // somebody wrote it since: its watch tells, and this is for when it does not
+	if hubapi.IsPatchTestFailed(err) { // somebody wrote it since: its watch tells, and this is for when it does not
 		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), m.key.Name, err)
 	}
 	if err != nil {

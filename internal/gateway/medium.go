@@ -220,10 +220,13 @@ func (g *Gateway) recordExport(ctx context.Context, a *agent, c *v1alpha1.Cluste
 // learn takes over what an agent has seen of the hub's clock. Where that is ahead, it is written down at once: the agent
 // may be cut off, and this process end, before there is another export.
 func (g *Gateway) learn(ctx context.Context, a *agent, seen time.Time) error {
-	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) || g.limits.take(a.key, "clock", 1, stateEvery, 1) == 0 {
+	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) {
 		return nil
 	}
 	a.follow(seen)
+	if g.limits.take(a.key, "clock", 1, stateEvery, 1) == 0 {
+		return nil // an agent has the Cluster written as often as that, whatever it has seen
+	}
 	c, err := g.o.Cluster(ctx, a.key)
 	if err != nil {
 		return err

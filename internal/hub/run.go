@@ -62,22 +62,22 @@ var (
 
 // parts are what the controllers stand on.
 type parts struct {
-	mgr     manager.Manager
-	reader  client.Reader // the manager's cache
-	local   *rest.Config
-	hubID   string
-	share   sharding.Shard
-	git     *git.Store
-	bundles *bundlestore.Store
-	content engine.Bundles // bundles, and on a part that does not render what another part has
-	renders *render.Cache
-	pool    *engine.Pool
-	gateway *gateway.Gateway
-	router  gateway.Router // what controllers know of the two
-	crowd   crowd          // of events
-	metrics *metrics
-	outage  *outage
-	fence   *fence.Lease // nil without leader election
+	mgr       manager.Manager
+	reader    client.Reader // the manager's cache
+	local     *rest.Config
+	hubID     string
+	share     sharding.Shard
+	git       *git.Store
+	bundles   *bundlestore.Store
+	content   engine.Bundles // bundles, and on a part that does not render what another part has
+	renders   *render.Cache
+	pool      *engine.Pool
+	gateway   *gateway.Gateway
+	router    gateway.Router // what controllers know of the two
+	summaries summaries      // of events
+	metrics   *metrics
+	outage    *outage
+	fence     *fence.Lease // nil without leader election
 
 	sources     *gitrepository.Reconciler
 	clusters    *cluster.Reconciler

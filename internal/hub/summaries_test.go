@@ -13,12 +13,12 @@ import (
 
 func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c crowd
+		var c summaries
 		var mu sync.Mutex // guards told
 		var told []string
 		tell := func(kustomization string, clusters ...int) {
 			for _, n := range clusters {
-				c.tell(crowdKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
+				c.tell(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
 					mu.Lock()
 					defer mu.Unlock()
 					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
@@ -38,13 +38,13 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		tell("a", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 		tell("b", 1)
 		expect("at once", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10", "b 1")
-		time.Sleep(crowdEvery)
+		time.Sleep(summaryEvery)
 		expect("a while later", "a 13; and 2 more events like this")
 		tell("a", 14)
 		expect("while it goes on")
-		time.Sleep(crowdEvery)
+		time.Sleep(summaryEvery)
 		expect("one alone", "a 14")
-		time.Sleep(crowdEvery)
+		time.Sleep(summaryEvery)
 		synctest.Wait()
 		if len(c.told) > 0 {
 			t.Errorf("what is over is remembered: %v", c.told)
