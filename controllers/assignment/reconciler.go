@@ -308,11 +308,8 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 	answer := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	answer.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.AssignmentKind))
 	err = r.Hub.Status().Patch(ctx, answer, patch, client.DisableReadYourWritesConsistency)
-	if hubapi.IsPatchTestFailed(err) { // another one of the name is there now, and its watch brings it
-		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), key.Name, err)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot write status: %w", err)
+	if err != nil { // as a conflict, another one of the name is there now, and its watch brings it
+		return fmt.Errorf("cannot write status: %w", hubapi.ConflictOfTest(key.Name, err))
 	}
 	r.answered(key, answer.ResourceVersion)
 	r.mu.Lock()

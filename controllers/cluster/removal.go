@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,8 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -144,22 +141,8 @@ func (r *Reconciler) removeEntries(ctx context.Context, m *removal) error {
 	if equality.Semantic.DeepEqual(want, m.assign.Spec.Entries) {
 		return nil
 	}
-	data, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/uid", "value": m.assign.UID},
-		{"op": "test", "path": "/metadata/generation", "value": m.assign.Generation},
-		{"op": "add", "path": "/spec", "value": v1alpha1.AssignmentSpec{Entries: want}},
-	})
-	if err != nil {
-		return fmt.Errorf("cannot encode Assignment: %w", err)
-	}
-	err = r.Hub.Patch(ctx, m.assign, client.RawPatch(types.JSONPatchType, data))
-	if hubapi.IsPatchTestFailed(err) { // somebody wrote it since: its watch tells, and this is for when it does not
-		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), m.key.Name, err)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot write Assignment: %w", err)
-	}
-	return nil
+	// After a conflict, the watch of what was written since wakes this controller, and so does the error.
+	return hubapi.PatchEntries(ctx, r.Hub, m.assign, want)
 }
 
 // reach keeps the connection, or makes one. A Secret that went with its Cluster does no harm as long

@@ -2,7 +2,6 @@ package kustomization
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,31 +90,12 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 		a.unseen.wrote(key, have.Generation, batch) // the API server may have told what the cache does not show yet
 		return false, nil
 	}
-	patch, err := specPatch(have, want)
-	if err != nil {
-		return false, err
-	}
-	if err := a.hub.Patch(ctx, have, patch); err != nil {
-		again := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
-		return again, fmt.Errorf("cannot write Assignment: %w", err)
+	if err := hubapi.PatchEntries(ctx, a.hub, have, want); err != nil {
+		return apierrors.IsConflict(err) || apierrors.IsNotFound(err), err
 	}
 	a.recordGeneration(key, have.Generation)
 	a.unseen.wrote(key, have.Generation, batch)
 	return false, nil
-}
-
-// specPatch replaces the spec, provided that its generation is still the one that was read. Writes
-// of the status, which are many, do not stand in its way as they would with a resourceVersion.
-func specPatch(have *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntry) (client.Patch, error) {
-	data, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/uid", "value": have.UID},
-		{"op": "test", "path": "/metadata/generation", "value": have.Generation},
-		{"op": "add", "path": "/spec", "value": v1alpha1.AssignmentSpec{Entries: entries}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode Assignment: %w", err)
-	}
-	return client.RawPatch(types.JSONPatchType, data), nil
 }
 
 func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, batch []change) (again bool, err error) {

@@ -39,6 +39,10 @@ func TestStory(t *testing.T) {
 	r2 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "two")}})
 	t.Logf("a commit on the edge: %s", await(t, edge1, onEdge("web"), "changed", has("two")))
 	t.Logf("and ready: %s", w.says(apps, "True Succeeded", r2))
+	second := &v1alpha1.Assignment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "edge-1"}}
+	await(t, w.client, second, "reported, and without managed fields", func(a *v1alpha1.Assignment) bool {
+		return a.Generation > 1 && len(a.Status.Entries) == 1 && a.Status.Entries[0].AppliedDigest == a.Spec.Entries[0].Digest && a.ManagedFields == nil
+	})
 
 	r3 := w.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": "a: ["}})
 	w.says(apps, "False InvalidYAML", r3)

@@ -22,7 +22,7 @@ func TestAFailedTestOfAPatchIsToldFromAnInvalidObject(t *testing.T) {
 		"a conflict":         {apierrors.NewConflict(schema.GroupResource{}, "a", nil), false},
 		"none":               {nil, false},
 	} {
-		if got := IsPatchTestFailed(tt.err); got != tt.want {
+		if got := isPatchTestFailed(tt.err); got != tt.want {
 			t.Errorf("%s: %t, want %t", name, got, tt.want)
 		}
 	}
