@@ -103,6 +103,9 @@ func New(o Options) *Reconciler {
 // block.
 func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 
+// Waiting returns how many Assignments wait for their status to be written.
+func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
+
 // Leaving says that this process is about to give up a cluster, and waits for what is being written about it.
 func (r *Reconciler) Leaving(key engine.Key) { r.writes.Hurry(key) }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -42,6 +43,9 @@ type Options struct {
 	RemovalTimeout time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
 	Connected func(engine.Key)
+	// Ahead returns how many decisions and reports wait to be written; nil for none. A status that says nothing new but
+	// that the cluster was heard from yields to them.
+	Ahead func() int
 	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
 	Reachable func(key engine.Key, reachable, known bool)
 }
@@ -57,6 +61,7 @@ type Reconciler struct {
 	mu       sync.Mutex
 	reported map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
 	requests map[engine.Key]request
+	yielding map[engine.Key]time.Time // since when a status that says nothing new yields
 	removals map[engine.Key]time.Time // when this process began with the removal
 }
 
@@ -74,13 +79,16 @@ func New(o Options) *Reconciler {
 	if o.TearDown == nil {
 		o.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", nil }
 	}
+	if o.Ahead == nil {
+		o.Ahead = func() int { return 0 }
+	}
 	if o.RemovalTimeout == 0 {
 		o.RemovalTimeout = patience
 	}
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: newRenewals(), requests: map[engine.Key]request{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: newRenewals(), requests: map[engine.Key]request{}, yielding: map[engine.Key]time.Time{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
 	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
 	return r
 }
@@ -126,12 +134,41 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 		return reconcile.Result{}, err
 	}
 	said := report.Cluster(facts)
+	if wait := r.yield(req.NamespacedName, facts.Object.Status, said.Status); wait > 0 {
+		said.Status = *facts.Object.Status.DeepCopy()
+		if said.Requeue == 0 || wait < said.Requeue {
+			said.Requeue = wait
+		}
+	}
 	after := before.DeepCopy()
 	after.Status = said.Status
 	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
 		hubapi.Record(r.Recorder, after, "Connect", said.Events)
 		return reconcile.Result{RequeueAfter: r.requeueAfter(req.NamespacedName, said.Requeue)}, nil
 	})
+}
+
+// yield returns how long a status is to wait that says nothing new but that the cluster was heard from, while there is much
+// else to write; zero where it is to be written now, and where there is nothing to write.
+func (r *Reconciler) yield(key engine.Key, old, now v1alpha1.ClusterStatus) time.Duration {
+	var ahead int
+	if report.OnlySeenAgain(old, now) {
+		ahead = r.Ahead()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.Now()
+	since, yielding := r.yielding[key]
+	if !yielding {
+		since = at
+	}
+	wait := pacing.SeenDelay(ahead, at.Sub(since))
+	if wait == 0 {
+		delete(r.yielding, key)
+		return 0
+	}
+	r.yielding[key] = since
+	return wait
 }
 
 // known is a Cluster with the status that the hub wrote last, where another has written one since. Who
@@ -233,6 +270,7 @@ func (r *Reconciler) disconnect(key engine.Key) {
 	r.mu.Lock()
 	delete(r.reported, key)
 	delete(r.requests, key)
+	delete(r.yielding, key)
 	delete(r.removals, key)
 	r.mu.Unlock()
 	r.renewals.forget(key)

@@ -26,6 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/testkit/settle"
 )
 
@@ -66,6 +67,7 @@ type world struct {
 	now       time.Time
 	gets      int // of Secrets' contents
 	connected int
+	ahead     int // decisions and reports that wait to be written
 	funcs     interceptor.Funcs
 	r         *Reconciler
 }
@@ -99,7 +101,7 @@ func start(t *testing.T, objects ...client.Object) *world {
 	w.r = New(Options{
 		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(100),
 		Pool: w.pool, Local: &rest.Config{Host: "https://hub"}, Now: func() time.Time { return w.now },
-		Connected: func(engine.Key) { w.connected++ },
+		Connected: func(engine.Key) { w.connected++ }, Ahead: func() int { return w.ahead },
 	})
 	return w
 }
@@ -373,5 +375,52 @@ func TestStatusIsWrittenWhenItSaysSomethingNew(t *testing.T) {
 	w.reconcile()
 	if diff := cmp.Diff(before, w.get().ResourceVersion); diff != "" {
 		t.Error("written")
+	}
+}
+
+// TestThatAClusterWasSeenYieldsToDecisionsAndReports: for as long as many of them wait, up to two minutes, and not when
+// there is something else to say.
+func TestThatAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
+	w := start(t, cluster(), secret("value", testKubeconfig))
+	w.pool.state = well
+	w.reconcile()
+	passes := func(d time.Duration) (seen time.Time, again time.Duration) {
+		t.Helper()
+		w.now = w.now.Add(d)
+		if w.pool.state.Reachable {
+			w.pool.state.LastSeen = w.now
+		}
+		res := w.reconcile()
+		return w.get().Status.LastSeen.Time, res.RequeueAfter
+	}
+	heard := func() time.Time { return w.pool.state.LastSeen }
+	before := heard()
+	w.ahead = pacing.YieldAhead + 1
+	if seen, again := passes(5 * time.Minute); !seen.Equal(before) || again != pacing.SeenEvery {
+		t.Errorf("while many wait: written %s later, again in %s", seen.Sub(before), again)
+	}
+	if seen, again := passes(pacing.SeenMax - time.Second); !seen.Equal(before) || again != time.Second {
+		t.Errorf("a second before the end: written %s later, again in %s", seen.Sub(before), again)
+	}
+	if seen, again := passes(time.Second); !seen.Equal(heard()) || again < 4*time.Minute {
+		t.Errorf("after two minutes: %s old, again in %s", heard().Sub(seen), again)
+	}
+	before = heard()
+	if seen, _ := passes(5 * time.Minute); !seen.Equal(before) {
+		t.Error("the next one does not yield")
+	}
+	w.ahead = pacing.YieldAhead
+	if seen, _ := passes(pacing.SeenEvery); !seen.Equal(heard()) {
+		t.Error("not written when the others are through")
+	}
+	w.ahead = pacing.YieldAhead + 1
+	passes(5 * time.Minute)
+	w.pool.state.Reachable, w.pool.state.Message = false, "connection refused"
+	lost := heard()
+	if seen, _ := passes(time.Second); !seen.Equal(lost) || w.says("Reachable") != "False Unreachable: connection refused" {
+		t.Errorf("a loss waits: %s, seen %s before", w.says("Reachable"), lost.Sub(seen))
+	}
+	if len(w.r.yielding) > 0 {
+		t.Error("what is written is remembered as waiting")
 	}
 }

@@ -139,3 +139,41 @@ func TestAReportThatIsCarriedAtOnce(t *testing.T) {
 		t.Errorf("it is %s, disconnected at %v", ready.Message, c.Status.Agent.DisconnectedAt)
 	}
 }
+
+// TestWhatIsSeenAgain: what a status says beside the times of connections is news.
+func TestWhatIsSeenAgain(t *testing.T) {
+	at := func(minute int) *metav1.Time {
+		return &metav1.Time{Time: time.Date(2026, 1, 1, 12, minute, 0, 0, time.UTC)}
+	}
+	old := v1alpha1.ClusterStatus{
+		ObservedGeneration: 1, UID: "u", Version: "v1.37.2", LastSeen: at(0),
+		Agent:      &v1alpha1.AgentStatus{Version: "v1", ConnectedSince: at(0)},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, LastTransitionTime: *at(0)}},
+	}
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.ClusterStatus)
+		want   bool
+	}{
+		"nothing":                           {func(*v1alpha1.ClusterStatus) {}, false},
+		"it was heard from":                 {func(s *v1alpha1.ClusterStatus) { s.LastSeen = at(5) }, true},
+		"its agent has another connection":  {func(s *v1alpha1.ClusterStatus) { s.Agent.ConnectedSince, s.Agent.DisconnectedAt = at(5), at(4) }, true},
+		"it was heard from, and its agent":  {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.Agent.ConnectedSince = at(5), at(4) }, true},
+		"its agent is gone":                 {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.Agent.ConnectedSince = at(5), nil }, false},
+		"it has no agent any more":          {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.Agent = at(5), nil }, false},
+		"its agent is another one":          {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.Agent.Version = at(5), "v2" }, false},
+		"a report came by medium":           {func(s *v1alpha1.ClusterStatus) { s.Agent.CarriedReport = &v1alpha1.CarriedReport{Number: 1} }, false},
+		"it is not ready":                   {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.Conditions[0].Status = at(5), metav1.ConditionFalse }, false},
+		"another change of it was observed": {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.ObservedGeneration = at(5), 2 }, false},
+		"a person's request is handled":     {func(s *v1alpha1.ClusterStatus) { s.LastSeen, s.LastHandledReconcileAt = at(5), "now" }, false},
+		"nothing is known of it":            {func(s *v1alpha1.ClusterStatus) { s.LastSeen = nil }, false},
+	} {
+		now := *old.DeepCopy()
+		if tt.change(&now); report.OnlySeenAgain(old, now) != tt.want {
+			t.Errorf("%s: %v", name, !tt.want)
+		}
+	}
+	first := *old.DeepCopy()
+	if first.LastSeen = nil; report.OnlySeenAgain(first, old) {
+		t.Error("a cluster that is heard from for the first time is no news")
+	}
+}

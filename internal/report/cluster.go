@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -107,6 +108,20 @@ func seenAgain(uid types.UID) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(uid)) // never fails
 	return lastSeenEvery - lastSeenEvery/10 + time.Duration(h.Sum32()%150)*time.Second
+}
+
+// OnlySeenAgain reports whether a Cluster's status differs from the one before in nothing but when the cluster was heard
+// from, and when its agent's connections began and ended: nobody waits for that.
+func OnlySeenAgain(old, now v1alpha1.ClusterStatus) bool {
+	if old.LastSeen == nil || now.LastSeen == nil || (old.Agent == nil) != (now.Agent == nil) {
+		return false
+	}
+	same := *now.DeepCopy()
+	same.LastSeen = old.LastSeen
+	if before := old.Agent; before != nil && (before.ConnectedSince == nil) == (same.Agent.ConnectedSince == nil) {
+		same.Agent.ConnectedSince, same.Agent.DisconnectedAt = before.ConnectedSince, before.DisconnectedAt
+	}
+	return equality.Semantic.DeepEqual(old, same) && !equality.Semantic.DeepEqual(old, now)
 }
 
 // takeOver keeps what was known where the cluster did not report it.
