@@ -2,8 +2,8 @@ package gateway
 
 import (
 	"context"
+	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
@@ -168,8 +168,8 @@ func (a *agent) beginFinalize() (chan error, bool) {
 	return a.finalizing, true
 }
 
-// Stop implements engine.Pooled: it tells all agents to come back, spread so that a hub which starts at once is not
-// overrun.
+// Stop implements engine.Pooled: it tells all agents to come back, each at a time of its own, so that a hub which starts at
+// once has agents at once and is not overrun.
 func (g *Gateway) Stop(context.Context) {
 	g.mu.Lock()
 	g.stopped = true
@@ -178,11 +178,23 @@ func (g *Gateway) Stop(context.Context) {
 		sessions = append(sessions, s)
 	}
 	g.mu.Unlock()
-	bye := link.Bye{Reason: link.ByeStopping, RetryAfter: int64(1 + time.Duration(len(sessions))/returnsPerSecond)}
-	for _, s := range sessions {
-		g.end(s, &bye)
+	for i, s := range sessions { // in the order of a map, which is another one each time
+		g.end(s, &link.Bye{Reason: link.ByeStopping, RetryAfter: returnAfter(i)})
 	}
 }
 
-// returnsPerSecond is how many agents come back in a second: a TLS handshake and a proof cost about a millisecond.
-const returnsPerSecond = 300
+// returnsPerSecond is how many agents come back in a second. A TLS handshake and a proof cost about a millisecond of a
+// processor, and what follows, the Assignment and the report, several.
+const returnsPerSecond = 200
+
+// returnAfter returns how many seconds the session number i, from 0 on, is told to stay away. One second each has
+// returnsPerSecond sessions, and an agent waits between one and two times what it is told. So those of the seconds from
+// 1 to 2, from 2 to 4, from 4 to 8 and so on are told the first of these, and come back evenly over all of them.
+//
+// Example: 10,000 sessions are those of 50 seconds. 200 are told 1 s, 400 2 s, 800 4 s, 1,600 8 s and 3,200 16 s; 200
+// of them are back in each second from the first to the 32nd. 3,800 are told 32 s, and 119 are back in each second from
+// the 32nd to the 64th.
+func returnAfter(i int) int64 {
+	second := uint(1 + i/returnsPerSecond)
+	return 1 << (bits.Len(second) - 1)
+}
