@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,6 +42,69 @@ func TestAnAgentWaitsForTheControllers(t *testing.T) {
 	comesBack("with a key that the controllers do not know")
 	r.connect(edgeKey)
 	p.welcome()
+}
+
+// TestAgentsAreHandedOverOneByOne: with their key and what is assigned to them, which may be nothing.
+func TestAgentsAreHandedOverOneByOne(t *testing.T) {
+	r := newRig(t)
+	other := engine.Key{Namespace: edgeKey.Namespace, Name: "other"}
+	counts := func(want int, when string) {
+		t.Helper()
+		if got := r.gateway.HandedOver(); got != want {
+			t.Errorf("%s: %d are handed over, want %d", when, got, want)
+		}
+	}
+	counts(0, "at the start")
+	r.gateway.Connect(edgeKey, engine.Connection{Agent: &v1alpha1.Agent{PublicKey: link.EncodeKey(r.peer().public())}})
+	counts(0, "without its Assignment")
+	r.gateway.Assign(edgeKey, nil)
+	counts(1, "with nothing assigned")
+	r.gateway.Connect(other, engine.Connection{Agent: &v1alpha1.Agent{}})
+	r.gateway.Assign(other, nil)
+	counts(1, "and one whose agent has not joined")
+	r.gateway.Disconnect(edgeKey)
+	counts(0, "when it is another part's")
+}
+
+// TestWhoComesBeforeTheGatewayIsReadyWaits: in place of being refused, or turned away after a handshake.
+func TestWhoComesBeforeTheGatewayIsReadyWaits(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.gateway.stopped = false
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, awaited, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- r.gateway.Serve(ctx, ServeOptions{Listener: listener, Ready: func(context.Context) { close(awaited); <-ready }})
+	}()
+	<-awaited
+	answered := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String(), nil)
+		if err == nil {
+			var res *http.Response
+			if res, err = http.DefaultClient.Do(req); err == nil {
+				err = res.Body.Close()
+			}
+		}
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("answered before the gateway is ready: %v", err)
+	case <-time.After(50 * time.Millisecond): // it cannot be seen that something waits
+	}
+	close(ready)
+	if err := <-answered; err != nil {
+		t.Errorf("who has waited is not answered: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestWhatCannotBeReadIsNotAssigned: no state is signed that is not one of an Assignment, and what was assigned stands.

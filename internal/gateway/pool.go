@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"math/bits"
 	"slices"
 
@@ -74,6 +75,23 @@ func (g *Gateway) release(key engine.Key, bye link.Bye) {
 	a.mu.Unlock()
 	g.end(s, &bye)
 	g.limits.forget(key)
+}
+
+// HandedOver returns for how many agents that have joined the controllers have handed over what is assigned to them. Any
+// other agent is told to come back.
+func (g *Gateway) HandedOver() int {
+	g.mu.Lock()
+	agents := slices.Collect(maps.Values(g.agents))
+	g.mu.Unlock()
+	n := 0
+	for _, a := range agents {
+		a.mu.Lock()
+		if a.assigned && a.public != nil {
+			n++
+		}
+		a.mu.Unlock()
+	}
+	return n
 }
 
 // Assign implements engine.Pooled.

@@ -44,6 +44,9 @@ type ServeOptions struct {
 	Certificate func() (*tls.Certificate, error)
 	// Listening is told the address; nil for nobody.
 	Listening func(net.Addr)
+	// Ready returns when agents are to be answered, and when ctx is done; nil for at once. Connections that come before
+	// wait until then in the queue of the listener.
+	Ready func(ctx context.Context)
 }
 
 // Serve answers agents until ctx is done. Streams have ended when it returns.
@@ -54,6 +57,9 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	}
 	if o.Listening != nil {
 		o.Listening(listener.Addr())
+	}
+	if o.Ready != nil {
+		o.Ready(ctx)
 	}
 	server, entrance := g.server(o), newDoor(listener, g.limits.door, g.o.Now)
 	listener = entrance

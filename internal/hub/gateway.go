@@ -195,6 +195,8 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 			return err
 		}
 	}
+	log := o.Log.WithName("gateway")
+	serve.Ready = func(ctx context.Context) { p.awaitHandover(ctx, log) }
 	return p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.gateway.Serve(ctx, serve) }))
 }
 
