@@ -79,8 +79,8 @@ type agent struct {
 	recordFinalized func(ctx context.Context, request string) error
 	recordAnswered  func(ctx context.Context, at time.Time) error
 
-	// reportDue and fetchDue wake the session; each holds one.
-	reportDue, fetchDue chan struct{}
+	// reportDue and fetchDue wake the session, and maintenanceDue maintainDisk; each holds one.
+	reportDue, fetchDue, maintenanceDue chan struct{}
 
 	// finalizing is held while a finalization is carried out, so that one writes it down.
 	finalizing sync.Mutex

@@ -137,6 +137,9 @@ func (b bundles) find(ids []link.ObjectID) map[link.ObjectID][]byte {
 // fresh is the bundle that has arrived last, until the engine reads it: what was put together a moment ago need not be
 // read from the disk, unsealed, and decoded again.
 type fresh struct {
+	// forgetDue is woken when there is a bundle that may have to be forgotten.
+	forgetDue chan struct{}
+
 	mu     sync.Mutex // guards what follows
 	digest string
 	bundle *object.Bundle
@@ -150,6 +153,7 @@ func (f *fresh) put(digest string, b *object.Bundle, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.digest, f.bundle, f.at = digest, b, now
+	wake(f.forgetDue)
 }
 
 // take returns the bundle of a digest once; nil for another one.
@@ -160,6 +164,13 @@ func (f *fresh) take(digest string) (b *object.Bundle) {
 		b, f.bundle = f.bundle, nil
 	}
 	return b
+}
+
+// holds reports whether there is a bundle that the engine has not read.
+func (f *fresh) holds() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bundle != nil
 }
 
 // forget lets a bundle go that nobody has read.

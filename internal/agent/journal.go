@@ -28,12 +28,14 @@ const (
 // journal holds the events that the hub has not acknowledged, in the order in which they happened.
 //
 // Each is appended to a log on the disk as it comes, which does not wait for the disk: it survives the end of the
-// process, however that comes. What has waited for upkeep is written for good, all in one record, and survives the end
+// process, however that comes. What has waited for maintainDisk is written for good, all in one record, and survives the end
 // of the machine; the log begins anew then. So a disk gets one synchronous write in two seconds at most, whatever
 // happens on the cluster, and none for what the hub has acknowledged before.
 type journal struct {
 	disk *disk.Store
 	now  func() time.Time
+	// saveDue is woken when there is something to save; nil where nothing waits for that.
+	saveDue chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	events  []link.Event
@@ -130,6 +132,7 @@ func (j *journal) append(ev link.Event) {
 	j.last++
 	ev.Seq = j.last
 	j.events, j.dirty = append(j.events, ev), true
+	wake(j.saveDue)
 	j.bound()
 	if j.last > j.ahead {
 		j.ahead = j.last + reserved
@@ -172,6 +175,7 @@ func (j *journal) acknowledge(upTo uint64) {
 	}
 	if n > 0 {
 		j.events, j.dropped, j.dirty = j.events[n:], 0, true
+		wake(j.saveDue)
 	}
 	if len(j.events) == 0 {
 		j.dropLog()
@@ -190,10 +194,19 @@ func (j *journal) dropLog() {
 func (j *journal) save() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.dirty && (len(j.events) > 0 || j.saved) {
+	if j.unsavedLocked() {
 		j.write()
 	}
 }
+
+// unsaved reports whether there is something for save to write.
+func (j *journal) unsaved() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.unsavedLocked()
+}
+
+func (j *journal) unsavedLocked() bool { return j.dirty && (len(j.events) > 0 || j.saved) }
 
 func (j *journal) write() {
 	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events, Carried: j.carried, Of: j.of})

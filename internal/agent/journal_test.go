@@ -16,11 +16,16 @@ import (
 
 func testDisk(t *testing.T, dir string) *disk.Store {
 	t.Helper()
+	return disk.Open(dir, testKey(t), disk.Options{})
+}
+
+func testKey(t *testing.T) *disk.Key {
+	t.Helper()
 	k, err := disk.NewKey(bytes.Repeat([]byte{1}, disk.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return disk.Open(dir, k, disk.Options{})
+	return k
 }
 
 func fixedNow() time.Time { return time.Unix(1700000000, 0) }

@@ -630,7 +630,7 @@ func (e *site) start() *site {
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done
-	go e.p.keepUp(ctx)
+	go e.p.maintainDisk(ctx) // ends with ctx
 	go func() { done <- e.p.connectAgain(ctx) }()
 	e.t.Cleanup(e.stop)
 	return e

@@ -20,8 +20,6 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/agent/disk"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/pacing"
@@ -30,8 +28,6 @@ import (
 const (
 	// pollEnrollment is how often an agent that cannot connect looks for another enrollment on the edge.
 	pollEnrollment = 10 * time.Second
-	// upkeep is how often the disk is tried again, and events are saved that the hub has not acknowledged.
-	upkeep = 2 * time.Second
 	// lettingGo is how long a hub that has acknowledged a finalization has to let the Cluster go. An agent that cannot
 	// see that any more, because the hub itself has gone, ends then.
 	lettingGo = 5 * time.Minute
@@ -115,7 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	go p.holdLease(ctx, end) // ends with ctx
-	go p.keepUp(ctx)         // ends with ctx
+	go p.maintainDisk(ctx)   // ends with ctx
 	go p.exchangeFiles(ctx)  // ends with ctx
 	defer p.stop(ctx)
 	err = p.connectAgain(ctx)
@@ -155,9 +151,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	}
 	p.finalized, p.recordFinalized = p.identity.field(finalizedField), p.writeFinalized
 	p.answered, p.recordAnswered = p.identity.answered(p.now()), p.writeAnswered
-	p.disk = disk.Open(o.StoragePath, key, disk.Options{})
-	p.bundles = bundles{p.disk}
-	p.journal = openJournal(p.disk, p.now)
+	p.openDisk(o.StoragePath, key)
 	p.fetches = &downloads{bundles: p.bundles}
 	if e, ok := p.identity.enrolled(); ok && !p.replaced() && p.finalized == "" {
 		if err := p.belong(ctx, e, p.identity.hub(), nil); err != nil {
@@ -220,31 +214,6 @@ func (p *process) holdLease(ctx context.Context, end context.CancelCauseFunc) {
 			}
 			p.mu.Unlock()
 		}
-	}
-}
-
-// keepUp tries a disk again that has refused something, and saves what has to survive a restart.
-func (p *process) keepUp(ctx context.Context) {
-	var last *disk.Problem
-	for pause(ctx, upkeep) {
-		p.journal.save()
-		p.fresh.forget(p.now())
-		if p.disk.Problem() != nil {
-			p.disk.Retry()
-		}
-		if names := p.disk.Damaged(); len(names) > 0 {
-			p.journal.add(engine.Event{Warning: true, Reason: v1alpha1.AgentDiskDamagedReason, Message: "records on the agent's disk were damaged, and are fetched again: " + strings.Join(names, ", ")})
-			wake(p.fetchDue)
-			wake(p.reportDue)
-		}
-		problem := p.disk.Problem()
-		if (problem == nil) != (last == nil) || problem != nil && *problem != *last {
-			if problem != nil {
-				p.log.Info("the disk cannot be used", "reason", problem.Reason, "message", problem.Message)
-			}
-			wake(p.reportDue)
-		}
-		last = problem
 	}
 }
 

@@ -48,6 +48,8 @@ type Problem struct {
 type Options struct {
 	// MaxUnsaved bounds the sealed bytes of records that the disk refused; 16 MiB when zero.
 	MaxUnsaved int
+	// OnChange is called when Problem or Damaged may return something new. It must return at once, and not call the store.
+	OnChange func()
 	// before is called before each step of a write; an error ends the write there. For tests.
 	before func(step string) error
 }
@@ -160,6 +162,7 @@ func (s *Store) Read(name string) ([]byte, error) {
 	}
 	if err != nil {
 		s.damaged = append(s.damaged, name)
+		s.changed()
 		if err := s.remove(name); err != nil {
 			s.removed[name] = true
 			s.note(err)
@@ -252,6 +255,19 @@ func (s *Store) Damaged() []string {
 	names := s.damaged
 	s.damaged = nil
 	return names
+}
+
+// NeedsMaintenance reports whether there is something for Retry to try, or for Damaged to return.
+func (s *Store) NeedsMaintenance() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem != nil || len(s.damaged) > 0
+}
+
+func (s *Store) changed() {
+	if s.o.OnChange != nil {
+		s.o.OnChange()
+	}
 }
 
 // flush writes what the disk refused before.
@@ -368,6 +384,10 @@ func (s *Store) step(name string) error {
 
 // note remembers how the last use of the disk ended.
 func (s *Store) note(err error) {
+	if err == nil && s.problem == nil {
+		return
+	}
+	defer s.changed()
 	if err == nil {
 		s.problem = nil
 		return
