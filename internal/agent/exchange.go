@@ -34,7 +34,8 @@ const (
 	resultSuffix = ".result"
 )
 
-// lookEvery is how often the agent looks for files: a person who runs a command waits for half of it as a rule.
+// lookEvery is how often the agent looks for files: a person who runs a command waits for half of it as a rule. A look costs
+// a system call where there is nothing: no watch of the kernel's is used, which a folder that is made later would need.
 const lookEvery = 2 * time.Second
 
 // result is what became of a request of a command.
@@ -49,13 +50,48 @@ type result struct {
 func (p *process) exchangeFiles(ctx context.Context) {
 	dir := filepath.Join(p.o.StoragePath, exchangeName)
 	p.sweep(dir)
+	var requests readings
 	f := folder{path: p.o.ImportPath, seen: map[string]seenFile{}}
-	for pause(ctx, p.waits.look) {
-		p.answerCommands(ctx, dir)
+	timer := time.NewTimer(p.waits.look)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if info, err := os.Stat(dir); err != nil { // mostly there is none
+			requests = readings{}
+		} else if requests.due(info.ModTime()) && !p.answerCommands(ctx, dir) {
+			requests = readings{}
+		}
 		if f.path != "" {
 			p.lookInto(ctx, &f)
 		}
+		timer.Reset(p.waits.look)
 	}
+}
+
+// readAnyway is how many looks a folder that seems unchanged is left unread: some file systems keep no times of folders,
+// and a command waits for a minute.
+const readAnyway = 15
+
+// readings decides from the time at which a folder was changed last when it has to be read.
+//
+// Such times are coarse, two seconds on FAT: a file that comes in the same tick as the last reading does not change it.
+// So a folder is read twice for each time, and the readings are one interval apart.
+type readings struct {
+	modified time.Time
+	looks    int // at a folder with that time
+}
+
+// due is asked at each look, and reports whether the folder has to be read.
+func (r *readings) due(modified time.Time) bool {
+	if !modified.Equal(r.modified) {
+		*r = readings{modified: modified}
+	}
+	r.looks++
+	return r.looks <= 2 || r.looks%readAnyway == 0
 }
 
 // sweep removes the answers to commands that were killed before they read them. What they ask for is still done.
@@ -75,12 +111,10 @@ func (p *process) sweep(dir string) {
 	}
 }
 
-// answerCommands does what commands ask for.
-func (p *process) answerCommands(ctx context.Context, dir string) {
+// answerCommands does what commands ask for. It returns false when that has to be tried again at the next look.
+func (p *process) answerCommands(ctx context.Context, dir string) (done bool) {
 	entries, err := os.ReadDir(dir)
-	if err != nil { // mostly there is none
-		return
-	}
+	done = err == nil
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
 		var v result
@@ -98,8 +132,10 @@ func (p *process) answerCommands(ctx context.Context, dir string) {
 		}
 		if err = errors.Join(err, os.Remove(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			p.log.Info("cannot answer a command", "error", err.Error())
+			done = false
 		}
 	}
+	return done
 }
 
 func (p *process) reportInto(ctx context.Context, file string) result {
@@ -155,7 +191,8 @@ func (p *process) settled() bool {
 	return told && !slices.ContainsFunc(entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionUnknown })
 }
 
-// importFolder imports each file once, when it has stopped to change. It returns whether an update was taken.
+// importFolder imports each file once, when it has stopped to change. It returns whether an update was taken. The folder
+// is read at each look: a file that grows does not change its time, and the root of a FAT file system has none.
 func (p *process) importFolder(ctx context.Context, f *folder) (taken bool) {
 	now := map[string]seenFile{}
 	entries, err := os.ReadDir(f.path)
