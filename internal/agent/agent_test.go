@@ -9,6 +9,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
@@ -358,16 +359,21 @@ func TestALeaseIsRenewedInOneRequest(t *testing.T) {
 	if !lease.Spec.RenewTime.Time.Equal(now) {
 		t.Errorf("renewed at %s, want %s", lease.Spec.RenewTime, now)
 	}
-	lease.Labels = map[string]string{"a": "b"}
+	lease.Labels, lease.ManagedFields = map[string]string{"a": "b"}, []metav1.ManagedFieldsEntry{{Manager: "second"}}
 	if err := k.update(t.Context(), path, &lease); err != nil {
 		t.Fatal(err)
 	}
 	renew(true, "PUT GET PUT")
+	now = now.Add(leaseRenewal)
 	renew(true, "PUT")
 
 	other := "second"
+	lease = coordinationv1.Lease{}
 	if err := k.get(t.Context(), path, &lease); err != nil {
 		t.Fatal(err)
+	}
+	if !lease.Spec.RenewTime.Time.Equal(now) || lease.Labels["a"] != "b" || lease.ManagedFields != nil {
+		t.Errorf("renewed without what it need not send: %+v", lease)
 	}
 	lease.Spec.HolderIdentity = &other
 	if err := k.update(t.Context(), path, &lease); err != nil {

@@ -72,15 +72,40 @@ func (k kube) update(ctx context.Context, path string, o any) error {
 	return k.write(ctx, k.rest.Put().AbsPath(path), o)
 }
 
+// replace replaces an object, as update does, and returns its resourceVersion: nothing else of the answer is read.
+func (k kube) replace(ctx context.Context, path string, o any) (resourceVersion string, err error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return "", fmt.Errorf("cannot encode: %w", err)
+	}
+	raw, err := k.send(ctx, k.rest.Put().AbsPath(path), body)
+	var answer struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	if err := decode(raw, err, &answer); err != nil {
+		return "", err
+	}
+	if answer.Metadata.ResourceVersion == "" {
+		return "", errors.New("the cluster answers a write without a resourceVersion")
+	}
+	return answer.Metadata.ResourceVersion, nil
+}
+
 func (k kube) write(ctx context.Context, r *rest.Request, o any) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	body, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("cannot encode: %w", err)
 	}
-	raw, err := r.SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Param("fieldManager", agentName).Body(body).Do(ctx).Raw()
+	raw, err := k.send(ctx, r, body)
 	return decode(raw, err, o)
+}
+
+func (k kube) send(ctx context.Context, r *rest.Request, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return r.SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Param("fieldManager", agentName).Body(body).Do(ctx).Raw()
 }
 
 // patch merges a change into an object.

@@ -93,7 +93,8 @@ func (l *lease) path() string {
 func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	began := l.now()
 	if last := l.own(); last != nil {
-		if err := l.kube.update(ctx, l.path()+"/"+agentName, l.record(last, began)); err == nil {
+		if version, err := l.kube.replace(ctx, l.path()+"/"+agentName, l.record(last, began)); err == nil {
+			last.ResourceVersion = version
 			return l.took(last, began), nil
 		} // else what is there decides
 	}
@@ -121,15 +122,16 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	return l.took(current, began), nil
 }
 
-// own returns a copy of what this agent wrote last, while it holds the lease: if nobody has written it since, it is renewed
-// in one request. nil when what is there has to be read.
+// own returns a copy of what this agent wrote last, while it holds the lease: if nothing else has written the lease since, it
+// is renewed in one request. nil when what is there has to be read. The copy shares what record does not change in place.
 func (l *lease) own() *coordinationv1.Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.holds || l.check() != nil {
 		return nil
 	}
-	return l.last.DeepCopy()
+	own := *l.last
+	return &own
 }
 
 // took opens the fence: what was written at began is in force. It returns whether the fence was closed before.
@@ -137,6 +139,7 @@ func (l *lease) took(written *coordinationv1.Lease, began time.Time) (resumed bo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	resumed = !l.holds || l.check() != nil
+	written.ManagedFields = nil // half of what is sent; the API server keeps those that it has
 	l.renewed, l.holds, l.last = began, true, written
 	return resumed
 }
