@@ -9,7 +9,7 @@ import (
 
 // garbage decides when a hub that has come to rest collects its garbage and returns the memory to the system.
 // Without that, what a commit to a large fleet or a start needed stays with the process: the next collection
-// begins when half as much as is in use has been allocated anew, and a hub at rest hardly allocates.
+// begins when as much as is in use has been allocated anew, and a hub at rest hardly allocates.
 type garbage struct {
 	allocated uint64 // bytes in all, when it last looked
 	collected uint64 // bytes in all, when it last collected

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -45,11 +44,6 @@ func ownProgram() string {
 	return file
 }
 
-// gcPercent is how much garbage, in percent of what is in use, may gather before it is collected. Most
-// of what a hub of a large fleet holds lives long, so that half of Go's default costs little time and
-// saves a quarter of the memory.
-const gcPercent = 50
-
 // pings are how soon a connection to the hub's own API server that brings nothing is asked for a sign of
 // life, and how long that may take, in seconds: client-go's 30 and 15 are how long the loss of packets
 // would go unnoticed. Connections to edges have limits of their own.
@@ -74,9 +68,6 @@ func run(o Options, version string, stderr io.Writer) error {
 		if os.Getenv(name) == "" {
 			_ = os.Setenv(name, value) // client-go has no other way to set them
 		}
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 	go collectAtRest(ctx)
 	if err := Run(ctx, o); err != nil {
