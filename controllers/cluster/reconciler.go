@@ -179,7 +179,7 @@ func (r *Reconciler) known(c *v1alpha1.Cluster) *v1alpha1.Cluster {
 		return c
 	}
 	whole := c.DeepCopy()
-	whole.Status = *last.Status.DeepCopy()
+	whole.Status = last.Status
 	whole.Status.Shard = c.Status.Shard
 	return whole
 }

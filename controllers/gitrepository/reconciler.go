@@ -94,7 +94,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	known := before
 	if last, foreign := r.statuses.Foreign(before); foreign { // what was fetched is there, whoever wiped the status
 		known = before.DeepCopy()
-		known.Status = *last.Status.DeepCopy()
+		known.Status = last.Status
 	}
 	facts, err := r.look(ctx, known)
 	if err != nil {

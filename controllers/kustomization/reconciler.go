@@ -139,7 +139,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	known := before
 	if last, foreign := r.statuses.Foreign(before); foreign { // with the rollout as it stands, and what was halted
 		known = before.DeepCopy()
-		known.Status = *last.Status.DeepCopy()
+		known.Status = last.Status
 	}
 	o, err := r.observe(ctx, known)
 	if errors.Is(err, errTornDown) {

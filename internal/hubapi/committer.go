@@ -19,7 +19,6 @@ const committers = 16
 type Committer[T any, P interface {
 	*T
 	client.Object
-	DeepCopy() P
 }] struct {
 	*Statuses[T, P]
 	*Continuations
@@ -30,7 +29,6 @@ type Committer[T any, P interface {
 func NewCommitter[T any, P interface {
 	*T
 	client.Object
-	DeepCopy() P
 }](hub Hub, wake Waker, now func() time.Time, of func(P) any) *Committer[T, P] {
 	c := &Committer[T, P]{Statuses: NewStatuses(of), Continuations: NewContinuations(wake)}
 	c.Writer = NewWriter(WriterOptions[types.NamespacedName, P]{

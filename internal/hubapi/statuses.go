@@ -31,29 +31,33 @@ const (
 type Statuses[T any, P interface {
 	*T
 	client.Object
-	DeepCopy() P
 }] struct {
 	// of returns the status of an object.
 	of func(P) any
 
 	mu    sync.Mutex
-	wrote map[types.NamespacedName]*known[P]
+	wrote map[types.NamespacedName]*known // guarded by mu
 }
 
-// known is what the hub wrote of one object.
-type known[P any] struct {
+// known is what the hub wrote of one object. There is one for each Cluster: encoded, its status takes a quarter of the
+// memory that the object takes.
+type known struct {
 	uid     types.UID
-	last    P
-	digests [][sha256.Size]byte
+	version string
+	last    []byte // the status, as JSON
+	digests [remembered]digest
+	next    int // the place in digests of the next one
 }
+
+// digest of a status; none is zero.
+type digest [sha256.Size / 2]byte
 
 // NewStatuses returns one that knows nothing; of returns a pointer to the status of an object.
 func NewStatuses[T any, P interface {
 	*T
 	client.Object
-	DeepCopy() P
 }](of func(P) any) *Statuses[T, P] {
-	return &Statuses[T, P]{of: of, wrote: map[types.NamespacedName]*known[P]{}}
+	return &Statuses[T, P]{of: of, wrote: map[types.NamespacedName]*known{}}
 }
 
 // Commit writes the status of an object, and knows it from then on.
@@ -70,7 +74,7 @@ func (s *Statuses[T, P]) Commit(ctx context.Context, hub Hub, o P) error {
 func (s *Statuses[T, P]) Confirm(o P) {
 	s.mu.Lock()
 	k := s.wrote[client.ObjectKeyFromObject(o)]
-	same := k != nil && k.last.GetResourceVersion() == o.GetResourceVersion()
+	same := k != nil && k.version == o.GetResourceVersion()
 	s.mu.Unlock()
 	if !same {
 		s.note(o)
@@ -78,39 +82,41 @@ func (s *Statuses[T, P]) Confirm(o P) {
 }
 
 func (s *Statuses[T, P]) note(o P) {
-	digest := s.digest(o)
+	status, digest := s.encode(o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := client.ObjectKeyFromObject(o)
 	k := s.wrote[key]
 	if k == nil || k.uid != o.GetUID() {
-		k = &known[P]{uid: o.GetUID()}
+		k = &known{uid: o.GetUID()}
 		s.wrote[key] = k
 	}
-	k.last = o.DeepCopy()
-	k.last.SetManagedFields(nil) // which the cache does not keep either
-	if slices.Contains(k.digests, digest) {
-		return
-	}
-	if k.digests = append(k.digests, digest); len(k.digests) > remembered {
-		k.digests = slices.Delete(k.digests, 0, 1)
+	k.version, k.last = o.GetResourceVersion(), status
+	if !slices.Contains(k.digests[:], digest) {
+		k.digests[k.next] = digest
+		k.next = (k.next + 1) % remembered
 	}
 }
 
-// Foreign says whether the status of an object is none that the hub wrote, and returns what it wrote
-// last. Of an object that it has not seen before, every status is its own.
+// Foreign says whether the status of an object is none that the hub wrote, and returns an object with the status, and
+// nothing else, that it wrote last. Of an object that it has not seen before, every status is its own.
 func (s *Statuses[T, P]) Foreign(o P) (last P, foreign bool) {
 	s.mu.Lock()
 	k := s.wrote[client.ObjectKeyFromObject(o)]
-	known := k != nil && k.uid == o.GetUID() && k.last.GetResourceVersion() != o.GetResourceVersion()
+	known := k != nil && k.uid == o.GetUID() && k.version != o.GetResourceVersion()
 	s.mu.Unlock()
 	if !known {
 		return nil, false
 	}
-	digest := s.digest(o)
+	_, digest := s.encode(o)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return k.last, !slices.Contains(k.digests, digest)
+	wrote, own := k.last, slices.Contains(k.digests[:], digest)
+	s.mu.Unlock()
+	last = new(T)
+	if own || json.Unmarshal(wrote, s.of(last)) != nil { // what the hub has encoded itself can be decoded
+		return nil, false
+	}
+	return last, true
 }
 
 // Forget forgets an object that is gone.
@@ -134,10 +140,12 @@ func (s *Statuses[T, P]) Handler() handler.EventHandler {
 	}
 }
 
-func (s *Statuses[T, P]) digest(o P) [sha256.Size]byte {
+// encode returns the status of an object as JSON, and the digest of that.
+func (s *Statuses[T, P]) encode(o P) ([]byte, digest) {
 	data, err := json.Marshal(s.of(o))
 	if err != nil { // these are structs of strings and numbers
-		return [sha256.Size]byte{}
+		return nil, digest{}
 	}
-	return sha256.Sum256(data)
+	sum := sha256.Sum256(data)
+	return data, digest(sum[:len(digest{})])
 }
