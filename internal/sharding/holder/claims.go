@@ -2,6 +2,8 @@ package holder
 
 import (
 	"context"
+	"hash/fnv"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -11,17 +13,28 @@ import (
 	"github.com/skerry-dev/skerry/internal/sharding"
 )
 
-// uidIndex finds the Clusters that lead to a cluster.
-const uidIndex = "cluster.uid"
+// uidIndex finds the Clusters that lead to a cluster, among others: the index has a set for each of its values, which takes
+// more memory than what is in it, so that a value stands for one of uidGroups groups of uids.
+const (
+	uidIndex  = "cluster.uid"
+	uidGroups = 1024
+)
 
 // IndexUIDs adds the index that ClaimedByOther reads.
 func IndexUIDs(ctx context.Context, indexer client.FieldIndexer) error {
 	return indexer.IndexField(ctx, &v1alpha1.Cluster{}, uidIndex, func(o client.Object) []string {
 		if uid := o.(*v1alpha1.Cluster).Status.UID; uid != "" {
-			return []string{uid}
+			return []string{uidGroup(uid)}
 		}
 		return nil
 	})
+}
+
+// uidGroup returns the group of a uid, the same in each process.
+func uidGroup(uid string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(uid)) // it never fails
+	return strconv.FormatUint(uint64(h.Sum32()%uidGroups), 36)
 }
 
 // ClaimedByOther returns a function that names another Cluster with a better claim to the cluster that has a
@@ -30,11 +43,11 @@ func IndexUIDs(ctx context.Context, indexer client.FieldIndexer) error {
 func ClaimedByOther(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) (types.NamespacedName, bool) {
 	return func(key types.NamespacedName, uid string) (types.NamespacedName, bool) {
 		list, own := &v1alpha1.ClusterList{}, &v1alpha1.Cluster{}
-		if reader.List(ctx, list, client.MatchingFields{uidIndex: uid}, client.UnsafeDisableDeepCopy) != nil || reader.Get(ctx, key, own) != nil {
+		if reader.List(ctx, list, client.MatchingFields{uidIndex: uidGroup(uid)}, client.UnsafeDisableDeepCopy) != nil || reader.Get(ctx, key, own) != nil {
 			return types.NamespacedName{}, false // the hub is about to end
 		}
 		for i := range list.Items {
-			if other := &list.Items[i]; sharding.BetterClaim(other, own, uid, now()) {
+			if other := &list.Items[i]; other.Status.UID == uid && sharding.BetterClaim(other, own, uid, now()) {
 				return client.ObjectKeyFromObject(other), true
 			}
 		}
