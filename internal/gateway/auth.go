@@ -24,8 +24,10 @@ func (g *Gateway) limitBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, link.MaxMessage+1024)
 		g.setReadDeadline(w, readTimeout)
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header()["Date"] = nil // no agent asks the hub's clock by it, and each would be remembered by the connection
+		if r.Method != http.MethodPost { // whose answer is kept where it says so
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		w.Header()["Date"] = nil // no agent asks the hub's clock by it
 		next.ServeHTTP(w, r)
 	})
 }
@@ -135,8 +137,8 @@ func (g *Gateway) write(w http.ResponseWriter, message any) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", link.ContentType)
-	_ = g.writeAll(w, frame) // an agent that is gone asks again
+	w.Header()["Content-Type"] = nil // an idle edge would pay for it with each heartbeat
+	_ = g.writeAll(w, frame)         // an agent that is gone asks again
 }
 
 // writeAll writes a frame in parts. Each has a deadline of its own, so that a link may be as slow as it is.

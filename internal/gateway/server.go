@@ -21,10 +21,11 @@ const (
 	maxHeader     = 16 << 10
 	// maxStreams bounds the requests of one connection at a time: a stream, a report, and downloads.
 	maxStreams = 16
-	// headerTable and answerTable bound what is remembered of the headers of a connection, requests and answers. What an
-	// agent repeats takes some 320 bytes as HPACK counts them, and what it is answered 170. The default of 4 KiB would be
-	// filled with lengths and the paths of bundles, and its maps and lists take three times as much memory.
-	headerTable, answerTable = 512, 256
+	// headerTable bounds what is remembered of the headers of a connection's requests. What an agent repeats takes some
+	// 320 bytes as HPACK counts them. The default of 4 KiB would be filled with lengths and the paths of bundles, and its
+	// maps and lists take three times as much memory. Nothing fits into an answerTable: an answer to a report has no header
+	// but its length, which costs three bytes more than one that is remembered, and the maps are never made.
+	headerTable, answerTable = 512, 1
 	// unacknowledged is how long the network may take to acknowledge a ping until the connection counts as dead.
 	unacknowledged = 45 * time.Second
 	// shutdownGrace is how long streams have to send their last frame.
@@ -122,7 +123,8 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ConnContext: withVisitor,
 		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: answerTable},
-		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
+		DisableClientPriority: true,                                                                 // agents have none, and what keeps them takes memory
+		ErrorLog:              slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}
 	if o.overTLS() {
 		server.TLSConfig = &tls.Config{
