@@ -20,7 +20,7 @@ const maxReplaced = 8
 // agent is what the gateway knows of one Cluster with spec.agent.
 type agent struct {
 	key     engine.Key
-	hub     link.HubIdentity
+	hubID   string
 	created time.Time
 
 	mu   sync.Mutex // guards what follows
@@ -28,14 +28,12 @@ type agent struct {
 	// public is the key in conn, nil for none, and print its fingerprint: both are asked for every second.
 	public []byte
 	print  string
-	// What is assigned: encoded, its digests, and the state that is signed.
-	assigned  bool
-	entries   []link.Entry
-	have      link.Have
-	names     map[string]bool
-	digests   map[string]bool
-	signed    link.Assignment
-	signature []byte
+	// What is assigned: encoded, its digests, the bundles that it names, sorted, and the state that is signed.
+	assigned bool
+	entries  []link.Entry
+	have     link.Have
+	bundles  []string
+	signed   link.Assignment
 	// What was reported. published says that it is complete.
 	statuses  []v1alpha1.AssignmentEntryStatus
 	baseline  bool // statuses were read from the Assignment
@@ -173,26 +171,35 @@ func (a *agent) assign(entries []v1alpha1.AssignmentEntry, stored *v1alpha1.Assi
 	if a.isAssigned(state) {
 		return nil
 	}
-	signature := ed25519.Sign(hubKey, link.AssignmentTranscript(a.hub.ID, a.key.String(), state))
-	names, digests := map[string]bool{}, map[string]bool{}
-	for i := range entries {
-		e := &entries[i]
-		names[e.Name], digests[e.Digest], digests[e.Undone] = true, true, true
-		if e.Fallback != nil {
-			digests[e.Fallback.Digest] = true
-		}
-		for _, d := range e.KeepFor {
-			digests[d] = true
-		}
-	}
-	delete(digests, "")
+	state.Signature = ed25519.Sign(hubKey, link.AssignmentTranscript(a.hubID, a.key.String(), state))
+	bundles := bundlesOf(entries)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.assigned, a.entries, a.have, a.names, a.digests = true, encoded, link.HaveEntries(encoded), names, digests
-	a.signed, a.signature = state, signature
-	a.statuses = slices.DeleteFunc(slices.Clone(a.statuses), func(s v1alpha1.AssignmentEntryStatus) bool { return !names[s.Name] })
+	a.assigned, a.entries, a.have, a.bundles, a.signed = true, encoded, link.HaveEntries(encoded), bundles, state
+	a.statuses = slices.DeleteFunc(slices.Clone(a.statuses), func(s v1alpha1.AssignmentEntryStatus) bool { return !a.has(s.Name) })
 	a.wake()
 	return nil
+}
+
+// bundlesOf returns the digests of the bundles that entries name, sorted.
+func bundlesOf(entries []v1alpha1.AssignmentEntry) []string {
+	var digests []string
+	for i := range entries {
+		e := &entries[i]
+		digests = append(append(digests, e.Digest, e.Undone), e.KeepFor...)
+		if e.Fallback != nil {
+			digests = append(digests, e.Fallback.Digest)
+		}
+	}
+	digests = slices.DeleteFunc(digests, func(d string) bool { return d == "" })
+	slices.Sort(digests)
+	return slices.Clone(slices.Compact(digests)) // without the room for more
+}
+
+// has reports whether an entry is assigned; the mutex is held.
+func (a *agent) has(name string) bool {
+	_, there := a.have.Entries[name]
+	return there
 }
 
 func (a *agent) isAssigned(state link.Assignment) bool {
@@ -223,7 +230,7 @@ func (a *agent) next(s *session, st *stream, now func() time.Time) (frame *link.
 	if a.assigned {
 		none := a.signed.UID == "" // then only an agent that has something is told
 		if change := link.Diff(st.has, a.entries); st.full && !none || len(change.Entries)+len(change.Dropped) > 0 {
-			change.UID, change.Generation, change.Signature = a.signed.UID, a.signed.Generation, a.signature
+			change.UID, change.Generation, change.Signature = a.signed.UID, a.signed.Generation, a.signed.Signature
 			down.Assignment = &change
 			st.has, st.full = a.have, none
 		}

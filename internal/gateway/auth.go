@@ -94,7 +94,7 @@ func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)
 			refuse(w)
 			return
 		}
-		if g.limits.take(s.agent.key, "request", 1, requestEvery, requestBurst) == 0 {
+		if g.limits.take(s.agent.key, requestKind, 1, requestEvery, requestBurst) == 0 {
 			later(w, http.StatusTooManyRequests, 1)
 			return
 		}
@@ -249,7 +249,7 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 		refuse(w)
 		return
 	}
-	if g.limits.take(key, "session", 1, sessionEvery, sessionBurst) == 0 {
+	if g.limits.take(key, sessionKind, 1, sessionEvery, sessionBurst) == 0 {
 		later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ func (g *Gateway) bundle(ctx context.Context, s *session, digest string) (*objec
 func (a *agent) mayRead(digest string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.digests[digest]
+	_, named := slices.BinarySearch(a.bundles, digest)
+	return named
 }
 
 // manifest says what a bundle consists of.

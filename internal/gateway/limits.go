@@ -71,25 +71,36 @@ type limits struct {
 	door     doorLimits
 	now      func() time.Time
 
+	began time.Time
+
 	mu      sync.Mutex
-	buckets map[bucketKey]*bucket
+	buckets map[engine.Key]*[kinds]bucket // guarded by mu
 }
 
-type bucketKey struct {
-	of   engine.Key
-	what string
-}
+// kind of what one key may do only so often.
+type kind int
 
-// bucket holds tokens, one more each interval.
+const (
+	sessionKind kind = iota
+	requestKind
+	reportKind
+	stateKind
+	clockKind
+	eventKind
+	mediumKind
+	kinds // how many there are
+)
+
+// bucket holds tokens, one more each interval. The zero value is full.
 type bucket struct {
-	tokens float64
-	at     time.Time
+	missing float64
+	at      time.Duration // since the limits began
 }
 
 func newLimits(now func() time.Time) *limits {
 	return &limits{
 		unproven: make(chan struct{}, maxUnproven), reading: make(chan struct{}, maxReading), exports: make(chan struct{}, maxExports),
-		windows: windows{left: maxWindows}, readers: newReaders(maxReaders), door: defaultDoor, now: now, buckets: map[bucketKey]*bucket{},
+		windows: windows{left: maxWindows}, readers: newReaders(maxReaders), door: defaultDoor, now: now, began: now(), buckets: map[engine.Key]*[kinds]bucket{},
 	}
 }
 
@@ -119,28 +130,26 @@ func (w *windows) give(size int) {
 }
 
 // take takes up to n tokens, and returns how many it got.
-func (l *limits) take(key engine.Key, what string, n int, every time.Duration, burst int) int {
+func (l *limits) take(key engine.Key, what kind, n int, every time.Duration, burst int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, id := l.now(), bucketKey{key, what}
-	b := l.buckets[id]
-	if b == nil {
-		b = &bucket{tokens: float64(burst), at: now}
-		l.buckets[id] = b
+	of := l.buckets[key]
+	if of == nil {
+		of = &[kinds]bucket{}
+		l.buckets[key] = of
 	}
-	b.tokens = min(float64(burst), b.tokens+max(0, float64(now.Sub(b.at)))/float64(every))
+	b, now := &of[what], l.now().Sub(l.began)
+	b.missing = max(0, b.missing-max(0, float64(now-b.at))/float64(every))
 	b.at = now
-	got := min(n, int(b.tokens))
-	b.tokens -= float64(got)
+	got := min(n, int(float64(burst)-b.missing))
+	b.missing += float64(got)
 	return got
 }
 
 func (l *limits) forget(key engine.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, what := range []string{"session", "request", "report", "state", "clock", "event", "medium"} {
-		delete(l.buckets, bucketKey{key, what})
-	}
+	delete(l.buckets, key)
 }
 
 // readers are the callers whose message is being read, the earliest first.

@@ -31,7 +31,7 @@ func (g *Gateway) ticketed(next func(http.ResponseWriter, *http.Request, engine.
 		if c == nil {
 			return
 		}
-		if g.limits.take(key, "medium", 1, sessionEvery, sessionBurst) == 0 {
+		if g.limits.take(key, mediumKind, 1, sessionEvery, sessionBurst) == 0 {
 			later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 			return
 		}
@@ -191,7 +191,7 @@ func (a *agent) update(now func() time.Time) (u medium.Update, entries []link.En
 		return u, nil, at, false
 	}
 	u = medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
-	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signature
+	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signed.Signature
 	return u, a.entries, a.time.next(now(), exportGap), true
 }
 
@@ -224,7 +224,7 @@ func (g *Gateway) learn(ctx context.Context, a *agent, seen time.Time) error {
 		return nil
 	}
 	a.follow(seen)
-	if g.limits.take(a.key, "clock", 1, stateEvery, 1) == 0 {
+	if g.limits.take(a.key, clockKind, 1, stateEvery, 1) == 0 {
 		return nil // an agent has the Cluster written as often as that, whatever it has seen
 	}
 	c, err := g.o.Cluster(ctx, a.key)

@@ -22,7 +22,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	}
 	a := g.agents[key]
 	if a == nil {
-		a = &agent{key: key, hub: g.o.Hub, created: g.o.Now()}
+		a = &agent{key: key, hubID: g.o.Hub.ID, created: g.o.Now()}
 		g.agents[key] = a
 	}
 	g.mu.Unlock()

@@ -22,7 +22,7 @@ const clockTolerance = 30 * time.Second
 
 // report takes over what an agent has to say.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
-	if g.limits.take(s.agent.key, "report", 1, reportEvery, reportBurst) == 0 {
+	if g.limits.take(s.agent.key, reportKind, 1, reportEvery, reportBurst) == 0 {
 		later(w, http.StatusTooManyRequests, 1)
 		return
 	}
@@ -100,7 +100,7 @@ func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
 
 // record passes on the events of an agent, as many as are allowed.
 func (g *Gateway) record(key engine.Key, events []engine.Event) {
-	allowed := g.limits.take(key, "event", len(events), eventsEvery, eventsBurst)
+	allowed := g.limits.take(key, eventKind, len(events), eventsEvery, eventsBurst)
 	if dropped := len(events) - allowed; dropped > 0 {
 		g.o.Log.Info("an agent reports more events than are recorded", "cluster", key, "dropped", dropped)
 	}
@@ -155,7 +155,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 
 // mayShow returns what asks for the turn of an agent to show another state of its cluster or disk.
 func (g *Gateway) mayShow(key engine.Key) func() bool {
-	return func() bool { return g.limits.take(key, "state", 1, stateEvery, stateBurst) > 0 }
+	return func() bool { return g.limits.take(key, stateKind, 1, stateEvery, stateBurst) > 0 }
 }
 
 // show makes what was reported of the cluster and the disk what is known of them, and returns whether that is news. Each
@@ -185,7 +185,7 @@ func sameState(a, b link.State) bool {
 func (a *agent) takeStatuses(up *link.Up, shift time.Duration, now time.Time) {
 	bounded := link.Up{Dropped: up.Dropped, Verified: map[string]int64{}}
 	for _, e := range up.Entries {
-		if a.names[e.Name] {
+		if a.has(e.Name) {
 			bounded.Entries = append(bounded.Entries, boundStatus(e, shift, now))
 		}
 	}
@@ -203,7 +203,7 @@ func (a *agent) takeEvents(up *link.Up) (events []engine.Event) {
 			continue
 		}
 		a.eventSeq = e.Seq
-		if e.Kustomization != "" && !a.names[e.Kustomization] {
+		if e.Kustomization != "" && !a.has(e.Kustomization) {
 			e.Kustomization, e.Message = "", fmt.Sprintf("%s, which is not assigned: %s", line(e.Kustomization), e.Message)
 		}
 		events = append(events, a.event(e))
