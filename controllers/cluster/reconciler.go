@@ -4,6 +4,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ type Reconciler struct {
 	renewals *renewals
 
 	mu       sync.Mutex
-	reported map[engine.Key]engine.State // what the last reconcile saw, without LastSeen
+	reported map[engine.Key]uint64 // digest of what the last reconcile saw
 	requests map[engine.Key]request
 	yielding map[engine.Key]time.Time // since when a status that says nothing new yields
 	removals map[engine.Key]time.Time // when this process began with the removal
@@ -88,7 +89,7 @@ func New(o Options) *Reconciler {
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}
 	}
-	r := &Reconciler{Options: o, reported: map[engine.Key]engine.State{}, renewals: newRenewals(), requests: map[engine.Key]request{}, yielding: map[engine.Key]time.Time{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
+	r := &Reconciler{Options: o, reported: map[engine.Key]uint64{}, renewals: newRenewals(), requests: map[engine.Key]request{}, yielding: map[engine.Key]time.Time{}, removals: map[engine.Key]time.Time{}, secrets: newSecrets(o.Hub, o.Direct)}
 	r.statuses = hubapi.NewCommitter(o.Hub, &r.trigger, o.Now, func(c *v1alpha1.Cluster) any { return &c.Status })
 	return r
 }
@@ -97,9 +98,10 @@ func New(o Options) *Reconciler {
 // nobody for news that are not of the connection.
 func (r *Reconciler) Changed(key engine.Key) {
 	state, _ := r.Pool.State(key)
+	digest := digestOf(state)
 	r.mu.Lock()
 	requested := r.requests[key].value != ""
-	same := r.reported[key] == withoutTimes(state)
+	same := r.reported[key] == digest
 	r.mu.Unlock()
 	if requested || !same {
 		r.trigger.Enqueue(key)
@@ -205,8 +207,9 @@ func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cl
 	facts.Handled = r.handle(key, c)
 	state, _ := r.Pool.State(key)
 	facts.Connection = report.Connection(state)
+	digest := digestOf(state)
 	r.mu.Lock()
-	r.reported[key] = withoutTimes(state)
+	r.reported[key] = digest
 	r.mu.Unlock()
 	r.Reachable(key, state.Reachable, true)
 	if state.Reachable && state.Usable && r.secrets.renews(key) {
@@ -285,7 +288,14 @@ func (r *Reconciler) forget(key engine.Key) {
 	r.Reachable(key, false, false)
 }
 
-func withoutTimes(s engine.State) engine.State {
+var seed = maphash.MakeSeed()
+
+// digestOf stands for a state without LastSeen, where the whole would be kept of each of thousands of Clusters. It is 0 where
+// nothing is known.
+func digestOf(s engine.State) uint64 {
 	s.LastSeen = time.Time{}
-	return s
+	if s == (engine.State{}) {
+		return 0
+	}
+	return maphash.Comparable(seed, s)
 }

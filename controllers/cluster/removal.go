@@ -165,7 +165,7 @@ func (r *Reconciler) reach(ctx context.Context, m *removal) error {
 	state, _ := r.Pool.State(m.key)
 	m.conn = report.Connection(state)
 	r.mu.Lock()
-	r.reported[m.key] = withoutTimes(state)
+	r.reported[m.key] = digestOf(state)
 	r.mu.Unlock()
 	return nil
 }

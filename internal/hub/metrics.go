@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientmetrics "k8s.io/client-go/tools/metrics"
@@ -28,7 +30,7 @@ func (w withoutHost) Increment(ctx context.Context, code, method, _ string) {
 // metrics are the hub's own, beside those of the manager (which has the durations of reconciles by
 // kind). Labels are bounded by the number of Clusters.
 type metrics struct {
-	clusters   *prometheus.GaugeVec
+	clusters   *reachability
 	counters   map[engine.Counter]prometheus.Counter
 	passes     *passes
 	collectors []prometheus.Collector // all of them
@@ -44,9 +46,7 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 	}
 	m := &metrics{
 		passes: newPasses(objects),
-		clusters: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "skerry", Name: "cluster_reachable", Help: "1 if the cluster answered when it was asked last, else 0.",
-		}, []string{"namespace", "name"}),
+		clusters: &reachability{of: map[engine.Key]bool{}},
 		counters: map[engine.Counter]prometheus.Counter{
 			engine.Applied:        counter("applied_objects_total", "Objects applied to clusters."),
 			engine.Pruned:         counter("pruned_objects_total", "Objects deleted from clusters because they are wanted no longer."),
@@ -93,13 +93,38 @@ func (m *metrics) count(_ engine.Key, what engine.Counter, n int) {
 	}
 }
 
-func (m *metrics) reachable(key engine.Key, reachable, known bool) {
-	switch {
-	case !known:
-		m.clusters.DeleteLabelValues(key.Namespace, key.Name)
-	case reachable:
-		m.clusters.WithLabelValues(key.Namespace, key.Name).Set(1)
-	default:
-		m.clusters.WithLabelValues(key.Namespace, key.Name).Set(0)
+// reachability is the metric of which clusters answer. A series is made when it is asked for: a gauge for each Cluster of a
+// fleet would take ten times as much memory.
+type reachability struct {
+	mu sync.Mutex
+	of map[engine.Key]bool // guarded by mu
+}
+
+var clusterReachable = describe("cluster_reachable", "1 if the cluster answered when it was asked last, else 0.")
+
+// Describe implements prometheus.Collector.
+func (r *reachability) Describe(ch chan<- *prometheus.Desc) { ch <- clusterReachable }
+
+// Collect implements prometheus.Collector.
+func (r *reachability) Collect(ch chan<- prometheus.Metric) {
+	r.mu.Lock()
+	of := maps.Clone(r.of) // who takes the series takes its time
+	r.mu.Unlock()
+	for key, reachable := range of {
+		value := 0.0
+		if reachable {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(clusterReachable, prometheus.GaugeValue, value, key.Namespace, key.Name)
 	}
+}
+
+func (m *metrics) reachable(key engine.Key, reachable, known bool) {
+	m.clusters.mu.Lock()
+	defer m.clusters.mu.Unlock()
+	if !known {
+		delete(m.clusters.of, key)
+		return
+	}
+	m.clusters.of[key] = reachable
 }
