@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // maxReplaced bounds the instances that are remembered as replaced.
@@ -161,7 +162,7 @@ func (a *agent) assign(entries []v1alpha1.AssignmentEntry, stored *v1alpha1.Assi
 	if err != nil {
 		return err
 	}
-	state := link.Assignment{Digest: link.Digest(encoded)}
+	state := link.Assignment{Digest: text.Shared(link.Digest(encoded))}
 	switch {
 	case stored != nil:
 		state.UID, state.Generation = string(stored.UID), stored.Generation

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // clockTolerance is how far an edge's clock may be off before its times are corrected.
@@ -292,6 +293,7 @@ func reason(text string) string {
 
 func boundState(s link.State) link.State {
 	s.Reason, s.Message, s.UID, s.Version, s.Orphaned = reason(s.Reason), line(s.Message), line(s.UID), line(s.Version), line(s.Orphaned)
+	text.Share(&s.Reason, &s.Version)
 	return s
 }
 
@@ -305,6 +307,7 @@ func boundStatus(s v1alpha1.AssignmentEntryStatus, shift time.Duration, now time
 	if s.Reason == "" {
 		s.Reason = v1alpha1.ProgressingReason
 	}
+	text.Share(&s.Name, &s.Revision, &s.Digest, &s.AppliedRevision, &s.AppliedDigest, &s.Reason)
 	if s.VerifiedAt != nil {
 		at := boundTime(*s.VerifiedAt, shift, now)
 		s.VerifiedAt = &at

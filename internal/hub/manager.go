@@ -37,14 +37,17 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 		return nil, err
 	}
 	grace, yes := controllerGrace, true
-	slim := cache.ByObject{Transform: slim}
+	slim, shared := cache.ByObject{Transform: slim}, cache.ByObject{Transform: shared()}
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme,
 		Logger: o.Log,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			// Only their metadata is watched; of that, only what tells one version from another is kept.
-			ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: slim, &corev1.ConfigMap{}: slim},
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Secret{}: slim, &corev1.ConfigMap{}: slim,
+				&v1alpha1.Cluster{}: shared, &v1alpha1.Assignment{}: shared,
+			},
 			// The watches tell everything; what a resync would repeat, nobody needs.
 			SyncPeriod: never(),
 		},

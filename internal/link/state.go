@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Short is a digest that tells two versions of one entry apart: 16 hexadecimal digits.
@@ -33,10 +33,10 @@ func shortOf(value any) (Short, error) {
 }
 
 // Entry is an entry of an Assignment as the hub encoded it. The bytes are kept, so that a digest is the same for an
-// agent whose version does not know each of its fields.
+// agent whose version does not know each of its fields; on the hub, once for all clusters that have the same entry.
 type Entry struct {
 	Name string
-	raw  json.RawMessage
+	raw  string // JSON
 }
 
 // NewEntries encodes the entries, sorted by name.
@@ -47,7 +47,7 @@ func NewEntries(entries []v1alpha1.AssignmentEntry) ([]Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot encode an entry: %w", err)
 		}
-		out = append(out, Entry{Name: entries[i].Name, raw: raw})
+		out = append(out, Entry{Name: entries[i].Name, raw: text.Shared(string(raw))})
 	}
 	slices.SortFunc(out, byName)
 	return out, nil
@@ -59,7 +59,7 @@ func byName(a, b Entry) int { return strings.Compare(a.Name, b.Name) }
 func DecodeEntries(entries []Entry) ([]v1alpha1.AssignmentEntry, error) {
 	out := make([]v1alpha1.AssignmentEntry, len(entries))
 	for i, e := range entries {
-		if err := json.Unmarshal(e.raw, &out[i]); err != nil {
+		if err := json.Unmarshal([]byte(e.raw), &out[i]); err != nil {
 			return nil, fmt.Errorf("cannot decode entry %.80q: %w", e.Name, err)
 		}
 	}
@@ -67,7 +67,7 @@ func DecodeEntries(entries []Entry) ([]v1alpha1.AssignmentEntry, error) {
 }
 
 // MarshalJSON writes the entry as the hub encoded it.
-func (e Entry) MarshalJSON() ([]byte, error) { return e.raw, nil }
+func (e Entry) MarshalJSON() ([]byte, error) { return []byte(e.raw), nil }
 
 // UnmarshalJSON keeps the entry as it is.
 func (e *Entry) UnmarshalJSON(data []byte) error {
@@ -80,12 +80,12 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 	if named.Name == "" {
 		return errors.New("an entry has no name")
 	}
-	e.Name, e.raw = named.Name, bytes.Clone(data)
+	e.Name, e.raw = named.Name, string(data)
 	return nil
 }
 
 func (e Entry) short() Short {
-	sum := sha256.Sum256(e.raw)
+	sum := sha256.Sum256([]byte(e.raw))
 	return Short(hex.EncodeToString(sum[:8]))
 }
 
@@ -93,7 +93,7 @@ func (e Entry) short() Short {
 func Digest(entries []Entry) string {
 	h := sha256.New()
 	for _, e := range entries {
-		h.Write(e.raw) // JSON objects cannot run into one another
+		h.Write([]byte(e.raw)) // JSON objects cannot run into one another
 		h.Write([]byte{'\n'})
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
