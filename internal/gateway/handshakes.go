@@ -88,6 +88,7 @@ func (h *handshakes) handshake(v *visitor) {
 	}()
 	err := h.shake(c, v)
 	if err == nil {
+		dropHandshakeBuffers(c)
 		select {
 		case h.shaken <- c:
 			return
