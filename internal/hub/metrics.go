@@ -45,7 +45,7 @@ func newMetrics(renders *render.Cache, objects client.Reader) *metrics {
 			func() float64 { return float64(value(renders.Stats())) })
 	}
 	m := &metrics{
-		passes: newPasses(objects),
+		passes:   newPasses(objects),
 		clusters: &reachability{of: map[engine.Key]bool{}},
 		counters: map[engine.Counter]prometheus.Counter{
 			engine.Applied:        counter("applied_objects_total", "Objects applied to clusters."),
