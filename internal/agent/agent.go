@@ -23,8 +23,8 @@ import (
 // assignmentRecord is what the agent goes on from without its hub.
 const assignmentRecord = "assignment"
 
-// memory is the record.
-type memory struct {
+// assignmentState is the record: what is assigned, and what the engine was given of it.
+type assignmentState struct {
 	// Hub and Cluster are those that it is of: a record of another hub is none.
 	Hub     string `json:"hub"`
 	Cluster string `json:"cluster"`
@@ -32,14 +32,14 @@ type memory struct {
 	UID        string       `json:"uid,omitempty"`
 	Generation int64        `json:"generation,omitempty"`
 	Entries    []link.Entry `json:"entries,omitempty"`
-	// Told is what the engine was told last: it differs from Entries while a bundle is missing.
-	Told     []v1alpha1.AssignmentEntry `json:"told,omitempty"`
-	Settings link.Settings              `json:"settings"`
+	// EngineEntries are those that the engine was given last: they differ from Entries while a bundle is missing.
+	EngineEntries []v1alpha1.AssignmentEntry `json:"told,omitempty"`
+	Settings      link.Settings              `json:"settings"`
 	// SettingsAt is the latest time by the hub's clock at which the hub said Settings, over a link or by medium; zero
 	// where that is not known.
 	SettingsAt time.Time `json:"settingsAt,omitzero"`
-	// Resting says that the engine must not work: the hub reaches the cluster itself, or knows another one.
-	Resting bool `json:"resting,omitempty"`
+	// Inactive is set while the engine must not work: the hub reaches the cluster itself, or knows another one.
+	Inactive bool `json:"resting,omitempty"`
 	// Exported is when the last update was made that came by medium, by the hub's clock.
 	Exported time.Time `json:"exported,omitzero"`
 	// AsOf is the time by the hub's clock at which the Assignment held, over a link or by medium; zero where the hub did
@@ -48,12 +48,12 @@ type memory struct {
 }
 
 // isOf reports whether a change leads to what the agent has.
-func (m memory) isOf(change link.Assignment) bool {
+func (m assignmentState) isOf(change link.Assignment) bool {
 	return change.UID == m.UID && change.Generation == m.Generation && change.Digest == link.Digest(m.Entries)
 }
 
 // latest is the latest time by the hub's clock of which the agent has anything; zero for none.
-func (m memory) latest() time.Time { return latest(m.SettingsAt, latest(m.Exported, m.AsOf)) }
+func (m assignmentState) latest() time.Time { return latest(m.SettingsAt, latest(m.Exported, m.AsOf)) }
 
 // agent is one process that works on one cluster.
 type agent struct {
@@ -85,19 +85,19 @@ type agent struct {
 	// finalizing is held while a finalization is carried out, so that one writes it down.
 	finalizing sync.Mutex
 
-	mu       sync.Mutex // guards what follows
-	pool     engine.Pooled
-	key      engine.Key
-	hub      link.HubIdentity
-	memory   memory
-	assigned []v1alpha1.AssignmentEntry // memory.Entries, decoded
-	held     []string
-	failures map[string]failure
+	mu         sync.Mutex // guards what follows
+	pool       engine.Pooled
+	key        engine.Key
+	hub        link.HubIdentity
+	assignment assignmentState
+	assigned   []v1alpha1.AssignmentEntry // assignment.Entries, decoded
+	held       []string
+	failures   map[string]failure
 	// finalized is the request that was carried out: nothing of Skerry's is on the cluster since, and the engine rests.
 	// answered is when the hub has acknowledged that; zero for not.
 	finalized string
 	answered  time.Time
-	// diverged says that what came does not lead on from what the agent has, so that it asks for all of it.
+	// diverged is set when a change does not follow from what the agent has, so that it asks for all of the Assignment.
 	diverged bool
 }
 
@@ -108,10 +108,10 @@ func wake(c chan struct{}) {
 	}
 }
 
-// belong makes the agent that of a Cluster of a hub: it takes up what the disk has for it, and starts the
-// engine. Called again with the same, it does nothing; with another identity of the hub, the engine is begun
-// anew. It begins with the settings that came, if any did: those that are known may be of another Cluster.
-func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
+// startEngineFor starts the engine for a Cluster of a hub, with what the disk has of it. Called again with the same, it does
+// nothing; for another identity of the hub, it starts another engine. The settings that came count, if any did: those that
+// are known may be of another Cluster.
+func (a *agent) startEngineFor(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
 	key := v1alpha1.ResolveName("", e.Cluster)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,38 +121,38 @@ func (a *agent) belong(ctx context.Context, e link.Enrollment, hub link.HubIdent
 	}
 	a.stopPool(ctx)
 	if a.key != key || a.hub.ID != hub.ID {
-		a.memory, a.assigned, a.held, a.failures = a.recall(hub.ID, e.Cluster), nil, nil, map[string]failure{}
-		entries, err := link.DecodeEntries(a.memory.Entries)
+		a.assignment, a.assigned, a.held, a.failures = a.loadAssignment(hub.ID, e.Cluster), nil, nil, map[string]failure{}
+		entries, err := link.DecodeEntries(a.assignment.Entries)
 		if err != nil {
 			return err
 		}
 		a.assigned = entries
-		a.journal.belong(hub.ID, e.Cluster)
+		a.journal.setOwner(hub.ID, e.Cluster)
 	}
 	a.key, a.hub = key, hub
 	if came != nil {
-		a.memory.Settings, a.memory.Resting = *came, false
-		a.remember()
+		a.assignment.Settings, a.assignment.Inactive = *came, false
+		a.saveAssignment()
 	}
 	a.startPool()
 	return nil
 }
 
-// recall reads the record of the disk; an empty one where there is none, or one of another Cluster.
-func (a *agent) recall(hub, cluster string) memory {
-	var m memory
+// loadAssignment reads the record of the disk; an empty one where there is none, or one of another Cluster.
+func (a *agent) loadAssignment(hub, cluster string) assignmentState {
+	var m assignmentState
 	data, err := a.disk.Read(assignmentRecord)
 	if err == nil {
 		err = json.Unmarshal(data, &m)
 	}
 	if err != nil || m.Hub != hub || m.Cluster != cluster {
-		return memory{Hub: hub, Cluster: cluster}
+		return assignmentState{Hub: hub, Cluster: cluster}
 	}
 	return m
 }
 
-func (a *agent) remember() {
-	data, err := json.Marshal(a.memory)
+func (a *agent) saveAssignment() {
+	data, err := json.Marshal(a.assignment)
 	if err != nil { // these are strings and numbers
 		a.log.Error(err, "cannot encode what is assigned")
 		return
@@ -160,15 +160,15 @@ func (a *agent) remember() {
 	_ = a.disk.Write(assignmentRecord, data) // the disk names its problem itself
 }
 
-// afterAllHubs is when the agent's engine says that it began. Of two processes of a hub that work on a cluster the older
-// one goes on. An agent that was cut off when the hub began to reach its cluster itself is never told to rest, since its
+// afterAllHubs is the start time that the agent's engine has in the claim. Of two processes of a hub that work on a cluster the older
+// one goes on. An agent that was cut off when the hub began to reach its cluster itself is never told to stop, since its
 // key has gone; it gives way to the hub when it sees it write, however often the hub is restarted, and whatever its own
 // clock says. One agent alone has the lease, so that two of them never ask this of one another.
 var afterAllHubs = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // startPool starts the engine with what is known.
 func (a *agent) startPool() {
-	if a.memory.Resting || a.finalized != "" {
+	if a.assignment.Inactive || a.finalized != "" {
 		return
 	}
 	a.pool = a.newPool(engine.PoolOptions{
@@ -179,21 +179,21 @@ func (a *agent) startPool() {
 		Now:      a.now, Log: a.log.WithName("engine"),
 	})
 	a.connect()
-	if len(a.memory.Entries) > 0 || a.memory.UID != "" {
-		a.tell()
+	if len(a.assignment.Entries) > 0 || a.assignment.UID != "" {
+		a.assignToEngine()
 	}
 }
 
 func (a *agent) connect() {
 	a.pool.Connect(a.key, engine.Connection{
 		Config: a.config, Fingerprint: "agent", KnownUID: a.clusterUID,
-		Suspend: a.memory.Settings.Suspend, TakeOver: a.memory.Settings.TakeOver, Namespaces: a.namespaces,
+		Suspend: a.assignment.Settings.Suspend, TakeOver: a.assignment.Settings.TakeOver, Namespaces: a.namespaces,
 	})
 }
 
-// beginAnew ends the engine, for belong to start another one: what it has given way to does not keep back one that the hub
+// stopEngine ends the engine, for startEngineFor to start another one: what it has given way to does not keep back one that the hub
 // has invited since.
-func (a *agent) beginAnew(ctx context.Context) {
+func (a *agent) stopEngine(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopPool(ctx)
@@ -213,14 +213,14 @@ func (a *agent) stopPool(ctx context.Context) {
 // stopGrace is how long the engine has to get to the end of the object at hand.
 const stopGrace = 5 * time.Second
 
-// tell hands the engine what it can bring about with the bundles that are there.
-func (a *agent) tell() {
-	there := a.bundles.there()
-	now, held := effective(a.assigned, a.memory.Told, func(d string) bool { return there[d] })
+// assignToEngine gives the engine the entries that it can apply with the bundles that are on the disk. The mutex is held.
+func (a *agent) assignToEngine() {
+	there := a.bundles.digests()
+	now, held := effective(a.assigned, a.assignment.EngineEntries, func(d string) bool { return there[d] })
 	a.held = held
-	if !equality.Semantic.DeepEqual(now, a.memory.Told) {
-		a.memory.Told = now
-		a.remember()
+	if !equality.Semantic.DeepEqual(now, a.assignment.EngineEntries) {
+		a.assignment.EngineEntries = now
+		a.saveAssignment()
 	}
 	if a.pool != nil {
 		a.pool.Assign(a.key, now)
@@ -232,27 +232,27 @@ func (a *agent) tell() {
 func (a *agent) missing() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	there := a.bundles.there()
-	return slices.DeleteFunc(wanted(a.assigned), func(d string) bool { return there[d] })
+	there := a.bundles.digests()
+	return slices.DeleteFunc(wantedDigests(a.assigned), func(d string) bool { return there[d] })
 }
 
-// errWantedAgain says that the hub, which had the cluster removed, assigns something: it was restored from a backup.
+// errWantedAgain is returned when the hub, which had the cluster removed, assigns something: it was restored from a backup.
 var errWantedAgain = errors.New("the hub has removed this cluster, and assigns something to it again")
 
-// take takes what the hub has changed of the Assignment. link.ErrDiverged says that the agent must begin with
-// nothing, errWantedAgain that it must begin a session in which the finalization is forgotten.
-func (a *agent) take(e link.Enrollment, change link.Assignment, o order) error {
+// takeAssignment takes what the hub has changed of the Assignment. After link.ErrDiverged the agent must begin with
+// nothing, after errWantedAgain it must begin a session in which the finalization is forgotten.
+func (a *agent) takeAssignment(e link.Enrollment, change link.Assignment, o order) error {
 	if !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, change), change.Signature) {
 		return errors.New("an Assignment came that the hub did not sign")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if o.leadsOn {
-		if err := goesBack(a.memory, change); err != nil {
+		if err := goesBack(a.assignment, change); err != nil {
 			return err
 		}
 	}
-	before := a.memory.Entries
+	before := a.assignment.Entries
 	if a.diverged {
 		before = nil
 	}
@@ -260,23 +260,23 @@ func (a *agent) take(e link.Enrollment, change link.Assignment, o order) error {
 	if err != nil {
 		return err
 	}
-	if err := a.keep(change, entries, o.asOf); err != nil {
+	if err := a.storeAssignment(change, entries, o.asOf); err != nil {
 		return err
 	}
-	there := a.bundles.there()
-	for _, d := range wanted(a.assigned) {
-		if !there[d] { // the session fetches it, and tells the engine then
+	there := a.bundles.digests()
+	for _, d := range wantedDigests(a.assigned) {
+		if !there[d] { // the session fetches it, and assigns to the engine then
 			wake(a.fetchDue)
 			return nil
 		}
 	}
-	a.tell()
+	a.assignToEngine()
 	return nil
 }
 
-// keep makes the entries what is assigned; asOf is the time by the hub's clock at which they were, zero where that is not
+// storeAssignment makes the entries what is assigned; asOf is the time by the hub's clock at which they were, zero where that is not
 // known. The mutex is held.
-func (a *agent) keep(change link.Assignment, entries []link.Entry, asOf time.Time) error {
+func (a *agent) storeAssignment(change link.Assignment, entries []link.Entry, asOf time.Time) error {
 	assigned, err := link.DecodeEntries(entries)
 	if err != nil {
 		return err
@@ -284,13 +284,13 @@ func (a *agent) keep(change link.Assignment, entries []link.Entry, asOf time.Tim
 	if a.finalized != "" && slices.ContainsFunc(assigned, func(e v1alpha1.AssignmentEntry) bool { return !e.Remove }) {
 		return errWantedAgain
 	}
-	if a.memory.isOf(change) { // what held later is known to have held
-		asOf = latest(a.memory.AsOf, asOf)
+	if a.assignment.isOf(change) { // what held later is known to have held
+		asOf = latest(a.assignment.AsOf, asOf)
 	}
-	a.memory.UID, a.memory.Generation, a.memory.Entries, a.assigned = change.UID, change.Generation, entries, assigned
-	a.memory.AsOf, a.diverged = asOf, false
+	a.assignment.UID, a.assignment.Generation, a.assignment.Entries, a.assigned = change.UID, change.Generation, entries, assigned
+	a.assignment.AsOf, a.diverged = asOf, false
 	a.failures = map[string]failure{}
-	a.remember() // before the engine acts on it: a restart goes on from here
+	a.saveAssignment() // before the engine acts on it: a restart goes on from here
 	return nil
 }
 
@@ -298,20 +298,20 @@ func (a *agent) keep(change link.Assignment, entries []link.Entry, asOf time.Tim
 func (a *agent) has() link.Have {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.memory.UID == "" || a.diverged {
+	if a.assignment.UID == "" || a.diverged {
 		return link.Have{}
 	}
-	return link.HaveEntries(a.memory.Entries)
+	return link.HaveEntries(a.assignment.Entries)
 }
 
 // latestSeen is the latest time by the hub's clock that the agent has seen; zero for none.
 func (a *agent) latestSeen() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.memory.latest()
+	return a.assignment.latest()
 }
 
-// forgetAssignment makes the next stream begin with nothing. The engine keeps what it was told, and what it is remains
+// forgetAssignment makes the next stream begin with nothing. The engine keeps what it was given, and what it is remains
 // known: what leads on from nothing is not older than what is forgotten.
 func (a *agent) forgetAssignment() {
 	a.mu.Lock()
@@ -326,21 +326,21 @@ func (a *agent) settingsOr(came *link.Settings) link.Settings {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.memory.Settings
+	return a.assignment.Settings
 }
 
-// adopt takes the settings of the Cluster; at is the time by the hub's clock at which they held, zero where that is not
+// adoptSettings takes the settings of the Cluster; at is the time by the hub's clock at which they held, zero where that is not
 // known. A session begins with the settings, and writes the time down with the Assignment that follows.
-func (a *agent) adopt(s link.Settings, at time.Time) {
+func (a *agent) adoptSettings(s link.Settings, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.memory.SettingsAt = latest(a.memory.SettingsAt, at)
-	if a.memory.Settings == s && !a.memory.Resting {
+	a.assignment.SettingsAt = latest(a.assignment.SettingsAt, at)
+	if a.assignment.Settings == s && !a.assignment.Inactive {
 		return
 	}
-	rested := a.memory.Resting
-	a.memory.Settings, a.memory.Resting = s, false
-	a.remember()
+	rested := a.assignment.Inactive
+	a.assignment.Settings, a.assignment.Inactive = s, false
+	a.saveAssignment()
 	if rested && a.pool == nil {
 		a.startPool()
 		return
@@ -350,21 +350,21 @@ func (a *agent) adopt(s link.Settings, at time.Time) {
 	}
 }
 
-// rest ends the engine until the hub wants the agent again: it works on the cluster itself, or the cluster is
+// deactivate ends the engine until the hub wants the agent again: it works on the cluster itself, or the cluster is
 // another one than the hub knows.
-func (a *agent) rest(ctx context.Context) {
+func (a *agent) deactivate(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.memory.Resting || a.key.Name == "" {
+	if a.assignment.Inactive || a.key.Name == "" {
 		return
 	}
-	a.memory.Resting = true
-	a.remember()
+	a.assignment.Inactive = true
+	a.saveAssignment()
 	a.stopPool(ctx)
 }
 
-// fetched records how the download of a bundle ended.
-func (a *agent) fetched(digest string, f *failure) {
+// recordFetch records how the download of a bundle ended.
+func (a *agent) recordFetch(digest string, f *failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f == nil {
@@ -377,17 +377,17 @@ func (a *agent) fetched(digest string, f *failure) {
 	}
 }
 
-// reconsider tells the engine what is possible with the bundles that are there now. Where one came back that it
-// was told of before, which the disk had lost, it is told to look again. whole says that no bundle is missing:
+// reassign gives the engine the entries that it can apply with the bundles that are on the disk now. Where a bundle came back
+// that it was given before, and the disk had lost, the engine verifies all. Where whole is set, no bundle is missing:
 // those that nothing needs are removed.
-func (a *agent) reconsider(arrived []string, whole bool) {
+func (a *agent) reassign(arrived []string, whole bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.memory.UID == "" {
+	if a.assignment.UID == "" {
 		return
 	}
-	back := slices.ContainsFunc(wanted(a.memory.Told), func(d string) bool { return slices.Contains(arrived, d) })
-	a.tell()
+	back := slices.ContainsFunc(wantedDigests(a.assignment.EngineEntries), func(d string) bool { return slices.Contains(arrived, d) })
+	a.assignToEngine()
 	if a.pool == nil {
 		return
 	}
@@ -401,7 +401,7 @@ func (a *agent) reconsider(arrived []string, whole bool) {
 	if !told || len(a.held) > 0 {
 		return
 	}
-	a.bundles.collect(kept(a.assigned, a.memory.Told, report))
+	a.bundles.collect(digestsToKeep(a.assigned, a.assignment.EngineEntries, report))
 }
 
 // reported returns what the hub is to know.
@@ -461,13 +461,13 @@ func (a *agent) finalize(ctx context.Context, request string) error {
 	defer a.mu.Unlock()
 	a.finalized = request
 	a.stopPool(ctx)
-	a.memory, a.assigned, a.held = memory{Hub: a.memory.Hub, Cluster: a.memory.Cluster}, nil, nil
+	a.assignment, a.assigned, a.held = assignmentState{Hub: a.assignment.Hub, Cluster: a.assignment.Cluster}, nil, nil
 	a.disk.Remove(assignmentRecord)
 	return nil
 }
 
-// acknowledged says that the hub knows of a finalization. An agent that is restarted meanwhile is to know it as well.
-func (a *agent) acknowledged(ctx context.Context, at time.Time) {
+// finalizeAcknowledged records that the hub knows of a finalization. An agent that is restarted meanwhile is to know it as well.
+func (a *agent) finalizeAcknowledged(ctx context.Context, at time.Time) {
 	a.setAnswered(at)
 	if err := a.recordAnswered(context.WithoutCancel(ctx), at); err != nil { // then the restart waits for the hub
 		a.log.Info("cannot write down that the hub has acknowledged the removal", "error", err.Error())
@@ -484,7 +484,7 @@ func (a *agent) setAnswered(at time.Time) {
 func (a *agent) answeredLongAgo(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.answered.IsZero() && now.Sub(a.answered) >= lettingGo
+	return !a.answered.IsZero() && now.Sub(a.answered) >= releaseTimeout
 }
 
 // isFinalized reports whether a request for finalization was carried out.

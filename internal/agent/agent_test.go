@@ -155,8 +155,8 @@ func TestAnAssignmentThatTheHubDidNotSignIsRefused(t *testing.T) {
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
 	forged := h.change(link.Have{})
 	forged.Generation++
-	if err := e.p.take(h.enroll, *forged, order{}); err == nil || e.p.memory.Generation != 7 {
-		t.Errorf("taken: %v, generation %d", err, e.p.memory.Generation)
+	if err := e.p.takeAssignment(h.enroll, *forged, order{}); err == nil || e.p.assignment.Generation != 7 {
+		t.Errorf("taken: %v, generation %d", err, e.p.assignment.Generation)
 	}
 }
 
@@ -386,7 +386,7 @@ func TestALeaseIsRenewedInOneRequest(t *testing.T) {
 	renew(false, "GET")
 	now = now.Add(leaseDuration)
 	renew(true, "GET PUT")
-	now = now.Add(leaseDuration) // its API server was away: somebody may have had the lease meanwhile
+	now = now.Add(leaseDuration) // its API server was away: another agent may have had the lease meanwhile
 	renew(true, "GET PUT")
 }
 

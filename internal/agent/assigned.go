@@ -9,8 +9,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// effective returns what the engine is to bring about, given what is assigned, what it was told before and which
-// bundles are there, and the names of the entries that are held.
+// effective returns what the engine is to apply, given what is assigned, what it was given before and which
+// bundles are on the disk, and the names of the entries that are held.
 //
 // An entry whose bundle has not arrived is held: the engine keeps what stood before, drift included. While
 // one is held, it is not known what it will want, and an object that another entry drops may be its: the
@@ -29,7 +29,7 @@ func effective(assigned, before []v1alpha1.AssignmentEntry, has func(digest stri
 		if e := &now[i]; !e.Remove && e.Digest != "" && !has(e.Digest) {
 			held = append(held, e.Name)
 			if old, there := was[e.Name]; there && old.Digest != "" && !old.Remove && has(old.Digest) {
-				now[i] = keptBack(*e, old)
+				now[i] = lastAssigned(*e, old)
 			}
 		}
 	}
@@ -42,15 +42,15 @@ func effective(assigned, before []v1alpha1.AssignmentEntry, has func(digest stri
 	return now, held
 }
 
-// keptBack returns an entry as it was before, with what of the new one holds at once.
-func keptBack(e, old v1alpha1.AssignmentEntry) v1alpha1.AssignmentEntry {
+// lastAssigned returns an entry as it was before, with the fields of the new one that hold at once.
+func lastAssigned(e, old v1alpha1.AssignmentEntry) v1alpha1.AssignmentEntry {
 	old.Suspend = e.Suspend
 	return old
 }
 
-// wanted returns the digests of the bundles that the entries name, in the order in which they are fetched:
+// wantedDigests returns the digests of the bundles that the entries name, in the order in which they are fetched:
 // first those that hold an entry back.
-func wanted(entries []v1alpha1.AssignmentEntry) []string {
+func wantedDigests(entries []v1alpha1.AssignmentEntry) []string {
 	var first, then []string
 	for i := range entries {
 		e := &entries[i]
@@ -70,11 +70,11 @@ func wanted(entries []v1alpha1.AssignmentEntry) []string {
 	return all
 }
 
-// kept returns the digests of the bundles that the agent needs to go on from its disk: what is assigned, what
-// the engine was told, what is on the cluster, and what the hub goes back to when a change is undone.
-func kept(assigned, told []v1alpha1.AssignmentEntry, report []v1alpha1.AssignmentEntryStatus) map[string]bool {
+// digestsToKeep returns the digests of the bundles that the agent needs to go on from its disk: what is assigned, what
+// the engine was given, what is on the cluster, and what the hub goes back to when a change is undone.
+func digestsToKeep(assigned, told []v1alpha1.AssignmentEntry, report []v1alpha1.AssignmentEntryStatus) map[string]bool {
 	keep := map[string]bool{}
-	for _, d := range append(wanted(assigned), wanted(told)...) {
+	for _, d := range append(wantedDigests(assigned), wantedDigests(told)...) {
 		keep[d] = true
 	}
 	for i := range assigned {

@@ -71,7 +71,7 @@ func TestWhatTheEngineIsTold(t *testing.T) {
 }
 
 func TestBundlesThatHoldAnEntryBackAreFetchedFirst(t *testing.T) {
-	got := wanted([]v1alpha1.AssignmentEntry{
+	got := wantedDigests([]v1alpha1.AssignmentEntry{
 		entryOf("a", "d1", func(e *v1alpha1.AssignmentEntry) { e.KeepFor, e.Undone = []string{"k1", "d2"}, "u1" }),
 		entryOf("b", "d2"), entryOf("c", "d3", remove, func(e *v1alpha1.AssignmentEntry) { e.KeepFor = []string{"k2"} }), entryOf("d", ""),
 	})
@@ -81,7 +81,7 @@ func TestBundlesThatHoldAnEntryBackAreFetchedFirst(t *testing.T) {
 }
 
 func TestBundlesThatAreNeededWithoutTheHubAreKept(t *testing.T) {
-	got := kept(
+	got := digestsToKeep(
 		[]v1alpha1.AssignmentEntry{entryOf("a", "new", func(e *v1alpha1.AssignmentEntry) { e.Fallback = &v1alpha1.Bundle{Digest: "fallback"} })},
 		[]v1alpha1.AssignmentEntry{entryOf("a", "told")}, []v1alpha1.AssignmentEntryStatus{{Name: "a", AppliedDigest: "applied"}})
 	if diff := cmp.Diff(map[string]bool{"new": true, "fallback": true, "told": true, "applied": true}, got); diff != "" {

@@ -5,15 +5,16 @@ import "time"
 const (
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
-	// seldom is how often an agent tries that the hub does not want: its key was revoked, or another agent has it.
-	seldom = 10 * time.Minute
+	// unwantedRetry is how often an agent dials that the hub does not want: its key was revoked, or another agent has it.
+	unwantedRetry = 10 * time.Minute
 	// lastElsewhere bounds the wait of an agent that the hub has sent to another of its parts.
 	lastElsewhere = 30 * time.Second
-	// steady is how long a session lasts that counts as one that works.
-	steady = time.Minute
+	// steadySession is how long a session lasts that counts as one that works.
+	steadySession = time.Minute
 )
 
-// backoff decides when the agent dials again. It is pure: time and random numbers are given to it.
+// backoff decides when the agent dials again. It is pure: time and random numbers are given to it. It is written by hand, and
+// no wait.Backoff, because it depends on how long the last session lasted, and on what the hub asked for.
 type backoff struct {
 	failures int
 	misses   int // answers in a row that another part of the hub has the Cluster
@@ -26,10 +27,10 @@ type backoff struct {
 //
 // Thousands of agents lose their hub at the same moment, so that no wait is the same for two: each is between
 // half and all of one that doubles up to five minutes; one that the hub asked for is between one and two times
-// that. An agent whose session was steady tries within a second, as most losses are short.
+// that. An agent whose session lasted for steadySession dials within a second, as most losses are short.
 func (b *backoff) next(lasted, after time.Duration) time.Duration {
 	b.misses = 0
-	if lasted >= steady {
+	if lasted >= steadySession {
 		b.failures = 0
 	}
 	wait := min(firstRetry<<min(b.failures, 20), lastRetry)
@@ -48,7 +49,7 @@ func (b *backoff) spread(wait, after time.Duration) time.Duration {
 
 // elsewhere returns how long to wait after the hub said that another of its parts has the Cluster. One Service leads to
 // all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The first is what the
-// hub asks for; the next ones double up to half a minute, since a hub that has just started says the same to all of its
+// hub asks for; the next ones double up to half a minute, since a hub that has just started gives the same answer to all of its
 // agents until its controllers have come to them. After a session, however short, the agent begins with the first again:
 // it had found the part that has the Cluster, which has moved since.
 func (b *backoff) elsewhere(lasted, after time.Duration) time.Duration {

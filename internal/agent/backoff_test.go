@@ -18,7 +18,7 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 	if got := b.next(time.Second, 0); got != lastRetry {
 		t.Errorf("after a session of a second: %s, want %s", got, lastRetry)
 	}
-	if got := b.next(steady, 0); got != time.Second {
+	if got := b.next(steadySession, 0); got != time.Second {
 		t.Errorf("after a steady session: %s, want 1s", got)
 	}
 	for range 100 {

@@ -86,8 +86,8 @@ func (b bundles) putPart(digest string, bodies map[link.ObjectID][]byte) {
 
 func (b bundles) dropPart(digest string) { b.disk.Remove(recordOf(partPrefix, digest)) }
 
-// there returns the digests of the bundles on the disk.
-func (b bundles) there() map[string]bool {
+// digests returns those of the bundles on the disk.
+func (b bundles) digests() map[string]bool {
 	out := map[string]bool{}
 	for _, name := range b.disk.List(bundlePrefix) {
 		out[digestPrefix+strings.TrimPrefix(name, bundlePrefix)] = true
@@ -173,7 +173,7 @@ func (f *fresh) holds() bool {
 	return f.bundle != nil
 }
 
-// forget lets a bundle go that nobody has read.
+// forget lets a bundle go that the engine has not read in time.
 func (f *fresh) forget(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -40,7 +40,7 @@ type commandOptions struct {
 	timeout time.Duration
 }
 
-// commandFlags parses the flags of a command. done says that there is nothing more to do, with an exit code.
+// commandFlags parses the flags of a command. Where done is set there is nothing more to do, and code is the exit code.
 func commandFlags(use string, args []string, stderr io.Writer, more func(*pflag.FlagSet, *commandOptions)) (o commandOptions, rest []string, code int, done bool) {
 	flags := pflag.NewFlagSet("skerry-agent", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -60,7 +60,7 @@ func commandFlags(use string, args []string, stderr io.Writer, more func(*pflag.
 	return o, flags.Args(), 0, false
 }
 
-// importMain hands an update to the agent that runs, and says what became of it.
+// importMain hands an update to the agent that runs, and prints the result.
 func importMain(args []string, stdout, stderr io.Writer) int {
 	o, rest, code, done := commandFlags("skerry-agent import FILE", args, stderr, nil)
 	if done {
@@ -171,7 +171,7 @@ func newExchange(o commandOptions) (exchange, error) {
 
 func (x exchange) file(suffix string) string { return filepath.Join(x.dir, x.name+suffix) }
 
-// await waits for what the agent says.
+// await waits for the answer of the agent.
 func (x exchange) await(ctx context.Context) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
@@ -187,7 +187,7 @@ func (x exchange) await(ctx context.Context) (result, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return result{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
 		}
-		if !pause(ctx, lookEvery/20) {
+		if !pause(ctx, folderInterval/20) {
 			return result{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
 		}
 	}

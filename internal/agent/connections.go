@@ -31,8 +31,8 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// through returns what opens a connection that ends with the others.
-func (c *connections) through(dial dialFunc) dialFunc {
+// wrap returns a dialFunc whose connections end with the others of the session.
+func (c *connections) wrap(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
@@ -53,8 +53,8 @@ func (c *connections) through(dial dialFunc) dialFunc {
 	}
 }
 
-// end closes what is open, and what is opened from now on.
-func (c *connections) end() {
+// closeAll closes what is open, and what is opened from now on.
+func (c *connections) closeAll() {
 	c.mu.Lock()
 	open := c.open
 	c.open, c.ended = map[*connection]bool{}, true

@@ -16,18 +16,18 @@ import (
 // rest, at the byte.
 type downloads struct {
 	bundles bundles
-	// digest is that of the bundle of which parts are there, got its objects, and half the beginning of the next.
-	digest string
-	got    map[link.ObjectID][]byte
-	halfID link.ObjectID
-	half   []byte
-	size   int64 // of the object whose beginning half is
+	// digest is that of the bundle of which parts are there, got its objects, and partial the beginning of the next.
+	digest    string
+	got       map[link.ObjectID][]byte
+	partialID link.ObjectID
+	partial   []byte
+	size      int64 // of the object whose beginning partial is
 	// notKept are bundles that neither the disk nor the memory had room for, and when they are fetched again.
 	notKept map[string]time.Time
 }
 
 // fetch brings one bundle onto the disk, and returns it: the objects that no other bundle there has. The error wraps
-// errRefused when what arrived is not what its digest says, also after all of it was fetched anew.
+// errRefused when what arrived does not have the digest, also after all of it was fetched anew.
 func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, digest string) (*object.Bundle, error) {
 	if g.now().Before(d.notKept[digest]) {
 		return nil, errNotKept
@@ -56,7 +56,7 @@ func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, di
 		return nil, err
 	}
 	d.reset()
-	if err := d.bundles.put(digest, bundle); err != nil && !d.bundles.there()[digest] {
+	if err := d.bundles.put(digest, bundle); err != nil && !d.bundles.digests()[digest] {
 		if d.notKept == nil {
 			d.notKept = map[string]time.Time{}
 		}
@@ -71,14 +71,14 @@ func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, di
 const notKeptRetry = time.Hour
 
 var (
-	// errRefused says that what was downloaded is not what it is to be.
+	// errRefused: a manifest or an object that was downloaded is not the one that the hub signed.
 	errRefused = errors.New("what was downloaded is refused")
-	// errNotKept says that there is no room for what was downloaded.
+	// errNotKept: there is no room for what was downloaded.
 	errNotKept = errors.New("the agent's disk refuses the bundle, and there is no room for it in memory: free space on the disk, or give it a larger volume; the bundle is fetched again within an hour, or at once when the agent is restarted")
 )
 
 func (d *downloads) reset() {
-	d.got, d.half, d.halfID, d.size = map[link.ObjectID][]byte{}, nil, link.ObjectID{}, 0
+	d.got, d.partial, d.partialID, d.size = map[link.ObjectID][]byte{}, nil, link.ObjectID{}, 0
 	d.bundles.dropPart(d.digest)
 }
 
@@ -98,7 +98,7 @@ func (d *downloads) complete(ctx context.Context, g *gateway, m link.Manifest, t
 	has := func(id link.ObjectID) bool { return there[id] != nil || d.got[id] != nil }
 	if missing := m.Missing(has); len(missing) > 0 {
 		if err := d.receive(ctx, g, m, missing); err != nil {
-			d.keep()
+			d.savePartial()
 			return nil, err
 		}
 	}
@@ -111,8 +111,8 @@ func (d *downloads) complete(ctx context.Context, g *gateway, m link.Manifest, t
 	})
 }
 
-// keep writes what has arrived to the disk, where it is worth a write.
-func (d *downloads) keep() {
+// savePartial writes what has arrived to the disk, where it is worth a write.
+func (d *downloads) savePartial() {
 	size := 0
 	for _, body := range d.got {
 		size += len(body)
@@ -127,10 +127,10 @@ const worthKeeping = 64 << 10
 
 func (d *downloads) receive(ctx context.Context, g *gateway, m link.Manifest, missing link.ObjectIDs) error {
 	w := link.Wanted{Bundle: m.Digest, Objects: missing}
-	if d.halfID == missing[0] {
-		w.From = int64(len(d.half))
+	if d.partialID == missing[0] {
+		w.From = int64(len(d.partial))
 	} else {
-		d.half = nil
+		d.partial = nil
 	}
 	asked := make(map[link.ObjectID]bool, len(missing))
 	for _, id := range missing {
@@ -156,33 +156,33 @@ func (d *downloads) receive(ctx context.Context, g *gateway, m link.Manifest, mi
 			return err
 		}
 		for _, c := range chunks {
-			if err := d.take(m, asked, c); err != nil {
+			if err := d.addChunk(m, asked, c); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// take adds a chunk to what is there. Chunks of an object come in order.
-func (d *downloads) take(m link.Manifest, wanted map[link.ObjectID]bool, c link.Chunk) error {
+// addChunk adds a chunk to what is there. Chunks of an object come in order.
+func (d *downloads) addChunk(m link.Manifest, wanted map[link.ObjectID]bool, c link.Chunk) error {
 	if c.Offset == 0 {
-		d.halfID, d.half, d.size = c.ID, nil, c.Size
+		d.partialID, d.partial, d.size = c.ID, nil, c.Size
 	}
 	switch {
 	case !wanted[c.ID] || d.got[c.ID] != nil:
 		return fmt.Errorf("bundle %.80q: an object came that was not asked for", m.Digest)
 	case c.Size > m.Size:
 		return fmt.Errorf("bundle %.80q: an object is larger than the whole", m.Digest)
-	case c.ID != d.halfID || c.Offset != int64(len(d.half)) || c.Offset != 0 && d.size != 0 && c.Size != d.size:
-		d.half, d.halfID, d.size = nil, link.ObjectID{}, 0
+	case c.ID != d.partialID || c.Offset != int64(len(d.partial)) || c.Offset != 0 && d.size != 0 && c.Size != d.size:
+		d.partial, d.partialID, d.size = nil, link.ObjectID{}, 0
 		return fmt.Errorf("bundle %.80q: the parts of an object are out of order", m.Digest)
 	}
-	d.half, d.size = append(d.half, c.Data...), c.Size
-	if int64(len(d.half)) < c.Size {
+	d.partial, d.size = append(d.partial, c.Data...), c.Size
+	if int64(len(d.partial)) < c.Size {
 		return nil
 	}
-	whole := d.half
-	d.half, d.halfID, d.size = nil, link.ObjectID{}, 0
+	whole := d.partial
+	d.partial, d.partialID, d.size = nil, link.ObjectID{}, 0
 	if link.IDOf(whole) != c.ID {
 		return fmt.Errorf("%w: an object of bundle %.80q is not what its digest says", errRefused, m.Digest)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// TestARefusedTokenLocksNoAgentOutThatHasAKey: whoever replaces the enrollment by one that has ended harms nobody.
+// TestARefusedTokenLocksNoAgentOutThatHasAKey: an enrollment that has ended, in the place of a good one, changes nothing.
 func TestARefusedTokenLocksNoAgentOutThatHasAKey(t *testing.T) {
 	h, e := connected(t)
 	e.stop()
@@ -83,7 +83,7 @@ func TestAKeyOfACopyIsNotItsOwn(t *testing.T) {
 	invited := h.enroll
 	invited.Token = "token-3"
 	for what, test := range map[string]struct{ copied, kept bool }{"its own": {false, true}, "of a copy": {true, false}} {
-		got, err := e.p.identities.prepare(ctx, id, invited, test.copied)
+		got, err := e.p.identities.prepareKey(ctx, id, invited, test.copied)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestAFrameThatIsHeldBackIsNoticed(t *testing.T) {
 				g := &gateway{now: time.Now, began: time.Now()}
 				work, ctx := errgroup.WithContext(t.Context())
 				s := &session{a: &agent{now: time.Now}, gateway: g, work: work}
-				s.expect(ctx, 3)
+				s.expectFrames(ctx, 3)
 				began := time.Now()
 				for time.Since(began) < test.arrives {
 					time.Sleep(time.Second)
@@ -271,7 +271,7 @@ func TestTheFirstSettingsAfterAJoinHold(t *testing.T) {
 // TestAnAgentThatRestsJoinsAnotherHub, and its engine never works under the identity of the former one again.
 func TestAnAgentThatRestsJoinsAnotherHub(t *testing.T) {
 	h, e := connected(t)
-	e.p.rest(t.Context())
+	e.p.deactivate(t.Context())
 	e.stop()
 	other := startHub(t, longAgo)
 	other.assign()
@@ -299,7 +299,7 @@ func TestTheEngineOfAnAgentGivesWayToItsHub(t *testing.T) {
 		t.Errorf("a hub that begins after %s gives way to its agent", first.o.Since)
 	}
 	e.inviteAgain(h)
-	eventually(t, "it begins anew when it has joined again", e.begunAnew(first))
+	eventually(t, "it begins anew when it has joined again", e.restartedEngine(first))
 }
 
 // inviteAgain has the hub invite the agent anew, and ends its session.
@@ -314,8 +314,8 @@ func (e *site) inviteAgain(h *hub) {
 	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
 }
 
-// begunAnew says that the engine has ended, and another one works.
-func (e *site) begunAnew(first *pool) func() bool {
+// restartedEngine reports whether the engine has ended, and another one works.
+func (e *site) restartedEngine(first *pool) func() bool {
 	return func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
@@ -351,7 +351,7 @@ func TestTheEngineGoesOnUntilAJoinIsWrittenDown(t *testing.T) {
 	e.api.mu.Lock()
 	e.api.refuse = nil
 	e.api.mu.Unlock()
-	eventually(t, "it begins anew when it is written down", e.begunAnew(first))
+	eventually(t, "it begins anew when it is written down", e.restartedEngine(first))
 }
 
 // TestTheEngineBeginsAnewWhenAJoinIsApproved: what it had given way to does not keep it back any longer then.
@@ -372,7 +372,7 @@ func TestTheEngineBeginsAnewWhenAJoinIsApproved(t *testing.T) {
 	h.mu.Lock()
 	h.refuse = nil
 	h.mu.Unlock()
-	eventually(t, "it begins anew when it is approved", e.begunAnew(first))
+	eventually(t, "it begins anew when it is approved", e.restartedEngine(first))
 }
 
 // TestAnAgentWithoutItsLeaseOpensNoSession: another one may have it, of which it would seem to be a copy.
@@ -382,7 +382,7 @@ func TestAnAgentWithoutItsLeaseOpensNoSession(t *testing.T) {
 		p := &process{agent: &agent{lease: l, log: logr.Discard(), now: time.Now}} // it has nothing to connect with
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- p.connectAgain(ctx) }()
+		go func() { ended <- p.maintainConnection(ctx) }()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		cancel()

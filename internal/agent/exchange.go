@@ -34,9 +34,9 @@ const (
 	resultSuffix = ".result"
 )
 
-// lookEvery is how often the agent looks for files: a person who runs a command waits for half of it as a rule. A look costs
-// a system call where there is nothing: no watch of the kernel's is used, which a folder that is made later would need.
-const lookEvery = 2 * time.Second
+// folderInterval is how often the agent looks for files: a user who runs a command waits for half of it as a rule. A look is
+// one system call where there is no request.
+const folderInterval = 2 * time.Second
 
 // result is what became of a request of a command.
 type result struct {
@@ -49,10 +49,10 @@ type result struct {
 // exchangeFiles answers commands, and imports what lies in the folder for media, until ctx is done.
 func (p *process) exchangeFiles(ctx context.Context) {
 	dir := filepath.Join(p.o.StoragePath, exchangeName)
-	p.sweep(dir)
+	p.removeStaleResults(dir)
 	var requests readings
 	f := folder{path: p.o.ImportPath, seen: map[string]seenFile{}}
-	timer := time.NewTimer(p.waits.look)
+	timer := time.NewTimer(p.waits.folders)
 	defer timer.Stop()
 	for {
 		select {
@@ -66,9 +66,9 @@ func (p *process) exchangeFiles(ctx context.Context) {
 			requests = readings{}
 		}
 		if f.path != "" {
-			p.lookInto(ctx, &f)
+			p.importFromFolder(ctx, &f)
 		}
-		timer.Reset(p.waits.look)
+		timer.Reset(p.waits.folders)
 	}
 }
 
@@ -94,8 +94,8 @@ func (r *readings) due(modified time.Time) bool {
 	return r.looks <= 2 || r.looks%readAnyway == 0
 }
 
-// sweep removes the answers to commands that were killed before they read them. What they ask for is still done.
-func (p *process) sweep(dir string) {
+// removeStaleResults removes the answers to commands that were killed before they read them. What they ask for is still done.
+func (p *process) removeStaleResults(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
@@ -164,16 +164,16 @@ type seenFile struct {
 	handled bool
 }
 
-// settleWithin is how long a report waits until what was imported has come about, or failed.
-const settleWithin = 5 * time.Minute
+// importSettleTimeout is how long a report waits until what was imported has come about, or failed.
+const importSettleTimeout = 5 * time.Minute
 
-// lookInto imports what has come into a folder since last time, and writes a report beside it when all of that has come
+// importFromFolder imports what has come into a folder since last time, and writes a report beside it when all of that has come
 // about: the medium then goes back to the hub.
-func (p *process) lookInto(ctx context.Context, f *folder) {
+func (p *process) importFromFolder(ctx context.Context, f *folder) {
 	if p.importFolder(ctx, f) {
 		f.imported = p.now()
 	}
-	if f.imported.IsZero() || !p.settled() && p.now().Sub(f.imported) < settleWithin {
+	if f.imported.IsZero() || !p.settled() && p.now().Sub(f.imported) < importSettleTimeout {
 		return
 	}
 	f.imported = time.Time{}
@@ -185,7 +185,7 @@ func (p *process) lookInto(ctx context.Context, f *folder) {
 	}
 }
 
-// settled says that every entry has come about or failed.
+// settled reports whether every entry is applied and ready, or failed.
 func (p *process) settled() bool {
 	_, entries, told := p.reported()
 	return told && !slices.ContainsFunc(entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionUnknown })
@@ -218,7 +218,7 @@ func (p *process) importFolder(ctx context.Context, f *folder) (taken bool) {
 	return taken
 }
 
-// isReport says that a file is on its way to a hub. What cannot be read is not: it is refused by name.
+// isReport reports whether a file is on its way to a hub. What cannot be read is not: it is refused by name.
 func isReport(name string) bool {
 	f, err := os.Open(name)
 	if err != nil {

@@ -258,7 +258,7 @@ func TestAHubThatRefusesAProofOnceAsksAgain(t *testing.T) {
 	h.down <- h.finalize(2, "f1")
 	eventually(t, "the removal is told", func() bool { return len(h.finalizations()) == 1 })
 	h.mu.Lock()
-	h.slow = certain - 1
+	h.slow = unknownKeyLimit - 1
 	h.mu.Unlock()
 	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
 	eventually(t, "the agent is back", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
@@ -293,7 +293,7 @@ func TestAHubThatGoesAfterItsAnswerIsNotAwaitedForEver(t *testing.T) {
 	h, e := connected(t)
 	h.down <- h.finalize(2, "f1")
 	eventually(t, "the hub has the answer", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return !e.p.answered.IsZero() })
-	e.p.setAnswered(time.Now().Add(-lettingGo))
+	e.p.setAnswered(time.Now().Add(-releaseTimeout))
 	h.stop()
 	e.awaitFinalized()
 }
@@ -307,7 +307,7 @@ func TestAHubThatGoesAfterItsAnswerIsNotAwaitedByARestart(t *testing.T) {
 	h.stop()
 	e.api.mu.Lock()
 	path := "/api/v1/namespaces/skerry-system/secrets/" + agentName
-	early := base64.StdEncoding.EncodeToString([]byte(time.Now().Add(-lettingGo).UTC().Format(time.RFC3339)))
+	early := base64.StdEncoding.EncodeToString([]byte(time.Now().Add(-releaseTimeout).UTC().Format(time.RFC3339)))
 	_ = unstructured.SetNestedField(e.api.objects[path], early, "data", answeredField)
 	e.api.mu.Unlock()
 	e.start()

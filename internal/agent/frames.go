@@ -37,8 +37,7 @@ var (
 	errGoesBack       = errors.New("an Assignment came that is older than the one the agent has")
 )
 
-// begin judges what the answer to a session says, as its first frame. signedBefore says whether the hub has ever signed
-// one.
+// begin judges the answer to a session, as its first frame. signedBefore is set when the hub has ever signed one.
 func (f *frames) begin(d link.Down, signedBefore bool) (link.Down, error) {
 	switch {
 	case len(d.Signature) > 0 && !f.signed(d):
@@ -49,7 +48,7 @@ func (f *frames) begin(d link.Down, signedBefore bool) (link.Down, error) {
 	case signedBefore:
 		f.trust = trustLittle
 	}
-	return f.bounded(d), nil
+	return f.restrict(d), nil
 }
 
 // admit returns what counts of a frame.
@@ -63,29 +62,29 @@ func (f *frames) admit(d link.Down) (link.Down, error) {
 		}
 		f.lastInOrder = d.Seq
 	}
-	return f.bounded(d), nil
+	return f.restrict(d), nil
 }
 
 func (f *frames) signed(d link.Down) bool {
 	return link.Verify(f.enroll.HubKey, link.DownTranscript(f.enroll.HubID, f.enroll.Cluster, f.key, f.nonce, d), d.Signature)
 }
 
-// bounded leaves out what a frame of little trust must not bring about.
-func (f *frames) bounded(d link.Down) link.Down {
+// restrict leaves out what a frame of little trust must not bring about.
+func (f *frames) restrict(d link.Down) link.Down {
 	if f.trust == trustLittle {
 		d.Settings, d.Verify, d.At = nil, false, 0
 	}
 	return d
 }
 
-// ended is the end of a session that a frame says.
-func (f *frames) ended(b link.Bye) *byeError {
+// byeError returns the error with which a frame ends a session.
+func (f *frames) byeError(b link.Bye) *byeError {
 	return &byeError{Bye: b, trusted: f.trust != trustLittle}
 }
 
 // order is how the Assignment of a frame relates to the one before it.
 type order struct {
-	// leadsOn says that it must be a later generation of the same object.
+	// leadsOn is set when it must be a later generation of the same object.
 	leadsOn bool
 	// asOf is the time by the hub's clock at which it held; zero where that is not known.
 	asOf time.Time
@@ -95,7 +94,7 @@ func (f *frames) order(d link.Down) order {
 	return order{leadsOn: f.trust == trustLittle, asOf: f.at(d)}
 }
 
-// at is the time by the hub's clock at which what a frame says held; zero where the hub did not sign it.
+// at is the time by the hub's clock at which the content of a frame held; zero where the hub did not sign it.
 func (f *frames) at(d link.Down) time.Time {
 	if f.trust == trustSigned && d.At > 0 {
 		return time.Unix(0, d.At)
@@ -105,7 +104,7 @@ func (f *frames) at(d link.Down) time.Time {
 
 // goesBack returns an error unless a change leads on from what the agent has. A hub that was restored from a backup, or
 // set up anew, signs its frames, so that it is not asked of it.
-func goesBack(has memory, change link.Assignment) error {
+func goesBack(has assignmentState, change link.Assignment) error {
 	switch {
 	case has.UID == "",
 		change.UID == has.UID && change.Generation > has.Generation,

@@ -56,7 +56,7 @@ func TestAHubThatSignsIsBelievedWithASignatureAlone(t *testing.T) {
 	refused("unsigned", link.Down{Seq: 1, Settings: suspended})
 	refused("unsigned, and out of order", link.Down{Settings: suspended})
 	refused("the answer to the session, as a frame", first)
-	if d, err := s.frames.admit(third); err != nil || d.Bye == nil || !s.frames.ended(*d.Bye).trusted {
+	if d, err := s.frames.admit(third); err != nil || d.Bye == nil || !s.frames.byeError(*d.Bye).trusted {
 		t.Errorf("a frame after one that was held back: %+v %v", d, err)
 	}
 	refused("the one that was held back", second)
@@ -94,7 +94,7 @@ func TestAHubThatSignedOnceIsBelievedLittleWithout(t *testing.T) {
 			if err != nil || (d.Settings != nil) != tt.settings || d.Verify != tt.settings || d.Finalize != "f" || d.Assignment == nil || d.Bye == nil {
 				t.Errorf("a frame: %+v %v", d, err)
 			}
-			if bye := f.ended(*d.Bye); bye.trusted != tt.settings {
+			if bye := f.byeError(*d.Bye); bye.trusted != tt.settings {
 				t.Errorf("its end is trusted: %t", bye.trusted)
 			}
 			if o := f.order(d); o.leadsOn == tt.settings || !o.asOf.IsZero() {
@@ -108,13 +108,13 @@ func TestAHubThatSignedOnceIsBelievedLittleWithout(t *testing.T) {
 }
 
 func TestAnAssignmentGoesBack(t *testing.T) {
-	has := memory{UID: "a", Generation: 7}
+	has := assignmentState{UID: "a", Generation: 7}
 	for name, tt := range map[string]struct {
-		has    memory
+		has    assignmentState
 		change link.Assignment
 		back   bool
 	}{
-		"the agent has nothing":      {memory{}, link.Assignment{UID: "a", Generation: 1}, false},
+		"the agent has nothing":      {assignmentState{}, link.Assignment{UID: "a", Generation: 1}, false},
 		"a later generation":         {has, link.Assignment{UID: "a", Generation: 8}, false},
 		"the same":                   {has, link.Assignment{UID: "a", Generation: 7, Digest: link.Digest(nil)}, false},
 		"the same, with other words": {has, link.Assignment{UID: "a", Generation: 7, Digest: "sha256:x"}, true},
@@ -176,8 +176,8 @@ func TestWhatIsOnTheWayCannotMakeUpSettingsOrAnEnd(t *testing.T) {
 	h.down <- link.Down{Seq: 3, Bye: &link.Bye{Reason: link.ByePushed, RetryAfter: 1}}
 	eventually(t, "and another", again)
 	e.p.mu.Lock()
-	if e.p.memory.Settings.Suspend || e.p.memory.Resting || e.p.pool == nil {
-		t.Errorf("settings %+v, resting %t", e.p.memory.Settings, e.p.memory.Resting)
+	if e.p.assignment.Settings.Suspend || e.p.assignment.Inactive || e.p.pool == nil {
+		t.Errorf("settings %+v, resting %t", e.p.assignment.Settings, e.p.assignment.Inactive)
 	}
 	e.p.mu.Unlock()
 	// The hub itself may say both.
@@ -188,12 +188,12 @@ func TestWhatIsOnTheWayCannotMakeUpSettingsOrAnEnd(t *testing.T) {
 	h.down <- link.Down{Seq: 4, Bye: &link.Bye{Reason: link.ByeStopping}, Signature: []byte("x")}
 	eventually(t, "a session with signatures", again)
 	h.down <- link.Down{Seq: 2, Settings: suspended}
-	eventually(t, "suspended", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.memory.Settings.Suspend })
+	eventually(t, "suspended", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.assignment.Settings.Suspend })
 	h.mu.Lock()
 	h.refuse = &link.Bye{Reason: link.ByePushed, RetryAfter: 1}
 	h.mu.Unlock()
 	h.down <- link.Down{Seq: 3, Bye: h.refuse}
-	eventually(t, "the agent rests", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.memory.Resting })
+	eventually(t, "the agent rests", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.assignment.Inactive })
 }
 
 // TestAnOlderAssignmentIsTakenFromTheHubAlone: one that something on the way repeats is refused, also after a restart;
@@ -207,7 +207,7 @@ func TestAnOlderAssignmentIsTakenFromTheHubAlone(t *testing.T) {
 	e.stop()
 	e.start()
 	eventually(t, "the agent is back", func() bool { return h.begun() > sessions })
-	generation := func() int64 { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.memory.Generation }
+	generation := func() int64 { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.assignment.Generation }
 	sessions = h.begun()
 	h.down <- link.Down{Seq: 2, Assignment: older, Signature: []byte("x")}
 	eventually(t, "a repeated one ends the session", func() bool { return h.begun() > sessions })
@@ -237,8 +237,8 @@ func TestAnOlderAssignmentIsTakenFromTheHubAlone(t *testing.T) {
 	eventually(t, "the hub goes back", func() bool { return generation() == 7 })
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	if e.p.memory.AsOf.IsZero() || time.Since(e.p.memory.AsOf) > time.Hour {
-		t.Errorf("as of %s", e.p.memory.AsOf)
+	if e.p.assignment.AsOf.IsZero() || time.Since(e.p.assignment.AsOf) > time.Hour {
+		t.Errorf("as of %s", e.p.assignment.AsOf)
 	}
 }
 
@@ -265,8 +265,8 @@ func TestWhatLeadsNowhereIsAskedForWhole(t *testing.T) {
 	eventually(t, "it has what is assigned", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return !e.p.diverged })
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	if e.p.memory.Generation != 7 || len(e.p.memory.Entries) != 1 {
-		t.Errorf("generation %d of %d entries", e.p.memory.Generation, len(e.p.memory.Entries))
+	if e.p.assignment.Generation != 7 || len(e.p.assignment.Entries) != 1 {
+		t.Errorf("generation %d of %d entries", e.p.assignment.Generation, len(e.p.assignment.Entries))
 	}
 }
 

@@ -38,13 +38,13 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the gateway, or what is between, answers with status %d", e.code)
 }
 
-// unauthorized says whether the gateway refused what it was shown.
+// unauthorized reports whether the gateway refused the key or the token.
 func unauthorized(err error) bool {
 	s, ok := errors.AsType[*statusError](err)
 	return ok && s.code == http.StatusUnauthorized
 }
 
-// busy says whether the gateway asks to be asked again.
+// busy reports whether the gateway asks for another try later.
 func busy(err error) bool {
 	s, ok := errors.AsType[*statusError](err)
 	return ok && (s.code == http.StatusTooManyRequests || s.code == http.StatusServiceUnavailable)
@@ -62,7 +62,7 @@ type gateway struct {
 	agent  string // User-Agent
 	token  string // of the session
 	nonce  []byte // of the agent, for the session
-	// hubSigns says that the hub has signed frames of earlier sessions.
+	// hubSigns is set when the hub has signed frames of earlier sessions.
 	hubSigns bool
 	now      func() time.Time
 	began    time.Time
@@ -109,7 +109,7 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
-		return arriving{heard{res.Body, g.arrived}, res.Body}, nil
+		return arriving{progressReader{res.Body, g.arrived}, res.Body}, nil
 	}
 	_ = res.Body.Close()
 	e := &statusError{code: res.StatusCode}
@@ -121,7 +121,7 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 
 // arriving is a body that records when something has arrived.
 type arriving struct {
-	heard
+	progressReader
 	io.Closer
 }
 
@@ -130,8 +130,8 @@ func (g *gateway) arrived() { g.progress.Store(int64(g.now().Sub(g.began))) }
 // lastProgress is when something has arrived last, of whatever the gateway sends.
 func (g *gateway) lastProgress() time.Time { return g.began.Add(time.Duration(g.progress.Load())) }
 
-// untilSilent returns a context that ends when nothing has arrived for a while, from now on.
-func (g *gateway) untilSilent(ctx context.Context, limit time.Duration) (_ context.Context, stop func()) {
+// withSilenceLimit returns a context that ends when nothing has arrived for a while, from now on.
+func (g *gateway) withSilenceLimit(ctx context.Context, limit time.Duration) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	began := g.now()
 	go func() { // ends with stop, at the latest
@@ -160,7 +160,7 @@ func (g *gateway) call(ctx context.Context, method, path string, message, answer
 	return nil
 }
 
-// errHub says that what answers is not the hub that the agent belongs to.
+// errHub: what answers is not the hub that the agent belongs to.
 var errHub = errors.New("what answers at the gateway's address does not have the key of the hub")
 
 // challenge fetches a nonce for one proof.

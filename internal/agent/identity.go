@@ -95,8 +95,8 @@ func (i identity) enrolled() (link.Enrollment, bool) {
 	return e, err == nil && i.key() != nil && checkEnrollment(e) == nil
 }
 
-// invites says whether the agent is to join with an enrollment, and has not yet.
-func (i identity) invites(inv link.Enrollment) bool {
+// mustJoinWith reports whether the agent is to join with an enrollment, and has not yet.
+func (i identity) mustJoinWith(inv link.Enrollment) bool {
 	return inv.Token != "" && !bytes.Equal(hashOf(inv.Token), i.secret.Data[joinedTokenField])
 }
 
@@ -140,8 +140,8 @@ func (s identities) load(ctx context.Context, clusterUID string) (identity, erro
 	return identity{}, fmt.Errorf("the Secret %s/%s is made and deleted at the same time", s.namespace, agentName)
 }
 
-// change writes fields of the identity; an empty one is removed. Who has changed the Secret since it was read without
-// changing what it holds, with a label for instance, does not keep the agent from it, and no more does a write of its own
+// change writes fields of the identity; an empty one is removed. A client that has changed the Secret since it was read, but
+// not its data (a label for instance), does not keep the agent from it, and no more does a write of its own
 // whose answer was lost. Where the Secret holds something else, the identity that is returned beside the error is what
 // it holds now: the next try goes on from there.
 func (s identities) change(ctx context.Context, i identity, fields map[string][]byte) (identity, error) {
@@ -184,11 +184,11 @@ func (s identities) write(ctx context.Context, i identity, fields map[string][]b
 	return identity{secret}, nil
 }
 
-// prepare makes a key for an enrollment, and keeps it before the hub learns of it: an agent that dies after
+// prepareKey makes a key for an enrollment, and writes it down before the hub learns of it: an agent that dies after
 // the hub has bound the key still has it. A key that was made for an earlier enrollment, and has not joined as far as
 // the agent knows, is used again: the hub may have bound it, and the token of the new enrollment need not serve then. One that came with a
 // copy of another cluster is not.
-func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment, copied bool) (identity, error) {
+func (s identities) prepareKey(ctx context.Context, i identity, inv link.Enrollment, copied bool) (identity, error) {
 	switch {
 	case i.nextKey() == nil:
 	case bytes.Equal(i.secret.Data[nextTokenField], hashOf(inv.Token)):
@@ -203,9 +203,9 @@ func (s identities) prepare(ctx context.Context, i identity, inv link.Enrollment
 	return s.change(ctx, i, map[string][]byte{nextKeyField: key.Seed(), nextTokenField: hashOf(inv.Token)})
 }
 
-// joined makes the key that has joined the one that counts, and pins the hub. From then on the identity is one of the
+// recordJoin makes the key that has joined the current one, and pins the hub. From then on the identity is one of the
 // cluster with the uid, which may be a copy of that for which an earlier key was made.
-func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment, hub link.HubIdentity, clusterUID string) (identity, error) {
+func (s identities) recordJoin(ctx context.Context, i identity, inv link.Enrollment, hub link.HubIdentity, clusterUID string) (identity, error) {
 	raw, err := json.Marshal(hub)
 	if err != nil {
 		return i, fmt.Errorf("cannot encode: %w", err)
@@ -222,9 +222,9 @@ func (s identities) joined(ctx context.Context, i identity, inv link.Enrollment,
 	})
 }
 
-// pin records what has changed of the hub, whose key is the pinned one. signs says that it signs frames: a hub that has
+// recordHub records what has changed of the hub, whose key is the pinned one. signs is set when it signs frames: a hub that has
 // done so once is believed less without.
-func (s identities) pin(ctx context.Context, i identity, hub link.HubIdentity, signs bool) (identity, error) {
+func (s identities) recordHub(ctx context.Context, i identity, hub link.HubIdentity, signs bool) (identity, error) {
 	raw, err := json.Marshal(hub)
 	if err != nil {
 		return i, fmt.Errorf("cannot encode: %w", err)

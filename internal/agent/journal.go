@@ -20,9 +20,9 @@ const (
 	maxJournal = 500
 	// perReport bounds the events of one report.
 	perReport = 100
-	// reserved is how many numbers of events are written down ahead: after a kill, numbers go on above every
+	// reservedNumbers is how many numbers of events are written down ahead: after a kill, numbers go on above every
 	// number that was sent.
-	reserved = 1000
+	reservedNumbers = 1000
 )
 
 // journal holds the events that the hub has not acknowledged, in the order in which they happened.
@@ -37,26 +37,26 @@ type journal struct {
 	// saveDue is woken when there is something to save; nil where nothing waits for that.
 	saveDue chan struct{}
 
-	mu      sync.Mutex // guards what follows
-	events  []link.Event
-	last    uint64 // number of the last event
-	ahead   uint64 // numbers up to here are written down
-	dropped int    // events since the last acknowledgement
-	dirty   bool   // since the last save
-	saved   bool   // the record has events
-	logged  bool   // the log has some
-	carried uint64 // number of the last report that was made to be carried to the hub
-	of      string // the hub and the Cluster that the events are for
+	mu           sync.Mutex // guards what follows
+	events       []link.Event
+	last         uint64 // number of the last event
+	reservedUpTo uint64 // numbers up to here are written down
+	dropped      int    // events since the last acknowledgement
+	dirty        bool   // since the last save
+	saved        bool   // the record has events
+	logged       bool   // the log has some
+	carried      uint64 // number of the last report that was made to be carried to the hub
+	owner        string // the hub and the Cluster that the events are for
 }
 
 // journalState is the record.
 type journalState struct {
-	Ahead   uint64       `json:"ahead"`
-	Dropped int          `json:"dropped,omitempty"`
-	Events  []link.Event `json:"events,omitempty"`
-	Carried uint64       `json:"carried,omitempty"`
+	ReservedUpTo uint64       `json:"ahead"`
+	Dropped      int          `json:"dropped,omitempty"`
+	Events       []link.Event `json:"events,omitempty"`
+	Carried      uint64       `json:"carried,omitempty"`
 	// Of is the hub and the Cluster that the events are for; an earlier version did not write it down.
-	Of string `json:"of,omitempty"`
+	Owner string `json:"of,omitempty"`
 }
 
 // openJournal reads what an earlier process left. Without a record, numbers begin above those of a disk that
@@ -65,11 +65,11 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	j := &journal{disk: d, now: now}
 	var s journalState
 	if data, err := d.Read(journalRecord); err == nil && json.Unmarshal(data, &s) == nil {
-		j.events, j.last, j.dropped, j.saved, j.carried, j.of = s.Events, s.Ahead, s.Dropped, len(s.Events) > 0, s.Carried, s.Of
+		j.events, j.last, j.dropped, j.saved, j.carried, j.owner = s.Events, s.ReservedUpTo, s.Dropped, len(s.Events) > 0, s.Carried, s.Owner
 	} else {
-		j.last = uint64(max(now().Unix(), 1)) * reserved
+		j.last = uint64(max(now().Unix(), 1)) * reservedNumbers
 	}
-	j.ahead = j.last
+	j.reservedUpTo = j.last
 	if pieces := d.Log(journalRecord); len(pieces) > 0 {
 		j.logged = true
 		j.recover(pieces)
@@ -78,22 +78,22 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	return j
 }
 
-// belong makes the journal that of a Cluster of a hub: what happened under another one is none of its business.
-func (j *journal) belong(hub, cluster string) {
+// setOwner sets the Cluster and the hub that the events are for: events of another one are dropped.
+func (j *journal) setOwner(hub, cluster string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	of := hub + " " + cluster
-	if j.of == of {
+	if j.owner == of {
 		return
 	}
-	if j.of != "" {
+	if j.owner != "" {
 		j.events, j.dropped = nil, 0
 	}
-	j.of = of
+	j.owner = of
 	j.write()
 }
 
-// recover takes up the events that an earlier process has not written for good. Where it ended between the two, the
+// recover reads the events that an earlier process has not written for good. Where it ended between the two, the
 // record has some of them already.
 func (j *journal) recover(pieces [][]byte) {
 	recorded := uint64(0)
@@ -106,12 +106,12 @@ func (j *journal) recover(pieces [][]byte) {
 			j.events, j.last = append(j.events, ev), max(j.last, ev.Seq)
 		}
 	}
-	j.ahead = max(j.ahead, j.last)
-	j.bound()
+	j.reservedUpTo = max(j.reservedUpTo, j.last)
+	j.dropOldest()
 }
 
-// bound drops the oldest events of too many.
-func (j *journal) bound() {
+// dropOldest drops the oldest events of too many. The mutex is held.
+func (j *journal) dropOldest() {
 	if n := len(j.events) - maxJournal; n > 0 {
 		j.events, j.dropped = append([]link.Event(nil), j.events[n:]...), j.dropped+n
 	}
@@ -133,9 +133,9 @@ func (j *journal) append(ev link.Event) {
 	ev.Seq = j.last
 	j.events, j.dirty = append(j.events, ev), true
 	wake(j.saveDue)
-	j.bound()
-	if j.last > j.ahead {
-		j.ahead = j.last + reserved
+	j.dropOldest()
+	if j.last > j.reservedUpTo {
+		j.reservedUpTo = j.last + reservedNumbers
 		j.write()
 		return
 	}
@@ -146,7 +146,7 @@ func (j *journal) append(ev link.Event) {
 }
 
 // pending returns the oldest events that were not acknowledged. Where older ones were dropped, the first of
-// them says how many.
+// them has their number.
 func (j *journal) pending() []link.Event {
 	return j.oldest(perReport)
 }
@@ -209,7 +209,7 @@ func (j *journal) unsaved() bool {
 func (j *journal) unsavedLocked() bool { return j.dirty && (len(j.events) > 0 || j.saved) }
 
 func (j *journal) write() {
-	data, err := json.Marshal(journalState{Ahead: j.ahead, Dropped: j.dropped, Events: j.events, Carried: j.carried, Of: j.of})
+	data, err := json.Marshal(journalState{ReservedUpTo: j.reservedUpTo, Dropped: j.dropped, Events: j.events, Carried: j.carried, Owner: j.owner})
 	if err == nil {
 		err = j.disk.Write(journalRecord, data) // the disk names its problem itself
 	}

@@ -64,7 +64,7 @@ func TestNumbersRiseAfterAKill(t *testing.T) {
 	for range 3 {
 		j := openJournal(testDisk(t, dir), fixedNow)
 		before := j.last
-		for range reserved + 5 {
+		for range reservedNumbers + 5 {
 			j.add(engine.Event{Message: "x"})
 		}
 		sent := j.last
@@ -171,20 +171,20 @@ func TestAnotherHubIsNotToldWhatHappenedUnderTheFormerOne(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(testDisk(t, dir), time.Now)
 	j.add(engine.Event{Message: "before it belongs to any"})
-	j.belong("hub-1", "fleet/edge")
-	j.belong("hub-1", "fleet/edge")
+	j.setOwner("hub-1", "fleet/edge")
+	j.setOwner("hub-1", "fleet/edge")
 	j.add(engine.Event{Message: "under the first"})
 	if got := j.pending(); len(got) != 2 {
 		t.Errorf("the first hub is told %+v", got)
 	}
 	last := j.pending()[1].Seq
 	j = openJournal(testDisk(t, dir), time.Now)
-	j.belong("hub-1", "fleet/edge")
+	j.setOwner("hub-1", "fleet/edge")
 	if got := j.pending(); len(got) != 2 {
 		t.Errorf("after a restart the first hub is told %+v", got)
 	}
 	for _, other := range [][2]string{{"hub-2", "fleet/edge"}, {"hub-2", "fleet/another"}} {
-		j.belong(other[0], other[1])
+		j.setOwner(other[0], other[1])
 		if got := j.pending(); len(got) != 0 {
 			t.Errorf("%v is told %+v", other, got)
 		}

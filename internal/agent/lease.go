@@ -28,7 +28,7 @@ var (
 	errLeaseExpired = errors.New("this agent could not renew its lease in time, and writes nothing until it can")
 )
 
-// heldError says that another agent works on the cluster.
+// heldError is returned while another agent works on the cluster.
 type heldError struct{ holder string }
 
 func (e *heldError) Error() string {
@@ -46,11 +46,11 @@ type lease struct {
 
 	mu      sync.Mutex // guards what follows
 	renewed time.Time  // when the last renewal that succeeded was sent; zero for none
-	// seen is the lease of another holder, and since when it has not changed, by this agent's clock: the clocks
-	// of two machines need not agree.
-	seen  string
-	since time.Time
-	holds bool
+	// observedVersion is the resourceVersion of another holder's lease, and observedAt since when it has not changed, by
+	// this agent's clock: the clocks of two machines need not agree.
+	observedVersion string
+	observedAt      time.Time
+	holds           bool
 	// last is what this agent wrote last, as the API server keeps it; nil when that is not known.
 	last *coordinationv1.Lease
 }
@@ -95,21 +95,21 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	if last := l.own(); last != nil {
 		if version, err := l.kube.replace(ctx, l.path()+"/"+agentName, l.record(last, began)); err == nil {
 			last.ResourceVersion = version
-			return l.took(last, began), nil
+			return l.acquired(last, began), nil
 		} // else what is there decides
 	}
 	current := &coordinationv1.Lease{}
 	err = l.kube.get(ctx, l.path()+"/"+agentName, current)
 	switch {
 	case apierrors.IsNotFound(err):
-		l.lose()
+		l.closeFence()
 		err = l.kube.create(ctx, l.path(), l.record(current, began))
 	case err != nil:
 		return false, fmt.Errorf("cannot read the lease: %w", err)
 	default:
 		holder, held := l.heldByAnother(current, began)
-		if !l.names(current) { // also when somebody has given it back: another agent may have had it since
-			l.lose()
+		if !l.isHeldByThis(current) { // also when the holder has given it back: another agent may have had it since
+			l.closeFence()
 		}
 		if held {
 			return false, &heldError{holder}
@@ -119,7 +119,7 @@ func (l *lease) renew(ctx context.Context) (resumed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot write the lease: %w", err)
 	}
-	return l.took(current, began), nil
+	return l.acquired(current, began), nil
 }
 
 // own returns a copy of what this agent wrote last, while it holds the lease: if nothing else has written the lease since, it
@@ -134,8 +134,8 @@ func (l *lease) own() *coordinationv1.Lease {
 	return &own
 }
 
-// took opens the fence: what was written at began is in force. It returns whether the fence was closed before.
-func (l *lease) took(written *coordinationv1.Lease, began time.Time) (resumed bool) {
+// acquired opens the fence: what was written at began is in force. It returns whether the fence was closed before.
+func (l *lease) acquired(written *coordinationv1.Lease, began time.Time) (resumed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	resumed = !l.holds || l.check() != nil
@@ -144,8 +144,8 @@ func (l *lease) took(written *coordinationv1.Lease, began time.Time) (resumed bo
 	return resumed
 }
 
-// lose closes the fence.
-func (l *lease) lose() {
+// closeFence refuses writes from now on.
+func (l *lease) closeFence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.holds, l.last = false, nil
@@ -154,7 +154,7 @@ func (l *lease) lose() {
 	}
 }
 
-// heldByAnother says whether another agent has the lease: its record names another holder, and has changed
+// heldByAnother reports whether another agent has the lease, and its name: its record names another holder, and has changed
 // within its duration.
 func (l *lease) heldByAnother(current *coordinationv1.Lease, now time.Time) (string, bool) {
 	holder := ""
@@ -164,21 +164,21 @@ func (l *lease) heldByAnother(current *coordinationv1.Lease, now time.Time) (str
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if holder == "" || holder == l.holder {
-		l.seen = ""
+		l.observedVersion = ""
 		return "", false
 	}
-	if l.seen != current.ResourceVersion {
-		l.seen, l.since = current.ResourceVersion, now
+	if l.observedVersion != current.ResourceVersion {
+		l.observedVersion, l.observedAt = current.ResourceVersion, now
 	}
 	lasts := leaseDuration
 	if s := current.Spec.LeaseDurationSeconds; s != nil {
 		lasts = time.Duration(*s) * time.Second
 	}
-	return holder, now.Sub(l.since) < lasts
+	return holder, now.Sub(l.observedAt) < lasts
 }
 
-// names says whether the lease names this agent as its holder.
-func (l *lease) names(current *coordinationv1.Lease) bool {
+// isHeldByThis reports whether the lease names this agent as its holder.
+func (l *lease) isHeldByThis(current *coordinationv1.Lease) bool {
 	return current.Spec.HolderIdentity != nil && *current.Spec.HolderIdentity == l.holder
 }
 
@@ -199,12 +199,12 @@ func (l *lease) release(ctx context.Context) {
 	l.mu.Lock()
 	held := l.holds
 	l.mu.Unlock()
-	l.lose()
+	l.closeFence()
 	if !held {
 		return
 	}
 	current := &coordinationv1.Lease{}
-	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || !l.names(current) {
+	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || !l.isHeldByThis(current) {
 		return
 	}
 	nobody := ""

@@ -23,7 +23,7 @@ import (
 // generation that is the later one is that of a hub which was restored from a backup, and is taken; and a higher one may
 // be from before that, and older. Where a hub of the first version has sent what the agent has, without the time, the
 // generations of one Assignment decide, or when its entries were assigned if it is another object.
-func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.AssignmentEntry) error {
+func outdated(u medium.Update, made time.Time, has assignmentState, assigned []v1alpha1.AssignmentEntry) error {
 	older := func(next, form string, args ...any) error {
 		return &medium.RefusedError{Reason: v1alpha1.MediumOutdatedReason, Message: fmt.Sprintf(form, args...) + "; " + next}
 	}
@@ -55,7 +55,7 @@ func outdated(u medium.Update, made time.Time, has memory, assigned []v1alpha1.A
 	return nil
 }
 
-// notExpected says that the agent is in no state to take a file.
+// notExpected refuses a file that the agent cannot take in its state.
 func notExpected(message string) error {
 	return &medium.RefusedError{Reason: v1alpha1.MediumNotExpectedReason, Message: message}
 }
@@ -63,8 +63,8 @@ func notExpected(message string) error {
 // errNotJoined refuses what is carried to, or asked of, an agent that belongs to no hub.
 var errNotJoined = notExpected("the agent has not joined a hub: it has to reach it once")
 
-// member returns what the agent is known by, read anew: the loop that connects may have changed it.
-func (p *process) member(ctx context.Context) (link.Enrollment, identity, error) {
+// memberIdentity returns the enrollment and the identity of an agent that has joined, read anew: the loop that connects may have changed it.
+func (p *process) memberIdentity(ctx context.Context) (link.Enrollment, identity, error) {
 	id, err := p.identities.load(ctx, p.clusterUID)
 	if err != nil {
 		return link.Enrollment{}, id, err
@@ -81,9 +81,9 @@ func (p *process) member(ctx context.Context) (link.Enrollment, identity, error)
 
 // imported is what the import of an update came to.
 type imported struct {
-	// already says that the agent had taken the file before. Only bundles that it has lost since come back.
+	// already is set when the agent had taken the file before. Only bundles that it has lost since come back.
 	already bool
-	// settingsLeft says that the settings of the file are not those that hold: the agent has later ones.
+	// settingsLeft is set when the settings of the file are not those that hold: the agent has later ones.
 	settingsLeft bool
 }
 
@@ -91,7 +91,7 @@ type imported struct {
 // it is read twice, and memory holds one bundle at a time. An error is one of the disk or of the API server, or a
 // *medium.RefusedError.
 func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said string, was imported, err error) {
-	e, id, err := p.member(ctx)
+	e, id, err := p.memberIdentity(ctx)
 	if err != nil {
 		return "", was, err
 	}
@@ -106,7 +106,7 @@ func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said strin
 	var arrived []string
 	if r, err = readUpdate(f, edge, func(digest string, b *object.Bundle) error {
 		arrived = append(arrived, digest)
-		if err := p.bundles.put(digest, b); err != nil && !p.bundles.there()[digest] {
+		if err := p.bundles.put(digest, b); err != nil && !p.bundles.digests()[digest] {
 			return err
 		}
 		return nil
@@ -116,7 +116,7 @@ func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said strin
 	if was, err = p.takeUpdate(e, r); err != nil {
 		return "", was, err
 	}
-	p.reconsider(arrived, len(p.missing()) == 0)
+	p.reassign(arrived, len(p.missing()) == 0)
 	said = fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339))
 	switch {
 	case was.already:
@@ -150,7 +150,7 @@ func readUpdate(f io.ReadSeeker, e medium.Edge, each func(digest string, b *obje
 	}
 }
 
-// mayTake says whether an update is one for the agent as it is.
+// mayTake returns why an update is not taken, or nil.
 func (a *agent) mayTake(r *medium.UpdateReader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,16 +162,16 @@ func (a *agent) refuseUpdate(r *medium.UpdateReader) error {
 	switch {
 	case a.key.Name == "":
 		return errNotJoined
-	case a.memory.Resting:
+	case a.assignment.Inactive:
 		return notExpected("the hub reaches the cluster itself, or knows another cluster by its name: the agent has nothing to do")
 	}
-	return outdated(r.Update, r.Label.Made, a.memory, a.assigned)
+	return outdated(r.Update, r.Label.Made, a.assignment, a.assigned)
 }
 
 // withSettings returns what is known when an update was taken, without its Assignment. Its settings count where they are
 // later than all that the hub is known to have said: those of a file that was made before, or was taken already, are not
 // brought back.
-func (m memory) withSettings(u medium.Update, made time.Time) memory {
+func (m assignmentState) withSettings(u medium.Update, made time.Time) assignmentState {
 	if made.After(m.latest()) {
 		m.Settings, m.SettingsAt = u.Settings, made
 	}
@@ -179,7 +179,7 @@ func (m memory) withSettings(u medium.Update, made time.Time) memory {
 	return m
 }
 
-// takeUpdate makes an update what is assigned. The engine is told by reconsider.
+// takeUpdate makes an update what is assigned. reassign gives it to the engine.
 func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was imported, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -190,24 +190,24 @@ func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was impor
 	if err != nil || !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, r.Update.Assignment), r.Update.Assignment.Signature) {
 		return was, &medium.RefusedError{Reason: v1alpha1.MediumNotSignedReason, Message: "the Assignment in the file is not the one that the hub has signed"}
 	}
-	before := a.memory
+	before := a.assignment
 	if r.Label.Made.Equal(before.Exported) {
 		return imported{already: true}, nil
 	}
-	a.memory = before.withSettings(r.Update, r.Label.Made)
-	if err := a.keep(r.Update.Assignment, entries, r.Label.Made); err != nil {
-		a.memory = before // it may be imported again
+	a.assignment = before.withSettings(r.Update, r.Label.Made)
+	if err := a.storeAssignment(r.Update.Assignment, entries, r.Label.Made); err != nil {
+		a.assignment = before // it may be imported again
 		return was, err
 	}
-	if a.pool != nil && a.memory.Settings != before.Settings {
+	if a.pool != nil && a.assignment.Settings != before.Settings {
 		a.connect()
 	}
-	return imported{settingsLeft: a.memory.Settings != r.Update.Settings}, nil
+	return imported{settingsLeft: a.assignment.Settings != r.Update.Settings}, nil
 }
 
 // writeReport writes what the hub is to know into a file for it.
 func (p *process) writeReport(ctx context.Context, to io.Writer) error {
-	e, id, err := p.member(ctx)
+	e, id, err := p.memberIdentity(ctx)
 	if err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (j *journal) lastCarried() uint64 {
 	return j.carried
 }
 
-// importFile imports one file, and tells in an event what became of it.
+// importFile imports one file, and records the result in an event.
 func (p *process) importFile(ctx context.Context, name string) result {
 	f, err := os.Open(name)
 	if err != nil {

@@ -29,29 +29,29 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 	for name, tt := range map[string]struct {
 		uid        string
 		generation int64
-		has        memory
+		has        assignmentState
 		assigned   []v1alpha1.AssignmentEntry
 		old        bool
 	}{
-		"the agent has nothing": {"a", 1, memory{}, nil, false},
-		"a later generation":    {"a", 8, memory{UID: "a", Generation: 7}, at(time.Hour), false},
-		"the same generation":   {"a", 7, memory{UID: "a", Generation: 7}, at(-time.Hour), false},
-		"an earlier generation": {"a", 6, memory{UID: "a", Generation: 7}, at(-time.Hour), true},
-		"a later generation, made before the file that was taken":             {"a", 8, memory{UID: "a", Generation: 7, Exported: exported.Add(time.Second)}, nil, true},
-		"the file that was taken":                                             {"a", 7, memory{UID: "a", Generation: 7, Exported: exported}, nil, false},
-		"another Assignment, made after everything was assigned":              {"b", 1, memory{UID: "a", Generation: 7}, at(-time.Second), false},
-		"another Assignment, made before something was assigned":              {"b", 9, memory{UID: "a", Generation: 7}, at(time.Second), true},
-		"nothing but a file that was taken, and is younger":                   {"b", 9, memory{Exported: exported.Add(time.Second)}, nil, true},
-		"an earlier generation, made later: the hub was restored":             {"a", 6, memory{UID: "a", Generation: 7, AsOf: exported.Add(-time.Second)}, at(time.Hour), false},
-		"an earlier generation, made earlier":                                 {"a", 6, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
-		"a later generation, made earlier: of the hub before it was restored": {"a", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
-		"another Assignment, made earlier":                                    {"b", 8, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
-		"the file that was taken, when the link has told of something since":  {"a", 7, memory{UID: "a", Generation: 8, Exported: exported, AsOf: exported.Add(-time.Hour)}, nil, true},
-		"what the agent has, told of later over a link":                       {"a", 7, memory{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, false},
-		"nothing is assigned, and that was told after the file was made":      {"a", 7, memory{AsOf: exported.Add(time.Second)}, nil, true},
-		"nothing is assigned, and that was told before the file was made":     {"a", 7, memory{AsOf: exported.Add(-time.Second)}, nil, false},
-		"nothing is assigned any more since the file was taken":               {"a", 7, memory{Exported: exported}, nil, true},
-		"another Assignment, and nothing is known of when it came":            {"b", 1, memory{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
+		"the agent has nothing": {"a", 1, assignmentState{}, nil, false},
+		"a later generation":    {"a", 8, assignmentState{UID: "a", Generation: 7}, at(time.Hour), false},
+		"the same generation":   {"a", 7, assignmentState{UID: "a", Generation: 7}, at(-time.Hour), false},
+		"an earlier generation": {"a", 6, assignmentState{UID: "a", Generation: 7}, at(-time.Hour), true},
+		"a later generation, made before the file that was taken":             {"a", 8, assignmentState{UID: "a", Generation: 7, Exported: exported.Add(time.Second)}, nil, true},
+		"the file that was taken":                                             {"a", 7, assignmentState{UID: "a", Generation: 7, Exported: exported}, nil, false},
+		"another Assignment, made after everything was assigned":              {"b", 1, assignmentState{UID: "a", Generation: 7}, at(-time.Second), false},
+		"another Assignment, made before something was assigned":              {"b", 9, assignmentState{UID: "a", Generation: 7}, at(time.Second), true},
+		"nothing but a file that was taken, and is younger":                   {"b", 9, assignmentState{Exported: exported.Add(time.Second)}, nil, true},
+		"an earlier generation, made later: the hub was restored":             {"a", 6, assignmentState{UID: "a", Generation: 7, AsOf: exported.Add(-time.Second)}, at(time.Hour), false},
+		"an earlier generation, made earlier":                                 {"a", 6, assignmentState{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"a later generation, made earlier: of the hub before it was restored": {"a", 8, assignmentState{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"another Assignment, made earlier":                                    {"b", 8, assignmentState{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, true},
+		"the file that was taken, when the link has told of something since":  {"a", 7, assignmentState{UID: "a", Generation: 8, Exported: exported, AsOf: exported.Add(-time.Hour)}, nil, true},
+		"what the agent has, told of later over a link":                       {"a", 7, assignmentState{UID: "a", Generation: 7, AsOf: exported.Add(time.Second)}, nil, false},
+		"nothing is assigned, and that was told after the file was made":      {"a", 7, assignmentState{AsOf: exported.Add(time.Second)}, nil, true},
+		"nothing is assigned, and that was told before the file was made":     {"a", 7, assignmentState{AsOf: exported.Add(-time.Second)}, nil, false},
+		"nothing is assigned any more since the file was taken":               {"a", 7, assignmentState{Exported: exported}, nil, true},
+		"another Assignment, and nothing is known of when it came":            {"b", 1, assignmentState{UID: "a", Generation: 7}, []v1alpha1.AssignmentEntry{{Name: "x"}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := outdated(medium.Update{Assignment: link.Assignment{UID: tt.uid, Generation: tt.generation, Digest: link.Digest(nil)}}, exported, tt.has, tt.assigned)
@@ -68,20 +68,20 @@ func TestWhatIsOlderThanWhatTheAgentHas(t *testing.T) {
 // TestSettingsOfAFileCountWhereTheyAreTheLatest: those of a file that is older than anything that the hub has said since,
 // or was taken already, do not.
 func TestSettingsOfAFileCountWhereTheyAreTheLatest(t *testing.T) {
-	var earlier memory // as the version before wrote it, that knew no times of settings
+	var earlier assignmentState // as the version before wrote it, that knew no times of settings
 	if err := json.Unmarshal([]byte(`{"uid":"a","settings":{"suspend":true},"exported":"2026-01-02T03:04:05Z","asOf":"2026-01-02T03:04:05Z"}`), &earlier); err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		has   memory
+		has   assignmentState
 		count bool
 	}{
-		"nothing is known of times":       {memory{}, true},
-		"later than all":                  {memory{SettingsAt: exported.Add(-1), AsOf: exported.Add(-2), Exported: exported.Add(-3)}, true},
-		"settings were told later":        {memory{SettingsAt: exported.Add(1)}, false},
-		"settings were told then":         {memory{SettingsAt: exported}, false},
-		"an Assignment was told later":    {memory{SettingsAt: exported.Add(-1), AsOf: exported.Add(1)}, false},
-		"the file was taken":              {memory{Exported: exported}, false},
+		"nothing is known of times":       {assignmentState{}, true},
+		"later than all":                  {assignmentState{SettingsAt: exported.Add(-1), AsOf: exported.Add(-2), Exported: exported.Add(-3)}, true},
+		"settings were told later":        {assignmentState{SettingsAt: exported.Add(1)}, false},
+		"settings were told then":         {assignmentState{SettingsAt: exported}, false},
+		"an Assignment was told later":    {assignmentState{SettingsAt: exported.Add(-1), AsOf: exported.Add(1)}, false},
+		"the file was taken":              {assignmentState{Exported: exported}, false},
 		"the version before has taken it": {earlier, false},
 	} {
 		tt.has.Settings = *suspended
@@ -216,10 +216,10 @@ func (e *site) importFile(file []byte) result {
 	return e.p.importFile(e.t.Context(), name)
 }
 
-func (e *site) remembers() memory {
+func (e *site) assignment() assignmentState {
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	return e.p.memory
+	return e.p.assignment
 }
 
 // TestAFileBringsNoSettingsBack that the hub has changed over the link since, also when it lies in its folder at each
@@ -235,14 +235,14 @@ func TestAFileBringsNoSettingsBack(t *testing.T) {
 	h.at, h.settings = int64(2*time.Hour), *suspended
 	h.mu.Unlock()
 	h.down <- link.Down{Seq: 2, Settings: suspended, Assignment: h.change(e.p.has())}
-	eventually(t, "suspended over the link", func() bool { m := e.remembers(); return m.Settings.Suspend && m.AsOf.After(now.Add(time.Hour)) })
+	eventually(t, "suspended over the link", func() bool { m := e.assignment(); return m.Settings.Suspend && m.AsOf.After(now.Add(time.Hour)) })
 	e.stop()
 	h.stop()
 	e.start()
-	before := e.remembers()
+	before := e.assignment()
 	holds := func(when string) {
 		t.Helper()
-		m := e.remembers()
+		m := e.assignment()
 		p := e.pool()
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -265,7 +265,7 @@ func TestAFileBringsNoSettingsBack(t *testing.T) {
 	if got := e.importFile(h.update(7, now.Add(4*time.Hour))); !got.Accepted || strings.Contains(got.Message, "settings") {
 		t.Errorf("a file from after: %+v", got)
 	}
-	m, p := e.remembers(), e.pool()
+	m, p := e.assignment(), e.pool()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m.Settings.Suspend || p.connected[len(p.connected)-1].Suspend || !m.AsOf.Equal(now.Add(4*time.Hour)) {
@@ -329,7 +329,7 @@ func TestAMediumIsTakenFromItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		e.p.lookInto(t.Context(), &f)
+		e.p.importFromFolder(t.Context(), &f)
 	}
 	if l := e.pool().last(); len(l) != 1 || l[0].Digest != second {
 		t.Errorf("the engine was told %+v", l)

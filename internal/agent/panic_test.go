@@ -15,8 +15,8 @@ import (
 func TestAPanicEndsTheSession(t *testing.T) {
 	work, ctx := errgroup.WithContext(t.Context())
 	s := &session{a: &agent{log: logr.Discard()}, work: work}
-	s.begin(func() error { panic("what the hub sent") })
-	s.begin(func() error { <-ctx.Done(); return context.Cause(ctx) })
+	s.startWork(func() error { panic("what the hub sent") })
+	s.startWork(func() error { <-ctx.Done(); return context.Cause(ctx) })
 	err := s.work.Wait()
 	if p, ok := errors.AsType[*recovery.Panic](err); !ok || p.Value != "what the hub sent" {
 		t.Errorf("the session ended with %v", err)

@@ -28,7 +28,7 @@ func stateOf(s engine.State) *link.State {
 type facts struct {
 	state    *link.State // nil: not known yet
 	entries  []v1alpha1.AssignmentEntryStatus
-	told     bool // entries are all there is
+	complete bool // entries are all there is
 	events   []link.Event
 	disk     *disk.Problem
 	received uint64
@@ -38,7 +38,7 @@ type facts struct {
 	latest                   time.Time // by the hub's clock, of what the agent has seen
 }
 
-// reports decides what the hub is told. It is pure, and knows what the hub has acknowledged.
+// reports decides what is reported to the hub. It is pure, and knows what the hub has acknowledged.
 type reports struct {
 	seq      uint64
 	state    *link.State
@@ -52,7 +52,7 @@ type reports struct {
 	finalized, finalizeError string
 }
 
-// newReports begins a session with a hub that has what it says of earlier reports.
+// newReports begins a session with a hub that has something of earlier reports already.
 func newReports(has link.Have) *reports { return &reports{has: has, verified: map[string]int64{}} }
 
 // next returns the report that leads the hub from what it has to the facts, and whether it can wait: it has
@@ -65,7 +65,7 @@ func (r *reports) next(f facts) (up link.Up, canWait bool, err error) {
 	if f.state != nil && (r.state == nil || !sameState(*r.state, *f.state)) {
 		up.State = f.state
 	}
-	if f.told {
+	if f.complete {
 		if err := up.DiffStatuses(r.has, r.verified, f.entries); err != nil {
 			return up, false, err
 		}
@@ -88,7 +88,7 @@ func (r *reports) acknowledged(up link.Up, f facts) error {
 	if up.State != nil {
 		r.state = up.State
 	}
-	if f.told {
+	if f.complete {
 		has, err := link.HaveStatuses(f.entries)
 		if err != nil {
 			return err
@@ -115,7 +115,7 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// sameState says whether two states differ in more than the time of the last answer.
+// sameState reports whether two states differ in nothing but the time of the last answer.
 func sameState(a, b link.State) bool {
 	a.LastSeen, b.LastSeen = nil, nil
 	return equality.Semantic.DeepEqual(a, b)

@@ -7,12 +7,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// TestAnEngineThatRestsIsToldOnce: after a removal the agent knows of no entries, and has nothing more to tell until the
+// TestAnInactiveEngineIsReportedOnce: after a removal the agent knows of no entries, and has nothing more to tell until the
 // hub lets the Cluster go.
-func TestAnEngineThatRestsIsToldOnce(t *testing.T) {
+func TestAnInactiveEngineIsReportedOnce(t *testing.T) {
 	r := newReports(link.Have{})
 	for i, f := range []facts{
-		{state: &link.State{Reachable: true}, entries: []v1alpha1.AssignmentEntryStatus{{Name: "apps"}}, told: true},
+		{state: &link.State{Reachable: true}, entries: []v1alpha1.AssignmentEntryStatus{{Name: "apps"}}, complete: true},
 		{state: &link.State{Reachable: true}, finalized: "request-1"},
 	} {
 		up, canWait, err := r.next(f)

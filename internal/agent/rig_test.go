@@ -626,12 +626,12 @@ func (e *site) start() *site {
 		e.t.Fatal(err)
 	}
 	e.p.backoff.random = func() float64 { return -0.98 } // the agent hardly waits before it dials again
-	e.p.waits = waits{askAgain: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, look: 20 * time.Millisecond}
+	e.p.waits = waits{proofRetry: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, folders: 20 * time.Millisecond}
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done
 	go e.p.maintainDisk(ctx) // ends with ctx
-	go func() { done <- e.p.connectAgain(ctx) }()
+	go func() { done <- e.p.maintainConnection(ctx) }()
 	e.t.Cleanup(e.stop)
 	return e
 }
@@ -681,7 +681,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// reported says whether the hub knows an entry with a reason.
+// reported reports whether the hub knows an entry with a reason.
 func (h *hub) reported(name, reason string) func() bool {
 	return func() bool {
 		h.mu.Lock()

@@ -28,32 +28,32 @@ import (
 const (
 	// pollEnrollment is how often an agent that cannot connect looks for another enrollment on the edge.
 	pollEnrollment = 10 * time.Second
-	// lettingGo is how long a hub that has acknowledged a finalization has to let the Cluster go. An agent that cannot
+	// releaseTimeout is how long a hub that has acknowledged a finalization has to let the Cluster go. An agent that cannot
 	// see that any more, because the hub itself has gone, ends then.
-	lettingGo = 5 * time.Minute
-	// certain is how many times in a row a hub must not know the key of an agent that has carried out a finalization,
-	// until it is done: a hub that is restarted between a challenge and its answer, or that gets the proof too slowly,
-	// refuses a key that it knows. waits.askAgain is the pause in between.
-	certain = 3
+	releaseTimeout = 5 * time.Minute
+	// unknownKeyLimit is how many times in a row a hub must not know the key of an agent that has carried out a
+	// finalization, until it is done: a hub that is restarted between a challenge and its answer, or that gets the proof too slowly,
+	// refuses a key that it knows. waits.proofRetry is the pause in between.
+	unknownKeyLimit = 3
 	// startRetry is how often an agent that starts asks an API server that does not answer.
 	startRetry = 500 * time.Millisecond
 )
 
 // waits are the pauses of an agent that a test shortens.
 type waits struct {
-	askAgain time.Duration // between proofs of a key that the hub seems not to know
+	proofRetry time.Duration // between proofs of a key that the hub seems not to know
 	// coalesce is how long a report waits for what else there is to tell.
 	coalesce time.Duration
 	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
 	busyRetry time.Duration
-	look      time.Duration // between two looks at the folders for files
+	folders   time.Duration // between two looks at the folders for files
 }
 
 func defaultWaits() waits {
-	return waits{askAgain: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, look: lookEvery}
+	return waits{proofRetry: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, folders: folderInterval}
 }
 
-// errClusterReplaced says that the identity on this cluster was made for another one.
+// errClusterReplaced: the identity on this cluster was made for another one.
 var errClusterReplaced = errors.New("the key of this agent was made on another cluster, of which this one is a copy or a replacement")
 
 // process is an agent and what it needs to reach its hub.
@@ -64,19 +64,19 @@ type process struct {
 	health     *healthState
 
 	// What follows belongs to the loop that connects.
-	identity  identity
-	backoff   backoff
-	fetches   *downloads
-	tlsFor    string // the enrollment that tlsConfig is for
-	tlsConfig *tls.Config
-	proxy     func(*http.Request) (*url.URL, error)
-	said      string // the last error that was logged
+	identity   identity
+	backoff    backoff
+	fetches    *downloads
+	tlsFor     string // the enrollment that tlsConfig is for
+	tlsConfig  *tls.Config
+	proxy      func(*http.Request) (*url.URL, error)
+	lastLogged string // the last error that was logged
 	// refusedToken is that of an enrollment that the hub has refused while it knew the key that the agent has.
 	refusedToken string
-	// disowned counts the times in a row that a hub did not know the key.
-	disowned int
-	// engineDue says that the agent has joined, and the engine is still the one from before.
-	engineDue bool
+	// unknownKeyCount counts the times in a row that a hub did not know the key.
+	unknownKeyCount int
+	// engineRestartDue is set when the agent has joined, and the engine is still the one from before.
+	engineRestartDue bool
 }
 
 // Run runs an agent until ctx is done, or everything of it was taken away from the cluster.
@@ -114,7 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	go p.maintainDisk(ctx)   // ends with ctx
 	go p.exchangeFiles(ctx)  // ends with ctx
 	defer p.stop(ctx)
-	err = p.connectAgain(ctx)
+	err = p.maintainConnection(ctx)
 	if errors.Is(err, errFinalized) {
 		return p.uninstall(context.WithoutCancel(ctx))
 	}
@@ -134,10 +134,10 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 		},
 		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64}, proxy: http.ProxyFromEnvironment,
 	}
-	if err := p.until(ctx, func() error { _, err := l.renew(ctx); return err }); err != nil {
+	if err := p.retry(ctx, func() error { _, err := l.renew(ctx); return err }); err != nil {
 		return nil, err
 	}
-	if err := p.until(ctx, func() (err error) {
+	if err := p.retry(ctx, func() (err error) {
 		if p.clusterUID, err = k.clusterUID(ctx); err == nil {
 			p.identity, err = p.identities.load(ctx, p.clusterUID)
 		}
@@ -154,19 +154,19 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 	p.openDisk(o.StoragePath, key)
 	p.fetches = &downloads{bundles: p.bundles}
 	if e, ok := p.identity.enrolled(); ok && !p.replaced() && p.finalized == "" {
-		if err := p.belong(ctx, e, p.identity.hub(), nil); err != nil {
+		if err := p.startEngineFor(ctx, e, p.identity.hub(), nil); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-// replaced says whether the identity was made on another cluster: this one was restored from parts of it, or
+// replaced reports whether the identity was made on another cluster: this one was restored from parts of it, or
 // is a copy. Then nothing is done here on the strength of what the other one was.
 func (p *process) replaced() bool { return p.identity.field(uidField) != p.clusterUID }
 
-// until tries until it goes well, and keeps saying why it does not.
-func (p *process) until(ctx context.Context, try func() error) error {
+// retry tries until there is no error. Meanwhile the error is logged, and the agent is not ready.
+func (p *process) retry(ctx context.Context, try func() error) error {
 	for {
 		err := try()
 		if err == nil {
@@ -178,17 +178,17 @@ func (p *process) until(ctx context.Context, try func() error) error {
 		} else {
 			p.health.set(err)
 		}
-		p.say("waiting", err)
+		p.logOnce("waiting", err)
 		if !pause(ctx, startRetry) {
 			return ctx.Err()
 		}
 	}
 }
 
-// say logs an error once for as long as it stays the same.
-func (p *process) say(what string, err error) {
-	if p.said != what+err.Error() {
-		p.said = what + err.Error()
+// logOnce logs an error once for as long as it stays the same.
+func (p *process) logOnce(what string, err error) {
+	if p.lastLogged != what+err.Error() {
+		p.lastLogged = what + err.Error()
 		p.log.Info(what, "reason", err.Error())
 	}
 }
@@ -225,8 +225,8 @@ func (p *process) stop(ctx context.Context) {
 	p.journal.save()
 }
 
-// connectAgain connects to the hub, and again when the connection ends, until ctx is done.
-func (p *process) connectAgain(ctx context.Context) error {
+// maintainConnection connects to the hub, and again when the connection ends, until ctx is done.
+func (p *process) maintainConnection(ctx context.Context) error {
 	for p.awaitLease(ctx) {
 		began := p.now()
 		lasted, err := p.connectOnce(ctx)
@@ -239,9 +239,9 @@ func (p *process) connectAgain(ctx context.Context) error {
 		if p.answeredLongAgo(p.now()) {
 			return errFinalized
 		}
-		p.say("not connected to the hub", err)
-		wait := p.waits.askAgain
-		if p.disowned == 0 || !unauthorized(err) {
+		p.logOnce("not connected to the hub", err)
+		wait := p.waits.proofRetry
+		if p.unknownKeyCount == 0 || !unauthorized(err) {
 			wait = p.backoff.after(err, lasted)
 		}
 		p.log.V(1).Info("waiting", "for", wait.String(), "after", p.now().Sub(began).String())
@@ -261,7 +261,7 @@ func (p *process) awaitLease(ctx context.Context) bool {
 		if err == nil {
 			return true
 		}
-		p.say("not connected to the hub", err)
+		p.logOnce("not connected to the hub", err)
 		pause(ctx, leaseRetry)
 	}
 	return false
@@ -279,7 +279,7 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 			return false
 		}
 		if left > pollEnrollment {
-			if e, there, err := p.identities.enrollment(ctx); err == nil && there && p.identity.invites(e) && e.Token != p.refusedToken {
+			if e, there, err := p.identities.enrollment(ctx); err == nil && there && p.identity.mustJoinWith(e) && e.Token != p.refusedToken {
 				return true
 			}
 		}
@@ -303,7 +303,7 @@ func retryAfter(err error) time.Duration {
 		}
 		switch bye.Reason {
 		case link.ByeRevoked, link.ByeDuplicate, link.ByeClusterReplaced:
-			return max(after, seldom)
+			return max(after, unwantedRetry)
 		}
 		return after
 	}
@@ -313,7 +313,7 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// errTokenRefused says that the hub accepts neither the token of an enrollment nor the key that was to join with it.
+// errTokenRefused: the hub accepts neither the token of an enrollment nor the key that was to join with it.
 var errTokenRefused = errors.New("the hub refuses the token of the enrollment")
 
 // connectOnce opens a session, joining before if there is something to join with, and returns when it has ended. Where
@@ -341,8 +341,8 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 		return 0, err
 	}
 	conns := &connections{open: map[*connection]bool{}}
-	transport.DialContext = conns.through(transport.DialContext)
-	defer conns.end()
+	transport.DialContext = conns.wrap(transport.DialContext)
+	defer conns.closeAll()
 	g := newGateway(e, transport, p.version, p.now)
 	g.hubSigns = !joining && p.identity.hubSigns()
 	refused := false
@@ -356,66 +356,66 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	}
 	s, hub, err := open(ctx, p.agent, g, e, key, p.fetches)
 	if !unauthorized(err) {
-		p.disowned = 0
+		p.unknownKeyCount = 0
 	}
 	if bye, ok := errors.AsType[*byeError](err); ok && bye.Reason == link.ByeNotApproved {
 		if public, ok := key.Public().(ed25519.PublicKey); ok { // a person compares it with what the hub shows
 			err = fmt.Errorf("the agent with the key %s waits to be approved on the hub: %w", link.Fingerprint(public), err)
 		}
 		if joining { // the key is bound, and known to the hub
-			err = errors.Join(err, p.becomeMember(ctx, e, hub))
+			err = errors.Join(err, p.adoptJoinedKey(ctx, e, hub))
 		}
 	}
 	switch {
 	case unauthorized(err) && refused:
 		return 0, fmt.Errorf("%w: %w", errTokenRefused, err)
 	case unauthorized(err) && !joining && p.isFinalized():
-		if p.disowned++; p.disowned < certain {
+		if p.unknownKeyCount++; p.unknownKeyCount < unknownKeyLimit {
 			return 0, err
 		}
 		return 0, errFinalized
 	case err != nil:
-		return 0, p.ended(ctx, err)
+		return 0, p.handleSessionEnd(ctx, err)
 	case joining:
-		err = p.becomeMember(ctx, e, hub)
+		err = p.adoptJoinedKey(ctx, e, hub)
 	}
 	if err == nil {
-		p.identity, err = p.identities.pin(ctx, p.identity, hub, s.frames.trust == trustSigned)
+		p.identity, err = p.identities.recordHub(ctx, p.identity, hub, s.frames.trust == trustSigned)
 	}
 	if err == nil {
-		err = p.startMember(ctx, e, hub, s.first)
+		err = p.ensureEngine(ctx, e, hub, s.first)
 	}
 	if err != nil {
 		return 0, err
 	}
-	s.adopt()
+	s.adoptSettings()
 	began := p.now()
-	p.said = ""
+	p.lastLogged = ""
 	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
-	s.disconnect = conns.end
+	s.disconnect = conns.closeAll
 	err = s.run(ctx)
-	return p.now().Sub(began), p.ended(ctx, err)
+	return p.now().Sub(began), p.handleSessionEnd(ctx, err)
 }
 
-// startMember makes the agent that of a Cluster (belong), with another engine after a join. The one from before works until
+// ensureEngine starts the engine for a Cluster (startEngineFor), and another one after a join. The one from before works until
 // then, also where the API server does not take what is to be written down first: it is the only one that corrects drift.
-func (p *process) startMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
-	if p.engineDue {
-		p.beginAnew(ctx)
+func (p *process) ensureEngine(ctx context.Context, e link.Enrollment, hub link.HubIdentity, came *link.Settings) error {
+	if p.engineRestartDue {
+		p.stopEngine(ctx)
 	}
-	err := p.belong(ctx, e, hub, came)
+	err := p.startEngineFor(ctx, e, hub, came)
 	if err == nil {
-		p.engineDue = false
+		p.engineRestartDue = false
 	}
 	return err
 }
 
-// becomeMember makes the key that joined the one that counts. The first session that opens with it begins the engine anew:
+// adoptJoinedKey makes the key that joined the current one. The first session that opens with it starts another engine:
 // one that waits to be approved opens later.
-func (p *process) becomeMember(ctx context.Context, e link.Enrollment, hub link.HubIdentity) (err error) {
-	if p.identity, err = p.identities.joined(ctx, p.identity, e, hub, p.clusterUID); err == nil {
+func (p *process) adoptJoinedKey(ctx context.Context, e link.Enrollment, hub link.HubIdentity) (err error) {
+	if p.identity, err = p.identities.recordJoin(ctx, p.identity, e, hub, p.clusterUID); err == nil {
 		p.setFinalized("")
-		p.engineDue = true
+		p.engineRestartDue = true
 	}
 	return err
 }
@@ -440,13 +440,13 @@ func (p *process) writeAnswered(ctx context.Context, at time.Time) (err error) {
 	return err
 }
 
-// ended draws the consequences of the reason for which the hub has ended a session.
+// handleSessionEnd acts on the reason for which the hub has ended a session.
 //
 // An agent that has carried out a finalization is done when the hub does not know its key any more: the Cluster has
 // gone, whatever became of the answer. Everything else may be a link that was lost, or a hub that was killed before it
-// let the Cluster go, so that the agent connects again, and answers a hub that still asks. Who can make such an end up,
+// let the Cluster go, so that the agent connects again, and answers a hub that still asks. What can make such an end up,
 // an ingress that terminates TLS, hastens by it what the hub has ordered and signed.
-func (p *process) ended(ctx context.Context, err error) error {
+func (p *process) handleSessionEnd(ctx context.Context, err error) error {
 	if errors.Is(err, errWantedAgain) {
 		if failed := p.writeFinalized(ctx, ""); failed != nil {
 			return errors.Join(err, failed)
@@ -460,7 +460,7 @@ func (p *process) ended(ctx context.Context, err error) error {
 	case bye.Reason == link.ByeRevoked && p.isFinalized():
 		return errFinalized
 	case bye.trusted && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced):
-		p.agent.rest(ctx)
+		p.agent.deactivate(ctx)
 	}
 	return err
 }
@@ -468,8 +468,8 @@ func (p *process) ended(ctx context.Context, err error) error {
 // credentials returns with what the agent is to connect, and whether it is to join before.
 func (p *process) credentials(ctx context.Context) (e link.Enrollment, key ed25519.PrivateKey, joining bool, err error) {
 	enrollment, there, err := p.identities.enrollment(ctx)
-	if there && p.identity.invites(enrollment) {
-		if p.identity, err = p.identities.prepare(ctx, p.identity, enrollment, p.replaced()); err != nil {
+	if there && p.identity.mustJoinWith(enrollment) {
+		if p.identity, err = p.identities.prepareKey(ctx, p.identity, enrollment, p.replaced()); err != nil {
 			return e, nil, false, err
 		}
 		return enrollment, p.identity.nextKey(), true, nil

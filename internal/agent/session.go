@@ -24,14 +24,14 @@ const (
 	// reportTimeout is how long the gateway has to acknowledge a report while nothing else arrives, before the link
 	// counts as lost.
 	reportTimeout = time.Minute
-	// heldBack is how long a frame may take that the gateway says it has sent, while nothing else arrives.
-	heldBack = 10 * time.Second
+	// frameDelayLimit is how long a frame may take that the gateway says it has sent, while nothing else arrives.
+	frameDelayLimit = 10 * time.Second
 	// firstFetchRetry and lastFetchRetry bound the wait after a bundle that could not be fetched.
 	firstFetchRetry = 5 * time.Second
 	lastFetchRetry  = 5 * time.Minute
-	// patient is how long what has arrived waits for the bundles that have not: of one commit, all entries
+	// arrivalGrace is how long what has arrived waits for the bundles that have not: of one commit, all entries
 	// begin at once where the link lets them.
-	patient = 5 * time.Second
+	arrivalGrace = 5 * time.Second
 )
 
 // byeError is the end of a session that the hub gave a reason for. Where it is not trusted, something on the way may have
@@ -74,7 +74,7 @@ type session struct {
 	finalized, finalizeError string
 }
 
-// open proves the key and hears what the hub says. Without an error, the session is to be adopted, and run.
+// open proves the key and reads the answer of the hub. Without an error, the session's settings are to be adopted, and it is to run.
 func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25519.PrivateKey, fetches *downloads) (*session, link.HubIdentity, error) {
 	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started), Carried: a.journal.lastCarried()})
 	if err != nil {
@@ -95,35 +95,35 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 		return nil, link.HubIdentity{}, err
 	}
 	if first.Bye != nil {
-		return nil, answer.Hub, s.frames.ended(*first.Bye)
+		return nil, answer.Hub, s.frames.byeError(*first.Bye)
 	}
 	s.first, s.firstAt = first.Settings, s.frames.at(first)
 	return s, answer.Hub, nil
 }
 
-// adopt takes the settings that the session began with. The agent belongs to the Cluster that they are of by then.
-func (s *session) adopt() { s.settings(s.a.settingsOr(s.first), s.firstAt) }
+// adoptSettings takes the settings that the session began with. The agent belongs to the Cluster that they are of by then.
+func (s *session) adoptSettings() { s.applySettings(s.a.settingsOr(s.first), s.firstAt) }
 
-func (s *session) settings(to link.Settings, at time.Time) {
+func (s *session) applySettings(to link.Settings, at time.Time) {
 	s.mu.Lock()
 	s.keepAlive, s.heartbeat = to.KeepAliveInterval(), to.HeartbeatInterval()
 	s.mu.Unlock()
-	s.a.adopt(to, at)
+	s.a.adoptSettings(to, at)
 }
 
 // run works until the link goes, or the hub ends the session.
 func (s *session) run(ctx context.Context) error {
 	s.work, ctx = errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, s.disconnect)()
-	s.begin(func() error { return s.stream(ctx) })
-	s.begin(func() error { return s.report(ctx) })
-	s.begin(func() error { return s.fetch(ctx) })
+	s.startWork(func() error { return s.stream(ctx) })
+	s.startWork(func() error { return s.report(ctx) })
+	s.startWork(func() error { return s.fetch(ctx) })
 	return s.work.Wait()
 }
 
-// begin runs a piece of the session's work beside the others. A panic of it ends the session as an error does: the
+// startWork runs a piece of the session's work beside the others. A panic of it ends the session as an error does: the
 // engine goes on, and the next session begins after a pause.
-func (s *session) begin(f func() error) {
+func (s *session) startWork(f func() error) {
 	s.work.Go(func() error {
 		err := recovery.Run(f)
 		if p, ok := errors.AsType[*recovery.Panic](err); ok {
@@ -144,7 +144,7 @@ func (s *session) stream(ctx context.Context) error {
 	defer body.Close()
 	silence := time.AfterFunc(s.silence(), func() { cancel(errSilent); s.disconnect() })
 	defer silence.Stop()
-	in := heard{body, func() { silence.Reset(s.silence()) }} // a large frame takes its time on a slow link
+	in := progressReader{body, func() { silence.Reset(s.silence()) }} // a large frame takes its time on a slow link
 	for {
 		var d link.Down
 		err := link.ReadMessage(in, link.MaxMessage, &d)
@@ -163,13 +163,13 @@ func (s *session) stream(ctx context.Context) error {
 	}
 }
 
-// heard is a body that tells when something has arrived.
-type heard struct {
+// progressReader is a body that calls arrived when something has arrived.
+type progressReader struct {
 	io.Reader
 	arrived func()
 }
 
-func (h heard) Read(p []byte) (int, error) {
+func (h progressReader) Read(p []byte) (int, error) {
 	n, err := h.Reader.Read(p)
 	if n > 0 {
 		h.arrived()
@@ -190,10 +190,10 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		return err
 	}
 	if d.Settings != nil {
-		s.settings(*d.Settings, s.frames.at(d))
+		s.applySettings(*d.Settings, s.frames.at(d))
 	}
 	if d.Assignment != nil {
-		err := s.a.take(s.enroll, *d.Assignment, s.frames.order(d))
+		err := s.a.takeAssignment(s.enroll, *d.Assignment, s.frames.order(d))
 		if errors.Is(err, link.ErrDiverged) {
 			s.a.forgetAssignment()
 		}
@@ -214,7 +214,7 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		wake(s.a.reportDue)
 	}
 	if d.Bye != nil {
-		return s.frames.ended(*d.Bye)
+		return s.frames.byeError(*d.Bye)
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (s *session) finalize(ctx context.Context, d link.Down) {
 		return
 	}
 	s.finalizing = request
-	s.begin(func() error { // ends with the answer of the engine, or with the session
+	s.startWork(func() error { // ends with the answer of the engine, or with the session
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		err := s.a.finalize(ctx, request)
@@ -264,7 +264,7 @@ func (s *session) answerFinalize(request string, err error) {
 	wake(s.a.reportDue)
 }
 
-// report tells the hub what has changed, within a second, and that the agent is there, with each heartbeat.
+// report reports to the hub what has changed, within a second, and with each heartbeat that the agent is there.
 func (s *session) report(ctx context.Context) error {
 	beat := s.a.now()
 	for {
@@ -272,7 +272,7 @@ func (s *session) report(ctx context.Context) error {
 		due := beat.Add(s.heartbeat)
 		s.mu.Unlock()
 		now := s.a.now()
-		sent, err := s.tell(ctx, !now.Before(due))
+		sent, err := s.sendReport(ctx, !now.Before(due))
 		if err != nil {
 			return err
 		}
@@ -307,9 +307,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tell sends one report, if there is something to tell, or in any case. More events than one report holds
+// sendReport sends one report, if there is something to report, or in any case. More events than one report holds
 // follow at once.
-func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) {
+func (s *session) sendReport(ctx context.Context, anyway bool) (sent bool, err error) {
 	f := s.facts()
 	up, canWait, err := s.reports.next(f)
 	if err != nil || canWait && !anyway && s.reports.seq > 0 {
@@ -319,7 +319,7 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	call, stop := s.gateway.untilSilent(ctx, reportTimeout)
+	call, stop := s.gateway.withSilenceLimit(ctx, reportTimeout)
 	defer stop()
 	var answer link.UpAnswer
 	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, encoded(frames), &answer, link.MaxMessage); err != nil {
@@ -336,9 +336,9 @@ func (s *session) tell(ctx context.Context, anyway bool) (sent bool, err error) 
 		wake(s.a.reportDue)
 	}
 	if up.Finalized != "" && up.FinalizeError == "" {
-		s.a.acknowledged(ctx, s.a.now())
+		s.a.finalizeAcknowledged(ctx, s.a.now())
 	}
-	s.expect(ctx, answer.Sent)
+	s.expectFrames(ctx, answer.Sent)
 	return true, nil
 }
 
@@ -349,15 +349,15 @@ func (s *session) sign(message []byte) []byte {
 
 func (s *session) facts() facts {
 	state, entries, told := s.a.reported()
-	f := facts{state: state, entries: entries, told: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now(), latest: s.a.latestSeen()}
+	f := facts{state: state, entries: entries, complete: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now(), latest: s.a.latestSeen()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.received, f.finalized, f.finalizeError = s.received, s.finalized, s.finalizeError
 	return f
 }
 
-// expect begins to wait for the frames that the gateway says it has sent, unless that is under way.
-func (s *session) expect(ctx context.Context, sent uint64) {
+// expectFrames begins to wait for the frames that the gateway says it has sent, unless that is under way.
+func (s *session) expectFrames(ctx context.Context, sent uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = max(s.sent, sent)
@@ -365,7 +365,7 @@ func (s *session) expect(ctx context.Context, sent uint64) {
 		return
 	}
 	s.awaiting = true
-	s.begin(func() error { return s.awaitSent(ctx) })
+	s.startWork(func() error { return s.awaitSent(ctx) })
 }
 
 // awaitSent notices a proxy that holds the stream back: what the gateway has sent must arrive soon after the link has
@@ -373,7 +373,7 @@ func (s *session) expect(ctx context.Context, sent uint64) {
 func (s *session) awaitSent(ctx context.Context) error {
 	began := s.a.now()
 	for !s.allReceived() {
-		if since := latest(began, s.gateway.lastProgress()); s.a.now().Sub(since) > heldBack {
+		if since := latest(began, s.gateway.lastProgress()); s.a.now().Sub(since) > frameDelayLimit {
 			return errHeldBack
 		}
 		if !pause(ctx, 100*time.Millisecond) {
@@ -398,7 +398,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// fetch brings the bundles that are missing onto the disk, and has the engine told.
+// fetch brings the bundles that are missing onto the disk, and assigns to the engine.
 func (s *session) fetch(ctx context.Context) error {
 	failed := 0
 	for {
@@ -429,7 +429,7 @@ func (s *session) fetch(ctx context.Context) error {
 // be asked again for some. An error is that of the link.
 func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later bool, err error) {
 	if len(digests) == 0 {
-		s.a.reconsider(nil, true)
+		s.a.reassign(nil, true)
 		return true, false, nil
 	}
 	began := s.a.now()
@@ -444,17 +444,17 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later 
 		if err != nil && f == nil {
 			return false, false, err
 		}
-		s.a.fetched(digest, f)
+		s.a.recordFetch(digest, f)
 		if f == nil {
 			s.a.fresh.put(digest, bundle, s.a.now())
 			arrived = append(arrived, digest)
 		}
-		if s.a.now().Sub(began) > patient {
-			s.a.reconsider(arrived, false)
+		if s.a.now().Sub(began) > arrivalGrace {
+			s.a.reassign(arrived, false)
 		}
 	}
 	whole = len(arrived) == len(digests)
-	s.a.reconsider(arrived, whole && len(s.a.missing()) == 0)
+	s.a.reassign(arrived, whole && len(s.a.missing()) == 0)
 	return whole, later, nil
 }
 

@@ -67,7 +67,7 @@ func TestALargeFrameOnASlowLinkIsNoSilence(t *testing.T) {
 func TestAnAnswerMayWaitBehindADownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gateway{now: time.Now, began: time.Now()}
-		ctx, stop := g.untilSilent(t.Context(), reportTimeout)
+		ctx, stop := g.withSilenceLimit(t.Context(), reportTimeout)
 		defer stop()
 		for range 10 {
 			time.Sleep(reportTimeout / 2)

@@ -183,7 +183,7 @@ func (h *hubVersion1) assignment() []byte {
 	return h.message("down-assignment", linkv1.Values{"entry": json.RawMessage(entry), "digest": whole, "signature": signature})
 }
 
-// reported says whether one of the reports holds.
+// reported reports whether one of the reports holds.
 func (h *hubVersion1) reported(holds func(map[string]any) bool) func() bool {
 	return func() bool {
 		h.mu.Lock()

@@ -23,7 +23,7 @@ func (s *Store) Append(name string, piece []byte) {
 	}
 	sealed, err := s.key.sealed(name+logSuffix, piece)
 	if err != nil {
-		return // no randomness: Write fails as well, and says so
+		return // no randomness: Write fails as well, and returns the error
 	}
 	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(sealed))), sealed...)
 	s.mu.Lock()

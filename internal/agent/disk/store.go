@@ -217,7 +217,7 @@ func (s *Store) List(prefix string) []string {
 	return slices.Compact(names)
 }
 
-// Retry tries to write what the disk refused before, and looks whether it can be used again.
+// Retry tries to write what the disk refused before, and probes the disk.
 func (s *Store) Retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
