@@ -47,8 +47,8 @@ type assignmentState struct {
 	AsOf time.Time `json:"asOf,omitzero"`
 }
 
-// isOf reports whether a change leads to what the agent has.
-func (m assignmentState) isOf(change link.Assignment) bool {
+// matches reports whether a change leads to what the agent has.
+func (m assignmentState) matches(change link.Assignment) bool {
 	return change.UID == m.UID && change.Generation == m.Generation && change.Digest == link.Digest(m.Entries)
 }
 
@@ -74,16 +74,16 @@ type agent struct {
 	waits      waits
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
-	// recordFinalized writes down, where it survives a restart, that a request was carried out, and recordAnswered when
+	// recordFinalized writes down, where it survives a restart, that a request was carried out, and recordAcknowledged when
 	// the hub has acknowledged that.
-	recordFinalized func(ctx context.Context, request string) error
-	recordAnswered  func(ctx context.Context, at time.Time) error
+	recordFinalized    func(ctx context.Context, request string) error
+	recordAcknowledged func(ctx context.Context, at time.Time) error
 
 	// reportDue and fetchDue wake the session, and maintenanceDue maintainDisk; each holds one.
 	reportDue, fetchDue, maintenanceDue chan struct{}
 
-	// finalizing is held while a finalization is carried out, so that one writes it down.
-	finalizing sync.Mutex
+	// finalizeMu is held while a finalization is carried out, so that one writes it down.
+	finalizeMu sync.Mutex
 
 	mu         sync.Mutex // guards what follows
 	pool       engine.Pooled
@@ -94,9 +94,9 @@ type agent struct {
 	held       []string
 	failures   map[string]failure
 	// finalized is the request that was carried out: nothing of Skerry's is on the cluster since, and the engine rests.
-	// answered is when the hub has acknowledged that; zero for not.
-	finalized string
-	answered  time.Time
+	// acknowledgedAt is when the hub has acknowledged that; zero for not.
+	finalized      string
+	acknowledgedAt time.Time
 	// diverged is set when a change does not follow from what the agent has, so that it asks for all of the Assignment.
 	diverged bool
 }
@@ -173,7 +173,7 @@ func (a *agent) startPool() {
 	}
 	a.pool = a.newPool(engine.PoolOptions{
 		Hub: a.hub.ID, HubUID: a.hub.UID, HubNamespace: a.hub.Namespace,
-		Bundles: available{a}, Fence: a.lease, UserAgent: "skerry-agent/" + a.version, Since: afterAllHubs,
+		Bundles: engineBundles{a}, Fence: a.lease, UserAgent: "skerry-agent/" + a.version, Since: afterAllHubs,
 		OnChange: func(engine.Key) { wake(a.reportDue) },
 		OnEvent:  func(e engine.Event) { a.journal.add(e); wake(a.reportDue) },
 		Now:      a.now, Log: a.log.WithName("engine"),
@@ -236,11 +236,11 @@ func (a *agent) missing() []string {
 	return slices.DeleteFunc(wantedDigests(a.assigned), func(d string) bool { return there[d] })
 }
 
-// errWantedAgain is returned when the hub, which had the cluster removed, assigns something: it was restored from a backup.
-var errWantedAgain = errors.New("the hub has removed this cluster, and assigns something to it again")
+// errAssignedAgain is returned when the hub, which had the cluster removed, assigns something: it was restored from a backup.
+var errAssignedAgain = errors.New("the hub has removed this cluster, and assigns something to it again")
 
 // takeAssignment takes what the hub has changed of the Assignment. After link.ErrDiverged the agent must begin with
-// nothing, after errWantedAgain it must begin a session in which the finalization is forgotten.
+// nothing, after errAssignedAgain it must begin a session in which the finalization is forgotten.
 func (a *agent) takeAssignment(e link.Enrollment, change link.Assignment, o order) error {
 	if !link.Verify(e.HubKey, link.AssignmentTranscript(e.HubID, e.Cluster, change), change.Signature) {
 		return errors.New("an Assignment came that the hub did not sign")
@@ -248,7 +248,7 @@ func (a *agent) takeAssignment(e link.Enrollment, change link.Assignment, o orde
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if o.leadsOn {
-		if err := goesBack(a.assignment, change); err != nil {
+		if err := checkNotOlder(a.assignment, change); err != nil {
 			return err
 		}
 	}
@@ -282,9 +282,9 @@ func (a *agent) storeAssignment(change link.Assignment, entries []link.Entry, as
 		return err
 	}
 	if a.finalized != "" && slices.ContainsFunc(assigned, func(e v1alpha1.AssignmentEntry) bool { return !e.Remove }) {
-		return errWantedAgain
+		return errAssignedAgain
 	}
-	if a.assignment.isOf(change) { // what held later is known to have held
+	if a.assignment.matches(change) { // what held later is known to have held
 		asOf = latest(a.assignment.AsOf, asOf)
 	}
 	a.assignment.UID, a.assignment.Generation, a.assignment.Entries, a.assigned = change.UID, change.Generation, entries, assigned
@@ -294,8 +294,8 @@ func (a *agent) storeAssignment(change link.Assignment, entries []link.Entry, as
 	return nil
 }
 
-// has is what the agent has of the Assignment.
-func (a *agent) has() link.Have {
+// have is what the agent has of the Assignment.
+func (a *agent) have() link.Have {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.assignment.UID == "" || a.diverged {
@@ -439,8 +439,8 @@ func (a *agent) verify() {
 // That it was done is written down before the hub hears of it, since its next answer may be that it knows no such key.
 // A hub that does not wait any longer asks with another request while the first is under way: that one waits for it.
 func (a *agent) finalize(ctx context.Context, request string) error {
-	a.finalizing.Lock()
-	defer a.finalizing.Unlock()
+	a.finalizeMu.Lock()
+	defer a.finalizeMu.Unlock()
 	a.mu.Lock()
 	pool, key, done := a.pool, a.key, a.finalized != ""
 	a.mu.Unlock()
@@ -468,23 +468,23 @@ func (a *agent) finalize(ctx context.Context, request string) error {
 
 // finalizeAcknowledged records that the hub knows of a finalization. An agent that is restarted meanwhile is to know it as well.
 func (a *agent) finalizeAcknowledged(ctx context.Context, at time.Time) {
-	a.setAnswered(at)
-	if err := a.recordAnswered(context.WithoutCancel(ctx), at); err != nil { // then the restart waits for the hub
+	a.setAcknowledged(at)
+	if err := a.recordAcknowledged(context.WithoutCancel(ctx), at); err != nil { // then the restart waits for the hub
 		a.log.Info("cannot write down that the hub has acknowledged the removal", "error", err.Error())
 	}
 }
 
-func (a *agent) setAnswered(at time.Time) {
+func (a *agent) setAcknowledged(at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.answered = at
+	a.acknowledgedAt = at
 }
 
-// answeredLongAgo reports whether the hub has acknowledged a finalization, and had the time to let the Cluster go.
-func (a *agent) answeredLongAgo(now time.Time) bool {
+// releaseTimedOut reports whether the hub has acknowledged a finalization, and had the time to let the Cluster go.
+func (a *agent) releaseTimedOut(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.answered.IsZero() && now.Sub(a.answered) >= releaseTimeout
+	return !a.acknowledgedAt.IsZero() && now.Sub(a.acknowledgedAt) >= releaseTimeout
 }
 
 // isFinalized reports whether a request for finalization was carried out.
@@ -494,11 +494,11 @@ func (a *agent) isFinalized() bool {
 	return a.finalized != ""
 }
 
-// available hands bundles to the engine. One that was on the disk and is not whole any more is fetched again.
-type available struct{ a *agent }
+// engineBundles hands bundles to the engine. One that was on the disk and is not whole any more is fetched again.
+type engineBundles struct{ a *agent }
 
 // Get implements engine.Bundles.
-func (v available) Get(ctx context.Context, digest string) (*object.Bundle, error) {
+func (v engineBundles) Get(ctx context.Context, digest string) (*object.Bundle, error) {
 	if b := v.a.fresh.take(digest); b != nil {
 		return b, nil
 	}

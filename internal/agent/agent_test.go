@@ -116,7 +116,7 @@ func TestOnlyWhatIsMissingTravels(t *testing.T) {
 	objects[7] = configMap("c-07", "changed")
 	changed := h.bundle(objects...)
 	h.assign(entryOf("apps", changed))
-	h.down <- link.Down{Seq: 2, Assignment: h.change(e.p.has())}
+	h.down <- link.Down{Seq: 2, Assignment: h.change(e.p.have())}
 	eventually(t, "the engine is told of the change", func() bool { l := e.pool().last(); return len(l) == 1 && l[0].Digest == changed })
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -138,7 +138,7 @@ func TestWhatIsNotWhatItsDigestSaysIsRefusedAndNamed(t *testing.T) {
 	h.tamper = func(b []byte) []byte { b[len(b)-3] ^= 1; return b }
 	h.mu.Unlock()
 	h.assign(entryOf("apps", h.bundle(configMap("a", "2"))))
-	h.down <- link.Down{Seq: 2, Assignment: h.change(e.p.has())}
+	h.down <- link.Down{Seq: 2, Assignment: h.change(e.p.have())}
 	eventually(t, "the refusal is reported", h.reported("apps", v1alpha1.BundleRefusedReason))
 	if l := e.pool().last(); l[0].Digest != good {
 		t.Errorf("the engine was told of %s, and not of what stood before", l[0].Digest)

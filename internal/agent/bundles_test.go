@@ -12,7 +12,7 @@ func TestWhatHasJustArrivedIsNotReadFromTheDisk(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	a := &agent{bundles: bundles{testDisk(t, t.TempDir())}, fetchDue: make(chan struct{}, 1)}
 	get := func(digest string) *object.Bundle {
-		b, err := available{a}.Get(t.Context(), digest)
+		b, err := engineBundles{a}.Get(t.Context(), digest)
 		if (b == nil) == (err == nil) {
 			t.Errorf("%v with %v", b, err)
 		}

@@ -144,7 +144,7 @@ func failed(stderr io.Writer, err error) int {
 }
 
 // Error implements error for what was not accepted.
-func (v result) Error() string {
+func (v commandResult) Error() string {
 	if v.Reason == "" {
 		return v.Message
 	}
@@ -172,23 +172,23 @@ func newExchange(o commandOptions) (exchange, error) {
 func (x exchange) file(suffix string) string { return filepath.Join(x.dir, x.name+suffix) }
 
 // await waits for the answer of the agent.
-func (x exchange) await(ctx context.Context) (result, error) {
+func (x exchange) await(ctx context.Context) (commandResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	for {
 		raw, err := os.ReadFile(x.file(resultSuffix))
 		if err == nil {
-			var v result
+			var v commandResult
 			if err := json.Unmarshal(raw, &v); err != nil {
 				return v, fmt.Errorf("cannot read the answer of the agent: %w", err)
 			}
 			return v, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return result{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
+			return commandResult{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
 		}
 		if !pause(ctx, folderInterval/20) {
-			return result{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
+			return commandResult{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
 		}
 	}
 }

@@ -78,18 +78,18 @@ func verifyChain(chain, authorities []*x509.Certificate, roots *x509.CertPool, s
 	if len(chain) == 0 {
 		return errors.New("the gateway shows no certificate")
 	}
-	between := x509.NewCertPool()
-	moments := []time.Time{chain[0].NotBefore, chain[0].NotAfter}
+	intermediates := x509.NewCertPool()
+	times := []time.Time{chain[0].NotBefore, chain[0].NotAfter}
 	for _, c := range chain[1:] {
-		between.AddCert(c)
-		moments = append(moments, c.NotBefore)
+		intermediates.AddCert(c)
+		times = append(times, c.NotBefore)
 	}
 	for _, c := range authorities {
-		moments = append(moments, c.NotBefore)
+		times = append(times, c.NotBefore)
 	}
 	var first error
-	for _, at := range moments {
-		_, err := chain[0].Verify(x509.VerifyOptions{DNSName: serverName, Roots: roots, Intermediates: between, CurrentTime: at})
+	for _, at := range times {
+		_, err := chain[0].Verify(x509.VerifyOptions{DNSName: serverName, Roots: roots, Intermediates: intermediates, CurrentTime: at})
 		if err == nil {
 			return nil
 		}

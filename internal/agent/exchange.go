@@ -38,8 +38,8 @@ const (
 // one system call where there is no request.
 const folderInterval = 2 * time.Second
 
-// result is what became of a request of a command.
-type result struct {
+// commandResult is the answer to a request of a command.
+type commandResult struct {
 	Accepted bool `json:"accepted"`
 	// Reason of a refusal, one of those of api/v1alpha1; empty where something else went wrong.
 	Reason  string `json:"reason,omitempty"`
@@ -117,7 +117,7 @@ func (p *process) answerCommands(ctx context.Context, dir string) (done bool) {
 	done = err == nil
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
-		var v result
+		var v commandResult
 		name, isUpdate := strings.CutSuffix(e.Name(), updateSuffix)
 		if isUpdate {
 			v = p.importFile(ctx, file)
@@ -138,15 +138,15 @@ func (p *process) answerCommands(ctx context.Context, dir string) (done bool) {
 	return done
 }
 
-func (p *process) reportInto(ctx context.Context, file string) result {
+func (p *process) reportInto(ctx context.Context, file string) commandResult {
 	err := writeWhole(file, func(to io.Writer) error { return p.writeReport(ctx, to) })
 	if refusal, ok := errors.AsType[*medium.RefusedError](err); ok {
-		return result{Reason: refusal.Reason, Message: refusal.Message}
+		return commandResult{Reason: refusal.Reason, Message: refusal.Message}
 	}
 	if err != nil {
-		return result{Message: err.Error()}
+		return commandResult{Message: err.Error()}
 	}
-	return result{Accepted: true}
+	return commandResult{Accepted: true}
 }
 
 // folder is where media are mounted.

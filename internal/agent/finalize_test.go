@@ -292,8 +292,8 @@ func TestAFinalizationIsWrittenDownWhereTheSecretWasLabelled(t *testing.T) {
 func TestAHubThatGoesAfterItsAnswerIsNotAwaitedForEver(t *testing.T) {
 	h, e := connected(t)
 	h.down <- h.finalize(2, "f1")
-	eventually(t, "the hub has the answer", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return !e.p.answered.IsZero() })
-	e.p.setAnswered(time.Now().Add(-releaseTimeout))
+	eventually(t, "the hub has the answer", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return !e.p.acknowledgedAt.IsZero() })
+	e.p.setAcknowledged(time.Now().Add(-releaseTimeout))
 	h.stop()
 	e.awaitFinalized()
 }
@@ -302,13 +302,13 @@ func TestAHubThatGoesAfterItsAnswerIsNotAwaitedForEver(t *testing.T) {
 func TestAHubThatGoesAfterItsAnswerIsNotAwaitedByARestart(t *testing.T) {
 	h, e := connected(t)
 	h.down <- h.finalize(2, "f1")
-	eventually(t, "that the hub has the answer is written down", func() bool { return len(e.api.secret(t, agentName).Data[answeredField]) > 0 })
+	eventually(t, "that the hub has the answer is written down", func() bool { return len(e.api.secret(t, agentName).Data[acknowledgedField]) > 0 })
 	e.stop()
 	h.stop()
 	e.api.mu.Lock()
 	path := "/api/v1/namespaces/skerry-system/secrets/" + agentName
 	early := base64.StdEncoding.EncodeToString([]byte(time.Now().Add(-releaseTimeout).UTC().Format(time.RFC3339)))
-	_ = unstructured.SetNestedField(e.api.objects[path], early, "data", answeredField)
+	_ = unstructured.SetNestedField(e.api.objects[path], early, "data", acknowledgedField)
 	e.api.mu.Unlock()
 	e.start()
 	e.awaitFinalized()

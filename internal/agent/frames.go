@@ -33,8 +33,8 @@ type frames struct {
 }
 
 var (
-	errFrameNotSigned = errors.New("a frame came that the hub did not sign for this session")
-	errGoesBack       = errors.New("an Assignment came that is older than the one the agent has")
+	errFrameNotSigned  = errors.New("a frame came that the hub did not sign for this session")
+	errOlderAssignment = errors.New("an Assignment came that is older than the one the agent has")
 )
 
 // begin judges the answer to a session, as its first frame. signedBefore is set when the hub has ever signed one.
@@ -102,14 +102,14 @@ func (f *frames) at(d link.Down) time.Time {
 	return time.Time{}
 }
 
-// goesBack returns an error unless a change leads on from what the agent has. A hub that was restored from a backup, or
+// checkNotOlder returns an error unless a change leads on from what the agent has. A hub that was restored from a backup, or
 // set up anew, signs its frames, so that it is not asked of it.
-func goesBack(has assignmentState, change link.Assignment) error {
+func checkNotOlder(has assignmentState, change link.Assignment) error {
 	switch {
 	case has.UID == "",
 		change.UID == has.UID && change.Generation > has.Generation,
-		has.isOf(change):
+		has.matches(change):
 		return nil
 	}
-	return fmt.Errorf("%w: generation %d, and the agent has %d; something on the way repeats what was sent, or a hub of an older version was restored from a backup: upgrade the hub", errGoesBack, change.Generation, has.Generation)
+	return fmt.Errorf("%w: generation %d, and the agent has %d; something on the way repeats what was sent, or a hub of an older version was restored from a backup: upgrade the hub", errOlderAssignment, change.Generation, has.Generation)
 }

@@ -122,7 +122,7 @@ func TestAnAssignmentGoesBack(t *testing.T) {
 		"another Assignment":         {has, link.Assignment{UID: "b", Generation: 9}, true},
 		"none":                       {has, link.Assignment{}, true},
 	} {
-		if err := goesBack(tt.has, tt.change); errors.Is(err, errGoesBack) != tt.back {
+		if err := checkNotOlder(tt.has, tt.change); errors.Is(err, errOlderAssignment) != tt.back {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -78,15 +78,15 @@ func newGateway(e link.Enrollment, transport http.RoundTripper, version string, 
 	}
 }
 
-// encoded is a message whose frames are made already.
-type encoded []byte
+// encodedFrames is a message whose frames are made already.
+type encodedFrames []byte
 
 // do sends one message. The body of the answer is the caller's to close.
 func (g *gateway) do(ctx context.Context, method, path string, message any) (io.ReadCloser, error) {
 	var body io.Reader
 	switch m := message.(type) {
 	case nil:
-	case encoded:
+	case encodedFrames:
 		body = bytes.NewReader(m)
 	default:
 		frame, err := link.EncodeFrame(message)
@@ -109,7 +109,7 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
-		return arriving{progressReader{res.Body, g.arrived}, res.Body}, nil
+		return progressBody{progressReader{res.Body, g.arrived}, res.Body}, nil
 	}
 	_ = res.Body.Close()
 	e := &statusError{code: res.StatusCode}
@@ -119,8 +119,8 @@ func (g *gateway) do(ctx context.Context, method, path string, message any) (io.
 	return nil, e
 }
 
-// arriving is a body that records when something has arrived.
-type arriving struct {
+// progressBody is a body that records when something has arrived.
+type progressBody struct {
 	progressReader
 	io.Closer
 }

@@ -12,15 +12,15 @@ import (
 // healthState is what the probes of the kubelet see: alive, and ready once the agent has its lease and works
 // from its disk. The hub counts for neither: an agent that is cut off is as it should be.
 type healthState struct {
-	mu    sync.Mutex
-	begun bool
-	err   error // why not
+	mu      sync.Mutex
+	started bool
+	err     error // why not
 }
 
 func (h *healthState) set(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begun, h.err = true, err
+	h.started, h.err = true, err
 }
 
 func (h *healthState) ready(w http.ResponseWriter, _ *http.Request) {
@@ -29,7 +29,7 @@ func (h *healthState) ready(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case h.err != nil:
 		http.Error(w, h.err.Error(), http.StatusServiceUnavailable)
-	case !h.begun:
+	case !h.started:
 		http.Error(w, "starting", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(w, "ok")

@@ -28,17 +28,17 @@ const agentName = "skerry-agent"
 
 // Fields of the Secret that holds the identity.
 const (
-	keyField         = "key"          // seed of the ed25519 key that the hub knows; absent before it joined
-	nextKeyField     = "next-key"     // seed of the one that is to join
-	nextTokenField   = "next-token"   // hash of the token with which it is to join
-	joinedTokenField = "joined-token" // hash of the token with which key joined
-	storageField     = "storage-key"  // secret of the key that records on the disk are sealed with
-	uidField         = "cluster-uid"  // uid of kube-system on the cluster for which the key was made
-	enrollmentField  = "enrollment"   // link.Enrollment as JSON with which key joined, without the token
-	hubField         = "hub"          // link.HubIdentity as JSON, whose key is pinned
-	signsField       = "hub-signs"    // "true" when the hub has signed frames of the stream
-	finalizedField   = "finalized"    // the hub's request for finalization that was carried out for key
-	answeredField    = "answered"     // when the hub has acknowledged that, by the edge's clock
+	keyField          = "key"          // seed of the ed25519 key that the hub knows; absent before it joined
+	nextKeyField      = "next-key"     // seed of the one that is to join
+	nextTokenField    = "next-token"   // hash of the token with which it is to join
+	joinedTokenField  = "joined-token" // hash of the token with which key joined
+	storageField      = "storage-key"  // secret of the key that records on the disk are sealed with
+	uidField          = "cluster-uid"  // uid of kube-system on the cluster for which the key was made
+	enrollmentField   = "enrollment"   // link.Enrollment as JSON with which key joined, without the token
+	hubField          = "hub"          // link.HubIdentity as JSON, whose key is pinned
+	signsField        = "hub-signs"    // "true" when the hub has signed frames of the stream
+	finalizedField    = "finalized"    // the hub's request for finalization that was carried out for key
+	acknowledgedField = "answered"     // when the hub has acknowledged that, by the edge's clock
 )
 
 // identity is what the agent is known by. It is kept in a Secret on the edge, and its keys never leave that
@@ -69,9 +69,9 @@ func (i identity) hub() link.HubIdentity {
 	return h
 }
 
-// answered is when the hub has acknowledged a finalization, and no later than now; zero for not.
-func (i identity) answered(now time.Time) time.Time {
-	at, err := time.Parse(time.RFC3339, i.field(answeredField))
+// acknowledgedAt is when the hub has acknowledged a finalization, and no later than now; zero for not.
+func (i identity) acknowledgedAt(now time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339, i.field(acknowledgedField))
 	switch {
 	case err != nil:
 		return time.Time{}
@@ -218,7 +218,7 @@ func (s identities) recordJoin(ctx context.Context, i identity, inv link.Enrollm
 	}
 	return s.change(ctx, i, map[string][]byte{
 		keyField: i.secret.Data[nextKeyField], nextKeyField: nil, nextTokenField: nil, joinedTokenField: hashOf(token),
-		enrollmentField: enrolled, hubField: raw, uidField: []byte(clusterUID), signsField: nil, finalizedField: nil, answeredField: nil,
+		enrollmentField: enrolled, hubField: raw, uidField: []byte(clusterUID), signsField: nil, finalizedField: nil, acknowledgedField: nil,
 	})
 }
 

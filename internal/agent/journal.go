@@ -37,16 +37,16 @@ type journal struct {
 	// saveDue is woken when there is something to save; nil where nothing waits for that.
 	saveDue chan struct{}
 
-	mu           sync.Mutex // guards what follows
-	events       []link.Event
-	last         uint64 // number of the last event
-	reservedUpTo uint64 // numbers up to here are written down
-	dropped      int    // events since the last acknowledgement
-	dirty        bool   // since the last save
-	saved        bool   // the record has events
-	logged       bool   // the log has some
-	carried      uint64 // number of the last report that was made to be carried to the hub
-	owner        string // the hub and the Cluster that the events are for
+	mu            sync.Mutex // guards what follows
+	events        []link.Event
+	last          uint64 // number of the last event
+	reservedUpTo  uint64 // numbers up to here are written down
+	dropped       int    // events since the last acknowledgement
+	dirty         bool   // since the last save
+	saved         bool   // the record has events
+	logged        bool   // the log has some
+	mediumReports uint64 // number of the last report that was made to be carried to the hub
+	owner         string // the hub and the Cluster that the events are for
 }
 
 // journalState is the record.
@@ -65,7 +65,7 @@ func openJournal(d *disk.Store, now func() time.Time) *journal {
 	j := &journal{disk: d, now: now}
 	var s journalState
 	if data, err := d.Read(journalRecord); err == nil && json.Unmarshal(data, &s) == nil {
-		j.events, j.last, j.dropped, j.saved, j.carried, j.owner = s.Events, s.ReservedUpTo, s.Dropped, len(s.Events) > 0, s.Carried, s.Owner
+		j.events, j.last, j.dropped, j.saved, j.mediumReports, j.owner = s.Events, s.ReservedUpTo, s.Dropped, len(s.Events) > 0, s.Carried, s.Owner
 	} else {
 		j.last = uint64(max(now().Unix(), 1)) * reservedNumbers
 	}
@@ -209,7 +209,7 @@ func (j *journal) unsaved() bool {
 func (j *journal) unsavedLocked() bool { return j.dirty && (len(j.events) > 0 || j.saved) }
 
 func (j *journal) write() {
-	data, err := json.Marshal(journalState{ReservedUpTo: j.reservedUpTo, Dropped: j.dropped, Events: j.events, Carried: j.carried, Owner: j.owner})
+	data, err := json.Marshal(journalState{ReservedUpTo: j.reservedUpTo, Dropped: j.dropped, Events: j.events, Carried: j.mediumReports, Owner: j.owner})
 	if err == nil {
 		err = j.disk.Write(journalRecord, data) // the disk names its problem itself
 	}

@@ -207,8 +207,8 @@ func (l *lease) release(ctx context.Context) {
 	if l.kube.get(ctx, l.path()+"/"+agentName, current) != nil || !l.isHeldByThis(current) {
 		return
 	}
-	nobody := ""
+	none := ""
 	current.TypeMeta = metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}
-	current.Spec.HolderIdentity = &nobody
+	current.Spec.HolderIdentity = &none
 	_ = l.kube.update(ctx, l.path()+"/"+agentName, current) // it expires by itself
 }

@@ -33,7 +33,7 @@ func outdated(u medium.Update, made time.Time, has assignmentState, assigned []v
 	switch {
 	case made.Before(has.Exported):
 		return older(tell, "the file was made at %s, and the agent has one of %s", day(made), day(has.Exported))
-	case has.isOf(u.Assignment):
+	case has.matches(u.Assignment):
 		return nil
 	case made.Equal(has.Exported):
 		return older(again, "the file was imported already, and the agent has taken something later since")
@@ -79,8 +79,8 @@ func (p *process) memberIdentity(ctx context.Context) (link.Enrollment, identity
 	return e, id, nil
 }
 
-// imported is what the import of an update came to.
-type imported struct {
+// importOutcome is the result of the import of an update.
+type importOutcome struct {
 	// already is set when the agent had taken the file before. Only bundles that it has lost since come back.
 	already bool
 	// settingsLeft is set when the settings of the file are not those that hold: the agent has later ones.
@@ -90,7 +90,7 @@ type imported struct {
 // importUpdate takes an update that was carried here. Nothing changes before all of the file was read and found right:
 // it is read twice, and memory holds one bundle at a time. An error is one of the disk or of the API server, or a
 // *medium.RefusedError.
-func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said string, was imported, err error) {
+func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (summary string, was importOutcome, err error) {
 	e, id, err := p.memberIdentity(ctx)
 	if err != nil {
 		return "", was, err
@@ -117,14 +117,14 @@ func (p *process) importUpdate(ctx context.Context, f io.ReadSeeker) (said strin
 		return "", was, err
 	}
 	p.reassign(arrived, len(p.missing()) == 0)
-	said = fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339))
+	summary = fmt.Sprintf("generation %d of the Assignment, with %d entries, exported at %s", r.Update.Assignment.Generation, len(r.Update.Assignment.Entries), r.Label.Made.UTC().Format(time.RFC3339))
 	switch {
 	case was.already:
-		said += "; it was imported already"
+		summary += "; it was imported already"
 	case was.settingsLeft:
-		said += "; its settings of the Cluster are left out: the agent has later ones"
+		summary += "; its settings of the Cluster are left out: the agent has later ones"
 	}
-	return said, was, nil
+	return summary, was, nil
 }
 
 // readUpdate reads a file from its beginning to its end.
@@ -180,7 +180,7 @@ func (m assignmentState) withSettings(u medium.Update, made time.Time) assignmen
 }
 
 // takeUpdate makes an update what is assigned. reassign gives it to the engine.
-func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was imported, err error) {
+func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was importOutcome, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.refuseUpdate(r); err != nil { // news may have come over the link meanwhile
@@ -192,7 +192,7 @@ func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was impor
 	}
 	before := a.assignment
 	if r.Label.Made.Equal(before.Exported) {
-		return imported{already: true}, nil
+		return importOutcome{already: true}, nil
 	}
 	a.assignment = before.withSettings(r.Update, r.Label.Made)
 	if err := a.storeAssignment(r.Update.Assignment, entries, r.Label.Made); err != nil {
@@ -202,7 +202,7 @@ func (a *agent) takeUpdate(e link.Enrollment, r *medium.UpdateReader) (was impor
 	if a.pool != nil && a.assignment.Settings != before.Settings {
 		a.connect()
 	}
-	return imported{settingsLeft: a.assignment.Settings != r.Update.Settings}, nil
+	return importOutcome{settingsLeft: a.assignment.Settings != r.Update.Settings}, nil
 }
 
 // writeReport writes what the hub is to know into a file for it.
@@ -217,53 +217,53 @@ func (p *process) writeReport(ctx context.Context, to io.Writer) error {
 	}
 	disk := diskOf(p.disk.Problem())
 	now := p.now()
-	r := medium.Report{Number: p.journal.nextCarried(), Version: p.version, ClusterUID: p.clusterUID, Up: link.Up{
+	r := medium.Report{Number: p.journal.nextMediumReport(), Version: p.version, ClusterUID: p.clusterUID, Up: link.Up{
 		State: state, Entries: entries, Complete: true, Events: p.journal.oldest(maxJournal), Disk: &disk, Now: now.Unix(), Latest: nanoseconds(p.latestSeen()),
 	}}
 	return medium.WriteReport(to, medium.Label{Hub: e.HubID, Cluster: e.Cluster, Made: now}, r, id.key(), e.HubKey)
 }
 
-// nextCarried returns the number of the next report that is carried to the hub. It rises over restarts, and, where the
+// nextMediumReport returns the number of the next report that is carried to the hub. It rises over restarts, and, where the
 // edge's clock does, over the loss of the disk.
-func (j *journal) nextCarried() uint64 {
+func (j *journal) nextMediumReport() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.carried = max(j.carried+1, uint64(max(0, j.now().Unix())))
+	j.mediumReports = max(j.mediumReports+1, uint64(max(0, j.now().Unix())))
 	j.write()
-	return j.carried
+	return j.mediumReports
 }
 
-// lastCarried returns the number of the last one; 0 for none.
-func (j *journal) lastCarried() uint64 {
+// lastMediumReport returns the number of the last one; 0 for none.
+func (j *journal) lastMediumReport() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.carried
+	return j.mediumReports
 }
 
 // importFile imports one file, and records the result in an event.
-func (p *process) importFile(ctx context.Context, name string) result {
+func (p *process) importFile(ctx context.Context, name string) commandResult {
 	f, err := os.Open(name)
 	if err != nil {
-		return result{Message: "cannot read the file: " + err.Error()}
+		return commandResult{Message: "cannot read the file: " + err.Error()}
 	}
 	defer f.Close()
-	said, was, err := p.importUpdate(ctx, f)
+	summary, was, err := p.importUpdate(ctx, f)
 	refusal, isRefusal := errors.AsType[*medium.RefusedError](err)
 	switch {
 	case err == nil && was.already: // no event: nothing has happened
-		p.log.Info("an update that was carried here was imported already", "update", said)
-		return result{Accepted: true, Message: said}
+		p.log.Info("an update that was carried here was imported already", "update", summary)
+		return commandResult{Accepted: true, Message: summary}
 	case err == nil:
-		p.log.Info("an update that was carried here is imported", "update", said)
-		p.journal.add(engine.Event{Reason: v1alpha1.MediumImportedReason, Message: "an update that was carried here was imported: " + said})
+		p.log.Info("an update that was carried here is imported", "update", summary)
+		p.journal.add(engine.Event{Reason: v1alpha1.MediumImportedReason, Message: "an update that was carried here was imported: " + summary})
 		wake(p.reportDue)
-		return result{Accepted: true, Message: said}
+		return commandResult{Accepted: true, Message: summary}
 	case isRefusal:
 		p.log.Info("a file that was carried here is refused", "reason", refusal.Reason, "message", refusal.Message)
 		p.journal.add(engine.Event{Warning: true, Reason: refusal.Reason, Message: "a file that was carried here is refused: " + refusal.Message})
 		wake(p.reportDue)
-		return result{Reason: refusal.Reason, Message: refusal.Message}
+		return commandResult{Reason: refusal.Reason, Message: refusal.Message}
 	}
 	p.log.Info("a file that was carried here cannot be imported", "error", err.Error())
-	return result{Message: err.Error()}
+	return commandResult{Message: err.Error()}
 }

@@ -207,7 +207,7 @@ func TestAnUpdateIsImportedWithoutALink(t *testing.T) {
 }
 
 // importFile has the agent import a file.
-func (e *site) importFile(file []byte) result {
+func (e *site) importFile(file []byte) commandResult {
 	e.t.Helper()
 	name := filepath.Join(e.t.TempDir(), "update.skerry")
 	if err := os.WriteFile(name, file, 0o600); err != nil {
@@ -234,7 +234,7 @@ func TestAFileBringsNoSettingsBack(t *testing.T) {
 	h.mu.Lock()
 	h.at, h.settings = int64(2*time.Hour), *suspended
 	h.mu.Unlock()
-	h.down <- link.Down{Seq: 2, Settings: suspended, Assignment: h.change(e.p.has())}
+	h.down <- link.Down{Seq: 2, Settings: suspended, Assignment: h.change(e.p.have())}
 	eventually(t, "suspended over the link", func() bool { m := e.assignment(); return m.Settings.Suspend && m.AsOf.After(now.Add(time.Hour)) })
 	e.stop()
 	h.stop()
@@ -314,7 +314,7 @@ func TestAReportIsWrittenForTheHub(t *testing.T) {
 	}
 	e.stop()
 	e.start()
-	if got := e.p.journal.lastCarried(); got != last {
+	if got := e.p.journal.lastMediumReport(); got != last {
 		t.Errorf("after a restart the number is %d, not %d", got, last)
 	}
 }

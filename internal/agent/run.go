@@ -150,7 +150,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 		return nil, fmt.Errorf("the Secret %s/%s is damaged: %w; delete it, and join again", o.Namespace, agentName, err)
 	}
 	p.finalized, p.recordFinalized = p.identity.field(finalizedField), p.writeFinalized
-	p.answered, p.recordAnswered = p.identity.answered(p.now()), p.writeAnswered
+	p.acknowledgedAt, p.recordAcknowledged = p.identity.acknowledgedAt(p.now()), p.writeAcknowledged
 	p.openDisk(o.StoragePath, key)
 	p.fetches = &downloads{bundles: p.bundles}
 	if e, ok := p.identity.enrolled(); ok && !p.replaced() && p.finalized == "" {
@@ -236,7 +236,7 @@ func (p *process) maintainConnection(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if p.answeredLongAgo(p.now()) {
+		if p.releaseTimedOut(p.now()) {
 			return errFinalized
 		}
 		p.logOnce("not connected to the hub", err)
@@ -383,7 +383,7 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 		p.identity, err = p.identities.recordHub(ctx, p.identity, hub, s.frames.trust == trustSigned)
 	}
 	if err == nil {
-		err = p.ensureEngine(ctx, e, hub, s.first)
+		err = p.ensureEngine(ctx, e, hub, s.firstSettings)
 	}
 	if err != nil {
 		return 0, err
@@ -423,20 +423,20 @@ func (p *process) adoptJoinedKey(ctx context.Context, e link.Enrollment, hub lin
 func (p *process) setFinalized(request string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.agent.finalized, p.agent.answered = request, time.Time{}
+	p.agent.finalized, p.agent.acknowledgedAt = request, time.Time{}
 }
 
 // writeFinalized writes down that a finalization was carried out, or forgets it when it is empty. A session calls it
 // while the loop that connects waits for the session, and for one finalization at a time.
 func (p *process) writeFinalized(ctx context.Context, request string) (err error) {
-	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request), answeredField: nil})
+	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{finalizedField: []byte(request), acknowledgedField: nil})
 	return err
 }
 
-// writeAnswered writes down when the hub has acknowledged a finalization, as writeFinalized does. That was carried out
+// writeAcknowledged writes down when the hub has acknowledged a finalization, as writeFinalized does. That was carried out
 // before, so that no other is written down meanwhile.
-func (p *process) writeAnswered(ctx context.Context, at time.Time) (err error) {
-	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{answeredField: []byte(at.UTC().Format(time.RFC3339))})
+func (p *process) writeAcknowledged(ctx context.Context, at time.Time) (err error) {
+	p.identity, err = p.identities.change(ctx, p.identity, map[string][]byte{acknowledgedField: []byte(at.UTC().Format(time.RFC3339))})
 	return err
 }
 
@@ -447,7 +447,7 @@ func (p *process) writeAnswered(ctx context.Context, at time.Time) (err error) {
 // let the Cluster go, so that the agent connects again, and answers a hub that still asks. What can make such an end up,
 // an ingress that terminates TLS, hastens by it what the hub has ordered and signed.
 func (p *process) handleSessionEnd(ctx context.Context, err error) error {
-	if errors.Is(err, errWantedAgain) {
+	if errors.Is(err, errAssignedAgain) {
 		if failed := p.writeFinalized(ctx, ""); failed != nil {
 			return errors.Join(err, failed)
 		}

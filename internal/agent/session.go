@@ -60,10 +60,10 @@ type session struct {
 	fetches *downloads
 	frames  frames // of the stream, whose goroutine alone uses it from then on
 	// disconnect closes the connections: what waits on one, in the middle of a request that nothing takes, ends with it.
-	disconnect func()
-	first      *link.Settings  // with which the session began; nil where none are believed
-	firstAt    time.Time       // at which they held, by the hub's clock; zero where that is not known
-	work       *errgroup.Group // what runs in the session
+	disconnect      func()
+	firstSettings   *link.Settings  // with which the session began; nil where none are believed
+	firstSettingsAt time.Time       // at which they held, by the hub's clock; zero where that is not known
+	work            *errgroup.Group // what runs in the session
 
 	mu                       sync.Mutex // guards what follows
 	keepAlive, heartbeat     time.Duration
@@ -76,7 +76,7 @@ type session struct {
 
 // open proves the key and reads the answer of the hub. Without an error, the session's settings are to be adopted, and it is to run.
 func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25519.PrivateKey, fetches *downloads) (*session, link.HubIdentity, error) {
-	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started), Carried: a.journal.lastCarried()})
+	answer, err := g.session(ctx, e, key, link.Agent{Version: a.version, Instance: a.instance, ClusterUID: a.clusterUID, StartedAt: metav1.NewTime(a.started), Carried: a.journal.lastMediumReport()})
 	if err != nil {
 		return nil, link.HubIdentity{}, err
 	}
@@ -97,12 +97,14 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if first.Bye != nil {
 		return nil, answer.Hub, s.frames.byeError(*first.Bye)
 	}
-	s.first, s.firstAt = first.Settings, s.frames.at(first)
+	s.firstSettings, s.firstSettingsAt = first.Settings, s.frames.at(first)
 	return s, answer.Hub, nil
 }
 
 // adoptSettings takes the settings that the session began with. The agent belongs to the Cluster that they are of by then.
-func (s *session) adoptSettings() { s.applySettings(s.a.settingsOr(s.first), s.firstAt) }
+func (s *session) adoptSettings() {
+	s.applySettings(s.a.settingsOr(s.firstSettings), s.firstSettingsAt)
+}
 
 func (s *session) applySettings(to link.Settings, at time.Time) {
 	s.mu.Lock()
@@ -137,7 +139,7 @@ func (s *session) startWork(f func() error) {
 func (s *session) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	body, err := s.gateway.do(ctx, http.MethodPost, link.StreamPath, link.Hello{Assignment: s.a.has()})
+	body, err := s.gateway.do(ctx, http.MethodPost, link.StreamPath, link.Hello{Assignment: s.a.have()})
 	if err != nil {
 		return err
 	}
@@ -322,7 +324,7 @@ func (s *session) sendReport(ctx context.Context, anyway bool) (sent bool, err e
 	call, stop := s.gateway.withSilenceLimit(ctx, reportTimeout)
 	defer stop()
 	var answer link.UpAnswer
-	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, encoded(frames), &answer, link.MaxMessage); err != nil {
+	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, encodedFrames(frames), &answer, link.MaxMessage); err != nil {
 		if errors.Is(context.Cause(call), errSilent) {
 			return false, errSilent
 		}
