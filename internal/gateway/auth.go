@@ -147,12 +147,15 @@ func (g *Gateway) writeAll(w http.ResponseWriter, frame []byte) error {
 	return writeParts(w, frame, func() { _ = out.SetWriteDeadline(g.o.Now().Add(writeTimeout)) }) // a recorder of tests has none
 }
 
-// writeParts writes in parts, and sets the deadline of each.
+// writeParts writes in parts, and sets the deadline of each. It hands net/http no more at a time than that gathers itself:
+// a connection keeps a buffer for the largest frame that was ever sent on it.
 func writeParts(w http.ResponseWriter, data []byte, deadline func()) error {
 	for part := range slices.Chunk(data, writePart) {
 		deadline()
-		if _, err := w.Write(part); err != nil {
-			return err
+		for piece := range slices.Chunk(part, writePiece) {
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

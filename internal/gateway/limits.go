@@ -59,6 +59,7 @@ const (
 	objectTimeout = time.Minute      // of writePart bytes of objects: 2 kbit/s
 	byeTimeout    = time.Second / 2  // of what is left to a stream whose session has ended
 	writePart     = 16 << 10
+	writePiece    = 4 << 10 // of a frame of HTTP/2
 )
 
 // limits bounds what all agents cost together, and each by itself.

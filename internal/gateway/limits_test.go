@@ -397,3 +397,33 @@ func TestAnAgentThatSaysAnotherThingEachTimeCostsFewWrites(t *testing.T) {
 		t.Error("it may report as often as it likes")
 	}
 }
+
+// writes records how long each is.
+type writes struct {
+	http.ResponseWriter
+	lengths []int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.lengths = append(w.lengths, len(p))
+	return len(p), nil
+}
+
+// TestNoWriteIsLongerThanWhatNetHTTPGathers: a longer one becomes a longer frame, and the connection keeps a buffer for it.
+func TestNoWriteIsLongerThanWhatNetHTTPGathers(t *testing.T) {
+	for _, n := range []int{0, 100, writePiece, writePart + writePiece + 1, 100_000} {
+		w, deadlines := &writes{}, 0
+		if err := writeParts(w, make([]byte, n), func() { deadlines++ }); err != nil {
+			t.Fatal(err)
+		}
+		sum := 0
+		for _, length := range w.lengths {
+			if sum += length; length > 4<<10 {
+				t.Errorf("of %d bytes, %d were written at a time", n, length)
+			}
+		}
+		if want := (n + writePart - 1) / writePart; sum != n || deadlines != want {
+			t.Errorf("of %d bytes, %d were written, with %d deadlines of %d", n, sum, deadlines, want)
+		}
+	}
+}

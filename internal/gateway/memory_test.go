@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -32,6 +34,7 @@ type benchmarked struct {
 	CA     []byte
 	Hub    link.HubIdentity
 	Agents int
+	Bundle string // digest
 }
 
 // memberKey is the key of a Cluster in the benchmark, and memberOf its agent.
@@ -62,6 +65,9 @@ func TestAgentsOfTheBenchmark(t *testing.T) {
 		p := r.memberOf(i)
 		p.welcome()
 		p.stream(link.Have{}).next()
+		if status, objects := p.raw(http.MethodPost, link.ObjectsPath, encode(t, link.Wanted{Bundle: b.Bundle})); status != http.StatusOK || !bytes.HasSuffix(objects, link.EmptyFrame()) {
+			t.Fatalf("no bundle: status %d, %d bytes", status, len(objects))
+		}
 		for seq := range uint64(reports) {
 			p.up(link.Up{Seq: seq + 1, State: healthy, Complete: true})
 		}
@@ -74,14 +80,16 @@ func TestAgentsOfTheBenchmark(t *testing.T) {
 func BenchmarkConnectedAgents(b *testing.B) {
 	const agents = 500
 	r := newRig(b)
+	bundle := configMaps(b, 20, 5000) // which takes several frames
+	r.bundles[bundle.Digest()] = bundle
 	for i := range agents {
 		p := r.memberOf(i)
 		r.add(memberKey(i), func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(p.public()) })
-		r.assign(memberKey(i), 1, entry("apps", "sha256:1"))
+		r.assign(memberKey(i), 1, entry("apps", bundle.Digest()))
 	}
 	before := memoryInUse()
 	others := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0], "-test.run=^TestAgentsOfTheBenchmark$")
-	given, err := json.Marshal(benchmarked{Base: r.base, CA: r.ca, Hub: r.hub, Agents: agents})
+	given, err := json.Marshal(benchmarked{Base: r.base, CA: r.ca, Hub: r.hub, Agents: agents, Bundle: bundle.Digest()})
 	if err != nil {
 		b.Fatal(err)
 	}
