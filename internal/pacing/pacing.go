@@ -8,6 +8,7 @@
 package pacing
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -129,6 +130,9 @@ func (p Pace) Rest(took time.Duration, items int, u Urgency) time.Duration {
 	return rest
 }
 
+// longest is a bound of every Rest.
+func (p Pace) longest() time.Duration { return max(p.CostMax, p.EachMax) }
+
 // Wait returns how long the next write of so many items has to wait; 0 when it is due.
 func (p Pace) Wait(last Last, items int, u Urgency, now time.Time) time.Duration {
 	rest := p.Rest(last.Took, items, u)
@@ -190,13 +194,17 @@ type Coalescer[K comparable] struct {
 	pace Pace
 	now  func() time.Time
 
-	mu   sync.Mutex
-	last map[K]Last // guarded by mu
+	mu   sync.Mutex // guards what follows
+	last map[K]Last
+	full int // how large last may be until what rests no more is forgotten
 }
+
+// leastFull is how many writes a Coalescer knows before it forgets the first.
+const leastFull = 64
 
 // NewCoalescer returns one that knows of no write.
 func NewCoalescer[K comparable](pace Pace, now func() time.Time) *Coalescer[K] {
-	return &Coalescer[K]{pace: pace, now: now, last: map[K]Last{}}
+	return &Coalescer[K]{pace: pace, now: now, last: map[K]Last{}, full: leastFull}
 }
 
 // Wait returns how long the next write of the object, of so many items, has to wait; 0 when it is due.
@@ -225,7 +233,12 @@ func (c *Coalescer[K]) RepeatDelay(key K, u Urgency) time.Duration {
 func (c *Coalescer[K]) Wrote(key K, took time.Duration, items int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last[key] = Last{Ended: c.now(), Took: took, Items: items}
+	now := c.now()
+	if len(c.last) >= c.full { // which is seldom: the map has doubled since
+		maps.DeleteFunc(c.last, func(_ K, l Last) bool { return now.Sub(l.Ended) >= c.pace.longest() })
+		c.full = max(leastFull, 2*len(c.last))
+	}
+	c.last[key] = Last{Ended: now, Took: took, Items: items}
 }
 
 // Forget forgets an object that is gone, or that another process works on.

@@ -138,3 +138,22 @@ func TestCoalescerKnowsEachObject(t *testing.T) {
 		t.Errorf("what is forgotten waits %s", got)
 	}
 }
+
+// TestWritesThatRestNoMoreAreForgotten: a Coalescer of a fleet writes ten thousand objects, and knows those that rest.
+func TestWritesThatRestNoMoreAreForgotten(t *testing.T) {
+	now := time.Unix(10_000_000, 0)
+	c := NewCoalescer[int](AssignmentStatus, func() time.Time { return now })
+	for i := range 10_000 {
+		c.Wrote(i, 20*ms, 100)
+		if wait := c.Wait(i, 100, Decisive); wait != 80*ms {
+			t.Fatalf("after write %d it is due in %s", i, wait)
+		}
+		now = now.Add(20 * ms)
+	}
+	if known, resting := len(c.last), int(AssignmentStatus.longest()/(20*ms)); known < resting || known > 4*resting {
+		t.Errorf("%d writes are known, where %d objects rest at the most", known, resting)
+	}
+	if wait := c.Wait(9_999, 100, Decisive); wait != 60*ms {
+		t.Errorf("the last one is due in %s", wait)
+	}
+}
