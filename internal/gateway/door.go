@@ -69,7 +69,7 @@ type visitor struct {
 	door   *door
 	number uint64
 	from   netip.Prefix
-	timer  *time.Timer // ends a stranger
+	timer  *time.Timer // ends a stranger; nil when it is none any more
 
 	// leave gives back the place in which a TLS handshake is computed; nil for none. It is used by the goroutine of the
 	// handshake alone, before there is another one.
@@ -153,7 +153,9 @@ func (d *door) remove(v *visitor) {
 	}
 	d.open--
 	v.standing = isGone
-	v.timer.Stop()
+	if v.timer != nil {
+		v.timer.Stop()
+	}
 	if v.onGone != nil {
 		v.onGone()
 	}
@@ -206,6 +208,7 @@ func (d *door) prove(v *visitor, of engine.Key) (out *visitor) {
 	switch {
 	case v.standing == isStranger:
 		v.timer.Stop()
+		v.timer = nil // it would be kept as long as the connection
 		d.crowd.remove(v)
 		if v.standing = isShared; of == (engine.Key{}) {
 			return nil

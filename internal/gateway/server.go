@@ -26,6 +26,9 @@ const (
 	// maps and lists take three times as much memory. Nothing fits into an answerTable: an answer to a report has no header
 	// but its length, which costs three bytes more than one that is remembered, and the maps are never made.
 	headerTable, answerTable = 512, 1
+	// maxFrame is the least that HTTP/2 allows. A connection keeps a buffer for the largest frame that has come on it, which
+	// without a limit is a report of 64 KiB.
+	maxFrame = 16 << 10
 	// unacknowledged is how long the network may take to acknowledge a ping until the connection counts as dead.
 	unacknowledged = 45 * time.Second
 	// shutdownGrace is how long streams have to send their last frame.
@@ -122,7 +125,10 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ConnContext: withVisitor,
-		Protocols:   protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: answerTable},
+		Protocols:   protocols, HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxReadFrameSize: maxFrame,
+			MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: answerTable,
+		},
 		DisableClientPriority: true,                                                                 // agents have none, and what keeps them takes memory
 		ErrorLog:              slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
 	}
