@@ -36,7 +36,8 @@ var defaultDoor = doorLimits{all: maxConnections, strangers: maxStrangers, each:
 
 // door is a listener that takes in every connection at once, and closes another one instead when there are too many.
 // Who proves nothing cannot keep agents out: strangers have a share of their own, and the one that makes room for the
-// next comes from where most of them come from. What one agent holds open makes room for its own next connection.
+// next comes from where most of them come from. An agent that has too many makes room itself for its next connection, and
+// keeps the one that carries its stream.
 type door struct {
 	net.Listener
 	limits doorLimits
@@ -79,6 +80,7 @@ type visitor struct {
 	standing standing
 	place    *list.Element // in the crowd, or among those of its agent
 	agent    engine.Key
+	streams  int       // requests in flight on it that carry the stream of an agent
 	since    time.Time // it came, or its handshake had its turn
 	waiting  bool      // for that turn
 	onGone   func()    // called when it is gone, and must not wait; nil for nobody
@@ -221,7 +223,7 @@ func (d *door) prove(v *visitor, of engine.Key) (out *visitor) {
 		}
 		v.place = all.PushBack(v)
 		if all.Len() > d.limits.each {
-			out, _ = all.Front().Value.(*visitor)
+			out = idlest(all)
 			d.remove(out)
 		}
 	case v.standing == isAgents && v.agent != of:
@@ -229,6 +231,21 @@ func (d *door) prove(v *visitor, of engine.Key) (out *visitor) {
 		v.standing = isShared
 	}
 	return out
+}
+
+// idlest returns the connection of an agent that is closed for its last one: the earliest that carries no stream, else the
+// earliest.
+//
+// Example: an ingress pools its connections, and opened the first for the stream of a lone agent. When the agent proves its
+// key on the ninth, the second is closed, and the stream goes on.
+func idlest(of *list.List) *visitor {
+	earliest, _ := of.Front().Value.(*visitor)
+	for e := of.Front(); e != of.Back(); e = e.Next() {
+		if v, _ := e.Value.(*visitor); v.streams == 0 {
+			return v
+		}
+	}
+	return earliest
 }
 
 // expire ends a connection on which nothing was proven.
@@ -273,6 +290,22 @@ func withVisitor(ctx context.Context, c net.Conn) context.Context {
 		c = over.NetConn()
 	}
 	return context.WithValue(ctx, visitorKey{}, c)
+}
+
+// carryStream marks the connection of a request as one that carries a stream, until end is called.
+func carryStream(ctx context.Context) (end func()) {
+	v, ok := ctx.Value(visitorKey{}).(*visitor)
+	if !ok {
+		return func() {}
+	}
+	v.addStreams(1)
+	return func() { v.addStreams(-1) }
+}
+
+func (v *visitor) addStreams(n int) {
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	v.streams += n
 }
 
 // markProven lets the connection of a request stand: the agent of a Cluster has proven its key, or a user has shown the

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -170,6 +171,70 @@ func TestConnectionsOfOneAgentMakeRoomForOneAnother(t *testing.T) {
 	defer d.mu.Unlock()
 	if d.open != 5 || d.crowd.n != 0 || len(d.crowd.origins) != 0 || len(d.agents) != 2 {
 		t.Errorf("%d are open, %d strangers of %d origins, agents %v", d.open, d.crowd.n, len(d.crowd.origins), d.agents)
+	}
+}
+
+// TestConnectionThatCarriesTheStreamStays when its agent opens too many others, as an ingress does that pools them; after
+// the stream it makes room as any other. An agent whose connections all carry one loses the earliest.
+func TestConnectionThatCarriesTheStreamStays(t *testing.T) {
+	d, arrive := doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 10, each: 3, life: time.Hour})
+	var mine []*arrival
+	open := func() context.Context {
+		v, c := arrive(fmt.Sprintf("10.0.0.1:%d", 10+len(mine)))
+		mine = append(mine, c)
+		ctx := withVisitor(t.Context(), v)
+		markProven(ctx, key(0))
+		return ctx
+	}
+	check := func(when string, want ...int) {
+		t.Helper()
+		var stay []int
+		for i, c := range mine {
+			if !c.closed {
+				stay = append(stay, i)
+			}
+		}
+		if diff := cmp.Diff(want, stay); diff != "" {
+			t.Errorf("%s: the connections that stay: %s", when, diff)
+		}
+	}
+	end := carryStream(open())
+	for range 4 {
+		open()
+	}
+	check("the first carries the stream", 0, 3, 4)
+	end()
+	carryStream(open())
+	check("the stream has ended", 3, 4, 5)
+	carryStream(open())
+	carryStream(open())
+	check("the later ones carry streams", 5, 6, 7)
+	open()
+	check("all carry streams", 6, 7, 8)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open != 3 || d.agents[key(0)].Len() != 3 {
+		t.Errorf("%d are open, %d of the agent", d.open, d.agents[key(0)].Len())
+	}
+}
+
+// TestStreamOutlastsTheConnectionsOfAnIngress: a lone agent reports over one more connection than it may have, over an
+// ingress that keeps all of them open, and its stream goes on.
+func TestStreamOutlastsTheConnectionsOfAnIngress(t *testing.T) {
+	r := newRigWith(t, func(g *Gateway) { g.limits.door = doorLimits{all: 100, strangers: 50, each: 3, life: time.Hour} })
+	p := r.joined()
+	p.welcome()
+	stream := p.stream(link.Have{})
+	for i := range 6 {
+		pooled := r.peerWith(p.key, "uid-1")
+		pooled.token = p.token
+		if status, _ := pooled.raw(http.MethodPost, link.ReportPath, encode(t, link.Up{Seq: uint64(i + 1), State: healthy, Complete: true})); status != http.StatusOK {
+			t.Fatalf("report %d: %d", i, status)
+		}
+	}
+	r.gateway.Verify(edgeKey)
+	if !stream.next().Verify {
+		t.Error("the stream does not carry the request that follows")
 	}
 }
 

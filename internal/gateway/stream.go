@@ -10,6 +10,7 @@ import (
 // stream sends what changes for as long as the connection lasts. It waits on the goroutine of its request and works on
 // others: each of thousands keeps its stack as long as its agent is connected, as large as what it ever did needed.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
+	defer carryStream(r.Context())()
 	var st *stream
 	elsewhere(func() { st = g.attach(w, r, s) })
 	if st == nil {
