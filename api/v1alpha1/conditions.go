@@ -308,9 +308,9 @@ const (
 	AgentNotApprovedReason = "AgentNotApproved"
 	// DuplicateAgentReason means that two agents have the key of the Cluster: one is on a copy of its cluster.
 	DuplicateAgentReason = "DuplicateAgent"
-	// AgentReportRefusedReason means that reports came which the agent did not sign: something that terminates TLS on the
-	// way changes, repeats or leaves out what the agent sends. The edge goes on, and what is known of it is what it has
-	// signed.
+	// AgentReportRefusedReason means that reports came which the agent did not sign, or not as they came: something that
+	// terminates TLS on the way changes, breaks, repeats or leaves out what the agent sends. The edge goes on, and what is
+	// known of it is what it has signed. Of one that it has signed and the hub cannot read, the message says so.
 	AgentReportRefusedReason = "AgentReportRefused"
 	// AgentImageUnknownReason means that the hub keeps no agents at its version, because it does not know the image that
 	// goes with it: it is no release, and runs without --agent-image. Agents stay as they are.

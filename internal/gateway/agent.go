@@ -106,6 +106,8 @@ type stream struct {
 type refusal struct {
 	reason, message string
 	at              time.Time
+	// over is set when a report counted after one that is refused: it is shown until a change of the Cluster may be.
+	over bool
 }
 
 // keyReplaced is the reason of a refusal that is not shown: the key was replaced while its proof was judged.

@@ -29,11 +29,11 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	var up link.Up
 	err := g.readReport(r, s, &up)
-	if errors.Is(err, errReportNotSigned) {
+	switch {
+	case errors.Is(err, errReportNotSigned), errors.Is(err, errReportBroken), errors.Is(err, errReportUnreadable):
 		g.refuseReport(w, s, err)
 		return
-	}
-	if err != nil {
+	case err != nil: // the connection has gone, and the agent sends it again
 		refuse(w)
 		return
 	}
@@ -60,21 +60,46 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 var (
-	errReportNotSigned = errors.New("a report came that the agent did not sign for its session")
-	errReportMissing   = errors.New("a report came, and one before it did not")
-	errSessionEnded    = errors.New("the session has ended")
+	errReportNotSigned  = errors.New("a report came that the agent did not sign for its session")
+	errReportBroken     = errors.New("a report came whole, and is not one that an agent sends")
+	errReportMissing    = errors.New("a report came, and one before it did not")
+	errReportUnreadable = errors.New("a report came that the agent has signed, and that the hub cannot read")
+	errSessionEnded     = errors.New("the session has ended")
 )
 
-// readReport reads a report, and of an agent that signs its signature.
+// reportBody notices how a body ends.
+type reportBody struct {
+	io.Reader
+	err error // of the first read that failed
+}
+
+func (b *reportBody) Read(into []byte) (int, error) {
+	n, err := b.Reader.Read(into)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return n, err
+}
+
+// lost reports whether the connection has gone before the end of the body, as links do: what came of it says nothing of
+// who sent it.
+func (b *reportBody) lost() bool { return b.err != nil && !errors.Is(b.err, io.EOF) }
+
+// readReport reads a report, and of an agent that signs its signature. It returns one of the errors above for one that
+// arrived and does not count, and any other where the connection has gone.
 func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
-	message, err := link.ReadFrame(r.Body, link.MaxMessage)
-	if err != nil {
+	body := &reportBody{Reader: r.Body}
+	message, err := link.ReadFrame(body, link.MaxMessage)
+	switch {
+	case err != nil && body.lost():
 		return err
+	case err != nil:
+		return errReportBroken
 	}
 	if s.signs {
-		signature, err := link.ReadFrame(r.Body, ed25519.SignatureSize)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, link.ErrTooLarge) {
-			return err // the connection has gone
+		signature, err := link.ReadFrame(body, ed25519.SignatureSize)
+		if err != nil && body.lost() {
+			return err
 		}
 		if !link.Verify(s.public, link.UpTranscript(g.o.Hub.ID, s.agent.key.String(), s.public, s.nonce, message), signature) {
 			return errReportNotSigned
@@ -83,16 +108,25 @@ func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
 	if len(message) == 0 {
 		return nil
 	}
-	return link.Decode(message, up)
+	switch err := link.Decode(message, up); {
+	case err == nil:
+		return nil
+	case s.signs:
+		return fmt.Errorf("%w: %w", errReportUnreadable, err)
+	}
+	return errReportBroken
 }
 
 // refuseReport ends a session in which something on the way has changed a report, made one up, or left one out, and says
 // so on the Cluster. The agent begins another, and reports what the hub does not know.
 func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
 	g.o.Log.Info("a report is refused", "cluster", s.agent.key, "reason", err.Error(), "instance", s.instance, "from", s.remote)
+	message := err.Error() + ": something between the agent and the hub, which terminates TLS, changes what goes over it. Nothing of that counts; have TLS passed through to the hub's gateway"
+	if errors.Is(err, errReportUnreadable) { // nobody but the agent can have made it
+		message = line(err.Error()) + ". Nothing of that counts; bring the hub and its agent to one version"
+	}
 	s.agent.mu.Lock()
-	s.agent.refused = &refusal{reason: v1alpha1.AgentReportRefusedReason, at: g.o.Now(), message: err.Error() +
-		": something between the agent and the hub, which terminates TLS, changes what goes over it. Nothing of that counts; have TLS passed through to the hub's gateway"}
+	s.agent.refused = &refusal{reason: v1alpha1.AgentReportRefusedReason, at: g.o.Now(), message: message}
 	s.agent.mu.Unlock()
 	g.end(s, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
 	g.o.OnChange(s.agent.key)
@@ -128,7 +162,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 	}
 	s.acked = max(s.acked, up.Seq)
 	if a.refused != nil && a.refused.reason == v1alpha1.AgentReportRefusedReason {
-		a.refused, changed = nil, true
+		a.refused.over = true
 	}
 	shift := clockShift(up.Now, now)
 	if up.State != nil {
@@ -138,7 +172,7 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 	if up.Disk != nil {
 		a.heldDisk = &link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}
 	}
-	changed = a.show(mayShow) || changed
+	changed = a.show(mayShow)
 	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
 		changed = true
 		a.takeStatuses(up, shift, now)
@@ -159,13 +193,18 @@ func (g *Gateway) mayShow(key engine.Key) func() bool {
 	return func() bool { return g.limits.take(key, stateKind, 1, stateEvery, stateBurst) > 0 }
 }
 
-// show makes what was reported of the cluster and the disk what is known of them, and returns whether that is news. Each
-// is a write of the Cluster's status: of an agent that has more of them than a real one, the last waits for its turn. The
-// first of an agent does not. The mutex is held.
+// show makes what was reported of the cluster and the disk what is known of them, and no more of a refused report when one
+// has counted since; it returns whether that is news. Each is a write of the Cluster's status: of an agent that has more of
+// them than a real one, or where something on the way breaks every other report, the last waits for its turn. The first of
+// an agent does not. The mutex is held.
 func (a *agent) show(may func() bool) (news bool) {
-	news = a.held != nil && (a.state == nil || !sameState(*a.state, *a.held)) || a.heldDisk != nil && *a.heldDisk != a.disk
+	over := a.refused != nil && a.refused.over
+	news = over || a.held != nil && (a.state == nil || !sameState(*a.state, *a.held)) || a.heldDisk != nil && *a.heldDisk != a.disk
 	if news && !may() && a.state != nil {
 		return false
+	}
+	if over {
+		a.refused = nil
 	}
 	if a.held != nil {
 		a.state, a.held = a.held, nil

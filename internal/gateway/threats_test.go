@@ -5,12 +5,15 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -668,6 +671,15 @@ func reportsAreSigned(t *testing.T) {
 		},
 		"when one before it was left out": func(p *peer) []byte { lie := lie; lie.Seq = 2; return p.signed(lie) },
 		"without a number":                func(p *peer) []byte { lie := lie; lie.Seq = 0; return p.signed(lie) },
+		// What comes whole was not cut by the link, so that somebody has sent it like that.
+		"cut in its frame":     func(p *peer) []byte { return p.signed(failed)[:20] },
+		"cut in its header":    func(p *peer) []byte { return p.signed(failed)[:3] },
+		"of nothing":           func(*peer) []byte { return nil },
+		"cut in its signature": func(p *peer) []byte { sent := p.signed(failed); return sent[:len(sent)-1] },
+		"of any length":        func(p *peer) []byte { return append([]byte{0x7f, 0xff, 0xff, 0xff}, p.signed(failed)[4:]...) },
+		"damaged in what compresses": func(p *peer) []byte {
+			return append([]byte{0x80, 0, 0, 4, 0xff, 0xff, 0xff, 0xff}, p.signed(failed)...)
+		},
 	} {
 		r := newRig(t)
 		p := r.joined().signs()
@@ -689,6 +701,73 @@ func reportsAreSigned(t *testing.T) {
 	}
 	whatIsKnownIsSigned(t)
 	silenceIsNotFilled(t)
+	refusalsAreBounded(t)
+}
+
+// refusalsAreBounded: something on the way that breaks every other report does not have the Cluster written for each.
+func refusalsAreBounded(t *testing.T) {
+	t.Helper()
+	r := newRig(t)
+	p := r.joined().signs()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	shown, last := 0, engine.State{}
+	look := func() {
+		if state, _ := r.gateway.State(edgeKey); state.Reason != last.Reason {
+			shown, last = shown+1, state
+		}
+	}
+	const rounds = 3 * stateBurst
+	for range rounds {
+		p.welcome()
+		p.raw(http.MethodPost, link.ReportPath, []byte{1})
+		look()
+		p.welcome()
+		p.up(link.Up{Seq: 1, State: healthy, Complete: true})
+		look()
+		r.mu.Lock()
+		r.skew += 4 * time.Second // the turns of two sessions, and less than one of the Cluster
+		r.mu.Unlock()
+	}
+	if most := 2 * (stateBurst + 1 + int(rounds*5*time.Second/stateEvery)); shown > most {
+		t.Errorf("%d changes of the Cluster for %d broken reports", shown, rounds)
+	}
+	r.pass(stateEvery)
+	if state, _ := r.gateway.State(edgeKey); !state.Usable || state.Reason != "" {
+		t.Errorf("when it may be shown, the Cluster says %+v", state)
+	}
+}
+
+// TestWhatOfAReportIsNamed: a report that a link has cut is no forgery, and one that the agent has signed is its own.
+func TestWhatOfAReportIsNamed(t *testing.T) {
+	r := newRig(t)
+	p := r.joined().signs()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	p.welcome()
+	p.up(link.Up{Seq: 1, State: healthy, Complete: true})
+	whole := p.signed(link.Up{Seq: 2, State: healthy})
+	for _, n := range []int{0, 3, 20, len(whole) - 1} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, link.ReportPath, io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		req.Header.Set("Authorization", "Bearer "+p.token)
+		answer := httptest.NewRecorder()
+		r.gateway.Handler().ServeHTTP(answer, req)
+		if state, _ := r.gateway.State(edgeKey); answer.Code != http.StatusUnauthorized || !state.Usable {
+			t.Errorf("cut by the link after %d bytes: status %d, the Cluster says %+v", n, answer.Code, state)
+		}
+	}
+	p.up(link.Up{Seq: 2, State: healthy}) // the session goes on
+
+	message := []byte(`{"seq":"3"}`)
+	frames, err := link.AppendFrame(nil, message)
+	if err == nil {
+		frames, err = link.AppendFrame(frames, ed25519.Sign(p.key, link.UpTranscript(r.hub.ID, p.cluster, p.public(), bytes.Repeat([]byte{7}, link.NonceSize), message)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.raw(http.MethodPost, link.ReportPath, frames)
+	if state, _ := r.gateway.State(edgeKey); state.Reason != v1alpha1.AgentReportRefusedReason || !strings.Contains(state.Message, "one version") || strings.Contains(state.Message, "TLS") {
+		t.Errorf("a report that the agent has signed, and the hub cannot read: %+v", state)
+	}
 }
 
 // whatIsKnownIsSigned: an agent is not made to believe that the hub knows what it does not.
