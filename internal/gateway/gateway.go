@@ -13,7 +13,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +34,10 @@ const (
 	reconnectGrace = time.Minute
 	// refusalShown is how long a refused agent is shown on its Cluster after it tried last.
 	refusalShown = 15 * time.Minute
-	// tickEvery is how often silence and what has expired are looked for.
-	tickEvery = time.Second
+	// tickEvery is how often silence and what has expired are looked for, in so many agents of those that are there: of
+	// 10,000, each is looked at every five seconds.
+	tickEvery     = time.Second
+	agentsPerTick = 2000
 )
 
 // Options are what a Gateway works with. All but Stored and Off are required.
@@ -72,6 +76,9 @@ type Gateway struct {
 	nonces *nonces
 	limits *limits
 	made   *made
+
+	ticking sync.Mutex // held by a tick; guards due
+	due     []*agent   // that ticks still have to look at
 
 	mu       sync.Mutex // guards what follows
 	agents   map[engine.Key]*agent
@@ -123,18 +130,20 @@ func (g *Gateway) Run(ctx context.Context) {
 	}
 }
 
-// tick draws the consequences of the time.
+// tick draws the consequences of the time, for the next agentsPerTick agents.
 func (g *Gateway) tick() {
+	g.ticking.Lock()
+	defer g.ticking.Unlock()
 	now := g.o.Now()
 	g.nonces.forget(now)
 	g.made.forget(now)
-	g.mu.Lock()
-	agents := make([]*agent, 0, len(g.agents))
-	for _, a := range g.agents {
-		agents = append(agents, a)
+	if len(g.due) == 0 {
+		g.mu.Lock()
+		g.due = slices.AppendSeq(make([]*agent, 0, len(g.agents)), maps.Values(g.agents))
+		g.mu.Unlock()
 	}
-	g.mu.Unlock()
-	for _, a := range agents {
+	n := min(len(g.due), agentsPerTick)
+	for _, a := range g.due[:n] {
 		if s := a.expired(now); s != nil {
 			g.end(s, nil)
 		}
@@ -142,6 +151,7 @@ func (g *Gateway) tick() {
 			g.o.OnChange(a.key)
 		}
 	}
+	g.due = g.due[n:]
 }
 
 // agentOf returns what is known of the agent of a Cluster, or nil.

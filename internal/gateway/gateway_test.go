@@ -342,6 +342,25 @@ func TestAnAgentOfAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
+// TestATickLooksAtSomeOfManyAgents, and those after it at the others.
+func TestATickLooksAtSomeOfManyAgents(t *testing.T) {
+	looked := map[engine.Key]int{}
+	g, err := New(Options{Now: time.Now, OnChange: func(key engine.Key) { looked[key]++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const agents = 2*agentsPerTick + 1
+	for i := range agents {
+		g.Connect(memberKey(i), engine.Connection{Agent: &v1alpha1.Agent{}})
+	}
+	clear(looked)
+	for _, want := range []int{agentsPerTick, 2 * agentsPerTick, agents} {
+		if g.tick(); len(looked) != want {
+			t.Errorf("%d agents were looked at, want %d", len(looked), want)
+		}
+	}
+}
+
 // TestAnExpiredTokenIsNamed on the Cluster that waits, with what makes another: nobody else would notice.
 func TestAnExpiredTokenIsNamed(t *testing.T) {
 	r := newRig(t)
