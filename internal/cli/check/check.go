@@ -178,7 +178,7 @@ func observeAgents(ctx context.Context, hub *factory.Hub, f *facts) error {
 	}
 	cm := &corev1.ConfigMap{}
 	if err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.GatewayConfigMap}, cm); err == nil {
-		f.hubVersion = cm.Data["version"]
+		f.hubVersion, f.unlabelled = cm.Data["version"], true
 	} else if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return fmt.Errorf("cannot read how agents reach the hub: %w", err)
 	}

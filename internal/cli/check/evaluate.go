@@ -41,8 +41,11 @@ type facts struct {
 	kindsUnknown               bool
 	hub, hubUnknown            bool
 	hubVersion, hubProblem     string
-	agents                     []agentFacts
-	agentsUnknown              bool
+	// unlabelled is set when hubVersion is what the hub says of itself: its Deployment has no label with a version, and
+	// neither have the kinds that came with it.
+	unlabelled    bool
+	agents        []agentFacts
+	agentsUnknown bool
 }
 
 // agentFacts is the agent of one Cluster, named as the user would; version is "" for one that has never reported.
@@ -208,7 +211,7 @@ func kinds(f facts) Result {
 			missing = append(missing, name)
 		case !f.kinds[i].established:
 			broken = append(broken, name)
-		case f.hub && f.hubVersion != "" && f.kinds[i].version != f.hubVersion:
+		case f.hub && f.hubVersion != "" && !f.unlabelled && f.kinds[i].version != f.hubVersion:
 			old = append(old, name)
 		}
 	}

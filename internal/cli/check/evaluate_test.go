@@ -56,6 +56,10 @@ func TestChecks(t *testing.T) {
 			f.hub, f.hubVersion, f.agents = false, "3f2a1b", []agentFacts{{"ship-1", "3f2a1b"}, {"ship-2", "v0.3.0"}}
 		}), false, ok + "ok kinds: 2 kinds of skerry.dev\nwarning hub: there is no Deployment of the hub: it runs outside of this cluster, or not at all\n" +
 			"warning agents: 1 agent not to be compared with the hub 3f2a1b: ship-2 (v0.3.0)\nok agents: 1 agent of the hub's version\n"},
+		"an agent of a hub that is no release": {whole(func(f *facts) {
+			f.cli, f.hubVersion, f.unlabelled, f.kinds[0].version, f.kinds[1].version, f.agents = "3f2a1b", "3f2a1b", true, "", "", []agentFacts{{"ship-1", "3f2a1b"}}
+		}), false, ok + "warning versions: command line 3f2a1b, hub 3f2a1b: one of them is no release, so that they cannot be compared\n" +
+			"ok kinds: 2 kinds of skerry.dev\nok hub: available\nok agents: 1 agent of the hub's version\n"},
 		"may not see Clusters": {whole(func(f *facts) { f.agentsUnknown = true }), false, good + "warning agents: these credentials may not see the Clusters\n"},
 		"may not look":         {whole(func(f *facts) { f.kindsUnknown, f.hubUnknown, f.hub = true, true, false }), false, ok + "warning kinds: these credentials may not see the kinds\nwarning hub: these credentials may not see the hub's Deployment\n"},
 	} {
