@@ -63,11 +63,16 @@ func (e *edge) reach(ctx context.Context, s *factory.Step) error {
 		return factory.EdgeError(fmt.Errorf("cannot read the namespace kube-system, whose uid tells clusters apart: %w", err))
 	}
 	e.uid = string(ns.UID)
+	s.Donef("Kubernetes %s at %s", version, e.config.Host)
+	return nil
+}
+
+// reachForHub asks the edge who it is, and says where its address is not one for a hub that is to dial it.
+func (e *edge) reachForHub(ctx context.Context, s *factory.Step) error {
 	if u, err := url.Parse(e.server); err == nil && isLoopback(u.Hostname()) {
 		s.Notef("%s leads to this machine: a hub elsewhere needs another address, see --server", e.server)
 	}
-	s.Donef("Kubernetes %s at %s", version, e.config.Host)
-	return nil
+	return e.reach(ctx, s)
 }
 
 func isLoopback(host string) bool {

@@ -111,7 +111,7 @@ func runJoin(ctx context.Context, o *Options) error {
 	defer cancel()
 	steps := o.Steps()
 
-	if err := steps.Do("edge", func(s *factory.Step) error { return edge.reach(ctx, s) }); err != nil {
+	if err := steps.Do("edge", func(s *factory.Step) error { return edge.reachForHub(ctx, s) }); err != nil {
 		return err
 	}
 	if o.Export {
