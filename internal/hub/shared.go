@@ -53,10 +53,9 @@ func shareMeta(m *metav1.ObjectMeta) {
 	for i := range m.OwnerReferences {
 		text.Share(&m.OwnerReferences[i].APIVersion, &m.OwnerReferences[i].Kind)
 	}
-	for key, value := range m.Labels {
-		m.Labels[text.Shared(key)] = text.Shared(value) // the map takes the new key for the old one
-	}
-	for key, value := range m.Annotations {
-		m.Annotations[text.Shared(key)] = value
+	for _, named := range []map[string]string{m.Labels, m.Annotations} {
+		for key, value := range named {
+			named[text.Shared(key)] = value // the map takes the new key for the old one; many a value is of one cluster alone
+		}
 	}
 }
