@@ -25,7 +25,21 @@ const (
 	// costs grows with that. A hub of 1,000 agents has 50 MiB in use, and one of 10,000 has 450 MiB.
 	worthCollecting = 8 << 20
 	worthShare      = 8
+	// How much garbage, in percent of what is in use, may gather until it is collected while the hub works: Go's own pace,
+	// and half of it where largeHeap bytes are in use or more, as of some 3,000 agents.
+	pace, largePace = 100, 50
+	largeHeap       = 128 << 20
 )
+
+// paceOf returns how much garbage may gather where so much is in use. Collecting half of it costs twice the time. But what
+// an agent takes lives long, and garbage that gathers between it leaves gaps which stay when it is gone: with 1,000 agents
+// they were 26 MB in place of 17.
+func paceOf(live uint64) int {
+	if live >= largeHeap {
+		return largePace
+	}
+	return pace
+}
 
 // look takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
 // and says whether now is the time.
@@ -43,12 +57,13 @@ func (g *garbage) look(allocated, live uint64) (collect bool) {
 	return true
 }
 
-// collectAtRest looks once a second until the context ends.
-func collectAtRest(ctx context.Context) {
+// collectAtRest looks once a second until the context ends. It sets the pace as well, unless the user has.
+func collectAtRest(ctx context.Context, setsPace bool) {
 	samples := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	ticker := time.NewTicker(garbageLook)
 	defer ticker.Stop()
 	var g garbage
+	percent := pace
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,7 +71,12 @@ func collectAtRest(ctx context.Context) {
 		case <-ticker.C:
 		}
 		runtimemetrics.Read(samples)
-		if g.look(samples[0].Value.Uint64(), samples[1].Value.Uint64()) {
+		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
+		if now := paceOf(live); setsPace && now != percent {
+			debug.SetGCPercent(now)
+			percent = now
+		}
+		if g.look(allocated, live) {
 			debug.FreeOSMemory()
 		}
 	}

@@ -69,7 +69,7 @@ func run(o Options, version string, stderr io.Writer) error {
 			_ = os.Setenv(name, value) // client-go has no other way to set them
 		}
 	}
-	go collectAtRest(ctx)
+	go collectAtRest(ctx, os.Getenv("GOGC") == "")
 	if err := Run(ctx, o); err != nil {
 		return err
 	}
