@@ -11,6 +11,7 @@ import (
 // others: each of thousands keeps its stack as long as its agent is connected, as large as what it ever did needed.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	defer carryStream(r.Context())()
+	left := r.Context().Done() // nothing needs the request below, so that it does not stay as long as the stream
 	var st *stream
 	elsewhere(func() { st = g.attach(w, r, s) })
 	if st == nil {
@@ -41,7 +42,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 			empty = false
 		case <-keepAlive.C:
 			empty = true
-		case <-r.Context().Done():
+		case <-left:
 			return
 		}
 	}
