@@ -12,11 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
+	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/status"
 	"github.com/skerry-dev/skerry/internal/explain"
 	"github.com/skerry-dev/skerry/internal/targeting"
@@ -131,7 +134,11 @@ func runWhy(ctx context.Context, o *Options) error {
 // none is the error for a Kustomization that is not there, or for a cluster that gets none.
 func (o *Options) none(k *knowledge) error {
 	if o.Kustomization == "" {
-		return factory.Next(fmt.Errorf("no kustomization selects cluster %s", k.cluster.Name), "'skerry get kustomizations -A' lists them; spec.clusters of one selects by label")
+		err := fmt.Errorf("no kustomization selects cluster %s", k.cluster.Name)
+		if ready := apimeta.FindStatusCondition(k.cluster.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status != metav1.ConditionTrue {
+			err = fmt.Errorf("%w, which is not ready itself: %s: %s", err, ready.Reason, iostreams.Line(ready.Message))
+		}
+		return factory.Next(err, "'skerry get kustomizations -A' lists them; spec.clusters of one selects by label")
 	}
 	var names []string
 	for i := range k.kustomizations {
