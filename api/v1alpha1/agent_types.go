@@ -39,7 +39,7 @@ type Agent struct {
 	KeepAlive *metav1.Duration `json:"keepAlive,omitempty"`
 
 	// Heartbeat is how often an agent reports at least; one that the hub has not heard from for two and a half times
-	// as long counts as unreachable, even though its connection stands. 300 bytes each.
+	// as long counts as unreachable, even though its connection stands. 450 bytes each.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="heartbeat must be between 10s and 24h"
