@@ -18,24 +18,24 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// limitBodies bounds what a request may send: a little more than the largest message, since a frame has a header; and
-// how long that may take, also where nobody reads it but the server, to the end of the request.
+// limitBodies bounds the size of a request's body, a little above the largest message, since a frame has a header, and how
+// long it takes to read: also where no handler reads it, and net/http does at the end of the request.
 func (g *Gateway) limitBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, link.MaxMessage+1024)
 		g.setReadDeadline(w, readTimeout)
-		if r.Method != http.MethodPost { // whose answer is kept where it says so
+		if r.Method != http.MethodPost { // answers to POST are not cached without being marked
 			w.Header().Set("Cache-Control", "no-store")
 		}
-		w.Header()["Date"] = nil // no agent asks the hub's clock by it
+		w.Header()["Date"] = nil // no agent reads it
 		next.ServeHTTP(w, r)
 	})
 }
 
-// longAgo is a deadline that ends what waits.
+// longAgo is a deadline that ends pending reads and writes.
 var longAgo = time.Unix(1, 0)
 
-// setReadDeadline bounds from now on what of the body has not arrived yet; not at all when it is 0.
+// setReadDeadline sets how long the rest of the body may take from now on; 0 for no limit.
 func (g *Gateway) setReadDeadline(w http.ResponseWriter, d time.Duration) {
 	var at time.Time
 	if d > 0 {
@@ -44,42 +44,42 @@ func (g *Gateway) setReadDeadline(w http.ResponseWriter, d time.Duration) {
 	_ = http.NewResponseController(w).SetReadDeadline(at) // a recorder of tests has none
 }
 
-// unproven bounds the requests of callers that have not proven a key. A message is read before its sender gets one of
-// the few places: an agent sends it at once, and who does not keeps nobody out.
-func unproven[T any](g *Gateway, next func(http.ResponseWriter, *http.Request, T)) http.HandlerFunc {
+// unauthenticated bounds the requests of callers that have not proven a key. The message is read before the request takes
+// one of the few places: an agent sends it at once, and a caller that does not delays no others.
+func unauthenticated[T any](g *Gateway, next func(http.ResponseWriter, *http.Request, T)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var ask T
-		leave, ok := g.judge(w, r, &ask)
+		release, ok := g.admitUnauthenticated(w, r, &ask)
 		if !ok {
 			return
 		}
-		defer leave()
+		defer release()
 		next(w, r, ask)
 	}
 }
 
-// judge reads a message of a caller that has not proven a key, and takes one of the places for judging it, or answers
-// itself. leave is to be called when it returns true.
-func (g *Gateway) judge(w http.ResponseWriter, r *http.Request, ask any) (leave func(), ok bool) {
+// admitUnauthenticated reads the message of a caller that has not proven a key, and takes one of the places for verifying
+// it, or answers the request. The caller of it releases the place when ok is true.
+func (g *Gateway) admitUnauthenticated(w http.ResponseWriter, r *http.Request, ask any) (release func(), ok bool) {
 	g.setReadDeadline(w, proofTimeout)
-	read := g.limits.readers.enter(func() { _ = http.NewResponseController(w).SetReadDeadline(longAgo) })
+	done := g.limits.readers.add(func() { _ = http.NewResponseController(w).SetReadDeadline(longAgo) })
 	err := link.ReadMessage(r.Body, link.MaxProof, ask)
-	read()
+	done()
 	if err != nil {
 		refuse(w)
 		return nil, false
 	}
 	select {
-	case g.limits.unproven <- struct{}{}:
-		return func() { <-g.limits.unproven }, true
+	case g.limits.unauthenticated <- struct{}{}:
+		return func() { <-g.limits.unauthenticated }, true
 	default:
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return nil, false
 	}
 }
 
-// proven passes requests that have the token of a session.
-func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
+// withSession passes on requests that have the token of a session.
+func (g *Gateway) withSession(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok {
@@ -98,19 +98,19 @@ func (g *Gateway) proven(next func(http.ResponseWriter, *http.Request, *session)
 			later(w, http.StatusTooManyRequests, 1)
 			return
 		}
-		if !s.agent.begin(&s.agent.requests, maxRequestsEach) {
+		if !s.agent.acquire(&s.agent.requests, maxRequestsEach) {
 			later(w, http.StatusTooManyRequests, 1)
 			return
 		}
-		defer s.agent.end(&s.agent.requests)
-		markProven(r.Context(), s.agent.key)
+		defer s.agent.release(&s.agent.requests)
+		markAuthenticated(r.Context(), s.agent.key)
 		g.setReadDeadline(w, reportTimeout)
 		next(w, r, s)
 	}
 }
 
-// begin counts one more of what is under way for an agent, unless there are limit already.
-func (a *agent) begin(count *int, limit int) bool {
+// acquire counts one more request or download of an agent, unless limit of them are in flight.
+func (a *agent) acquire(count *int, limit int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if *count >= limit {
@@ -120,7 +120,7 @@ func (a *agent) begin(count *int, limit int) bool {
 	return true
 }
 
-func (a *agent) end(count *int) {
+func (a *agent) release(count *int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	*count--
@@ -164,7 +164,7 @@ func writeParts(w http.ResponseWriter, data []byte, deadline func()) error {
 func (g *Gateway) challenge(w http.ResponseWriter, _ *http.Request, ask link.Challenge) {
 	answer := link.ChallengeAnswer{Versions: []int{link.Version}}
 	if slices.Contains(ask.Versions, link.Version) {
-		answer.Version, answer.Nonce = link.Version, g.nonces.make()
+		answer.Version, answer.Nonce = link.Version, g.nonces.issue()
 	}
 	g.write(w, answer)
 }
@@ -196,17 +196,17 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.Join) {
 	}
 	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
-	// Who does not have the token is not worth the verification of a signature.
-	if !g.tokenServes(c, ask.Token) || !link.Verify(ask.Key, link.JoinTranscript(g.o.Hub.ID, ask), ask.Signature) || !g.nonces.use(ask.Nonce) {
+	// Without the token, no signature is verified: that is what costs.
+	if !g.isJoinToken(c, ask.Token) || !link.Verify(ask.Key, link.JoinTranscript(g.o.Hub.ID, ask), ask.Signature) || !g.nonces.consume(ask.Nonce) {
 		refuse(w)
 		return
 	}
 	if err := g.o.Bind(r.Context(), c, link.EncodeKey(ask.Key), ask.ClusterUID); err != nil {
 		g.o.Log.Info("an agent cannot join", "cluster", key, "error", err.Error())
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	g.o.Log.Info("an agent has joined", "cluster", key, "key", link.Fingerprint(ask.Key), "from", r.RemoteAddr)
@@ -220,11 +220,11 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.Join) {
 
 func (g *Gateway) sign(transcript []byte) []byte { return ed25519.Sign(g.o.Key, transcript) }
 
-// tokenServes reports whether a Cluster, which may be nil, waits for this token.
-func (g *Gateway) tokenServes(c *v1alpha1.Cluster, token string) bool {
+// isJoinToken reports whether an agent may join a Cluster, which may be nil, with the token.
+func (g *Gateway) isJoinToken(c *v1alpha1.Cluster, token string) bool {
 	var want []byte
 	if c != nil && c.Spec.Agent.Join != nil && c.DeletionTimestamp.IsZero() && g.o.Now().Before(c.Spec.Agent.Join.Expires.Time) {
-		want, _ = hex.DecodeString(c.Spec.Agent.Join.TokenHash) // else it is empty, and serves nobody
+		want, _ = hex.DecodeString(c.Spec.Agent.Join.TokenHash) // else it is empty, and equals no hash
 	}
 	got := link.HashToken(token)
 	return subtle.ConstantTimeCompare(got[:], want) == 1
@@ -238,17 +238,17 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 	}
 	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	var public []byte
 	if c != nil {
 		public = link.DecodeKey(c.Spec.Agent.PublicKey)
 	}
-	// Who does not name the key of the Cluster is not worth the verification of a signature, and learns nothing from the
-	// time of the answer: a crowd of strangers costs little, and agents get their turn.
+	// For a caller that does not send the key of the Cluster, no signature is verified: many such callers cost little, and
+	// none learns anything from the time of the answer.
 	if public == nil || subtle.ConstantTimeCompare(public, ask.Key) != 1 || !wellFormed(ask.Agent) ||
-		!link.Verify(public, link.SessionTranscript(g.o.Hub.ID, ask), ask.Signature) || !g.nonces.use(ask.Nonce) {
+		!link.Verify(public, link.SessionTranscript(g.o.Hub.ID, ask), ask.Signature) || !g.nonces.consume(ask.Nonce) {
 		refuse(w)
 		return
 	}
@@ -256,7 +256,7 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 		later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 		return
 	}
-	markProven(r.Context(), key)
+	markAuthenticated(r.Context(), key)
 	if a := g.agentOf(key); a != nil {
 		a.follow(exportedAt(c))
 	}
@@ -267,7 +267,7 @@ func wellFormed(a link.Agent) bool {
 	return a.Instance != "" && len(a.Instance) <= 64 && a.ClusterUID != "" && len(a.ClusterUID) <= 64 && len(a.Version) <= 64
 }
 
-// newSession makes a session for an agent that has proven its key, or says why not.
+// newSession starts a session of an agent that has proven its key, or returns in the answer why it does not.
 func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) link.SessionAnswer {
 	answer := link.SessionAnswer{Hub: g.o.Hub}
 	a := g.agentOf(key)
@@ -291,16 +291,16 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) 
 	return answer
 }
 
-// handedOver reports whether the controllers have handed over the Assignment, and this key. Before that, an agent would
-// be told that nothing is assigned, or be judged by the spec of an earlier moment.
+// handedOver reports whether the controllers have handed over the Assignment, and this key. Before that, the gateway would
+// send that nothing is assigned, or judge the agent by an older spec.
 func (a *agent) handedOver(public []byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.assigned && subtle.ConstantTimeCompare(a.public, public) == 1
 }
 
-// byes are the answers to agents that are refused, and how many seconds they stay away.
-var byes = map[string]link.Bye{
+// byeForRefusal is the last frame for an agent that is refused, by the reason.
+var byeForRefusal = map[string]link.Bye{
 	v1alpha1.AgentNotApprovedReason: {Reason: link.ByeNotApproved, RetryAfter: 10},
 	v1alpha1.ClusterReplacedReason:  {Reason: link.ByeClusterReplaced, RetryAfter: 60},
 	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 300},
@@ -321,7 +321,7 @@ func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token stri
 	if refused != nil {
 		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
 		g.o.OnChange(a.key)
-		b := byes[refused.reason]
+		b := byeForRefusal[refused.reason]
 		return "", &b
 	}
 	g.end(former, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
@@ -337,8 +337,8 @@ func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token stri
 	return token, nil
 }
 
-// welcome returns what an agent is told at the beginning of a session. What was reported before this process began is
-// in the Assignment.
+// welcome returns the settings and the known statuses that a session begins with. Those that were reported to an earlier
+// process are read from the stored Assignment.
 func (a *agent) welcome(stored *v1alpha1.Assignment) (link.Settings, link.Have) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,7 +12,7 @@ var handshakeBuffers = []string{"rawInput", "hand"}
 // dropHandshakeBuffers lets go of what the messages of a handshake were read into, where nothing is left in it. The first
 // message of a peer has a key of 1.2 KiB, so that these are 3.6 KiB, which crypto/tls keeps as long as the connection lasts,
 // and has no other way to be rid of. It makes new ones when it needs them. A version of crypto/tls that has no such fields
-// keeps its memory, and a test says so. No other goroutine may use the connection meanwhile.
+// keeps its memory, and a test fails. No other goroutine may use the connection meanwhile.
 func dropHandshakeBuffers(c *tls.Conn) {
 	fields := reflect.ValueOf(c).Elem()
 	for _, name := range handshakeBuffers {

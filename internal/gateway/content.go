@@ -18,7 +18,7 @@ import (
 // batchSize is how much of a bundle goes into one frame, so that small objects are compressed together.
 const batchSize = 64 << 10
 
-// unavailable is an answer without a body: a status, and when to ask again, in seconds, unless it is 0.
+// unavailable is an answer without a body: an HTTP status, and Retry-After in seconds, unless it is 0.
 type unavailable struct{ status, retryAfter int }
 
 func (u unavailable) answer(w http.ResponseWriter) {
@@ -29,7 +29,7 @@ func (u unavailable) answer(w http.ResponseWriter) {
 	w.WriteHeader(u.status)
 }
 
-// bundle reads a bundle. The error is one of the answers.
+// bundle reads a bundle, or returns the answer to a request for it.
 func (g *Gateway) bundle(ctx context.Context, s *session, digest string) (*object.Bundle, *unavailable) {
 	b, err := g.o.Bundles.Get(ctx, digest)
 	switch {
@@ -37,52 +37,52 @@ func (g *Gateway) bundle(ctx context.Context, s *session, digest string) (*objec
 		return nil, &unavailable{http.StatusServiceUnavailable, 2}
 	case err != nil:
 		g.o.Log.Error(err, "cannot serve a bundle", "cluster", s.agent.key)
-		return nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
+		return nil, &unavailable{http.StatusServiceUnavailable, busyRetryAfter}
 	}
 	return b, nil
 }
 
-// mayRead reports whether the Assignment of the Cluster names a bundle.
-func (a *agent) mayRead(digest string) bool {
+// mayDownload reports whether the Assignment of the Cluster names a bundle.
+func (a *agent) mayDownload(digest string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, named := slices.BinarySearch(a.bundles, digest)
 	return named
 }
 
-// manifest says what a bundle consists of.
+// manifest answers with the manifest of a bundle.
 func (g *Gateway) manifest(w http.ResponseWriter, r *http.Request, s *session) {
-	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
+	if !s.agent.acquire(&s.agent.downloads, maxDownloadsEach) {
 		later(w, http.StatusTooManyRequests, 1)
 		return
 	}
-	defer s.agent.end(&s.agent.downloads)
-	m, no := g.makeManifest(r.Context(), s, r.PathValue("digest"))
-	if no != nil {
-		no.answer(w)
+	defer s.agent.release(&s.agent.downloads)
+	m, refused := g.makeManifest(r.Context(), s, r.PathValue("digest"))
+	if refused != nil {
+		refused.answer(w)
 		return
 	}
 	g.write(w, m)
 }
 
 func (g *Gateway) makeManifest(ctx context.Context, s *session, digest string) (link.Manifest, *unavailable) {
-	if !s.agent.mayRead(digest) {
+	if !s.agent.mayDownload(digest) {
 		return link.Manifest{}, &unavailable{status: http.StatusNotFound}
 	}
-	if m, ok := g.made.manifest(digest, g.o.Now()); ok {
+	if m, ok := g.cache.manifest(digest, g.o.Now()); ok {
 		return g.signManifest(s, m), nil
 	}
-	leave, no := g.beginReading(ctx, s)
-	if no != nil {
-		return link.Manifest{}, no
+	release, refused := g.acquireRead(ctx, s)
+	if refused != nil {
+		return link.Manifest{}, refused
 	}
-	defer leave()
-	b, no := g.bundle(ctx, s, digest)
-	if no != nil {
-		return link.Manifest{}, no
+	defer release()
+	b, refused := g.bundle(ctx, s, digest)
+	if refused != nil {
+		return link.Manifest{}, refused
 	}
 	m := link.NewManifest(digest, b)
-	g.made.putManifest(m, g.o.Now())
+	g.cache.putManifest(m, g.o.Now())
 	return g.signManifest(s, m), nil
 }
 
@@ -92,9 +92,9 @@ func (g *Gateway) signManifest(s *session, m link.Manifest) link.Manifest {
 	return m
 }
 
-// beginReading gives a download one of the places for reading the store, in its turn. leave is to be called when the
-// bundle that was read is not needed any more, and before what was made of it is sent: a peer takes its time for that.
-func (g *Gateway) beginReading(ctx context.Context, s *session) (leave func(), no *unavailable) {
+// acquireRead waits for one of the places for reading the store. The caller releases it when it needs the bundle no more,
+// and before it sends what it made of it: a peer may be slow to receive that.
+func (g *Gateway) acquireRead(ctx context.Context, s *session) (release func(), refused *unavailable) {
 	waited := time.NewTimer(readingWait)
 	defer waited.Stop()
 	select {
@@ -104,10 +104,10 @@ func (g *Gateway) beginReading(ctx context.Context, s *session) (leave func(), n
 	case <-ctx.Done():
 	case <-s.done:
 	}
-	return nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
+	return nil, &unavailable{http.StatusServiceUnavailable, busyRetryAfter}
 }
 
-// objects sends objects of a bundle, window by window: each is made while the bundle is in memory, and sent after that.
+// objects sends objects of a bundle, window by window: a window is made while the bundle is in memory, and sent after that.
 func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	var want link.Wanted
 	if !g.read(r, link.MaxMessage, &want) {
@@ -116,12 +116,12 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
-	if !s.agent.begin(&s.agent.downloads, maxDownloadsEach) {
+	if !s.agent.acquire(&s.agent.downloads, maxDownloadsEach) {
 		later(w, http.StatusTooManyRequests, 1)
 		return
 	}
-	defer s.agent.end(&s.agent.downloads)
-	if !s.agent.mayRead(want.Bundle) {
+	defer s.agent.release(&s.agent.downloads)
+	if !s.agent.mayDownload(want.Bundle) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -129,21 +129,21 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	defer ended()
 	d := newDownload(want)
 	for begun := false; !d.ended; begun = true {
-		no, err := g.sendWindow(w, r, s, d)
-		if no != nil && !begun {
-			no.answer(w)
+		refused, err := g.sendWindow(w, r, s, d)
+		if refused != nil && !begun {
+			refused.answer(w)
 		}
-		if no != nil || err != nil { // without the empty frame, the agent notices that it was cut off, and asks for the rest
+		if refused != nil || err != nil { // without the empty frame, the agent notices that it was cut off, and asks for the rest
 			return
 		}
 	}
 }
 
-// sendWindow makes and sends what comes next of a download.
+// sendWindow makes and sends the next window of a download.
 func (g *Gateway) sendWindow(w http.ResponseWriter, r *http.Request, s *session, d *download) (*unavailable, error) {
-	frames, sent, no := g.makeWindow(r.Context(), s, d)
-	if no != nil {
-		return no, nil
+	frames, sent, refused := g.makeWindow(r.Context(), s, d)
+	if refused != nil {
+		return refused, nil
 	}
 	defer sent()
 	w.Header().Set("Content-Type", link.ContentType)
@@ -161,55 +161,55 @@ func (g *Gateway) sendWindow(w http.ResponseWriter, r *http.Request, s *session,
 	return nil, out.Flush()
 }
 
-// makeWindow makes the next frames of a download, or takes those that were made for another agent; they must not be
-// changed. sent is to be called when they are.
-func (g *Gateway) makeWindow(ctx context.Context, s *session, d *download) (frames []byte, sent func(), no *unavailable) {
-	if frames, sent = g.takeMade(d); frames != nil {
+// makeWindow makes the next frames of a download, or takes those that were cached for another agent; they must not be
+// changed. The caller calls sent once they are sent.
+func (g *Gateway) makeWindow(ctx context.Context, s *session, d *download) (frames []byte, sent func(), refused *unavailable) {
+	if frames, sent = g.cachedWindow(d); frames != nil {
 		return frames, sent, nil
 	}
-	leave, no := g.beginReading(ctx, s)
-	if no != nil {
-		return nil, nil, no
+	release, refused := g.acquireRead(ctx, s)
+	if refused != nil {
+		return nil, nil, refused
 	}
-	defer leave()
-	if frames, sent = g.takeMade(d); frames != nil { // while this one waited for its turn
+	defer release()
+	if frames, sent = g.cachedWindow(d); frames != nil { // while this one waited for a place
 		return frames, sent, nil
 	}
-	b, no := g.bundle(ctx, s, d.want.Bundle)
-	if no != nil {
-		return nil, nil, no
+	b, refused := g.bundle(ctx, s, d.want.Bundle)
+	if refused != nil {
+		return nil, nil, refused
 	}
-	list, ok := chosen(b, d.want)
+	list, ok := selectBodies(b, d.want)
 	if !ok {
 		return nil, nil, &unavailable{status: http.StatusNotFound}
 	}
-	size := g.limits.windows.take()
+	size := g.limits.windows.acquire()
 	at := d.position
 	frames, err := d.next(list, size)
 	if err != nil {
-		g.limits.windows.give(size)
+		g.limits.windows.release(size)
 		g.o.Log.Error(err, "cannot serve a bundle", "cluster", s.agent.key)
-		return nil, nil, &unavailable{http.StatusServiceUnavailable, unprovenRetry}
+		return nil, nil, &unavailable{http.StatusServiceUnavailable, busyRetryAfter}
 	}
-	g.made.putWindow(windowKey{d.asked, at, size}, window{frames, d.position}, g.o.Now())
-	return frames, func() { g.limits.windows.give(size) }, nil
+	g.cache.putWindow(windowKey{d.wantHash, at, size}, window{frames, d.position}, g.o.Now())
+	return frames, func() { g.limits.windows.release(size) }, nil
 }
 
-// takeMade returns the next frames of a download if they were made for another one, and moves on; nil else. They count as
-// what was made for this one: they stay in memory until they are sent.
-func (g *Gateway) takeMade(d *download) (frames []byte, sent func()) {
-	size := g.limits.windows.take()
-	w, ok := g.made.window(windowKey{d.asked, d.position, size}, g.o.Now())
+// cachedWindow returns the next frames of a download and advances it if they are in the cache; nil if not. They count
+// towards the budget of windows, since they stay in memory until they are sent.
+func (g *Gateway) cachedWindow(d *download) (frames []byte, sent func()) {
+	size := g.limits.windows.acquire()
+	w, ok := g.cache.window(windowKey{d.wantHash, d.position, size}, g.o.Now())
 	if !ok {
-		g.limits.windows.give(size)
+		g.limits.windows.release(size)
 		return nil, nil
 	}
 	d.position = w.next
-	return w.frames, func() { g.limits.windows.give(size) }
+	return w.frames, func() { g.limits.windows.release(size) }
 }
 
-// chosen returns the bodies that are wanted, in the order asked for, each once; false when one is not in the bundle.
-func chosen(b *object.Bundle, want link.Wanted) ([]body, bool) {
+// selectBodies returns the bodies that were asked for, in that order, each once; false when one is not in the bundle.
+func selectBodies(b *object.Bundle, want link.Wanted) ([]body, bool) {
 	lines := b.Lines()
 	byID := make(map[link.ObjectID][]byte, len(lines))
 	all := make(link.ObjectIDs, 0, len(lines))
@@ -242,18 +242,18 @@ type body struct {
 	data []byte
 }
 
-// download is how far objects are that are on their way to an agent.
+// download is a request for objects, and how much of it was sent.
 type download struct {
-	want  link.Wanted
-	asked [sha256.Size]byte // stands for want
+	want     link.Wanted
+	wantHash [sha256.Size]byte // of want, without From
 	position
 }
 
-// position is a place in what is wanted.
+// position is how far a download is.
 type position struct {
-	object int   // of those wanted: the one that comes next
+	object int   // index of the next one to send
 	offset int64 // in its body
-	ended  bool  // the empty frame was made
+	ended  bool  // the empty frame at the end was made
 }
 
 func newDownload(want link.Wanted) *download {
@@ -263,11 +263,11 @@ func newDownload(want link.Wanted) *download {
 	for _, id := range want.Objects {
 		h.Write(id[:])
 	}
-	return &download{want: want, asked: [sha256.Size]byte(h.Sum(nil)), position: position{offset: want.From}}
+	return &download{want: want, wantHash: [sha256.Size]byte(h.Sum(nil)), position: position{offset: want.From}}
 }
 
-// next returns the next frames of the bodies that are wanted, in chunks, and moves on: size bytes of them, and at the most
-// as many again where they cannot be compressed. After the last body comes an empty frame.
+// next returns the next frames of the bodies and advances: size bytes of them, and up to twice that where they cannot be
+// compressed. An empty frame follows the last body.
 func (d *download) next(list []body, size int) (frames []byte, err error) {
 	limit := min(batchSize, size/2)
 	var batch []byte

@@ -75,7 +75,7 @@ type Gateway struct {
 	o      Options
 	nonces *nonces
 	limits *limits
-	made   *made
+	cache  *downloadCache
 
 	ticking sync.Mutex // held by a tick; guards due
 	due     []*agent   // that ticks still have to look at
@@ -94,24 +94,24 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{o: o, nonces: n, limits: newLimits(o.Now), made: newMade(), agents: map[engine.Key]*agent{}, sessions: map[tokenHash]*session{}}, nil
+	return &Gateway{o: o, nonces: n, limits: newLimits(o.Now), cache: newDownloadCache(), agents: map[engine.Key]*agent{}, sessions: map[tokenHash]*session{}}, nil
 }
 
 // Handler returns what answers agents.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+link.ChallengePath, unproven(g, g.challenge))
-	mux.HandleFunc("POST "+link.JoinPath, unproven(g, g.join))
-	mux.HandleFunc("POST "+link.SessionPath, unproven(g, g.openSession))
-	mux.HandleFunc("POST "+link.StreamPath, g.proven(g.stream))
-	mux.HandleFunc("POST "+link.ReportPath, g.proven(g.report))
-	mux.HandleFunc("GET "+link.BundlesPath+"{digest}", g.proven(g.manifest))
-	mux.HandleFunc("POST "+link.ObjectsPath, g.proven(g.objects))
+	mux.HandleFunc("POST "+link.ChallengePath, unauthenticated(g, g.challenge))
+	mux.HandleFunc("POST "+link.JoinPath, unauthenticated(g, g.join))
+	mux.HandleFunc("POST "+link.SessionPath, unauthenticated(g, g.openSession))
+	mux.HandleFunc("POST "+link.StreamPath, g.withSession(g.stream))
+	mux.HandleFunc("POST "+link.ReportPath, g.withSession(g.report))
+	mux.HandleFunc("GET "+link.BundlesPath+"{digest}", g.withSession(g.manifest))
+	mux.HandleFunc("POST "+link.ObjectsPath, g.withSession(g.objects))
 	if g.o.Stored != nil {
-		mux.HandleFunc("POST "+link.PartPath, g.part)
+		mux.HandleFunc("POST "+link.PartPath, g.servePart)
 	}
-	mux.HandleFunc("GET "+link.MediumUpdatePath, g.ticketed(g.exportUpdate))
-	mux.HandleFunc("POST "+link.MediumReportPath, g.ticketed(g.importReport))
+	mux.HandleFunc("GET "+link.MediumUpdatePath, g.withTicket(g.exportUpdate))
+	mux.HandleFunc("POST "+link.MediumReportPath, g.withTicket(g.importReport))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w) })
 	return g.limitBodies(mux)
 }
@@ -136,7 +136,7 @@ func (g *Gateway) tick() {
 	defer g.ticking.Unlock()
 	now := g.o.Now()
 	g.nonces.forget(now)
-	g.made.forget(now)
+	g.cache.forget(now)
 	if len(g.due) == 0 {
 		g.mu.Lock()
 		g.due = slices.AppendSeq(make([]*agent, 0, len(g.agents)), maps.Values(g.agents))

@@ -11,24 +11,25 @@ import (
 )
 
 const (
-	// maxUnproven bounds the requests of callers without a session that are answered at once: each costs the
-	// verification of a signature. The others are told to come back, after up to unprovenRetry.
-	maxUnproven   = 64
-	unprovenRetry = 5
-	// maxReaders bounds the callers without a session whose message is being read: when there are more, the one that
-	// takes longest is ended.
+	// maxUnauthenticatedRequests bounds the requests of callers without a session that are answered at once: each costs the
+	// verification of a signature. The others get
+	// Retry-After of busyRetryAfter seconds.
+	maxUnauthenticatedRequests = 64
+	busyRetryAfter             = 5
+	// maxReaders bounds the callers without a session whose message is being read: when there are more, the earliest is
+	// aborted.
 	maxReaders = 2048
 	// maxDownloadsEach bounds the downloads of one agent, whatever sessions it has had. maxRequestsEach bounds all of its
 	// requests at a time: a stream and a former one, a report, downloads.
 	maxDownloadsEach = 2
 	maxRequestsEach  = 6
 	// maxReading bounds the bundles that are in memory as a whole, to be sent in parts, and readingWait how long a
-	// download waits for its turn. That of a part is over before the part is sent: however many agents read slowly, and
-	// however slowly, the others go on.
+	// download waits for a place. It releases the place before it sends what it read: agents that receive slowly, however
+	// many, do not delay others.
 	maxReading  = 16
 	readingWait = 20 * time.Second
-	// maxWindow and minWindow bound the part of a download that is made at once, and maxWindows what is made and not
-	// sent yet in sum: see windows.
+	// maxWindow and minWindow bound the part of a download that is made at once, and maxWindows the sum of what is made and
+	// not sent yet: see windowBudget.
 	maxWindow  = 256 << 10
 	minWindow  = 8 << 10
 	maxWindows = 64 << 20
@@ -64,13 +65,13 @@ const (
 
 // limits bounds what all agents cost together, and each by itself.
 type limits struct {
-	unproven chan struct{}
-	reading  chan struct{}
-	exports  chan struct{}
-	windows  windows
-	readers  *readers
-	door     doorLimits
-	now      func() time.Time
+	unauthenticated chan struct{}
+	reading         chan struct{}
+	exports         chan struct{}
+	windows         windowBudget
+	readers         *readers
+	conns           connLimits
+	now             func() time.Time
 
 	began time.Time
 
@@ -100,31 +101,31 @@ type bucket struct {
 
 func newLimits(now func() time.Time) *limits {
 	return &limits{
-		unproven: make(chan struct{}, maxUnproven), reading: make(chan struct{}, maxReading), exports: make(chan struct{}, maxExports),
-		windows: windows{left: maxWindows}, readers: newReaders(maxReaders), door: defaultDoor, now: now, began: now(), buckets: map[engine.Key]*[kinds]bucket{},
+		unauthenticated: make(chan struct{}, maxUnauthenticatedRequests), reading: make(chan struct{}, maxReading), exports: make(chan struct{}, maxExports),
+		windows: windowBudget{left: maxWindows}, readers: newReaders(maxReaders), conns: defaultConnLimits, now: now, began: now(), buckets: map[engine.Key]*[kinds]bucket{},
 	}
 }
 
-// windows bounds the memory of what is made for downloads and not sent yet. A window is a sixteenth of what is left, so
-// that those of slow peers, however many, leave the others something, and at least minWindow: an agent with a session is
-// never turned away for the sake of others. 10,000 agents that do not read take 160 MiB beyond maxWindows at the most.
-type windows struct {
+// windowBudget bounds the memory of what is made for downloads and not sent yet. A window is a sixteenth of what is left,
+// so that those of slow peers, however many, leave some for others, and at least minWindow: no agent with a session is
+// refused for lack of memory. 10,000 agents that do not read take 160 MiB beyond maxWindows at the most.
+type windowBudget struct {
 	mu   sync.Mutex
 	left int // may be negative
 }
 
-func (w *windows) take() int {
+func (w *windowBudget) acquire() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	size := maxWindow
-	for size > minWindow && size > w.left/16 { // few sizes, so that what was made for one agent serves others
+	for size > minWindow && size > w.left/16 { // few sizes, so that a cached window fits the request of another agent
 		size /= 2
 	}
 	w.left -= size
 	return size
 }
 
-func (w *windows) give(size int) {
+func (w *windowBudget) release(size int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.left += size
@@ -158,14 +159,14 @@ type readers struct {
 	limit int
 
 	mu    sync.Mutex
-	order *list.List // of functions that end one
+	order *list.List // of functions that abort one
 }
 
 func newReaders(limit int) *readers { return &readers{limit: limit, order: list.New()} }
 
-// enter takes in one more, and ends the earliest if there are too many. abort must not wait; it is not called any more
-// after leave has returned.
-func (r *readers) enter(abort func()) (leave func()) {
+// add adds a caller, and aborts the earliest if there are too many. abort must not block, and is not called after done has
+// returned.
+func (r *readers) add(abort func()) (done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.order.Len() >= r.limit {
@@ -177,14 +178,14 @@ func (r *readers) enter(abort func()) (leave func()) {
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.order.Remove(mine) // does nothing when it was ended
+		r.order.Remove(mine) // does nothing when it was aborted
 	}
 }
 
-// refuse is the one answer to everything that is not proven.
+// refuse is the answer to every unauthenticated request.
 func refuse(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }
 
-// later tells a caller to come back.
+// later answers with Retry-After.
 func later(w http.ResponseWriter, status, seconds int) {
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	w.WriteHeader(status)

@@ -39,18 +39,19 @@ func (r *rig) say(c net.Conn, format string, args ...any) {
 	}
 }
 
-// TestStrangersThatSendNothingKeepNobodyOut: more than are judged at a time begin a message and leave it at that.
-func TestStrangersThatSendNothingKeepNobodyOut(t *testing.T) {
+// TestUnauthenticatedCallersThatSendNothingDoNotLockAgentsOut: more callers than are admitted at a time begin a message, and
+// send no more of it.
+func TestUnauthenticatedCallersThatSendNothingDoNotLockAgentsOut(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
-	for range maxUnproven + 1 {
+	for range maxUnauthenticatedRequests + 1 {
 		r.say(r.dial(), "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n\x00", link.SessionPath)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		r.gateway.limits.readers.mu.Lock()
 		n := r.gateway.limits.readers.order.Len()
 		r.gateway.limits.readers.mu.Unlock()
-		if n == maxUnproven+1 {
+		if n == maxUnauthenticatedRequests+1 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -61,11 +62,11 @@ func TestStrangersThatSendNothingKeepNobodyOut(t *testing.T) {
 	p.welcome()
 }
 
-// TestOfTooManyReadersTheEarliestIsEnded, and nothing is ended that has left.
-func TestOfTooManyReadersTheEarliestIsEnded(t *testing.T) {
+// TestEarliestReaderIsAbortedAboveTheLimit, and none that is done.
+func TestEarliestReaderIsAbortedAboveTheLimit(t *testing.T) {
 	r := newReaders(2)
 	var ended []string
-	enter := func(name string) func() { return r.enter(func() { ended = append(ended, name) }) }
+	enter := func(name string) func() { return r.add(func() { ended = append(ended, name) }) }
 	leaveA, leaveB := enter("a"), enter("b")
 	leaveC := enter("c")
 	leaveB()
@@ -83,8 +84,8 @@ func isEnd(err error) bool {
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// TestABodyThatNobodyReadsHasADeadline: the server itself reads it, to the end of the request.
-func TestABodyThatNobodyReadsHasADeadline(t *testing.T) {
+// TestUnreadBodyHasADeadline: net/http reads what no handler has read, to the end of the request.
+func TestUnreadBodyHasADeadline(t *testing.T) {
 	r := newRig(t)
 	c := r.dial()
 	r.mu.Lock()
@@ -112,7 +113,7 @@ func TestRequestsOfOneAgentAreBounded(t *testing.T) {
 	p.welcome()
 	a := r.gateway.agentOf(edgeKey)
 	for range maxRequestsEach {
-		if !a.begin(&a.requests, maxRequestsEach) {
+		if !a.acquire(&a.requests, maxRequestsEach) {
 			t.Fatal("fewer requests than the limit")
 		}
 	}
@@ -120,17 +121,17 @@ func TestRequestsOfOneAgentAreBounded(t *testing.T) {
 	if status, _ := p.raw(http.MethodPost, link.ReportPath, encode(t, link.Up{})); status != http.StatusTooManyRequests {
 		t.Errorf("one more than the limit: %d", status)
 	}
-	a.end(&a.requests)
+	a.release(&a.requests)
 	p.up(link.Up{})
 	a.settles(t, &a.requests, maxRequestsEach-1)
 	for range maxDownloadsEach {
-		a.begin(&a.downloads, maxDownloadsEach)
+		a.acquire(&a.downloads, maxDownloadsEach)
 	}
 	p.welcome()
 	if _, status := p.download(t, link.Wanted{Bundle: b.Digest()}); status != http.StatusTooManyRequests {
 		t.Errorf("one more download than the limit: %d", status)
 	}
-	a.end(&a.downloads)
+	a.release(&a.downloads)
 	if _, status := p.download(t, link.Wanted{Bundle: b.Digest()}); status != http.StatusOK {
 		t.Errorf("a download within the limit: %d", status)
 	}
@@ -153,7 +154,7 @@ func (a *agent) settles(t *testing.T, count *int, want int) {
 	}
 }
 
-// TestADownloadEndsWithItsSession, also one that nobody reads.
+// TestADownloadEndsWithItsSession, also one that its agent does not read.
 func TestADownloadEndsWithItsSession(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/2": true, "HTTP/1.1": false} {
 		t.Run(name, func(t *testing.T) {
@@ -228,8 +229,8 @@ func (p *peer) begin(path string, message any) *http.Response {
 	return res
 }
 
-// TestSlowDownloadsHoldUpNobody: more agents than there are places begin a download and read nothing of it.
-func TestSlowDownloadsHoldUpNobody(t *testing.T) {
+// TestSlowDownloadsDoNotDelayOthers: more agents than may read at a time begin a download, and read nothing of it.
+func TestSlowDownloadsDoNotDelayOthers(t *testing.T) {
 	r := newRigWith(t, func(g *Gateway) { g.limits.reading = make(chan struct{}, 1) })
 	large, small := configMaps(t, 40, 50_000), configMaps(t, 3, 50)
 	r.bundles[large.Digest()], r.bundles[small.Digest()] = large, small
@@ -264,12 +265,12 @@ func TestSlowDownloadsHoldUpNobody(t *testing.T) {
 
 // TestWindowsShrinkAndAreBounded.
 func TestWindowsShrinkAndAreBounded(t *testing.T) {
-	w := windows{left: maxWindows}
+	w := windowBudget{left: maxWindows}
 	const agents = 20_000
 	var taken []int
 	sum := 0
 	for range agents {
-		size := w.take()
+		size := w.acquire()
 		taken, sum = append(taken, size), sum+size
 	}
 	if taken[0] != maxWindow || taken[agents-1] != minWindow || !slices.IsSortedFunc(taken, func(a, b int) int { return b - a }) {
@@ -279,7 +280,7 @@ func TestWindowsShrinkAndAreBounded(t *testing.T) {
 		t.Errorf("%d bytes in sum, and at most %d", sum, limit)
 	}
 	for _, size := range taken {
-		w.give(size)
+		w.release(size)
 	}
 	if w.left != maxWindows {
 		t.Errorf("%d bytes are left", w.left)
@@ -409,8 +410,8 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestNoWriteIsLongerThanWhatNetHTTPGathers: a longer one becomes a longer frame, and the connection keeps a buffer for it.
-func TestNoWriteIsLongerThanWhatNetHTTPGathers(t *testing.T) {
+// TestWritesFitTheBufferOfNetHTTP: a longer write becomes a longer frame, and the connection keeps a buffer for it.
+func TestWritesFitTheBufferOfNetHTTP(t *testing.T) {
 	for _, n := range []int{0, 100, writePiece, writePart + writePiece + 1, 100_000} {
 		w, deadlines := &writes{}, 0
 		if err := writeParts(w, make([]byte, n), func() { deadlines++ }); err != nil {

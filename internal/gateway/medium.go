@@ -23,11 +23,11 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// ticketed passes requests that have the token of a ticket on a Cluster with an agent: a user who may change the
-// Cluster has let them. Nothing of the body is read before.
-func (g *Gateway) ticketed(next func(http.ResponseWriter, *http.Request, engine.Key, *v1alpha1.Cluster)) http.HandlerFunc {
+// withTicket passes on requests that have the token of a ticket on a Cluster with an agent: a user who may change the
+// Cluster has allowed them. Nothing of the body is read before.
+func (g *Gateway) withTicket(next func(http.ResponseWriter, *http.Request, engine.Key, *v1alpha1.Cluster)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		key, c := g.ticketOf(w, r)
+		key, c := g.authorizeTicket(w, r)
 		if c == nil {
 			return
 		}
@@ -35,25 +35,25 @@ func (g *Gateway) ticketed(next func(http.ResponseWriter, *http.Request, engine.
 			later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 			return
 		}
-		markProven(r.Context(), key)
+		markAuthenticated(r.Context(), key)
 		g.setReadDeadline(w, objectTimeout)
 		next(w, r, key, c)
 	}
 }
 
-// ticketOf returns the Cluster whose ticket a request has the token of, or answers itself and returns nil.
-func (g *Gateway) ticketOf(w http.ResponseWriter, r *http.Request) (engine.Key, *v1alpha1.Cluster) {
+// authorizeTicket returns the Cluster whose ticket a request has the token of, or answers it and returns nil.
+func (g *Gateway) authorizeTicket(w http.ResponseWriter, r *http.Request) (engine.Key, *v1alpha1.Cluster) {
 	select {
-	case g.limits.unproven <- struct{}{}:
-		defer func() { <-g.limits.unproven }()
+	case g.limits.unauthenticated <- struct{}{}:
+		defer func() { <-g.limits.unauthenticated }()
 	default:
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return engine.Key{}, nil
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	key, c, err := g.clusterOf(r.Context(), r.Header.Get(link.ClusterHeader))
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return key, nil
 	}
 	now := g.o.Now()
@@ -76,7 +76,7 @@ func ticketLife(c *v1alpha1.Cluster, token string, now time.Time) time.Duration 
 	if c != nil {
 		hash, end, _ := strings.Cut(c.Annotations[v1alpha1.MediumTicketAnnotation], ".")
 		if until, err := strconv.ParseInt(end, 10, 64); err == nil && now.Unix() < until {
-			want, _ = hex.DecodeString(hash)    // else it is empty, and serves nobody
+			want, _ = hex.DecodeString(hash)    // else it is empty, and equals no hash
 			left = time.Unix(until, 0).Sub(now) // at most 292 years
 		}
 	}
@@ -86,7 +86,7 @@ func ticketLife(c *v1alpha1.Cluster, token string, now time.Time) time.Duration 
 	return left
 }
 
-// answerMedium says why there is no file, or that a file is refused.
+// answerMedium answers why there is no file, or why a file is refused.
 func (g *Gateway) answerMedium(w http.ResponseWriter, reason, message string) {
 	frame, err := link.EncodeFrame(link.MediumAnswer{Reason: reason, Message: message})
 	if err != nil {
@@ -95,7 +95,7 @@ func (g *Gateway) answerMedium(w http.ResponseWriter, reason, message string) {
 	}
 	w.Header().Set("Content-Type", link.ContentType)
 	w.WriteHeader(http.StatusConflict)
-	_, _ = w.Write(frame) // who is gone asks again
+	_, _ = w.Write(frame) // a client that has disconnected asks again
 }
 
 // exportUpdate writes what is assigned to a Cluster into a file for its agent.
@@ -128,7 +128,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	case g.limits.exports <- struct{}{}:
 		defer func() { <-g.limits.exports }()
 	default:
-		later(w, http.StatusServiceUnavailable, unprovenRetry)
+		later(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	end := g.o.Now().Add(exportTimeout)

@@ -328,7 +328,7 @@ func TestAnExportMayTakeLongerThanItsRequest(t *testing.T) {
 	req.Header.Set("Authorization", "Bearer ticket")
 	req.Header.Set(link.ClusterHeader, edgeKey.String())
 	w := &readDeadlines{ResponseRecorder: httptest.NewRecorder()}
-	r.gateway.ticketed(r.gateway.exportUpdate)(w, req)
+	r.gateway.withTicket(r.gateway.exportUpdate)(w, req)
 	if !w.written || !w.whenWritten.IsZero() {
 		t.Errorf("status %d, written %t, with the deadline %s", w.Code, w.written, w.whenWritten)
 	}

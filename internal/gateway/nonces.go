@@ -37,7 +37,7 @@ func newNonces(now func() time.Time) (*nonces, error) {
 	return n, nil
 }
 
-func (n *nonces) make() []byte {
+func (n *nonces) issue() []byte {
 	nonce := binary.BigEndian.AppendUint64(make([]byte, 0, link.NonceSize), uint64(n.now().Add(nonceLife).UnixNano()))
 	nonce = nonce[:link.NonceSize-macSize]
 	_, _ = rand.Read(nonce[8:]) // it never fails
@@ -64,8 +64,8 @@ func (n *nonces) valid(nonce []byte) bool {
 	return !used
 }
 
-// use takes a valid nonce out of use; it returns false when another proof was sooner.
-func (n *nonces) use(nonce []byte) bool {
+// consume marks a valid nonce as used; it returns false when another proof has used it.
+func (n *nonces) consume(nonce []byte) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id := [link.NonceSize]byte(nonce)

@@ -24,20 +24,20 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// part sends a bundle to another part of the hub, which proves that by the hub's key.
-func (g *Gateway) part(w http.ResponseWriter, r *http.Request) {
+// servePart sends a bundle to another part of the hub, which proves that it has the hub's key.
+func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
 	var ask link.PartAsk
-	leave, ok := g.judge(w, r, &ask)
+	release, ok := g.admitUnauthenticated(w, r, &ask)
 	if !ok {
 		return
 	}
-	genuine := g.nonces.valid(ask.Nonce) && len(ask.PartNonce) == link.NonceSize && link.Verify(g.o.Hub.Key, link.PartTranscript(g.o.Hub.ID, ask), ask.Signature) && g.nonces.use(ask.Nonce)
-	leave()
+	genuine := g.nonces.valid(ask.Nonce) && len(ask.PartNonce) == link.NonceSize && link.Verify(g.o.Hub.Key, link.PartTranscript(g.o.Hub.ID, ask), ask.Signature) && g.nonces.consume(ask.Nonce)
+	release()
 	if !genuine {
 		refuse(w)
 		return
 	}
-	markProven(r.Context(), engine.Key{})
+	markAuthenticated(r.Context(), engine.Key{})
 	b, err := g.o.Stored.Get(r.Context(), ask.Digest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -69,8 +69,8 @@ type Store interface {
 	Put(b *object.Bundle) (string, error)
 }
 
-// PartOptions are how one part of a divided hub gets bundles from another. All but Proxy are required.
-type PartOptions struct {
+// RemoteBundlesOptions are how one part of a divided hub gets bundles from another. All but Proxy are required.
+type RemoteBundlesOptions struct {
 	// URL is that of the other part's gateway.
 	URL string
 	// CA is the certificate, in PEM, that has signed the one that the gateway makes for itself. One that it was given is
@@ -85,15 +85,15 @@ type PartOptions struct {
 	Proxy func(*http.Request) (*url.URL, error)
 }
 
-// Part is what one part of a divided hub has of bundles: those in its own store, and those that it gets from the part
-// that renders. It is safe for concurrent use.
-type Part struct {
-	o       PartOptions
+// RemoteBundles are the bundles of one part of a divided hub: those in its own store, and those that it fetches from the
+// part that renders. It is safe for concurrent use.
+type RemoteBundles struct {
+	o       RemoteBundlesOptions
 	client  *http.Client
 	fetches singleflight.Group
 }
 
-var _ engine.Bundles = (*Part)(nil)
+var _ engine.Bundles = (*RemoteBundles)(nil)
 
 // fetchTimeout bounds one bundle.
 const fetchTimeout = 2 * time.Minute
@@ -101,8 +101,8 @@ const fetchTimeout = 2 * time.Minute
 // maxBundle bounds a bundle that another part sends, in bytes.
 const maxBundle = 1 << 30
 
-// NewPart returns a Part that has asked nobody yet.
-func NewPart(o PartOptions) (*Part, error) {
+// NewRemoteBundles returns RemoteBundles that have fetched none yet.
+func NewRemoteBundles(o RemoteBundlesOptions) (*RemoteBundles, error) {
 	pinned := x509.NewCertPool()
 	if !pinned.AppendCertsFromPEM(o.CA) {
 		return nil, errors.New("the gateway's authority is not in PEM format")
@@ -112,7 +112,7 @@ func NewPart(o PartOptions) (*Part, error) {
 		return nil, fmt.Errorf("cannot parse the URL of the gateway: %w", err)
 	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
-	return &Part{o: o, client: &http.Client{Transport: &http.Transport{
+	return &RemoteBundles{o: o, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: partTLS(pinned, u.Hostname()), ForceAttemptHTTP2: true, Proxy: o.Proxy, ResponseHeaderTimeout: fetchTimeout, IdleConnTimeout: time.Minute,
 	}}}, nil
 }
@@ -140,7 +140,7 @@ func partTLS(pinned *x509.CertPool, host string) *tls.Config {
 }
 
 // Get implements engine.Bundles.
-func (p *Part) Get(ctx context.Context, digest string) (*object.Bundle, error) {
+func (p *RemoteBundles) Get(ctx context.Context, digest string) (*object.Bundle, error) {
 	b, err := p.o.Store.Get(ctx, digest)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return b, err
@@ -162,8 +162,8 @@ func (p *Part) Get(ctx context.Context, digest string) (*object.Bundle, error) {
 	}
 }
 
-// fetch gets a bundle and stores it, if it is what its digest says.
-func (p *Part) fetch(ctx context.Context, digest string) (*object.Bundle, error) {
+// fetch gets a bundle, and stores it if it has the digest.
+func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundle, error) {
 	if b, err := p.o.Store.Get(ctx, digest); err == nil { // it came while the caller looked
 		return b, nil
 	}
@@ -202,7 +202,7 @@ func (p *Part) fetch(ctx context.Context, digest string) (*object.Bundle, error)
 }
 
 // read reads an answer of the hub.
-func (p *Part) read(from io.Reader, ask link.PartAsk) (*object.Bundle, error) {
+func (p *RemoteBundles) read(from io.Reader, ask link.PartAsk) (*object.Bundle, error) {
 	var answer link.PartAnswer
 	if err := link.ReadMessage(from, link.MaxProof, &answer); err != nil {
 		return nil, fmt.Errorf("cannot read the answer: %w", err)
@@ -235,7 +235,7 @@ func (p *Part) read(from io.Reader, ask link.PartAsk) (*object.Bundle, error) {
 }
 
 // do sends one message. The body of the answer is the caller's to close.
-func (p *Part) do(ctx context.Context, path string, message any) (io.ReadCloser, error) {
+func (p *RemoteBundles) do(ctx context.Context, path string, message any) (io.ReadCloser, error) {
 	frame, err := link.EncodeFrame(message)
 	if err != nil {
 		return nil, err

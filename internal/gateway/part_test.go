@@ -17,14 +17,14 @@ import (
 )
 
 // partOf returns another part of the hub of a rig, with a store of its own.
-func partOf(t *testing.T, r *rig, ca []byte, key *bundlestore.Key) (*Part, *bundlestore.Store) {
+func partOf(t *testing.T, r *rig, ca []byte, key *bundlestore.Key) (*RemoteBundles, *bundlestore.Store) {
 	t.Helper()
 	store, err := bundlestore.Open(t.TempDir(), bundlestore.Options{Key: key, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	p, err := NewPart(PartOptions{URL: r.base + "/", CA: ca, Hub: r.hub, Key: r.key, Store: store})
+	p, err := NewRemoteBundles(RemoteBundlesOptions{URL: r.base + "/", CA: ca, Hub: r.hub, Key: r.key, Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,8 @@ func sealKey(t *testing.T) *bundlestore.Key {
 	return key
 }
 
-// TestAPartGetsWhatItDoesNotHave from the part that renders, once, and keeps it: bundles with Secrets as well.
-func TestAPartGetsWhatItDoesNotHave(t *testing.T) {
+// TestRemoteBundleIsFetchedOnceAndStored, bundles with Secrets as well.
+func TestRemoteBundleIsFetchedOnceAndStored(t *testing.T) {
 	r := newRig(t)
 	key := sealKey(t)
 	p, store := partOf(t, r, r.ca, key)
@@ -81,8 +81,8 @@ func TestAPartGetsWhatItDoesNotHave(t *testing.T) {
 	}
 }
 
-// TestAPartAndThePartThatRendersProveTheHubsKey: bundles of all clusters are behind it.
-func TestAPartAndThePartThatRendersProveTheHubsKey(t *testing.T) {
+// TestRemoteBundlesRequireTheHubsKey of both parts: the bundles of all clusters are served by it.
+func TestRemoteBundlesRequireTheHubsKey(t *testing.T) {
 	r := newRig(t)
 	b := configMaps(t, 1, 50)
 	r.bundles[b.Digest()] = b
@@ -120,8 +120,8 @@ func TestAPartAndThePartThatRendersProveTheHubsKey(t *testing.T) {
 	}
 }
 
-// TestAPartTakesNothingThatIsNotWhatItsDigestSays.
-func TestAPartTakesNothingThatIsNotWhatItsDigestSays(t *testing.T) {
+// TestRemoteBundleWithAnotherDigestIsRefused.
+func TestRemoteBundleWithAnotherDigestIsRefused(t *testing.T) {
 	r := newRig(t)
 	b, other := configMaps(t, 1, 50), configMaps(t, 1, 50)
 	r.bundles[b.Digest()] = other

@@ -17,7 +17,7 @@ type Router struct {
 
 var _ engine.Pooled = Router{}
 
-func (r Router) of(key engine.Key) engine.Pooled {
+func (r Router) engineFor(key engine.Key) engine.Pooled {
 	if r.Pull.agentOf(key) != nil {
 		return r.Pull
 	}
@@ -46,23 +46,23 @@ func (r Router) Disconnect(key engine.Key) {
 
 // Assign implements engine.Pooled.
 func (r Router) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
-	r.of(key).Assign(key, entries)
+	r.engineFor(key).Assign(key, entries)
 }
 
 // Report implements engine.Pooled.
 func (r Router) Report(key engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
-	return r.of(key).Report(key)
+	return r.engineFor(key).Report(key)
 }
 
 // State implements engine.Pooled.
-func (r Router) State(key engine.Key) (engine.State, bool) { return r.of(key).State(key) }
+func (r Router) State(key engine.Key) (engine.State, bool) { return r.engineFor(key).State(key) }
 
 // Verify implements engine.Pooled.
-func (r Router) Verify(key engine.Key) { r.of(key).Verify(key) }
+func (r Router) Verify(key engine.Key) { r.engineFor(key).Verify(key) }
 
 // Finalize implements engine.Pooled.
 func (r Router) Finalize(ctx context.Context, key engine.Key) error {
-	return r.of(key).Finalize(ctx, key)
+	return r.engineFor(key).Finalize(ctx, key)
 }
 
 // Stop implements engine.Pooled.

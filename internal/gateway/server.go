@@ -46,10 +46,10 @@ type ServeOptions struct {
 	// TLS, behind an ingress that terminates it.
 	Own         *tls.Certificate
 	Certificate func() (*tls.Certificate, error)
-	// Listening is told the address; nil for nobody.
+	// Listening is called with the address, before Ready; may be nil.
 	Listening func(net.Addr)
-	// Ready returns when agents are to be answered, and when ctx is done; nil for at once. Connections that come before
-	// wait until then in the queue of the listener.
+	// Ready returns when agents are to be answered, or ctx is done; nil for at once. Connections that are opened before wait
+	// in the backlog of the listener.
 	Ready func(ctx context.Context)
 }
 
@@ -65,10 +65,10 @@ func (g *Gateway) Serve(ctx context.Context, o ServeOptions) error {
 	if o.Ready != nil {
 		o.Ready(ctx)
 	}
-	server, entrance := g.server(o), newDoor(listener, g.limits.door, g.o.Now)
-	listener = entrance
+	server, limited := g.server(o), newLimitListener(listener, g.limits.conns, g.o.Now)
+	listener = limited
 	if o.overTLS() {
-		listener = newHandshakes(ctx, entrance, server.TLSConfig, places(), g.o.Log)
+		listener = newTLSListener(ctx, limited, server.TLSConfig, handshakeSlots(), g.o.Log)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }() // ends with the server
@@ -124,13 +124,13 @@ func (g *Gateway) server(o ServeOptions) *http.Server {
 	protocols.SetUnencryptedHTTP2(!o.overTLS())
 	server := &http.Server{
 		Handler: g.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ConnContext: withVisitor,
+		ConnContext: withConn,
 		Protocols:   protocols, HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 1 << 16, MaxReceiveBufferPerStream: 1 << 16, MaxReadFrameSize: maxFrame,
 			MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: answerTable,
 		},
 		DisableClientPriority: true,                                                                 // agents have none, and what keeps them takes memory
-		ErrorLog:              slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // strangers that end a handshake are no news
+		ErrorLog:              slog.NewLogLogger(logr.ToSlogHandler(g.o.Log.V(1)), slog.LevelDebug), // an unauthenticated caller can cause it at will
 	}
 	if o.overTLS() {
 		server.TLSConfig = &tls.Config{

@@ -7,13 +7,13 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// stream sends what changes for as long as the connection lasts. It waits on the goroutine of its request and works on
-// others: each of thousands keeps its stack as long as its agent is connected, as large as what it ever did needed.
+// stream sends changes for as long as the connection lasts. The goroutine of the request only waits, and other goroutines
+// do the work: it lives as long as its agent is connected, and its stack stays as large as it ever was.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	defer carryStream(r.Context())()
 	left := r.Context().Done() // nothing needs the request below, so that it does not stay as long as the stream
 	var st *stream
-	elsewhere(func() { st = g.attach(w, r, s) })
+	onNewGoroutine(func() { st = g.attach(w, r, s) })
 	if st == nil {
 		return
 	}
@@ -21,16 +21,16 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 		s.agent.detach(s, st, g.o.Now())
 		g.o.OnChange(s.agent.key)
 	}()
-	elsewhere(func() { g.o.OnChange(s.agent.key) })
+	onNewGoroutine(func() { g.o.OnChange(s.agent.key) })
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
 	w.Header().Set("Content-Type", link.ContentType)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect frames
 	keepAlive := time.NewTimer(0)
 	defer keepAlive.Stop()
-	for empty := true; ; { // the first frame is, so that the agent knows that the stream stands
+	for empty := true; ; { // the first frame is, so that the agent knows that the stream is open
 		goesOn := false
-		elsewhere(func() {
+		onNewGoroutine(func() {
 			goesOn = (!empty || g.sendFrame(w, s, link.EmptyFrame())) && g.sendDown(w, s, st)
 		})
 		if !goesOn {
@@ -48,9 +48,9 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 }
 
-// elsewhere runs f on another goroutine, and returns when it has ended. A goroutine that goes on for long after it should
-// not have to keep the stack that f needs: it shrinks only where less than a quarter is in use.
-func elsewhere(f func()) {
+// onNewGoroutine runs f on a new goroutine, and returns when f has. A goroutine that lives long after that would keep the
+// stack that f needs: a stack shrinks only when less than a quarter is in use.
+func onNewGoroutine(f func()) {
 	done := make(chan any)
 	go func() { // ends with f
 		defer func() { done <- recover() }()
@@ -61,7 +61,7 @@ func elsewhere(f func()) {
 	}
 }
 
-// attach reads what an agent has, and returns its stream, or nil after an answer.
+// attach reads what the agent has, and returns a new stream, or nil after it has answered.
 func (g *Gateway) attach(w http.ResponseWriter, r *http.Request, s *session) *stream {
 	var hello link.Hello
 	if !g.read(r, link.MaxMessage, &hello) {

@@ -21,8 +21,8 @@ func boundUnacknowledged(_, _ string, conn syscall.RawConn) error {
 	return failed
 }
 
-// hasLeft reports whether a peer has closed its connection, without reading from it.
-func hasLeft(c net.Conn) bool {
+// peerClosed reports whether a peer has closed its connection, without reading from it.
+func peerClosed(c net.Conn) bool {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
 		return false

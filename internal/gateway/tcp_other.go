@@ -10,5 +10,5 @@ import (
 // boundUnacknowledged does nothing where the kernel has no such limit: heartbeats find out then.
 func boundUnacknowledged(string, string, syscall.RawConn) error { return nil }
 
-// hasLeft is not known where the kernel has no such question: a handshake is computed for nobody then.
+// peerClosed reports false where the kernel cannot be asked: then a handshake may be computed for no peer.
 func hasLeft(net.Conn) bool { return false }

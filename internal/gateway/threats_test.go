@@ -34,10 +34,10 @@ var threats = map[string]func(*testing.T){
 	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
 	"an agent claims another's cluster":           clustersOfOthersAreNotClaimed,
 	"an agent sends too much":                     requestsAreBounded,
-	"a crowd of callers without a proof":          crowdsAreSentAway,
-	"strangers hold connections open":             strangersAtTheDoorKeepNobodyOut,
-	"strangers begin handshakes":                  TestWhoIsAwaitedTakesNoPlace,
-	"slow agents hold up others":                  TestSlowDownloadsHoldUpNobody,
+	"a crowd of callers without a proof":          unauthenticatedRequestsAreBounded,
+	"strangers hold connections open":             unauthenticatedConnectionsDoNotLockAgentsOut,
+	"strangers begin handshakes":                  TestWaitingHandshakeHoldsNoSlot,
+	"slow agents hold up others":                  TestSlowDownloadsDoNotDelayOthers,
 	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
 	"somebody in the network plays the hub":       theHubProvesItself,
 	"somebody in the network changes what comes":  whatComesIsSigned,
@@ -149,7 +149,7 @@ func proofsServeOnce(t *testing.T) {
 		t.Errorf("the second time: %d", status)
 	}
 	n := r.gateway.nonces
-	if nonce := n.make(); !n.use(nonce) || n.use(nonce) {
+	if nonce := n.issue(); !n.consume(nonce) || n.consume(nonce) {
 		t.Error("of two proofs that are judged at once, not one serves")
 	}
 	late := p.proof()
@@ -439,12 +439,12 @@ func requestsAreBounded(t *testing.T) {
 	}
 }
 
-func crowdsAreSentAway(t *testing.T) {
+func unauthenticatedRequestsAreBounded(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
 	p.welcome()
-	for range maxUnproven {
-		r.gateway.limits.unproven <- struct{}{}
+	for range maxUnauthenticatedRequests {
+		r.gateway.limits.unauthenticated <- struct{}{}
 	}
 	status, body := p.raw("POST", link.ChallengePath, encode(t, link.Challenge{Versions: []int{1}}))
 	if status != http.StatusServiceUnavailable || len(body) > 0 {

@@ -279,7 +279,7 @@ func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hub
 	if err != nil {
 		return nil, err
 	}
-	return gateway.NewPart(gateway.PartOptions{URL: o.BundlesFrom, CA: identity.ca, Hub: hub, Key: identity.key, Store: p.bundles, Proxy: http.ProxyFromEnvironment})
+	return gateway.NewRemoteBundles(gateway.RemoteBundlesOptions{URL: o.BundlesFrom, CA: identity.ca, Hub: hub, Key: identity.key, Store: p.bundles, Proxy: http.ProxyFromEnvironment})
 }
 
 // identityOf is how agents, and other parts, know this hub.

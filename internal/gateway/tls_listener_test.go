@@ -41,13 +41,12 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// queue is a listener that does handshakes, in a bubble, and what a test needs to come to it. What it accepts is answered
-// with a byte.
+// queue is a tlsListener in a bubble, and what a test needs to connect to it. Each connection that it accepts is sent a byte.
 type queue struct {
-	t    *testing.T
-	in   *pipes
-	door *door
-	*handshakes
+	t       *testing.T
+	in      *pipes
+	limited *limitListener
+	*tlsListener
 	client *tls.Config
 
 	failures atomic.Int32
@@ -56,7 +55,7 @@ type queue struct {
 	order []string // the servers that are asked for, in the order in which their handshakes are computed
 }
 
-func newQueue(t *testing.T, places int, limits doorLimits) *queue {
+func newQueue(t *testing.T, places int, limits connLimits) *queue {
 	t.Helper()
 	ca, caKey, err := NewCA()
 	if err != nil {
@@ -69,14 +68,14 @@ func newQueue(t *testing.T, places int, limits doorLimits) *queue {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	q := &queue{t: t, in: &pipes{in: make(chan net.Conn), done: make(chan struct{})}, client: &tls.Config{RootCAs: roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}}
-	q.door = newDoor(q.in, limits, time.Now)
+	q.limited = newLimitListener(q.in, limits, time.Now)
 	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.order = append(q.order, hello.SupportedProtos[len(hello.SupportedProtos)-1])
 		return certificate, nil
 	}}
-	q.handshakes = newHandshakes(t.Context(), q.door, config, places, funcr.New(func(string, string) { q.failures.Add(1) }, funcr.Options{Verbosity: 1}))
+	q.tlsListener = newTLSListener(t.Context(), q.limited, config, places, funcr.New(func(string, string) { q.failures.Add(1) }, funcr.Options{Verbosity: 1}))
 	accepting := make(chan struct{})
 	go func() { // ends with the listener
 		defer close(accepting)
@@ -105,7 +104,7 @@ func newQueue(t *testing.T, places int, limits doorLimits) *queue {
 	return q
 }
 
-// dial brings a connection to the door.
+// dial connects to the listener.
 func (q *queue) dial() net.Conn {
 	near, far := net.Pipe()
 	q.in.in <- near
@@ -127,12 +126,12 @@ func (q *queue) connect(over net.Conn, name string) error {
 	return err
 }
 
-// hold takes all places, as handshakes that are computed do, until release is called.
+// hold holds all slots, as handshakes that are computed do, until release is called.
 func (q *queue) hold(places int) (release func()) {
-	if err := q.places.Acquire(q.t.Context(), int64(places)); err != nil {
+	if err := q.slots.Acquire(q.t.Context(), int64(places)); err != nil {
 		q.t.Fatal(err)
 	}
-	return func() { q.places.Release(int64(places)) }
+	return func() { q.slots.Release(int64(places)) }
 }
 
 func (q *queue) computed() []string {
@@ -144,7 +143,7 @@ func (q *queue) computed() []string {
 // TestThousandsOfHandshakesSucceedInTurn, also those whose turn comes after the time of a handshake, and of a stranger.
 func TestThousandsOfHandshakesSucceedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 2, defaultDoor)
+		q := newQueue(t, 2, defaultConnLimits)
 		release := q.hold(2)
 		const peers = 2000
 		ended := make(chan error, peers)
@@ -152,7 +151,7 @@ func TestThousandsOfHandshakesSucceedInTurn(t *testing.T) {
 			c := q.dial()
 			go func() { ended <- q.connect(c, "") }()
 		}
-		time.Sleep(handshakeTimeout + strangerLife)
+		time.Sleep(handshakeTimeout + unauthenticatedTimeout)
 		if n := len(ended); n > 0 {
 			t.Fatalf("%d have not waited for their turn, the first with %v", n, <-ended)
 		}
@@ -165,10 +164,11 @@ func TestThousandsOfHandshakesSucceedInTurn(t *testing.T) {
 	})
 }
 
-// TestWhoIsAwaitedTakesNoPlace: neither who sends nothing, or half of its first message, nor who does not send its second.
-func TestWhoIsAwaitedTakesNoPlace(t *testing.T) {
+// TestWaitingHandshakeHoldsNoSlot: neither that of a peer that sends nothing, or half of its first message, nor that of one
+// that does not send its second.
+func TestWaitingHandshakeHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, defaultDoor)
+		q := newQueue(t, 1, defaultConnLimits)
 		for range 10 {
 			q.dial()
 			half := q.dial()
@@ -190,10 +190,10 @@ func TestWhoIsAwaitedTakesNoPlace(t *testing.T) {
 		}
 		time.Sleep(handshakeTimeout)
 		synctest.Wait()
-		q.door.mu.Lock()
-		defer q.door.mu.Unlock()
-		if q.door.open != 3 {
-			t.Errorf("%d connections are open after the time of a handshake, 3 have done theirs", q.door.open)
+		q.limited.mu.Lock()
+		defer q.limited.mu.Unlock()
+		if q.limited.open != 3 {
+			t.Errorf("%d connections are open after the time of a handshake, 3 have done theirs", q.limited.open)
 		}
 	})
 }
@@ -211,10 +211,10 @@ func (m *mute) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-// TestHandshakesHaveTheirTurnsInOrder: that of their first messages, not of their connections.
-func TestHandshakesHaveTheirTurnsInOrder(t *testing.T) {
+// TestHandshakesRunInOrderOfFirstMessage, and not in that of their connections.
+func TestHandshakesRunInOrderOfFirstMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, defaultDoor)
+		q := newQueue(t, 1, defaultConnLimits)
 		release := q.hold(1)
 		names := strings.Split("abcdefghij", "")
 		var all []net.Conn
@@ -239,10 +239,10 @@ func TestHandshakesHaveTheirTurnsInOrder(t *testing.T) {
 	})
 }
 
-// TestWhoIsClosedOutLeavesTheQueue, where there are more strangers than there may be; those before it keep their turn.
-func TestWhoIsClosedOutLeavesTheQueue(t *testing.T) {
+// TestClosedConnectionLeavesTheQueue where there are too many unauthenticated ones; those before it keep their turn.
+func TestClosedConnectionLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, doorLimits{all: 100, strangers: 3, each: 8, life: strangerLife})
+		q := newQueue(t, 1, connLimits{total: 100, unauthenticated: 3, perAgent: 8, timeout: unauthenticatedTimeout})
 		release := q.hold(1)
 		ended := make([]chan error, 6)
 		for i := range ended {
@@ -250,7 +250,7 @@ func TestWhoIsClosedOutLeavesTheQueue(t *testing.T) {
 			c := q.dial()
 			go func() { ended[i] <- q.connect(c, "") }()
 			synctest.Wait()
-			time.Sleep(strangerGrace) // those that wait have had no time of their own
+			time.Sleep(unauthenticatedGrace) // those that wait have had no time of their own
 		}
 		if n := q.failures.Load(); n != 3 {
 			t.Errorf("%d handshakes have ended where 3 peers were closed out", n)
@@ -277,10 +277,10 @@ func TestWhoIsClosedOutLeavesTheQueue(t *testing.T) {
 	})
 }
 
-// TestTheEndOfTheListenerEndsHandshakes, wherever they are. The bubble sees that no goroutine is left.
-func TestTheEndOfTheListenerEndsHandshakes(t *testing.T) {
+// TestClosingTheListenerEndsHandshakes at any of their steps. The bubble sees that no goroutine is left.
+func TestClosingTheListenerEndsHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, defaultDoor)
+		q := newQueue(t, 1, defaultConnLimits)
 		slow := &mute{Conn: q.dial(), after: 1}
 		ended := make(chan error, 3)
 		go func() {
@@ -315,18 +315,18 @@ func TestTheEndOfTheListenerEndsHandshakes(t *testing.T) {
 		if _, err := q.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("it accepts after its end: %v", err)
 		}
-		q.door.mu.Lock()
-		defer q.door.mu.Unlock()
-		if q.door.open != 0 || q.door.crowd.n != 0 {
-			t.Errorf("%d are open, %d in the crowd", q.door.open, q.door.crowd.n)
+		q.limited.mu.Lock()
+		defer q.limited.mu.Unlock()
+		if q.limited.open != 0 || q.limited.unauthenticated.n != 0 {
+			t.Errorf("%d are open, %d in the crowd", q.limited.open, q.limited.unauthenticated.n)
 		}
 	})
 }
 
-// TestPlainHTTPIsAnswered, so that who sets up an ingress sees what is wrong.
+// TestPlainHTTPIsAnswered, so that a user who sets up an ingress sees what is wrong.
 func TestPlainHTTPIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, defaultDoor)
+		q := newQueue(t, 1, defaultConnLimits)
 		c := q.dial()
 		go func() { _, _ = io.WriteString(c, "POST /v1/challenge HTTP/1.1\r\nHost: hub\r\n\r\n") }()
 		answer, _ := io.ReadAll(c)
@@ -336,8 +336,8 @@ func TestPlainHTTPIsAnswered(t *testing.T) {
 	})
 }
 
-// TestPeersThatHaveLeftAreNoticed while they wait for their turn, without a word of theirs being lost.
-func TestPeersThatHaveLeftAreNoticed(t *testing.T) {
+// TestPeerThatClosedWhileQueuedIsNoticed, and nothing is lost of what another one sends meanwhile.
+func TestPeerThatClosedWhileQueuedIsNoticed(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -352,13 +352,13 @@ func TestPeersThatHaveLeftAreNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if hasLeft(c) {
+	if peerClosed(c) {
 		t.Error("it is there, and has said nothing")
 	}
 	if _, err := peer.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	if hasLeft(c) {
+	if peerClosed(c) {
 		t.Error("it is there")
 	}
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
@@ -368,16 +368,16 @@ func TestPeersThatHaveLeftAreNoticed(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	if !hasLeft(c) && runtime.GOOS == "linux" {
+	if !peerClosed(c) && runtime.GOOS == "linux" {
 		t.Error("it has left")
 	}
 }
 
-// TestAFirstMessageThatHasToComeTwice: its peer has left its place when it comes again, and takes and leaves one for what
-// is signed.
-func TestAFirstMessageThatHasToComeTwice(t *testing.T) {
+// TestHelloRetryReacquiresSlot: a peer that has to send its first message again has released its slot, and acquires and
+// releases one for the signature.
+func TestHelloRetryReacquiresSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(t, 1, defaultDoor)
+		q := newQueue(t, 1, defaultConnLimits)
 		q.config.CurvePreferences = []tls.CurveID{tls.CurveP521}
 		q.client.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP521} // it brings a key for the first
 		over := &buffered{Conn: q.dial(), out: make(chan []byte, 16), again: make(chan struct{})}

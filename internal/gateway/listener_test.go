@@ -38,48 +38,48 @@ type arrivals struct {
 
 func (a *arrivals) Accept() (net.Conn, error) { return <-a.in, nil }
 
-// doorOf returns a door, and what brings connections to it, each so much later than the one before.
-func doorOf(t *testing.T, between time.Duration, limits doorLimits) (*door, func(from string) (*visitor, *arrival)) {
+// limitListenerOf returns a listener, and a function that connects to it, each time so much later than the time before.
+func limitListenerOf(t *testing.T, between time.Duration, limits connLimits) (*limitListener, func(from string) (*trackedConn, *arrival)) {
 	t.Helper()
 	in := &arrivals{in: make(chan net.Conn, 1)}
 	now := time.Unix(10000, 0)
-	d := newDoor(in, limits, func() time.Time { return now })
-	return d, func(from string) (*visitor, *arrival) {
+	l := newLimitListener(in, limits, func() time.Time { return now })
+	return l, func(from string) (*trackedConn, *arrival) {
 		t.Helper()
 		now = now.Add(between)
 		came := &arrival{from: from}
 		in.in <- came
-		c, err := d.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		return c.(*visitor), came
+		return c.(*trackedConn), came
 	}
 }
 
 func key(i int) engine.Key { return engine.Key{Namespace: "fleet", Name: fmt.Sprintf("edge-%d", i)} }
 
-// TestWhoComesFromACrowdMakesRoom, and not who comes from elsewhere, however late.
-func TestWhoComesFromACrowdMakesRoom(t *testing.T) {
-	_, arrive := doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 5, each: 8, life: time.Hour})
-	var crowd []*arrival
+// TestOriginWithMostConnectionsLosesOne, and no other origin, however late it connects.
+func TestOriginWithMostConnectionsLosesOne(t *testing.T) {
+	_, arrive := limitListenerOf(t, unauthenticatedGrace, connLimits{total: 100, unauthenticated: 5, perAgent: 8, timeout: time.Hour})
+	var crowded []*arrival
 	_, agent := arrive("192.0.2.7:1")
 	for i := range 10 {
 		_, c := arrive(fmt.Sprintf("198.51.100.1:%d", 1000+i))
-		crowd = append(crowd, c)
+		crowded = append(crowded, c)
 	}
 	_, late := arrive("203.0.113.9:1")
 	if agent.closed || late.closed {
-		t.Errorf("the crowd keeps others out: the first %t, the last %t", agent.closed, late.closed)
+		t.Errorf("connections of other origins are closed: the first %t, the last %t", agent.closed, late.closed)
 	}
-	for i, c := range crowd {
+	for i, c := range crowded {
 		if want := i < 7; c.closed != want { // four, the first and the last
-			t.Errorf("connection %d of the crowd: closed %t, want %t", i, c.closed, want)
+			t.Errorf("connection %d of the origin with most: closed %t, want %t", i, c.closed, want)
 		}
 	}
 	// Of one network of IPv6, an attacker has as many addresses as it likes.
-	_, arrive = doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 3, each: 8, life: time.Hour})
+	_, arrive = limitListenerOf(t, unauthenticatedGrace, connLimits{total: 100, unauthenticated: 3, perAgent: 8, timeout: time.Hour})
 	_, agent = arrive("[2001:db8:1::1]:1")
 	for i := range 10 {
 		arrive(fmt.Sprintf("[2001:db8:2::%x]:1", i+1))
@@ -89,15 +89,15 @@ func TestWhoComesFromACrowdMakesRoom(t *testing.T) {
 	}
 }
 
-// TestOfOneOriginTheEarliestMakesRoom when it has had its time, as behind a NAT that hides all; of a crowd that comes at
-// once, the last.
-func TestOfOneOriginTheEarliestMakesRoom(t *testing.T) {
+// TestEarliestOfAnOriginIsClosedAfterItsGrace, as behind a NAT that hides all agents; of connections that are opened at once,
+// the last is.
+func TestEarliestOfAnOriginIsClosedAfterItsGrace(t *testing.T) {
 	for name, tt := range map[string]struct {
 		between time.Duration
 		want    []bool
-	}{"one after the other": {strangerGrace, []bool{true, true, false, false, false}}, "at once": {0, []bool{false, false, false, true, true}}} {
+	}{"one after the other": {unauthenticatedGrace, []bool{true, true, false, false, false}}, "at once": {0, []bool{false, false, false, true, true}}} {
 		t.Run(name, func(t *testing.T) {
-			_, arrive := doorOf(t, tt.between, doorLimits{all: 100, strangers: 3, each: 8, life: time.Hour})
+			_, arrive := limitListenerOf(t, tt.between, connLimits{total: 100, unauthenticated: 3, perAgent: 8, timeout: time.Hour})
 			var all []*arrival
 			for i := range 5 {
 				_, c := arrive(fmt.Sprintf("10.0.0.1:%d", 1000+i))
@@ -114,14 +114,14 @@ func TestOfOneOriginTheEarliestMakesRoom(t *testing.T) {
 	}
 }
 
-// TestAgentsHaveAShareOfTheDoor: strangers never take it, and make room when all of it is taken.
-func TestAgentsHaveAShareOfTheDoor(t *testing.T) {
-	d, arrive := doorOf(t, strangerGrace, doorLimits{all: 6, strangers: 4, each: 8, life: time.Hour})
+// TestUnauthenticatedConnectionsDoNotCloseThoseOfAgents, and are closed themselves when agents need all that there may be.
+func TestUnauthenticatedConnectionsDoNotCloseThoseOfAgents(t *testing.T) {
+	l, arrive := limitListenerOf(t, unauthenticatedGrace, connLimits{total: 6, unauthenticated: 4, perAgent: 8, timeout: time.Hour})
 	var agents []*arrival
 	for i := range 5 {
 		v, c := arrive(fmt.Sprintf("10.0.0.1:%d", 1000+i))
-		if out := d.prove(v, key(i)); out != nil {
-			t.Fatal("an agent makes room for another one")
+		if out := l.authenticate(v, key(i)); out != nil {
+			t.Fatal("the connection of an agent is closed for that of another one")
 		}
 		agents = append(agents, c)
 	}
@@ -129,32 +129,32 @@ func TestAgentsHaveAShareOfTheDoor(t *testing.T) {
 		arrive(fmt.Sprintf("198.51.100.1:%d", 1000+i))
 	}
 	if slices.ContainsFunc(agents, func(c *arrival) bool { return c.closed }) {
-		t.Error("strangers have agents closed out")
+		t.Error("connections of agents are closed for unauthenticated ones")
 	}
 	v, sixth := arrive("10.0.0.9:1")
-	if d.prove(v, key(6)); sixth.closed || d.open > 6 {
-		t.Errorf("the sixth agent: closed %t, of %d", sixth.closed, d.open)
+	if l.authenticate(v, key(6)); sixth.closed || l.open > 6 {
+		t.Errorf("the sixth agent: closed %t, of %d", sixth.closed, l.open)
 	}
 	if _, beyond := arrive("10.0.0.9:2"); !beyond.closed {
 		t.Error("there are more connections than there may be")
 	}
 }
 
-// TestConnectionsOfOneAgentMakeRoomForOneAnother, and for nobody else's; one that several use is nobody's.
-func TestConnectionsOfOneAgentMakeRoomForOneAnother(t *testing.T) {
-	d, arrive := doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 10, each: 2, life: time.Hour})
+// TestConnectionLimitPerAgentClosesItsOwn, and no other agent's; one that several agents use counts for none of them.
+func TestConnectionLimitPerAgentClosesItsOwn(t *testing.T) {
+	l, arrive := limitListenerOf(t, unauthenticatedGrace, connLimits{total: 100, unauthenticated: 10, perAgent: 2, timeout: time.Hour})
 	other, others := arrive("10.0.0.1:1")
-	d.prove(other, key(1))
+	l.authenticate(other, key(1))
 	shared, ingress := arrive("10.0.0.2:1")
-	d.prove(shared, key(0))
-	d.prove(shared, key(1))
+	l.authenticate(shared, key(0))
+	l.authenticate(shared, key(1))
 	part, parts := arrive("10.0.0.3:1")
-	d.prove(part, engine.Key{})
+	l.authenticate(part, engine.Key{})
 	var mine []*arrival
 	for i := range 4 {
 		v, c := arrive(fmt.Sprintf("10.0.0.1:%d", 10+i))
 		for range 2 { // each request proves it again
-			if out := d.prove(v, key(0)); out != nil {
+			if out := l.authenticate(v, key(0)); out != nil {
 				_ = out.Conn.Close()
 			}
 		}
@@ -167,23 +167,23 @@ func TestConnectionsOfOneAgentMakeRoomForOneAnother(t *testing.T) {
 	if diff := cmp.Diff([]bool{true, true, false, false, false, false, false}, closed); diff != "" {
 		t.Error(diff)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open != 5 || d.crowd.n != 0 || len(d.crowd.origins) != 0 || len(d.agents) != 2 {
-		t.Errorf("%d are open, %d strangers of %d origins, agents %v", d.open, d.crowd.n, len(d.crowd.origins), d.agents)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != 5 || l.unauthenticated.n != 0 || len(l.unauthenticated.origins) != 0 || len(l.agents) != 2 {
+		t.Errorf("%d are open, %d unauthenticated of %d origins, agents %v", l.open, l.unauthenticated.n, len(l.unauthenticated.origins), l.agents)
 	}
 }
 
 // TestConnectionThatCarriesTheStreamStays when its agent opens too many others, as an ingress does that pools them; after
 // the stream it makes room as any other. An agent whose connections all carry one loses the earliest.
 func TestConnectionThatCarriesTheStreamStays(t *testing.T) {
-	d, arrive := doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 10, each: 3, life: time.Hour})
+	l, arrive := limitListenerOf(t, unauthenticatedGrace, connLimits{total: 100, unauthenticated: 10, perAgent: 3, timeout: time.Hour})
 	var mine []*arrival
 	open := func() context.Context {
 		v, c := arrive(fmt.Sprintf("10.0.0.1:%d", 10+len(mine)))
 		mine = append(mine, c)
-		ctx := withVisitor(t.Context(), v)
-		markProven(ctx, key(0))
+		ctx := withConn(t.Context(), v)
+		markAuthenticated(ctx, key(0))
 		return ctx
 	}
 	check := func(when string, want ...int) {
@@ -211,17 +211,19 @@ func TestConnectionThatCarriesTheStreamStays(t *testing.T) {
 	check("the later ones carry streams", 5, 6, 7)
 	open()
 	check("all carry streams", 6, 7, 8)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open != 3 || d.agents[key(0)].Len() != 3 {
-		t.Errorf("%d are open, %d of the agent", d.open, d.agents[key(0)].Len())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != 3 || l.agents[key(0)].Len() != 3 {
+		t.Errorf("%d are open, %d of the agent", l.open, l.agents[key(0)].Len())
 	}
 }
 
 // TestStreamOutlastsTheConnectionsOfAnIngress: a lone agent reports over one more connection than it may have, over an
 // ingress that keeps all of them open, and its stream goes on.
 func TestStreamOutlastsTheConnectionsOfAnIngress(t *testing.T) {
-	r := newRigWith(t, func(g *Gateway) { g.limits.door = doorLimits{all: 100, strangers: 50, each: 3, life: time.Hour} })
+	r := newRigWith(t, func(g *Gateway) {
+		g.limits.conns = connLimits{total: 100, unauthenticated: 50, perAgent: 3, timeout: time.Hour}
+	})
 	p := r.joined()
 	p.welcome()
 	stream := p.stream(link.Have{})
@@ -238,12 +240,12 @@ func TestStreamOutlastsTheConnectionsOfAnIngress(t *testing.T) {
 	}
 }
 
-// TestAConnectionThatProvesNothingIsClosed; one that has proven a key stands.
-func TestAConnectionThatProvesNothingIsClosed(t *testing.T) {
-	d, arrive := doorOf(t, strangerGrace, doorLimits{all: 100, strangers: 10, each: 8, life: time.Hour})
+// TestUnauthenticatedConnectionTimesOut; one on which a key was proven stays.
+func TestUnauthenticatedConnectionTimesOut(t *testing.T) {
+	l, arrive := limitListenerOf(t, unauthenticatedGrace, connLimits{total: 100, unauthenticated: 10, perAgent: 8, timeout: time.Hour})
 	proven, _ := arrive("10.0.0.1:1")
 	timer := proven.timer
-	markProven(withVisitor(t.Context(), tls.Server(proven, &tls.Config{MinVersion: tls.VersionTLS13})), key(1))
+	markAuthenticated(withConn(t.Context(), tls.Server(proven, &tls.Config{MinVersion: tls.VersionTLS13})), key(1))
 	if timer.Stop() || proven.timer != nil {
 		t.Error("the connection of an agent would be closed")
 	}
@@ -252,18 +254,20 @@ func TestAConnectionThatProvesNothingIsClosed(t *testing.T) {
 	_ = gone.Close()
 	_ = gone.Close()
 	if gone.timer.Stop() {
-		t.Error("a connection that has ended is remembered")
+		t.Error("the timer of a closed connection runs")
 	}
-	stranger, theirs := arrive("10.0.0.1:3")
-	stranger.expire()
-	if !theirs.closed || d.open != 1 {
-		t.Errorf("the connection of a stranger: closed %t, and %d are open", theirs.closed, d.open)
+	unauthenticated, theirs := arrive("10.0.0.1:3")
+	unauthenticated.expire()
+	if !theirs.closed || l.open != 1 {
+		t.Errorf("an unauthenticated connection: closed %t, and %d are open", theirs.closed, l.open)
 	}
 }
 
-// strangersAtTheDoorKeepNobodyOut: they take all the connections that they get, and agents come in, and stay.
-func strangersAtTheDoorKeepNobodyOut(t *testing.T) {
-	r := newRigWith(t, func(g *Gateway) { g.limits.door = doorLimits{all: 12, strangers: 8, each: 8, life: time.Hour} })
+// unauthenticatedConnectionsDoNotLockAgentsOut: callers open as many as they can, and agents connect, and stay connected.
+func unauthenticatedConnectionsDoNotLockAgentsOut(t *testing.T) {
+	r := newRigWith(t, func(g *Gateway) {
+		g.limits.conns = connLimits{total: 12, unauthenticated: 8, perAgent: 8, timeout: time.Hour}
+	})
 	first := r.joined()
 	first.welcome()
 	stream := first.stream(link.Have{})
@@ -278,13 +282,13 @@ func strangersAtTheDoorKeepNobodyOut(t *testing.T) {
 		}
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); !isEnd(err) { // all before it were taken in
-			t.Fatalf("stranger %d: %v", i, err)
+			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	r.pass(strangerGrace)
+	r.pass(unauthenticatedGrace)
 	second := r.peerWith(first.key, "uid-1")
 	second.client.Timeout = 20 * time.Second
-	second.welcome() // it waits behind nobody
+	second.welcome() // it does not wait
 	if got := stream.bye(); got != link.ByeReplaced {
 		t.Errorf("the first stream ends with %q", got)
 	}
@@ -293,22 +297,22 @@ func strangersAtTheDoorKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// TestWhoExpiresAtOnceIsInTheCrowd: the time of a connection can be over as soon as it is there, as on a machine that was
+// TestConnectionThatExpiresAtOnceIsTracked: a timeout can end as soon as its connection is accepted, as on a machine that was
 // suspended at that moment.
-func TestWhoExpiresAtOnceIsInTheCrowd(t *testing.T) {
-	limits := defaultDoor
-	limits.life = 1
-	d := newDoor(nil, limits, time.Now)
+func TestConnectionThatExpiresAtOnceIsTracked(t *testing.T) {
+	limits := defaultConnLimits
+	limits.timeout = 1
+	l := newLimitListener(nil, limits, time.Now)
 	for range 1000 {
 		near, far := net.Pipe()
-		d.enter(&visitor{Conn: near, door: d, since: d.now()})
+		l.add(&trackedConn{Conn: near, listener: l, since: l.now()})
 		if _, err := far.Read(make([]byte, 1)); err == nil {
 			t.Fatal("it stays")
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open != 0 || d.crowd.n != 0 {
-		t.Errorf("%d are open, %d in the crowd", d.open, d.crowd.n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != 0 || l.unauthenticated.n != 0 {
+		t.Errorf("%d are open, %d unauthenticated", l.open, l.unauthenticated.n)
 	}
 }

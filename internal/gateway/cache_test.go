@@ -23,9 +23,9 @@ func (b *countedBundles) Get(ctx context.Context, digest string) (*object.Bundle
 	return b.Bundles.Get(ctx, digest)
 }
 
-// TestWhatAllAgentsAskForIsMadeOnce: the manifest is signed for each of them, the objects are the same, in part as well.
-// A minute after the last has asked, nothing of it is kept.
-func TestWhatAllAgentsAskForIsMadeOnce(t *testing.T) {
+// TestDownloadIsCachedForAllAgents: the manifest is signed for each of them, and the objects are the same, as those of a
+// part of the bundle are. A minute after the last request, nothing is cached.
+func TestDownloadIsCachedForAllAgents(t *testing.T) {
 	var counted *countedBundles
 	r := newRigWith(t, func(g *Gateway) { counted = &countedBundles{Bundles: g.o.Bundles}; g.o.Bundles = counted })
 	b := configMaps(t, 40, 30_000) // several windows
@@ -63,12 +63,12 @@ func TestWhatAllAgentsAskForIsMadeOnce(t *testing.T) {
 	if more := counted.reads.Load() - reads; more != 0 || reads == 0 {
 		t.Errorf("%d reads for the first, %d more for the others", reads, more)
 	}
-	r.gateway.made.forget(r.now())
-	if r.gateway.made.windows.Len() == 0 {
+	r.gateway.cache.forget(r.now())
+	if r.gateway.cache.windows.Len() == 0 {
 		t.Error("what was just used is forgotten")
 	}
-	r.gateway.made.forget(r.now().Add(madeFor))
-	if m := r.gateway.made; m.windows.Len()+m.manifests.Len() > 0 {
+	r.gateway.cache.forget(r.now().Add(cacheTTL))
+	if m := r.gateway.cache; m.windows.Len()+m.manifests.Len() > 0 {
 		t.Error("what nobody asks for is kept")
 	}
 }
