@@ -336,7 +336,7 @@ func waitForAgent(ctx context.Context, o *Options, hub *factory.Hub, there *edge
 	late, cancelLate := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancelLate()
 	return factory.Next(fmt.Errorf("the agent is installed and does not report: %s%s", stand, podProblems(late, there)),
-		"see its log: kubectl -n %s logs deployment/skerry-agent; %s", systemNamespace, diagnose.Hub(late, hub))
+		"'skerry logs --cluster %s --from-kubeconfig FILE' shows its log; %s", o.Name, diagnose.Hub(late, hub))
 }
 
 // podProblems returns what keeps the agent's Pod from running, as far as the edge's API server shows it.

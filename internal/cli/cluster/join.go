@@ -52,8 +52,9 @@ With --agent the cluster reaches the hub instead: an agent there dials the hub's
 --from-kubeconfig it is installed at once, and your credentials stay here. Without, its manifests
 are printed, with a token that serves once; who has them can join in the cluster's name.
 
-Running it again writes the Secret again; labels and vars that were set stay, those given replace
-them, and "key-" removes one.`,
+Running it again writes the Secret again, or with --agent makes another token and installs the agent
+with the options that are given now. Labels and vars that were set stay, those given replace them,
+and "key-" removes one.`,
 		Example: `  # Join a cluster, with what selects it and what its manifests need to know
   skerry cluster join shop-1 --from-kubeconfig shop-1.yaml \
     --label tier=shop --var region=north

@@ -41,7 +41,7 @@ printed, for whoever applies it there.
 For a cluster that the hub reaches, the ServiceAccount that join made there is made anew, which ends
 every token of it within the ten seconds for which an API server remembers one, and the hub gets
 another; that needs --from-kubeconfig.`,
-		Example: `  # After a disk was lost or a cluster was copied: give the key to one agent alone
+		Example: `  # After a cluster was stolen or copied: give the key to one agent alone
   skerry cluster rotate ship-1 --from-kubeconfig ship-1.yaml
 
   # Or print what a person there applies within a day
