@@ -39,7 +39,7 @@ type Options struct {
 
 // Share says which Clusters this process works on, where several share a fleet.
 type Share interface {
-	// First says whether this process also sees to what belongs to no Cluster.
+	// First reports whether this process also takes care of what belongs to no Cluster.
 	First() bool
 	// Enter begins work on a Cluster that is this process's; leave ends it.
 	Enter(key engine.Key) (leave func(), ok bool)
@@ -55,8 +55,9 @@ type Reconciler struct {
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]written
 	sent  map[types.NamespacedName][]digest // of the last statuses that were written: each comes back through the watch
-	// odd is the last status that came through the watch before the answer to the write of it, and not as it was sent.
-	odd map[types.NamespacedName]seen
+	// unexpected is the last status that the watch delivered before the API server answered the write of it, and that is
+	// not the one that was sent.
+	unexpected map[types.NamespacedName]seen
 }
 
 // digest stands for the entries of a status.
@@ -89,7 +90,7 @@ const writers = 16
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}, odd: map[types.NamespacedName]seen{}}
+	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}, unexpected: map[types.NamespacedName]seen{}}
 	w := hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now}
 	if o.Decisions != nil {
 		w.Places = func(waited time.Duration) int { return pacing.Places(writers, o.Decisions(), waited) }
@@ -109,16 +110,16 @@ func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
 // Leaving says that this process is about to give up a cluster, and waits for what is being written about it.
 func (r *Reconciler) Leaving(key engine.Key) { r.writes.Hurry(key) }
 
-// Lost says that this process does not work on a cluster any more: what it wrote last says nothing
-// about what the status says when it does again.
+// Lost is called when this process does not work on a cluster any more. It forgets what it wrote last: when
+// this process works on the cluster again, the status may be another one.
 func (r *Reconciler) Lost(key engine.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.wrote, key)
 }
 
-// foreign says whether a status is none that this process wrote, and forgets what it wrote last: that
-// the status says so does not hold any more.
+// foreign reports whether a status is none that this process wrote. If so, it forgets what it wrote last,
+// which the status does not hold any more.
 func (r *Reconciler) foreign(a *v1alpha1.Assignment) bool {
 	key, of := client.ObjectKeyFromObject(a), digestOf(a.Status.Entries)
 	r.mu.Lock()
@@ -126,7 +127,7 @@ func (r *Reconciler) foreign(a *v1alpha1.Assignment) bool {
 	if slices.Contains(r.sent[key], of) {
 		return false
 	}
-	r.odd[key] = seen{a.ResourceVersion, of}
+	r.unexpected[key] = seen{a.ResourceVersion, of}
 	delete(r.wrote, key)
 	return true
 }
@@ -137,10 +138,10 @@ func (r *Reconciler) foreign(a *v1alpha1.Assignment) bool {
 func (r *Reconciler) answered(key types.NamespacedName, version string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if odd, ok := r.odd[key]; ok && odd.version == version {
-		r.keep(key, odd.of)
+	if unexpected, ok := r.unexpected[key]; ok && unexpected.version == version {
+		r.keep(key, unexpected.of)
 	}
-	delete(r.odd, key)
+	delete(r.unexpected, key)
 }
 
 // note records what is about to be written.
@@ -216,7 +217,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: max(wait, 0)}, nil
 }
 
-// ownedBy says whether the Assignment is one of this very Cluster, and not of one of its name that is
+// ownedBy reports whether the Assignment is one of this very Cluster, and not of one of its name that is
 // gone. The uid is empty where there is none to compare.
 func ownedBy(a *v1alpha1.Assignment, uid types.UID) bool {
 	for _, owner := range a.OwnerReferences {
@@ -242,7 +243,7 @@ func (r *Reconciler) release(key engine.Key) {
 	r.mu.Lock()
 	delete(r.wrote, key)
 	delete(r.sent, key)
-	delete(r.odd, key)
+	delete(r.unexpected, key)
 	r.mu.Unlock()
 	r.writes.Forget(key)
 	if _, there := r.Pool.State(key); there {
@@ -378,7 +379,7 @@ func attempted(s v1alpha1.AssignmentEntryStatus) string {
 	return digest
 }
 
-// sameButTimes says whether two statuses differ in nothing but what changes with every verification.
+// sameButTimes reports whether two statuses differ in nothing but what changes with every verification.
 func sameButTimes(a, b v1alpha1.AssignmentEntryStatus) bool {
 	if a.VerifiedAt != nil && b.VerifiedAt != nil {
 		a.VerifiedAt = b.VerifiedAt

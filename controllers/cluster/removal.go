@@ -170,7 +170,7 @@ func (r *Reconciler) reach(ctx context.Context, m *removal) error {
 	return nil
 }
 
-// answers says whether the cluster can be worked on, and is the one that it was.
+// answers reports whether the cluster can be worked on, and is the one that it was.
 func (m *removal) answers() bool {
 	return m.err == nil && m.conn.Known && m.conn.Usable && !m.another()
 }

@@ -15,7 +15,7 @@ import (
 
 // Share says which Clusters this process works on, where several share a fleet.
 type Share interface {
-	// Hold says whether this process works on a Cluster. Before it says no it calls letGo. Where
+	// Hold reports whether this process works on a Cluster. Before it says no it calls letGo. Where
 	// something is waited for, it also says when to look again.
 	Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error)
 	// Forget is told of a Cluster that is not there any more.
@@ -25,7 +25,7 @@ type Share interface {
 // Moved says that a Cluster may belong to another process now. It does not block.
 func (r *Reconciler) Moved(key engine.Key) { r.trigger.Enqueue(key) }
 
-// held says whether this process works on a Cluster. What it had of one that is another's is released
+// held reports whether this process works on a Cluster. What it had of one that is another's is released
 // before anybody else may have it.
 func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
 	if r.Share == nil {

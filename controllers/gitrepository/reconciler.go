@@ -194,7 +194,7 @@ func (r *Reconciler) count(repo *v1alpha1.GitRepository, failed bool) int {
 	return r.failures[key]
 }
 
-// ignoredChanged says whether the keys that nothing reads are others than at the look before. At the first
+// ignoredChanged reports whether the keys that nothing reads are others than at the look before. At the first
 // look of a process they are not: an event told of them when they came.
 func (r *Reconciler) ignoredChanged(repo *v1alpha1.GitRepository, keys []string) bool {
 	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}

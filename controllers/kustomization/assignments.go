@@ -141,7 +141,7 @@ func (a *assignments) recordGeneration(key types.NamespacedName, generation int6
 	a.wrote[key] = generation
 }
 
-// isOurWrite says whether the spec of the Assignment is the one that was written here last.
+// isOurWrite reports whether the spec of the Assignment is the one that was written here last.
 func (a *assignments) isOurWrite(o *v1alpha1.Assignment) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -330,7 +330,7 @@ func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
 	return f
 }
 
-// changed says whether an entry has to be written.
+// changed reports whether an entry has to be written.
 func changed(have, want *v1alpha1.AssignmentEntry) bool {
 	return want != nil && (have == nil || !sameEntry(have, want))
 }

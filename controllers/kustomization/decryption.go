@@ -62,7 +62,7 @@ func decryptionFailed(err error) error {
 	return &report.Stalled{Reason: v1alpha1.DecryptionFailedReason, Err: err}
 }
 
-// keySecret names the Secret whose keys a Kustomization decrypts with, and says whether it is the hub's. The
+// keySecret names the Secret whose keys a Kustomization decrypts with, and reports whether it is the hub's. The
 // name is empty where there is none.
 func (r *Reconciler) keySecret(ks *v1alpha1.Kustomization) (ref reference, shared bool) {
 	switch spec := ks.Spec.Decryption; {

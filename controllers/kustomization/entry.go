@@ -63,7 +63,7 @@ func orBool(b *bool, other bool) bool {
 	return *b
 }
 
-// sameEntry says whether two entries are equal. A reconcile asks it for each of a thousand clusters,
+// sameEntry reports whether two entries are equal. A reconcile asks it for each of a thousand clusters,
 // which reflection would make its main work.
 func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
 	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&

@@ -290,7 +290,7 @@ func (n *neighbour) unknown(o *observed, cluster string) (why string, problem bo
 	return "is not rendered for this cluster yet", false
 }
 
-// has says whether a neighbour's bundle is assigned to a cluster, and whether it is applied there.
+// has reports whether a neighbour's bundle is assigned to a cluster, and whether it is applied there.
 func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (assigned, applied bool, err error) {
 	if n.assigned == nil {
 		if n.assigned, err = r.observeAssigned(ctx, client.ObjectKeyFromObject(n.ks)); err != nil {
@@ -384,7 +384,7 @@ func settled(have assigned, want *v1alpha1.AssignmentEntry) bool {
 	return attempted == want.Digest && have.status.AppliedDigest == want.Digest
 }
 
-// keepsDropped says whether an entry keeps some of what it dropped.
+// keepsDropped reports whether an entry keeps some of what it dropped.
 func keepsDropped(e *v1alpha1.AssignmentEntry) bool {
 	return len(e.KeepFor) > 0 || e.HoldPrune || e.Undone != ""
 }
@@ -529,7 +529,7 @@ func (r *Reconciler) identities(ctx context.Context, o *observed, digest string)
 	return ids, true
 }
 
-// takes says whether a bundle holds some of what is dropped. One that cannot be read may.
+// takes reports whether a bundle holds some of what is dropped. One that cannot be read may.
 func (r *Reconciler) takes(ctx context.Context, o *observed, digest string, drop *dropped) bool {
 	ids, ok := r.identities(ctx, o, digest)
 	if !ok || drop.all {

@@ -73,7 +73,7 @@ type Bundles interface {
 	Get(ctx context.Context, digest string) (*object.Bundle, error)
 	// Put stores a bundle and returns its digest.
 	Put(*object.Bundle) (string, error)
-	// Has says whether a bundle is there, and keeps it there long enough to be assigned.
+	// Has reports whether a bundle is there, and keeps it there long enough to be assigned.
 	Has(digest string) bool
 }
 

@@ -94,7 +94,7 @@ func (r *Reconciler) changeOf(o *observed) (v1alpha1.RolloutChange, error) {
 	}, nil
 }
 
-// rendersAs says whether two changes differ in nothing but the commit.
+// rendersAs reports whether two changes differ in nothing but the commit.
 func rendersAs(a, b v1alpha1.RolloutChange) bool {
 	_, one, _ := strings.Cut(a.ID, "-")
 	_, other, _ := strings.Cut(b.ID, "-")

@@ -188,7 +188,7 @@ func selects(ks *v1alpha1.Kustomization, c *v1alpha1.Cluster) bool {
 	return err == nil && (len(s.Targets) > 0 || s.MissingHub && c.Name == v1alpha1.HubCluster && c.Namespace == ks.Namespace)
 }
 
-// clusterChanged says whether a Cluster has changed in what a Kustomization takes from it.
+// clusterChanged reports whether a Cluster has changed in what a Kustomization takes from it.
 func clusterChanged(before, after *v1alpha1.Cluster) bool {
 	return before.UID != after.UID || before.Generation != after.Generation ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||

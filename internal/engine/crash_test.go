@@ -38,7 +38,7 @@ func (r *rig) inventory(name string) *inventory.Inventory {
 	return all.Inventories[object.Owner{Hub: r.hub, Namespace: r.key.Namespace, Name: name}.Label()]
 }
 
-// inventoried says whether an object is recorded, or anything at all when its name is empty.
+// inventoried reports whether an object is recorded, or anything at all when its name is empty.
 func (r *rig) inventoried(name, configMap string) bool {
 	r.t.Helper()
 	inv := r.inventory(name)
@@ -68,7 +68,7 @@ func (r *rig) owned(name string) []string {
 var errCrash = errors.New("the process died")
 
 // atAnyWrite runs a test for every write at which the process may end, until there are no more: the test
-// says whether it did. Before the write it died with may or may not have reached the cluster; both are
+// reports whether it did. Before the write it died with may or may not have reached the cluster; both are
 // tried.
 func atAnyWrite(t *testing.T, test func(t *testing.T, k int, lost bool) (died bool)) {
 	for _, lost := range []bool{true, false} {

@@ -74,7 +74,7 @@ func onKine(t *testing.T, binary string, flags []string) {
 	r.ready("apps")
 }
 
-// listsAndWatches says whether the engine has learnt that the API server cannot begin a watch with what is
+// listsAndWatches reports whether the engine has learnt that the API server cannot begin a watch with what is
 // there.
 func (r *rig) listsAndWatches() bool {
 	r.pool.mu.Lock()

@@ -1,4 +1,4 @@
-// Package health says whether an object has become what its spec asks for. It is pure: it reads one
+// Package health reports whether an object has become what its spec asks for. It is pure: it reads one
 // object's status as kstatus does, and adds what to do with kinds that have none.
 package health
 

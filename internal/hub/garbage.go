@@ -42,7 +42,7 @@ func paceOf(live uint64) int {
 }
 
 // look takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
-// and says whether now is the time.
+// and reports whether now is the time.
 func (g *garbage) look(allocated, live uint64) (collect bool) {
 	if allocated-g.allocated >= busyBytes {
 		g.quiet = 0

@@ -98,7 +98,7 @@ func (s *Statuses[T, P]) note(o P) {
 	}
 }
 
-// Foreign says whether the status of an object is none that the hub wrote, and returns an object with the status, and
+// Foreign reports whether the status of an object is none that the hub wrote, and returns an object with the status, and
 // nothing else, that it wrote last. Of an object that it has not seen before, every status is its own.
 func (s *Statuses[T, P]) Foreign(o P) (last P, foreign bool) {
 	s.mu.Lock()

@@ -133,7 +133,7 @@ func notOurs(line []byte) error {
 	return refused(v1alpha1.MediumUnsupportedReason, `this is no file that "skerry bundle export" or "skerry-agent report" has written, or its beginning is damaged`)
 }
 
-// check says whether a file is meant for a recipient.
+// check returns an error unless a file is meant for a recipient.
 func (l Label) check(kind Kind, hub, cluster string, key []byte) error {
 	switch {
 	case l.Kind != kind && kind == KindUpdate:

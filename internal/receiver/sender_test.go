@@ -217,7 +217,7 @@ func TestSecretsAreComparedInConstantTime(t *testing.T) {
 	}
 }
 
-// isSecret says whether an expression is a token or a MAC by its name; its length is none.
+// isSecret reports whether an expression is a token or a MAC by its name; its length is none.
 func isSecret(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.Ident:

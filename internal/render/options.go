@@ -151,7 +151,7 @@ func (o Options) kustomizeKey(dir string) []byte {
 }
 
 // customize writes the options into the kustomization of the directory itself, as Flux does, and
-// says whether they changed it. A kustomization on top of it would see other names and namespaces.
+// reports whether they changed it. A kustomization on top of it would see other names and namespaces.
 func (o Options) customize(k *types.Kustomization) bool {
 	if o.TargetNamespace != "" {
 		k.Namespace = o.TargetNamespace

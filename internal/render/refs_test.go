@@ -96,7 +96,7 @@ func FuzzReference(f *testing.F) {
 	})
 }
 
-// watchOutside makes every way out of the process fail, and returns what says whether one was tried
+// watchOutside makes every way out of the process fail, and returns what reports whether one was tried
 // since the last call.
 func watchOutside(tb testing.TB) (tried func(error) bool) {
 	tb.Setenv("PATH", "") // no git can be found, and kustomize says so

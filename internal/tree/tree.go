@@ -181,7 +181,7 @@ func (t *Tree) ReadDir(name string) ([]string, error) {
 }
 
 // Resolve cleans name ("./apps/", "/apps" and "apps" are one path, as a kustomize root reads them)
-// and follows every symbolic link on it, within the root. It does not say whether the path exists.
+// and follows every symbolic link on it, within the root. It does not report whether the path exists.
 func (t *Tree) Resolve(name string) (string, error) {
 	at, err := t.walk(name)
 	return at.path, err

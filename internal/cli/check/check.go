@@ -1,4 +1,4 @@
-// Package check is the command that says whether a cluster can take a hub, and whether the hub that is there is
+// Package check is the command that reports whether a cluster can take a hub, and whether the hub that is there is
 // whole and of versions that go together.
 //
 // Reading and judging are apart; judging is pure.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// around says whether a wait is what it should be, give or take the jitter.
+// around reports whether a wait is what it should be, give or take the jitter.
 func around(t *testing.T, what string, got, want time.Duration) {
 	t.Helper()
 	if got < want*9/10 || got > want*11/10 {

@@ -306,7 +306,7 @@ func (c *chaos) calm() {
 	}
 }
 
-// arrived says whether every entry is as assigned, and nothing is due before its interval.
+// arrived reports whether every entry is as assigned, and nothing is due before its interval.
 func (c *chaos) arrived() bool {
 	if c.session == 0 {
 		return false

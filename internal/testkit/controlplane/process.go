@@ -87,7 +87,7 @@ func (p *process) pause() error {
 	return fmt.Errorf("%s does not stop", p.name)
 }
 
-// paused says whether every thread of the child stands still, as far as this system tells.
+// paused reports whether every thread of the child stands still, as far as this system tells.
 func (p *process) paused() bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
 	for _, path := range threads {
@@ -111,7 +111,7 @@ func (p *process) tail() []byte {
 	return bytes.TrimSpace(log[max(0, len(log)-size):])
 }
 
-// portTaken tells whether the program gave up because somebody else listens on
+// portTaken reports whether the program gave up because somebody else listens on
 // its port.
 func (p *process) portTaken() bool {
 	select {

@@ -155,7 +155,7 @@ func (p *Proxy) Requests() map[string]int {
 	return out
 }
 
-// IsWatch says whether a request is a watch.
+// IsWatch reports whether a request is a watch.
 func IsWatch(r *http.Request) bool { return r.URL.Query().Has("watch") }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {

@@ -52,7 +52,7 @@ func (a *Agent) LogFile() string {
 // LogTail returns the last lines of the log.
 func (a *Agent) LogTail(lines int) string { return tail(a.LogFile(), lines) }
 
-// Running says whether the process is there.
+// Running reports whether the process is there.
 func (a *Agent) Running() bool {
 	if a.process == nil {
 		return false

@@ -54,7 +54,7 @@ func (h *Hub) Wipe() error {
 	return os.RemoveAll(h.Storage())
 }
 
-// Running says whether the process is there.
+// Running reports whether the process is there.
 func (h *Hub) Running() bool {
 	if h.process == nil {
 		return false

@@ -121,7 +121,7 @@ func (k *Kube) Get(ctx context.Context, ref Ref) (*unstructured.Unstructured, er
 	return client.Get(ctx, ref.Name, metav1.GetOptions{})
 }
 
-// Condition looks at an object, nil when it is not there, and says whether that was waited for; the
+// Condition looks at an object, nil when it is not there, and reports whether that was waited for; the
 // text says what is there instead.
 type Condition func(*unstructured.Unstructured) (bool, string)
 

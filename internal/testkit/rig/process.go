@@ -166,7 +166,7 @@ func UsageOf(pid int) (Usage, error) {
 	return u, nil
 }
 
-// alive says whether there is a process of that ID.
+// alive reports whether there is a process of that ID.
 func alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)

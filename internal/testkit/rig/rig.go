@@ -125,7 +125,7 @@ func (r *Rig) startEdge(ctx context.Context, o EdgeOptions) (*Edge, error) {
 	return e, nil
 }
 
-// Running says whether the edge's API server is meant to be up.
+// Running reports whether the edge's API server is meant to be up.
 func (e *Edge) Running() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
