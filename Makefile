@@ -101,8 +101,11 @@ unit: ## Run the tests that need no API server, in two to three minutes on two p
 	go test -vet=off -short -p $$((2 * $$(nproc))) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '^$(MODULE)/(e2e|internal/testkit/(controlplane|rig))')
 
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
-# detector makes it several times slower, and the same code runs without one.
-RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent edge engine gateway git hub hubapi recovery bundlestore render sharding/holder cli/wait testkit/edgeproxy testkit/gitserver)
+# detector makes it several times slower, and the same code runs without one. So is internal/isolate, whose
+# processes have limits of memory that the detector needs for itself.
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent bundlestore edge engine fence gateway git hub hubapi \
+	receiver recovery render sharding/holder sopsclient $(addprefix cli/,create diff get iostreams logs status tree wait) \
+	$(addprefix testkit/,edgeproxy gitserver linkproxy terminal))
 
 .PHONY: race
 race: export CGO_ENABLED := 1
