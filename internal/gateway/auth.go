@@ -269,7 +269,9 @@ func wellFormed(a link.Agent) bool {
 
 // newSession starts a session of an agent that has proven its key, or returns in the answer why it does not.
 func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) link.SessionAnswer {
-	answer := link.SessionAnswer{Hub: g.o.Hub}
+	// The settings of a session have their place among all that the agent is told. A refusal has none: nothing of it is
+	// kept, and the Cluster may be another part's, which has the times.
+	answer := link.SessionAnswer{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
 	a := g.agentOf(key)
 	stored, err := g.o.Assignment(r.Context(), key)
 	if err != nil {
@@ -282,11 +284,10 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) 
 		answer.Bye = bye
 	} else {
 		answer.Token = s
-		answer.Settings, answer.Reported = a.welcome(stored)
+		answer.Settings, answer.Reported, answer.At = a.welcome(stored, g.o.Now())
 		answer.ReportedSignature = g.sign(link.ReportedTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.Reported))
 	}
 	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
-	answer.At = g.o.Now().UnixNano()
 	answer.FirstSignature = g.sign(link.DownTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.First()))
 	return answer
 }
@@ -337,9 +338,9 @@ func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token stri
 	return token, nil
 }
 
-// welcome returns the settings and the known statuses that a session begins with. Those that were reported to an earlier
-// process are read from the stored Assignment.
-func (a *agent) welcome(stored *v1alpha1.Assignment) (link.Settings, link.Have) {
+// welcome returns the settings and the known statuses that a session begins with, and the time of them. Those that were
+// reported to an earlier process are read from the stored Assignment.
+func (a *agent) welcome(stored *v1alpha1.Assignment, now time.Time) (settings link.Settings, have link.Have, at int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.baseline && stored != nil {
@@ -352,5 +353,5 @@ func (a *agent) welcome(stored *v1alpha1.Assignment) (link.Settings, link.Have) 
 	if err != nil {
 		have = link.Have{} // the agent reports everything
 	}
-	return a.settings(), have
+	return a.settings(), have, a.time.next(now, 1).UnixNano()
 }

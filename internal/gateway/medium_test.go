@@ -366,10 +366,13 @@ func TestAClockThatWasAheadDoesNotMakeLaterExportsOlder(t *testing.T) {
 		t.Fatalf("made at %s, and now is %s", ahead.Made, now)
 	}
 	r.assign(edgeKey, 2, entry("app", b.Digest()), entry("more", b.Digest()))
-	p.welcome()
+	began := time.Unix(0, p.welcome().At)
+	if !began.After(ahead.Made) {
+		t.Errorf("the settings of a session are of %s, and the file of %s", began, ahead.Made)
+	}
 	at := time.Unix(0, p.stream(link.Have{}).next().At)
-	if !at.After(ahead.Made) {
-		t.Errorf("what comes over the link is of %s, and the file of %s", at, ahead.Made)
+	if !at.After(began) {
+		t.Errorf("what comes over the link is of %s, and the session of %s", at, began)
 	}
 	second, a := p.export(t)
 	if !second.Made.After(at) || a.Generation != 2 {
