@@ -313,12 +313,7 @@ var byeForRefusal = map[string]link.Bye{
 func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {
 	token = randomText()
 	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, uid: ask.Agent.ClusterUID, signs: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
-	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string {
-		if other, taken := g.o.HeldElsewhere(a.key, uid); taken {
-			return "the Cluster " + other.String() + " leads to the same cluster"
-		}
-		return ""
-	}, g.o.Hub.UID)
+	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string { return g.heldElsewhere(a.key, uid) }, g.o.Hub.UID)
 	if refused != nil {
 		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
 		g.o.OnChange(a.key)
@@ -336,6 +331,41 @@ func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token stri
 	g.mu.Unlock()
 	g.o.Log.Info("an agent is connected", "cluster", a.key, "version", ask.Agent.Version, "instance", s.instance, "from", s.remote)
 	return token, nil
+}
+
+// heldElsewhere says which other Cluster has a better right to the cluster with a uid; "" for none.
+func (g *Gateway) heldElsewhere(key engine.Key, uid string) string {
+	if other, taken := g.o.HeldElsewhere(key, uid); taken {
+		return "the Cluster " + other.String() + " leads to the same cluster"
+	}
+	return ""
+}
+
+// giveWay ends the session of an agent when another Cluster has got a better right to its cluster since it began.
+func (g *Gateway) giveWay(a *agent) {
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	if s == nil {
+		return
+	}
+	other := g.heldElsewhere(a.key, s.uid)
+	if other == "" {
+		return
+	}
+	a.mu.Lock()
+	lost := a.session == s
+	if lost {
+		a.refused = &refusal{reason: v1alpha1.DuplicateClusterReason, message: other, at: g.o.Now()}
+	}
+	a.mu.Unlock()
+	if !lost { // the next one was judged by itself
+		return
+	}
+	g.o.Log.Info("an agent gives way to another Cluster", "cluster", a.key, "reason", other, "instance", s.instance)
+	bye := byeForRefusal[v1alpha1.DuplicateClusterReason]
+	g.end(s, &bye)
+	g.o.OnChange(a.key)
 }
 
 // welcome returns the settings and the known statuses that a session begins with, and the time of them. Those that were

@@ -361,6 +361,42 @@ func TestATickLooksAtSomeOfManyAgents(t *testing.T) {
 	}
 }
 
+// TestAnAgentGivesWayWhenItsClusterIsAnothers, and not only when it connects next: the hub works on the cluster by then.
+func TestAnAgentGivesWayWhenItsClusterIsAnothers(t *testing.T) {
+	r := newRig(t)
+	p := r.joined()
+	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
+	p.welcome()
+	stream := p.stream(link.Have{})
+	stream.next()
+	p.up(link.Up{Seq: 1, State: healthy, Complete: true})
+	r.connect(edgeKey)
+	if state, _ := r.gateway.State(edgeKey); !state.Usable {
+		t.Fatalf("before, the Cluster says %+v", state)
+	}
+	r.mu.Lock()
+	r.taken["uid-1"] = engine.Key{Namespace: "fleet", Name: "other"}
+	r.mu.Unlock()
+	r.connect(edgeKey)
+	if d := stream.next(); d.Bye == nil || d.Bye.Reason != link.ByeDuplicate {
+		t.Errorf("the stream says %+v", d)
+	}
+	if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != v1alpha1.DuplicateClusterReason || !strings.Contains(state.Message, "fleet/other") {
+		t.Errorf("the Cluster says %+v", state)
+	}
+	if status := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpAnswer{}); status != http.StatusUnauthorized {
+		t.Errorf("a report of the session: %d", status)
+	}
+	r.mu.Lock()
+	delete(r.taken, "uid-1")
+	r.mu.Unlock()
+	p.welcome()
+	p.up(link.Up{Seq: 1, State: healthy, Complete: true})
+	if state, _ := r.gateway.State(edgeKey); !state.Usable {
+		t.Errorf("when the other Cluster is gone: %+v", state)
+	}
+}
+
 // TestAnExpiredTokenIsNamed on the Cluster that waits, with what makes another: nobody else would notice.
 func TestAnExpiredTokenIsNamed(t *testing.T) {
 	r := newRig(t)

@@ -13,7 +13,8 @@ import (
 
 var _ engine.Pooled = (*Gateway)(nil)
 
-// Connect implements engine.Pooled: it says what a Cluster's spec holds. A session of another key ends at once.
+// Connect implements engine.Pooled: it says what a Cluster's spec holds. A session of another key ends at once, and one whose
+// cluster another Cluster has got a better right to.
 func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	g.mu.Lock()
 	if g.stopped {
@@ -47,6 +48,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
 		g.end(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
 	}
+	g.giveWay(a)
 }
 
 func fingerprint(key []byte) string {

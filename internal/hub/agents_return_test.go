@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -78,6 +79,7 @@ type caller struct {
 	at      string // base, of this connection
 	key     ed25519.PrivateKey
 	client  *http.Client
+	uid     string // of its cluster; one of its own when empty
 	entries []link.Entry
 	began   chan struct{} // receives when a stream stands and all is reported
 	cut     chan struct{} // ends a connection
@@ -94,6 +96,8 @@ func newCaller(t *testing.T, n int, base func() string) *caller {
 }
 
 func (c *caller) name() string { return fmt.Sprintf("edge-%d", c.n) }
+
+func (c *caller) clusterUID() string { return cmp.Or(c.uid, "uid-"+c.name()) }
 
 func (c *caller) send(ctx context.Context, path, token string, message any) (io.ReadCloser, error) {
 	frame, err := link.EncodeFrame(message)
@@ -153,7 +157,7 @@ func (c *caller) connect(ctx context.Context, instance string) error {
 	}
 	s := link.Session{
 		Cluster: namespace + "/" + c.name(), Key: c.key.Public().(ed25519.PublicKey), Nonce: challenge.Nonce, AgentNonce: bytes.Repeat([]byte{1}, link.NonceSize),
-		Agent: link.Agent{Version: "v1", Instance: instance, ClusterUID: "uid-" + c.name()},
+		Agent: link.Agent{Version: "v1", Instance: instance, ClusterUID: c.clusterUID()},
 	}
 	s.Signature = ed25519.Sign(c.key, link.SessionTranscript("test-hub", s))
 	var answer link.SessionAnswer
@@ -168,7 +172,7 @@ func (c *caller) connect(ctx context.Context, instance string) error {
 		return err
 	}
 	defer stream.Close()
-	up := link.Up{State: &link.State{Reachable: true, Usable: true, UID: "uid-" + c.name(), Version: "v1.37.0", Examined: true}, Complete: true}
+	up := link.Up{State: &link.State{Reachable: true, Usable: true, UID: c.clusterUID(), Version: "v1.37.0", Examined: true}, Complete: true}
 	for {
 		up.Seq++
 		if err := c.report(ctx, answer, up); err != nil {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
@@ -38,6 +37,17 @@ func Holds(c *v1alpha1.Cluster, uid string, now time.Time) bool {
 	return (c.Status.UID == uid || c.Status.UID == "") && (c.Spec.KubeConfig == nil || !isStale(c, now))
 }
 
+// GainsClaim reports whether a change of a Cluster that the hub reaches itself may give it a better claim than it had: it
+// names the cluster from now on, has it to itself, or is not stale any more. An agent that is connected by another Cluster
+// may have to give way then.
+func GainsClaim(before, after *v1alpha1.Cluster) bool {
+	if after.Spec.KubeConfig == nil || after.Status.UID == "" {
+		return false
+	}
+	return before.Spec.KubeConfig == nil || before.Status.UID != after.Status.UID || before.Spec.Sharing != after.Spec.Sharing ||
+		isNotReady(before) && !isNotReady(after) || isDuplicate(before) && !isDuplicate(after)
+}
+
 // staleAfter is how long a Cluster is not Ready before what its status names is free: longer than a reboot or a
 // link that flaps, for otherwise two Clusters would take the cluster from each other.
 const staleAfter = 10 * time.Minute
@@ -45,11 +55,19 @@ const staleAfter = 10 * time.Minute
 // isStale reports whether a Cluster is not Ready for so long that its kubeconfig leads nowhere any more, or is
 // refused itself because another Cluster has the cluster: the uid in its status is what it led to once.
 func isStale(c *v1alpha1.Cluster, now time.Time) bool {
-	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition)
-	if ready == nil || ready.Status != metav1.ConditionFalse {
+	if !isNotReady(c) {
 		return false
 	}
-	return ready.Reason == v1alpha1.DuplicateClusterReason || now.Sub(ready.LastTransitionTime.Time) >= staleAfter
+	return isDuplicate(c) || now.Sub(meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition).LastTransitionTime.Time) >= staleAfter
+}
+
+func isNotReady(c *v1alpha1.Cluster) bool {
+	return meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.ReadyCondition)
+}
+
+// isDuplicate reports whether another Cluster has the cluster.
+func isDuplicate(c *v1alpha1.Cluster) bool {
+	return isNotReady(c) && meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReadyCondition).Reason == v1alpha1.DuplicateClusterReason
 }
 
 func older(a, b *v1alpha1.Cluster) bool {

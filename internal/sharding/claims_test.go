@@ -59,3 +59,40 @@ func TestTheClusterWhoseStatusKnowsTheUIDHasTheBetterClaim(t *testing.T) {
 		}
 	}
 }
+
+func TestAClusterGainsAClaim(t *testing.T) {
+	ready := func(status metav1.ConditionStatus, reason string) func(*v1alpha1.Cluster) {
+		return func(c *v1alpha1.Cluster) {
+			c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: status, Reason: reason}}
+		}
+	}
+	none := func(*v1alpha1.Cluster) {}
+	byAgent := func(c *v1alpha1.Cluster) { c.Spec.KubeConfig, c.Spec.Agent = nil, &v1alpha1.Agent{} }
+	unknown := func(c *v1alpha1.Cluster) { c.Status.UID = "" }
+	for what, tt := range map[string]struct {
+		before, after func(*v1alpha1.Cluster)
+		want          bool
+	}{
+		"nothing":                   {none, none, false},
+		"it is heard from again":    {ready(metav1.ConditionTrue, "Succeeded"), ready(metav1.ConditionTrue, "Succeeded"), false},
+		"it is ready":               {none, ready(metav1.ConditionTrue, "Succeeded"), false},
+		"it does not answer":        {ready(metav1.ConditionTrue, "Succeeded"), ready(metav1.ConditionFalse, "Unreachable"), false},
+		"it answers again":          {ready(metav1.ConditionFalse, "Unreachable"), ready(metav1.ConditionTrue, "Succeeded"), true},
+		"it is suspended":           {ready(metav1.ConditionFalse, "Unreachable"), ready(metav1.ConditionUnknown, "Suspended"), true},
+		"it is refused no more":     {ready(metav1.ConditionFalse, "DuplicateCluster"), ready(metav1.ConditionFalse, "Unreachable"), true},
+		"it is reached first":       {unknown, none, true},
+		"it was never reached":      {unknown, unknown, false},
+		"it had an agent":           {byAgent, none, true},
+		"it has an agent":           {none, byAgent, false},
+		"it is not shared any more": {func(c *v1alpha1.Cluster) { c.Spec.Sharing = v1alpha1.SharingShared }, none, true},
+	} {
+		var clusters [2]v1alpha1.Cluster
+		for i, change := range []func(*v1alpha1.Cluster){tt.before, tt.after} {
+			clusters[i].Spec.KubeConfig, clusters[i].Status.UID = &v1alpha1.KubeConfig{}, "x"
+			change(&clusters[i])
+		}
+		if got := GainsClaim(&clusters[0], &clusters[1]); got != tt.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"strconv"
 	"time"
@@ -20,7 +21,7 @@ const (
 	uidGroups = 1024
 )
 
-// IndexUIDs adds the index that ClaimedByOther reads.
+// IndexUIDs adds the index that WithUID and ClaimedByOther read.
 func IndexUIDs(ctx context.Context, indexer client.FieldIndexer) error {
 	return indexer.IndexField(ctx, &v1alpha1.Cluster{}, uidIndex, func(o client.Object) []string {
 		if uid := o.(*v1alpha1.Cluster).Status.UID; uid != "" {
@@ -42,17 +43,34 @@ func uidGroup(uid string) string {
 // the uid of another one cannot keep that one from the hub by being the first to answer.
 func ClaimedByOther(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) (types.NamespacedName, bool) {
 	return func(key types.NamespacedName, uid string) (types.NamespacedName, bool) {
-		list, own := &v1alpha1.ClusterList{}, &v1alpha1.Cluster{}
-		if reader.List(ctx, list, client.MatchingFields{uidIndex: uidGroup(uid)}, client.UnsafeDisableDeepCopy) != nil || reader.Get(ctx, key, own) != nil {
+		own := &v1alpha1.Cluster{}
+		others, err := WithUID(ctx, reader, uid)
+		if err != nil || reader.Get(ctx, key, own) != nil {
 			return types.NamespacedName{}, false // the hub is about to end
 		}
-		for i := range list.Items {
-			if other := &list.Items[i]; other.Status.UID == uid && sharding.BetterClaim(other, own, uid, now()) {
+		for _, other := range others {
+			if sharding.BetterClaim(other, own, uid, now()) {
 				return client.ObjectKeyFromObject(other), true
 			}
 		}
 		return types.NamespacedName{}, false
 	}
+}
+
+// WithUID returns the Clusters whose statuses name the uid of a cluster. They are those of the cache, and must not be
+// changed.
+func WithUID(ctx context.Context, reader client.Reader, uid string) ([]*v1alpha1.Cluster, error) {
+	list := &v1alpha1.ClusterList{}
+	if err := reader.List(ctx, list, client.MatchingFields{uidIndex: uidGroup(uid)}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("cannot find the Clusters with a uid: %w", err)
+	}
+	var found []*v1alpha1.Cluster
+	for i := range list.Items {
+		if list.Items[i].Status.UID == uid {
+			found = append(found, &list.Items[i])
+		}
+	}
+	return found, nil
 }
 
 // Holds returns a function that reports whether a Cluster has a right to the cluster with a uid, by its status.
