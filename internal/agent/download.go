@@ -41,14 +41,14 @@ func (d *downloads) fetch(ctx context.Context, g *gateway, e link.Enrollment, di
 	}
 	there := d.bundles.find(m.Objects)
 	bundle, err := d.complete(ctx, g, m, there)
-	if wrong, ok := errors.AsType[*link.WrongDigestError](err); ok && len(there) > 0 && ctx.Err() == nil {
+	if wrong, ok := errors.AsType[*link.DigestMismatchError](err); ok && len(there) > 0 && ctx.Err() == nil {
 		// Something that was there has the short name of another object, or was received wrong before.
 		d.reset()
 		if bundle, err = d.complete(ctx, g, m, nil); err != nil {
 			err = errors.Join(wrong, err)
 		}
 	}
-	if _, ok := errors.AsType[*link.WrongDigestError](err); ok {
+	if _, ok := errors.AsType[*link.DigestMismatchError](err); ok {
 		d.reset()
 		return nil, fmt.Errorf("%w: %w", errRefused, err)
 	}

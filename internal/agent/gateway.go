@@ -165,8 +165,8 @@ var errHub = errors.New("what answers at the gateway's address does not have the
 
 // challenge fetches a nonce for one proof.
 func (g *gateway) challenge(ctx context.Context) ([]byte, error) {
-	var a link.ChallengeAnswer
-	if err := g.call(ctx, http.MethodPost, link.ChallengePath, link.Challenge{Versions: []int{link.Version}}, &a, link.MaxProof); err != nil {
+	var a link.ChallengeResponse
+	if err := g.call(ctx, http.MethodPost, link.ChallengePath, link.ChallengeRequest{Versions: []int{link.Version}}, &a, link.MaxProof); err != nil {
 		return nil, err
 	}
 	switch {
@@ -197,9 +197,9 @@ func (g *gateway) join(ctx context.Context, e link.Enrollment, key ed25519.Priva
 	if err != nil {
 		return link.HubIdentity{}, err
 	}
-	j := link.Join{Cluster: e.Cluster, Token: e.Token, Key: key.Public().(ed25519.PublicKey), ClusterUID: clusterUID, Nonce: theirs, AgentNonce: ours}
+	j := link.JoinRequest{Cluster: e.Cluster, Token: e.Token, Key: key.Public().(ed25519.PublicKey), ClusterUID: clusterUID, Nonce: theirs, AgentNonce: ours}
 	j.Signature = ed25519.Sign(key, link.JoinTranscript(e.HubID, j))
-	var a link.JoinAnswer
+	var a link.JoinResponse
 	if err := g.call(ctx, http.MethodPost, link.JoinPath, j, &a, link.MaxProof); err != nil {
 		return link.HubIdentity{}, err
 	}
@@ -215,8 +215,8 @@ func proven(e link.Enrollment, hub link.HubIdentity, token string, theirs, ours,
 }
 
 // session proves the key, and has the gateway take the session's token from then on.
-func (g *gateway) session(ctx context.Context, e link.Enrollment, key ed25519.PrivateKey, about link.Agent) (link.SessionAnswer, error) {
-	var a link.SessionAnswer
+func (g *gateway) session(ctx context.Context, e link.Enrollment, key ed25519.PrivateKey, about link.Agent) (link.SessionResponse, error) {
+	var a link.SessionResponse
 	theirs, err := g.challenge(ctx)
 	if err != nil {
 		return a, err
@@ -225,13 +225,13 @@ func (g *gateway) session(ctx context.Context, e link.Enrollment, key ed25519.Pr
 	if err != nil {
 		return a, err
 	}
-	s := link.Session{Cluster: e.Cluster, Key: key.Public().(ed25519.PublicKey), Nonce: theirs, AgentNonce: ours, Agent: about}
+	s := link.SessionRequest{Cluster: e.Cluster, Key: key.Public().(ed25519.PublicKey), Nonce: theirs, AgentNonce: ours, Agent: about}
 	s.Signature = ed25519.Sign(key, link.SessionTranscript(e.HubID, s))
 	if err := g.call(ctx, http.MethodPost, link.SessionPath, s, &a, link.MaxMessage); err != nil {
 		return a, err
 	}
 	if err := proven(e, a.Hub, a.Token, theirs, ours, a.Signature); err != nil {
-		return link.SessionAnswer{}, err
+		return link.SessionResponse{}, err
 	}
 	g.token, g.nonce = a.Token, ours
 	return a, nil

@@ -314,9 +314,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.URL.Path {
 	case link.ChallengePath:
-		answer(link.ChallengeAnswer{Version: link.Version, Versions: []int{link.Version}, Nonce: nonce})
+		answer(link.ChallengeResponse{Version: link.Version, Versions: []int{link.Version}, Nonce: nonce})
 	case link.JoinPath:
-		var j link.Join
+		var j link.JoinRequest
 		if !read(&j) {
 			return
 		}
@@ -334,9 +334,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if lose {
 			panic(http.ErrAbortHandler)
 		}
-		answer(link.JoinAnswer{Hub: h.identity, Signature: ed25519.Sign(h.key, link.HubTranscript(h.identity, j.Cluster, "", nonce, j.AgentNonce))})
+		answer(link.JoinResponse{Hub: h.identity, Signature: ed25519.Sign(h.key, link.HubTranscript(h.identity, j.Cluster, "", nonce, j.AgentNonce))})
 	case link.SessionPath:
-		var s link.Session
+		var s link.SessionRequest
 		if !read(&s) {
 			return
 		}
@@ -352,13 +352,13 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.sessions++
-		a := link.SessionAnswer{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse, Reported: h.known}
+		a := link.SessionResponse{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse, Reported: h.known}
 		if h.signsKnown {
 			a.ReportedSignature = ed25519.Sign(h.key, link.ReportedTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, s.AgentNonce, h.known))
 		}
 		a.Signature = ed25519.Sign(h.key, link.HubTranscript(h.identity, s.Cluster, a.Token, nonce, s.AgentNonce))
 		if h.nonce, h.signed = s.AgentNonce, h.signs; h.signed {
-			first := a.First()
+			first := a.FirstFrame()
 			h.sign(&first)
 			a.At, a.FirstSignature = first.At, first.Signature
 		}
@@ -428,7 +428,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if onReport != nil && onReport(w, r, up) {
 			return
 		}
-		answer(link.UpAnswer{Seq: up.Seq})
+		answer(link.UpResponse{Seq: up.Seq})
 	case link.ObjectsPath:
 		var want link.Wanted
 		if read(&want) {

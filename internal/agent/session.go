@@ -90,7 +90,7 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	}
 	s := &session{a: a, gateway: g, enroll: e, key: public, private: key, reports: newReports(reported), fetches: fetches}
 	s.frames = frames{enroll: e, key: public, nonce: g.nonce}
-	first, err := s.frames.begin(answer.First(), g.hubSigns)
+	first, err := s.frames.begin(answer.FirstFrame(), g.hubSigns)
 	if err != nil {
 		return nil, link.HubIdentity{}, err
 	}
@@ -323,7 +323,7 @@ func (s *session) sendReport(ctx context.Context, anyway bool) (sent bool, err e
 	}
 	call, stop := s.gateway.withSilenceLimit(ctx, reportTimeout)
 	defer stop()
-	var answer link.UpAnswer
+	var answer link.UpResponse
 	if err := s.gateway.call(call, http.MethodPost, link.ReportPath, encodedFrames(frames), &answer, link.MaxMessage); err != nil {
 		if errors.Is(context.Cause(call), errSilent) {
 			return false, errSilent

@@ -161,8 +161,8 @@ func writeParts(w http.ResponseWriter, data []byte, deadline func()) error {
 	return nil
 }
 
-func (g *Gateway) challenge(w http.ResponseWriter, _ *http.Request, ask link.Challenge) {
-	answer := link.ChallengeAnswer{Versions: []int{link.Version}}
+func (g *Gateway) challenge(w http.ResponseWriter, _ *http.Request, ask link.ChallengeRequest) {
+	answer := link.ChallengeResponse{Versions: []int{link.Version}}
 	if slices.Contains(ask.Versions, link.Version) {
 		answer.Version, answer.Nonce = link.Version, g.nonces.issue()
 	}
@@ -189,7 +189,7 @@ func (g *Gateway) clusterOf(ctx context.Context, name string) (engine.Key, *v1al
 }
 
 // join binds a public key to a Cluster.
-func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.Join) {
+func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.JoinRequest) {
 	if !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize || ask.ClusterUID == "" || len(ask.ClusterUID) > 64 {
 		refuse(w)
 		return
@@ -215,7 +215,7 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.Join) {
 		a.refused, a.replaced, a.instance = nil, nil, "" // of another key
 		a.mu.Unlock()
 	}
-	g.write(w, link.JoinAnswer{Hub: g.o.Hub, Signature: g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, "", ask.Nonce, ask.AgentNonce))})
+	g.write(w, link.JoinResponse{Hub: g.o.Hub, Signature: g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, "", ask.Nonce, ask.AgentNonce))})
 }
 
 func (g *Gateway) sign(transcript []byte) []byte { return ed25519.Sign(g.o.Key, transcript) }
@@ -231,7 +231,7 @@ func (g *Gateway) isJoinToken(c *v1alpha1.Cluster, token string) bool {
 }
 
 // openSession answers a proof with a token for all further requests.
-func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.Session) {
+func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.SessionRequest) {
 	if !g.nonces.valid(ask.Nonce) || len(ask.AgentNonce) != link.NonceSize {
 		refuse(w)
 		return
@@ -268,10 +268,10 @@ func wellFormed(a link.Agent) bool {
 }
 
 // newSession starts a session of an agent that has proven its key, or returns in the answer why it does not.
-func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) link.SessionAnswer {
+func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.SessionRequest) link.SessionResponse {
 	// The settings of a session have their place among all that the agent is told. A refusal has none: nothing of it is
 	// kept, and the Cluster may be another part's, which has the times.
-	answer := link.SessionAnswer{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
+	answer := link.SessionResponse{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
 	a := g.agentOf(key)
 	stored, err := g.o.Assignment(r.Context(), key)
 	if err != nil {
@@ -288,7 +288,7 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.Session) 
 		answer.ReportedSignature = g.sign(link.ReportedTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.Reported))
 	}
 	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
-	answer.FirstSignature = g.sign(link.DownTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.First()))
+	answer.FirstSignature = g.sign(link.DownTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.FirstFrame()))
 	return answer
 }
 
@@ -310,7 +310,7 @@ var byeForRefusal = map[string]link.Bye{
 	keyReplaced:                     {Reason: link.ByeElsewhere, RetryAfter: 2},
 }
 
-func (g *Gateway) admit(r *http.Request, a *agent, ask link.Session) (token string, bye *link.Bye) {
+func (g *Gateway) admit(r *http.Request, a *agent, ask link.SessionRequest) (token string, bye *link.Bye) {
 	token = randomText()
 	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, uid: ask.Agent.ClusterUID, signs: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
 	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string { return g.heldElsewhere(a.key, uid) }, g.o.Hub.UID)

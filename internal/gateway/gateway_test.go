@@ -196,7 +196,7 @@ func TestASilentAgentIsNeverCalledReachable(t *testing.T) {
 	if got := stream.bye(); got != "" {
 		t.Errorf("the stream ends with %q", got)
 	}
-	if got := p.ask(link.ReportPath, link.Up{}, &link.UpAnswer{}); got != http.StatusUnauthorized {
+	if got := p.ask(link.ReportPath, link.Up{}, &link.UpResponse{}); got != http.StatusUnauthorized {
 		t.Errorf("the session goes on: %d", got)
 	}
 }
@@ -233,7 +233,7 @@ func TestRevocationEndsALiveStream(t *testing.T) {
 				t.Errorf("the last frame says %q", got)
 			}
 			t.Logf("after %s", time.Since(began))
-			if got := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpAnswer{}); got != http.StatusUnauthorized {
+			if got := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpResponse{}); got != http.StatusUnauthorized {
 				t.Errorf("it may report: %d", got)
 			}
 			if state, _ := r.gateway.State(edgeKey); state.Reachable {
@@ -384,7 +384,7 @@ func TestAnAgentGivesWayWhenItsClusterIsAnothers(t *testing.T) {
 	if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != v1alpha1.DuplicateClusterReason || !strings.Contains(state.Message, "fleet/other") {
 		t.Errorf("the Cluster says %+v", state)
 	}
-	if status := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpAnswer{}); status != http.StatusUnauthorized {
+	if status := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("a report of the session: %d", status)
 	}
 	r.mu.Lock()

@@ -88,7 +88,7 @@ func ticketLife(c *v1alpha1.Cluster, token string, now time.Time) time.Duration 
 
 // answerMedium answers why there is no file, or why a file is refused.
 func (g *Gateway) answerMedium(w http.ResponseWriter, reason, message string) {
-	frame, err := link.EncodeFrame(link.MediumAnswer{Reason: reason, Message: message})
+	frame, err := link.EncodeFrame(link.MediumResponse{Reason: reason, Message: message})
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -312,7 +312,7 @@ func (g *Gateway) importReport(w http.ResponseWriter, r *http.Request, key engin
 	g.o.Log.Info("a report was carried here", "cluster", key, "number", report.Number)
 	g.o.OnChange(key)
 	g.record(key, events)
-	g.write(w, link.MediumAnswer{Made: l.Made, Entries: len(report.Up.Entries), Events: len(events)})
+	g.write(w, link.MediumResponse{Made: l.Made, Entries: len(report.Up.Entries), Events: len(events)})
 }
 
 // isKnown says that it is known what is assigned: reports on anything else are not taken.

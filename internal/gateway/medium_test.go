@@ -49,9 +49,9 @@ func (p *peer) carry(method, path, token string, file []byte) (int, []byte) {
 	return res.StatusCode, data
 }
 
-func answerOf(t *testing.T, body []byte) link.MediumAnswer {
+func answerOf(t *testing.T, body []byte) link.MediumResponse {
 	t.Helper()
-	var a link.MediumAnswer
+	var a link.MediumResponse
 	if err := link.ReadMessage(bytes.NewReader(body), link.MaxProof, &a); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestACarriedReportCounts(t *testing.T) {
 	p := r.joined()
 	r.assign(edgeKey, 1, entry("app", "sha256:1"))
 	r.ticket(edgeKey, "ticket", time.Minute)
-	send := func(file []byte) (int, link.MediumAnswer) {
+	send := func(file []byte) (int, link.MediumResponse) {
 		status, body := p.carry(http.MethodPost, link.MediumReportPath, "ticket", file)
 		return status, answerOf(t, body)
 	}

@@ -26,7 +26,7 @@ import (
 
 // servePart sends a bundle to another part of the hub, which proves that it has the hub's key.
 func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
-	var ask link.PartAsk
+	var ask link.PartRequest
 	release, ok := g.admitUnauthenticated(w, r, &ask)
 	if !ok {
 		return
@@ -50,8 +50,8 @@ func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
 	}
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
-	answer := link.PartAnswer{Confidential: b.Confidential, Size: int64(b.Size())}
-	answer.Signature = g.sign(link.PartAnswerTranscript(g.o.Hub.ID, ask, answer))
+	answer := link.PartResponse{Confidential: b.Confidential, Size: int64(b.Size())}
+	answer.Signature = g.sign(link.PartResponseTranscript(g.o.Hub.ID, ask, answer))
 	g.write(w, answer)
 	for piece := range slices.Chunk(b.Encode(), link.MaxChunk) {
 		frame, err := link.AppendFrame(nil, piece)
@@ -167,12 +167,12 @@ func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundl
 	if b, err := p.o.Store.Get(ctx, digest); err == nil { // it came while the caller looked
 		return b, nil
 	}
-	ask := link.PartAsk{Digest: digest, PartNonce: make([]byte, link.NonceSize)}
+	ask := link.PartRequest{Digest: digest, PartNonce: make([]byte, link.NonceSize)}
 	if _, err := rand.Read(ask.PartNonce); err != nil {
 		return nil, fmt.Errorf("cannot make a nonce: %w", err)
 	}
-	var challenge link.ChallengeAnswer
-	body, err := p.do(ctx, link.ChallengePath, link.Challenge{Versions: []int{link.Version}})
+	var challenge link.ChallengeResponse
+	body, err := p.do(ctx, link.ChallengePath, link.ChallengeRequest{Versions: []int{link.Version}})
 	if err != nil {
 		return nil, err
 	}
@@ -202,12 +202,12 @@ func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundl
 }
 
 // read reads an answer of the hub.
-func (p *RemoteBundles) read(from io.Reader, ask link.PartAsk) (*object.Bundle, error) {
-	var answer link.PartAnswer
+func (p *RemoteBundles) read(from io.Reader, ask link.PartRequest) (*object.Bundle, error) {
+	var answer link.PartResponse
 	if err := link.ReadMessage(from, link.MaxProof, &answer); err != nil {
 		return nil, fmt.Errorf("cannot read the answer: %w", err)
 	}
-	if !link.Verify(p.o.Hub.Key, link.PartAnswerTranscript(p.o.Hub.ID, ask, answer), answer.Signature) {
+	if !link.Verify(p.o.Hub.Key, link.PartResponseTranscript(p.o.Hub.ID, ask, answer), answer.Signature) {
 		return nil, errors.New("what answers does not have the key of the hub")
 	}
 	if answer.Size < 0 || answer.Size > maxBundle {

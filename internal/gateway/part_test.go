@@ -96,7 +96,7 @@ func TestRemoteBundlesRequireTheHubsKey(t *testing.T) {
 		t.Errorf("with another key: %v", err)
 	}
 	agent := r.joined()
-	ask := link.PartAsk{Digest: b.Digest(), Nonce: agent.nonce(), PartNonce: make([]byte, link.NonceSize)}
+	ask := link.PartRequest{Digest: b.Digest(), Nonce: agent.nonce(), PartNonce: make([]byte, link.NonceSize)}
 	ask.Signature = ed25519.Sign(r.key, link.PartTranscript(r.hub.ID, ask))
 	if status, _ := agent.raw(http.MethodPost, link.PartPath, encode(t, ask)); status != http.StatusOK {
 		t.Fatalf("the proof of a part: %d", status)
@@ -104,8 +104,8 @@ func TestRemoteBundlesRequireTheHubsKey(t *testing.T) {
 	again, elsewhere, reflected := ask, ask, ask
 	elsewhere.Digest, elsewhere.Nonce = "sha256:1", agent.nonce()
 	reflected.Nonce = agent.nonce()
-	reflected.Signature = ed25519.Sign(r.key, link.PartAnswerTranscript(r.hub.ID, reflected, link.PartAnswer{}))
-	for what, ask := range map[string]link.PartAsk{"again": again, "for another bundle": elsewhere, "as an answer": reflected} {
+	reflected.Signature = ed25519.Sign(r.key, link.PartResponseTranscript(r.hub.ID, reflected, link.PartResponse{}))
+	for what, ask := range map[string]link.PartRequest{"again": again, "for another bundle": elsewhere, "as an answer": reflected} {
 		status, body := agent.raw(http.MethodPost, link.PartPath, encode(t, ask))
 		uniform(t, "a proof "+what, status, body)
 	}

@@ -56,7 +56,7 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 			g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
 		}
 	}
-	g.write(w, link.UpAnswer{Seq: up.Seq, Sent: sent})
+	g.write(w, link.UpResponse{Seq: up.Seq, Sent: sent})
 }
 
 var (

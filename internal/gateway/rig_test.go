@@ -327,24 +327,24 @@ func (p *peer) ask(path string, message, answer any) int {
 
 func (p *peer) nonce() []byte {
 	p.r.t.Helper()
-	var answer link.ChallengeAnswer
-	if status := p.ask(link.ChallengePath, link.Challenge{Versions: []int{link.Version, 99}}, &answer); status != http.StatusOK || answer.Version != link.Version {
+	var answer link.ChallengeResponse
+	if status := p.ask(link.ChallengePath, link.ChallengeRequest{Versions: []int{link.Version, 99}}, &answer); status != http.StatusOK || answer.Version != link.Version {
 		p.r.t.Fatalf("challenge: %d %+v", status, answer)
 	}
 	return answer.Nonce
 }
 
-func (p *peer) proof() link.Session {
-	s := link.Session{Cluster: p.cluster, Key: p.public(), Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize), Agent: p.who}
+func (p *peer) proof() link.SessionRequest {
+	s := link.SessionRequest{Cluster: p.cluster, Key: p.public(), Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize), Agent: p.who}
 	s.Signature = ed25519.Sign(p.key, link.SessionTranscript(p.r.hub.ID, s))
 	return s
 }
 
 // session opens one, and returns status and answer.
-func (p *peer) session() (int, link.SessionAnswer) {
+func (p *peer) session() (int, link.SessionResponse) {
 	p.r.t.Helper()
 	s := p.proof()
-	var answer link.SessionAnswer
+	var answer link.SessionResponse
 	status := p.ask(link.SessionPath, s, &answer)
 	if status == http.StatusOK {
 		if !link.Verify(p.r.hub.Key, link.HubTranscript(answer.Hub, s.Cluster, answer.Token, s.Nonce, s.AgentNonce), answer.Signature) {
@@ -356,7 +356,7 @@ func (p *peer) session() (int, link.SessionAnswer) {
 }
 
 // welcome opens a session that must not be refused.
-func (p *peer) welcome() link.SessionAnswer {
+func (p *peer) welcome() link.SessionResponse {
 	p.r.t.Helper()
 	status, answer := p.session()
 	if status != http.StatusOK || answer.Bye != nil {
@@ -367,9 +367,9 @@ func (p *peer) welcome() link.SessionAnswer {
 
 func (p *peer) join(token string) int {
 	p.r.t.Helper()
-	j := link.Join{Cluster: p.cluster, Token: token, Key: p.public(), ClusterUID: p.who.ClusterUID, Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
+	j := link.JoinRequest{Cluster: p.cluster, Token: token, Key: p.public(), ClusterUID: p.who.ClusterUID, Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
 	j.Signature = ed25519.Sign(p.key, link.JoinTranscript(p.r.hub.ID, j))
-	var answer link.JoinAnswer
+	var answer link.JoinResponse
 	status := p.ask(link.JoinPath, j, &answer)
 	if status == http.StatusOK && !link.Verify(p.r.hub.Key, link.HubTranscript(answer.Hub, p.cluster, "", j.Nonce, j.AgentNonce), answer.Signature) {
 		p.r.t.Error("the hub does not prove its key")
@@ -377,9 +377,9 @@ func (p *peer) join(token string) int {
 	return status
 }
 
-func (p *peer) up(up link.Up) link.UpAnswer {
+func (p *peer) up(up link.Up) link.UpResponse {
 	p.r.t.Helper()
-	var answer link.UpAnswer
+	var answer link.UpResponse
 	if !p.who.SignsReports() {
 		if status := p.ask(link.ReportPath, up, &answer); status != http.StatusOK {
 			p.r.t.Fatalf("report: %d", status)

@@ -122,7 +122,7 @@ func callersWithoutAProofLearnNothing(t *testing.T) {
 	stranger.token = ""
 	there, absent, garbage := stranger.proof(), stranger.proof(), stranger.proof()
 	absent.Cluster, garbage.Cluster = "fleet/none", "\x00/../x"
-	for what, s := range map[string]link.Session{"of a Cluster": there, "of none": absent, "of a name that is none": garbage} {
+	for what, s := range map[string]link.SessionRequest{"of a Cluster": there, "of none": absent, "of a name that is none": garbage} {
 		s.Signature = ed25519.Sign(stranger.key, link.SessionTranscript(r.hub.ID, s))
 		status, body := stranger.raw("POST", link.SessionPath, encode(t, s))
 		uniform(t, "a session "+what, status, body)
@@ -142,10 +142,10 @@ func proofsServeOnce(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
 	s := p.proof()
-	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusOK {
+	if status := p.ask(link.SessionPath, s, &link.SessionResponse{}); status != http.StatusOK {
 		t.Fatalf("the first time: %d", status)
 	}
-	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+	if status := p.ask(link.SessionPath, s, &link.SessionResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("the second time: %d", status)
 	}
 	n := r.gateway.nonces
@@ -154,16 +154,16 @@ func proofsServeOnce(t *testing.T) {
 	}
 	late := p.proof()
 	r.pass(2 * nonceLife)
-	if status := p.ask(link.SessionPath, late, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+	if status := p.ask(link.SessionPath, late, &link.SessionResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("two minutes later: %d", status)
 	}
-	if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+	if status := p.ask(link.SessionPath, s, &link.SessionResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("after it was forgotten: %d", status)
 	}
 	other := newRig(t) // the hub was started anew, with the same keys
 	q := other.peerWith(p.key, "uid-1")
 	other.add(edgeKey, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(q.public()) })
-	if status := q.ask(link.SessionPath, p.proof(), &link.SessionAnswer{}); status != http.StatusUnauthorized {
+	if status := q.ask(link.SessionPath, p.proof(), &link.SessionResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("a challenge of another process: %d", status)
 	}
 }
@@ -171,38 +171,38 @@ func proofsServeOnce(t *testing.T) {
 func proofsServeOnePurpose(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
-	for what, change := range map[string]func(*link.Session){
-		"another hub":       func(s *link.Session) { s.Signature = ed25519.Sign(p.key, link.SessionTranscript("hub-2", *s)) },
-		"another Cluster":   func(s *link.Session) { s.Cluster = "fleet/edge-2" },
-		"another instance":  func(s *link.Session) { s.Agent.Instance = "x" },
-		"another uid":       func(s *link.Session) { s.Agent.ClusterUID = "x" },
-		"another nonce":     func(s *link.Session) { s.Nonce = p.nonce() },
-		"no nonce":          func(s *link.Session) { s.Nonce = nil },
-		"a short nonce":     func(s *link.Session) { s.AgentNonce = nil },
-		"no signature":      func(s *link.Session) { s.Signature = nil },
-		"another key":       func(s *link.Session) { s.Key = bytes.Repeat([]byte{1}, ed25519.PublicKeySize) },
-		"a key of no size":  func(s *link.Session) { s.Key = nil },
-		"that of a join":    func(s *link.Session) { s.Signature = joinSignature(p, *s) },
-		"no instance":       func(s *link.Session) { s.Agent.Instance = ""; resign(p, s) },
-		"a huge instance":   func(s *link.Session) { s.Agent.Instance = strings.Repeat("x", 65); resign(p, s) },
-		"no uid":            func(s *link.Session) { s.Agent.ClusterUID = ""; resign(p, s) },
-		"its own challenge": func(s *link.Session) { s.Nonce = bytes.Repeat([]byte{0xff}, link.NonceSize); resign(p, s) },
+	for what, change := range map[string]func(*link.SessionRequest){
+		"another hub":       func(s *link.SessionRequest) { s.Signature = ed25519.Sign(p.key, link.SessionTranscript("hub-2", *s)) },
+		"another Cluster":   func(s *link.SessionRequest) { s.Cluster = "fleet/edge-2" },
+		"another instance":  func(s *link.SessionRequest) { s.Agent.Instance = "x" },
+		"another uid":       func(s *link.SessionRequest) { s.Agent.ClusterUID = "x" },
+		"another nonce":     func(s *link.SessionRequest) { s.Nonce = p.nonce() },
+		"no nonce":          func(s *link.SessionRequest) { s.Nonce = nil },
+		"a short nonce":     func(s *link.SessionRequest) { s.AgentNonce = nil },
+		"no signature":      func(s *link.SessionRequest) { s.Signature = nil },
+		"another key":       func(s *link.SessionRequest) { s.Key = bytes.Repeat([]byte{1}, ed25519.PublicKeySize) },
+		"a key of no size":  func(s *link.SessionRequest) { s.Key = nil },
+		"that of a join":    func(s *link.SessionRequest) { s.Signature = joinSignature(p, *s) },
+		"no instance":       func(s *link.SessionRequest) { s.Agent.Instance = ""; resign(p, s) },
+		"a huge instance":   func(s *link.SessionRequest) { s.Agent.Instance = strings.Repeat("x", 65); resign(p, s) },
+		"no uid":            func(s *link.SessionRequest) { s.Agent.ClusterUID = ""; resign(p, s) },
+		"its own challenge": func(s *link.SessionRequest) { s.Nonce = bytes.Repeat([]byte{0xff}, link.NonceSize); resign(p, s) },
 	} {
 		r.add(engine.Key{Namespace: "fleet", Name: "edge-2"}, func(a *v1alpha1.Agent) { a.PublicKey = link.EncodeKey(r.peer().public()) })
 		s := p.proof()
 		change(&s)
-		if status := p.ask(link.SessionPath, s, &link.SessionAnswer{}); status != http.StatusUnauthorized {
+		if status := p.ask(link.SessionPath, s, &link.SessionResponse{}); status != http.StatusUnauthorized {
 			t.Errorf("%s: %d", what, status)
 		}
 	}
 }
 
-func resign(p *peer, s *link.Session) {
+func resign(p *peer, s *link.SessionRequest) {
 	s.Signature = ed25519.Sign(p.key, link.SessionTranscript(p.r.hub.ID, *s))
 }
 
-func joinSignature(p *peer, s link.Session) []byte {
-	return ed25519.Sign(p.key, link.JoinTranscript(p.r.hub.ID, link.Join{Cluster: s.Cluster, Key: s.Key, ClusterUID: s.Agent.ClusterUID, Nonce: s.Nonce, AgentNonce: s.AgentNonce}))
+func joinSignature(p *peer, s link.SessionRequest) []byte {
+	return ed25519.Sign(p.key, link.JoinTranscript(p.r.hub.ID, link.JoinRequest{Cluster: s.Cluster, Key: s.Key, ClusterUID: s.Agent.ClusterUID, Nonce: s.Nonce, AgentNonce: s.AgentNonce}))
 }
 
 func tokensServeOnce(t *testing.T) {
@@ -220,9 +220,9 @@ func tokensServeOnce(t *testing.T) {
 			t.Errorf("%q: %d", guess, status)
 		}
 	}
-	somebody := link.Join{Cluster: p.cluster, Token: token, Key: r.peer().public(), ClusterUID: "uid-1", Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
+	somebody := link.JoinRequest{Cluster: p.cluster, Token: token, Key: r.peer().public(), ClusterUID: "uid-1", Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
 	somebody.Signature = ed25519.Sign(p.key, link.JoinTranscript(r.hub.ID, somebody))
-	if status := p.ask(link.JoinPath, somebody, &link.JoinAnswer{}); status != http.StatusUnauthorized {
+	if status := p.ask(link.JoinPath, somebody, &link.JoinResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("with a key that is not the sender's: %d", status)
 	}
 	if r.clusters[edgeKey].Spec.Agent.PublicKey != "" {
@@ -446,7 +446,7 @@ func unauthenticatedRequestsAreBounded(t *testing.T) {
 	for range maxUnauthenticatedRequests {
 		r.gateway.limits.unauthenticated <- struct{}{}
 	}
-	status, body := p.raw("POST", link.ChallengePath, encode(t, link.Challenge{Versions: []int{1}}))
+	status, body := p.raw("POST", link.ChallengePath, encode(t, link.ChallengeRequest{Versions: []int{1}}))
 	if status != http.StatusServiceUnavailable || len(body) > 0 {
 		t.Errorf("one more: %d %q", status, body)
 	}
@@ -487,7 +487,7 @@ func theHubProvesItself(t *testing.T) {
 		t.Error("another authority is accepted")
 	}
 	s := p.proof()
-	var answer link.SessionAnswer
+	var answer link.SessionResponse
 	if status := p.ask(link.SessionPath, s, &answer); status != http.StatusOK {
 		t.Fatalf("%d", status)
 	}
@@ -611,7 +611,7 @@ func framesServeOnce(t *testing.T) {
 	genuine := func(d link.Down, nonce []byte) bool {
 		return d.At >= began && link.Verify(r.hub.Key, link.DownTranscript(r.hub.ID, p.cluster, p.public(), nonce, d), d.Signature)
 	}
-	if !genuine(answer.First(), nonce) {
+	if !genuine(answer.FirstFrame(), nonce) {
 		t.Error("the settings of a session are not signed")
 	}
 	stream := p.stream(link.Have{})
@@ -639,7 +639,7 @@ func framesServeOnce(t *testing.T) {
 	// A refusal is signed as well: some of them let an agent rest.
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(p.public()) })
 	p.who.ClusterUID = "uid-2"
-	if _, answer = p.session(); answer.Bye == nil || !genuine(answer.First(), nonce) {
+	if _, answer = p.session(); answer.Bye == nil || !genuine(answer.FirstFrame(), nonce) {
 		t.Errorf("a refusal is not signed: %+v", answer.Bye)
 	}
 }
@@ -785,7 +785,7 @@ func whatIsKnownIsSigned(t *testing.T) {
 	if len(answer.Reported.Entries) != 1 || !genuine(answer.Reported, 7) {
 		t.Errorf("what is known is not signed: %+v", answer.Reported)
 	}
-	if genuine(answer.Reported, 8) || genuine(link.Have{}, 7) || genuine(link.Have{Entries: map[string]link.Short{"apps": "0011223344556677"}}, 7) {
+	if genuine(answer.Reported, 8) || genuine(link.Have{}, 7) || genuine(link.Have{Entries: map[string]link.ShortDigest{"apps": "0011223344556677"}}, 7) {
 		t.Error("the signature serves something else")
 	}
 }

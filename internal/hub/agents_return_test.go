@@ -151,16 +151,16 @@ func (c *caller) stay(ctx context.Context, instance string) {
 
 func (c *caller) connect(ctx context.Context, instance string) error {
 	c.at = c.base()
-	var challenge link.ChallengeAnswer
-	if err := c.ask(ctx, link.ChallengePath, "", link.Challenge{Versions: []int{link.Version}}, &challenge); err != nil {
+	var challenge link.ChallengeResponse
+	if err := c.ask(ctx, link.ChallengePath, "", link.ChallengeRequest{Versions: []int{link.Version}}, &challenge); err != nil {
 		return err
 	}
-	s := link.Session{
+	s := link.SessionRequest{
 		Cluster: namespace + "/" + c.name(), Key: c.key.Public().(ed25519.PublicKey), Nonce: challenge.Nonce, AgentNonce: bytes.Repeat([]byte{1}, link.NonceSize),
 		Agent: link.Agent{Version: "v1", Instance: instance, ClusterUID: c.clusterUID()},
 	}
 	s.Signature = ed25519.Sign(c.key, link.SessionTranscript("test-hub", s))
-	var answer link.SessionAnswer
+	var answer link.SessionResponse
 	if err := c.ask(ctx, link.SessionPath, "", s, &answer); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (c *caller) connect(ctx context.Context, instance string) error {
 }
 
 // report tells what the hub does not know of what is assigned: all of it is ready.
-func (c *caller) report(ctx context.Context, answer link.SessionAnswer, up link.Up) error {
+func (c *caller) report(ctx context.Context, answer link.SessionResponse, up link.Up) error {
 	entries, err := link.DecodeEntries(c.entries)
 	if err != nil {
 		return err
@@ -213,7 +213,7 @@ func (c *caller) report(ctx context.Context, answer link.SessionAnswer, up link.
 	if err := up.DiffStatuses(answer.Reported, nil, statuses); err != nil {
 		return err
 	}
-	return c.ask(ctx, link.ReportPath, answer.Token, up, &link.UpAnswer{})
+	return c.ask(ctx, link.ReportPath, answer.Token, up, &link.UpResponse{})
 }
 
 // TestAgentsThatReturnAtOnceCostTheAPIServerLittle: 200 of them after a restart of the hub, and after a moment without a

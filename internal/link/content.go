@@ -54,13 +54,13 @@ func (ids *ObjectIDs) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Manifest says what a bundle consists of.
+// Manifest describes a bundle: its content by digest, and its objects by their short digests.
 type Manifest struct {
 	// Digest by which the Assignment names the bundle.
 	Digest string `json:"digest"`
 	// Content is "sha256:" and the digest of the encoded bundle; the same as Digest, but for one that is Confidential.
 	Content string `json:"content"`
-	// Confidential says that the bundle is to be sealed on disk.
+	// Confidential is true for a bundle that is to be sealed on disk.
 	Confidential bool `json:"confidential,omitempty"`
 	// Size of the encoded bundle in bytes.
 	Size int64 `json:"size"`
@@ -81,7 +81,7 @@ func NewManifest(digest string, b *object.Bundle) Manifest {
 }
 
 // Assemble puts the bundle together. body returns what is there of an object. It fails when one is missing, or when
-// the whole is not what the digest says: then something that is there is wrong, and all of it is fetched again.
+// the bundle does not have the digest: then a stored object is damaged, and all objects are fetched again.
 func (m Manifest) Assemble(body func(ObjectID) ([]byte, bool)) (*object.Bundle, error) {
 	if !m.Confidential && m.Content != m.Digest {
 		return nil, fmt.Errorf("the manifest of bundle %.80q is for another content", m.Digest)
@@ -100,7 +100,7 @@ func (m Manifest) Assemble(body func(ObjectID) ([]byte, bool)) (*object.Bundle, 
 	}
 	sum := sha256.Sum256(encoded.Bytes())
 	if got := "sha256:" + hex.EncodeToString(sum[:]); got != m.Content {
-		return nil, &WrongDigestError{Bundle: m.Digest, Want: m.Content, Got: got}
+		return nil, &DigestMismatchError{Bundle: m.Digest, Want: m.Content, Got: got}
 	}
 	b, err := object.DecodeBundle(encoded.Bytes())
 	if err != nil {
@@ -110,14 +110,14 @@ func (m Manifest) Assemble(body func(ObjectID) ([]byte, bool)) (*object.Bundle, 
 	return &b, nil
 }
 
-// WrongDigestError says that content is not what its digest says.
-type WrongDigestError struct {
+// DigestMismatchError is returned for content that does not have the digest in its manifest.
+type DigestMismatchError struct {
 	// Bundle is how the Assignment names it.
 	Bundle    string
 	Want, Got string
 }
 
-func (e *WrongDigestError) Error() string {
+func (e *DigestMismatchError) Error() string {
 	return fmt.Sprintf("bundle %.80q: the content has digest %s, not %.80s", e.Bundle, e.Got, e.Want)
 }
 
@@ -162,7 +162,7 @@ func AppendChunk(to []byte, c Chunk) []byte {
 	return append(to, c.Data...)
 }
 
-var errChunk = errors.New("a chunk is malformed")
+var errMalformedChunk = errors.New("a chunk is malformed")
 
 // ParseChunks reads what AppendChunk wrote. Data aliases the payload.
 func ParseChunks(payload []byte) ([]Chunk, error) {
@@ -180,7 +180,7 @@ func ParseChunks(payload []byte) ([]Chunk, error) {
 func parseChunk(payload []byte) (Chunk, []byte, error) {
 	var c Chunk
 	if len(payload) < len(c.ID) {
-		return c, nil, errChunk
+		return c, nil, errMalformedChunk
 	}
 	copy(c.ID[:], payload)
 	payload = payload[len(c.ID):]
@@ -188,13 +188,13 @@ func parseChunk(payload []byte) (Chunk, []byte, error) {
 	for i := range numbers {
 		n, width := binary.Uvarint(payload)
 		if width <= 0 {
-			return c, nil, errChunk
+			return c, nil, errMalformedChunk
 		}
 		numbers[i], payload = n, payload[width:]
 	}
 	size, offset, length := numbers[0], numbers[1], numbers[2]
 	if size > MaxMessage || offset > size || length > size-offset || length > MaxChunk || length > uint64(len(payload)) {
-		return c, nil, errChunk
+		return c, nil, errMalformedChunk
 	}
 	c.Size, c.Offset, c.Data = int64(size), int64(offset), payload[:length]
 	return c, payload[length:], nil

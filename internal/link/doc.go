@@ -3,19 +3,18 @@
 //
 // An agent dials out, over HTTPS, to these paths:
 //
-//	POST /v1/challenge  Challenge          → ChallengeAnswer   a nonce, for one proof
-//	POST /v1/join       Join               → JoinAnswer        binds the agent's public key, once, with a token
-//	POST /v1/session    Session            → SessionAnswer     proves the key; a bearer token for the rest
-//	POST /v1/stream     Hello              → frames of Down    lives as long as the connection does
-//	POST /v1/report     Up, signature      → UpAnswer          what changed since the last answer; empty: alive
-//	GET  /v1/bundles/D  –                  → Manifest          of a bundle that the Assignment names
-//	POST /v1/objects    Wanted             → frames of chunks  objects of that bundle
-//	POST /v1/part       PartAsk            → PartAnswer, frames of the bundle, to another part of the same hub
+//	POST /v1/challenge  ChallengeRequest  → ChallengeResponse  a nonce, for one proof
+//	POST /v1/join       JoinRequest       → JoinResponse       binds the agent's public key, once, with a token
+//	POST /v1/session    SessionRequest    → SessionResponse    proves the key; a bearer token for the rest
+//	POST /v1/stream     Hello             → frames of Down     lives as long as the connection does
+//	POST /v1/report     Up, signature     → UpResponse         what changed since the last answer; empty: alive
+//	GET  /v1/bundles/D  –                 → Manifest           of a bundle that the Assignment names
+//	POST /v1/objects    Wanted            → frames of chunks   objects of that bundle
+//	POST /v1/part       PartRequest       → PartResponse, frames of the bundle, to another part of the same hub
 //
 // Every request body, and every answer but those of stream and objects, is one frame (EncodeFrame); the report of an
-// agent that signs is two (EncodeUp). The status of an
-// answer is 200, or 401 to everything that is not proven, or 429 or 503 with Retry-After, or 404 for a digest that
-// the Assignment does not name. The bodies of the latter are empty.
+// agent that signs is two (EncodeUp). The status of an answer is 200, or 401 to every request that is not authenticated, or
+// 429 or 503 with Retry-After, or 404 for a digest that the Assignment does not name. The bodies of the latter are empty.
 //
 // It promises: what an agent takes for its Assignment or for the content of a bundle was signed by its hub for its
 // Cluster; a proof serves one request of one purpose at one hub; after a reconnect only what differs travels, in
@@ -24,7 +23,7 @@ package link
 
 import "time"
 
-// Version of the protocol. A peer that knows only another one is told the versions of this side.
+// Version of the protocol. The answer to a peer that knows only another one holds the versions of this side.
 const Version = 1
 
 // Paths of the gateway.
@@ -44,7 +43,7 @@ const ContentType = "application/vnd.skerry.link"
 
 // Limits of one message, in bytes after decompression. A peer that sends more is disconnected.
 const (
-	// MaxProof bounds Challenge, Join and Session, which are read before the sender has proven anything.
+	// MaxProof bounds the requests for a challenge, a join and a session, which are read before the sender has proven anything.
 	MaxProof = 64 << 10
 	// MaxMessage bounds everything else.
 	MaxMessage = 8 << 20
@@ -55,7 +54,7 @@ const (
 	MaxChunk = 64 << 10
 )
 
-// Times that hold where SessionAnswer.Settings give no others.
+// Times that hold where SessionResponse.Settings give no others.
 const (
 	// DefaultKeepAlive is how often the gateway sends a frame on a stream that is idle. Together with
 	// DefaultHeartbeat an idle edge costs about 9.9 MB a month: 140 bytes a ping with TCP, its acknowledgement and TLS,

@@ -38,17 +38,17 @@ const ServerName = "skerry-gateway"
 
 // AgentInfo is what is known of the agent of a Cluster. It is a value that can be compared.
 type AgentInfo struct {
-	// Connected says that its stream stands, since Since.
+	// Connected is true while its stream is open, since Since.
 	Connected bool
 	Since     time.Time
 	Version   string
 	// Fingerprint of its public key.
 	Fingerprint string
-	// DiskReason and DiskMessage say what is wrong with its disk.
+	// DiskReason and DiskMessage describe what is wrong with its disk; empty for nothing.
 	DiskReason, DiskMessage string
-	// Pending says that it has not joined, or is not approved yet.
+	// Pending is true until it has joined and is approved.
 	Pending bool
-	// Idle says that nothing is assigned to its Cluster.
+	// Idle is true when nothing is assigned to its Cluster.
 	Idle bool
 	// Carried is the last report that came by medium.
 	Carried Carried

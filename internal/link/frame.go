@@ -12,20 +12,20 @@ import (
 	"github.com/skerry-dev/skerry/internal/deflate"
 )
 
-// A frame is four bytes, big-endian, and a payload: the upper bit says that the payload is deflated, the others are
+// A frame is four bytes, big-endian, and a payload: the upper bit is set when the payload is deflated, the others are
 // its length on the wire. A frame of length 0 is empty.
 const (
-	headerSize   = 4
-	deflated     = 1 << 31
-	compressFrom = 256 // bytes: below, compression saves less than it costs
-	thoroughFrom = 4 << 10
+	headerSize          = 4
+	deflated            = 1 << 31
+	compressFrom        = 256 // bytes: below, compression saves less than it costs
+	bestCompressionFrom = 4 << 10
 )
 
 var (
-	// ErrTooLarge says that a peer sent more than the limit.
+	// ErrTooLarge is returned when a peer sends more than the limit.
 	ErrTooLarge = errors.New("the message is larger than the limit")
-	// ErrTooMany says that a message has more than MaxValues.
-	ErrTooMany = errors.New("the message has more values than the limit")
+	// ErrTooManyValues is returned for a message that has more than MaxValues.
+	ErrTooManyValues = errors.New("the message has more values than the limit")
 )
 
 // AppendFrame appends a frame with the payload, compressed if that makes it smaller.
@@ -56,7 +56,7 @@ func EncodeFrame(message any) ([]byte, error) {
 }
 
 // EncodeUp returns a report and its signature, a frame each. sign returns the signature over UpTranscript of the message.
-// Hubs before the one that reads the second frame leave it.
+// Earlier hubs do not read the second frame.
 func EncodeUp(up Up, sign func(message []byte) []byte) ([]byte, error) {
 	message, err := json.Marshal(up)
 	if err != nil {
@@ -116,8 +116,8 @@ func ReadMessage(from io.Reader, limit int, message any) error {
 
 // Decode decodes JSON of a peer into a message, unless it has more than MaxValues.
 func Decode(payload []byte, message any) error {
-	if values(payload) > MaxValues {
-		return ErrTooMany
+	if countValues(payload) > MaxValues {
+		return ErrTooManyValues
 	}
 	if err := json.Unmarshal(payload, message); err != nil {
 		return fmt.Errorf("cannot decode message: %w", err)
@@ -125,9 +125,9 @@ func Decode(payload []byte, message any) error {
 	return nil
 }
 
-// values bounds how many values JSON has from above: each object, list and element costs many times its bytes when it
+// countValues returns an upper bound of the values in JSON: each object, list and element costs many times its bytes when it
 // is decoded, so that "[{},{},…" of a few megabytes would take a gigabyte. What is in strings does not count.
-func values(payload []byte) int {
+func countValues(payload []byte) int {
 	n, quoted := 1, false
 	for i := 0; i < len(payload); i++ {
 		switch c := payload[i]; {
@@ -142,25 +142,25 @@ func values(payload []byte) int {
 	return n
 }
 
-// thorough is slow: many links are metered. It costs 160 µs even for a few hundred bytes, since it clears 640 KiB before
-// each message; quick and entropy take 5 µs each for those. Measured: an Assignment with one entry is 525 bytes of 715 by
-// quick and 521 by thorough, a manifest, which is random, 360 of 429 by entropy and 361 by thorough.
+// bestCompression is slow: many links are metered. It costs 160 µs even for a few hundred bytes, since it clears 640 KiB before
+// each message; bestSpeed and huffmanOnly take 5 µs each for those. Measured: an Assignment with one entry is 525 bytes of 715 by
+// bestSpeed and 521 by bestCompression, a manifest, which is random, 360 of 429 by huffmanOnly and 361 by bestCompression.
 var (
-	thorough = deflate.New(flate.BestCompression)
-	quick    = deflate.New(flate.BestSpeed)
-	entropy  = deflate.New(flate.HuffmanOnly)
+	bestCompression = deflate.New(flate.BestCompression)
+	bestSpeed       = deflate.New(flate.BestSpeed)
+	huffmanOnly     = deflate.New(flate.HuffmanOnly)
 )
 
-// compress returns the payload compressed: a small one the way that makes it smaller of two that cost little.
+// compress returns the payload compressed: a small one by whichever of the two fast ways makes it smaller.
 func compress(payload []byte) ([]byte, error) {
-	if len(payload) >= thoroughFrom {
-		return thorough.Compress(payload)
+	if len(payload) >= bestCompressionFrom {
+		return bestCompression.Compress(payload)
 	}
-	repeats, err := quick.Compress(payload)
+	repeats, err := bestSpeed.Compress(payload)
 	if err != nil {
 		return nil, err
 	}
-	bits, err := entropy.Compress(payload)
+	bits, err := huffmanOnly.Compress(payload)
 	if err != nil || len(repeats) <= len(bits) {
 		return repeats, err
 	}

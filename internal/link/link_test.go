@@ -122,7 +122,7 @@ func TestAMessageOfManyValuesIsNotDecoded(t *testing.T) {
 		"after a quote in a string": `{"later":"\"","entries":[{}` + strings.Repeat(`,{}`, MaxValues) + `]}`,
 		"after a backslash":         `{"later":"\\","entries":[{}` + strings.Repeat(`,{}`, MaxValues) + `]}`,
 	} {
-		if err := read(payload); !errors.Is(err, ErrTooMany) {
+		if err := read(payload); !errors.Is(err, ErrTooManyValues) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -258,8 +258,8 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := Session{Cluster: "fleet/a", Key: public, Nonce: []byte("n"), AgentNonce: []byte("m"), Agent: Agent{Instance: "i", ClusterUID: "u"}}
-	join := Join{Cluster: "fleet/a", Token: "t", Key: public, ClusterUID: "u", Nonce: []byte("n"), AgentNonce: []byte("m")}
+	session := SessionRequest{Cluster: "fleet/a", Key: public, Nonce: []byte("n"), AgentNonce: []byte("m"), Agent: Agent{Instance: "i", ClusterUID: "u"}}
+	join := JoinRequest{Cluster: "fleet/a", Token: "t", Key: public, ClusterUID: "u", Nonce: []byte("n"), AgentNonce: []byte("m")}
 	hub := HubIdentity{ID: "h", UID: "u", Namespace: "s", Key: public}
 	assignment := Assignment{UID: "u", Generation: 1, Digest: "d"}
 	manifest := Manifest{Digest: "d", Content: "c"}
@@ -296,10 +296,10 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	all["finalize, another cluster"] = FinalizeTranscript("h", "fleet/b", public, "r")
 	all["finalize, another hub"] = FinalizeTranscript("g", "fleet/a", public, "r")
 	all["finalize, another agent"] = FinalizeTranscript("h", "fleet/a", public[1:], "r")
-	ask := PartAsk{Digest: "d", Nonce: []byte("n"), PartNonce: []byte("m")}
+	ask := PartRequest{Digest: "d", Nonce: []byte("n"), PartNonce: []byte("m")}
 	all["part"], all["part, another hub"] = PartTranscript("h", ask), PartTranscript("g", ask)
-	all["part answer"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1})
-	all["part answer, confidential"] = PartAnswerTranscript("h", ask, PartAnswer{Size: 1, Confidential: true})
+	all["part answer"] = PartResponseTranscript("h", ask, PartResponse{Size: 1})
+	all["part answer, confidential"] = PartResponseTranscript("h", ask, PartResponse{Size: 1, Confidential: true})
 	down := Down{Seq: 1, At: 2, Assignment: &assignment, Settings: &Settings{KeepAlive: 1}, Finalize: "r", Bye: &Bye{Reason: "b", RetryAfter: 1}}
 	all["down"] = DownTranscript("h", "fleet/a", public, []byte("m"), down)
 	all["down, another hub"] = DownTranscript("g", "fleet/a", public, []byte("m"), down)

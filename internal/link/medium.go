@@ -5,18 +5,18 @@ import "time"
 // mediumPurpose begins what is signed of a file that is carried by medium.
 const mediumPurpose = "skerry.dev/link/v1 medium"
 
-// MediumTranscript is what the sender of a file signs of it: the label that anyone can read, and the message that
-// says what the file holds.
+// MediumTranscript is what the sender of a file signs of it: the label, which is not encrypted, and the message with
+// the content of the file.
 func MediumTranscript(label, message []byte) []byte {
 	return transcript(mediumPurpose, label, message)
 }
 
-// Paths of the gateway for those who carry files between the hub and an edge without a link. They serve who has a
-// token that a user wrote down, by its hash, on the Cluster (v1alpha1.MediumTicketAnnotation): as a bearer token, with
-// the Cluster in ClusterHeader. Nothing of a request's body is read before that. Answers but a file are one frame.
+// Paths of the gateway for users who carry files between the hub and an edge without a link. A request has a bearer token
+// whose hash a user wrote to the Cluster (v1alpha1.MediumTicketAnnotation), and the Cluster in ClusterHeader. The gateway
+// reads nothing of its body before it has checked both. Every answer that is not a file is one frame.
 //
-//	GET  /v1/medium/update  –     → a file, or MediumAnswer with status 409
-//	POST /v1/medium/report  file  → MediumAnswer, with status 409 when the file is refused
+//	GET  /v1/medium/update  –     → a file, or MediumResponse with status 409
+//	POST /v1/medium/report  file  → MediumResponse, with status 409 when the file is refused
 const (
 	MediumUpdatePath = "/v1/medium/update"
 	MediumReportPath = "/v1/medium/report"
@@ -24,8 +24,8 @@ const (
 	ClusterHeader = "Skerry-Cluster"
 )
 
-// MediumAnswer says what became of a file, or why there is none.
-type MediumAnswer struct {
+// MediumResponse is the result of a file that was imported, or why one is refused or cannot be exported.
+type MediumResponse struct {
 	// Reason is one of the reasons of api/v1alpha1 when the file is refused.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
@@ -40,6 +40,6 @@ type MediumAnswer struct {
 type Carried struct {
 	// Number is 0 where there was none.
 	Number uint64
-	// Made is by the edge's clock, Imported by the hub's; zero where the agent told of it over a link.
+	// Made is by the edge's clock, Imported by the hub's; zero where the agent reported it over a link.
 	Made, Imported time.Time
 }

@@ -10,22 +10,22 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// Challenge asks for a nonce.
-type Challenge struct {
+// ChallengeRequest requests a nonce.
+type ChallengeRequest struct {
 	// Versions of the protocol that the agent speaks.
 	Versions []int `json:"versions"`
 }
 
-// ChallengeAnswer holds a nonce that serves one proof, for a minute.
-type ChallengeAnswer struct {
+// ChallengeResponse holds a nonce that serves one proof, for a minute.
+type ChallengeResponse struct {
 	// Version to speak; 0 when the hub speaks none of those asked for. Versions are those of the hub.
 	Version  int    `json:"version"`
 	Versions []int  `json:"versions"`
 	Nonce    []byte `json:"nonce"`
 }
 
-// Join binds an agent's public key to a Cluster.
-type Join struct {
+// JoinRequest binds an agent's public key to a Cluster.
+type JoinRequest struct {
 	// Cluster is "namespace/name" on the hub.
 	Cluster string `json:"cluster"`
 	// Token was made for the Cluster by "skerry cluster join", and serves once.
@@ -41,8 +41,8 @@ type Join struct {
 	Signature []byte `json:"signature"`
 }
 
-// JoinAnswer says that the key is bound.
-type JoinAnswer struct {
+// JoinResponse confirms that the key is bound.
+type JoinResponse struct {
 	Hub HubIdentity `json:"hub"`
 	// Signature is over HubTranscript, by Hub.Key.
 	Signature []byte `json:"signature"`
@@ -60,8 +60,8 @@ type HubIdentity struct {
 	Key []byte `json:"key"`
 }
 
-// Session proves possession of the key of a Cluster.
-type Session struct {
+// SessionRequest proves possession of the key of a Cluster.
+type SessionRequest struct {
 	Cluster    string `json:"cluster"`
 	Key        []byte `json:"key"`
 	Nonce      []byte `json:"nonce"`
@@ -71,7 +71,7 @@ type Session struct {
 	Signature []byte `json:"signature"`
 }
 
-// Agent is what an agent says of itself.
+// Agent is how an agent describes itself.
 type Agent struct {
 	Version string `json:"version"`
 	// Instance is random, and another one in each process: an instance that comes back after another one had its
@@ -93,8 +93,8 @@ const SigningInstance = "signs-"
 // SignsReports reports whether the agent signs its reports (EncodeUp): none without counts.
 func (a Agent) SignsReports() bool { return strings.HasPrefix(a.Instance, SigningInstance) }
 
-// SessionAnswer opens a session.
-type SessionAnswer struct {
+// SessionResponse opens a session.
+type SessionResponse struct {
 	// Token is the bearer token of all further requests. It is short-lived, random, and in memory only.
 	Token    string      `json:"token"`
 	Hub      HubIdentity `json:"hub"`
@@ -107,14 +107,14 @@ type SessionAnswer struct {
 	Bye *Bye `json:"bye,omitempty"`
 	// Signature is over HubTranscript, by Hub.Key.
 	Signature []byte `json:"signature"`
-	// At is Down.At, and FirstSignature that of the hub over DownTranscript of First. Hubs of the first version send
+	// At is Down.At, and FirstSignature that of the hub over DownTranscript of FirstFrame. Hubs of the first version send
 	// neither.
 	At             int64  `json:"at,omitempty"`
 	FirstSignature []byte `json:"firstSignature,omitempty"`
 }
 
-// First is what the answer says that later frames of the stream may change, as the frame before the first one.
-func (a SessionAnswer) First() Down {
+// FirstFrame returns the settings and the refusal of the answer as the frame of the stream before the first one.
+func (a SessionResponse) FirstFrame() Down {
 	return Down{Settings: &a.Settings, Bye: a.Bye, At: a.At, Signature: a.FirstSignature}
 }
 
@@ -125,7 +125,7 @@ type Settings struct {
 	Heartbeat int64 `json:"heartbeat,omitempty"`
 	// Suspend leaves the cluster as it is.
 	Suspend bool `json:"suspend,omitempty"`
-	// TakeOver names the hub that a person has told to give way to this one.
+	// TakeOver is the ID of the hub from which a user has this one take the cluster over.
 	TakeOver string `json:"takeOver,omitempty"`
 }
 
@@ -150,12 +150,12 @@ type Hello struct {
 
 // Have is a state by its digests: short ones of each entry, by name. An empty one has nothing.
 type Have struct {
-	Entries map[string]Short `json:"entries,omitempty"`
+	Entries map[string]ShortDigest `json:"entries,omitempty"`
 }
 
 // Names returns what has the same entries, of which nothing is known.
 func (h Have) Names() Have {
-	names := Have{Entries: make(map[string]Short, len(h.Entries))}
+	names := Have{Entries: make(map[string]ShortDigest, len(h.Entries))}
 	for name := range h.Entries {
 		names.Entries[name] = ""
 	}
@@ -177,7 +177,7 @@ type Down struct {
 	FinalizeSignature []byte `json:"finalizeSignature,omitempty"`
 	// Bye is the last frame.
 	Bye *Bye `json:"bye,omitempty"`
-	// At is the hub's clock, in nanoseconds since 1970: what the frame says held at that time.
+	// At is the hub's clock, in nanoseconds since 1970: the content of the frame was valid at that time.
 	At int64 `json:"at,omitempty"`
 	// Signature is that of the hub over DownTranscript: an agent that has seen one takes no frame of the session
 	// without, and none twice or in another order. Hubs of the first version send none.
@@ -199,26 +199,26 @@ type Bye struct {
 
 // Reasons of a Bye.
 const (
-	// ByeStopping says that the hub ends, or another one leads.
+	// ByeStopping is sent when the hub stops, or another replica leads.
 	ByeStopping = "Stopping"
-	// ByeRevoked says that the key is not, or not any more, that of the Cluster. The agent keeps what stands, as when
+	// ByeRevoked is sent when the key is not, or not any more, that of the Cluster. The agent keeps what stands, as when
 	// it is cut off, and tries seldom.
 	ByeRevoked = "Revoked"
-	// ByeReplaced says that another stream of the Cluster has begun.
+	// ByeReplaced is sent when another stream of the Cluster has begun.
 	ByeReplaced = "Replaced"
-	// ByeDuplicate says that another agent with the same key is connected.
+	// ByeDuplicate is sent when another agent with the same key is connected.
 	ByeDuplicate = "DuplicateAgent"
-	// ByeClusterReplaced says that the cluster is not the one that joined, by the uid of kube-system.
+	// ByeClusterReplaced is sent when the cluster is not the one that joined, by the uid of kube-system.
 	ByeClusterReplaced = "ClusterReplaced"
-	// ByeNotApproved says that the agent waits to be approved.
+	// ByeNotApproved is sent while the agent is not approved.
 	ByeNotApproved = "NotApproved"
-	// ByeElsewhere says that another part of a divided hub has the Cluster.
+	// ByeElsewhere is sent when another part of a divided hub has the Cluster.
 	ByeElsewhere = "Elsewhere"
-	// ByePushed says that the hub reaches the cluster itself now: the agent stops its engine, and waits.
+	// ByePushed is sent when the hub reaches the cluster itself now: the agent stops its engine, and waits.
 	ByePushed = "Pushed"
 )
 
-// Assignment is what changed in the Assignment of the Cluster (Delta.Apply).
+// Assignment is what changed in the Assignment of the Cluster (Assignment.Apply).
 type Assignment struct {
 	// Generation and UID are those of the Assignment on the hub.
 	Generation int64  `json:"generation"`
@@ -231,7 +231,7 @@ type Assignment struct {
 	Signature []byte `json:"signature"`
 }
 
-// Up reports what changed. An empty one only says that the agent is there.
+// Up reports what changed. An empty one is a heartbeat.
 type Up struct {
 	// Seq counts the reports of a session, from 1. A report that is not answered is sent again with the same number.
 	Seq uint64 `json:"seq,omitempty"`
@@ -242,11 +242,12 @@ type Up struct {
 	Dropped []string                         `json:"dropped,omitempty"`
 	// Verified is VerifiedAt of those in which nothing else has changed, in seconds since 1970, by name.
 	Verified map[string]int64 `json:"verified,omitempty"`
-	// Complete says that, with this report, the hub knows all entries: until then their absence means nothing.
+	// Complete is set when the hub knows the statuses of all entries with this report: until then, one that is absent may
+	// exist.
 	Complete bool `json:"complete,omitempty"`
 	// Events in the order in which they happened; those that were not answered are sent again.
 	Events []Event `json:"events,omitempty"`
-	// Disk says what is wrong with the agent's disk; State of the agent, which runs on without it.
+	// Disk is the state of the agent's disk; the agent goes on without one.
 	Disk *Disk `json:"disk,omitempty"`
 	// Received is Down.Seq of the last frame that was handled.
 	Received uint64 `json:"received,omitempty"`
@@ -262,8 +263,8 @@ type Up struct {
 	Latest int64 `json:"latest,omitempty"`
 }
 
-// UpAnswer acknowledges a report.
-type UpAnswer struct {
+// UpResponse acknowledges a report.
+type UpResponse struct {
 	Seq uint64 `json:"seq,omitempty"`
 	// Sent is Down.Seq of the last frame that was sent. An agent that does not receive it, and nothing else for ten
 	// seconds, begins a new session: something between the two holds it back.

@@ -14,17 +14,17 @@ const NonceSize = 32
 
 // What is signed begins with its purpose, so that a signature for one is none for another.
 const (
-	joinPurpose       = "skerry.dev/link/v1 join"
-	sessionPurpose    = "skerry.dev/link/v1 session"
-	hubPurpose        = "skerry.dev/link/v1 hub"
-	assignmentPurpose = "skerry.dev/link/v1 assignment"
-	bundlePurpose     = "skerry.dev/link/v1 bundle"
-	finalizePurpose   = "skerry.dev/link/v1 finalize"
-	partPurpose       = "skerry.dev/link/v1 part"
-	partAnswerPurpose = "skerry.dev/link/v1 part answer"
-	downPurpose       = "skerry.dev/link/v1 down"
-	upPurpose         = "skerry.dev/link/v1 up"
-	reportedPurpose   = "skerry.dev/link/v1 reported"
+	joinPurpose         = "skerry.dev/link/v1 join"
+	sessionPurpose      = "skerry.dev/link/v1 session"
+	hubPurpose          = "skerry.dev/link/v1 hub"
+	assignmentPurpose   = "skerry.dev/link/v1 assignment"
+	bundlePurpose       = "skerry.dev/link/v1 bundle"
+	finalizePurpose     = "skerry.dev/link/v1 finalize"
+	partPurpose         = "skerry.dev/link/v1 part"
+	partResponsePurpose = "skerry.dev/link/v1 part answer"
+	downPurpose         = "skerry.dev/link/v1 down"
+	upPurpose           = "skerry.dev/link/v1 up"
+	reportedPurpose     = "skerry.dev/link/v1 reported"
 )
 
 // transcript joins a purpose and fields without ambiguity: each after its length.
@@ -38,18 +38,18 @@ func transcript(purpose string, fields ...[]byte) []byte {
 
 // JoinTranscript is what an agent signs to join the hub with the identity, which it knows from what it was installed
 // with. The token is part of it by its hash.
-func JoinTranscript(hub string, j Join) []byte {
+func JoinTranscript(hub string, j JoinRequest) []byte {
 	token := HashToken(j.Token)
 	return transcript(joinPurpose, []byte(hub), []byte(j.Cluster), token[:], j.Key, []byte(j.ClusterUID), j.Nonce, j.AgentNonce)
 }
 
 // SessionTranscript is what an agent signs to open a session at the hub with the identity.
-func SessionTranscript(hub string, s Session) []byte {
+func SessionTranscript(hub string, s SessionRequest) []byte {
 	return transcript(sessionPurpose, []byte(hub), []byte(s.Cluster), s.Key, s.Nonce, s.AgentNonce,
 		[]byte(s.Agent.Instance), []byte(s.Agent.ClusterUID), []byte(s.Agent.Version))
 }
 
-// HubTranscript is what the hub signs in its answer to Join and Session: token is that of the session, empty for Join.
+// HubTranscript is what the hub signs in a JoinResponse and a SessionResponse: token is that of the session, empty for a join.
 func HubTranscript(hub HubIdentity, cluster, token string, nonce, agentNonce []byte) []byte {
 	hashed := HashToken(token)
 	return transcript(hubPurpose, []byte(hub.ID), []byte(hub.UID), []byte(hub.Namespace), hub.Key, []byte(cluster), hashed[:], nonce, agentNonce)
@@ -77,7 +77,7 @@ func FinalizeTranscript(hub, cluster string, key []byte, request string) []byte 
 }
 
 // DownTranscript is what the hub signs of a frame of the stream. key is the agent's public key, and agentNonce that of
-// its Session, so that a frame serves in no other session; Seq orders those of one. What a later version adds to a frame
+// its SessionRequest, so that a frame serves in no other session; Seq orders those of one. What a later version adds to a frame
 // needs a signature of its own, since agents of this one do not know it.
 func DownTranscript(hub, cluster string, key, agentNonce []byte, d Down) []byte {
 	number := func(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
@@ -102,12 +102,12 @@ func DownTranscript(hub, cluster string, key, agentNonce []byte, d Down) []byte 
 }
 
 // UpTranscript is what an agent signs of a report: message is its JSON. key is the agent's public key, and agentNonce that
-// of its Session, so that a report serves in no other session; Up.Seq orders those of one.
+// of its SessionRequest, so that a report serves in no other session; Up.Seq orders those of one.
 func UpTranscript(hub, cluster string, key, agentNonce, message []byte) []byte {
 	return transcript(upPurpose, []byte(hub), []byte(cluster), key, agentNonce, message)
 }
 
-// ReportedTranscript is what the hub signs of SessionAnswer.Reported: an agent that were made to believe that the hub
+// ReportedTranscript is what the hub signs of SessionResponse.Reported: an agent that were made to believe that the hub
 // knows something would not report it.
 func ReportedTranscript(hub, cluster string, key, agentNonce []byte, reported Have) []byte {
 	fields := [][]byte{[]byte(hub), []byte(cluster), key, agentNonce}
@@ -118,17 +118,17 @@ func ReportedTranscript(hub, cluster string, key, agentNonce []byte, reported Ha
 }
 
 // PartTranscript is what a part of a divided hub signs, with the key of the hub, to get a bundle from another part.
-func PartTranscript(hub string, p PartAsk) []byte {
+func PartTranscript(hub string, p PartRequest) []byte {
 	return transcript(partPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce)
 }
 
 // PartAnswerTranscript is what the other part signs in its answer, with the same key.
-func PartAnswerTranscript(hub string, p PartAsk, a PartAnswer) []byte {
+func PartResponseTranscript(hub string, p PartRequest, a PartResponse) []byte {
 	confidential := []byte{0}
 	if a.Confidential {
 		confidential[0] = 1
 	}
-	return transcript(partAnswerPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce, binary.BigEndian.AppendUint64(nil, uint64(a.Size)), confidential)
+	return transcript(partResponsePurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce, binary.BigEndian.AppendUint64(nil, uint64(a.Size)), confidential)
 }
 
 // Verify reports whether the signature over what a Transcript function returned is by the public key.

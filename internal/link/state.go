@@ -16,20 +16,20 @@ import (
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
-// Short is a digest that tells two versions of one entry apart: 16 hexadecimal digits.
-type Short string
+// ShortDigest distinguishes two versions of one entry: 16 hexadecimal digits.
+type ShortDigest string
 
-// ErrDiverged says that a change does not lead to the state that its sender has: the receiver begins anew, with
-// nothing.
+// ErrDiverged is returned for a change after which the receiver does not have the state of the sender: the receiver starts
+// again from nothing.
 var ErrDiverged = errors.New("the change does not lead to the state that was signed")
 
-func shortOf(value any) (Short, error) {
+func shortDigestOf(value any) (ShortDigest, error) {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return "", fmt.Errorf("cannot encode an entry: %w", err)
 	}
 	sum := sha256.Sum256(data)
-	return Short(hex.EncodeToString(sum[:8])), nil
+	return ShortDigest(hex.EncodeToString(sum[:8])), nil
 }
 
 // Entry is an entry of an Assignment as the hub encoded it. The bytes are kept, so that a digest is the same for an
@@ -84,9 +84,9 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func (e Entry) short() Short {
+func (e Entry) digest() ShortDigest {
 	sum := sha256.Sum256([]byte(e.raw))
-	return Short(hex.EncodeToString(sum[:8]))
+	return ShortDigest(hex.EncodeToString(sum[:8]))
 }
 
 // Digest is that of all entries of an Assignment, sorted by name.
@@ -101,14 +101,14 @@ func Digest(entries []Entry) string {
 
 // HaveEntries returns the digests of the entries.
 func HaveEntries(entries []Entry) Have {
-	h := Have{Entries: make(map[string]Short, len(entries))}
+	h := Have{Entries: make(map[string]ShortDigest, len(entries))}
 	for _, e := range entries {
-		h.Entries[e.Name] = e.short()
+		h.Entries[e.Name] = e.digest()
 	}
 	return h
 }
 
-// Diff returns what leads an agent from what it has to the entries, which are sorted by name. UID, generation and
+// Diff returns the change from what an agent has to the entries, which are sorted by name. UID, generation and
 // signature are the caller's to add.
 func Diff(has Have, entries []Entry) Assignment {
 	a := Assignment{Digest: Digest(entries)}
@@ -118,11 +118,11 @@ func Diff(has Have, entries []Entry) Assignment {
 			a.Entries = append(a.Entries, e)
 		}
 	}
-	a.Dropped = gone(has.Entries, now.Entries)
+	a.Dropped = removedNames(has.Entries, now.Entries)
 	return a
 }
 
-func gone[A, B any](before map[string]A, now map[string]B) []string {
+func removedNames[A, B any](before map[string]A, now map[string]B) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, there := now[name]; !there {
@@ -153,10 +153,10 @@ func (a Assignment) Apply(before []Entry) ([]Entry, error) {
 
 // HaveStatuses returns the digests of the statuses, without VerifiedAt.
 func HaveStatuses(entries []v1alpha1.AssignmentEntryStatus) (Have, error) {
-	h := Have{Entries: make(map[string]Short, len(entries))}
+	h := Have{Entries: make(map[string]ShortDigest, len(entries))}
 	for _, e := range entries {
 		e.VerifiedAt = nil
-		short, err := shortOf(e)
+		short, err := shortDigestOf(e)
 		if err != nil {
 			return Have{}, err
 		}
@@ -165,7 +165,7 @@ func HaveStatuses(entries []v1alpha1.AssignmentEntryStatus) (Have, error) {
 	return h, nil
 }
 
-// DiffStatuses adds to a report what leads whoever has to the statuses. verified is what was reported of
+// DiffStatuses adds to a report what differs between what the hub has and the statuses. verified is what was reported of
 // VerifiedAt: nil for nothing.
 func (u *Up) DiffStatuses(has Have, verified map[string]int64, now []v1alpha1.AssignmentEntryStatus) error {
 	digests, err := HaveStatuses(now)
@@ -183,7 +183,7 @@ func (u *Up) DiffStatuses(has Have, verified map[string]int64, now []v1alpha1.As
 			u.Verified[e.Name] = e.VerifiedAt.Unix()
 		}
 	}
-	u.Dropped = gone(has.Entries, digests.Entries)
+	u.Dropped = removedNames(has.Entries, digests.Entries)
 	return nil
 }
 

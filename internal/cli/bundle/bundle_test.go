@@ -121,7 +121,7 @@ func left(t *testing.T, dir string) string {
 }
 
 func refuse(out http.ResponseWriter, reason string) {
-	frame, _ := link.EncodeFrame(link.MediumAnswer{Reason: reason, Message: "because"})
+	frame, _ := link.EncodeFrame(link.MediumResponse{Reason: reason, Message: "because"})
 	out.WriteHeader(http.StatusConflict)
 	_, _ = out.Write(frame)
 }
@@ -196,7 +196,7 @@ func TestAReportIsHandedInForTheClusterOnItsLabel(t *testing.T) {
 	w.late = 1 // the file is sent again
 	w.answer = func(out http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(&got, r.Body)
-		frame, _ := link.EncodeFrame(link.MediumAnswer{Made: l.Made, Entries: 2, Events: 3})
+		frame, _ := link.EncodeFrame(link.MediumResponse{Made: l.Made, Entries: 2, Events: 3})
 		_, _ = out.Write(frame)
 	}
 	said, err := w.run("import-report", file)

@@ -94,8 +94,8 @@ func (g *gateway) fetchUpdate(ctx context.Context) (io.ReadCloser, error) {
 }
 
 // sendReport hands in a report.
-func (g *gateway) sendReport(ctx context.Context, file io.ReadSeeker) (link.MediumAnswer, error) {
-	var answer link.MediumAnswer
+func (g *gateway) sendReport(ctx context.Context, file io.ReadSeeker) (link.MediumResponse, error) {
+	var answer link.MediumResponse
 	res, err := g.do(ctx, http.MethodPost, link.MediumReportPath, file)
 	if err != nil {
 		return answer, err
@@ -163,7 +163,7 @@ func refusalOf(res *http.Response) error {
 	defer res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusConflict:
-		var answer link.MediumAnswer
+		var answer link.MediumResponse
 		if err := link.ReadMessage(res.Body, link.MaxProof, &answer); err == nil && answer.Reason != "" {
 			return fmt.Errorf("refused, and nothing was changed: %s: %s", answer.Reason, answer.Message)
 		}
