@@ -206,7 +206,7 @@ func (p *Pool) setOwners(key Key, m *runningEngine) {
 }
 
 func duplicate(by Key) error {
-	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster, or did: delete one of the two, or let both say sharing: Shared. One that is not Ready for ten minutes gives way to the other", by)}
+	return &refusedError{reason: v1alpha1.DuplicateClusterReason, message: fmt.Sprintf("the Cluster %s leads to the same cluster, or did: delete one of the two, or let both say sharing: Shared. The other one gives way when it is not Ready for ten minutes, unless it has an agent", by)}
 }
 
 // Disconnect implements Pooled. The cluster is free for another Cluster when the engine has ended, and not

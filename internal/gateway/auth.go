@@ -336,7 +336,7 @@ func (g *Gateway) admit(r *http.Request, a *agent, ask link.SessionRequest) (tok
 // heldElsewhere says which other Cluster has a better right to the cluster with a uid; "" for none.
 func (g *Gateway) heldElsewhere(key engine.Key, uid string) string {
 	if other, taken := g.o.HeldElsewhere(key, uid); taken {
-		return "the Cluster " + other.String() + " leads to the same cluster"
+		return "the Cluster " + other.String() + " leads to the same cluster: delete one of the two"
 	}
 	return ""
 }
