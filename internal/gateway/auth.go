@@ -73,7 +73,7 @@ func (g *Gateway) admitUnauthenticated(w http.ResponseWriter, r *http.Request, a
 	case g.limits.unauthenticated <- struct{}{}:
 		return func() { <-g.limits.unauthenticated }, true
 	default:
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return nil, false
 	}
 }
@@ -94,12 +94,12 @@ func (g *Gateway) withSession(next func(http.ResponseWriter, *http.Request, *ses
 			refuse(w)
 			return
 		}
-		if g.limits.take(s.agent.key, requestKind, 1, requestEvery, requestBurst) == 0 {
-			later(w, http.StatusTooManyRequests, 1)
+		if g.limits.takeTokens(s.agent.key, requestKind, 1, requestEvery, requestBurst) == 0 {
+			retryLater(w, http.StatusTooManyRequests, 1)
 			return
 		}
 		if !s.agent.acquire(&s.agent.requests, maxRequestsEach) {
-			later(w, http.StatusTooManyRequests, 1)
+			retryLater(w, http.StatusTooManyRequests, 1)
 			return
 		}
 		defer s.agent.release(&s.agent.requests)
@@ -196,7 +196,7 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.JoinRequ
 	}
 	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	// Without the token, no signature is verified: that is what costs.
@@ -206,13 +206,13 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request, ask link.JoinRequ
 	}
 	if err := g.o.Bind(r.Context(), c, link.EncodeKey(ask.Key), ask.ClusterUID); err != nil {
 		g.o.Log.Info("an agent cannot join", "cluster", key, "error", err.Error())
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	g.o.Log.Info("an agent has joined", "cluster", key, "key", link.Fingerprint(ask.Key), "from", r.RemoteAddr)
 	if a := g.agentOf(key); a != nil {
 		a.mu.Lock()
-		a.refused, a.replaced, a.instance = nil, nil, "" // of another key
+		a.refused, a.replacedInstances, a.instance = nil, nil, "" // of another key
 		a.mu.Unlock()
 	}
 	g.write(w, link.JoinResponse{Hub: g.o.Hub, Signature: g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, "", ask.Nonce, ask.AgentNonce))})
@@ -238,7 +238,7 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 	}
 	key, c, err := g.clusterOf(r.Context(), ask.Cluster)
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	var public []byte
@@ -252,23 +252,23 @@ func (g *Gateway) openSession(w http.ResponseWriter, r *http.Request, ask link.S
 		refuse(w)
 		return
 	}
-	if g.limits.take(key, sessionKind, 1, sessionEvery, sessionBurst) == 0 {
-		later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
+	if g.limits.takeTokens(key, sessionKind, 1, sessionEvery, sessionBurst) == 0 {
+		retryLater(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 		return
 	}
 	markAuthenticated(r.Context(), key)
 	if a := g.agentOf(key); a != nil {
-		a.follow(exportedAt(c))
+		a.observeTime(exportedAt(c))
 	}
-	g.write(w, g.newSession(r, key, ask))
+	g.write(w, g.sessionResponse(r, key, ask))
 }
 
 func wellFormed(a link.Agent) bool {
 	return a.Instance != "" && len(a.Instance) <= 64 && a.ClusterUID != "" && len(a.ClusterUID) <= 64 && len(a.Version) <= 64
 }
 
-// newSession starts a session of an agent that has proven its key, or returns in the answer why it does not.
-func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.SessionRequest) link.SessionResponse {
+// sessionResponse starts a session of an agent that has proven its key, or answers why it does not.
+func (g *Gateway) sessionResponse(r *http.Request, key engine.Key, ask link.SessionRequest) link.SessionResponse {
 	// The settings of a session have their place among all that the agent is told. A refusal has none: nothing of it is
 	// kept, and the Cluster may be another part's, which has the times.
 	answer := link.SessionResponse{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
@@ -280,11 +280,11 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.SessionRe
 	if a == nil || err != nil || !a.handedOver(ask.Key) {
 		// Another part of the hub has the Cluster, or the controllers of this one have not come to it yet.
 		answer.Bye = &link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}
-	} else if s, bye := g.admit(r, a, ask); bye != nil {
+	} else if s, bye := g.startSession(r, a, ask); bye != nil {
 		answer.Bye = bye
 	} else {
 		answer.Token = s
-		answer.Settings, answer.Reported, answer.At = a.welcome(stored, g.o.Now())
+		answer.Settings, answer.Reported, answer.At = a.initialState(stored, g.o.Now())
 		answer.ReportedSignature = g.sign(link.ReportedTranscript(g.o.Hub.ID, ask.Cluster, ask.Key, ask.AgentNonce, answer.Reported))
 	}
 	answer.Signature = g.sign(link.HubTranscript(g.o.Hub, ask.Cluster, answer.Token, ask.Nonce, ask.AgentNonce))
@@ -297,7 +297,7 @@ func (g *Gateway) newSession(r *http.Request, key engine.Key, ask link.SessionRe
 func (a *agent) handedOver(public []byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.assigned && subtle.ConstantTimeCompare(a.public, public) == 1
+	return a.assignmentKnown && subtle.ConstantTimeCompare(a.publicKey, public) == 1
 }
 
 // byeForRefusal is the last frame for an agent that is refused, by the reason.
@@ -310,21 +310,21 @@ var byeForRefusal = map[string]link.Bye{
 	keyReplaced:                     {Reason: link.ByeElsewhere, RetryAfter: 2},
 }
 
-func (g *Gateway) admit(r *http.Request, a *agent, ask link.SessionRequest) (token string, bye *link.Bye) {
+func (g *Gateway) startSession(r *http.Request, a *agent, ask link.SessionRequest) (token string, bye *link.Bye) {
 	token = randomText()
-	s := &session{agent: a, token: sha256.Sum256([]byte(token)), public: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, uid: ask.Agent.ClusterUID, signs: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
-	refused, former := a.admit(s, ask.Agent, g.o.Now(), func(uid string) string { return g.heldElsewhere(a.key, uid) }, g.o.Hub.UID)
+	s := &session{agent: a, token: sha256.Sum256([]byte(token)), publicKey: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, clusterUID: ask.Agent.ClusterUID, signsReports: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
+	refused, former := a.startSession(s, ask.Agent, g.o.Now(), func(uid string) string { return g.heldElsewhere(a.key, uid) }, g.o.Hub.UID)
 	if refused != nil {
 		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
 		g.o.OnChange(a.key)
 		b := byeForRefusal[refused.reason]
 		return "", &b
 	}
-	g.end(former, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.endSession(former, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
 	g.mu.Lock()
 	if g.stopped || g.agents[a.key] != a {
 		g.mu.Unlock()
-		g.end(s, nil)
+		g.endSession(s, nil)
 		return "", &link.Bye{Reason: link.ByeStopping, RetryAfter: 2}
 	}
 	g.sessions[s.token] = s
@@ -349,7 +349,7 @@ func (g *Gateway) giveWay(a *agent) {
 	if s == nil {
 		return
 	}
-	other := g.heldElsewhere(a.key, s.uid)
+	other := g.heldElsewhere(a.key, s.clusterUID)
 	if other == "" {
 		return
 	}
@@ -364,24 +364,24 @@ func (g *Gateway) giveWay(a *agent) {
 	}
 	g.o.Log.Info("an agent gives way to another Cluster", "cluster", a.key, "reason", other, "instance", s.instance)
 	bye := byeForRefusal[v1alpha1.DuplicateClusterReason]
-	g.end(s, &bye)
+	g.endSession(s, &bye)
 	g.o.OnChange(a.key)
 }
 
-// welcome returns the settings and the known statuses that a session begins with, and the time of them. Those that were
+// initialState returns the settings and the known statuses that a session begins with, and the time of them. Those that were
 // reported to an earlier process are read from the stored Assignment.
-func (a *agent) welcome(stored *v1alpha1.Assignment, now time.Time) (settings link.Settings, have link.Have, at int64) {
+func (a *agent) initialState(stored *v1alpha1.Assignment, now time.Time) (settings link.Settings, have link.Have, at int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.baseline && stored != nil {
+	if !a.statusesLoaded && stored != nil {
 		for _, s := range stored.Status.Entries {
 			a.statuses = append(a.statuses, *s.DeepCopy())
 		}
 	}
-	a.baseline = true
+	a.statusesLoaded = true
 	have, err := link.HaveStatuses(a.statuses)
 	if err != nil {
 		have = link.Have{} // the agent reports everything
 	}
-	return a.settings(), have, a.time.next(now, 1).UnixNano()
+	return a.settings(), have, a.clock.next(now, 1).UnixNano()
 }

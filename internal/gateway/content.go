@@ -23,7 +23,7 @@ type unavailable struct{ status, retryAfter int }
 
 func (u unavailable) answer(w http.ResponseWriter) {
 	if u.retryAfter > 0 {
-		later(w, u.status, u.retryAfter)
+		retryLater(w, u.status, u.retryAfter)
 		return
 	}
 	w.WriteHeader(u.status)
@@ -53,7 +53,7 @@ func (a *agent) mayDownload(digest string) bool {
 // manifest answers with the manifest of a bundle.
 func (g *Gateway) manifest(w http.ResponseWriter, r *http.Request, s *session) {
 	if !s.agent.acquire(&s.agent.downloads, maxDownloadsEach) {
-		later(w, http.StatusTooManyRequests, 1)
+		retryLater(w, http.StatusTooManyRequests, 1)
 		return
 	}
 	defer s.agent.release(&s.agent.downloads)
@@ -117,7 +117,7 @@ func (g *Gateway) objects(w http.ResponseWriter, r *http.Request, s *session) {
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
 	if !s.agent.acquire(&s.agent.downloads, maxDownloadsEach) {
-		later(w, http.StatusTooManyRequests, 1)
+		retryLater(w, http.StatusTooManyRequests, 1)
 		return
 	}
 	defer s.agent.release(&s.agent.downloads)

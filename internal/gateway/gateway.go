@@ -40,7 +40,7 @@ const (
 	agentsPerTick = 2000
 )
 
-// Options are what a Gateway works with. All but Stored and Off are required.
+// Options are what a Gateway works with. All but Stored and DisabledReason are required.
 type Options struct {
 	// Hub is the identity that agents write to their clusters; Key is its public key's private half.
 	Hub link.HubIdentity
@@ -63,8 +63,8 @@ type Options struct {
 	// OnChange and OnEvent are called as those of an engine pool are.
 	OnChange func(engine.Key)
 	OnEvent  func(engine.Event)
-	// Off says why no agent can connect; empty when the gateway listens.
-	Off string
+	// DisabledReason is why no agent can connect; empty when the gateway listens.
+	DisabledReason string
 	// Now is the clock.
 	Now func() time.Time
 	Log logr.Logger
@@ -130,7 +130,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	}
 }
 
-// tick draws the consequences of the time, for the next agentsPerTick agents.
+// tick ends silent sessions and drops what has expired, for the next agentsPerTick agents.
 func (g *Gateway) tick() {
 	g.ticking.Lock()
 	defer g.ticking.Unlock()
@@ -144,10 +144,10 @@ func (g *Gateway) tick() {
 	}
 	n := min(len(g.due), agentsPerTick)
 	for _, a := range g.due[:n] {
-		if s := a.expired(now); s != nil {
-			g.end(s, nil)
+		if s := a.silentSession(now); s != nil {
+			g.endSession(s, nil)
 		}
-		if a.changed(now, g.mayShow(a.key)) {
+		if a.stateChanged(now, g.allowStateChange(a.key)) {
 			g.o.OnChange(a.key)
 		}
 	}
@@ -161,15 +161,15 @@ func (g *Gateway) agentOf(key engine.Key) *agent {
 	return g.agents[key]
 }
 
-// end ends a session and its stream, with a last frame if bye is not nil.
-func (g *Gateway) end(s *session, bye *link.Bye) {
+// endSession ends a session and its stream, with a last frame if bye is not nil.
+func (g *Gateway) endSession(s *session, bye *link.Bye) {
 	if s == nil {
 		return
 	}
 	g.mu.Lock()
 	delete(g.sessions, s.token)
 	g.mu.Unlock()
-	s.agent.drop(s, bye, g.o.Now())
+	s.agent.endSession(s, bye, g.o.Now())
 }
 
 func randomText() string { return rand.Text() }

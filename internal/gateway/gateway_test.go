@@ -126,15 +126,15 @@ func TestChangesAreCoalescedWhileAnAgentReadsSlowly(t *testing.T) {
 	p.welcome()
 	a := r.gateway.agentOf(edgeKey)
 	s := a.session
-	st := a.attach(s, link.Have{}, r.now())
+	st := a.startStream(s, link.Have{}, r.now())
 	for i := range 100 {
 		r.assign(edgeKey, int64(i), entry("apps", "sha256:"+string(rune('a'+i))))
 	}
-	down, _ := a.next(s, st, r.now)
+	down, _ := a.nextFrame(s, st, r.now)
 	if down == nil || down.Assignment == nil || down.Assignment.Generation != 99 {
 		t.Errorf("got %+v", down)
 	}
-	if more, _ := a.next(s, st, r.now); more != nil {
+	if more, _ := a.nextFrame(s, st, r.now); more != nil {
 		t.Errorf("and then %+v", more)
 	}
 }
@@ -700,7 +700,7 @@ func TestAKeyThatIsReplacedWhileItsProofIsJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, bye := r.gateway.admit(req, a, proof); bye == nil || bye.Reason != link.ByeElsewhere {
+	if _, bye := r.gateway.startSession(req, a, proof); bye == nil || bye.Reason != link.ByeElsewhere {
 		t.Errorf("admitted: %+v", bye)
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Agent.Connected || state.Reason != "" {

@@ -124,8 +124,8 @@ func TestWhatCannotBeReadIsNotAssigned(t *testing.T) {
 	r.gateway.Assign(edgeKey, []v1alpha1.AssignmentEntry{entry("other", "sha256:2")})
 	a := r.gateway.agentOf(edgeKey)
 	a.mu.Lock()
-	if a.signed.UID != before.UID || a.signed.Digest != before.Digest {
-		t.Errorf("what cannot be read is signed: %+v", a.signed)
+	if a.signedAssignment.UID != before.UID || a.signedAssignment.Digest != before.Digest {
+		t.Errorf("what cannot be read is signed: %+v", a.signedAssignment)
 	}
 	a.mu.Unlock()
 	r.mu.Lock()

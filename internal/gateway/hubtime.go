@@ -14,7 +14,7 @@ const exportGap = time.Second
 // lastHubTime bounds the times that an agent can name.
 var lastHubTime = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// hubTime orders what one agent is told, over the link and by medium: it is the hub's clock, and goes on behind what the
+// hubTime orders what one agent is sent, over the link and by medium: it is the hub's clock, and goes on behind what the
 // agent may have seen already where that clock was set back. So a hub whose clock once was ahead is heard again, and what
 // it made meanwhile stays older than what it makes now.
 //
@@ -24,14 +24,14 @@ type hubTime struct {
 	last time.Time
 }
 
-// follow makes what comes later than a time that the agent has seen.
-func (t *hubTime) follow(seen time.Time) {
+// observe makes later times later than one that the agent has seen.
+func (t *hubTime) observe(seen time.Time) {
 	if seen.After(t.last) && seen.Before(lastHubTime) {
 		t.last = seen
 	}
 }
 
-// next returns the time of what is said now, which is later than everything before by the gap at least.
+// next returns the time of what is sent now, which is later than all before by the gap at least.
 func (t *hubTime) next(now time.Time, gap time.Duration) time.Time {
 	now = now.Round(0) // what a monotonic clock says does not go back with the clock
 	if earliest := t.last.Add(gap); now.Before(earliest) {

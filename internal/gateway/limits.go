@@ -76,33 +76,33 @@ type limits struct {
 	began time.Time
 
 	mu      sync.Mutex
-	buckets map[engine.Key]*[kinds]bucket // guarded by mu
+	buckets map[engine.Key]*[limitKinds]bucket // guarded by mu
 }
 
 // kind of what one key may do only so often.
-type kind int
+type limitKind int
 
 const (
-	sessionKind kind = iota
+	sessionKind limitKind = iota
 	requestKind
 	reportKind
 	stateKind
 	clockKind
 	eventKind
 	mediumKind
-	kinds // how many there are
+	limitKinds // how many there are
 )
 
 // bucket holds tokens, one more each interval. The zero value is full.
 type bucket struct {
-	missing float64
-	at      time.Duration // since the limits began
+	used float64
+	at   time.Duration // since the limits began
 }
 
 func newLimits(now func() time.Time) *limits {
 	return &limits{
 		unauthenticated: make(chan struct{}, maxUnauthenticatedRequests), reading: make(chan struct{}, maxReading), exports: make(chan struct{}, maxExports),
-		windows: windowBudget{left: maxWindows}, readers: newReaders(maxReaders), conns: defaultConnLimits, now: now, began: now(), buckets: map[engine.Key]*[kinds]bucket{},
+		windows: windowBudget{left: maxWindows}, readers: newReaders(maxReaders), conns: defaultConnLimits, now: now, began: now(), buckets: map[engine.Key]*[limitKinds]bucket{},
 	}
 }
 
@@ -131,20 +131,20 @@ func (w *windowBudget) release(size int) {
 	w.left += size
 }
 
-// take takes up to n tokens, and returns how many it got.
-func (l *limits) take(key engine.Key, what kind, n int, every time.Duration, burst int) int {
+// takeTokens takes up to n tokens, and returns how many it got.
+func (l *limits) takeTokens(key engine.Key, what limitKind, n int, every time.Duration, burst int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	of := l.buckets[key]
 	if of == nil {
-		of = &[kinds]bucket{}
+		of = &[limitKinds]bucket{}
 		l.buckets[key] = of
 	}
 	b, now := &of[what], l.now().Sub(l.began)
-	b.missing = max(0, b.missing-max(0, float64(now-b.at))/float64(every))
+	b.used = max(0, b.used-max(0, float64(now-b.at))/float64(every))
 	b.at = now
-	got := min(n, int(float64(burst)-b.missing))
-	b.missing += float64(got)
+	got := min(n, int(float64(burst)-b.used))
+	b.used += float64(got)
 	return got
 }
 
@@ -185,8 +185,8 @@ func (r *readers) add(abort func()) (done func()) {
 // refuse is the answer to every unauthenticated request.
 func refuse(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }
 
-// later answers with Retry-After.
-func later(w http.ResponseWriter, status, seconds int) {
+// retryLater answers with Retry-After.
+func retryLater(w http.ResponseWriter, status, seconds int) {
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	w.WriteHeader(status)
 }

@@ -31,8 +31,8 @@ func (g *Gateway) withTicket(next func(http.ResponseWriter, *http.Request, engin
 		if c == nil {
 			return
 		}
-		if g.limits.take(key, mediumKind, 1, sessionEvery, sessionBurst) == 0 {
-			later(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
+		if g.limits.takeTokens(key, mediumKind, 1, sessionEvery, sessionBurst) == 0 {
+			retryLater(w, http.StatusTooManyRequests, int(sessionEvery.Seconds()))
 			return
 		}
 		markAuthenticated(r.Context(), key)
@@ -47,13 +47,13 @@ func (g *Gateway) authorizeTicket(w http.ResponseWriter, r *http.Request) (engin
 	case g.limits.unauthenticated <- struct{}{}:
 		defer func() { <-g.limits.unauthenticated }()
 	default:
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return engine.Key{}, nil
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	key, c, err := g.clusterOf(r.Context(), r.Header.Get(link.ClusterHeader))
 	if err != nil {
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return key, nil
 	}
 	now := g.o.Now()
@@ -111,14 +111,14 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	}
 	a := g.agentOf(key)
 	if a == nil { // another part of the hub has the Cluster, or this one has just started
-		later(w, http.StatusServiceUnavailable, 1)
+		retryLater(w, http.StatusServiceUnavailable, 1)
 		return
 	}
-	a.follow(exportedAt(c))
-	u, entries, made, known := a.update(g.o.Now)
+	a.observeTime(exportedAt(c))
+	u, entries, made, known := a.assignedUpdate(g.o.Now)
 	switch {
 	case !known:
-		later(w, http.StatusServiceUnavailable, 1)
+		retryLater(w, http.StatusServiceUnavailable, 1)
 		return
 	case u.Assignment.UID == "":
 		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, "nothing is assigned to the Cluster: there is no update until a Kustomization selects it")
@@ -128,19 +128,19 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	case g.limits.exports <- struct{}{}:
 		defer func() { <-g.limits.exports }()
 	default:
-		later(w, http.StatusServiceUnavailable, busyRetryAfter)
+		retryLater(w, http.StatusServiceUnavailable, busyRetryAfter)
 		return
 	}
 	end := g.o.Now().Add(exportTimeout)
 	var err error
 	if u.Bundles, err = g.manifests(r.Context(), entries); err != nil {
 		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
-		later(w, http.StatusServiceUnavailable, 2) // it is rendered again
+		retryLater(w, http.StatusServiceUnavailable, 2) // it is rendered again
 		return
 	}
 	if err := g.recordExport(r.Context(), a, c, made); err != nil {
 		g.o.Log.Info("cannot export an update yet", "cluster", key, "error", err.Error())
-		later(w, http.StatusServiceUnavailable, 2)
+		retryLater(w, http.StatusServiceUnavailable, 2)
 		return
 	}
 	u.HubVersion = g.o.Hub.Version
@@ -182,49 +182,49 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// update returns what is assigned, without bundles, and the time at which it is; false before that is known. Where nothing
+// assignedUpdate returns what is assigned, without bundles, and the time at which it is; false before that is known. Where nothing
 // ever was, the Assignment has no UID.
-func (a *agent) update(now func() time.Time) (u medium.Update, entries []link.Entry, at time.Time, known bool) {
+func (a *agent) assignedUpdate(now func() time.Time) (u medium.Update, entries []link.Entry, at time.Time, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.assigned {
+	if !a.assignmentKnown {
 		return u, nil, at, false
 	}
 	u = medium.Update{Settings: a.settings(), Assignment: link.Diff(link.Have{}, a.entries)}
-	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signed.UID, a.signed.Generation, a.signed.Signature
-	return u, a.entries, a.time.next(now(), exportGap), true
+	u.Assignment.UID, u.Assignment.Generation, u.Assignment.Signature = a.signedAssignment.UID, a.signedAssignment.Generation, a.signedAssignment.Signature
+	return u, a.entries, a.clock.next(now(), exportGap), true
 }
 
-// follow makes what the agent is told from now on later than a time that it has seen.
-func (a *agent) follow(seen time.Time) {
+// observeTime makes the times that are sent to the agent later than one that it has seen.
+func (a *agent) observeTime(seen time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.time.follow(seen)
+	a.clock.observe(seen)
 }
 
 // recordExport writes a time down on the Cluster that the agent may see, or has seen: a hub that is started anew goes on
 // from there.
 func (g *Gateway) recordExport(ctx context.Context, a *agent, c *v1alpha1.Cluster, at time.Time) error {
-	a.recording.Lock()
-	defer a.recording.Unlock()
-	if !at.After(latest(a.recorded, exportedAt(c))) {
+	a.exportMu.Lock()
+	defer a.exportMu.Unlock()
+	if !at.After(latest(a.lastExport, exportedAt(c))) {
 		return nil // a later one is there already
 	}
 	if err := g.o.Exported(ctx, c, at); err != nil {
 		return err
 	}
-	a.recorded = at
+	a.lastExport = at
 	return nil
 }
 
-// learn takes over what an agent has seen of the hub's clock. Where that is ahead, it is written down at once: the agent
-// may be cut off, and this process end, before there is another export.
-func (g *Gateway) learn(ctx context.Context, a *agent, seen time.Time) error {
+// observeHubTime takes over the latest time of the hub that an agent has seen. A time that is ahead of the clock is written
+// to the Cluster at once: the agent may be cut off, and this process end, before there is another export.
+func (g *Gateway) observeHubTime(ctx context.Context, a *agent, seen time.Time) error {
 	if !seen.After(g.o.Now()) || !seen.Before(lastHubTime) {
 		return nil
 	}
-	a.follow(seen)
-	if g.limits.take(a.key, clockKind, 1, stateEvery, 1) == 0 {
+	a.observeTime(seen)
+	if g.limits.takeTokens(a.key, clockKind, 1, stateEvery, 1) == 0 {
 		return nil // an agent has the Cluster written as often as that, whatever it has seen
 	}
 	c, err := g.o.Cluster(ctx, a.key)
@@ -294,16 +294,16 @@ func (g *Gateway) importReport(w http.ResponseWriter, r *http.Request, key engin
 		return
 	}
 	a := g.agentOf(key)
-	if a == nil || !a.isKnown() {
-		later(w, http.StatusServiceUnavailable, 1)
+	if a == nil || !a.isAssignmentKnown() {
+		retryLater(w, http.StatusServiceUnavailable, 1)
 		return
 	}
-	if err := g.learn(r.Context(), a, time.Unix(0, report.Up.Latest)); err != nil {
+	if err := g.observeHubTime(r.Context(), a, time.Unix(0, report.Up.Latest)); err != nil {
 		g.o.Log.Info("cannot take a report that was carried here yet", "cluster", key, "error", err.Error())
-		later(w, http.StatusServiceUnavailable, 2)
+		retryLater(w, http.StatusServiceUnavailable, 2)
 		return
 	}
-	events, refusal := a.carry(c, report, l.Made, g.o.Now())
+	events, refusal := a.importReport(c, report, l.Made, g.o.Now())
 	if refusal != nil {
 		g.o.Log.Info("a report that was carried here is refused", "cluster", key, "reason", refusal.Reason)
 		g.answerMedium(w, refusal.Reason, refusal.Message)
@@ -315,42 +315,42 @@ func (g *Gateway) importReport(w http.ResponseWriter, r *http.Request, key engin
 	g.write(w, link.MediumResponse{Made: l.Made, Entries: len(report.Up.Entries), Events: len(events)})
 }
 
-// isKnown says that it is known what is assigned: reports on anything else are not taken.
-func (a *agent) isKnown() bool {
+// isAssignmentKnown reports whether the controllers have handed over the Assignment: before, no report can be checked.
+func (a *agent) isAssignmentKnown() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.assigned
+	return a.assignmentKnown
 }
 
-// carry takes over a report that was carried here, as one over a link is, but for its times: how wrong the edge's
-// clock is cannot be told.
-func (a *agent) carry(c *v1alpha1.Cluster, r medium.Report, made, now time.Time) ([]engine.Event, *medium.RefusedError) {
+// importReport applies a report that was carried here, as one over a link, but does not correct its times: how wrong the
+// clock of the edge is cannot be known.
+func (a *agent) importReport(c *v1alpha1.Cluster, r medium.Report, made, now time.Time) ([]engine.Event, *medium.RefusedError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if refusal := a.refuseCarried(c, r); refusal != nil {
+	if refusal := a.checkImport(c, r); refusal != nil {
 		return nil, refusal
 	}
 	made = boundTime(metav1.NewTime(made), 0, now).UTC()
-	a.statuses, a.baseline, a.published = nil, true, true
-	a.takeStatuses(&r.Up, 0, now)
-	a.version, a.heard = line(r.Version), latest(a.heard, made)
+	a.statuses, a.statusesLoaded, a.reportComplete = nil, true, true
+	a.applyStatuses(&r.Up, 0, now)
+	a.version, a.lastSeen = boundText(r.Version), latest(a.lastSeen, made)
 	if r.Up.Disk != nil {
-		a.heldDisk = nil // which is older
-		a.disk = link.Disk{Reason: reason(r.Up.Disk.Reason), Message: line(r.Up.Disk.Message)}
+		a.pendingDisk = nil // which is older
+		a.disk = link.Disk{Reason: boundReason(r.Up.Disk.Reason), Message: boundText(r.Up.Disk.Message)}
 	}
 	a.carried = link.Carried{Number: r.Number, Made: made, Imported: now.UTC().Truncate(time.Second)}
-	return a.takeEvents(&r.Up), nil
+	return a.newEvents(&r.Up), nil
 }
 
-// refuseCarried returns why a report is not taken; the mutex is held.
-func (a *agent) refuseCarried(c *v1alpha1.Cluster, r medium.Report) *medium.RefusedError {
-	key := a.print
+// checkImport returns why a report is refused, or nil; the mutex is held.
+func (a *agent) checkImport(c *v1alpha1.Cluster, r medium.Report) *medium.RefusedError {
+	key := a.fingerprint
 	known := a.carried.Number
 	if s := c.Status.Agent; s != nil && s.CarriedReport != nil && s.KeyFingerprint == key {
 		known = max(known, uint64(max(0, s.CarriedReport.Number)))
 	}
 	switch {
-	case c.Spec.Agent.Approval == v1alpha1.AgentApprovalManual && a.conn.ApprovedKey != key:
+	case c.Spec.Agent.Approval == v1alpha1.AgentApprovalManual && a.connection.ApprovedKey != key:
 		return &medium.RefusedError{Reason: v1alpha1.AgentNotApprovedReason, Message: "the agent that made the report is not approved"}
 	case c.Spec.Agent.ClusterUID != "" && c.Spec.Agent.ClusterUID != r.ClusterUID:
 		return &medium.RefusedError{Reason: v1alpha1.ClusterReplacedReason, Message: "the report was made on another cluster than the one that joined"}

@@ -45,7 +45,7 @@ func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		g.o.Log.Error(err, "cannot serve a bundle to another part of the hub")
-		later(w, http.StatusServiceUnavailable, 2)
+		retryLater(w, http.StatusServiceUnavailable, 2)
 		return
 	}
 	g.setReadDeadline(w, 0) // that of the body would end the connection

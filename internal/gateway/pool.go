@@ -13,7 +13,7 @@ import (
 
 var _ engine.Pooled = (*Gateway)(nil)
 
-// Connect implements engine.Pooled: it says what a Cluster's spec holds. A session of another key ends at once, and one whose
+// Connect implements engine.Pooled: it takes over the spec of a Cluster. A session of another key ends at once, and one whose
 // cluster another Cluster has got a better right to.
 func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	g.mu.Lock()
@@ -28,25 +28,25 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	}
 	g.mu.Unlock()
 	a.mu.Lock()
-	before := a.public
+	before := a.publicKey
 	a.setConnection(c)
 	var revoked *session
-	if !slices.Equal(before, a.public) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != a.print {
+	if !slices.Equal(before, a.publicKey) || c.Agent.Approval == v1alpha1.AgentApprovalManual && c.ApprovedKey != a.fingerprint {
 		revoked, a.version, a.carried = a.session, "", link.Carried{}
 		a.forgetState()
 	}
-	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == a.print {
+	if a.refused != nil && a.refused.reason == v1alpha1.AgentNotApprovedReason && c.ApprovedKey == a.fingerprint {
 		a.refused = nil
 	}
-	a.wake() // the settings may have changed
-	other := a.forgetOther()
+	a.wakeStream() // the settings may have changed
+	other := a.clearReplacedStatuses()
 	a.mu.Unlock()
 	if other {
 		g.o.OnChange(key)
 	}
 	if revoked != nil {
 		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
-		g.end(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
+		g.endSession(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
 	}
 	g.giveWay(a)
 }
@@ -60,11 +60,11 @@ func fingerprint(key []byte) string {
 
 // Disconnect implements engine.Pooled.
 func (g *Gateway) Disconnect(key engine.Key) {
-	g.release(key, link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2})
+	g.disconnect(key, link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2})
 }
 
-// release forgets a Cluster, and ends its stream.
-func (g *Gateway) release(key engine.Key, bye link.Bye) {
+// disconnect removes a Cluster, and ends its stream with bye.
+func (g *Gateway) disconnect(key engine.Key, bye link.Bye) {
 	g.mu.Lock()
 	a := g.agents[key]
 	delete(g.agents, key)
@@ -75,12 +75,12 @@ func (g *Gateway) release(key engine.Key, bye link.Bye) {
 	a.mu.Lock()
 	s := a.session
 	a.mu.Unlock()
-	g.end(s, &bye)
+	g.endSession(s, &bye)
 	g.limits.forget(key)
 }
 
-// HandedOver returns for how many agents that have joined the controllers have handed over what is assigned to them. Any
-// other agent is told to come back.
+// HandedOver returns for how many agents that have joined the controllers have handed over what is assigned to them. The
+// others are refused with a time to retry.
 func (g *Gateway) HandedOver() int {
 	g.mu.Lock()
 	agents := slices.Collect(maps.Values(g.agents))
@@ -88,7 +88,7 @@ func (g *Gateway) HandedOver() int {
 	n := 0
 	for _, a := range agents {
 		a.mu.Lock()
-		if a.assigned && a.public != nil {
+		if a.assignmentKnown && a.publicKey != nil {
 			n++
 		}
 		a.mu.Unlock()
@@ -120,7 +120,7 @@ func (g *Gateway) Report(key engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.statuses, a.published
+	return a.statuses, a.reportComplete
 }
 
 // State implements engine.Pooled.
@@ -129,8 +129,8 @@ func (g *Gateway) State(key engine.Key) (engine.State, bool) {
 	if a == nil {
 		return engine.State{}, false
 	}
-	if g.o.Off != "" {
-		return engine.State{Known: true, Reason: v1alpha1.AgentNotConnectedReason, Message: g.o.Off, Agent: link.AgentInfo{Pending: true}}, true
+	if g.o.DisabledReason != "" {
+		return engine.State{Known: true, Reason: v1alpha1.AgentNotConnectedReason, Message: g.o.DisabledReason, Agent: link.AgentInfo{Pending: true}}, true
 	}
 	now := g.o.Now()
 	a.mu.Lock()
@@ -144,7 +144,7 @@ func (g *Gateway) Verify(key engine.Key) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.verify++
-		a.wake()
+		a.wakeStream()
 	}
 }
 
@@ -183,13 +183,13 @@ func (a *agent) beginFinalize() (chan error, bool) {
 		a.finalize = randomText()
 		a.finalizing = make(chan error, 1)
 		a.finalized = a.finalizing
-		a.wake()
+		a.wakeStream()
 	}
 	return a.finalizing, true
 }
 
-// Stop implements engine.Pooled: it tells all agents to come back, each at a time of its own, so that a hub which starts at
-// once has agents at once and is not overrun.
+// Stop implements engine.Pooled: it ends all streams with a time to retry, each with its own, so that a hub which starts at
+// once has agents at once and is not overloaded.
 func (g *Gateway) Stop(context.Context) {
 	g.mu.Lock()
 	g.stopped = true
@@ -199,7 +199,7 @@ func (g *Gateway) Stop(context.Context) {
 	}
 	g.mu.Unlock()
 	for i, s := range sessions { // in the order of a map, which is another one each time
-		g.end(s, &link.Bye{Reason: link.ByeStopping, RetryAfter: returnAfter(i)})
+		g.endSession(s, &link.Bye{Reason: link.ByeStopping, RetryAfter: returnAfter(i)})
 	}
 }
 

@@ -23,8 +23,8 @@ const clockTolerance = 30 * time.Second
 
 // report takes over what an agent has to say.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
-	if g.limits.take(s.agent.key, reportKind, 1, reportEvery, reportBurst) == 0 {
-		later(w, http.StatusTooManyRequests, 1)
+	if g.limits.takeTokens(s.agent.key, reportKind, 1, reportEvery, reportBurst) == 0 {
+		retryLater(w, http.StatusTooManyRequests, 1)
 		return
 	}
 	var up link.Up
@@ -38,7 +38,7 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 		return
 	}
 	now := g.o.Now()
-	sent, changed, events, err := s.agent.take(s, &up, now, g.mayShow(s.agent.key))
+	sent, changed, events, err := s.agent.applyReport(s, &up, now, g.allowStateChange(s.agent.key))
 	switch {
 	case errors.Is(err, errReportMissing):
 		g.refuseReport(w, s, err)
@@ -51,8 +51,8 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 		g.o.OnChange(s.agent.key)
 	}
 	g.record(s.agent.key, events)
-	if s.signs {
-		if err := g.learn(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil { // it tells again in its next session
+	if s.signsReports {
+		if err := g.observeHubTime(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil { // it tells again in its next session
 			g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
 		}
 	}
@@ -96,12 +96,12 @@ func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
 	case err != nil:
 		return errReportBroken
 	}
-	if s.signs {
+	if s.signsReports {
 		signature, err := link.ReadFrame(body, ed25519.SignatureSize)
 		if err != nil && body.lost() {
 			return err
 		}
-		if !link.Verify(s.public, link.UpTranscript(g.o.Hub.ID, s.agent.key.String(), s.public, s.nonce, message), signature) {
+		if !link.Verify(s.publicKey, link.UpTranscript(g.o.Hub.ID, s.agent.key.String(), s.publicKey, s.nonce, message), signature) {
 			return errReportNotSigned
 		}
 	}
@@ -111,7 +111,7 @@ func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
 	switch err := link.Decode(message, up); {
 	case err == nil:
 		return nil
-	case s.signs:
+	case s.signsReports:
 		return fmt.Errorf("%w: %w", errReportUnreadable, err)
 	}
 	return errReportBroken
@@ -123,19 +123,19 @@ func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
 	g.o.Log.Info("a report is refused", "cluster", s.agent.key, "reason", err.Error(), "instance", s.instance, "from", s.remote)
 	message := err.Error() + ": something between the agent and the hub, which terminates TLS, changes what goes over it. Nothing of that counts; have TLS passed through to the hub's gateway"
 	if errors.Is(err, errReportUnreadable) { // nobody but the agent can have made it
-		message = line(err.Error()) + ". Nothing of that counts; bring the hub and its agent to one version"
+		message = boundText(err.Error()) + ". Nothing of that counts; bring the hub and its agent to one version"
 	}
 	s.agent.mu.Lock()
 	s.agent.refused = &refusal{reason: v1alpha1.AgentReportRefusedReason, at: g.o.Now(), message: message}
 	s.agent.mu.Unlock()
-	g.end(s, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.endSession(s, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
 	g.o.OnChange(s.agent.key)
 	refuse(w)
 }
 
 // record passes on the events of an agent, as many as are allowed.
 func (g *Gateway) record(key engine.Key, events []engine.Event) {
-	allowed := g.limits.take(key, eventKind, len(events), eventsEvery, eventsBurst)
+	allowed := g.limits.takeTokens(key, eventKind, len(events), eventsEvery, eventsBurst)
 	if dropped := len(events) - allowed; dropped > 0 {
 		g.o.Log.Info("an agent reports more events than are recorded", "cluster", key, "dropped", dropped)
 	}
@@ -144,43 +144,43 @@ func (g *Gateway) record(key engine.Key, events []engine.Event) {
 	}
 }
 
-// take takes over a report. What an agent says counts for its own Cluster and what is assigned to that alone.
-func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, err error) {
+// applyReport applies a report. It changes nothing but the agent's own Cluster and the entries that are assigned to that.
+func (a *agent) applyReport(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	again := up.Seq != 0 && up.Seq <= s.acked // because the answer was lost
 	switch {
-	case s.ended, !bytes.Equal(s.public, a.public): // another key has taken its place, and the session is about to end
+	case s.ended, !bytes.Equal(s.publicKey, a.publicKey): // another key has taken its place, and the session is about to end
 		return 0, false, nil, errSessionEnded
-	case s.signs && !again && up.Seq != s.acked+1:
+	case s.signsReports && !again && up.Seq != s.acked+1:
 		return 0, false, nil, errReportMissing
-	case !s.signs || !again: // else something on the way may have repeated it
-		a.heard = now
+	case !s.signsReports || !again: // else something on the way may have repeated it
+		a.lastSeen = now
 	}
 	if again {
 		return s.sent, false, nil, nil
 	}
 	s.acked = max(s.acked, up.Seq)
 	if a.refused != nil && a.refused.reason == v1alpha1.AgentReportRefusedReason {
-		a.refused.over = true
+		a.refused.superseded = true
 	}
 	shift := clockShift(up.Now, now)
 	if up.State != nil {
 		state := boundState(*up.State)
-		a.held = &state
+		a.pendingState = &state
 	}
 	if up.Disk != nil {
-		a.heldDisk = &link.Disk{Reason: reason(up.Disk.Reason), Message: line(up.Disk.Message)}
+		a.pendingDisk = &link.Disk{Reason: boundReason(up.Disk.Reason), Message: boundText(up.Disk.Message)}
 	}
-	changed = a.show(mayShow)
+	changed = a.publishState(mayShow)
 	if len(up.Entries)+len(up.Dropped)+len(up.Verified) > 0 {
 		changed = true
-		a.takeStatuses(up, shift, now)
+		a.applyStatuses(up, shift, now)
 	}
-	if up.Complete && !a.published {
-		a.published, changed = true, true
+	if up.Complete && !a.reportComplete {
+		a.reportComplete, changed = true, true
 	}
-	events = a.takeEvents(up)
+	events = a.newEvents(up)
 	if a.finalized != nil && answersFinalize(up, a.finalize) {
 		a.finalized <- finalizeError(up.FinalizeError)
 		a.finalized = nil
@@ -188,29 +188,29 @@ func (a *agent) take(s *session, up *link.Up, now time.Time, mayShow func() bool
 	return s.sent, changed, events, nil
 }
 
-// mayShow returns what asks for the turn of an agent to show another state of its cluster or disk.
-func (g *Gateway) mayShow(key engine.Key) func() bool {
-	return func() bool { return g.limits.take(key, stateKind, 1, stateEvery, stateBurst) > 0 }
+// allowStateChange returns a function that reports whether an agent may change the state of its cluster or disk now.
+func (g *Gateway) allowStateChange(key engine.Key) func() bool {
+	return func() bool { return g.limits.takeTokens(key, stateKind, 1, stateEvery, stateBurst) > 0 }
 }
 
-// show makes what was reported of the cluster and the disk what is known of them, and no more of a refused report when one
-// has counted since; it returns whether that is news. Each is a write of the Cluster's status: of an agent that has more of
-// them than a real one, or where something on the way breaks every other report, the last waits for its turn. The first of
-// an agent does not. The mutex is held.
-func (a *agent) show(may func() bool) (news bool) {
-	over := a.refused != nil && a.refused.over
-	news = over || a.held != nil && (a.state == nil || !sameState(*a.state, *a.held)) || a.heldDisk != nil && *a.heldDisk != a.disk
+// publishState makes the pending state and disk the current ones, drops a refusal after which a report counted, and reports
+// whether anything has changed. Each change is a write of the Cluster's status, so its rate is limited: when an agent
+// reports more changes than a real one does, or something on the way breaks every other report, the last change stays
+// pending. The first of an agent is not limited. The mutex is held.
+func (a *agent) publishState(may func() bool) (news bool) {
+	over := a.refused != nil && a.refused.superseded
+	news = over || a.pendingState != nil && (a.state == nil || !sameState(*a.state, *a.pendingState)) || a.pendingDisk != nil && *a.pendingDisk != a.disk
 	if news && !may() && a.state != nil {
 		return false
 	}
 	if over {
 		a.refused = nil
 	}
-	if a.held != nil {
-		a.state, a.held = a.held, nil
+	if a.pendingState != nil {
+		a.state, a.pendingState = a.pendingState, nil
 	}
-	if a.heldDisk != nil {
-		a.disk, a.heldDisk = *a.heldDisk, nil
+	if a.pendingDisk != nil {
+		a.disk, a.pendingDisk = *a.pendingDisk, nil
 	}
 	return news
 }
@@ -221,11 +221,11 @@ func sameState(a, b link.State) bool {
 	return a == b
 }
 
-// takeStatuses takes over what is reported of entries that are assigned; the mutex is held.
-func (a *agent) takeStatuses(up *link.Up, shift time.Duration, now time.Time) {
+// applyStatuses applies the reported statuses of entries that are assigned; the mutex is held.
+func (a *agent) applyStatuses(up *link.Up, shift time.Duration, now time.Time) {
 	bounded := link.Up{Dropped: up.Dropped, Verified: map[string]int64{}}
 	for _, e := range up.Entries {
-		if a.has(e.Name) {
+		if a.isAssigned(e.Name) {
 			bounded.Entries = append(bounded.Entries, boundStatus(e, shift, now))
 		}
 	}
@@ -235,16 +235,16 @@ func (a *agent) takeStatuses(up *link.Up, shift time.Duration, now time.Time) {
 	a.statuses = bounded.ApplyStatuses(a.statuses)
 }
 
-// takeEvents returns the events that were not reported before. Those of a Kustomization that is not assigned, or not any
-// more, are told on the Cluster, of which an agent may say what it likes. The mutex is held.
-func (a *agent) takeEvents(up *link.Up) (events []engine.Event) {
+// newEvents returns the events that were not reported before. Those of a Kustomization that is not assigned, or not any
+// more, become events of the Cluster, which an agent may always report on. The mutex is held.
+func (a *agent) newEvents(up *link.Up) (events []engine.Event) {
 	for _, e := range up.Events {
 		if e.Seq <= a.eventSeq {
 			continue
 		}
 		a.eventSeq = e.Seq
-		if e.Kustomization != "" && !a.has(e.Kustomization) {
-			e.Kustomization, e.Message = "", fmt.Sprintf("%s, which is not assigned: %s", line(e.Kustomization), e.Message)
+		if e.Kustomization != "" && !a.isAssigned(e.Kustomization) {
+			e.Kustomization, e.Message = "", fmt.Sprintf("%s, which is not assigned: %s", boundText(e.Kustomization), e.Message)
 		}
 		events = append(events, a.event(e))
 	}
@@ -258,10 +258,10 @@ func answersFinalize(up *link.Up, request string) bool {
 }
 
 func (a *agent) event(e link.Event) engine.Event {
-	out := engine.Event{Cluster: a.key, Kustomization: e.Kustomization, Warning: e.Warning, Reason: reason(e.Reason), Message: line(e.Message)}
+	out := engine.Event{Cluster: a.key, Kustomization: e.Kustomization, Warning: e.Warning, Reason: boundReason(e.Reason), Message: boundText(e.Message)}
 	if o := e.Object; o != nil {
-		out.Object = engine.Object{ID: o.ID(), Version: line(o.Version), UID: line(o.UID), ResourceVersion: line(o.ResourceVersion)}
-		out.Object.ID.Name, out.Object.ID.Namespace, out.Object.ID.Kind, out.Object.ID.Group = line(o.Name), line(o.Namespace), line(o.Kind), line(o.Group)
+		out.Object = engine.Object{ID: o.ID(), Version: boundText(o.Version), UID: boundText(o.UID), ResourceVersion: boundText(o.ResourceVersion)}
+		out.Object.ID.Name, out.Object.ID.Namespace, out.Object.ID.Kind, out.Object.ID.Group = boundText(o.Name), boundText(o.Namespace), boundText(o.Kind), boundText(o.Group)
 	}
 	return out
 }
@@ -276,7 +276,7 @@ func finalizeError(text string) error {
 	case engine.ErrNotConnected.Error():
 		return engine.ErrNotConnected
 	}
-	return errors.New(line(text))
+	return errors.New(boundText(text))
 }
 
 // clockShift is what is added to the times of an edge whose clock is wrong.
@@ -307,8 +307,9 @@ const (
 	maxPaths  = 5
 )
 
-// line makes a text of an agent fit to be kept: bounded. What people read of it is made one line where it is written.
-func line(text string) string {
+// boundText bounds the length of a text of an agent, and makes it valid UTF-8. Messages become one line where they are
+// written.
+func boundText(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) > maxLine {
 		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
@@ -316,8 +317,8 @@ func line(text string) string {
 	return text
 }
 
-// reason returns a reason as the API has them, or Failed.
-func reason(text string) string {
+// boundReason returns a reason that the API accepts, or Failed.
+func boundReason(text string) string {
 	if text == "" {
 		return ""
 	}
@@ -331,15 +332,15 @@ func reason(text string) string {
 }
 
 func boundState(s link.State) link.State {
-	s.Reason, s.Message, s.UID, s.Version, s.Orphaned = reason(s.Reason), line(s.Message), line(s.UID), line(s.Version), line(s.Orphaned)
+	s.Reason, s.Message, s.UID, s.Version, s.Orphaned = boundReason(s.Reason), boundText(s.Message), boundText(s.UID), boundText(s.Version), boundText(s.Orphaned)
 	text.Share(&s.Reason, &s.Version)
 	return s
 }
 
 // boundStatus makes a status fit for the API, whatever an agent sends.
 func boundStatus(s v1alpha1.AssignmentEntryStatus, shift time.Duration, now time.Time) v1alpha1.AssignmentEntryStatus {
-	s.Revision, s.Digest, s.AppliedRevision, s.AppliedDigest = line(s.Revision), line(s.Digest), line(s.AppliedRevision), line(s.AppliedDigest)
-	s.Reason, s.Message, s.HandledAt = reason(s.Reason), line(s.Message), line(s.HandledAt)
+	s.Revision, s.Digest, s.AppliedRevision, s.AppliedDigest = boundText(s.Revision), boundText(s.Digest), boundText(s.AppliedRevision), boundText(s.AppliedDigest)
+	s.Reason, s.Message, s.HandledAt = boundReason(s.Reason), boundText(s.Message), boundText(s.HandledAt)
 	if s.Ready != metav1.ConditionTrue && s.Ready != metav1.ConditionFalse {
 		s.Ready = metav1.ConditionUnknown
 	}
@@ -354,11 +355,11 @@ func boundStatus(s v1alpha1.AssignmentEntryStatus, shift time.Duration, now time
 	s.Drifts = s.Drifts[:min(len(s.Drifts), maxDrifts)]
 	for i := range s.Drifts {
 		d := &s.Drifts[i]
-		d.Object, d.Manager = line(d.Object), line(d.Manager)
-		d.Change, d.Action = v1alpha1.DriftChange(reason(string(d.Change))), v1alpha1.DriftAction(reason(string(d.Action)))
+		d.Object, d.Manager = boundText(d.Object), boundText(d.Manager)
+		d.Change, d.Action = v1alpha1.DriftChange(boundReason(string(d.Change))), v1alpha1.DriftAction(boundReason(string(d.Action)))
 		d.Paths = d.Paths[:min(len(d.Paths), maxPaths)]
 		for j := range d.Paths {
-			d.Paths[j] = line(d.Paths[j])
+			d.Paths[j] = boundText(d.Paths[j])
 		}
 		d.At = boundTime(d.At, shift, now)
 	}

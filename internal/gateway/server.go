@@ -41,11 +41,11 @@ type ServeOptions struct {
 	Address string
 	// Listener is used in place of Address when it is set. Serve closes it.
 	Listener net.Listener
-	// Own is the certificate for link.ServerName, shown to agents that ask for that name, and to all when there is no
+	// OwnCertificate is the certificate for link.ServerName, shown to agents that ask for that name, and to all when there is no
 	// other. Certificate returns another one, for everyone else; nil for none. Without both, the gateway serves without
 	// TLS, behind an ingress that terminates it.
-	Own         *tls.Certificate
-	Certificate func() (*tls.Certificate, error)
+	OwnCertificate *tls.Certificate
+	Certificate    func() (*tls.Certificate, error)
 	// Listening is called with the address, before Ready; may be nil.
 	Listening func(net.Addr)
 	// Ready returns when agents are to be answered, or ctx is done; nil for at once. Connections that are opened before wait
@@ -106,13 +106,13 @@ func (o ServeOptions) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func (o ServeOptions) overTLS() bool { return o.Own != nil || o.Certificate != nil }
+func (o ServeOptions) overTLS() bool { return o.OwnCertificate != nil || o.Certificate != nil }
 
 // certificate chooses by the name that the caller asks for: agents that joined before the gateway was given another
 // certificate have pinned the hub's own authority.
 func (o ServeOptions) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if o.Own != nil && (o.Certificate == nil || hello.ServerName == link.ServerName) {
-		return o.Own, nil
+	if o.OwnCertificate != nil && (o.Certificate == nil || hello.ServerName == link.ServerName) {
+		return o.OwnCertificate, nil
 	}
 	return o.Certificate()
 }

@@ -13,12 +13,12 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	defer carryStream(r.Context())()
 	left := r.Context().Done() // nothing needs the request below, so that it does not stay as long as the stream
 	var st *stream
-	onNewGoroutine(func() { st = g.attach(w, r, s) })
+	onNewGoroutine(func() { st = g.startStream(w, r, s) })
 	if st == nil {
 		return
 	}
 	defer func() {
-		s.agent.detach(s, st, g.o.Now())
+		s.agent.endStream(s, st, g.o.Now())
 		g.o.OnChange(s.agent.key)
 	}()
 	onNewGoroutine(func() { g.o.OnChange(s.agent.key) })
@@ -31,7 +31,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, s *session) {
 	for empty := true; ; { // the first frame is, so that the agent knows that the stream is open
 		goesOn := false
 		onNewGoroutine(func() {
-			goesOn = (!empty || g.sendFrame(w, s, link.EmptyFrame())) && g.sendDown(w, s, st)
+			goesOn = (!empty || g.sendFrame(w, s, link.EmptyFrame())) && g.sendChanges(w, s, st)
 		})
 		if !goesOn {
 			return
@@ -61,15 +61,15 @@ func onNewGoroutine(f func()) {
 	}
 }
 
-// attach reads what the agent has, and returns a new stream, or nil after it has answered.
-func (g *Gateway) attach(w http.ResponseWriter, r *http.Request, s *session) *stream {
+// startStream reads what the agent has, and returns a new stream, or nil after it has answered.
+func (g *Gateway) startStream(w http.ResponseWriter, r *http.Request, s *session) *stream {
 	var hello link.Hello
 	if !g.read(r, link.MaxMessage, &hello) {
 		refuse(w)
 		return nil
 	}
 	_ = r.Body.Close() // else what it was read into stays as long as the stream
-	st := s.agent.attach(s, hello.Assignment, g.o.Now())
+	st := s.agent.startStream(s, hello.Assignment, g.o.Now())
 	if st == nil {
 		refuse(w)
 		return nil
@@ -77,9 +77,9 @@ func (g *Gateway) attach(w http.ResponseWriter, r *http.Request, s *session) *st
 	return st
 }
 
-// sendDown sends what has changed, and reports whether the stream goes on.
-func (g *Gateway) sendDown(w http.ResponseWriter, s *session, st *stream) bool {
-	down, last := s.agent.next(s, st, g.o.Now)
+// sendChanges sends what has changed, and reports whether the stream goes on.
+func (g *Gateway) sendChanges(w http.ResponseWriter, s *session, st *stream) bool {
+	down, last := s.agent.nextFrame(s, st, g.o.Now)
 	if down == nil {
 		return !last
 	}
@@ -114,13 +114,14 @@ func (g *Gateway) sendFrame(w http.ResponseWriter, s *session, frame []byte) boo
 	return err == nil
 }
 
-// signDown signs a frame for its session, and a request that an agent of the first version is to carry out for itself.
+// signDown signs a frame for its session, and its request to finalize with a signature of its own, which agents of the
+// first version verify too.
 func (g *Gateway) signDown(s *session, d *link.Down) {
 	cluster := s.agent.key.String()
 	if d.Finalize != "" {
-		d.FinalizeSignature = g.sign(link.FinalizeTranscript(g.o.Hub.ID, cluster, s.public, d.Finalize))
+		d.FinalizeSignature = g.sign(link.FinalizeTranscript(g.o.Hub.ID, cluster, s.publicKey, d.Finalize))
 	}
-	d.Signature = g.sign(link.DownTranscript(g.o.Hub.ID, cluster, s.public, s.nonce, *d))
+	d.Signature = g.sign(link.DownTranscript(g.o.Hub.ID, cluster, s.publicKey, s.nonce, *d))
 }
 
 func (a *agent) keepAlive() time.Duration {

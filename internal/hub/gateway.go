@@ -139,7 +139,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 		Assignment:    assignmentOf(p.reader),
 		Bind:          bindAgent(hub),
 		Exported:      recordExport(hub),
-		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), Off: off, Now: time.Now, Log: o.Log.WithName("gateway"),
+		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), DisabledReason: off, Now: time.Now, Log: o.Log.WithName("gateway"),
 		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
 	})
 	if err != nil || o.GatewayAddress == "" {
@@ -187,7 +187,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 		if err := p.mgr.Add(given); err != nil {
 			return err
 		}
-	case serve.Own != nil:
+	case serve.OwnCertificate != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
 	if p.share.K == 1 { // the address is that of all parts
@@ -206,7 +206,7 @@ func (o *Options) showCertificates(serve *gateway.ServeOptions, identity *gatewa
 	if o.GatewayPlainHTTP {
 		return nil, nil
 	}
-	if serve.Own, err = gateway.ServerCertificate(identity.ca, identity.caKey); err != nil {
+	if serve.OwnCertificate, err = gateway.ServerCertificate(identity.ca, identity.caKey); err != nil {
 		return nil, err
 	}
 	if o.GatewayCertFile == "" {
