@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,7 @@ import (
 type maintained struct {
 	*agent
 	dir    string
-	rounds int
+	rounds atomic.Int64
 }
 
 // startMaintenance has to be called in a bubble of synctest.
@@ -29,7 +30,7 @@ func startMaintenance(t *testing.T) *maintained {
 	t.Helper()
 	m := &maintained{dir: t.TempDir(), agent: &agent{log: logr.Discard(), now: time.Now, reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1)}}
 	m.openDisk(m.dir, testKey(t))
-	m.now = func() time.Time { m.rounds++; return time.Now() }
+	m.now = func() time.Time { m.rounds.Add(1); return time.Now() }
 	m.journal.add(engine.Event{Message: "the first reserves numbers, and is written at once"})
 	go m.maintainDisk(t.Context()) // ends with the test
 	return m
@@ -37,10 +38,10 @@ func startMaintenance(t *testing.T) *maintained {
 
 // during returns how often the disk was maintained during a time.
 func (m *maintained) during(d time.Duration) int {
-	before := m.rounds
+	before := m.rounds.Load()
 	time.Sleep(d)
 	synctest.Wait()
-	return m.rounds - before
+	return int(m.rounds.Load() - before)
 }
 
 // recorded returns how many events the record of the journal has.
