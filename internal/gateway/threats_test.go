@@ -26,22 +26,22 @@ import (
 
 // threats has a test for each row of the table in DESIGN.md.
 var threats = map[string]func(*testing.T){
-	"a caller without a proof":                    callersWithoutAProofLearnNothing,
-	"a recorded proof is sent again":              proofsServeOnce,
-	"a proof made for another purpose or hub":     proofsServeOnePurpose,
-	"a token is guessed, stolen, late or twice":   tokensServeOnce,
-	"an agent asks for what is another Cluster's": agentsSeeTheirOwnClusterOnly,
-	"an agent reports on what is not its own":     agentsReportOnThemselvesOnly,
-	"an agent claims another's cluster":           clustersOfOthersAreNotClaimed,
-	"an agent sends too much":                     requestsAreBounded,
-	"a crowd of callers without a proof":          unauthenticatedRequestsAreBounded,
-	"strangers hold connections open":             unauthenticatedConnectionsDoNotLockAgentsOut,
-	"strangers begin handshakes":                  TestWaitingHandshakeHoldsNoSlot,
-	"slow agents hold up others":                  TestSlowDownloadsDoNotDelayOthers,
-	"a key that was stolen, or a removed Cluster": revokedKeysAreRefused,
-	"somebody in the network plays the hub":       theHubProvesItself,
-	"somebody in the network changes what comes":  whatComesIsSigned,
-	"something on the way orders a removal":       removalsAreSigned,
+	"a caller without a proof":                      callersWithoutAProofLearnNothing,
+	"a recorded proof is sent again":                proofsServeOnce,
+	"a proof made for another purpose or hub":       proofsServeOnePurpose,
+	"a token is guessed, stolen, late or twice":     tokensServeOnce,
+	"an agent asks for what is another Cluster's":   agentsSeeTheirOwnClusterOnly,
+	"an agent reports on what is not its own":       agentsReportOnThemselvesOnly,
+	"an agent claims another's cluster":             clustersOfOthersAreNotClaimed,
+	"an agent sends too much":                       requestsAreBounded,
+	"many callers without a proof":                  unauthenticatedRequestsAreBounded,
+	"unauthenticated callers hold connections open": unauthenticatedConnectionsDoNotLockAgentsOut,
+	"unauthenticated callers begin handshakes":      TestWaitingHandshakeHoldsNoSlot,
+	"slow agents hold up others":                    TestSlowDownloadsDoNotDelayOthers,
+	"a key that was stolen, or a removed Cluster":   revokedKeysAreRefused,
+	"an attacker in the network plays the hub":      theHubProvesItself,
+	"an attacker in the network changes what comes": whatComesIsSigned,
+	"something on the way orders a removal":         removalsAreSigned,
 
 	"something on the way has an agent lend its rights to a tenant": lockDownIsSigned,
 
@@ -220,9 +220,9 @@ func tokensServeOnce(t *testing.T) {
 			t.Errorf("%q: %d", guess, status)
 		}
 	}
-	somebody := link.JoinRequest{Cluster: p.cluster, Token: token, Key: r.peer().public(), ClusterUID: "uid-1", Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
-	somebody.Signature = ed25519.Sign(p.key, link.JoinTranscript(r.hub.ID, somebody))
-	if status := p.ask(link.JoinPath, somebody, &link.JoinResponse{}); status != http.StatusUnauthorized {
+	forged := link.JoinRequest{Cluster: p.cluster, Token: token, Key: r.peer().public(), ClusterUID: "uid-1", Nonce: p.nonce(), AgentNonce: bytes.Repeat([]byte{7}, link.NonceSize)}
+	forged.Signature = ed25519.Sign(p.key, link.JoinTranscript(r.hub.ID, forged))
+	if status := p.ask(link.JoinPath, forged, &link.JoinResponse{}); status != http.StatusUnauthorized {
 		t.Errorf("with a key that is not the sender's: %d", status)
 	}
 	if r.clusters[edgeKey].Spec.Agent.PublicKey != "" {
@@ -671,7 +671,7 @@ func reportsAreSigned(t *testing.T) {
 		},
 		"when one before it was left out": func(p *peer) []byte { lie := lie; lie.Seq = 2; return p.signed(lie) },
 		"without a number":                func(p *peer) []byte { lie := lie; lie.Seq = 0; return p.signed(lie) },
-		// What comes whole was not cut by the link, so that somebody has sent it like that.
+		// What comes whole was not cut by the link, so that forged has sent it like that.
 		"cut in its frame":     func(p *peer) []byte { return p.signed(failed)[:20] },
 		"cut in its header":    func(p *peer) []byte { return p.signed(failed)[:3] },
 		"of nothing":           func(*peer) []byte { return nil },

@@ -40,7 +40,7 @@ const (
 	caKeyItem      = "ca.key"
 )
 
-// gatewayIdentity is what agents know a hub by.
+// gatewayIdentity is what agents identify a hub by: its signing key, and the CA of its gateway.
 type gatewayIdentity struct {
 	key       ed25519.PrivateKey
 	ca, caKey []byte
@@ -83,8 +83,8 @@ func createGatewayIdentity(ctx context.Context, api client.Client, namespace str
 	})
 }
 
-// publishGateway writes down, for those who let clusters join, how agents reach the hub and what they pin.
-func publishGateway(ctx context.Context, api client.Client, namespace string, data map[string]string) error {
+// writeGatewayConfigMap writes how agents reach the hub and what they pin, for "skerry cluster join".
+func writeGatewayConfigMap(ctx context.Context, api client.Client, namespace string, data map[string]string) error {
 	name := client.ObjectKey{Namespace: namespace, Name: v1alpha1.GatewayConfigMap}
 	live := &corev1.ConfigMap{}
 	err := api.Get(ctx, name, live)
@@ -103,21 +103,21 @@ func publishGateway(ctx context.Context, api client.Client, namespace string, da
 
 // makeGateway makes the gateway, which begins to listen with the controllers.
 func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, hubUID string) error {
-	identity, off := &gatewayIdentity{}, noGateway(p.share)
+	identity, off := &gatewayIdentity{}, gatewayDisabledReason(p.share)
 	if o.GatewayAddress != "" {
 		var err error
 		if identity, err = loadGatewayIdentity(ctx, api, o.LeaderNamespace); err != nil {
 			return err
 		}
 		off = ""
-	} else { // it signs for nobody
+	} else { // no agent verifies what it signs
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			return fmt.Errorf("cannot make a key: %w", err)
 		}
 		identity.key = key
 	}
-	known, err := p.identityOf(o, identity, hubUID)
+	known, err := p.hubIdentity(o, identity, hubUID)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 			}
 			return c, err
 		},
-		Assignment:    assignmentOf(p.reader),
+		Assignment:    assignmentReader(p.reader),
 		Bind:          bindAgent(hub),
 		Exported:      recordExport(hub),
 		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), DisabledReason: off, Now: time.Now, Log: o.Log.WithName("gateway"),
@@ -148,16 +148,16 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 	return p.listen(ctx, o, api, identity, known.Key)
 }
 
-// noGateway says on Clusters with an agent why none can connect.
-func noGateway(share sharding.Shard) string {
+// gatewayDisabledReason is the message on Clusters with an agent when the hub has no gateway.
+func gatewayDisabledReason(share sharding.Shard) string {
 	if share.N > 1 {
 		return fmt.Sprintf("Part %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each part needs", share)
 	}
 	return "The hub has no gateway: it runs without --gateway-bind-address"
 }
 
-// assignmentOf returns what reads an Assignment, which must not be changed; nil when there is none.
-func assignmentOf(reader client.Reader) func(context.Context, engine.Key) (*v1alpha1.Assignment, error) {
+// assignmentReader returns a function that reads an Assignment, which must not be changed; nil when there is none.
+func assignmentReader(reader client.Reader) func(context.Context, engine.Key) (*v1alpha1.Assignment, error) {
 	return func(ctx context.Context, key engine.Key) (*v1alpha1.Assignment, error) {
 		a := &v1alpha1.Assignment{}
 		err := reader.Get(ctx, key, a, client.UnsafeDisableDeepCopy)
@@ -178,7 +178,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	if image := agentImage(o.Version, o.AgentImage); image != "" {
 		published["agentImage"] = image
 	}
-	given, err := o.showCertificates(&serve, identity)
+	given, err := o.gatewayCertificates(&serve, identity)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 		published["ca.crt"] = string(identity.ca)
 	}
 	if p.share.K == 1 { // the address is that of all parts
-		if err := publishGateway(ctx, api, o.LeaderNamespace, published); err != nil {
+		if err := writeGatewayConfigMap(ctx, api, o.LeaderNamespace, published); err != nil {
 			return err
 		}
 	}
@@ -200,9 +200,9 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	return p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.gateway.Serve(ctx, serve) }))
 }
 
-// showCertificates says what the gateway shows. Beside a certificate that it was given, which the watcher reads again when
-// it changes, it goes on showing its own to the agents that have pinned the hub's authority.
-func (o *Options) showCertificates(serve *gateway.ServeOptions, identity *gatewayIdentity) (given *certwatcher.CertWatcher, err error) {
+// gatewayCertificates sets the certificates that the gateway serves. Beside one of --gateway-cert-file, which the watcher
+// reads again when it changes, it goes on serving its own to the agents that have pinned the hub's CA.
+func (o *Options) gatewayCertificates(serve *gateway.ServeOptions, identity *gatewayIdentity) (given *certwatcher.CertWatcher, err error) {
 	if o.GatewayPlainHTTP {
 		return nil, nil
 	}
@@ -219,7 +219,7 @@ func (o *Options) showCertificates(serve *gateway.ServeOptions, identity *gatewa
 	return given, nil
 }
 
-// bindAgent returns what binds an agent's key to a Cluster, as long as the token is there that it joined with.
+// bindAgent returns a function that binds an agent's key to a Cluster if the Cluster still has the token of the join.
 func bindAgent(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, string, string) error {
 	return func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error {
 		data, err := json.Marshal([]map[string]any{
@@ -239,7 +239,7 @@ func bindAgent(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, string, 
 	}
 }
 
-// recordExport returns what writes the time of an export down on a Cluster.
+// recordExport returns a function that writes the time of an export to a Cluster.
 func recordExport(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, time.Time) error {
 	return func(ctx context.Context, c *v1alpha1.Cluster, at time.Time) error {
 		data, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": c.UID, "annotations": map[string]string{
@@ -255,7 +255,7 @@ func recordExport(hub hubapi.Hub) func(context.Context, *v1alpha1.Cluster, time.
 	}
 }
 
-// changed wakes the controllers of a cluster of which something new is known.
+// changed enqueues a Cluster whose state or report has changed in its controllers.
 func (p *parts) changed(key engine.Key) {
 	p.assignments.Changed(key)
 	p.clusters.Changed(key)
@@ -266,7 +266,7 @@ func isGatewayURL(text string) bool {
 	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
-// bundlesOf returns what hands out bundles: this part's own store, or that and the part which renders.
+// bundlesOf returns the bundles of this part: those of its own store, and where it does not render, of the part that does.
 func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hubUID string) (engine.Bundles, error) {
 	if o.BundlesFrom == "" {
 		return p.bundles, nil
@@ -275,15 +275,15 @@ func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hub
 	if err != nil {
 		return nil, err
 	}
-	hub, err := p.identityOf(o, identity, hubUID)
+	hub, err := p.hubIdentity(o, identity, hubUID)
 	if err != nil {
 		return nil, err
 	}
 	return gateway.NewRemoteBundles(gateway.RemoteBundlesOptions{URL: o.BundlesFrom, CA: identity.ca, Hub: hub, Key: identity.key, Store: p.bundles, Proxy: http.ProxyFromEnvironment})
 }
 
-// identityOf is how agents, and other parts, know this hub.
-func (p *parts) identityOf(o Options, identity *gatewayIdentity, hubUID string) (link.HubIdentity, error) {
+// hubIdentity returns the identity that agents and other parts verify this hub by.
+func (p *parts) hubIdentity(o Options, identity *gatewayIdentity, hubUID string) (link.HubIdentity, error) {
 	public, ok := identity.key.Public().(ed25519.PublicKey)
 	if !ok {
 		return link.HubIdentity{}, errors.New("the gateway's key is not ed25519")

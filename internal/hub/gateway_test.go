@@ -36,14 +36,14 @@ func (f failing) Get(context.Context, client.ObjectKey, client.Object, ...client
 func TestAnAssignmentThatCannotBeReadIsNotNone(t *testing.T) {
 	key := engine.Key{Namespace: "fleet", Name: "edge-1"}
 	ended := errors.New("the cache has ended")
-	if a, err := assignmentOf(failing{err: ended})(t.Context(), key); a != nil || !errors.Is(err, ended) {
+	if a, err := assignmentReader(failing{err: ended})(t.Context(), key); a != nil || !errors.Is(err, ended) {
 		t.Errorf("got %v, %v", a, err)
 	}
 	none := apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), key.Name)
-	if a, err := assignmentOf(failing{err: none})(t.Context(), key); a != nil || err != nil {
+	if a, err := assignmentReader(failing{err: none})(t.Context(), key); a != nil || err != nil {
 		t.Errorf("one that is not there: %v, %v", a, err)
 	}
-	if a, err := assignmentOf(failing{})(t.Context(), key); a == nil || err != nil {
+	if a, err := assignmentReader(failing{})(t.Context(), key); a == nil || err != nil {
 		t.Errorf("one that is there: %v, %v", a, err)
 	}
 }
@@ -59,7 +59,7 @@ func TestAGivenCertificateLocksNoAgentOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve := gateway.ServeOptions{Listener: listener}
-	watcher, err := o.showCertificates(&serve, &own)
+	watcher, err := o.gatewayCertificates(&serve, &own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,14 +27,14 @@ func TestWhenAHubThatHasStartedAnswersAgents(t *testing.T) {
 		"all are handed over":               {3, []look{{0, 0}, {50 * ms, 1}, {100 * ms, 3}}},
 		"slowly":                            {3, []look{{0, 0}, {3000 * ms, 1}, {3900 * ms, 2}, {4800 * ms, 3}}},
 		"one cannot be handed over":         {3, []look{{0, 0}, {50 * ms, 2}, {1000 * ms, 2}, {1050 * ms, 2}}},
-		"no controller gets on":             {3, []look{{0, 0}, {handoverMax - 1, 0}, {handoverMax, 0}}},
-		"very many":                         {10_000, []look{{0, 0}, {handoverMax - 1, 4000}, {handoverMax, 4001}}},
+		"no controller gets on":             {3, []look{{0, 0}, {handoverTimeout - 1, 0}, {handoverTimeout, 0}}},
+		"very many":                         {10_000, []look{{0, 0}, {handoverTimeout - 1, 4000}, {handoverTimeout, 4001}}},
 		"others that came from other parts": {3, []look{{0, 0}, {50 * ms, 4}}},
 	} {
 		began := time.Unix(1000, 0)
-		h := handover{expected: tt.expected, began: began}
+		h := handover{expected: tt.expected, started: began}
 		for i, l := range tt.looks {
-			if got, want := h.over(l.done, began.Add(l.at)), i == len(tt.looks)-1; got != want {
+			if got, want := h.isOver(l.done, began.Add(l.at)), i == len(tt.looks)-1; got != want {
 				t.Errorf("%s: after %s, with %d of %d: %v", name, l.at, l.done, tt.expected, got)
 			}
 		}
@@ -57,7 +57,7 @@ func TestAgentsThatAHubExpects(t *testing.T) {
 		cluster("c", joined, "1/2"), cluster("d", joined, "2/2"), cluster("e", joined, "2/2"), cluster("f", joined, "2/2"),
 	}...).Build()
 	for shard, want := range map[string]int{"": 2, "1/2": 1, "2/2": 3, "1/3": 0} {
-		if got, err := agentsOf(t.Context(), reader, shard); got != want || err != nil {
+		if got, err := joinedAgents(t.Context(), reader, shard); got != want || err != nil {
 			t.Errorf("part %q expects %d agents, want %d (%v)", shard, got, want, err)
 		}
 	}
