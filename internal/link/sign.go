@@ -122,7 +122,7 @@ func PartTranscript(hub string, p PartRequest) []byte {
 	return transcript(partPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce)
 }
 
-// PartAnswerTranscript is what the other part signs in its answer, with the same key.
+// PartResponseTranscript is what the other part signs in its answer, with the same key.
 func PartResponseTranscript(hub string, p PartRequest, a PartResponse) []byte {
 	confidential := []byte{0}
 	if a.Confidential {
