@@ -18,6 +18,6 @@ type PartResponse struct {
 	Confidential bool `json:"confidential,omitempty"`
 	// Size of the bundle in bytes.
 	Size int64 `json:"size"`
-	// Signature is over PartAnswerTranscript, by the hub's key.
+	// Signature is over PartResponseTranscript, by the hub's key.
 	Signature []byte `json:"signature"`
 }
