@@ -29,16 +29,19 @@ func Of(name string, usage func() (rig.Usage, error)) Part {
 
 // Look is what processors have done up to now, and for whom.
 type Look struct {
-	at       time.Time
-	parts    []Part
-	self     time.Duration // of the benchmark's own process
-	children time.Duration // of all processes that the benchmark runs: etcd and API server too
-	all      time.Duration // of the whole machine
+	at    time.Time
+	parts []Part
+	self  time.Duration // of the benchmark's own process
+	api   time.Duration // of the other processes that the benchmark runs: etcd and API server
+	all   time.Duration // of the whole machine
 }
 
 // Now looks at the processors; what cannot be read is 0.
 func Now(parts ...Part) Look {
-	l := Look{at: time.Now(), parts: parts, all: busy(), children: children()}
+	l := Look{at: time.Now(), parts: parts, all: busy(), api: children()}
+	for _, p := range parts {
+		l.api -= p.cpu
+	}
 	var self syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &self) == nil {
 		l.self = time.Duration(self.Utime.Nano() + self.Stime.Nano())
@@ -61,7 +64,7 @@ func (l Look) Since(before Look) string {
 		sum += cpu
 		fmt.Fprintf(&used, "%s %s, ", p.name, share(cpu))
 	}
-	self, api := l.self-before.self, max(l.children-before.children-sum, 0)
+	self, api := l.self-before.self, max(l.api-before.api, 0)
 	others := l.all - before.all - sum - self - api
 	load, _ := os.ReadFile("/proc/loadavg")
 	one, _, _ := strings.Cut(string(load), " ")
