@@ -309,6 +309,7 @@ func departingClusters(o *observed, targets []*target) []departing {
 // facts are what is known once the decision is carried out.
 func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
 	f := report.KustomizationFacts{Object: o.ks, Now: now, Revision: d.revision, Err: d.err, Selection: d.selection, NoTargets: d.noTargets, Rollout: d.rollout, CheckAt: d.checkAt, PruneHeld: d.pruneHeld, Denied: d.denied}
+	f.Targets = make([]report.TargetFacts, 0, len(d.targets))
 	for _, t := range d.targets {
 		f.Targets = append(f.Targets, report.TargetFacts{
 			Cluster: t.Name, Suspended: t.Suspended, Err: t.err, Digest: t.digest, Wanted: t.want, Held: t.held,

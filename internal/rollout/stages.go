@@ -46,7 +46,9 @@ func Stages(spec *v1alpha1.Rollout, clusters []Member) ([]Stage, error) {
 }
 
 func byName(clusters []Member) []Member {
-	return slices.SortedFunc(slices.Values(clusters), func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	sorted := slices.Clone(clusters)
+	slices.SortFunc(sorted, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return sorted
 }
 
 // divide gives each of the clusters, which are sorted, to the first stage that takes it. All is how
