@@ -89,7 +89,6 @@ func (l *tlsListener) serveHandshake(conn *trackedConn) {
 	}()
 	err := l.handshake(c, conn)
 	if err == nil {
-		dropHandshakeBuffers(c)
 		select {
 		case l.completed <- c:
 			return
