@@ -12,8 +12,7 @@ import (
 
 const (
 	// maxUnauthenticatedRequests bounds the requests of callers without a session that are answered at once: each costs the
-	// verification of a signature. The others get
-	// Retry-After of busyRetryAfter seconds.
+	// verification of a signature. The others get a Retry-After of busyRetryAfter seconds.
 	maxUnauthenticatedRequests = 64
 	busyRetryAfter             = 5
 	// maxReaders bounds the callers without a session whose message is being read: when there are more, the earliest is

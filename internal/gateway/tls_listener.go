@@ -83,7 +83,7 @@ func (l *tlsListener) serveHandshake(conn *trackedConn) {
 	c := tls.Server(conn, l.config)
 	defer func() {
 		if failure := recover(); failure != nil { // as in net/http: one connection does not end the hub
-			l.log.Error(fmt.Errorf("%conn", failure), "a TLS handshake panicked", "from", conn.RemoteAddr())
+			l.log.Error(fmt.Errorf("%v", failure), "a TLS handshake panicked", "from", conn.RemoteAddr())
 			_ = conn.Close()
 		}
 	}()

@@ -323,6 +323,26 @@ func TestClosingTheListenerEndsHandshakes(t *testing.T) {
 	})
 }
 
+// TestPanicInAHandshakeEndsOneConnection, which is logged with what it panicked with, and gives its slot back.
+func TestPanicInAHandshakeEndsOneConnection(t *testing.T) {
+	in, logged := &pipes{in: make(chan net.Conn), done: make(chan struct{})}, make(chan string, 1)
+	config := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("a fault") }}
+	l := newTLSListener(t.Context(), newLimitListener(in, defaultConnLimits, time.Now), config, 1, funcr.New(func(_, args string) { logged <- args }, funcr.Options{}))
+	for range 2 { // with one slot
+		ours, theirs := net.Pipe()
+		in.in <- theirs
+		if err := tls.Client(ours, &tls.Config{ServerName: link.ServerName, MinVersion: tls.VersionTLS13}).HandshakeContext(t.Context()); err == nil {
+			t.Error("the handshake succeeds")
+		}
+		if args := <-logged; !strings.Contains(args, `"error"="a fault"`) {
+			t.Errorf("logged: %s", args)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPlainHTTPIsAnswered, so that a user who sets up an ingress sees what is wrong.
 func TestPlainHTTPIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,20 +25,20 @@ const (
 	// costs grows with that. A hub of 1,000 agents has 50 MiB in use, and one of 10,000 has 450 MiB.
 	worthCollecting = 8 << 20
 	worthShare      = 8
-	// How much garbage, in percent of what is in use, may gather until it is collected while the hub works: Go's own pace,
-	// and half of it where largeHeap bytes are in use or more, as of some 3,000 agents.
-	pace, largePace = 100, 50
-	largeHeap       = 128 << 20
+	// gcPercent is how much garbage, in percent of what is in use, may gather until it is collected while the hub works, as
+	// GOGC: Go's default. It is largeHeapGCPercent where largeHeap bytes are in use or more, as with some 3,000 agents.
+	gcPercent, largeHeapGCPercent = 100, 50
+	largeHeap                     = 128 << 20
 )
 
-// paceOf returns how much garbage may gather where so much is in use. Collecting half of it costs twice the time. But what
-// an agent takes lives long, and garbage that gathers between it leaves gaps which stay when it is gone: with 1,000 agents
-// they were 26 MB in place of 17.
-func paceOf(live uint64) int {
+// gcPercentFor returns the percentage where so many bytes are in use. Half of it costs twice the time. But what an agent
+// takes lives long, and garbage that gathers between it leaves gaps which stay when it is gone: with 1,000 agents they were
+// 26 MB at 100 and 17 MB at 50.
+func gcPercentFor(live uint64) int {
 	if live >= largeHeap {
-		return largePace
+		return largeHeapGCPercent
 	}
-	return pace
+	return gcPercent
 }
 
 // look takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
@@ -57,13 +57,14 @@ func (g *garbage) look(allocated, live uint64) (collect bool) {
 	return true
 }
 
-// collectAtRest looks once a second until the context ends. It sets the pace as well, unless the user has.
-func collectAtRest(ctx context.Context, setsPace bool) {
+// collectAtRest looks once a second until the context ends. It sets the percentage as well, unless the user
+// has set GOGC.
+func collectAtRest(ctx context.Context, setsPercent bool) {
 	samples := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	ticker := time.NewTicker(garbageLook)
 	defer ticker.Stop()
 	var g garbage
-	percent := pace
+	percent := gcPercent
 	for {
 		select {
 		case <-ctx.Done():
@@ -72,7 +73,7 @@ func collectAtRest(ctx context.Context, setsPace bool) {
 		}
 		runtimemetrics.Read(samples)
 		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
-		if now := paceOf(live); setsPace && now != percent {
+		if now := gcPercentFor(live); setsPercent && now != percent {
 			debug.SetGCPercent(now)
 			percent = now
 		}

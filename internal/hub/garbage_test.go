@@ -34,7 +34,7 @@ func TestGarbage(t *testing.T) {
 
 func TestALargeHeapIsCollectedMoreOften(t *testing.T) {
 	for live, want := range map[uint64]int{0: 100, 50 << 20: 100, largeHeap - 1: 100, largeHeap: 50, 450 << 20: 50} {
-		if got := paceOf(live); got != want {
+		if got := gcPercentFor(live); got != want {
 			t.Errorf("with %d MiB in use, %d %% of garbage may gather, want %d", live>>20, got, want)
 		}
 	}

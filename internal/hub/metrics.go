@@ -108,7 +108,7 @@ func (r *reachability) Describe(ch chan<- *prometheus.Desc) { ch <- clusterReach
 // Collect implements prometheus.Collector.
 func (r *reachability) Collect(ch chan<- prometheus.Metric) {
 	r.mu.Lock()
-	of := maps.Clone(r.of) // who takes the series takes its time
+	of := maps.Clone(r.of) // the receiver of the series may be slow
 	r.mu.Unlock()
 	for key, reachable := range of {
 		value := 0.0
