@@ -129,7 +129,6 @@ func (r *Reconciler) ofReadyExprs() handler.EventHandler {
 // wakeReadyExprs wakes those that have a readyExpr about a Kustomization.
 func (r *Reconciler) wakeReadyExprs(ctx context.Context, key types.NamespacedName, queue work) {
 	for _, ks := range r.kustomizations(ctx, client.MatchingFields{readyIndex: key.String()}) {
-		waiting := request(ks.Namespace, ks.Name)
-		queue.AddAfter(waiting, r.rest(waiting.NamespacedName))
+		r.wakeForReport(client.ObjectKeyFromObject(&ks), queue)
 	}
 }

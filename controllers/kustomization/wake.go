@@ -3,7 +3,6 @@ package kustomization
 import (
 	"context"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -149,13 +148,12 @@ func (r *Reconciler) ofCluster() handler.EventHandler {
 		all := r.selecting(ctx, namespace)
 		for i := range all {
 			if slices.ContainsFunc(versions, func(c *v1alpha1.Cluster) bool { return selects(&all[i], c) }) {
-				ks := request(all[i].Namespace, all[i].Name)
-				queue.AddAfter(ks, r.rest(ks.NamespacedName))
+				r.wakeForReport(client.ObjectKeyFromObject(&all[i]), queue)
 			}
 		}
 		a := &v1alpha1.Assignment{}
 		if err := r.Hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, a, client.DisableReadYourWritesConsistency); err == nil {
-			wakeAll(a, queue)
+			r.wakeAll(a, queue)
 		}
 	}
 	return handler.Funcs{
@@ -205,16 +203,17 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
 			r.assignments.unseen.shown(client.ObjectKeyFromObject(after), after.Generation)
 			for _, name := range changedEntries(before, after) {
-				ks, rest := reconcile.Request{NamespacedName: v1alpha1.ResolveName(after.Namespace, name)}, time.Duration(0)
+				ks := v1alpha1.ResolveName(after.Namespace, name)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
-					rest = afterWipe
+					queue.AddAfter(reconcile.Request{NamespacedName: ks}, max(afterWipe, r.rest(ks)))
+				} else {
+					r.wakeForReport(ks, queue)
 				}
-				queue.AddAfter(ks, max(rest, r.rest(ks.NamespacedName)))
-				r.wakeReadyExprs(ctx, ks.NamespacedName, queue)
+				r.wakeReadyExprs(ctx, ks, queue)
 			}
 			if before.Generation != after.Generation && !r.assignments.isOurWrite(after) {
-				wakeAll(before, queue)
-				wakeAll(after, queue)
+				r.wakeAll(before, queue)
+				r.wakeAll(after, queue)
 			}
 		},
 		CreateFunc: func(_ context.Context, e event.CreateEvent, _ work) {
@@ -224,7 +223,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue work) {
 			a := e.Object.(*v1alpha1.Assignment)
 			r.assignments.forget(client.ObjectKeyFromObject(a))
-			wakeAll(a, queue)
+			r.wakeAll(a, queue)
 		},
 	}
 }
@@ -273,9 +272,18 @@ func reported(drifts []v1alpha1.DriftRecord) []v1alpha1.DriftRecord {
 	return drifts[:i]
 }
 
-func wakeAll(a *v1alpha1.Assignment, queue work) {
+// wakeAll wakes those with an entry in an Assignment.
+func (r *Reconciler) wakeAll(a *v1alpha1.Assignment, queue work) {
 	for i := range a.Spec.Entries {
-		queue.Add(reconcile.Request{NamespacedName: v1alpha1.ResolveName(a.Namespace, a.Spec.Entries[i].Name)})
+		r.wakeForReport(v1alpha1.ResolveName(a.Namespace, a.Spec.Entries[i].Name), queue)
+	}
+}
+
+// wakeForReport wakes a Kustomization for something of which each of its clusters may have one, when it has rested. What
+// a person does to the Kustomization itself, to its source or to what it refers to does not rest.
+func (r *Reconciler) wakeForReport(key types.NamespacedName, queue work) {
+	if !r.after.Reported(key) {
+		queue.AddAfter(reconcile.Request{NamespacedName: key}, r.rest(key))
 	}
 }
 

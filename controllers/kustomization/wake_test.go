@@ -1,6 +1,7 @@
 package kustomization
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,18 @@ func TestReportsWakeOnlyWhoTheyConcern(t *testing.T) {
 			expect(t, "woken", woken(t, update(h, t, tt.before, tt.after)), tt.want)
 		})
 	}
+}
+
+// TestReportsDuringAReconcileWakeNobody: what the queue has is reconciled right after the one under way, without a rest.
+func TestReportsDuringAReconcileWakeNobody(t *testing.T) {
+	w := newWorld(t, named("web"), edge1(says("web", "X")))
+	busy := client.ObjectKeyFromObject(named("web"))
+	end := w.r.after.Begin(t.Context(), busy, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil })
+	report := update(w.r.ofAssignment(), t, edge1(says("web", "X")), edge1(says("web", "Y")))
+	expect(t, "a report", woken(t, report), "")
+	expect(t, "a Cluster", woken(t, update(w.r.ofCluster(), t, cluster("edge-1", unreachable), cluster("edge-1"))), "")
+	end(nil)
+	expect(t, "a report after its end", woken(t, report), "web")
 }
 
 func TestASpecThatOthersWroteWakesAll(t *testing.T) {

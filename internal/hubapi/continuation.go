@@ -25,17 +25,24 @@ type Waker interface {
 
 // Continuations lets a reconcile return while the writes that it began are under way. Until they have ended
 // and the rest of the reconcile has run, the object is not reconciled: the next reconcile would decide once
-// more what is being written. What came meanwhile is reconciled afterwards.
+// more what is being written. What came meanwhile is reconciled afterwards: at once, but for reports, which rest.
 type Continuations struct {
 	Wake Waker
-	// Rest is how long a reconcile waits that was asked for while another one had not run to its end; nil: not at all.
+	// Rest is how long a reconcile waits that only reports ask for; nil: not at all.
 	Rest func(types.NamespacedName) time.Duration
 
 	retries workqueue.TypedRateLimiter[types.NamespacedName]
 
-	mu     sync.Mutex // guards what follows
-	begun  map[types.NamespacedName]*continuation
-	failed map[types.NamespacedName]failure // of a rest that has run
+	mu      sync.Mutex // guards what follows
+	running map[types.NamespacedName]*running
+	failed  map[types.NamespacedName]failure // of a rest that has run
+}
+
+// running is a reconcile that has not run to its end.
+type running struct {
+	writes   *continuation // those under way; nil when it has begun none
+	again    bool          // a reconcile was asked for meanwhile
+	reported bool          // a report came meanwhile
 }
 
 // failure is the error of the rest of a reconcile. panic is set where that or one of its writes panicked, and not
@@ -46,17 +53,16 @@ type failure struct {
 }
 
 type continuation struct {
-	then  Then
-	left  int     // writes that have not ended
-	errs  []error // of those that have
-	again bool    // a reconcile was asked for meanwhile
+	then Then
+	left int     // writes that have not ended
+	errs []error // of those that have
 }
 
 // NewContinuations returns those of one controller.
 func NewContinuations(wake Waker) *Continuations {
 	return &Continuations{
 		Wake: wake, retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longestPause),
-		begun: map[types.NamespacedName]*continuation{}, failed: map[types.NamespacedName]failure{},
+		running: map[types.NamespacedName]*running{}, failed: map[types.NamespacedName]failure{},
 	}
 }
 
@@ -68,7 +74,10 @@ func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, wri
 	one := &continuation{then: then, left: writes}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.begun[key] = one
+	if c.running[key] == nil {
+		c.running[key] = &running{}
+	}
+	c.running[key].writes = one
 	return func(err error) {
 		c.mu.Lock()
 		one.errs = append(one.errs, err)
@@ -102,46 +111,62 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch next := c.begun[key]; {
-	case next == one:
-		delete(c.begun, key)
-	case next != nil: // the rest began more writes
-		next.again = next.again || one.again
+	asked := c.running[key]
+	switch {
+	case asked == nil: // the rest began more writes, and those have ended as well
+		asked = &running{}
+	case asked.writes != one: // the rest began more writes
 		return
-	} // else those have ended as well
+	}
+	delete(c.running, key)
 	after := result.RequeueAfter
 	if err != nil {
 		c.failed[key], after = failure{err, crashed}, c.retries.When(key)
 	} else {
 		c.retries.Forget(key)
 	}
+	c.wakeAgain(key, asked, after)
+}
+
+// wakeAgain asks for the reconcile after one that has run to its end: now if one was asked for meanwhile, else after a
+// rest for reports, else after a while, if that is not zero. The caller holds the lock.
+func (c *Continuations) wakeAgain(key types.NamespacedName, asked *running, after time.Duration) {
+	rest := time.Duration(0)
+	if asked.reported && c.Rest != nil {
+		rest = c.Rest(key)
+	}
 	switch {
-	case one.again:
-		c.wakeAgain(key)
+	case asked.again, asked.reported && rest <= 0:
+		c.Wake.Enqueue(key)
+	case asked.reported:
+		c.Wake.EnqueueAfter(key, rest)
 	case after > 0:
 		c.Wake.EnqueueAfter(key, after)
 	}
-}
-
-func (c *Continuations) wakeAgain(key types.NamespacedName) {
-	if c.Rest != nil {
-		if rest := c.Rest(key); rest > 0 {
-			c.Wake.EnqueueAfter(key, rest)
-			return
-		}
-	}
-	c.Wake.Enqueue(key)
 }
 
 // Busy reports whether a reconcile of the object has not run to its end. Another one follows when it has.
 func (c *Continuations) Busy(key types.NamespacedName) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one := c.begun[key]
-	if one == nil {
+	r := c.running[key]
+	if r == nil {
 		return false
 	}
-	one.again = true
+	r.again = true
+	return true
+}
+
+// Reported is called with a report on an object, and reports whether a reconcile of it has not run to its end. Another
+// one follows when it has, and after a rest; else the caller asks for one.
+func (c *Continuations) Reported(key types.NamespacedName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.running[key]
+	if r == nil {
+		return false
+	}
+	r.reported = true
 	return true
 }
 
@@ -165,5 +190,19 @@ func (c *Continuations) Reconcile(ctx context.Context, req reconcile.Request, be
 	if err := c.Err(req.NamespacedName); err != nil {
 		return reconcile.Result{}, err
 	}
+	c.mu.Lock()
+	c.running[req.NamespacedName] = &running{}
+	c.mu.Unlock()
+	defer c.returned(req.NamespacedName)
 	return begin(ctx, req)
+}
+
+// returned ends a reconcile that has begun no write.
+func (c *Continuations) returned(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.running[key]; r != nil && r.writes == nil {
+		delete(c.running, key)
+		c.wakeAgain(key, r, 0)
+	}
 }

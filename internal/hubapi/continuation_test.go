@@ -73,22 +73,71 @@ func TestTheRestOfAReconcileRunsWhenItsWritesHaveEnded(t *testing.T) {
 	}
 }
 
-// TestWhatCameMeanwhileWaitsForTheRest: a reconcile that was asked for while another one had not run to its end begins
-// no sooner after it than one that is asked for then.
-func TestWhatCameMeanwhileWaitsForTheRest(t *testing.T) {
+// TestOnlyReportsRest: what a person does while a reconcile has not run to its end is reconciled right after it.
+func TestOnlyReportsRest(t *testing.T) {
+	const rest = time.Second
 	key := types.NamespacedName{Name: "apps"}
-	for name, rest := range map[string]time.Duration{"rests": time.Second, "does not rest": 0} {
-		wake := &woken{}
-		c := NewContinuations(wake)
-		c.Rest = func(types.NamespacedName) time.Duration { return rest }
-		done := c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil })
-		if !c.Busy(key) {
-			t.Fatal("not busy")
-		}
-		done(nil)
-		if now := rest == 0; wake.after != rest || (wake.now == 1) != now {
-			t.Errorf("%s: woken %+v", name, wake)
-		}
+	commit := func(c *Continuations) bool { return c.Busy(key) }
+	report := func(c *Continuations) bool { return c.Reported(key) }
+	for name, test := range map[string]struct {
+		came []func(*Continuations) bool
+		rest time.Duration
+		want woken
+	}{
+		"a commit":                     {[]func(*Continuations) bool{commit}, rest, woken{now: 1}},
+		"a report":                     {[]func(*Continuations) bool{report}, rest, woken{after: rest}},
+		"a report that need not rest":  {[]func(*Continuations) bool{report}, 0, woken{now: 1}},
+		"a commit, and then a report":  {[]func(*Continuations) bool{commit, report}, rest, woken{now: 1}},
+		"a report, and then a commit":  {[]func(*Continuations) bool{report, commit}, rest, woken{now: 1}},
+		"nothing":                      {nil, rest, woken{after: time.Hour}},
+		"several reports are one wait": {[]func(*Continuations) bool{report, report}, rest, woken{after: rest}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wake := &woken{}
+			c := NewContinuations(wake)
+			c.Rest = func(types.NamespacedName) time.Duration { return test.rest }
+			done := c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) {
+				return reconcile.Result{RequeueAfter: time.Hour}, nil
+			})
+			for _, came := range test.came {
+				if !came(c) {
+					t.Fatal("not busy")
+				}
+			}
+			done(nil)
+			if *wake != test.want {
+				t.Errorf("woken %+v, want %+v", *wake, test.want)
+			}
+			if report(c) {
+				t.Error("busy after its end")
+			}
+		})
+	}
+}
+
+// TestAReportDuringAReconcileRests: the work queue would have it reconciled as soon as the one under way returns.
+func TestAReportDuringAReconcileRests(t *testing.T) {
+	key := types.NamespacedName{Name: "apps"}
+	for name, writes := range map[string]bool{"which begins writes": true, "which begins none": false} {
+		t.Run(name, func(t *testing.T) {
+			wake := &woken{}
+			c := NewContinuations(wake)
+			c.Rest = func(types.NamespacedName) time.Duration { return time.Second }
+			done := func(error) {}
+			_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}, func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+				if !c.Reported(key) {
+					t.Error("not busy")
+				}
+				if writes {
+					done = c.Begin(ctx, key, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil })
+				}
+				return reconcile.Result{}, nil
+			})
+			done(nil)
+			if err != nil || *wake != (woken{after: time.Second}) || c.Busy(key) {
+				t.Errorf("woken %+v, %v", *wake, err)
+			}
+		})
 	}
 }
 
