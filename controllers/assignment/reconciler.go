@@ -107,7 +107,7 @@ func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 // Waiting returns how many Assignments wait for their status to be written.
 func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
 
-// Leaving says that this process is about to give up a cluster, and waits for what is being written about it.
+// Leaving says that this process is about to give up a cluster, when what is being written about it is written.
 func (r *Reconciler) Leaving(key engine.Key) { r.writes.Hurry(key) }
 
 // Lost is called when this process does not work on a cluster any more. It forgets what it wrote last: when

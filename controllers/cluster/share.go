@@ -15,8 +15,8 @@ import (
 
 // Share says which Clusters this process works on, where several share a fleet.
 type Share interface {
-	// Hold reports whether this process works on a Cluster. Before it says no it calls letGo. Where
-	// something is waited for, it also says when to look again.
+	// Hold reports whether this process works on a Cluster. Before it gives one away it calls letGo. Where
+	// something is waited for, it also says when to look again, or wakes the Cluster.
 	Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error)
 	// Forget is told of a Cluster that is not there any more.
 	Forget(ctx context.Context, key engine.Key) error

@@ -42,10 +42,11 @@ type Options struct {
 	Namespace string
 	Duration  time.Duration
 	Now       func() time.Time
-	// Moved is told of a Cluster that was, or is to be, this shard's; it does not block.
+	// Moved is told of a Cluster that was, or is to be, this shard's, and of one that is to be given up when the work on it
+	// has ended; it does not block.
 	Moved func(types.NamespacedName)
-	// Gained is told of a Cluster that is held from now on, Leaving of one that is not any more while there is still
-	// work on it, which is to end soon, and Lost when there is none.
+	// Gained is told of a Cluster that is held from now on, Leaving of one that is to be given up while there is still
+	// work on it, which is to end soon, and Lost when it is given up.
 	Gained, Leaving, Lost func(types.NamespacedName)
 }
 
@@ -57,13 +58,16 @@ type Holder struct {
 	placing     sync.Mutex // one at a time, so that a later result does not give way to an earlier one
 	mu          sync.Mutex
 	owners      map[string]int                    // shards by Cluster
-	held        map[types.NamespacedName]*hold    // what this process works on
+	held        map[types.NamespacedName]*hold    // what this process works on, and what it is to give up
 	unconfirmed map[types.NamespacedName]struct{} // what was not this shard's when it got the lease
 	looked      bool
 }
 
-// hold counts who is at work on a Cluster.
-type hold struct{ busy sync.WaitGroup }
+// hold is a Cluster that this process holds.
+type hold struct {
+	busy    int  // who is at work on it
+	leaving bool // it is to be given up, and no work begins
+}
 
 // New returns a Holder that holds nothing yet.
 func New(o Options) *Holder {
@@ -77,8 +81,9 @@ func New(o Options) *Holder {
 func (h *Holder) First() bool { return h.Shard.K == 1 }
 
 // Hold reports whether this process may work on a Cluster; it takes it, or gives it away, as its shard
-// says. Before it says no it calls letGo, which returns when nothing is on its way to the cluster. Where
-// something is waited for, it also says when to look again. It fails with a conflict when c is stale.
+// says. Before it gives it away it calls letGo, which returns when nothing is on its way to the cluster. While there is
+// work on a Cluster that is to be given away it says no, and calls Moved when that has ended. Where
+// something else is waited for, it also says when to look again. It fails with a conflict when c is stale.
 func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error) {
 	key := client.ObjectKeyFromObject(c)
 	owner, err := h.owner(ctx, key)
@@ -99,7 +104,9 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (b
 			return true, 0, nil
 		}
 	}
-	h.lose(key, letGo)
+	if !h.lose(key, letGo) {
+		return false, 0, nil
+	}
 	switch {
 	case ours && recorded:
 		return false, cacheLag, nil
@@ -224,43 +231,65 @@ func (h *Holder) Enter(key types.NamespacedName) (leave func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[key]
-	if held == nil {
+	if held == nil || held.leaving {
 		return nil, false
 	}
-	held.busy.Add(1)
-	return held.busy.Done, true
+	held.busy++
+	return func() {
+		h.mu.Lock()
+		held.busy--
+		free := held.leaving && held.busy == 0
+		h.mu.Unlock()
+		if free {
+			h.Moved(key)
+		}
+	}, true
 }
 
 func (h *Holder) gain(key types.NamespacedName) {
 	h.mu.Lock()
-	_, before := h.held[key]
-	if !before {
-		h.held[key] = &hold{}
+	held := h.held[key]
+	before := held != nil && !held.leaving
+	if held == nil {
+		held = &hold{}
+		h.held[key] = held
 	}
+	held.leaving = false
 	h.mu.Unlock()
 	if !before {
 		h.Gained(key)
 	}
 }
 
-func (h *Holder) lose(key types.NamespacedName, letGo func()) {
+// lose gives up a Cluster, if it is held, and reports whether it has: while there is work on it no more begins, and Moved
+// is called when that has ended.
+func (h *Holder) lose(key types.NamespacedName, letGo func()) bool {
 	h.mu.Lock()
 	held := h.held[key]
-	delete(h.held, key)
+	busy := held != nil && held.busy > 0
+	if busy {
+		held.leaving = true
+	} else {
+		delete(h.held, key)
+	}
 	h.mu.Unlock()
-	if held != nil {
+	if busy {
 		h.Leaving(key)
-		held.busy.Wait()
+		return false
 	}
 	letGo()
 	if held != nil {
 		h.Lost(key)
 	}
+	return true
 }
 
-// Forget forgets a Cluster that is not there any more, which may make others move.
+// Forget forgets a Cluster that is not there any more, which may make others move. While there is work on it, it does
+// nothing, and calls Moved when that has ended.
 func (h *Holder) Forget(ctx context.Context, key types.NamespacedName) error {
-	h.lose(key, func() {})
+	if !h.lose(key, func() {}) {
+		return nil
+	}
 	h.mu.Lock()
 	_, known := h.owners[key.String()]
 	h.mu.Unlock()

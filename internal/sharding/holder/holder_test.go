@@ -207,30 +207,78 @@ func TestTheHolderHandsOverWhatMoves(t *testing.T) {
 	w.expect("before", w.holds(to, w.cluster(name)), false, name, "1/2")
 	w.log = nil
 
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _, err := from.Hold(t.Context(), w.cluster(name), func() { w.log = append(w.log, "1/2 lets go of "+name) })
-		if err != nil {
-			t.Error(err)
-		}
-	}()
-	for held := true; held; { // until it waits for us
-		from.mu.Lock()
-		held = from.held[client.ObjectKeyFromObject(c)] != nil
-		from.mu.Unlock()
-	}
+	w.expect("while somebody is at work", w.holds(from, w.cluster(name)), false, name, "1/2")
+	var moved []string
+	from.Moved = func(key types.NamespacedName) { moved = append(moved, key.Name) }
+	w.expect("while somebody is still at work", w.holds(from, w.cluster(name)), false, name, "1/2")
 	if _, ok := from.Enter(client.ObjectKeyFromObject(c)); ok {
-		t.Error("work begins on what is being handed over")
+		t.Error("work begins on what is to be handed over")
 	}
-	if is := w.cluster(name).Status.Shard; is != "1/2" {
-		t.Errorf("handed over to %s while somebody was at work", is)
+	if len(w.log)+len(moved) > 0 {
+		t.Errorf("while somebody is at work: %v, moved %v", w.log, moved)
 	}
 	leave()
-	<-done
+	if diff := cmp.Diff([]string{name}, moved); diff != "" {
+		t.Errorf("when the work has ended: %s", diff)
+	}
+	w.expect("handed over", w.holds(from, w.cluster(name)), false, name, "2/2")
 	w.expect("after", w.holds(to, w.cluster(name)), true, name, "2/2")
 	if diff := cmp.Diff([]string{"1/2 lets go of " + name, "1/2 loses " + name, "2/2 gains " + name}, w.log); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestAHandoverThatIsCalledOff: the shard of a Cluster may change back while there is still work on it.
+func TestAHandoverThatIsCalledOff(t *testing.T) {
+	w := newWorld(t, names...)
+	_, name := of2(names)
+	key := types.NamespacedName{Namespace: "fleet", Name: name}
+	c := w.cluster(name)
+	c.Status.Shard = "1/2"
+	w.must(w.api.Status().Update(t.Context(), c))
+	h := w.hub(1, 2)
+	h.gain(key)
+	leave, ok := h.Enter(key)
+	if !ok {
+		t.Fatal("not held")
+	}
+	w.expect("while somebody is at work", w.holds(h, w.cluster(name)), false, name, "1/2")
+	w.log = nil
+	h.owners[key.String()] = 1
+	w.expect("called off", w.holds(h, w.cluster(name)), true, name, "1/2")
+	h.Moved = func(types.NamespacedName) { t.Error("it is not to be given up any more") }
+	leave()
+	if _, ok := h.Enter(key); !ok {
+		t.Error("no work begins on it")
+	}
+	if diff := cmp.Diff([]string{"1/2 gains " + name}, w.log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatIsDeletedIsForgottenWhenTheWorkOnItHasEnded.
+func TestWhatIsDeletedIsForgottenWhenTheWorkOnItHasEnded(t *testing.T) {
+	w := newWorld(t, names...)
+	first, _ := of2(names)
+	key := types.NamespacedName{Namespace: "fleet", Name: first}
+	w.lease(sharding.Whole, "")
+	h := w.hub(1, 2)
+	w.expect("held", w.holds(h, w.cluster(first)), true, first, "1/2")
+	leave, _ := h.Enter(key)
+	w.must(w.api.Delete(t.Context(), w.cluster(first)))
+	moved := 0
+	h.Moved = func(types.NamespacedName) { moved++ }
+	w.must(h.Forget(t.Context(), key))
+	if _, known := h.owners[key.String()]; !known || moved > 0 {
+		t.Errorf("forgotten while somebody is at work, moved %d times", moved)
+	}
+	leave()
+	if moved != 1 {
+		t.Errorf("moved %d times", moved)
+	}
+	w.must(h.Forget(t.Context(), key))
+	if _, known := h.owners[key.String()]; known {
+		t.Error("it is remembered")
 	}
 }
 
