@@ -5,11 +5,14 @@ import (
 	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"encoding/json/jsontext"
+	jsonv2 "encoding/json/v2"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"sync"
+	"unique"
 
 	"github.com/skerry-dev/skerry/internal/object"
 )
@@ -33,14 +36,19 @@ var ErrCorrupt = errors.New("inventory is corrupt")
 // ErrTooLarge means that the inventories of a cluster are larger than any that Skerry wrote.
 var ErrTooLarge = fmt.Errorf("%w: too large", ErrCorrupt)
 
+// header is what a shard has beside its objects.
+type header struct {
+	Format   int    `json:"format"`
+	Owner    string `json:"owner"`
+	Revision string `json:"revision,omitempty"`
+	Bundle   string `json:"bundle,omitempty"`
+	Accepted string `json:"accepted,omitempty"`
+	Decided  int64  `json:"decided,omitempty"`
+}
+
 type shard struct {
-	Format   int     `json:"format"`
-	Owner    string  `json:"owner"`
-	Revision string  `json:"revision,omitempty"`
-	Bundle   string  `json:"bundle,omitempty"`
-	Accepted string  `json:"accepted,omitempty"`
-	Decided  int64   `json:"decided,omitempty"`
-	Objects  []entry `json:"objects"`
+	header
+	Objects []entry `json:"objects"`
 }
 
 // Budget is what the inventories of one cluster may take when they are decoded, all of them together.
@@ -48,12 +56,6 @@ type Budget struct{ bytes, objects int }
 
 // NewBudget returns the budget of a cluster.
 func NewBudget() *Budget { return &Budget{bytes: decodedLimit, objects: objectLimit} }
-
-// part is a shard whose objects are not decoded yet.
-type part struct {
-	shard
-	Objects json.RawMessage `json:"objects"`
-}
 
 type entry struct {
 	Group     string `json:"g,omitempty"`
@@ -86,7 +88,7 @@ func Encode(inv *Inventory, limit int) ([][]byte, error) {
 func encode(inv *Inventory, n, limit int) ([][]byte, bool, error) {
 	parts := make([]shard, n)
 	for i := range parts {
-		parts[i] = shard{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Accepted: inv.Accepted, Decided: inv.Decided, Objects: []entry{}}
+		parts[i] = shard{header{Format: format, Owner: inv.Owner, Revision: inv.Revision, Bundle: inv.Bundle, Accepted: inv.Accepted, Decided: inv.Decided}, []entry{}}
 	}
 	for _, id := range inv.IDs() {
 		i := place(id, n)
@@ -148,7 +150,7 @@ func Decode(owner string, shards [][]byte) (*Inventory, error) {
 func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 	inv := New(owner)
 	for i, data := range shards {
-		part, err := b.unpack(data)
+		part, err := b.unpack(data, inv.add)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read shard %d of inventory %q: %w", i, owner, err)
 		}
@@ -156,7 +158,7 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 			return nil, fmt.Errorf("cannot read shard %d of inventory %q: it is of another owner: %w", i, owner, ErrCorrupt)
 		}
 		if i == 0 {
-			inv.Revision, inv.Bundle, inv.Accepted = part.Revision, part.Bundle, part.Accepted
+			inv.Revision, inv.Bundle, inv.Accepted = once(part.Revision), once(part.Bundle), once(part.Accepted)
 		}
 		if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
 			inv.Revision, inv.Bundle = "", ""
@@ -165,70 +167,94 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 		if inv.Accepted != part.Accepted {
 			inv.Accepted = ""
 		}
-		for _, e := range part.Objects {
-			id := object.ID{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
-			if id.Kind == "" || id.Name == "" {
-				return nil, fmt.Errorf("cannot read shard %d of inventory %q: an object has no kind or name: %w", i, owner, ErrCorrupt)
-			}
-			if known, twice := inv.Objects[id]; twice && known != e.Record {
-				e.Record = Record{
-					Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled, Created: known.Created && e.Created,
-					ManifestName: cmp.Or(known.ManifestName, e.ManifestName), Wave: max(known.Wave, e.Wave),
-				}
-			}
-			inv.Objects[id] = e.Record
-		}
 	}
 	return inv, nil
 }
 
-func (b *Budget) unpack(data []byte) (shard, error) {
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+// add adds an object of a shard.
+func (inv *Inventory) add(e entry) error {
+	id := object.ID{Group: once(e.Group), Kind: once(e.Kind), Namespace: once(e.Namespace), Name: once(e.Name)}
+	if id.Kind == "" || id.Name == "" {
+		return fmt.Errorf("%w: an object has no kind or name", ErrCorrupt)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, int64(b.bytes)+1))
-	if err != nil {
-		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	e.Version, e.Digest, e.Fields = once(e.Version), once(e.Digest), once(e.Fields)
+	if known, twice := inv.Objects[id]; twice && known != e.Record {
+		e.Record = Record{
+			Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled, Created: known.Created && e.Created,
+			ManifestName: cmp.Or(known.ManifestName, e.ManifestName), Wave: max(known.Wave, e.Wave),
+		}
 	}
-	if b.bytes -= len(raw); b.bytes < 0 {
+	inv.Objects[id] = e.Record
+	return nil
+}
+
+// once returns a string that is kept once, however many inventories hold it: most of them are the same on every cluster
+// of a fleet.
+func once(s string) string { return unique.Make(s).Value() }
+
+// decompressors are used again and again: each takes 40 KiB, and a hub that starts decodes the inventories of a fleet.
+var decompressors = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+// unpack decodes one shard and calls add for each of its objects.
+func (b *Budget) unpack(data []byte, add func(entry) error) (header, error) {
+	r := decompressors.Get().(*gzip.Reader)
+	defer decompressors.Put(r)
+	if err := r.Reset(bytes.NewReader(data)); err != nil {
+		return header{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	bounded := &io.LimitedReader{R: r, N: int64(b.bytes) + 1}
+	part := struct {
+		header
+		Objects entries `json:"objects"`
+	}{Objects: entries{budget: b, add: add}}
+	err := jsonv2.UnmarshalRead(bounded, &part)
+	b.bytes = int(bounded.N) - 1
+	switch {
+	case b.bytes < 0:
 		b.bytes = 0
-		return shard{}, fmt.Errorf("%w: the inventories of the cluster inflate to more than %d bytes", ErrTooLarge, decodedLimit)
+		return header{}, fmt.Errorf("%w: the inventories of the cluster inflate to more than %d bytes", ErrTooLarge, decodedLimit)
+	case errors.Is(err, ErrCorrupt):
+		if where, ok := errors.AsType[*jsonv2.SemanticError](err); ok { // which names types of this package
+			err = where.Err
+		}
+		return header{}, err
+	case err != nil:
+		return header{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case part.Format != format:
+		return header{}, fmt.Errorf("%w: format %d", ErrCorrupt, part.Format)
 	}
-	var part part
-	if err := json.Unmarshal(raw, &part); err != nil {
-		return shard{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	if part.Format != format {
-		return shard{}, fmt.Errorf("%w: format %d", ErrCorrupt, part.Format)
-	}
-	part.shard.Objects, err = b.entries(part.Objects)
-	return part.shard, err
+	return part.header, nil
 }
 
 // entries decodes objects one by one, so that it ends where there are too many.
-func (b *Budget) entries(raw []byte) ([]entry, error) {
-	if len(raw) == 0 {
-		return nil, nil
+type entries struct {
+	budget *Budget
+	add    func(entry) error
+}
+
+// UnmarshalJSONFrom implements jsonv2.UnmarshalerFrom.
+func (e *entries) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	switch t, err := d.ReadToken(); {
+	case err != nil:
+		return err
+	case t.Kind() == jsontext.KindNull:
+		return nil
+	case t.Kind() != jsontext.KindBeginArray:
+		return fmt.Errorf("%w: the objects are no list", ErrCorrupt)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := decoder.Token(); err != nil || t != json.Delim('[') {
-		if err == nil && t == nil { // null
-			return nil, nil
+	for d.PeekKind() != jsontext.KindEndArray {
+		if e.budget.objects--; e.budget.objects < 0 {
+			e.budget.objects = 0
+			return fmt.Errorf("%w: the inventories of the cluster have more than %d objects", ErrTooLarge, objectLimit)
 		}
-		return nil, fmt.Errorf("%w: the objects are no list", ErrCorrupt)
+		var one entry
+		if err := jsonv2.UnmarshalDecode(d, &one); err != nil {
+			return err
+		}
+		if err := e.add(one); err != nil {
+			return err
+		}
 	}
-	var out []entry
-	for decoder.More() {
-		if b.objects--; b.objects < 0 {
-			b.objects = 0
-			return nil, fmt.Errorf("%w: the inventories of the cluster have more than %d objects", ErrTooLarge, objectLimit)
-		}
-		var e entry
-		if err := decoder.Decode(&e); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		out = append(out, e)
-	}
-	return out, nil
+	_, err := d.ReadToken()
+	return err
 }

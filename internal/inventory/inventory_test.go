@@ -110,6 +110,57 @@ func TestDecodeRefusesGarbage(t *testing.T) {
 	}
 }
 
+// What decodes a shard is used again for the next one, whatever it met.
+func TestDecodeAfterGarbage(t *testing.T) {
+	packed := func(text string) []byte {
+		var buf bytes.Buffer
+		w := gzip.NewWriter(&buf)
+		_, _ = w.Write([]byte(text))
+		_ = w.Close()
+		return buf.Bytes()
+	}
+	want := sample(3)
+	good, _ := Encode(want, 0)
+	for name, bad := range map[string][]byte{
+		"no JSON":           packed("hello"),
+		"no list":           packed(`{"format":1,"owner":"o","objects":{}}`),
+		"a list that stops": packed(`{"format":1,"owner":"o","objects":[`),
+		"an object twice":   packed(`{"format":1,"owner":"o","objects":[]}{}`),
+		"no name":           packed(`{"format":1,"owner":"o","objects":[{"k":"K"}]}`),
+		"a later format":    packed(`{"format":2,"owner":"o","objects":[]}`),
+		"a wrong checksum":  append(bytes.Clone(good[0][:len(good[0])-8]), 1, 2, 3, 4, 5, 6, 7, 8),
+	} {
+		_, err := Decode("o", [][]byte{bad})
+		if !errors.Is(err, ErrCorrupt) || strings.Contains(err.Error(), "inventory.entries") {
+			t.Errorf("%s: %v; want ErrCorrupt", name, err)
+		}
+		got, err := Decode(want.Owner, good)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("after %s: %v %s", name, err, diff)
+		}
+	}
+	if none, err := Decode("o", [][]byte{packed(`{"format":1,"owner":"o","objects":null}`)}); err != nil || len(none.Objects) != 0 {
+		t.Errorf("no objects: %v, %v", none, err)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		shards, err := Encode(sample(n), 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode("apps.0123456789abcdef", shards); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestAhead(t *testing.T) {
 	inv := sample(2)
 	have := object.Object{ID: inv.IDs()[0], Version: "v1", Digest: inv.Objects[inv.IDs()[0]].Digest}
