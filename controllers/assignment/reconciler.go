@@ -93,7 +93,7 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}, unexpected: map[types.NamespacedName]seen{}}
 	w := hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now}
 	if o.Decisions != nil {
-		w.Places = func(waited time.Duration) int { return pacing.Places(writers, o.Decisions(), waited) }
+		w.Allowed = func(waited time.Duration) int { return pacing.Places(writers, o.Decisions(), waited) }
 	}
 	r.writes = hubapi.NewWriter(w)
 	r.after = hubapi.NewContinuations(&r.trigger)
@@ -108,7 +108,7 @@ func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
 
 // Leaving says that this process is about to give up a cluster, when what is being written about it is written.
-func (r *Reconciler) Leaving(key engine.Key) { r.writes.Hurry(key) }
+func (r *Reconciler) Leaving(key engine.Key) { r.writes.Prioritise(key) }
 
 // Lost is called when this process does not work on a cluster any more. It forgets what it wrote last: when
 // this process works on the cluster again, the status may be another one.
@@ -262,7 +262,7 @@ func (r *Reconciler) due(a *v1alpha1.Assignment) time.Duration {
 	last, ours := r.last(a)
 	if r.after.Busy(key) {
 		if failsAnew(last.entries, entries) { // what waits for its turn may be older, and good
-			r.writes.Hurry(key)
+			r.writes.Prioritise(key)
 		}
 		return -1
 	}
@@ -290,7 +290,7 @@ func (r *Reconciler) begin(ctx context.Context, a *v1alpha1.Assignment, leave fu
 		done(err)
 	})
 	if last, _ := r.last(a); failsAnew(last.entries, entries) {
-		r.writes.Hurry(key)
+		r.writes.Prioritise(key)
 	}
 	return true
 }

@@ -31,7 +31,7 @@ func (r *Reconciler) SetUp(mgr manager.Manager, concurrency int) error {
 		Watches(&v1alpha1.Assignment{}, r.foreignStatus()).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
-		Complete(hubapi.Awaiting(r.Hub, r))
+		Complete(hubapi.WaitForAPIServer(r.Hub, r))
 }
 
 // foreignStatus wakes the controller when another has written the status of an Assignment, a restore that

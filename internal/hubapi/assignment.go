@@ -20,7 +20,7 @@ import (
 // The managed fields of the Assignment are removed with the same write, as the documentation of server-side apply says
 // under "Clearing managedFields": only the hub writes Assignments, and none of them by server-side apply. An API server
 // that finds none does not record any at later updates either. With 50 entries they are most of the object, which each
-// write of a status compares, encodes and sends to whoever watches.
+// write of a status compares, encodes and sends to every watch.
 func PatchEntries(ctx context.Context, hub Hub, have *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntry) error {
 	data, err := json.Marshal([]map[string]any{
 		{"op": "test", "path": "/metadata/uid", "value": have.UID},

@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
-// Then is the rest of a reconcile, which runs when the writes that it began have ended; err is theirs.
+// Then is the continuation of a reconcile, which runs when the writes that it began have ended; err is theirs.
 type Then func(ctx context.Context, err error) (reconcile.Result, error)
 
 // Waker asks for a reconcile of an object: now, or after a while. It does not block.
@@ -24,7 +24,7 @@ type Waker interface {
 }
 
 // Continuations lets a reconcile return while the writes that it began are under way. Until they have ended
-// and the rest of the reconcile has run, the object is not reconciled: the next reconcile would decide once
+// and the continuation has run, the object is not reconciled: the next reconcile would decide once
 // more what is being written. What came meanwhile is reconciled afterwards: at once, but for reports, which rest.
 type Continuations struct {
 	Wake Waker
@@ -35,7 +35,7 @@ type Continuations struct {
 
 	mu      sync.Mutex // guards what follows
 	running map[types.NamespacedName]*running
-	failed  map[types.NamespacedName]failure // of a rest that has run
+	failed  map[types.NamespacedName]failure // of a continuation that has run
 }
 
 // running is a reconcile that has not run to its end.
@@ -45,7 +45,7 @@ type running struct {
 	reported bool          // a report came meanwhile
 }
 
-// failure is the error of the rest of a reconcile. panic is set where that or one of its writes panicked, and not
+// failure is the error of a continuation. panic is set where that or one of its writes panicked, and not
 // where what it did recovered a panic and told of it.
 type failure struct {
 	err   error
@@ -67,8 +67,8 @@ func NewContinuations(wake Waker) *Continuations {
 }
 
 // Begin announces so many writes and what is to be done when they have ended. Each of them calls done once;
-// the last call runs the rest, also when ctx is done: what has been written is recorded by a hub that
-// stops as well. It is called by a reconcile of the object, or by the rest of one.
+// the last call runs the continuation, also when ctx is done: what has been written is recorded by a hub that
+// stops as well. It is called by a reconcile of the object, or by a continuation.
 func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, writes int, then Then) (done func(error)) {
 	ctx = context.WithoutCancel(ctx)
 	one := &continuation{then: then, left: writes}
@@ -90,7 +90,7 @@ func (c *Continuations) Begin(ctx context.Context, key types.NamespacedName, wri
 	}
 }
 
-// run runs the rest of a reconcile. Its error, and its panic, are those of the next reconcile, so that they are
+// run runs a continuation. Its error, and its panic, are those of the next reconcile, so that they are
 // logged and counted like any other. The pauses until then grow here: the work queue forgets the failures of an
 // object whenever a reconcile of it begins its writes. What comes meanwhile does not wait for the end of a pause.
 func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *continuation) {
@@ -113,9 +113,9 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	defer c.mu.Unlock()
 	asked := c.running[key]
 	switch {
-	case asked == nil: // the rest began more writes, and those have ended as well
+	case asked == nil: // the continuation began more writes, and those have ended as well
 		asked = &running{}
-	case asked.writes != one: // the rest began more writes
+	case asked.writes != one: // the continuation began more writes
 		return
 	}
 	delete(c.running, key)
@@ -170,7 +170,7 @@ func (c *Continuations) Reported(key types.NamespacedName) bool {
 	return true
 }
 
-// Err returns the error of the last reconcile of an object, once, if its rest failed.
+// Err returns the error of the last reconcile of an object, once, if its continuation failed.
 func (c *Continuations) Err(key types.NamespacedName) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

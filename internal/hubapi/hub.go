@@ -45,11 +45,10 @@ const afterConflict = 20 * time.Millisecond
 // maxNote bounds the text of an event, in bytes, as the API does.
 const maxNote = 1024
 
-// PatchStatus writes the status of obj. It fails with a conflict when somebody has changed the object
-// since it was read. It replaces the status as a whole: of a status that nobody has written yet, the
-// server has other fields than Go's zero value says, and a difference between the two would miss them. It is an update:
-// of a Cluster, a JSON patch of the status, or of one time in it, costs the API server a tenth more, also where the answer
-// is metadata alone.
+// PatchStatus writes the status of obj. It fails with a conflict when the object has changed since it was read. It replaces
+// the status as a whole: a status that was never written has other fields on the server than in Go's zero value, and a
+// merge patch would miss them. It is an update: of a Cluster, a JSON patch of the status, or of one time in it, costs the
+// API server a tenth more, also where the answer is metadata alone.
 func PatchStatus(ctx context.Context, hub Hub, obj client.Object) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -73,8 +72,8 @@ func Record(to Recorder, obj client.Object, action string, list []report.Event) 
 // Note makes a message fit for an event.
 func Note(message string) string { return text.Truncate(report.Line(message), maxNote) }
 
-// PatchFinalizers writes the finalizers of obj, if nobody has changed it since it was read. It bounds its own
-// time: the rest of a reconcile, which may call it, has no deadline.
+// PatchFinalizers writes the finalizers of obj. It fails with a conflict when obj has changed since it was read. It bounds its own
+// time: the continuation of a reconcile, which may call it, has no deadline.
 func PatchFinalizers(ctx context.Context, hub Hub, obj client.Object) error {
 	data, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": obj.GetUID(), "resourceVersion": obj.GetResourceVersion(), "finalizers": obj.GetFinalizers(),
@@ -90,25 +89,25 @@ func PatchFinalizers(ctx context.Context, hub Hub, obj client.Object) error {
 	return nil
 }
 
-// ResultForError returns what a reconcile returns when its commit failed, or when some of its writes did. That
-// somebody changed an object meanwhile, that it is gone, or that it rests after a failed write, is no error: the
-// next reconcile starts from what is there then. What else failed is one.
+// ResultForError returns what a reconcile returns when its commit failed, or when some of its writes did. A conflict, an
+// object that is gone, and one that rests after a failed write are no errors: the next reconcile starts from what is there
+// then. Every other failure is one.
 func ResultForError(err error) (reconcile.Result, error) {
 	var failed []error
 	var result reconcile.Result
-	for _, e := range each(err) {
-		again := time.Duration(0)
+	for _, e := range flatten(err) {
+		after := time.Duration(0)
 		resting, rests := errors.AsType[*RestingError](e)
 		switch {
 		case rests:
-			again = resting.After
+			after = resting.After
 		case apierrors.IsConflict(e):
-			again = afterConflict
+			after = afterConflict
 		case !apierrors.IsNotFound(e):
 			failed = append(failed, e)
 		}
-		if again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
-			result.RequeueAfter = again
+		if after > 0 && (result.RequeueAfter == 0 || after < result.RequeueAfter) {
+			result.RequeueAfter = after
 		}
 	}
 	if len(failed) > 0 {
@@ -118,7 +117,7 @@ func ResultForError(err error) (reconcile.Result, error) {
 }
 
 // each returns the errors that were joined to one.
-func each(err error) []error {
+func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
@@ -128,7 +127,7 @@ func each(err error) []error {
 	}
 	var all []error
 	for _, e := range joined.Unwrap() {
-		all = append(all, each(e)...)
+		all = append(all, flatten(e)...)
 	}
 	return all
 }

@@ -29,13 +29,13 @@ func Guarded[T any, P interface {
 				panic(value)
 			}
 		}()
-		return Awaiting(hub, r).Reconcile(ctx, req)
+		return WaitForAPIServer(hub, r).Reconcile(ctx, req)
 	})
 }
 
-// Awaiting returns a Reconciler that does not begin while the hub's API server is away: what fails then
+// WaitForAPIServer returns a Reconciler that does not begin while the hub's API server is away: what fails then
 // would be tried again with pauses that have grown until it is back.
-func Awaiting(hub Hub, r reconcile.Reconciler) reconcile.Reconciler {
+func WaitForAPIServer(hub Hub, r reconcile.Reconciler) reconcile.Reconciler {
 	return reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 		if hub.Await != nil {
 			if err := hub.Await(ctx); err != nil {
@@ -46,8 +46,7 @@ func Awaiting(hub Hub, r reconcile.Reconciler) reconcile.Reconciler {
 	})
 }
 
-// reportPanic writes the condition; what goes wrong with that is logged, for the panic is to be told of
-// first of all.
+// reportPanic writes the condition. Where it cannot, it logs that and returns, so that the panic itself is raised again.
 func reportPanic(ctx context.Context, hub Hub, req reconcile.Request, obj interface {
 	client.Object
 	v1alpha1.Conditioned
@@ -65,6 +64,6 @@ func reportPanic(ctx context.Context, hub Hub, req reconcile.Request, obj interf
 	}
 	obj.SetConditions(now)
 	if err := PatchStatus(context.WithoutCancel(ctx), hub, obj); err != nil {
-		log.FromContext(ctx).Error(err, "cannot say that the reconcile panicked")
+		log.FromContext(ctx).Error(err, "cannot report that the reconcile panicked")
 	}
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
-// TestAReconcileThatPanicsIsToldOfOnItsObject has a reconcile panic, and the rest of one, which is raised again by the
+// TestAPanicOfAReconcileIsReportedOnItsObject has a reconcile panic, and its continuation, which is raised again by the
 // next reconcile.
-func TestAReconcileThatPanicsIsToldOfOnItsObject(t *testing.T) {
+func TestAPanicOfAReconcileIsReportedOnItsObject(t *testing.T) {
 	explode := func(context.Context, reconcile.Request) (reconcile.Result, error) { panic("swordfish") }
 	t.Run("itself", func(t *testing.T) { panics(t, explode) })
-	t.Run("its rest", func(t *testing.T) {
+	t.Run("its continuation", func(t *testing.T) {
 		c := NewContinuations(&woken{})
 		panics(t, func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 			rest := func(context.Context, error) (reconcile.Result, error) { return explode(ctx, req) }
@@ -57,7 +57,7 @@ func panics(t *testing.T, reconciler reconcile.Func) {
 		t.Fatal(err)
 	}
 	c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ReadyCondition)
-	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.InternalErrorReason || c.ObservedGeneration != 3 || strings.Contains(c.Message, "swordfish") || !strings.Contains(c.Message, "in hubapi.TestAReconcileThatPanics") {
+	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.InternalErrorReason || c.ObservedGeneration != 3 || strings.Contains(c.Message, "swordfish") || !strings.Contains(c.Message, "in hubapi.TestAPanicOfAReconcile") {
 		t.Errorf("%+v", c)
 	}
 	if got := recovery.Total() - total; got != 1 {

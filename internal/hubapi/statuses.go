@@ -46,7 +46,7 @@ type known struct {
 	version string
 	last    []byte // the status, as JSON
 	digests [remembered]digest
-	next    int // the place in digests of the next one
+	next    int // index in digests of the next one
 }
 
 // digest of a status; none is zero.

@@ -45,12 +45,12 @@ var definitionKind = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Vers
 // NewTearDown returns the TearDown of a hub that is installed in a namespace.
 func NewTearDown(direct Direct, hubNamespace string) TearDown {
 	return func(ctx context.Context, s Subject) (string, error) {
-		asked := needs(s, hubNamespace)
-		parts := make([]targeting.Part, len(asked))
+		dependencies := dependenciesOf(s, hubNamespace)
+		parts := make([]targeting.Part, len(dependencies))
 		group, ctx := errgroup.WithContext(ctx)
-		for i, n := range asked {
+		for i, n := range dependencies {
 			group.Go(func() (err error) {
-				parts[i], err = n.look(ctx, direct)
+				parts[i], err = n.read(ctx, direct)
 				return err
 			})
 		}
@@ -73,28 +73,28 @@ func InDoubt(err error) report.Event {
 }
 
 // need is an object of the hub's own cluster that is looked at.
-type need struct {
+type dependency struct {
 	kind    schema.GroupVersionKind
 	key     types.NamespacedName
 	needed  bool
 	carries bool
 }
 
-func needs(s Subject, hubNamespace string) []need {
+func dependenciesOf(s Subject, hubNamespace string) []dependency {
 	space := corev1.SchemeGroupVersion.WithKind("Namespace")
-	list := []need{{space, types.NamespacedName{Name: s.Namespace}, true, true}}
+	list := []dependency{{space, types.NamespacedName{Name: s.Namespace}, true, true}}
 	for _, plural := range definitions {
 		name := types.NamespacedName{Name: plural + "." + v1alpha1.GroupVersion.Group}
-		list = append(list, need{definitionKind, name, true, plural == s.Plural})
+		list = append(list, dependency{definitionKind, name, true, plural == s.Plural})
 	}
 	if hubNamespace != s.Namespace {
-		list = append(list, need{space, types.NamespacedName{Name: hubNamespace}, false, false})
+		list = append(list, dependency{space, types.NamespacedName{Name: hubNamespace}, false, false})
 	}
 	own := types.NamespacedName{Namespace: hubNamespace, Name: hubName}
-	return append(list, need{corev1.SchemeGroupVersion.WithKind("ServiceAccount"), own, false, false}, need{appsv1.SchemeGroupVersion.WithKind("Deployment"), own, false, false})
+	return append(list, dependency{corev1.SchemeGroupVersion.WithKind("ServiceAccount"), own, false, false}, dependency{appsv1.SchemeGroupVersion.WithKind("Deployment"), own, false, false})
 }
 
-func (n need) look(ctx context.Context, direct Direct) (targeting.Part, error) {
+func (n dependency) read(ctx context.Context, direct Direct) (targeting.Part, error) {
 	part := targeting.Part{Name: "the " + strings.TrimPrefix(strings.ToLower(n.kind.Kind), "customresource") + " " + n.key.Name, Needed: n.needed, Carries: n.carries}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(n.kind)

@@ -32,10 +32,10 @@ type WriterOptions[K comparable, C any] struct {
 	Pace pacing.Pace
 	// Concurrency is how many objects are written at a time. What waits for one gathers meanwhile.
 	Concurrency int
-	// Places returns how many of them may be written at a time right now, by how long the one whose turn it is has
-	// waited: at least one. Without it, all of Concurrency. It is asked at each end of a write, and with a lock held.
-	Places func(waited time.Duration) int
-	Now    func() time.Time
+	// Allowed returns how many objects may be written at a time right now, given how long the first of the queue has
+	// waited: at least one. Without it, Concurrency. It is called whenever a write ends, with a lock held.
+	Allowed func(waited time.Duration) int
+	Now     func() time.Time
 }
 
 // Writer writes objects of the hub's API server beside the reconciles, so that no reconcile waits for a
@@ -52,22 +52,22 @@ type Writer[K comparable, C any] struct {
 	ctx     context.Context // of all writes
 	cancel  context.CancelCauseFunc
 
-	mu      sync.Mutex          // guards what follows
-	objects map[K]*gathering[C] // those that wait in the line, are written, or rest
-	line    []K                 // objects that wait for a place, longest first
-	hurried []K                 // those of them that go first, whatever Places says; longest first
-	writing int                 // places taken
-	ending  bool                // nothing rests any more
-	stopped bool                // nothing is written any more
-	settled chan struct{}       // closed when nothing is left to write; nil while nobody waits for that
-	resting map[K]*time.Timer   // objects that rest
+	mu          sync.Mutex              // guards what follows
+	objects     map[K]*waitingObject[C] // those that are queued, are being written, or rest
+	queue       []K                     // objects that wait to be written, longest first
+	prioritised []K                     // those that are written first, whatever Allowed returns; longest first
+	writing     int                     // goroutines that write
+	draining    bool                    // nothing rests any more
+	stopped     bool                    // nothing is written any more
+	drained     chan struct{}           // closed when nothing is left to write; nil while no Drain waits for that
+	resting     map[K]*time.Timer       // objects that rest
 }
 
 // gathering is what is to be written to one object.
-type gathering[C any] struct {
-	pending []enqueued[C]
-	since   time.Time // when it came into the line
-	hurry   bool      // goes first when it comes into the line
+type waitingObject[C any] struct {
+	pending    []enqueued[C]
+	since      time.Time // when it was queued
+	prioritise bool      // is written first when it is queued
 	// failed is the end of the rest after a write that failed; zero when none did.
 	failed time.Time
 }
@@ -97,7 +97,7 @@ func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
 	w := &Writer[K, C]{
 		o: o, paces: pacing.NewCoalescer[K](o.Pace, o.Now),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryMin, retryMax),
-		objects: map[K]*gathering[C]{}, resting: map[K]*time.Timer{},
+		objects: map[K]*waitingObject[C]{}, resting: map[K]*time.Timer{},
 	}
 	// A write is for many reconciles, and is recorded also by a hub that stops.
 	w.ctx, w.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // no caller's context lasts so long
@@ -140,47 +140,47 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 		return &RestingError{After: max(g.failed.Sub(w.o.Now()), retryMin)}
 	}
 	if g == nil {
-		g = &gathering[C]{}
+		g = &waitingObject[C]{}
 		w.objects[key] = g
-		w.join(key, g)
+		w.addToQueue(key, g)
 	}
 	g.pending = append(g.pending, e)
 	w.startWriting()
 	return nil
 }
 
-// join puts an object into the line. The caller holds the lock.
-func (w *Writer[K, C]) join(key K, g *gathering[C]) {
+// addToQueue queues an object. The caller holds the lock.
+func (w *Writer[K, C]) addToQueue(key K, g *waitingObject[C]) {
 	g.since = w.o.Now()
-	if g.hurry {
-		w.hurried = append(w.hurried, key)
+	if g.prioritise {
+		w.prioritised = append(w.prioritised, key)
 	} else {
-		w.line = append(w.line, key)
+		w.queue = append(w.queue, key)
 	}
 }
 
-// Hurry has what waits for an object written before all others: at once where it waits for a place, and when the object
+// Prioritise has what waits for an object written before all others: at once where it is queued, and else when the object
 // has rested.
-func (w *Writer[K, C]) Hurry(key K) {
+func (w *Writer[K, C]) Prioritise(key K) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := w.objects[key]
 	if g == nil || len(g.pending) == 0 {
 		return
 	}
-	g.hurry = true
-	if i := slices.Index(w.line, key); i >= 0 {
-		w.line = slices.Delete(w.line, i, i+1)
-		w.hurried = append(w.hurried, key)
+	g.prioritise = true
+	if i := slices.Index(w.queue, key); i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+		w.prioritised = append(w.prioritised, key)
 		w.startWriting()
 	}
 }
 
-// Waiting returns how many objects wait for a place.
+// Waiting returns how many objects are queued.
 func (w *Writer[K, C]) Waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.line) + len(w.hurried)
+	return len(w.queue) + len(w.prioritised)
 }
 
 // Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest, for as long
@@ -207,7 +207,7 @@ func (w *Writer[K, C]) Drain(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ending = w.stopped
+	w.draining = w.stopped
 	select {
 	case <-settled:
 		return nil
@@ -220,18 +220,18 @@ func (w *Writer[K, C]) Drain(ctx context.Context) error {
 func (w *Writer[K, C]) endRests() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ending = true
+	w.draining = true
 	for key, timer := range w.resting {
 		if timer.Stop() {
 			w.endRest(key)
 		}
 	}
-	w.startWriting() // all places may be taken now
-	if w.settled == nil {
-		w.settled = make(chan struct{})
+	w.startWriting() // all of Concurrency is allowed now
+	if w.drained == nil {
+		w.drained = make(chan struct{})
 	}
-	settled := w.settled
-	w.settle()
+	settled := w.drained
+	w.closeWhenDrained()
 	return settled
 }
 
@@ -240,44 +240,44 @@ func (w *Writer[K, C]) endRests() <-chan struct{} {
 func (w *Writer[K, C]) stop() (refused []enqueued[C]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ending, w.stopped = true, true
+	w.draining, w.stopped = true, true
 	for _, g := range w.objects {
 		refused = append(refused, g.pending...)
 		g.pending = nil
 	}
-	for _, key := range slices.Concat(w.hurried, w.line) {
+	for _, key := range slices.Concat(w.prioritised, w.queue) {
 		delete(w.objects, key)
 	}
-	w.line, w.hurried = nil, nil
-	w.settle()
+	w.queue, w.prioritised = nil, nil
+	w.closeWhenDrained()
 	w.cancel(errStopped)
 	return refused
 }
 
-// settle closes settled when nothing is left to write. The caller holds the lock.
-func (w *Writer[K, C]) settle() {
-	if w.settled != nil && len(w.objects) == 0 {
-		close(w.settled)
-		w.settled = nil
+// closeWhenDrained closes drained when nothing is left to write. The caller holds the lock.
+func (w *Writer[K, C]) closeWhenDrained() {
+	if w.drained != nil && len(w.objects) == 0 {
+		close(w.drained)
+		w.drained = nil
 	}
 }
 
-// startWriting starts a goroutine for each object in the line, as far as there are places. It ends when the
-// line is empty. The caller holds the lock.
+// startWriting starts a goroutine for each queued object, as many as are allowed. Each ends when the queue is empty.
+// The caller holds the lock.
 func (w *Writer[K, C]) startWriting() {
-	for range min(len(w.line)+len(w.hurried), w.places()-w.writing) {
+	for range min(len(w.queue)+len(w.prioritised), w.allowed()-w.writing) {
 		w.writing++
 		go w.work()
 	}
 }
 
-// places returns how many objects may be written at a time: all that there are places for while one is in a hurry, and
-// when the hub ends. The caller holds the lock.
-func (w *Writer[K, C]) places() int {
-	if w.o.Places == nil || w.ending || len(w.hurried) > 0 || len(w.line) == 0 {
+// allowed returns how many objects may be written at a time: Concurrency while one is prioritised, and when the hub ends.
+// The caller holds the lock.
+func (w *Writer[K, C]) allowed() int {
+	if w.o.Allowed == nil || w.draining || len(w.prioritised) > 0 || len(w.queue) == 0 {
 		return w.o.Concurrency
 	}
-	return min(max(w.o.Places(w.o.Now().Sub(w.objects[w.line[0]].since)), 1), w.o.Concurrency)
+	return min(max(w.o.Allowed(w.o.Now().Sub(w.objects[w.queue[0]].since)), 1), w.o.Concurrency)
 }
 
 func (w *Writer[K, C]) work() {
@@ -302,7 +302,7 @@ func (w *Writer[K, C]) work() {
 			e.done(&RestingError{After: rest})
 		}
 		w.mu.Lock()
-		if w.ending || rest <= 0 {
+		if w.draining || rest <= 0 {
 			w.endRest(key)
 		} else {
 			w.resting[key] = time.AfterFunc(rest, func() {
@@ -329,26 +329,27 @@ func (w *Writer[K, C]) refuse(key K, rest time.Duration, err error) (refused []e
 	return refused
 }
 
-// failed reports whether an error is the API server's trouble. A conflict is none: the next write starts from
-// what is there then.
+// failed reports whether a write failed, so that the object rests for longer. A conflict is no failure: the next write
+// starts from what is there then.
 func failed(err error) bool { return err != nil && !apierrors.IsConflict(err) }
 
-// next takes what has gathered for the object whose turn it is; nil when none waits, or this place is to be left.
+// next takes what has gathered for the first object of the queue; nil when the queue is empty, or more goroutines write
+// than are allowed.
 func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.line)+len(w.hurried) == 0 || w.writing > w.places() {
+	if len(w.queue)+len(w.prioritised) == 0 || w.writing > w.allowed() {
 		w.writing--
 		return key, nil
 	}
-	line := &w.line
-	if len(w.hurried) > 0 {
-		line = &w.hurried
+	queue := &w.queue
+	if len(w.prioritised) > 0 {
+		queue = &w.prioritised
 	}
-	key, *line = (*line)[0], (*line)[1:]
+	key, *queue = (*queue)[0], (*queue)[1:]
 	g := w.objects[key]
-	batch, g.pending, g.hurry = g.pending, nil, false
-	w.startWriting() // there may be more places than at the last write
+	batch, g.pending, g.prioritise = g.pending, nil, false
+	w.startWriting() // more may be allowed than at the last write
 	return key, batch
 }
 
@@ -363,14 +364,14 @@ func (w *Writer[K, C]) rest(key K, items int, began time.Time, err error) time.D
 	return rest
 }
 
-// endRest puts the object into the line if something has gathered for it. The caller holds the lock.
+// endRest queues the object if something has gathered for it. The caller holds the lock.
 func (w *Writer[K, C]) endRest(key K) {
 	delete(w.resting, key)
 	if len(w.objects[key].pending) == 0 {
 		delete(w.objects, key)
-		w.settle()
+		w.closeWhenDrained()
 		return
 	}
-	w.join(key, w.objects[key])
+	w.addToQueue(key, w.objects[key])
 	w.startWriting()
 }

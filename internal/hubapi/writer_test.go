@@ -61,7 +61,7 @@ func TestWriterGathersWhileAWriteRunsAndWhileItsObjectRests(t *testing.T) {
 		enqueue("a", 1)
 		synctest.Wait()
 		enqueue("a", 2) // while it is written
-		enqueue("b", 3) // which has no place
+		enqueue("b", 3) // which is queued
 		time.Sleep(2 * aWrite)
 		synctest.Wait()
 		enqueue("a", 4) // while it rests
@@ -72,7 +72,7 @@ func TestWriterGathersWhileAWriteRunsAndWhileItsObjectRests(t *testing.T) {
 			t.Errorf("%d done; writes (-want +got):\n%s", done, diff)
 		}
 		if len(w.objects)+len(w.resting)+w.writing > 0 {
-			t.Error("an object or a place is kept")
+			t.Error("an object is kept, or a write runs")
 		}
 	})
 }
@@ -249,21 +249,21 @@ func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
 	})
 }
 
-// TestAWriterTakesThePlacesThatItMay: with one place of four, writes follow one another; what is in a hurry goes first and
-// beside them; and when there are places again, all are taken.
-func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
+// TestAWriterWritesAsManyAsAllowed: with one of four allowed, writes follow one another; what is prioritised goes first and
+// beside them; and when four are allowed again, four run.
+func TestAWriterWritesAsManyAsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = 10 * time.Millisecond
-		var places atomic.Int32
-		places.Store(1)
+		var allowed atomic.Int32
+		allowed.Store(1)
 		r := &recorder{begin: time.Now(), takes: aWrite}
 		w := NewWriter(WriterOptions[string, int]{
 			Write: r.write, Concurrency: 4, Now: time.Now,
-			Places: func(waited time.Duration) int {
+			Allowed: func(waited time.Duration) int {
 				if waited >= 5*aWrite {
 					return 4
 				}
-				return int(places.Load())
+				return int(allowed.Load())
 			},
 		})
 		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
@@ -271,11 +271,11 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := w.Waiting(); got != 8 {
-			t.Errorf("%d wait for a place, want 8", got)
+			t.Errorf("%d are queued, want 8", got)
 		}
 		time.Sleep(aWrite + aWrite/2) // a is written, and b is being written
-		w.Hurry("g")
-		w.Hurry("b") // too late
+		w.Prioritise("g")
+		w.Prioritise("b") // too late
 		time.Sleep(time.Second)
 		synctest.Wait()
 		sort := func(a, b written) int { return cmp.Or(int(a.At-b.At), strings.Compare(a.Key, b.Key)) }
@@ -290,7 +290,7 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 		if len(w.objects)+len(w.resting)+w.writing > 0 {
-			t.Error("an object or a place is kept")
+			t.Error("an object is kept, or a write runs")
 		}
 
 		r.got = nil
@@ -298,7 +298,7 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 			w.Enqueue(key, 1, 1, func(error) {})
 		}
 		synctest.Wait()
-		places.Store(4) // as of the next end of a write
+		allowed.Store(4) // as of the next end of a write
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if last := r.got[len(r.got)-1].At - r.got[0].At; len(r.got) != 3 || last != aWrite {
@@ -307,8 +307,8 @@ func TestAWriterTakesThePlacesThatItMay(t *testing.T) {
 	})
 }
 
-// TestWhatIsInAHurryRestsFirst: an object that rests when it is to be hurried goes first when it has rested.
-func TestWhatIsInAHurryRestsFirst(t *testing.T) {
+// TestAPrioritisedObjectRestsFirst: an object that rests when it is prioritised goes first when it has rested.
+func TestAPrioritisedObjectRestsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = time.Second
 		r := &recorder{begin: time.Now(), takes: aWrite}
@@ -321,8 +321,8 @@ func TestWhatIsInAHurryRestsFirst(t *testing.T) {
 			w.Enqueue(key, 1, 1, func(error) {})
 		}
 		w.Enqueue("a", 1, 2, func(error) {})
-		w.Hurry("a")
-		w.Hurry("b") // is being written
+		w.Prioritise("a")
+		w.Prioritise("b") // is being written
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		one := []int{1}

@@ -19,7 +19,7 @@ type Writer interface {
 }
 
 // Reconcile reconciles an object until what a reconcile began to write is written and nothing follows from that
-// at once. It returns when the next reconcile is asked for, if any, and the error of the last one or of its rest.
+// at once. It returns when the next reconcile is asked for, if any, and the error of the last one or of its continuation.
 func Reconcile(ctx context.Context, r reconcile.Reconciler, after *hubapi.Continuations, key types.NamespacedName, writers ...Writer) (reconcile.Result, error) {
 	woken := &wakings{}
 	after.Wake = woken
