@@ -32,10 +32,40 @@ func TestGarbage(t *testing.T) {
 	see("little by little, with much in use", 700, 1<<20, 7)
 }
 
-func TestALargeHeapIsCollectedMoreOften(t *testing.T) {
-	for live, want := range map[uint64]int{0: 100, 50 << 20: 100, largeHeap - 1: 100, largeHeap: 50, 450 << 20: 50} {
-		if got := gcPercentFor(live); got != want {
-			t.Errorf("with %d MiB in use, %d %% of garbage may gather, want %d", live>>20, got, want)
+func TestHowMuchGarbageMayGather(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mib     uint64
+		growing bool
+		want    int
+	}{
+		"a small fleet connects":      {127, true, 100},
+		"a fleet connects":            {129, true, 50},
+		"a fleet is connected":        {192, false, 100},
+		"a larger one":                {200, false, 90},
+		"a large one":                 {260, false, 70},
+		"a very large one":            {450, false, 50},
+		"a very large one that grows": {450, true, 50},
+	} {
+		if got := gcPercentFor(tt.mib<<20, tt.growing); got != tt.want {
+			t.Errorf("%s: %d %%, want %d", name, got, tt.want)
 		}
+	}
+}
+
+func TestGrowthEndsAMinuteAfterAFleetHasConnected(t *testing.T) {
+	var g growth
+	for second := range 120 {
+		live := min(uint64(second+1)*10, 200)                    //nolint:gosec // not negative
+		if got, want := g.look(live), second < 60; got != want { // all of it came in the first 20 s
+			t.Errorf("after %d s, growing is %t", second, got)
+		}
+	}
+	for range 120 {
+		if g.look(230) {
+			t.Fatal("what a commit needs for a while counts as growth")
+		}
+	}
+	if !g.look(300) {
+		t.Error("a second fleet does not count as growth")
 	}
 }
