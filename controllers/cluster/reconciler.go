@@ -58,6 +58,7 @@ type Reconciler struct {
 	secrets  secrets
 	statuses *hubapi.Committer[v1alpha1.Cluster, *v1alpha1.Cluster]
 	renewals *renewals
+	purges   sync.WaitGroup // of what is asked of an engine beside the reconciles
 
 	mu       sync.Mutex
 	reported map[engine.Key]uint64 // digest of what the last reconcile saw

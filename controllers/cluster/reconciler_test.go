@@ -118,13 +118,18 @@ func (w *world) reconcile() reconcile.Result {
 // try reconciles, and again when a renewal of a token has ended, as that asks for.
 func (w *world) try() (reconcile.Result, error) {
 	before := w.lastRenewal()
-	result, err := settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses)
+	result, err := settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, purges{w.r}, w.r.statuses)
 	if err != nil || w.lastRenewal() == before {
 		return result, err
 	}
 	w.r.renewals.running.Wait()
-	return settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, w.r.statuses)
+	return settle.Reconcile(w.t.Context(), w.r, w.r.statuses.Continuations, key, purges{w.r}, w.r.statuses)
 }
+
+// purges are waited for as writes are.
+type purges struct{ r *Reconciler }
+
+func (p purges) Drain(context.Context) error { p.r.purges.Wait(); return nil }
 
 func (w *world) lastRenewal() *renewal {
 	w.r.renewals.mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/recovery"
 	"github.com/skerry-dev/skerry/internal/report"
 	"github.com/skerry-dev/skerry/internal/text"
 )
@@ -25,11 +26,14 @@ import (
 const (
 	// patience is how long a deleted Cluster waits for one that does not answer.
 	patience = 5 * time.Minute
-	// finalizeTimeout is how long a worker waits until the last of what the hub keeps on a cluster is taken
-	// away; the engine goes on without it. finalizeRetry is the time until the next look.
+	// finalizeTimeout is how long a reconcile of the Cluster is put off until the last of what the hub keeps on a cluster
+	// is taken away; the engine goes on without it. finalizeRetry is the time until the next look.
 	finalizeTimeout = 2 * time.Second
 	finalizeRetry   = time.Second
 )
+
+// errPurging means that the engine is still at it.
+var errPurging = errors.New("the last is being taken away")
 
 // removal is what is known of one deleted Cluster.
 type removal struct {
@@ -312,16 +316,31 @@ func (r *Reconciler) finalize(ctx context.Context, m *removal) (reconcile.Result
 	if err := r.reportProgress(ctx, m, true, "Taking away what the hub keeps there for itself"); err != nil {
 		return hubapi.ResultForError(err)
 	}
-	short, cancel := context.WithTimeout(ctx, finalizeTimeout)
-	defer cancel()
-	err := r.Pool.Finalize(short, m.key)
-	switch {
-	case err == nil:
-		return r.release(ctx, m, m.done())
-	case errors.Is(err, engine.ErrNotRemoved), errors.Is(err, engine.ErrNotConnected), short.Err() != nil:
-		return reconcile.Result{RequeueAfter: finalizeRetry}, nil // it has not got the news yet, or is at it
-	}
-	return reconcile.Result{RequeueAfter: finalizeRetry}, r.reportProgress(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
+	return r.purge(ctx, m, func(ctx context.Context, err error) (reconcile.Result, error) {
+		switch {
+		case err == nil:
+			return r.release(ctx, m, m.done())
+		case errors.Is(err, engine.ErrNotRemoved), errors.Is(err, engine.ErrNotConnected), errors.Is(err, errPurging):
+			return reconcile.Result{RequeueAfter: finalizeRetry}, nil // it has not got the news yet, or is at it
+		}
+		return reconcile.Result{RequeueAfter: finalizeRetry}, r.reportProgress(ctx, m, true, "Cannot take away what the hub keeps there for itself: "+report.Line(err.Error()))
+	})
+}
+
+// purge asks the engine to take away the last beside the reconcile, since a slow link must hold no worker, and then runs
+// the rest.
+func (r *Reconciler) purge(ctx context.Context, m *removal, then hubapi.Then) (reconcile.Result, error) {
+	done := r.statuses.Begin(ctx, m.key, 1, then)
+	r.purges.Go(func() { // ends within finalizeTimeout
+		short, cancel := context.WithTimeout(ctx, finalizeTimeout)
+		defer cancel()
+		err := recovery.Run(func() error { return r.Pool.Finalize(short, m.key) })
+		if err != nil && short.Err() != nil {
+			err = errPurging
+		}
+		done(err)
+	})
+	return reconcile.Result{}, nil
 }
 
 // reportProgress reports how far it is.
@@ -347,11 +366,14 @@ func (r *Reconciler) reportProgress(ctx context.Context, m *removal, retiring bo
 // sends nothing any more, and one that is ended before the finalizer has gone would be begun anew, and claim the cluster,
 // where the write of that fails.
 func (r *Reconciler) release(ctx context.Context, m *removal, said *report.Event) (reconcile.Result, error) {
-	if m.another() { // what was claimed there by mistake; that it cannot be told is no reason to wait
-		short, cancel := context.WithTimeout(ctx, finalizeTimeout)
-		defer cancel()
-		_ = r.Pool.Finalize(short, m.key)
+	if !m.another() {
+		return r.removeFinalizer(ctx, m, said)
 	}
+	// What was claimed there by mistake. That it cannot be told is no reason to wait.
+	return r.purge(ctx, m, func(ctx context.Context, _ error) (reconcile.Result, error) { return r.removeFinalizer(ctx, m, said) })
+}
+
+func (r *Reconciler) removeFinalizer(ctx context.Context, m *removal, said *report.Event) (reconcile.Result, error) {
 	c := m.cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(c, v1alpha1.Finalizer)
 	if err := hubapi.PatchFinalizers(ctx, r.Hub, c); err != nil {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
@@ -162,6 +163,34 @@ func TestRemovalStepByStep(t *testing.T) {
 			w.reconcile()
 			if !w.gone() || w.pool.disconnected != 1 {
 				t.Errorf("gone: %t, disconnected %d times", w.gone(), w.pool.disconnected)
+			}
+		})
+	}
+}
+
+// TestTheLastStepHoldsNoWorker: an agent behind a slow link takes seconds to answer, and others are to be removed meanwhile.
+func TestTheLastStepHoldsNoWorker(t *testing.T) {
+	another := well
+	another.UID = "u2"
+	for name, state := range map[string]engine.State{"what is left of its own": well, "what was claimed by mistake": another} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, cluster(deleted(v1alpha1.ClusterDeletionDelete)), secret("value", testKubeconfig))
+			w.pool.state, w.now = state, time.Unix(10300, 0)
+			answer := make(chan error)
+			w.pool.retire = func() error { return <-answer }
+			request := reconcile.Request{NamespacedName: key}
+			for range 2 { // the second comes while the first has no answer
+				if _, err := w.r.Reconcile(t.Context(), request); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if w.gone() {
+				t.Error("it goes before the answer")
+			}
+			answer <- nil
+			w.r.purges.Wait()
+			if !w.gone() || w.pool.retired != 1 {
+				t.Errorf("gone: %t, retired %d times", w.gone(), w.pool.retired)
 			}
 		})
 	}
