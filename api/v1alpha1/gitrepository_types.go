@@ -27,7 +27,7 @@ type GitRepositorySpec struct {
 	// +optional
 	RequireFastForward bool `json:"requireFastForward,omitempty"`
 
-	// Interval between two looks at the ref, from 1s to 24h.
+	// Interval between two checks of the ref, from 1s to 24h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
@@ -35,7 +35,7 @@ type GitRepositorySpec struct {
 	// +required
 	Interval metav1.Duration `json:"interval"`
 
-	// Timeout of one look including its fetch, from 1s to 1h. It begins anew, up to nine times, while a
+	// Timeout of one check including its fetch, from 1s to 1h. It begins anew, up to nine times, while a
 	// fetch makes progress: 1 MiB has arrived within it, or what arrived is being indexed. So the first
 	// fetch of a large repository needs no longer one.
 	// +kubebuilder:validation:Type=string

@@ -170,7 +170,7 @@ func TestAPartThatIsFetchedAgainWakesThoseThatWaitForIt(t *testing.T) {
 	first := w.get().Status.Artifact
 	w.reconcile()
 	if again := w.get().Status.Artifact; !again.LastUpdateTime.Equal(&first.LastUpdateTime) {
-		t.Error("a look that finds nothing new moves the time")
+		t.Error("a check that finds nothing new moves the time")
 	}
 	base := &v1alpha1.GitRepository{}
 	if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "base"}, base); err != nil {

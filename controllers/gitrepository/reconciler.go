@@ -1,6 +1,6 @@
 // Package gitrepository keeps status.artifact of each GitRepository at what its ref leads to.
 //
-// A reconcile is one look: ls-remote, and a fetch if the ref moved. Looks follow each other at
+// A reconcile is one check: ls-remote, and a fetch if the ref moved. Checks follow each other at
 // interval; an edited spec, a request and a changed Secret bring one at once. Whatever fails, the
 // artifact that was fetched last stays.
 package gitrepository
@@ -30,7 +30,7 @@ type Options struct {
 	Hub      hubapi.Hub
 	Direct   hubapi.Direct
 	Recorder hubapi.Recorder
-	// Follow looks at a ref, and Forget drops what was kept under a key (see Key).
+	// Follow checks a ref, and Forget drops what was kept under a key (see Key).
 	Follow func(context.Context, git.Request) (git.Commit, error)
 	Forget func(key string) error
 	// Include puts a commit together with files of other repositories, and returns the digest of that.
@@ -47,8 +47,8 @@ type Reconciler struct {
 	trigger  hubapi.Trigger
 
 	mu       sync.Mutex
-	failures map[types.NamespacedName]int    // looks in a row that failed; guarded by mu
-	ignored  map[types.NamespacedName]string // keys of Secrets that nothing reads, as of the last look; guarded by mu
+	failures map[types.NamespacedName]int    // checks in a row that failed; guarded by mu
+	ignored  map[types.NamespacedName]string // keys of Secrets that nothing reads, as of the last check; guarded by mu
 }
 
 // New returns a Reconciler.
@@ -61,15 +61,15 @@ func New(o Options) *Reconciler {
 // Key is the name under which the Git store keeps what was fetched for a GitRepository.
 func Key(name types.NamespacedName) string { return name.String() }
 
-// Look asks for a look at the repository of a key of the Git store, at once: what was fetched for it is
+// Enqueue asks for a check of the repository of a key of the Git store, at once: what was fetched for it is
 // damaged. It does not block.
-func (r *Reconciler) Look(key string) {
+func (r *Reconciler) Enqueue(key string) {
 	namespace, name, _ := strings.Cut(key, string(types.Separator))
 	r.trigger.Enqueue(types.NamespacedName{Namespace: namespace, Name: name})
 }
 
-// LookAfter asks for a look at a GitRepository after a while. It does not block.
-func (r *Reconciler) LookAfter(key types.NamespacedName, wait time.Duration) {
+// EnqueueAfter asks for a check of a GitRepository after a while. It does not block.
+func (r *Reconciler) EnqueueAfter(key types.NamespacedName, wait time.Duration) {
 	if wait <= 0 {
 		r.trigger.Enqueue(key)
 		return
@@ -77,12 +77,12 @@ func (r *Reconciler) LookAfter(key types.NamespacedName, wait time.Duration) {
 	r.trigger.EnqueueAfter(key, wait)
 }
 
-// Reconcile takes one look at one repository. It waits for no write: what follows one runs when it has ended.
+// Reconcile checks one repository. It waits for no write: what follows one runs when it has ended.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	return r.statuses.Reconcile(ctx, req, r.begin)
 }
 
-// begin takes the look, and begins to write what it has found.
+// begin checks the repository, and begins to write what it has found.
 func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	before := &v1alpha1.GitRepository{}
 	if err := r.Hub.Get(ctx, req.NamespacedName, before); err != nil {
@@ -96,7 +96,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 		known = before.DeepCopy()
 		known.Status = last.Status
 	}
-	facts, err := r.look(ctx, known)
+	facts, err := r.observe(ctx, known)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -109,8 +109,8 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	})
 }
 
-// look collects the facts. It fails only with errors that say nothing of the repository.
-func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (report.SourceFacts, error) {
+// observe collects the facts. It fails only with errors that say nothing of the repository.
+func (r *Reconciler) observe(ctx context.Context, repo *v1alpha1.GitRepository) (report.SourceFacts, error) {
 	facts := report.SourceFacts{Object: repo, Jitter: r.Jitter()}
 	if !repo.Spec.Suspend {
 		commit, ignored, err := r.follow(ctx, repo)
@@ -133,7 +133,7 @@ func (r *Reconciler) look(ctx context.Context, repo *v1alpha1.GitRepository) (re
 	return facts, nil
 }
 
-// follow looks at the ref. It returns the keys of the repository's Secrets that nothing reads as well.
+// follow checks the ref. It returns the keys of the repository's Secrets that nothing reads as well.
 func (r *Reconciler) follow(ctx context.Context, repo *v1alpha1.GitRepository) (git.Commit, []string, error) {
 	auth, err := r.auth(ctx, repo)
 	if err != nil {
@@ -181,7 +181,7 @@ func artifact(old *v1alpha1.Artifact, commit git.Commit, now time.Time) *v1alpha
 	return a
 }
 
-// count returns how many looks in a row have failed.
+// count returns how many checks in a row have failed.
 func (r *Reconciler) count(repo *v1alpha1.GitRepository, failed bool) int {
 	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}
 	r.mu.Lock()
@@ -194,8 +194,8 @@ func (r *Reconciler) count(repo *v1alpha1.GitRepository, failed bool) int {
 	return r.failures[key]
 }
 
-// ignoredChanged reports whether the keys that nothing reads are others than at the look before. At the first
-// look of a process they are not: an event told of them when they came.
+// ignoredChanged reports whether the keys that nothing reads are others than at the check before. At the first
+// check of a process they are not: an event told of them when they came.
 func (r *Reconciler) ignoredChanged(repo *v1alpha1.GitRepository, keys []string) bool {
 	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}
 	joined := strings.Join(keys, ",")

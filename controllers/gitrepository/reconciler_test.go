@@ -151,7 +151,7 @@ func TestFetchAndNothingNew(t *testing.T) {
 	w.follow = func(git.Request) (git.Commit, error) { c := commit("1"); c.Fetched = false; return c, nil }
 	w.reconcile()
 	if diff := cmp.Diff(first.ResourceVersion, w.get().ResourceVersion); diff != "" {
-		t.Error("a look that finds nothing new writes")
+		t.Error("a check that finds nothing new writes")
 	}
 	if said := w.said(); len(said) > 0 {
 		t.Errorf("events: %v", said)

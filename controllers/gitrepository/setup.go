@@ -19,9 +19,9 @@ import (
 // secretIndex finds the GitRepositories that name a Secret.
 const secretIndex = "gitrepository.secret"
 
-// looks is how many looks may go on at once. A look mostly waits for a server, and a server that
+// concurrency is how many repositories are checked at once. A check mostly waits for a server, and a server that
 // hangs does so until the timeout: there must be room for many of those beside the ones that answer.
-const looks = 128
+const concurrency = 128
 
 // SetUp adds the controller to the manager.
 func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
@@ -42,11 +42,11 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofIncluded), builder.WithPredicates(includedChanged())).
-		WithOptions(hubapi.Options(looks)).
+		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.Guarded[v1alpha1.GitRepository](r.Hub, r))
 }
 
-// secretNames are those of all Secrets that a repository names: a change of one brings a look at once.
+// secretNames are those of all Secrets that a repository names: a change of one brings a check at once.
 func secretNames(o client.Object) []string {
 	var names []string
 	spec := o.(*v1alpha1.GitRepository).Spec

@@ -47,7 +47,7 @@ func compile(object *v1alpha1.Receiver) ([]resource, error) {
 	return list, nil
 }
 
-// fetch asks for a look at each source that is named, admitted and not filtered out. One that fails does not
+// fetch asks for a check of each source that is named, admitted and not filtered out. One that fails does not
 // hold up the others.
 func (r *Reconciler) fetch(ctx context.Context, from string, resources []resource, evaluation *receiver.Evaluation) error {
 	var failed []error
@@ -105,7 +105,7 @@ func (r *Reconciler) fetchSource(ctx context.Context, from string, source *v1alp
 		return nil
 	}
 	if wait, due := r.pace.Next(key, r.Now()); due {
-		r.Look(key, wait)
+		r.Enqueue(key, wait)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // Package receiver keeps the server of webhooks at what the Receivers and their Secrets hold.
 //
 // A webhook has one effect, that a source is looked at again. It is asked for within the hub and written
-// nowhere: a hub that dies before the look takes one at every source when it starts again.
+// nowhere: a hub that dies before the check makes one of every source when it starts again.
 package receiver
 
 import (
@@ -39,8 +39,8 @@ type Options struct {
 	Server *receiver.Server
 	// Keys fetches what OIDC issuers sign with.
 	Keys *receiver.Keys
-	// Look asks for a look at a GitRepository after a while. It does not block.
-	Look func(types.NamespacedName, time.Duration)
+	// Enqueue asks for a check of a GitRepository after a while. It does not block.
+	Enqueue func(types.NamespacedName, time.Duration)
 	// NoCrossNamespaceRefs refuses sources of other namespaces whose accessFrom does not admit the Receiver's.
 	NoCrossNamespaceRefs bool
 	Now                  func() time.Time

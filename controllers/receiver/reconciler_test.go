@@ -55,7 +55,7 @@ func start(t *testing.T, object *v1alpha1.Receiver, others ...client.Object) *wo
 	w.r = New(Options{
 		Hub: hubapi.Hub{Client: w.client}, Direct: hubapi.Direct{Reader: w.client}, Recorder: events.NewFakeRecorder(10), Server: w.server,
 		Keys: &receiver.Keys{Now: func() time.Time { return w.now }},
-		Look: func(name types.NamespacedName, wait time.Duration) {
+		Enqueue: func(name types.NamespacedName, wait time.Duration) {
 			w.looked = append(w.looked, fmt.Sprintf("%s after %s", name, wait))
 		},
 		Now: func() time.Time { return w.now },

@@ -88,7 +88,7 @@ func movedForward(ctx context.Context, sto storer.EncodedObjectStorer, tip, know
 	return false, proved
 }
 
-// moves remembers the answer about the last move, so that a refused one costs no walk at each look.
+// moves remembers the answer about the last move, so that a refused one costs no walk at each check.
 type moves struct {
 	mu       sync.Mutex
 	from, to plumbing.Hash // guarded by mu

@@ -8,7 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// maxHistory bounds how many commits one look into the history reads.
+// maxHistory bounds how many commits one check reads of the history.
 const maxHistory = 2000
 
 // parents returns a commit's parents, and false if the store lacks the commit.

@@ -288,7 +288,7 @@ func shows(only []string, name string) bool {
 	})
 }
 
-// reportDamage asks for a look at the repository of a key, or of what it is a submodule of.
+// reportDamage asks for a check of the repository of a key, or of what it is a submodule of.
 func (s *Store) reportDamage(key string) {
 	if s.options.Damaged != nil {
 		parent, _, _ := strings.Cut(key, moduleSeparator)

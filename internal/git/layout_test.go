@@ -63,7 +63,7 @@ func TestSparseDirectoriesAreAllThatIsShown(t *testing.T) {
 	w.fails(git.ErrLayout, req)
 }
 
-// TestALayoutThatIsGoneIsMadeAgain: of what is missing in the store, the next look brings all.
+// TestALayoutThatIsGoneIsMadeAgain: of what is missing in the store, the next check brings all.
 func TestALayoutThatIsGoneIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	var damaged []string
@@ -90,7 +90,7 @@ func TestALayoutThatIsGoneIsMadeAgain(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		if !slices.Contains(damaged, req.Key) {
-			t.Error("no look is asked for")
+			t.Error("no check is asked for")
 		}
 		again := w.follow(req)
 		if !again.Fetched {
@@ -171,10 +171,10 @@ func TestSubmodulesAreShownAtTheCommitsThatArePinned(t *testing.T) {
 	// An unchanged branch costs one listing, of its own repository.
 	before := w.http.Requests("")
 	if again := w.follow(req); again.Digest != got.Digest || again.Fetched {
-		t.Errorf("the second look gave %+v", again)
+		t.Errorf("the second check gave %+v", again)
 	}
 	if n := w.http.Requests("") - before; n > 2 {
-		t.Errorf("a look at an unchanged branch took %d requests", n)
+		t.Errorf("a check of an unchanged branch took %d requests", n)
 	}
 	// So it does after a restart.
 	w.store = must(git.OpenStore(w.dir, git.Options{}))(t)
@@ -183,7 +183,7 @@ func TestSubmodulesAreShownAtTheCommitsThatArePinned(t *testing.T) {
 		t.Errorf("after a restart: %+v", again)
 	}
 	if n := w.http.Requests("") - before; n > 2 {
-		t.Errorf("a look after a restart took %d requests", n)
+		t.Errorf("a check after a restart took %d requests", n)
 	}
 
 	// A commit that pins another one shows that.
@@ -331,7 +331,7 @@ func TestIncludedRepositoriesAreShownInTheTree(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if !slices.Contains(damaged, "default/config") || !slices.Contains(damaged, "default/third") {
-		t.Errorf("looks are asked for at %v", damaged)
+		t.Errorf("checks are asked for at %v", damaged)
 	}
 }
 

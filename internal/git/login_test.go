@@ -268,7 +268,7 @@ func TestGitHubApp(t *testing.T) {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 
-	// A token that was revoked is gone at the next look, one that is about to expire before it is used.
+	// A token that was revoked is gone at the next check, one that is about to expire before it is used.
 	if _, err := w.store.Follow(t.Context(), byID); err == nil {
 		t.Error("a revoked token was accepted")
 	}

@@ -30,7 +30,7 @@ const (
 	moduleSeparator = "\x00"
 )
 
-// modules fetches the submodules of one look.
+// modules fetches the submodules of one check.
 type modules struct {
 	store *Store
 	req   Request

@@ -26,7 +26,7 @@ const (
 )
 
 // BenchmarkMonorepo is a repository of which little is rendered. It tells the time and the peak of the
-// process's memory of the first fetch, of the commit of one file, and of the first look after a restart. The
+// process's memory of the first fetch, of the commit of one file, and of the first check after a restart. The
 // Git server is processes of its own.
 func BenchmarkMonorepo(b *testing.B) {
 	if !*monorepo {
@@ -63,7 +63,7 @@ func BenchmarkMonorepo(b *testing.B) {
 		req.Known = c.Revision
 		render(c)
 	})
-	measure("a look at an unchanged branch", func() { must(store.Follow(b.Context(), req))(b) })
+	measure("a check of an unchanged branch", func() { must(store.Follow(b.Context(), req))(b) })
 	var total time.Duration
 	n := 0
 	for b.Loop() {
@@ -77,7 +77,7 @@ func BenchmarkMonorepo(b *testing.B) {
 	}
 	b.ReportMetric(float64(total.Milliseconds())/float64(n), "ms/commit")
 	store = must(git.OpenStore(dir, options))(b)
-	measure("first look after a restart", func() { render(must(store.Follow(b.Context(), req))(b)) })
+	measure("first check after a restart", func() { render(must(store.Follow(b.Context(), req))(b)) })
 }
 
 func monorepoPath(i int) string {

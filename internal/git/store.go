@@ -55,7 +55,7 @@ type Request struct {
 	Reference Reference
 	Auth      Auth
 	// Timeout is for everything together, and begins anew, up to nine times, while a pack arrives or is
-	// indexed; zero means DefaultTimeout. See patience.
+	// indexed; zero means DefaultTimeout. See progressDeadline.
 	Timeout time.Duration
 	// Known is the revision that was followed before, or empty; see Commit.ForcePushed.
 	Known string
@@ -173,20 +173,20 @@ func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	}
 	key := flightKey{req.Key, e.String(), req.Reference, req.Auth.sum, req.Timeout, req.Known, req.Verify.key(), req.Submodules, strings.Join(req.Sparse, "\x00"), req.Forward}
 	return s.flights.do(ctx, key, func(ctx context.Context) (Commit, error) {
-		ctx, look := newPatience(ctx, req.Timeout)
-		defer look.cancel()
+		ctx, deadline := withProgressDeadline(ctx, req.Timeout)
+		defer deadline.cancel()
 		commit, err := s.followArranged(ctx, e, req)
 		if (errors.Is(err, errDamaged) || errors.Is(err, ErrNotStored)) && ctx.Err() == nil {
 			// Only once: if it is not the store, it is the server.
 			if errors.Is(err, errDamaged) {
 				if err := s.discard(ctx, req.Key); err != nil {
-					return Commit{}, explain(ctx, e, look.waited(), err)
+					return Commit{}, explain(ctx, e, deadline.waited(), err)
 				}
 			}
 			commit, err = s.followArranged(ctx, e, req)
 		}
 		if err != nil {
-			err = explain(ctx, e, look.waited(), err)
+			err = explain(ctx, e, deadline.waited(), err)
 			if errors.Is(err, ErrAuthenticationFailed) {
 				s.options.tokens.drop(req.Auth) // it may have been revoked before it expired
 			}
@@ -206,7 +206,7 @@ func (s *Store) followArranged(ctx context.Context, e endpoint, req Request) (Co
 	return commit, err
 }
 
-// follow looks at the reference, a second time with its whole history if less does not prove that it has
+// follow checks the reference, a second time with its whole history if less does not prove that it has
 // moved as it may.
 func (s *Store) follow(ctx context.Context, e endpoint, req Request) (Commit, error) {
 	commit, err := s.followOnce(ctx, e, req, false)

@@ -79,7 +79,7 @@ func TestDamagedStoreRecovers(t *testing.T) {
 					}
 					got := w.branch("main", known)
 					if unreadable(w, got.Hash) {
-						// A broken file is found when it is read, and brought by the next look.
+						// A broken file is found when it is read, and brought by the next check.
 						if again := w.branch("main", known); !again.Fetched {
 							t.Errorf("%s %s: not fetched anew", filepath.Base(files[i]), name)
 						}
@@ -309,7 +309,7 @@ func TestWhatIsNotReadIsNotCounted(t *testing.T) {
 		t.Errorf("damage is told of: %v", told)
 	}
 
-	// Once a broken file is read, the next look brings it.
+	// Once a broken file is read, the next check brings it.
 	if !unreadable(w, hash) || len(told) == 0 || told[0] != "default/config" {
 		t.Fatalf("told of %v", told)
 	}

@@ -88,7 +88,7 @@ func TestACommitIsFollowedOnlyIfATrustedKeySignedIt(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if again := w.follow(req); again.Verified != got.Verified || again.Fetched {
-		t.Errorf("the second look gave %+v", again)
+		t.Errorf("the second check gave %+v", again)
 	}
 
 	unsigned := w.commit("main", write("a", "2"))

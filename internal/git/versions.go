@@ -85,7 +85,7 @@ func (v *versions) remark() string {
 
 // compareVersions orders versions, those that are equal to SemVer by their build metadata: part by
 // part, numbers as numbers. What is still equal, as 1.0.0 and v1.0.0, is ordered by name, so that the
-// choice is the same at each look.
+// choice is the same in each check.
 func compareVersions(a, b *semver.Version) int {
 	return cmp.Or(
 		a.Compare(b),

@@ -17,7 +17,7 @@ type garbage struct {
 }
 
 const (
-	garbageLook = time.Second
+	garbageInterval = time.Second
 	// busyBytes, allocated between two looks, are no rest; quietLooks without are.
 	busyBytes  = 8 << 20
 	quietLooks = 10
@@ -88,7 +88,7 @@ func (g *garbage) look(allocated, live uint64) (collect bool) {
 // has set GOGC.
 func collectAtRest(ctx context.Context, setsPercent bool) {
 	samples := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	ticker := time.NewTicker(garbageLook)
+	ticker := time.NewTicker(garbageInterval)
 	defer ticker.Stop()
 	var g garbage
 	var inUse growth

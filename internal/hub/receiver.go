@@ -20,7 +20,7 @@ func (p *parts) addReceiver(ctx context.Context, o Options, hub hubapi.Hub, dire
 	server := &webhooks.Server{Log: o.Log.WithName("receiver")}
 	receivers := receiver.New(receiver.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Off: off, Server: server,
-		Keys: &webhooks.Keys{Allowed: o.ReceiverOIDCIssuers, Now: time.Now}, Look: p.sources.LookAfter, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Now: time.Now,
+		Keys: &webhooks.Keys{Allowed: o.ReceiverOIDCIssuers, Now: time.Now}, Enqueue: p.sources.EnqueueAfter, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Now: time.Now,
 	})
 	if err := receivers.SetUp(ctx, p.mgr, o.Concurrency); err != nil {
 		return err

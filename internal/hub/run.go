@@ -223,7 +223,7 @@ func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{
 			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment, Now: time.Now,
 			// Set before anything is read: the controllers start after it.
-			Damaged: func(key string) { p.sources.Look(key) },
+			Damaged: func(key string) { p.sources.Enqueue(key) },
 		})
 		if err != nil {
 			return err

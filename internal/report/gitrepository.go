@@ -14,9 +14,9 @@ import (
 // maxRetry bounds the pause between two tries of a source that fails.
 const maxRetry = time.Minute
 
-// SourceFacts is what one look at a Git repository found.
+// SourceFacts is what one check of a Git repository found.
 type SourceFacts struct {
-	// Object is the GitRepository with its status before the look.
+	// Object is the GitRepository with its status before the check.
 	Object *v1alpha1.GitRepository
 	Now    time.Time
 	// Artifact is what the ref leads to; nil when Err is not.
@@ -29,7 +29,7 @@ type SourceFacts struct {
 	Submodules []string
 	// IgnoredKeys are the keys of the repository's Secrets that nothing reads.
 	IgnoredKeys []string
-	// IgnoredKeysChanged means that they were others at the look before.
+	// IgnoredKeysChanged means that they were others in the check before.
 	IgnoredKeysChanged bool
 	// Verified describes what of the artifact was verified to be signed; "" where nothing had to be.
 	Verified string
@@ -37,13 +37,13 @@ type SourceFacts struct {
 	Unverified bool
 	// Err explains why there is no artifact.
 	Err error
-	// Failures counts the looks in a row that failed, this one included.
+	// Failures counts the checks in a row that failed, this one included.
 	Failures int
-	// Jitter is a random number in [-1, 1) that spreads the looks.
+	// Jitter is a random number in [-1, 1) that spreads the checks.
 	Jitter float64
 }
 
-// Source reports one look at a Git repository. What was fetched earlier stays while looks fail.
+// Source reports one check of a Git repository. What was fetched earlier stays while checks fail.
 func Source(f SourceFacts) Report[v1alpha1.GitRepositoryStatus] {
 	r := f.Object
 	status := *r.Status.DeepCopy()
@@ -67,7 +67,7 @@ func Source(f SourceFacts) Report[v1alpha1.GitRepositoryStatus] {
 	return source(f, status, append(verified, ready(metav1.ConditionTrue, v1alpha1.SucceededReason, "Fetched revision "+f.Artifact.Revision))...)
 }
 
-// unverified returns the condition SourceVerified after a look that failed. A signature that does not hold is
+// unverified returns the condition SourceVerified after a check that failed. A signature that does not hold is
 // about what the ref leads to now; any other failure leaves the condition as it was, about the artifact.
 func unverified(f SourceFacts, p *problem) []metav1.Condition {
 	switch before := meta.FindStatusCondition(f.Object.Status.Conditions, v1alpha1.SourceVerifiedCondition); {
@@ -143,7 +143,7 @@ func aboutHistory(f SourceFacts, old v1alpha1.GitRepositoryStatus) []Event {
 	return events
 }
 
-// sourceRequeue spreads the looks by 5 % of the interval. After a failure it doubles a second until
+// sourceRequeue spreads the checks by 5 % of the interval. After a failure it doubles a second until
 // the interval, or a minute.
 func sourceRequeue(f SourceFacts) time.Duration {
 	interval := f.Object.Spec.Interval.Duration

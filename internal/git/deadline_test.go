@@ -13,9 +13,9 @@ import (
 // TestFetchThatMakesProgressOutlastsItsTimeout, ten times at most; one that does not make enough is cut off.
 func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 	for name, c := range map[string]struct {
-		bytes int // that arrive every 21 s, which is never at the moment when the look ends
+		bytes int // that arrive every 21 s, which is never at the moment when the check ends
 		work  time.Duration
-		want  time.Duration // when the look ends
+		want  time.Duration // when the check ends
 	}{
 		"nothing arrives":                       {0, 0, time.Minute},
 		"little arrives":                        {minProgress/3 - 1, 0, time.Minute},
@@ -25,24 +25,24 @@ func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				_, look := newPatience(t.Context(), time.Minute)
-				defer look.cancel()
+				_, deadline := withProgressDeadline(t.Context(), time.Minute)
+				defer deadline.cancel()
 				if c.work > 0 {
-					done := working(look)
+					done := working(deadline)
 					time.AfterFunc(c.work, done)
 				}
-				for look.Err() == nil {
-					_, _ = io.Copy(io.Discard, receiving(look, strings.NewReader(strings.Repeat("x", c.bytes))))
+				for deadline.Err() == nil {
+					_, _ = io.Copy(io.Discard, receiving(deadline, strings.NewReader(strings.Repeat("x", c.bytes))))
 					select {
-					case <-look.Done():
+					case <-deadline.Done():
 					case <-time.After(21 * time.Second):
 					}
 				}
 				if got := time.Since(start); got != c.want {
 					t.Errorf("ended after %s, want %s", got, c.want)
 				}
-				if !errors.Is(look.Err(), context.DeadlineExceeded) || look.waited() != c.want {
-					t.Errorf("got %v after %s", look.Err(), look.waited())
+				if !errors.Is(deadline.Err(), context.DeadlineExceeded) || deadline.waited() != c.want {
+					t.Errorf("got %v after %s", deadline.Err(), deadline.waited())
 				}
 			})
 		})
@@ -53,11 +53,11 @@ func TestFetchThatMakesProgressOutlastsItsTimeout(t *testing.T) {
 func TestLookThatIsCancelledIsNotOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		_, look := newPatience(ctx, time.Minute)
+		_, deadline := withProgressDeadline(ctx, time.Minute)
 		cancel()
 		time.Sleep(time.Hour)
-		if !errors.Is(look.Err(), context.Canceled) || look.waited() != time.Minute {
-			t.Errorf("got %v after %s", look.Err(), look.waited())
+		if !errors.Is(deadline.Err(), context.Canceled) || deadline.waited() != time.Minute {
+			t.Errorf("got %v after %s", deadline.Err(), deadline.waited())
 		}
 	})
 }

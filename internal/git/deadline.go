@@ -10,15 +10,15 @@ import (
 const (
 	// minProgress is how many bytes of a pack must arrive within one timeout so that the fetch goes on.
 	minProgress = 1 << 20
-	// maxPeriods is how many timeouts a look may take that makes progress in each of them.
+	// maxPeriods is how many timeouts a check may take that makes progress in each of them.
 	maxPeriods = 10
 )
 
-// patience bounds a look. Its context ends when the timeout passes, unless the look has made progress
+// progressDeadline bounds a check. Its context ends when the timeout passes, unless the check has made progress
 // since: at least minProgress bytes of a pack have arrived, or what arrived is being read and indexed here.
 // Then it has another timeout, up to maxPeriods in all. So a large repository can be fetched for the first
-// time with a timeout that suits every later look, and a server that hangs or trickles is cut off by it.
-type patience struct {
+// time with a timeout that suits every later check, and a server that hangs or trickles is cut off by it.
+type progressDeadline struct {
 	context.Context
 	cancel  context.CancelFunc
 	timeout time.Duration
@@ -32,13 +32,13 @@ type patience struct {
 	expired  bool        // guarded by mu
 }
 
-type patienceKey struct{}
+type deadlineKey struct{}
 
-// newPatience returns the context of a look, as what it is and to be passed on. Its cancel function ends it and
+// withProgressDeadline returns the context of a check, as its own type and as a context to pass on. Its cancel function ends it and
 // its timer.
-func newPatience(ctx context.Context, timeout time.Duration) (context.Context, *patience) {
-	p := &patience{timeout: timeout, periods: 1}
-	ctx, p.cancel = context.WithCancel(context.WithValue(ctx, patienceKey{}, p))
+func withProgressDeadline(ctx context.Context, timeout time.Duration) (context.Context, *progressDeadline) {
+	p := &progressDeadline{timeout: timeout, periods: 1}
+	ctx, p.cancel = context.WithCancel(context.WithValue(ctx, deadlineKey{}, p))
 	p.Context = ctx
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,7 +48,7 @@ func newPatience(ctx context.Context, timeout time.Duration) (context.Context, *
 }
 
 // review is the end of a period.
-func (p *patience) review() {
+func (p *progressDeadline) review() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.Context.Err() != nil {
@@ -63,8 +63,8 @@ func (p *patience) review() {
 	p.cancel()
 }
 
-// Err is context.DeadlineExceeded where the look was out of time.
-func (p *patience) Err() error {
+// Err is context.DeadlineExceeded where the check was out of time.
+func (p *progressDeadline) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.expired {
@@ -73,8 +73,8 @@ func (p *patience) Err() error {
 	return p.Context.Err()
 }
 
-// waited is how much time the look was given.
-func (p *patience) waited() time.Duration {
+// waited is how much time the check was given.
+func (p *progressDeadline) waited() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Duration(p.periods) * p.timeout
@@ -82,7 +82,7 @@ func (p *patience) waited() time.Duration {
 
 // working means that what follows waits for no server, until the function that it returns is called.
 func working(ctx context.Context) func() {
-	p, _ := ctx.Value(patienceKey{}).(*patience)
+	p, _ := ctx.Value(deadlineKey{}).(*progressDeadline)
 	if p == nil {
 		return func() {}
 	}
@@ -97,9 +97,9 @@ func working(ctx context.Context) func() {
 	}
 }
 
-// receiving returns the reader of a pack whose bytes count as progress of the look.
+// receiving returns the reader of a pack whose bytes count as progress of the check.
 func receiving(ctx context.Context, from io.Reader) io.Reader {
-	p, _ := ctx.Value(patienceKey{}).(*patience)
+	p, _ := ctx.Value(deadlineKey{}).(*progressDeadline)
 	if p == nil {
 		return from
 	}
@@ -108,13 +108,13 @@ func receiving(ctx context.Context, from io.Reader) io.Reader {
 
 type received struct {
 	io.Reader
-	patience *patience
+	deadline *progressDeadline
 }
 
 func (r received) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
-	r.patience.mu.Lock()
-	defer r.patience.mu.Unlock()
-	r.patience.received += int64(n)
+	r.deadline.mu.Lock()
+	defer r.deadline.mu.Unlock()
+	r.deadline.received += int64(n)
 	return n, err
 }
