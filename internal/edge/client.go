@@ -53,15 +53,21 @@ type Options struct {
 type Assessor interface {
 	// HasStatus reports whether objects of a kind must be read as a whole to know their health.
 	HasStatus(gk schema.GroupKind) bool
-	// Health returns the health of an object that has an owner label, or that is watched for an owner.
-	Health(owner string, u *unstructured.Unstructured) health.Status
+	// Health returns the health of an object that has an owner label, or that is watched for an owner. The object is
+	// without its managed fields until addManagedFields is called: they are most of it, and few rules read them.
+	Health(owner string, u *unstructured.Unstructured, addManagedFields func()) health.Status
 }
 
 type assessor struct{}
 
 func (assessor) HasStatus(gk schema.GroupKind) bool { return health.HasStatus(gk) }
 
-func (assessor) Health(_ string, u *unstructured.Unstructured) health.Status { return health.Of(u) }
+func (assessor) Health(_ string, u *unstructured.Unstructured, addManagedFields func()) health.Status {
+	if health.ReadsManagedFields(u.GroupVersionKind().GroupKind()) {
+		addManagedFields()
+	}
+	return health.Of(u)
+}
 
 // Client reaches one cluster, by the credentials that it was made with or in the name of a ServiceAccount (As).
 // It is safe for concurrent use.

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/json/jsontext"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/skerry-dev/skerry/internal/object"
@@ -22,37 +23,42 @@ const maxEvent = 4 << 20
 // seenEvent is one event of a watch, or one object of a list.
 type seenEvent struct {
 	kind     string
-	Metadata struct {
-		Name              string                      `json:"name"`
-		Namespace         string                      `json:"namespace"`
-		UID               string                      `json:"uid"`
-		ResourceVersion   string                      `json:"resourceVersion"`
-		DeletionTimestamp *string                     `json:"deletionTimestamp"`
-		Finalizers        []string                    `json:"finalizers"`
-		Labels            map[string]string           `json:"labels"`
-		Annotations       map[string]string           `json:"annotations"`
-		ManagedFields     []metav1.ManagedFieldsEntry `json:"managedFields"`
-	} `json:"metadata"`
-	content map[string]any // of the whole object, where that was asked for
+	Metadata metadata
+	content  map[string]any // of the whole object, where that was asked for
 }
 
-func (e *seenEvent) read(raw []byte, whole bool) error {
-	if err := json.Unmarshal(raw, e); err != nil {
-		return fmt.Errorf("cannot read an object of a watch: %w", err)
+// read reads the object from its text.
+func (e *seenEvent) read(raw []byte, whole bool) (err error) {
+	d := newDecoder(bytes.NewReader(raw))
+	defer d.release()
+	if whole {
+		e.content, err = d.content(&e.Metadata)
+	} else {
+		err = d.object(&e.Metadata)
 	}
-	if !whole {
-		return nil
-	}
-	if err := utiljson.Unmarshal(raw, &e.content); err != nil { // which keeps whole numbers whole
+	if err != nil {
 		return fmt.Errorf("cannot read an object of a watch: %w", err)
 	}
 	return nil
 }
 
+// addManagedFields adds the managed fields to the content.
+func (e *seenEvent) addManagedFields() {
+	of, _ := e.content["metadata"].(map[string]any)
+	if of == nil || e.Metadata.managedFields == nil {
+		return
+	}
+	d := newDecoder(bytes.NewReader(e.Metadata.managedFields))
+	defer d.release()
+	if all, err := d.value(); err == nil { // it has been read once
+		of["managedFields"] = all
+	}
+}
+
 // events reads the events of a watch. Between two events it holds next to nothing.
 type events struct {
 	body    *bounded
-	decoder *json.Decoder
+	decoder *decoder // nil between two events, unless the next one has begun to come
 	whole   bool
 	heard   func() // called after each event; nil: not
 }
@@ -67,33 +73,71 @@ func (e *events) end() { e.body.lease.release() }
 // next waits for the next event. The end of the watch is io.EOF, what the cluster reports against it an
 // error as its other answers give it.
 func (e *events) next() (*seenEvent, error) {
-	if e.decoder == nil {
-		e.decoder = json.NewDecoder(e.body)
-	}
 	e.body.left = maxEvent
 	e.body.lease.release()
-	var frame struct {
-		Type   string          `json:"type"`
-		Object json.RawMessage `json:"object"`
+	if e.decoder == nil {
+		e.decoder = newDecoder(e.body)
 	}
-	if err := e.decoder.Decode(&frame); err != nil {
+	seen := &seenEvent{}
+	status, err := e.read(seen)
+	switch {
+	case err != nil && e.body.err != nil && !errors.Is(e.body.err, io.EOF):
+		return nil, e.body.err
+	case errors.Is(err, io.EOF):
+		return nil, io.EOF
+	case err != nil:
 		return nil, err
+	case seen.kind == string(watch.Error) && status == nil:
+		return nil, errNoStatus
+	case status != nil:
+		return nil, &apierrors.StatusError{ErrStatus: *status}
 	}
-	if rest, err := io.ReadAll(e.decoder.Buffered()); err == nil && len(bytes.TrimSpace(rest)) == 0 {
-		e.decoder = nil // with its buffer, which is as large as the largest event
-	}
-	if frame.Type == string(watch.Error) {
-		status := metav1.Status{}
-		if err := json.Unmarshal(frame.Object, &status); err != nil {
-			return nil, fmt.Errorf("cannot read an error of a watch: %w", err)
-		}
-		return nil, &apierrors.StatusError{ErrStatus: status}
+	if len(bytes.TrimSpace(e.decoder.json.UnreadBuffer())) == 0 {
+		e.decoder.release()
+		e.decoder = nil
 	}
 	if e.heard != nil {
 		e.heard()
 	}
-	seen := &seenEvent{kind: frame.Type}
-	return seen, seen.read(frame.Object, e.whole && frame.Type != string(watch.Bookmark))
+	return seen, nil
+}
+
+var errNoStatus = fmt.Errorf("%w: an error of a watch has no status", ErrNotAPI)
+
+// read reads an event, and of one that reports an error its Status. The object is decoded when all of it is there, and
+// under its lease if it is large: what many kinds have sent a part of would be many times as large as the parts.
+func (e *events) read(seen *seenEvent) (status *metav1.Status, err error) {
+	var early jsontext.Value // the object, where it comes before the type
+	err = e.decoder.members(func(name []byte) error {
+		switch string(name) {
+		case `"type"`:
+			return e.decoder.text(&seen.kind)
+		case `"object"`:
+			raw, err := e.decoder.json.ReadValue()
+			switch {
+			case err != nil:
+				return err
+			case seen.kind == "":
+				early = raw.Clone()
+				return nil
+			}
+			status, err = e.object(seen, raw)
+			return err
+		}
+		return e.decoder.json.SkipValue()
+	})
+	if err == nil && early != nil {
+		status, err = e.object(seen, early)
+	}
+	return status, err
+}
+
+func (e *events) object(seen *seenEvent, raw []byte) (*metav1.Status, error) {
+	if seen.kind != string(watch.Error) {
+		return nil, seen.read(raw, e.whole && seen.kind != string(watch.Bookmark))
+	}
+	status := &metav1.Status{}
+	return status, json.Unmarshal(raw, status)
 }
 
 // bounded stops what goes on for too long.
@@ -102,13 +146,15 @@ type bounded struct {
 	from  io.Reader
 	left  int
 	lease *lease // of the event that is being read
+	err   error  // why nothing more comes
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *bounded) Read(p []byte) (n int, err error) {
+	defer func() { b.err = err }()
 	if b.left <= 0 {
 		return 0, ErrTooLarge
 	}
-	n, err := b.from.Read(p[:min(len(p), b.left)])
+	n, err = b.from.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	if n > 0 {
 		if err := b.lease.need(b.ctx, n); err != nil {

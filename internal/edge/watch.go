@@ -356,7 +356,7 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 		ResourceVersion: e.Metadata.ResourceVersion,
 		Fields:          fields,
 		Policy:          policy,
-		Terminating:     e.Metadata.DeletionTimestamp != nil,
+		Terminating:     e.Metadata.DeletionTimestamp != "",
 		Health:          health.Status{Phase: health.Current},
 	}
 	seen.Keep = object.KeepOf(seen.ID, m.Labels, m.Annotations)
@@ -368,7 +368,7 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 		if w.only != nil {
 			assessedFor = w.owner
 		}
-		seen.Health = w.client.assessor.Health(assessedFor, u)
+		seen.Health = w.client.assessor.Health(assessedFor, u, e.addManagedFields)
 	case seen.Terminating:
 		seen.Health = health.Deleting(m.Finalizers)
 	}

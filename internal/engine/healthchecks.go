@@ -89,10 +89,13 @@ func (x *expressions) of(owner string) *health.Expressions {
 // Health implements edge.Assessor. What an edge shows decides how many steps an expression takes: once those of
 // a Kustomization have taken what they may on this cluster, or on all, its objects are not judged until that is
 // given back. An object that has not changed since it was judged takes none.
-func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.Status {
+func (x *expressions) Health(owner string, u *unstructured.Unstructured, addManagedFields func()) health.Status {
 	gk := u.GroupVersionKind().GroupKind()
 	e := x.of(owner)
 	if !e.Covers(gk) {
+		if health.ReadsManagedFields(gk) {
+			addManagedFields()
+		}
 		return health.Of(u)
 	}
 	key, version := assessed{e, string(u.GetUID())}, u.GetResourceVersion()
@@ -110,6 +113,7 @@ func (x *expressions) Health(owner string, u *unstructured.Unstructured) health.
 		x.skip(gk, now.Add(wait/2+time.Duration(x.random()*float64(wait))))
 		return health.Unevaluated("on all clusters")
 	}
+	addManagedFields() // an expression may ask for any field
 	s, n := e.Of(u)
 	x.steps.charge(owner, x.now(), n)
 	x.hub.charge(owner, x.now(), n)

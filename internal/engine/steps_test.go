@@ -54,7 +54,7 @@ func TestAnObjectThatHasNotChangedIsNotEvaluatedAgain(t *testing.T) {
 		u := widget("w", n)
 		u.SetUID(types.UID(uid))
 		u.SetResourceVersion(version)
-		x.Health("dear", u)
+		x.Health("dear", u, func() {})
 		return budgets.refilled("dear", now).Sub(before)
 	}
 	for _, tt := range []struct {
@@ -111,13 +111,13 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 	hub.charge("dear", now, 7*expression.ObjectLimit)
 	for range 6 {
 		x := cluster()
-		switch got := x.Health("dear", widget("w", 1000)); got {
+		switch got := x.Health("dear", widget("w", 1000), func() {}); got {
 		case health.Unevaluated("on all clusters"):
 			skipped = append(skipped, x)
 		default:
 			evaluated++
 		}
-		if got := x.Health("cheap", widget("w", 1000)); got.Phase != health.Current {
+		if got := x.Health("cheap", widget("w", 1000), func() {}); got.Phase != health.Current {
 			t.Fatalf("another Kustomization is held back: %+v", got)
 		}
 	}
@@ -128,7 +128,7 @@ func TestExpressionsOfAllClustersAreBoundedInSum(t *testing.T) {
 	if kinds := skipped[0].retrySkipped(now); len(kinds) != 1 {
 		t.Errorf("not judged again: %v", kinds)
 	}
-	if got := skipped[0].Health("dear", widget("w", 2)); got == health.Unevaluated("on all clusters") {
+	if got := skipped[0].Health("dear", widget("w", 2), func() {}); got == health.Unevaluated("on all clusters") {
 		t.Errorf("once steps were given back: %+v", got)
 	}
 }
@@ -151,7 +151,7 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 		return x
 	}
 	x := session()
-	judged := func(owner string, n int) health.Status { return x.Health(owner, widget("w", n)) }
+	judged := func(owner string, n int) health.Status { return x.Health(owner, widget("w", n), func() {}) }
 	if got := judged("cheap", 1000); got.Phase != health.Current {
 		t.Fatalf("%+v", got)
 	}
@@ -175,7 +175,7 @@ func TestExpressionsOfOneClusterAreBoundedInSum(t *testing.T) {
 	if got := judged("cheap", 1000); got.Phase != health.Current {
 		t.Errorf("another Kustomization is held back: %+v", got)
 	}
-	if got := x.Health("nobody", widget("w", 1)); got.Unevaluated {
+	if got := x.Health("nobody", widget("w", 1), func() {}); got.Unevaluated {
 		t.Errorf("an object that no expression judges: %+v", got)
 	}
 
@@ -207,7 +207,7 @@ func TestStepsOfAKustomizationThatGoesAreGivenUp(t *testing.T) {
 	for i := range 5 {
 		owner := fmt.Sprint(i)
 		x.set(owner, compiled)
-		x.Health(owner, widget("w", 1))
+		x.Health(owner, widget("w", 1), func() {})
 		x.set(owner, nil)
 	}
 	if n := len(x.steps.byOwner); n != 0 {

@@ -99,6 +99,10 @@ var statusless = map[schema.GroupKind]bool{
 // HasStatus reports whether an object of the kind must be read as a whole to know its health.
 func HasStatus(gk schema.GroupKind) bool { return !statusless[gk] }
 
+// ReadsManagedFields reports whether the health of a kind's objects depends on their managed fields, which Of wants in
+// them then.
+func ReadsManagedFields(gk schema.GroupKind) bool { return gk == jobs }
+
 // Of returns the health of an object.
 func Of(u *unstructured.Unstructured) Status {
 	s := recovered(u)

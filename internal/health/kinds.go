@@ -12,18 +12,21 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
+// jobs is the kind whose rule asks what its manifest applies.
+var jobs = schema.GroupKind{Group: "batch", Kind: "Job"}
+
 // rules judge the built-in kinds of which kstatus says too little: it takes a Job that runs, a failed
 // Pod, and every kind that it has no rule for as current. A rule returns false where kstatus is right.
 var rules = map[schema.GroupKind]func(*unstructured.Unstructured) (Status, bool){
-	{Group: "batch", Kind: "Job"}:                                       job,
-	{Group: "apps", Kind: "Deployment"}:                                 deployment,
-	{Group: "apps", Kind: "DaemonSet"}:                                  daemonSet,
-	{Group: "apps", Kind: "StatefulSet"}:                                statefulSet,
-	{Kind: "ReplicationController"}:                                     replicationController,
-	{Kind: "Pod"}:                                                       pod,
-	{Kind: "PersistentVolumeClaim"}:                                     claim,
-	{Kind: "PersistentVolume"}:                                          volume,
-	{Group: "apiregistration.k8s.io", Kind: "APIService"}:               apiService,
+	jobs:                                                  job,
+	{Group: "apps", Kind: "Deployment"}:                   deployment,
+	{Group: "apps", Kind: "DaemonSet"}:                    daemonSet,
+	{Group: "apps", Kind: "StatefulSet"}:                  statefulSet,
+	{Kind: "ReplicationController"}:                       replicationController,
+	{Kind: "Pod"}:                                         pod,
+	{Kind: "PersistentVolumeClaim"}:                       claim,
+	{Kind: "PersistentVolume"}:                            volume,
+	{Group: "apiregistration.k8s.io", Kind: "APIService"}: apiService,
 	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}:   definition,
 	{Group: "certificates.k8s.io", Kind: "CertificateSigningRequest"}:   signingRequest,
 	{Group: "flowcontrol.apiserver.k8s.io", Kind: "FlowSchema"}:         flowSchema,
