@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -26,13 +27,13 @@ const (
 	reportTimeout = time.Minute
 	// frameDelayLimit is how long a frame may take that the gateway says it has sent, while nothing else arrives.
 	frameDelayLimit = 10 * time.Second
-	// firstFetchRetry and lastFetchRetry bound the wait after a bundle that could not be fetched.
-	firstFetchRetry = 5 * time.Second
-	lastFetchRetry  = 5 * time.Minute
 	// arrivalGrace is how long what has arrived waits for the bundles that have not: of one commit, all entries
 	// begin at once where the link lets them.
 	arrivalGrace = 5 * time.Second
 )
+
+// fetchBackoff is the wait after a bundle that could not be fetched. It is spread: many agents ask for the same bundle.
+var fetchBackoff = wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Minute}
 
 // byeError is the end of a session that the hub gave a reason for. Where it is not trusted, something on the way may have
 // made it up.
@@ -402,7 +403,7 @@ func latest(a, b time.Time) time.Time {
 
 // fetch brings the bundles that are missing onto the disk, and assigns to the engine.
 func (s *session) fetch(ctx context.Context) error {
-	failed := 0
+	failed := fetchBackoff
 	for {
 		whole, later, err := s.fetchAll(ctx, s.a.missing())
 		if err != nil {
@@ -411,12 +412,11 @@ func (s *session) fetch(ctx context.Context) error {
 		var retry <-chan time.Time
 		switch {
 		case whole:
-			failed = 0
+			failed = fetchBackoff
 		case later: // so do others that ask
 			retry = time.After(s.a.waits.busyRetry + rand.N(s.a.waits.busyRetry)) //nolint:gosec // a spread, no secret
 		default:
-			retry = time.After(min(firstFetchRetry<<min(failed, 10), lastFetchRetry))
-			failed++
+			retry = time.After(failed.Step())
 		}
 		select {
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -58,7 +59,7 @@ func (l *loop) note(c correction, now time.Time) {
 	l.active = l.active || l.count > lastingAfter
 	if l.active {
 		l.step++
-		l.until = now.Add(min(time.Second<<min(l.step, 16), loopMax))
+		l.until = now.Add(machine.Backoff(l.step+1, loopMax))
 	}
 }
 

@@ -102,6 +102,7 @@ func (r *records) next(key string, reason render.Reason, message string) *record
 	return &record{Reason: reason, Message: message, Attempts: attempts, Next: r.now().Add(waitAfter(attempts))}
 }
 
+// waitAfter is computed from the count that is recorded, where a wait.Backoff would have to be stepped to it.
 func waitAfter(attempts int) time.Duration { return min(firstWait<<min(attempts-1, 10), lastWait) }
 
 // maxRecords is from how many records on those that hold nothing back any more are dropped.

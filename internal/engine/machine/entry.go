@@ -335,7 +335,8 @@ func (en *Entry) retryInterval() time.Duration {
 	return en.Spec.Interval.Duration
 }
 
-// Backoff returns the wait before try n (from 1): a second, doubled with each, at most limit.
+// Backoff returns the wait before try n (from 1): a second, doubled with each, at most limit. It is no wait.Backoff, whose
+// state would be kept for each entry in place of a count.
 func Backoff(n int, limit time.Duration) time.Duration {
 	return min(time.Second<<min(max(n-1, 0), 16), limit)
 }
