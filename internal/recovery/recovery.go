@@ -62,7 +62,10 @@ var inputs atomic.Uint64
 // that input, which says so. It is apart from Total: whoever may push could make that grow at will.
 func CountInput() { inputs.Add(1) }
 
-// InputTotal returns how often CountInput was called in this process.
+// CountInputs counts those that another process of this program has counted.
+func CountInputs(n uint64) { inputs.Add(n) }
+
+// InputTotal returns how many panics of libraries this process has counted.
 func InputTotal() uint64 { return inputs.Load() }
 
 // Total returns how many panics this process has recovered.

@@ -234,6 +234,26 @@ func TestAPanicInAProcessOfItsOwnIsOneOfThisProcess(t *testing.T) {
 	}
 }
 
+// TestPanicsOfLibrariesInAProcessOfItsOwnAreCounted: that process has no metrics.
+func TestPanicsOfLibrariesInAProcessOfItsOwnAreCounted(t *testing.T) {
+	c := NewCache(1 << 20)
+	var there uint64
+	c.Isolate = func(string, []byte, bool) ([]byte, *Error) {
+		data, _ := encodeGob(recovered(func() jobResult {
+			recovery.CountInput() // by which this process, which stands for the other, counts it as well
+			return jobResult{Failed: errorf(BuildFailed, "kustomize cannot take this input")}
+		}))
+		there = recovery.InputTotal()
+		return data, nil
+	}
+	if _, err := c.renderIsolated("key", &closure{}, CommonMetadata{}); err == nil || err.Reason != BuildFailed {
+		t.Fatal(err)
+	}
+	if got := recovery.InputTotal() - there; got != 1 {
+		t.Errorf("%d counted", got)
+	}
+}
+
 // TestOnlyWhatIsNotBoundedIsIsolated: most renders stay in the process, where they are fastest.
 func TestOnlyWhatIsNotBoundedIsIsolated(t *testing.T) {
 	cm := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"

@@ -35,6 +35,8 @@ type jobResult struct {
 	Templates []sentTemplate
 	Failed    *Error
 	Panicked  *sentPanic
+	// InputPanics is how often a library panicked on the input; the process that renders has no metrics.
+	InputPanics uint64
 }
 
 // sentPanic is a recovery.Panic, which the process that renders cannot log.
@@ -96,13 +98,15 @@ func runJob(data []byte) (a jobResult) {
 	return recovered(func() jobResult { return c.result(j.Common) })
 }
 
-// recovered returns what f returns, or what is to be told of its panic.
+// recovered returns what f returns, or what is to be told of its panic, and counts those of libraries.
 func recovered(f func() jobResult) (a jobResult) {
+	before := recovery.InputTotal()
 	defer func() {
 		if value := recover(); value != nil {
 			p := recovery.Recovered(value)
 			a = jobResult{Panicked: &sentPanic{fmt.Sprint(p.Value), p.Stack, p.Function}}
 		}
+		a.InputPanics = recovery.InputTotal() - before
 	}()
 	return f()
 }
@@ -134,6 +138,7 @@ func (c *Cache) renderIsolated(key string, input *closure, common CommonMetadata
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&a); err != nil {
 		return nil, Passing(Failed, "cannot read what was rendered")
 	}
+	recovery.CountInputs(a.InputPanics)
 	if p := a.Panicked; p != nil {
 		return nil, panicked(recovery.FromElsewhere(p.Value, p.Stack, p.Function))
 	}
