@@ -161,7 +161,7 @@ func TestWhatAFailingNeighbourHeldIsDecidedOnceItIsRendered(t *testing.T) {
 func (w *world) breakShared() {
 	w.r.Build = func(ctx context.Context, files *tree.Tree, o render.Options) (*render.Result, error) {
 		if strings.Contains(o.Path, "shared") {
-			return nil, render.Passing(render.Timeout, "not done in time")
+			return nil, render.Transient(render.Timeout, "not done in time")
 		}
 		return w.cache.Build(ctx, files, o)
 	}

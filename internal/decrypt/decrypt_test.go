@@ -192,7 +192,7 @@ func TestEveryKindOfKeyOpensItsFile(t *testing.T) {
 		}
 		_, other := newAge(t)
 		_, failed = mustParse(t, other).open(t.Context(), file, render.FormatYAML, render.FormatYAML)
-		if failed == nil || failed.Reason != render.DecryptionFailed || failed.IsPassing() || !strings.Contains(failed.Message, c.key.ToString()[:min(40, len(c.key.ToString()))]) || !strings.Contains(failed.Message, "sops-keys has no key") {
+		if failed == nil || failed.Reason != render.DecryptionFailed || failed.IsTransient() || !strings.Contains(failed.Message, c.key.ToString()[:min(40, len(c.key.ToString()))]) || !strings.Contains(failed.Message, "sops-keys has no key") {
 			t.Errorf("%s, with another key: %v; want the recipient and the Secret", name, failed)
 		}
 	}
@@ -271,7 +271,7 @@ func TestFileThatWasChangedIsRefused(t *testing.T) {
 			t.Fatalf("%s: nothing is changed", name)
 		}
 		got, failed := k.open(t.Context(), []byte(changed), render.FormatYAML, render.FormatYAML)
-		if failed == nil || failed.Reason != render.DecryptionFailed || failed.IsPassing() {
+		if failed == nil || failed.Reason != render.DecryptionFailed || failed.IsTransient() {
 			t.Errorf("%s: %v\n%s", name, failed, got)
 		} else if strings.Contains(failed.Error(), canary) || strings.Contains(failed.Error(), "ENC[") {
 			t.Errorf("%s: the message shows content: %s", name, failed)
@@ -362,7 +362,7 @@ func TestHostileFilesEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, other := newAge(t)
-	if _, failed := mustParse(t, other).open(ctx, []byte(file), render.FormatYAML, render.FormatYAML); failed == nil || !failed.IsPassing() {
+	if _, failed := mustParse(t, other).open(ctx, []byte(file), render.FormatYAML, render.FormatYAML); failed == nil || !failed.IsTransient() {
 		t.Errorf("while the hub stops: %v; want what may pass", failed)
 	}
 }

@@ -91,10 +91,10 @@ func (s *session) explain() *render.Error {
 	if len(s.attempts) == 0 {
 		return damaged("names no recipient")
 	}
-	passing := errors.Is(s.ctx.Err(), context.Canceled)
+	transient := errors.Is(s.ctx.Err(), context.Canceled)
 	var none, failed []string
 	for _, a := range s.attempts {
-		passing = passing || a.passing
+		transient = transient || a.transient
 		if a.why == "" {
 			none = append(none, a.recipient)
 		} else {
@@ -113,7 +113,7 @@ func (s *session) explain() *render.Error {
 	if len(s.keys.ignored) > 0 {
 		parts = append(parts, fmt.Sprintf("what is not known is ignored: %s", list(s.keys.ignored)))
 	}
-	return render.Decrypting(strings.Join(parts, "; "), passing)
+	return render.Decrypting(strings.Join(parts, "; "), transient)
 }
 
 // maxName bounds what is shown of a recipient, and of why it could not be opened.

@@ -41,7 +41,7 @@ func answer(ctx context.Context, r sopsclient.Request) sopsclient.Response {
 	}
 	plain, failed := keys.open(ctx, r.File, r.From, r.To)
 	if failed != nil {
-		return sopsclient.Response{Error: failed.Message, Passing: failed.IsPassing()}
+		return sopsclient.Response{Error: failed.Message, Passing: failed.IsTransient()}
 	}
 	return sopsclient.Response{Plain: plain}
 }

@@ -49,7 +49,7 @@ func TestTheProgramOpensFilesForTheHub(t *testing.T) {
 	}
 	wg.Wait()
 	_, failed := c.Decryption("2", "keys", other, false).Open(file, render.FormatYAML, render.FormatYAML)
-	if failed == nil || failed.IsPassing() || !strings.Contains(failed.Message, recipient) || !strings.Contains(failed.Message, "the Secret keys has no key") {
+	if failed == nil || failed.IsTransient() || !strings.Contains(failed.Message, recipient) || !strings.Contains(failed.Message, "the Secret keys has no key") {
 		t.Errorf("with another key: %v", failed)
 	}
 	err := c.Check("keys", map[string][]byte{"x.agekey": []byte("nonsense")})
@@ -67,7 +67,7 @@ func TestAProgramThatEndsIsTriedAgain(t *testing.T) {
 		if err := c.Check("keys", secret); err == nil || sopsclient.Answered(err) {
 			t.Errorf("%v: %v", command, err)
 		}
-		if _, failed := c.Decryption("1", "keys", secret, false).Open([]byte("a: b"), render.FormatYAML, render.FormatYAML); failed == nil || !failed.IsPassing() {
+		if _, failed := c.Decryption("1", "keys", secret, false).Open([]byte("a: b"), render.FormatYAML, render.FormatYAML); failed == nil || !failed.IsTransient() {
 			t.Errorf("%v: %v", command, failed)
 		}
 	}

@@ -54,7 +54,7 @@ type session struct {
 type attempt struct {
 	recipient string
 	why       string // "" where the Secret has nothing for it
-	passing   bool   // another try may go better
+	transient bool   // another try may go better
 }
 
 var errNotOpened = errors.New("not opened")
@@ -90,7 +90,7 @@ func (s *session) Decrypt(_ context.Context, req *keyservice.DecryptRequest) (*k
 		return &keyservice.DecryptResponse{Plaintext: plain}, nil
 	}
 	if made.why == "" && !errors.Is(err, errNotOpened) {
-		made.why, made.passing = describe(err)
+		made.why, made.transient = describe(err)
 	}
 	s.attempts = append(s.attempts, made)
 	return nil, errNotOpened
@@ -313,7 +313,7 @@ func (k *Keys) openVault(ctx context.Context, key *keyservice.VaultKey, cipherte
 const serviceTimeout = 20 * time.Second
 
 // describe explains why a service did not open a key, in words that are the same each time and quote nothing.
-func describe(err error) (why string, passing bool) {
+func describe(err error) (why string, transient bool) {
 	var own plainError
 	var api smithy.APIError
 	var azure *azcore.ResponseError

@@ -21,8 +21,8 @@ const probeInterval = 250 * time.Millisecond
 
 // awaitAPI waits until the hub's own API server answers and knows the kinds of skerry.dev: both may
 // be on their way when the hub starts. It returns what the cluster is known by.
-func awaitAPI(ctx context.Context, cfg *rest.Config, patience time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func awaitAPI(ctx context.Context, cfg *rest.Config, timeout time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	api, err := client.New(cfg, client.Options{})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
-// cleanEvery is how often bundles that nobody uses are removed.
+// cleanEvery is how often bundles that are not used are removed.
 const cleanEvery = 10 * time.Minute
 
 // clean removes from the disk what is used no longer: at the start, repositories whose object went

@@ -28,7 +28,7 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 				recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(v1alpha1.RelativeName(key.Namespace, e.Cluster)+": "+e.Message+more))
 			}
 			if e.Reason == v1alpha1.PrunedReason {
-				p.summaries.tell(summaryKey{key, e.Reason}, record)
+				p.summaries.record(summaryKey{key, e.Reason}, record)
 			} else {
 				record("")
 			}

@@ -50,13 +50,13 @@ func (p *parts) awaitHandover(ctx context.Context, log logr.Logger) {
 		return
 	}
 	h := handover{expected: expected, started: time.Now()}
-	look := time.NewTicker(handoverPollInterval)
-	defer look.Stop()
+	ticker := time.NewTicker(handoverPollInterval)
+	defer ticker.Stop()
 	for now := h.started; !h.isOver(p.gateway.HandedOver(), now); now = time.Now() {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
+		case <-ticker.C:
 		}
 	}
 	log.Info("agents are answered", "expected", expected, "handedOver", h.handedOver, "after", time.Since(h.started).Round(time.Millisecond).String())

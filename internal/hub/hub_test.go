@@ -309,11 +309,11 @@ func TestWithoutItsKinds(t *testing.T) {
 	c := controlplane.New(t, "bare", controlplane.Options{})
 	o := Defaults()
 	o.Config, o.StoragePath, o.MetricsAddress, o.HealthAddress, o.Log = c.RESTConfig(), t.TempDir(), "0", freeAddress(t), logr.Discard()
-	o.Patience = time.Second
+	o.StartTimeout = time.Second
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "skerry install") {
 		t.Errorf("error %v", err)
 	}
-	o.Patience = time.Minute
+	o.StartTimeout = time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()

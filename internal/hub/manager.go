@@ -37,7 +37,7 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 		return nil, err
 	}
 	grace, yes := controllerGrace, true
-	slim, shared := cache.ByObject{Transform: slim}, cache.ByObject{Transform: shared()}
+	stripped, shared := cache.ByObject{Transform: stripMetadata}, cache.ByObject{Transform: shared()}
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme,
 		Logger: o.Log,
@@ -45,11 +45,11 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 			DefaultTransform: cache.TransformStripManagedFields(),
 			// Only their metadata is watched; of that, only what tells one version from another is kept.
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Secret{}: slim, &corev1.ConfigMap{}: slim,
+				&corev1.Secret{}: stripped, &corev1.ConfigMap{}: stripped,
 				&v1alpha1.Cluster{}: shared, &v1alpha1.Assignment{}: shared,
 			},
-			// The watches tell everything; what a resync would repeat, nobody needs.
-			SyncPeriod: never(),
+			// The watches deliver every change; a resync would only repeat them.
+			SyncPeriod: noResync(),
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// A controller that reads what it has just written must not find what was there before.
@@ -73,13 +73,13 @@ func newManager(cfg *rest.Config, lease resourcelock.Interface, o Options) (mana
 	return mgr, nil
 }
 
-func never() *time.Duration {
+func noResync() *time.Duration {
 	d := 1000 * time.Hour
 	return &d
 }
 
-// slim keeps of an object's metadata its name and version.
-func slim(o any) (any, error) {
+// stripMetadata keeps of an object's metadata its name and version.
+func stripMetadata(o any) (any, error) {
 	meta, ok := o.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return o, nil

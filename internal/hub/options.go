@@ -38,7 +38,7 @@ type Options struct {
 	// Registry takes the hub's own metrics; nil for none. What MetricsAddress serves is controller-runtime's
 	// Registry, which is one for the process, so that only one hub of a process can have its metrics there.
 	Registry prometheus.Registerer
-	// PprofAddress is "host:port" for the profiles of the hub, of which nobody is told; "" for none.
+	// PprofAddress is "host:port" for the profiles of the hub, a hidden flag; "" for none.
 	PprofAddress string
 	// GatewayAddress is "host:port" of the gateway that agents dial; "" for none. GatewayURL is how they reach it, as it
 	// is written into what they are installed with.
@@ -50,7 +50,7 @@ type Options struct {
 	GatewayPlainHTTP                bool
 	// AgentImage is the whole name of the image at which the hub keeps agents; "" for the released one of its version.
 	AgentImage string
-	// GatewayListening is told the gateway's address; nil for nobody.
+	// GatewayListening is called with the gateway's address; nil for no call.
 	GatewayListening func(net.Addr)
 	// ReceiverAddress is "host:port" at which webhooks are answered; "" for none. ReceiverListening is told the
 	// address; nil for no one.
@@ -94,16 +94,16 @@ type Options struct {
 	Version string
 	// HubID is the identity of the hub in owner labels; the uid of kube-system when empty.
 	HubID string
-	// Patience is how long a hub that starts waits for its API server, and for the kinds of skerry.dev
+	// StartTimeout is how long a hub that starts waits for its API server, and for the kinds of skerry.dev
 	// to be installed there.
-	Patience time.Duration
+	StartTimeout time.Duration
 	// LogLevel is debug, info, warn or error; it counts where Log is not set.
 	LogLevel string
 	// Log is where the hub logs to.
 	Log logr.Logger
 }
 
-// Defaults returns the options that hold where nothing is said.
+// Defaults returns the default options.
 func Defaults() Options {
 	return Options{
 		StoragePath:     "/data",
@@ -116,7 +116,7 @@ func Defaults() Options {
 		GitMaxFetchSize: resource.MustParse("2Gi"),
 		GitMaxFileSize:  resource.MustParse("128Mi"),
 		GitMaxFiles:     500_000,
-		Patience:        time.Minute,
+		StartTimeout:    time.Minute,
 		LogLevel:        "info",
 	}
 }

@@ -35,14 +35,14 @@ type outage struct {
 	back chan struct{} // closed when the API server is back; nil while it is not known to be away
 }
 
-// gated is a transport whose requests are held back.
-type gated struct {
+// outageTransport is a transport that holds requests back during an outage.
+type outageTransport struct {
 	*outage
 	next http.RoundTripper
 }
 
 // wrap puts the outage in front of a transport.
-func (o *outage) wrap(next http.RoundTripper) http.RoundTripper { return &gated{o, next} }
+func (o *outage) wrap(next http.RoundTripper) http.RoundTripper { return &outageTransport{o, next} }
 
 // await returns when the API server is not known to be away, or with the error of the context.
 func (o *outage) await(ctx context.Context) error {
@@ -63,7 +63,7 @@ func (o *outage) await(ctx context.Context) error {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (g *gated) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *outageTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	for {
 		if err := g.await(ctx); err != nil {
@@ -99,7 +99,7 @@ func connectFailed(err error) bool {
 }
 
 // WrappedRoundTripper lets client-go find the transport below.
-func (g *gated) WrappedRoundTripper() http.RoundTripper { return g.next }
+func (g *outageTransport) WrappedRoundTripper() http.RoundTripper { return g.next }
 
 // suspect finds out whether the API server is away, and if so when it is back. It ends with the first
 // answer; one of them runs at a time.

@@ -149,7 +149,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 		f.Confirm, f.Resumed = p.confirmer(plain), func() { p.pool.Resume() }
 		guard, p.fence = f, f
 	}
-	uid, err := awaitAPI(ctx, cfg, o.Patience)
+	uid, err := awaitAPI(ctx, cfg, o.StartTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func awaitStorageKey(ctx context.Context, api client.Client, namespace string, e
 	reported := ""
 	for {
 		key, err := storageKey(ctx, api, namespace)
-		if err == nil || !isPassing(err) {
+		if err == nil || !isTransient(err) {
 			return key, err
 		}
 		if why := err.Error(); why != reported {
@@ -65,9 +65,9 @@ func awaitStorageKey(ctx context.Context, api client.Client, namespace string, e
 	}
 }
 
-// isPassing reports whether an error of the API server is one that time, or an install, helps against: there is
+// isTransient reports whether an error of the API server is one that time, or an install, helps against: there is
 // no namespace yet, it is being deleted, or the server does not answer.
-func isPassing(err error) bool {
+func isTransient(err error) bool {
 	_, unanswered := errors.AsType[net.Error](err)
 	return unanswered || apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsTimeout(err) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)

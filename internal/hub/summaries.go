@@ -19,10 +19,10 @@ const (
 	summaryEvery = 10 * time.Second
 )
 
-// summaries sums up what many clusters tell of one Kustomization at the same time.
+// summaries sums up the events of many clusters about one Kustomization at the same time.
 type summaries struct {
-	mu   sync.Mutex
-	told map[summaryKey]*summary // guarded by mu
+	mu     sync.Mutex
+	recent map[summaryKey]*summary // guarded by mu
 }
 
 type summaryKey struct {
@@ -30,48 +30,48 @@ type summaryKey struct {
 	reason        string
 }
 
-// summary is what was told within the last summaryEvery.
+// summary is of the events within the last summaryEvery.
 type summary struct {
-	at   int // events that were recorded one by one
-	more int // that were not
-	last func(more string)
+	recorded int // events that were recorded one by one
+	more     int // that were not
+	last     func(more string)
 }
 
-// tell records an event of a cluster, now or with those of others; record is given what is to be said of those.
-func (s *summaries) tell(key summaryKey, record func(more string)) {
+// record records an event of a cluster, now or with those of others; write is given what a summary adds to the message.
+func (s *summaries) record(key summaryKey, write func(more string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.told == nil {
-		s.told = map[summaryKey]*summary{}
+	if s.recent == nil {
+		s.recent = map[summaryKey]*summary{}
 	}
-	of := s.told[key]
-	if of == nil {
-		of = &summary{}
-		s.told[key] = of
-		time.AfterFunc(summaryEvery, func() { s.sumUp(key) })
+	sum := s.recent[key]
+	if sum == nil {
+		sum = &summary{}
+		s.recent[key] = sum
+		time.AfterFunc(summaryEvery, func() { s.flush(key) })
 	}
-	if of.at < eventsEach {
-		of.at++
-		record("")
+	if sum.recorded < eventsEach {
+		sum.recorded++
+		write("")
 		return
 	}
-	of.more, of.last = of.more+1, record
+	sum.more, sum.last = sum.more+1, write
 }
 
-// sumUp records what was not recorded one by one. While there is any, the next ones are not either.
-func (s *summaries) sumUp(key summaryKey) {
+// flush records what was not recorded one by one. While there is any, the next ones are not either.
+func (s *summaries) flush(key summaryKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.told[key]
-	if of.more == 0 {
-		delete(s.told, key)
+	sum := s.recent[key]
+	if sum.more == 0 {
+		delete(s.recent, key)
 		return
 	}
 	more := ""
-	if of.more > 1 {
-		more = fmt.Sprintf("; and %s like this", text.Count(of.more-1, "more event"))
+	if sum.more > 1 {
+		more = fmt.Sprintf("; and %s like this", text.Count(sum.more-1, "more event"))
 	}
-	of.last(more)
-	of.more, of.last = 0, nil
-	time.AfterFunc(summaryEvery, func() { s.sumUp(key) })
+	sum.last(more)
+	sum.more, sum.last = 0, nil
+	time.AfterFunc(summaryEvery, func() { s.flush(key) })
 }

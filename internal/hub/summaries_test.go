@@ -18,7 +18,7 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		var told []string
 		tell := func(kustomization string, clusters ...int) {
 			for _, n := range clusters {
-				c.tell(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
+				c.record(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
 					mu.Lock()
 					defer mu.Unlock()
 					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
@@ -46,8 +46,8 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		expect("one alone", "a 14")
 		time.Sleep(summaryEvery)
 		synctest.Wait()
-		if len(c.told) > 0 {
-			t.Errorf("what is over is remembered: %v", c.told)
+		if len(c.recent) > 0 {
+			t.Errorf("what is over is remembered: %v", c.recent)
 		}
 		tell("a", 1)
 		expect("the next time", "a 1")

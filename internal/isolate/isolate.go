@@ -99,7 +99,7 @@ func (r *Renderer) Render(key string, job []byte, large bool) ([]byte, *render.E
 	return nil, failed
 }
 
-func stopped() *render.Error { return render.Passing(render.Failed, "the hub stops") }
+func stopped() *render.Error { return render.Transient(render.Failed, "the hub stops") }
 
 // maxAnswer bounds what a process may write, in bytes.
 const maxAnswer = 160 << 20
@@ -120,20 +120,20 @@ func (r *Renderer) run(job []byte, limits Limits) ([]byte, *render.Error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return nil, render.Passing(render.Failed, "cannot start a process to render in")
+		return nil, render.Transient(render.Failed, "cannot start a process to render in")
 	}
 	err := cmd.Wait()
 	switch {
 	case err == nil && !out.full:
 		return out.Bytes(), nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), isDeadline(err):
-		return nil, render.Passing(render.Timeout, fmt.Sprintf("the render was ended after %s; it is tried again later, or when its input changes", limits.Deadline))
+		return nil, render.Transient(render.Timeout, fmt.Sprintf("the render was ended after %s; it is tried again later, or when its input changes", limits.Deadline))
 	case out.full:
-		return nil, render.Passing(render.TooLarge, "what is rendered is too large")
+		return nil, render.Transient(render.TooLarge, "what is rendered is too large")
 	case isMemory(err, errOut.String()):
-		return nil, render.Passing(render.TooLarge, fmt.Sprintf("the render needs more than %d MiB of memory: replacements, vars, patches or labels multiply what they copy", limits.Memory>>20))
+		return nil, render.Transient(render.TooLarge, fmt.Sprintf("the render needs more than %d MiB of memory: replacements, vars, patches or labels multiply what they copy", limits.Memory>>20))
 	}
-	return nil, render.Passing(render.BuildFailed, "the process that renders this input ends before it is done")
+	return nil, render.Transient(render.BuildFailed, "the process that renders this input ends before it is done")
 }
 
 // isMemory reports whether a process ended because it needed more memory than it may.

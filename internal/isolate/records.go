@@ -72,7 +72,7 @@ func (r *records) failure(key string) *render.Error {
 	if last == nil || !r.now().Before(last.Next) {
 		return nil
 	}
-	return render.Passing(last.Reason, last.Message)
+	return render.Transient(last.Reason, last.Message)
 }
 
 func (r *records) get(key string) *record {

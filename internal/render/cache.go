@@ -284,7 +284,7 @@ func (c *Cache) keep(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.begun, e.key)
-	if e.err != nil && (e.err.passing || e.err.Cause != nil) {
+	if e.err != nil && (e.err.transient || e.err.Cause != nil) {
 		return
 	}
 	e.size += int64(len(e.key)) + 300

@@ -287,7 +287,7 @@ func TestOnlyWhatIsNotBoundedIsIsolated(t *testing.T) {
 				if large != c.large {
 					t.Errorf("large is %t", large)
 				}
-				return nil, Passing(Failed, "not here")
+				return nil, Transient(Failed, "not here")
 			}
 			_, err := cache.Build(t.Context(), repo(t, c.files), c.options)
 			if (asked > 0) != c.want || c.want && reasonOf(err) != Failed {
@@ -308,7 +308,7 @@ func TestIsolatedRendersHoldUpNoOther(t *testing.T) {
 	cache, release := NewCache(1<<20), make(chan struct{})
 	cache.Isolate = func(string, []byte, bool) ([]byte, *Error) {
 		<-release
-		return nil, Passing(Timeout, "too late")
+		return nil, Transient(Timeout, "too late")
 	}
 	cm := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
 	var slow sync.WaitGroup

@@ -170,7 +170,7 @@ func (w *walker) directory(dir string) (weight, *Error) {
 		return weight{}, err
 	}
 	sum.loads++
-	sum = sum.plus(w.changes(file))
+	sum = sum.add(w.changes(file))
 	if err := sum.check(); err != nil {
 		return weight{}, err.in(file.path)
 	}

@@ -29,7 +29,7 @@ const (
 	InvalidYAML Reason = v1alpha1.InvalidYAMLReason
 	// LFSPointer: a file whose content Git LFS keeps elsewhere.
 	LFSPointer Reason = v1alpha1.LFSPointerReason
-	// YAMLBomb: a file that contains itself, or grows or nests beyond what anybody writes by hand.
+	// YAMLBomb: a file that contains itself, or grows or nests beyond what is written by hand.
 	YAMLBomb Reason = v1alpha1.YAMLBombReason
 	// TooLarge: more files, objects or bytes than one render takes.
 	TooLarge Reason = v1alpha1.TooLargeReason
@@ -47,7 +47,7 @@ const (
 	BuildFailed Reason = v1alpha1.BuildFailedReason
 	// Failed: something else than the input kept the render from being done.
 	Failed Reason = v1alpha1.FailedReason
-	// InternalError: a panic of the program was recovered. Cause is the *recovery.Panic, which nobody has logged yet.
+	// InternalError: a panic of the program was recovered. Cause is the *recovery.Panic, which is not logged yet.
 	InternalError Reason = v1alpha1.InternalErrorReason
 	// Timeout: the render was not done when the caller's deadline passed.
 	Timeout Reason = v1alpha1.TimeoutReason
@@ -63,8 +63,8 @@ type Error struct {
 	Line    int
 	Message string
 
-	// passing reports that another try may succeed. Such a failure is not remembered by a Cache.
-	passing bool
+	// transient reports that another try may succeed. Such a failure is not remembered by a Cache.
+	transient bool
 	// The object at fault, as its manifest names it; its file is looked for by them.
 	kind, name string
 	// Cause is why a part of the tree could not be read, or a *recovery.Panic; nil for what is wrong with the files
@@ -98,20 +98,20 @@ func panicked(p *recovery.Panic) *Error {
 	return &Error{Reason: InternalError, Message: p.Error(), Cause: p}
 }
 
-// Passing returns an error that is not remembered: whoever runs renders in processes of their own knows
+// Transient returns an error that is not remembered: the renderer that runs processes knows
 // when another try may be made.
-func Passing(reason Reason, message string) *Error {
-	return &Error{Reason: reason, Message: message, passing: true}
+func Transient(reason Reason, message string) *Error {
+	return &Error{Reason: reason, Message: message, transient: true}
 }
 
-// Decrypting returns the error of a file that cannot be decrypted. passing reports that another try may
+// Decrypting returns the error of a file that cannot be decrypted. transient reports that another try may
 // succeed with the same keys: a service did not answer.
-func Decrypting(message string, passing bool) *Error {
-	return &Error{Reason: DecryptionFailed, Message: message, passing: passing}
+func Decrypting(message string, transient bool) *Error {
+	return &Error{Reason: DecryptionFailed, Message: message, transient: transient}
 }
 
-// IsPassing reports whether another try may succeed although the input is the same.
-func (e *Error) IsPassing() bool { return e.passing }
+// IsTransient reports whether another try may succeed although the input is the same.
+func (e *Error) IsTransient() bool { return e.transient }
 
 // printable makes messages and paths fit for a terminal, which have parts that come from files.
 func printable(s string) string { return text.Visible(s) }

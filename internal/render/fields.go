@@ -83,7 +83,7 @@ func (s *summer) add(part weight, err *Error, field string, i int, sub string) {
 		s.err = s.f.fail(err, field, i, sub)
 		return
 	}
-	s.sum = s.sum.plus(part)
+	s.sum = s.sum.add(part)
 	if err := s.sum.check(); err != nil {
 		s.err = s.f.fail(err, field, i, sub)
 	}

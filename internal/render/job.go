@@ -136,7 +136,7 @@ func (c *Cache) renderIsolated(key string, input *closure, common CommonMetadata
 	}
 	var a jobResult
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&a); err != nil {
-		return nil, Passing(Failed, "cannot read what was rendered")
+		return nil, Transient(Failed, "cannot read what was rendered")
 	}
 	recovery.CountInputs(a.InputPanics)
 	if p := a.Panicked; p != nil {
@@ -147,7 +147,7 @@ func (c *Cache) renderIsolated(key string, input *closure, common CommonMetadata
 	}
 	bundle, failed := object.DecodeBundle(a.Bundle)
 	if failed != nil {
-		return nil, Passing(Failed, "cannot read what was rendered")
+		return nil, Transient(Failed, "cannot read what was rendered")
 	}
 	templates := make([]template, len(a.Templates))
 	for i, t := range a.Templates {

@@ -2,7 +2,7 @@ package render
 
 // The limits of one render, counting what is read twice twice: kustomize loads a base again for each
 // overlay that names it, so twenty levels of two references each are a million loads. They also bound
-// how long a render that nobody waits for any more goes on.
+// how long a render goes on whose caller has given up.
 const (
 	maxBytes   = 64 << 20
 	maxNodes   = 2_000_000
@@ -24,7 +24,7 @@ type weight struct {
 	multiplies bool
 }
 
-func (w weight) plus(other weight) weight {
+func (w weight) add(other weight) weight {
 	return weight{
 		bytes:   w.bytes + other.bytes,
 		nodes:   w.nodes + other.nodes,

@@ -41,7 +41,7 @@ type Response struct {
 	Plain []byte
 	// Error is why it was not opened, or why the keys cannot be used; it holds nothing of the file or the keys.
 	Error string
-	// Passing means that another try may go better.
+	// Passing means that the failure is transient: another try may succeed.
 	Passing bool
 }
 

@@ -78,7 +78,7 @@ func Explain(err error) error {
 	switch {
 	case !errors.As(err, &failed):
 		return err
-	case failed.Reason == render.Timeout || failed.Reason == render.Failed || failed.Reason == render.InternalError || failed.Reason == render.DecryptionFailed && failed.IsPassing():
+	case failed.Reason == render.Timeout || failed.Reason == render.Failed || failed.Reason == render.InternalError || failed.Reason == render.DecryptionFailed && failed.IsTransient():
 		return &report.Transient{Reason: string(failed.Reason), Err: err}
 	}
 	return &report.Stalled{Reason: string(failed.Reason), Err: err}
