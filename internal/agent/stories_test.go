@@ -139,9 +139,9 @@ func (w *world) startHub() {
 			defer w.mu.Unlock()
 			return w.assigned.DeepCopy(), nil
 		},
-		HeldElsewhere: func(engine.Key, string) (engine.Key, bool) { return engine.Key{}, false },
-		OnChange:      func(engine.Key) {},
-		OnEvent:       func(engine.Event) {},
+		BetterClaim: func(engine.Key, string) (engine.Key, bool) { return engine.Key{}, false },
+		OnChange:    func(engine.Key) {},
+		OnEvent:     func(engine.Event) {},
 	})
 	if err != nil {
 		w.t.Fatal(err)

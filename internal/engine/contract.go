@@ -81,9 +81,9 @@ type PoolOptions struct {
 	// OrphanedAfter is how long an inventory is there that no Kustomization claims until State says
 	// so: a hub that is set up anew learns of its Kustomizations one by one; 2m when zero.
 	OrphanedAfter time.Duration
-	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid: its status
-	// knew the uid before, or it is older; nil when nothing is known of other Clusters.
-	HeldElsewhere func(key Key, uid string) (Key, bool)
+	// BetterClaim returns another Cluster that has a better claim to the cluster with a uid (sharding.BetterClaim); nil when
+	// nothing is known of other Clusters.
+	BetterClaim func(key Key, uid string) (Key, bool)
 	// Holds reports whether a Cluster has a right to the cluster with a uid, and has not lost it; nil where nothing is
 	// known of other Clusters.
 	Holds func(key Key, uid string) bool

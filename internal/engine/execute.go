@@ -21,13 +21,13 @@ import (
 
 func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 	for i, stage := range todo.Stages {
-		gate := todo.Gates[i]
-		if gate.Waits {
+		waves := todo.Gates[i]
+		if waves.Waits {
 			if p.out.awaits != nil {
 				continue // what is put back does not wait, later waves do
 			}
-			if why := plan.Awaited(p.out.desired, gate.Wave, p.stands); why != "" {
-				p.out.waiting, p.out.awaits = why, &gate.Wave
+			if why := plan.Awaited(p.out.desired, waves.Wave, p.stands); why != "" {
+				p.out.waiting, p.out.awaits = why, &waves.Wave
 				continue
 			}
 			if err := p.recordAhead(ctx, stage); err != nil {
@@ -39,7 +39,7 @@ func (p *pass) execute(ctx context.Context, todo *plan.Plan) error {
 			p.nextStage()
 		}
 		if object.Stage(stage[0].ID) != object.StageDefinitions {
-			if why := p.unestablished(gate.Wave); why != "" {
+			if why := p.unestablished(waves.Wave); why != "" {
 				p.out.waiting = why
 				return nil
 			}

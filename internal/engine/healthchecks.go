@@ -259,7 +259,7 @@ func (r *references) verify(ctx context.Context, owner string, since time.Time) 
 	}
 	begun, answer := r.now(), r.answer
 	r.mu.Unlock()
-	late := time.NewTimer(referencePatience)
+	late := time.NewTimer(referenceTimeout)
 	defer late.Stop()
 	for len(waiting) > 0 {
 		select {
@@ -281,7 +281,7 @@ func (r *references) verify(ctx context.Context, owner string, since time.Time) 
 }
 
 // referencePatience is how long a verification waits for what an object shows that nothing here applies.
-const referencePatience = 10 * time.Second
+const referenceTimeout = 10 * time.Second
 
 // get returns the health of a reference, as far as it is known.
 func (r *references) get(ref reference) health.Status {

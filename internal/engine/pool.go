@@ -159,8 +159,8 @@ func (p *Pool) admit(key Key, uid string, local bool) error {
 	if by, taken := p.claims[uid]; taken && by != key {
 		return duplicate(by)
 	}
-	if p.o.HeldElsewhere != nil {
-		if by, taken := p.o.HeldElsewhere(key, uid); taken {
+	if p.o.BetterClaim != nil {
+		if by, taken := p.o.BetterClaim(key, uid); taken {
 			return duplicate(by)
 		}
 	}

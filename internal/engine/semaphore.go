@@ -37,11 +37,11 @@ func newLimits() *limits {
 // prioritisedSemaphore admits a fixed number of holders at once, in the order in which they asked. Urgent
 // work is admitted before other work, which still gets every fourth slot.
 //
-// With a lease, a slot is free again after that time whether its holder is done or not: work on a
+// With a maxHold, a slot is free again after that time whether its holder is done or not: work on a
 // cluster that is near ends sooner, and work on one that is far or slow waits for answers, and takes
 // neither memory nor a core worth a slot.
 type prioritisedSemaphore struct {
-	lease time.Duration
+	maxHold time.Duration
 
 	mu     sync.Mutex
 	free   int
@@ -61,8 +61,8 @@ type slot struct {
 	timer     *time.Timer
 }
 
-func newPrioritisedSemaphore(size int, lease time.Duration) *prioritisedSemaphore {
-	return &prioritisedSemaphore{free: size, lease: lease}
+func newPrioritisedSemaphore(size int, maxHold time.Duration) *prioritisedSemaphore {
+	return &prioritisedSemaphore{free: size, maxHold: maxHold}
 }
 
 func priority(urgent bool) int {
@@ -74,85 +74,85 @@ func priority(urgent bool) int {
 
 // request returns a slot and whether it is granted already. If not, ready is called once when it
 // is; it must not block.
-func (g *prioritisedSemaphore) request(urgent bool, ready func(*slot)) (*slot, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t := &slot{semaphore: g, ready: ready}
-	if g.free > 0 { // then nothing waits
-		g.admit(t)
-		return t, true
+func (p *prioritisedSemaphore) request(urgent bool, ready func(*slot)) (*slot, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &slot{semaphore: p, ready: ready}
+	if p.free > 0 { // then nothing waits
+		p.admit(s)
+		return s, true
 	}
-	g.queues[priority(urgent)] = append(g.queues[priority(urgent)], t)
-	return t, false
+	p.queues[priority(urgent)] = append(p.queues[priority(urgent)], s)
+	return s, false
 }
 
 // acquire waits for a slot and returns what releases it.
-func (g *prioritisedSemaphore) acquire(ctx context.Context, urgent bool) (leave func(), err error) {
+func (p *prioritisedSemaphore) acquire(ctx context.Context, urgent bool) (leave func(), err error) {
 	granted := make(chan struct{})
-	t, in := g.request(urgent, func(*slot) { close(granted) })
+	s, in := p.request(urgent, func(*slot) { close(granted) })
 	if in {
-		return t.release, nil
+		return s.release, nil
 	}
 	select {
 	case <-granted:
-		return t.release, nil
+		return s.release, nil
 	case <-ctx.Done():
-		t.release()
+		s.release()
 		return nil, context.Cause(ctx)
 	}
 }
 
 // release gives the slot back, or stops waiting for it. More than once is as good as once.
-func (t *slot) release() {
-	g := t.semaphore
-	g.mu.Lock()
-	if t.released {
-		g.mu.Unlock()
+func (s *slot) release() {
+	p := s.semaphore
+	p.mu.Lock()
+	if s.released {
+		p.mu.Unlock()
 		return
 	}
-	t.released = true
-	if t.timer != nil {
-		t.timer.Stop()
+	s.released = true
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 	var next *slot
-	if t.admitted {
-		g.free++
-		next = g.next()
+	if s.admitted {
+		p.free++
+		next = p.next()
 	}
-	g.mu.Unlock()
+	p.mu.Unlock()
 	if next != nil {
 		next.ready(next)
 	}
 }
 
 // admit grants a slot. The caller holds the lock.
-func (g *prioritisedSemaphore) admit(t *slot) {
-	g.free--
-	t.admitted = true
-	if g.lease > 0 {
-		t.timer = time.AfterFunc(g.lease, t.release)
+func (p *prioritisedSemaphore) admit(s *slot) {
+	p.free--
+	s.admitted = true
+	if p.maxHold > 0 {
+		s.timer = time.AfterFunc(p.maxHold, s.release)
 	}
 }
 
 // next admits the next waiter, if there is one. The caller holds the lock.
-func (g *prioritisedSemaphore) next() *slot {
+func (p *prioritisedSemaphore) next() *slot {
 	first, second := 0, 1
-	if g.streak >= lowPriorityEvery {
+	if p.streak >= lowPriorityEvery {
 		first, second = second, first
 	}
 	for _, l := range []int{first, second} {
-		for len(g.queues[l]) > 0 {
-			t := g.queues[l][0]
-			g.queues[l][0] = nil
-			g.queues[l] = g.queues[l][1:]
-			if t.released {
+		for len(p.queues[l]) > 0 {
+			s := p.queues[l][0]
+			p.queues[l][0] = nil
+			p.queues[l] = p.queues[l][1:]
+			if s.released {
 				continue
 			}
-			if g.streak++; l == 1 {
-				g.streak = 0
+			if p.streak++; l == 1 {
+				p.streak = 0
 			}
-			g.admit(t)
-			return t
+			p.admit(s)
+			return s
 		}
 	}
 	return nil

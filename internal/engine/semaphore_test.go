@@ -14,19 +14,19 @@ import (
 func TestTheGateLetsInSoManyAndInOrder(t *testing.T) {
 	g := newPrioritisedSemaphore(2, 0)
 	var came []int
-	var tickets []*slot
+	var slots []*slot
 	for i := range 6 {
 		tk, in := g.request(true, func(*slot) { came = append(came, i) })
 		if in != (i < 2) {
 			t.Errorf("%d is in: %v", i, in)
 		}
-		tickets = append(tickets, tk)
+		slots = append(slots, tk)
 	}
-	tickets[3].release() // gave up waiting
-	tickets[0].release()
-	tickets[0].release() // twice is once
-	tickets[1].release()
-	tickets[2].release()
+	slots[3].release() // gave up waiting
+	slots[0].release()
+	slots[0].release() // twice is once
+	slots[1].release()
+	slots[2].release()
 	if want := []int{2, 4, 5}; !slices.Equal(came, want) {
 		t.Errorf("came in order %v; want %v", came, want)
 	}

@@ -312,8 +312,8 @@ func (a *agent) silentSession(now time.Time) *session {
 		return nil
 	}
 	silent := time.Duration(link.SilentAfter * float64(a.settings().HeartbeatInterval()))
-	heard := latest(a.lastSeen, a.session.began)
-	if a.session.stream == nil && now.Sub(latest(heard, a.streamEnd)) >= min(silent, reconnectGrace) || now.Sub(heard) >= silent {
+	lastHeard := latest(a.lastSeen, a.session.began)
+	if a.session.stream == nil && now.Sub(latest(lastHeard, a.streamEnd)) >= min(silent, reconnectGrace) || now.Sub(lastHeard) >= silent {
 		return a.session
 	}
 	return nil

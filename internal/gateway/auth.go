@@ -144,15 +144,15 @@ func (g *Gateway) write(w http.ResponseWriter, message any) {
 // writeAll writes a frame in parts. Each has a deadline of its own, so that a link may be as slow as it is.
 func (g *Gateway) writeAll(w http.ResponseWriter, frame []byte) error {
 	out := http.NewResponseController(w)
-	return writeParts(w, frame, func() { _ = out.SetWriteDeadline(g.o.Now().Add(writeTimeout)) }) // a recorder of tests has none
+	return writeChunks(w, frame, func() { _ = out.SetWriteDeadline(g.o.Now().Add(writeTimeout)) }) // a recorder of tests has none
 }
 
-// writeParts writes in parts, and sets the deadline of each. It hands net/http no more at a time than that gathers itself:
+// writeChunks writes in chunks, and sets the deadline of each. It hands net/http no more at a time than that gathers itself:
 // a connection keeps a buffer for the largest frame that was ever sent on it.
-func writeParts(w http.ResponseWriter, data []byte, deadline func()) error {
-	for part := range slices.Chunk(data, writePart) {
+func writeChunks(w http.ResponseWriter, data []byte, deadline func()) error {
+	for part := range slices.Chunk(data, writeChunk) {
 		deadline()
-		for piece := range slices.Chunk(part, writePiece) {
+		for piece := range slices.Chunk(part, maxDataFrame) {
 			if _, err := w.Write(piece); err != nil {
 				return err
 			}
@@ -313,7 +313,7 @@ var byeForRefusal = map[string]link.Bye{
 func (g *Gateway) startSession(r *http.Request, a *agent, ask link.SessionRequest) (token string, bye *link.Bye) {
 	token = randomText()
 	s := &session{agent: a, token: sha256.Sum256([]byte(token)), publicKey: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, clusterUID: ask.Agent.ClusterUID, signsReports: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
-	refused, former := a.startSession(s, ask.Agent, g.o.Now(), func(uid string) string { return g.heldElsewhere(a.key, uid) }, g.o.Hub.UID)
+	refused, former := a.startSession(s, ask.Agent, g.o.Now(), func(uid string) string { return g.duplicateMessage(a.key, uid) }, g.o.Hub.UID)
 	if refused != nil {
 		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
 		g.o.OnChange(a.key)
@@ -333,23 +333,23 @@ func (g *Gateway) startSession(r *http.Request, a *agent, ask link.SessionReques
 	return token, nil
 }
 
-// heldElsewhere says which other Cluster has a better right to the cluster with a uid; "" for none.
-func (g *Gateway) heldElsewhere(key engine.Key, uid string) string {
-	if other, taken := g.o.HeldElsewhere(key, uid); taken {
+// duplicateMessage names another Cluster that has a better claim to the cluster with a uid; "" for none.
+func (g *Gateway) duplicateMessage(key engine.Key, uid string) string {
+	if other, taken := g.o.BetterClaim(key, uid); taken {
 		return "the Cluster " + other.String() + " leads to the same cluster: delete one of the two"
 	}
 	return ""
 }
 
-// giveWay ends the session of an agent when another Cluster has got a better right to its cluster since it began.
-func (g *Gateway) giveWay(a *agent) {
+// endIfDisplaced ends the session of an agent when another Cluster has got a better claim to its cluster since it began.
+func (g *Gateway) endIfDisplaced(a *agent) {
 	a.mu.Lock()
 	s := a.session
 	a.mu.Unlock()
 	if s == nil {
 		return
 	}
-	other := g.heldElsewhere(a.key, s.clusterUID)
+	other := g.duplicateMessage(a.key, s.clusterUID)
 	if other == "" {
 		return
 	}

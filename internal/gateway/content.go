@@ -155,7 +155,7 @@ func (g *Gateway) sendWindow(w http.ResponseWriter, r *http.Request, s *session,
 			_ = out.SetWriteDeadline(longAgo)
 		}
 	}
-	if err := writeParts(w, frames, deadline); err != nil {
+	if err := writeChunks(w, frames, deadline); err != nil {
 		return nil, err
 	}
 	return nil, out.Flush()

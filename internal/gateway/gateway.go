@@ -54,8 +54,8 @@ type Options struct {
 	Bind func(ctx context.Context, c *v1alpha1.Cluster, publicKey, clusterUID string) error
 	// Exported writes down on a Cluster (v1alpha1.MediumExportedAnnotation) the time of an export.
 	Exported func(ctx context.Context, c *v1alpha1.Cluster, at time.Time) error
-	// HeldElsewhere returns another Cluster that has a better right to the cluster with a uid.
-	HeldElsewhere func(key engine.Key, uid string) (engine.Key, bool)
+	// BetterClaim returns another Cluster that has a better claim to the cluster with a uid (sharding.BetterClaim).
+	BetterClaim func(key engine.Key, uid string) (engine.Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles engine.Bundles
 	// Stored hands out what this process has stored itself, to other parts of the hub; nil for a process that does not.

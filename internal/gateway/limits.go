@@ -36,8 +36,8 @@ const (
 	// exportTimeout how long one may take.
 	maxExports    = 8
 	exportTimeout = time.Hour
-	// maxTicketLife bounds how far away the end of a ticket may be.
-	maxTicketLife = time.Hour
+	// maxTicketLifetime bounds how far away the end of a ticket may be.
+	maxTicketLifetime = time.Hour
 	// sessionEvery and sessionBurst bound the sessions of one key: an agent that connects anew all the time does no
 	// harm to others. requestsEach and requestBurst bound its other requests.
 	sessionEvery = 2 * time.Second
@@ -55,11 +55,11 @@ const (
 	readTimeout   = 30 * time.Second // of one request body
 	reportTimeout = 5 * time.Minute  // of the body of a request of a session: 2 MiB at 64 kbit/s
 	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
-	writeTimeout  = 30 * time.Second // of writePart bytes: an agent that does not read for so long is disconnected
-	objectTimeout = time.Minute      // of writePart bytes of objects: 2 kbit/s
+	writeTimeout  = 30 * time.Second // of writeChunk bytes: an agent that does not read for so long is disconnected
+	objectTimeout = time.Minute      // of writeChunk bytes of objects: 2 kbit/s
 	byeTimeout    = time.Second / 2  // of what is left to a stream whose session has ended
-	writePart     = 16 << 10
-	writePiece    = 4 << 10 // of a frame of HTTP/2
+	writeChunk    = 16 << 10
+	maxDataFrame  = 4 << 10 // of a frame of HTTP/2
 )
 
 // limits bounds what all agents cost together, and each by itself.

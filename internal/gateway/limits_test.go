@@ -412,9 +412,9 @@ func (w *writes) Write(p []byte) (int, error) {
 
 // TestWritesFitTheBufferOfNetHTTP: a longer write becomes a longer frame, and the connection keeps a buffer for it.
 func TestWritesFitTheBufferOfNetHTTP(t *testing.T) {
-	for _, n := range []int{0, 100, writePiece, writePart + writePiece + 1, 100_000} {
+	for _, n := range []int{0, 100, maxDataFrame, writeChunk + maxDataFrame + 1, 100_000} {
 		w, deadlines := &writes{}, 0
-		if err := writeParts(w, make([]byte, n), func() { deadlines++ }); err != nil {
+		if err := writeChunks(w, make([]byte, n), func() { deadlines++ }); err != nil {
 			t.Fatal(err)
 		}
 		sum := 0
@@ -423,7 +423,7 @@ func TestWritesFitTheBufferOfNetHTTP(t *testing.T) {
 				t.Errorf("of %d bytes, %d were written at a time", n, length)
 			}
 		}
-		if want := (n + writePart - 1) / writePart; sum != n || deadlines != want {
+		if want := (n + writeChunk - 1) / writeChunk; sum != n || deadlines != want {
 			t.Errorf("of %d bytes, %d were written, with %d deadlines of %d", n, sum, deadlines, want)
 		}
 	}

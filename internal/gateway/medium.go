@@ -57,20 +57,20 @@ func (g *Gateway) authorizeTicket(w http.ResponseWriter, r *http.Request) (engin
 		return key, nil
 	}
 	now := g.o.Now()
-	switch left := ticketLife(c, token, now); {
+	switch left := ticketLifetime(c, token, now); {
 	case left <= 0:
 		refuse(w)
 		return key, nil
-	case left > maxTicketLife:
+	case left > maxTicketLifetime:
 		g.answerMedium(w, v1alpha1.MediumNotExpectedReason, fmt.Sprintf("the ticket on the Cluster ends at %s, and may end %s from now at the latest: write another one",
-			now.Add(left).UTC().Format(time.RFC3339), maxTicketLife))
+			now.Add(left).UTC().Format(time.RFC3339), maxTicketLifetime))
 		return key, nil
 	}
 	return key, c
 }
 
-// ticketLife returns how long the ticket of a Cluster, which may be nil, serves for the token; nothing when it does not.
-func ticketLife(c *v1alpha1.Cluster, token string, now time.Time) time.Duration {
+// ticketLifetime returns how long the ticket of a Cluster, which may be nil, serves for the token; nothing when it does not.
+func ticketLifetime(c *v1alpha1.Cluster, token string, now time.Time) time.Duration {
 	var want []byte
 	var left time.Duration
 	if c != nil {
@@ -164,7 +164,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 	g.o.Log.Info("an update was exported", "cluster", key, "generation", u.Assignment.Generation, "from", r.RemoteAddr)
 }
 
-// slowWriter gives each writePart bytes their own time: the first record names all objects, and has megabytes.
+// slowWriter gives each writeChunk bytes their own time: the first record names all objects, and has megabytes.
 type slowWriter struct {
 	to       http.ResponseWriter
 	deadline func()
@@ -172,7 +172,7 @@ type slowWriter struct {
 
 func (s *slowWriter) Write(p []byte) (int, error) {
 	written := 0
-	for part := range slices.Chunk(p, writePart) {
+	for part := range slices.Chunk(p, writeChunk) {
 		s.deadline()
 		n, err := s.to.Write(part)
 		if written += n; err != nil {

@@ -48,7 +48,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
 		g.endSession(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
 	}
-	g.giveWay(a)
+	g.endIfDisplaced(a)
 }
 
 func fingerprint(key []byte) string {

@@ -148,16 +148,16 @@ func (g *Gateway) record(key engine.Key, events []engine.Event) {
 func (a *agent) applyReport(s *session, up *link.Up, now time.Time, mayShow func() bool) (sent uint64, changed bool, events []engine.Event, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	again := up.Seq != 0 && up.Seq <= s.acked // because the answer was lost
+	repeated := up.Seq != 0 && up.Seq <= s.acked // because the answer was lost
 	switch {
 	case s.ended, !bytes.Equal(s.publicKey, a.publicKey): // another key has taken its place, and the session is about to end
 		return 0, false, nil, errSessionEnded
-	case s.signsReports && !again && up.Seq != s.acked+1:
+	case s.signsReports && !repeated && up.Seq != s.acked+1:
 		return 0, false, nil, errReportMissing
-	case !s.signsReports || !again: // else something on the way may have repeated it
+	case !s.signsReports || !repeated: // else something on the way may have repeated it
 		a.lastSeen = now
 	}
-	if again {
+	if repeated {
 		return s.sent, false, nil, nil
 	}
 	s.acked = max(s.acked, up.Seq)
@@ -197,10 +197,10 @@ func (g *Gateway) allowStateChange(key engine.Key) func() bool {
 // whether anything has changed. Each change is a write of the Cluster's status, so its rate is limited: when an agent
 // reports more changes than a real one does, or something on the way breaks every other report, the last change stays
 // pending. The first of an agent is not limited. The mutex is held.
-func (a *agent) publishState(may func() bool) (news bool) {
+func (a *agent) publishState(may func() bool) (changed bool) {
 	over := a.refused != nil && a.refused.superseded
-	news = over || a.pendingState != nil && (a.state == nil || !sameState(*a.state, *a.pendingState)) || a.pendingDisk != nil && *a.pendingDisk != a.disk
-	if news && !may() && a.state != nil {
+	changed = over || a.pendingState != nil && (a.state == nil || !sameState(*a.state, *a.pendingState)) || a.pendingDisk != nil && *a.pendingDisk != a.disk
+	if changed && !may() && a.state != nil {
 		return false
 	}
 	if over {
@@ -212,7 +212,7 @@ func (a *agent) publishState(may func() bool) (news bool) {
 	if a.pendingDisk != nil {
 		a.disk, a.pendingDisk = *a.pendingDisk, nil
 	}
-	return news
+	return changed
 }
 
 // sameState reports whether two states differ in nothing but the time of the last answer, which is not shown.

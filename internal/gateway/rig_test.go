@@ -87,7 +87,7 @@ func newRigWith(t testing.TB, change func(*Gateway)) *rig {
 			metav1.SetMetaDataAnnotation(&live.ObjectMeta, v1alpha1.MediumExportedAnnotation, at.UTC().Format(time.RFC3339Nano))
 			return nil
 		},
-		HeldElsewhere: func(_ engine.Key, uid string) (engine.Key, bool) {
+		BetterClaim: func(_ engine.Key, uid string) (engine.Key, bool) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			by, ok := r.taken[uid]

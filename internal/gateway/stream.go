@@ -104,7 +104,7 @@ func (g *Gateway) sendFrame(w http.ResponseWriter, s *session, frame []byte) boo
 			within(byeTimeout)
 		}
 	}
-	err := writeParts(w, frame, deadline)
+	err := writeChunks(w, frame, deadline)
 	if err == nil {
 		deadline()
 		err = out.Flush()

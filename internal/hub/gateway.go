@@ -139,7 +139,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 		Assignment:    assignmentReader(p.reader),
 		Bind:          bindAgent(hub),
 		Exported:      recordExport(hub),
-		HeldElsewhere: holder.ClaimedByOther(ctx, p.reader, time.Now), DisabledReason: off, Now: time.Now, Log: o.Log.WithName("gateway"),
+		BetterClaim: holder.BetterClaim(ctx, p.reader, time.Now), DisabledReason: off, Now: time.Now, Log: o.Log.WithName("gateway"),
 		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
 	})
 	if err != nil || o.GatewayAddress == "" {

@@ -21,7 +21,7 @@ const (
 	uidGroups = 1024
 )
 
-// IndexUIDs adds the index that WithUID and ClaimedByOther read.
+// IndexUIDs adds the index that WithUID and BetterClaim read.
 func IndexUIDs(ctx context.Context, indexer client.FieldIndexer) error {
 	return indexer.IndexField(ctx, &v1alpha1.Cluster{}, uidIndex, func(o client.Object) []string {
 		if uid := o.(*v1alpha1.Cluster).Status.UID; uid != "" {
@@ -38,10 +38,10 @@ func uidGroup(uid string) string {
 	return strconv.FormatUint(uint64(h.Sum32()%uidGroups), 36)
 }
 
-// ClaimedByOther returns a function that names another Cluster with a better claim to the cluster that has a
-// uid. It reads the statuses, which are there before any cluster is connected: a cluster that answers with
+// BetterClaim returns a function that names another Cluster with a better claim to the cluster that has a uid, as
+// sharding.BetterClaim decides. It reads the statuses, which are there before any cluster is connected: a cluster that answers with
 // the uid of another one cannot keep that one from the hub by being the first to answer.
-func ClaimedByOther(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) (types.NamespacedName, bool) {
+func BetterClaim(ctx context.Context, reader client.Reader, now func() time.Time) func(types.NamespacedName, string) (types.NamespacedName, bool) {
 	return func(key types.NamespacedName, uid string) (types.NamespacedName, bool) {
 		own := &v1alpha1.Cluster{}
 		others, err := WithUID(ctx, reader, uid)

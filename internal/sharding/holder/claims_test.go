@@ -47,7 +47,7 @@ func TestClaimIsOfTheSameUID(t *testing.T) {
 		t.Fatal(err)
 	}
 	hub := with.Build()
-	claimed := ClaimedByOther(t.Context(), hub, time.Now)
+	claimed := BetterClaim(t.Context(), hub, time.Now)
 	own := types.NamespacedName{Namespace: "fleet", Name: "own"}
 	if by, yes := claimed(own, uid); yes {
 		t.Errorf("%s has the uid %s, and a claim to %s", by.Name, similar, uid)
