@@ -71,7 +71,7 @@ type agent struct {
 	journal    *journal
 	clusterUID string
 	namespaces []string // that the account reaches; all when empty
-	waits      waits
+	delays     timings
 	// newPool makes the engine's pool.
 	newPool func(engine.PoolOptions) engine.Pooled
 	// recordFinalized writes down, where it survives a restart, that a request was carried out, and recordAcknowledged when
@@ -338,10 +338,10 @@ func (a *agent) adoptSettings(s link.Settings, at time.Time) {
 	if a.assignment.Settings == s && !a.assignment.Inactive {
 		return
 	}
-	rested := a.assignment.Inactive
+	wasInactive := a.assignment.Inactive
 	a.assignment.Settings, a.assignment.Inactive = s, false
 	a.saveAssignment()
-	if rested && a.pool == nil {
+	if wasInactive && a.pool == nil {
 		a.startPool()
 		return
 	}
@@ -378,27 +378,27 @@ func (a *agent) recordFetch(digest string, f *failure) {
 }
 
 // reassign gives the engine the entries that it can apply with the bundles that are on the disk now. Where a bundle came back
-// that it was given before, and the disk had lost, the engine verifies all. Where whole is set, no bundle is missing:
+// that it was given before, and the disk had lost, the engine verifies all. Where complete is set, no bundle is missing:
 // those that nothing needs are removed.
-func (a *agent) reassign(arrived []string, whole bool) {
+func (a *agent) reassign(arrived []string, complete bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.assignment.UID == "" {
 		return
 	}
-	back := slices.ContainsFunc(wantedDigests(a.assignment.EngineEntries), func(d string) bool { return slices.Contains(arrived, d) })
+	recovered := slices.ContainsFunc(wantedDigests(a.assignment.EngineEntries), func(d string) bool { return slices.Contains(arrived, d) })
 	a.assignToEngine()
 	if a.pool == nil {
 		return
 	}
-	if back {
+	if recovered {
 		a.pool.Verify(a.key)
 	}
-	if !whole {
+	if !complete {
 		return
 	}
-	report, told := a.pool.Report(a.key)
-	if !told || len(a.held) > 0 {
+	report, reported := a.pool.Report(a.key)
+	if !reported || len(a.held) > 0 {
 		return
 	}
 	a.bundles.collect(digestsToKeep(a.assigned, a.assignment.EngineEntries, report))
@@ -414,13 +414,13 @@ func (a *agent) reported() (*link.State, []v1alpha1.AssignmentEntryStatus, bool)
 	if a.pool == nil {
 		return nil, nil, false
 	}
-	entries, told := a.pool.Report(a.key)
+	entries, reported := a.pool.Report(a.key)
 	s, known := a.pool.State(a.key)
 	var state *link.State
 	if known && s.Known {
 		state = stateOf(s)
 	}
-	if !told {
+	if !reported {
 		return state, nil, false
 	}
 	return state, withHeld(entries, a.assigned, a.held, a.failures), true

@@ -72,9 +72,9 @@ func wantedDigests(entries []v1alpha1.AssignmentEntry) []string {
 
 // digestsToKeep returns the digests of the bundles that the agent needs to go on from its disk: what is assigned, what
 // the engine was given, what is on the cluster, and what the hub goes back to when a change is undone.
-func digestsToKeep(assigned, told []v1alpha1.AssignmentEntry, report []v1alpha1.AssignmentEntryStatus) map[string]bool {
+func digestsToKeep(assigned, given []v1alpha1.AssignmentEntry, report []v1alpha1.AssignmentEntryStatus) map[string]bool {
 	keep := map[string]bool{}
-	for _, d := range append(wantedDigests(assigned), wantedDigests(told)...) {
+	for _, d := range append(wantedDigests(assigned), wantedDigests(given)...) {
 		keep[d] = true
 	}
 	for i := range assigned {

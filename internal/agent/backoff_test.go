@@ -15,8 +15,8 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 			t.Errorf("try %d after %s, want %s", i, got, want)
 		}
 	}
-	if got := b.next(time.Second, 0); got != lastRetry {
-		t.Errorf("after a session of a second: %s, want %s", got, lastRetry)
+	if got := b.next(time.Second, 0); got != maxRetry {
+		t.Errorf("after a session of a second: %s, want %s", got, maxRetry)
 	}
 	if got := b.next(steadySession, 0); got != time.Second {
 		t.Errorf("after a steady session: %s, want 1s", got)
@@ -24,8 +24,8 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 	for range 100 {
 		b.next(0, 0)
 	}
-	if got := b.next(0, 0); got != lastRetry {
-		t.Errorf("after a hundred failures: %s, want %s", got, lastRetry)
+	if got := b.next(0, 0); got != maxRetry {
+		t.Errorf("after a hundred failures: %s, want %s", got, maxRetry)
 	}
 }
 
@@ -43,11 +43,11 @@ func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
 			total, longest = total+wait, max(longest, wait)
 		}
 	}
-	if mean := total / agents; mean > 2*time.Minute || longest > lastElsewhere {
+	if mean := total / agents; mean > 2*time.Minute || longest > maxOtherPartRetry {
 		t.Errorf("%s on average, %s at most between two tries", mean, longest)
 	}
 	b := &backoff{random: func() float64 { return 1 }}
-	for i, want := range []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, lastElsewhere, lastElsewhere} {
+	for i, want := range []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, maxOtherPartRetry, maxOtherPartRetry} {
 		if got := b.after(elsewhere, 0); got != want {
 			t.Errorf("try %d after %s, want %s", i, got, want)
 		}
@@ -56,8 +56,8 @@ func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
 	for range 20 {
 		b.after(madeUp, 0)
 	}
-	if got := b.after(madeUp, 0); got != lastRetry {
-		t.Errorf("an end that something on the way may have made up: %s, want %s", got, lastRetry)
+	if got := b.after(madeUp, 0); got != maxRetry {
+		t.Errorf("an end that something on the way may have made up: %s, want %s", got, maxRetry)
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *process) exchangeFiles(ctx context.Context) {
 	p.removeStaleResults(dir)
 	var requests readings
 	f := folder{path: p.o.ImportPath, seen: map[string]seenFile{}}
-	timer := time.NewTimer(p.waits.folders)
+	timer := time.NewTimer(p.delays.folders)
 	defer timer.Stop()
 	for {
 		select {
@@ -68,7 +68,7 @@ func (p *process) exchangeFiles(ctx context.Context) {
 		if f.path != "" {
 			p.importFromFolder(ctx, &f)
 		}
-		timer.Reset(p.waits.folders)
+		timer.Reset(p.delays.folders)
 	}
 }
 
@@ -187,8 +187,8 @@ func (p *process) importFromFolder(ctx context.Context, f *folder) {
 
 // settled reports whether every entry is applied and ready, or failed.
 func (p *process) settled() bool {
-	_, entries, told := p.reported()
-	return told && !slices.ContainsFunc(entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionUnknown })
+	_, entries, reported := p.reported()
+	return reported && !slices.ContainsFunc(entries, func(s v1alpha1.AssignmentEntryStatus) bool { return s.Ready == metav1.ConditionUnknown })
 }
 
 // importFolder imports each file once, when it has stopped to change. It returns whether an update was taken. The folder

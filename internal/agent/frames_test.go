@@ -102,7 +102,7 @@ func TestAHubThatSignedOnceIsBelievedLittleWithout(t *testing.T) {
 			}
 		})
 	}
-	if got := retryAfter(&byeError{Bye: link.Bye{Reason: link.ByeRevoked, RetryAfter: 86400}}); got != lastRetry {
+	if got := retryAfter(&byeError{Bye: link.Bye{Reason: link.ByeRevoked, RetryAfter: 86400}}); got != maxRetry {
 		t.Errorf("an end that is not trusted keeps the agent away for %s", got)
 	}
 }

@@ -77,8 +77,8 @@ func (l *lease) Lost() error {
 
 // check compares two clocks: the monotonic one stops with the machine, the one on the wall with nothing.
 func (l *lease) check() error {
-	now, patience := l.now(), leaseDuration-leaseMargin
-	if now.Sub(l.renewed) > patience || now.Round(0).Sub(l.renewed.Round(0)) > patience {
+	now, limit := l.now(), leaseDuration-leaseMargin
+	if now.Sub(l.renewed) > limit || now.Round(0).Sub(l.renewed.Round(0)) > limit {
 		return errLeaseExpired
 	}
 	return nil

@@ -211,8 +211,8 @@ func (p *process) writeReport(ctx context.Context, to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	state, entries, told := p.reported()
-	if !told {
+	state, entries, reported := p.reported()
+	if !reported {
 		return notExpected("the agent has just started, or has nothing assigned, and knows nothing of the cluster yet")
 	}
 	disk := diskOf(p.disk.Problem())

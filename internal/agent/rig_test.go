@@ -626,7 +626,7 @@ func (e *site) start() *site {
 		e.t.Fatal(err)
 	}
 	e.p.backoff.random = func() float64 { return -0.98 } // the agent hardly waits before it dials again
-	e.p.waits = waits{proofRetry: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, folders: 20 * time.Millisecond}
+	e.p.delays = timings{proofRetry: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, folders: 20 * time.Millisecond}
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done

@@ -33,14 +33,14 @@ const (
 	releaseTimeout = 5 * time.Minute
 	// unknownKeyLimit is how many times in a row a hub must not know the key of an agent that has carried out a
 	// finalization, until it is done: a hub that is restarted between a challenge and its answer, or that gets the proof too slowly,
-	// refuses a key that it knows. waits.proofRetry is the pause in between.
+	// refuses a key that it knows. timings.proofRetry is the pause in between.
 	unknownKeyLimit = 3
 	// startRetry is how often an agent that starts asks an API server that does not answer.
 	startRetry = 500 * time.Millisecond
 )
 
-// waits are the pauses of an agent that a test shortens.
-type waits struct {
+// timings are the pauses of an agent that a test shortens.
+type timings struct {
 	proofRetry time.Duration // between proofs of a key that the hub seems not to know
 	// coalesce is how long a report waits for what else there is to tell.
 	coalesce time.Duration
@@ -49,8 +49,8 @@ type waits struct {
 	folders   time.Duration // between two looks at the folders for files
 }
 
-func defaultWaits() waits {
-	return waits{proofRetry: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, folders: folderInterval}
+func defaultTimings() timings {
+	return timings{proofRetry: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, folders: folderInterval}
 }
 
 // errClusterReplaced: the identity on this cluster was made for another one.
@@ -130,7 +130,7 @@ func start(ctx context.Context, o Options, config *rest.Config, k kube, l *lease
 		agent: &agent{
 			log: o.Log, now: time.Now, version: o.Version, instance: link.SigningInstance + strings.ToLower(rand.Text()[:16]), started: time.Now(),
 			config: config, namespaces: o.Namespaces, lease: l, failures: map[string]failure{}, newPool: newPool,
-			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1), waits: defaultWaits(),
+			reportDue: make(chan struct{}, 1), fetchDue: make(chan struct{}, 1), delays: defaultTimings(),
 		},
 		o: o, identities: identities{k, o.Namespace}, health: h, backoff: backoff{random: mathrand.Float64}, proxy: http.ProxyFromEnvironment,
 	}
@@ -240,7 +240,7 @@ func (p *process) maintainConnection(ctx context.Context) error {
 			return errFinalized
 		}
 		p.logOnce("not connected to the hub", err)
-		wait := p.waits.proofRetry
+		wait := p.delays.proofRetry
 		if p.unknownKeyCount == 0 || !unauthorized(err) {
 			wait = p.backoff.after(err, lasted)
 		}
@@ -289,7 +289,7 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 // after returns how long to wait after a session that ended with an error.
 func (b *backoff) after(err error, lasted time.Duration) time.Duration {
 	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted && bye.Reason == link.ByeElsewhere {
-		return b.elsewhere(lasted, retryAfter(err))
+		return b.otherPart(lasted, retryAfter(err))
 	}
 	return b.next(lasted, retryAfter(err))
 }
@@ -299,7 +299,7 @@ func retryAfter(err error) time.Duration {
 	if bye, ok := errors.AsType[*byeError](err); ok {
 		after := time.Duration(min(bye.RetryAfter, 86400)) * time.Second
 		if !bye.trusted {
-			return min(after, lastRetry)
+			return min(after, maxRetry)
 		}
 		switch bye.Reason {
 		case link.ByeRevoked, link.ByeDuplicate, link.ByeClusterReplaced:

@@ -281,7 +281,7 @@ func (s *session) report(ctx context.Context) error {
 		}
 		if sent {
 			beat = now
-			if !pause(ctx, s.a.waits.coalesce) {
+			if !pause(ctx, s.a.delays.coalesce) {
 				return ctx.Err()
 			}
 			continue // what came meanwhile goes along
@@ -351,8 +351,8 @@ func (s *session) sign(message []byte) []byte {
 }
 
 func (s *session) facts() facts {
-	state, entries, told := s.a.reported()
-	f := facts{state: state, entries: entries, complete: told, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now(), latest: s.a.latestSeen()}
+	state, entries, reported := s.a.reported()
+	f := facts{state: state, entries: entries, complete: reported, events: s.a.journal.pending(), disk: s.a.disk.Problem(), now: s.a.now(), latest: s.a.latestSeen()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.received, f.finalized, f.finalizeError = s.received, s.finalized, s.finalizeError
@@ -405,16 +405,16 @@ func latest(a, b time.Time) time.Time {
 func (s *session) fetch(ctx context.Context) error {
 	failed := fetchBackoff
 	for {
-		whole, later, err := s.fetchAll(ctx, s.a.missing())
+		complete, later, err := s.fetchAll(ctx, s.a.missing())
 		if err != nil {
 			return err
 		}
 		var retry <-chan time.Time
 		switch {
-		case whole:
+		case complete:
 			failed = fetchBackoff
 		case later: // so do others that ask
-			retry = time.After(s.a.waits.busyRetry + rand.N(s.a.waits.busyRetry)) //nolint:gosec // a spread, no secret
+			retry = time.After(s.a.delays.busyRetry + rand.N(s.a.delays.busyRetry)) //nolint:gosec // a spread, no secret
 		default:
 			retry = time.After(failed.Step())
 		}
@@ -429,7 +429,7 @@ func (s *session) fetch(ctx context.Context) error {
 
 // fetchAll fetches bundles one after the other, and returns whether all are there; later says that the gateway asks to
 // be asked again for some. An error is that of the link.
-func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later bool, err error) {
+func (s *session) fetchAll(ctx context.Context, digests []string) (complete, later bool, err error) {
 	if len(digests) == 0 {
 		s.a.reassign(nil, true)
 		return true, false, nil
@@ -455,9 +455,9 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (whole, later 
 			s.a.reassign(arrived, false)
 		}
 	}
-	whole = len(arrived) == len(digests)
-	s.a.reassign(arrived, whole && len(s.a.missing()) == 0)
-	return whole, later, nil
+	complete = len(arrived) == len(digests)
+	s.a.reassign(arrived, complete && len(s.a.missing()) == 0)
+	return complete, later, nil
 }
 
 // failureOf returns what is reported of a bundle that could not be fetched; nil for none, and for a link that
