@@ -123,7 +123,7 @@ type OIDCProvider struct {
 	Variables []OIDCVariable `json:"variables,omitempty"`
 
 	// Validations are CEL expressions that must all be true. A signature alone authorizes no one: public issuers
-	// sign for everybody, so they have to say whose tokens are accepted.
+	// sign for every user of the Internet, so they have to name whose tokens are accepted.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic

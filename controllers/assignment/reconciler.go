@@ -323,8 +323,7 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 }
 
 // last returns what the status says, by the memory of this process or else by the cache. Ours says that this
-// process wrote it: what another one verified before it is no reason to keep the first verification by this
-// one from whoever waits for it.
+// process wrote it: the verifications of another process do not delay the first one of this process.
 func (r *Reconciler) last(a *v1alpha1.Assignment) (w written, ours bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

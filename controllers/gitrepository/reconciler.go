@@ -92,7 +92,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 		return reconcile.Result{}, fmt.Errorf("cannot read GitRepository: %w", err)
 	}
 	known := before
-	if last, foreign := r.statuses.Foreign(before); foreign { // what was fetched is there, whoever wiped the status
+	if last, foreign := r.statuses.Foreign(before); foreign { // what was fetched is there, although the status was wiped
 		known = before.DeepCopy()
 		known.Status = last.Status
 	}

@@ -169,7 +169,7 @@ func (b *bench) oneChain(ctx context.Context, name string, length int) (time.Tim
 		if i > 0 {
 			more = "  dependsOn: [{name: " + link(i-1) + "}]\n"
 		}
-		if i > 0 { // their Deployments have nobody who would make them ready
+		if i > 0 { // no controller makes their Deployments ready
 			more += "  wait: false\n"
 		}
 		manifests.WriteString(kustomization(link(i), name, "./"+link(i), more))

@@ -123,7 +123,7 @@ func (w *world) setUp(ctx context.Context, program string, edges int) (err error
 	return w.rig.Hub.Start(ctx)
 }
 
-// startRig starts the cluster of the hub, and what takes profiles, if somebody wants them.
+// startRig starts the cluster of the hub, and what takes profiles, if they are asked for.
 func (w *world) startRig(ctx context.Context) (err error) {
 	o := rig.Options{Dir: w.dir, HubArgs: strings.Fields(w.hubArgs), HubProfile: w.pprof != ""}
 	if w.pprof == "" {

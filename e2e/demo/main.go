@@ -144,7 +144,7 @@ func (d *demo) openLink() ([]string, error) {
 	if d.link, err = linkproxy.Listen(bind); err != nil {
 		return nil, err
 	}
-	d.ship = d.edges[2] // the last stage of a rollout: nobody waits for it
+	d.ship = d.edges[2] // the last stage of a rollout: no other cluster waits for it
 	d.agent = rig.NewAgent(rig.AgentOptions{Kubeconfig: d.ship.Kubeconfig, Dir: d.dir, Name: d.ship.Name})
 	return []string{"--gateway-bind-address", bind, "--gateway-url", "https://" + d.link.Address()}, nil
 }
@@ -202,7 +202,7 @@ func (d *demo) applyHub(ctx context.Context) error {
 		return err
 	}
 	text := strings.ReplaceAll(string(manifests), "${URL}", d.url)
-	// Also as a file, for whoever wants to go on from here.
+	// Also as a file, to go on from here.
 	if err := os.WriteFile(filepath.Join(d.dir, "hub.yaml"), []byte(text), 0o644); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ var playgroundEdges = []string{"shop-1", "shop-2", "ship-1"}
 
 // play gives a person what the README's first steps need: four clusters without anything of Skerry's in them and a
 // Git server with one empty repository. The folder gets their kubeconfigs and the file env. What is deployed of
-// Skerry runs as a process beside its cluster. It returns when ctx ends, or whoever holds a pipe to its standard
+// Skerry runs as a process beside its cluster. It returns when ctx ends, or the process that holds a pipe to its standard
 // input is gone.
 func play(ctx context.Context, s *screen, folder string) int {
 	ctx, cancel := context.WithCancel(ctx)

@@ -23,7 +23,7 @@ const (
 	// Dropped lets packets fall into the void: connecting gets no answer at all, open connections
 	// are silent.
 	Dropped FaultKind = "dropped"
-	// Refused closes all connections and has nobody listen.
+	// Refused closes all connections and stops listening.
 	Refused FaultKind = "refused"
 	// Flap is Refused and well in turns of Every.
 	Flap FaultKind = "flap"

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// floodEvery and floodPiece make 64 MiB in a second: more than anybody wants, and little enough
+	// floodEvery and floodPiece make 64 MiB in a second: more than any client reads, and little enough
 	// that who floods does not need a core for it.
 	floodEvery = 10 * time.Millisecond
 	floodPiece = 640 << 10
@@ -18,7 +18,7 @@ const (
 	memberSize = 16 << 20
 )
 
-// flood sends a body without sense until it has its size, or nobody wants more of it.
+// flood sends a body without sense until it has its size, or the client reads no more of it.
 func (f *activeFault) flood(s *stream) {
 	head, piece, rounds := []byte(`{"kind":"List","apiVersion":"v1","items":["`), filler(), f.Size/floodPiece
 	switch f.Kind {

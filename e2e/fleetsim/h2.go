@@ -107,7 +107,7 @@ func (e *Edge) serveConn(nc *tls.Conn) {
 }
 
 // turn writes what the frames that came together were answered with, before the next are waited for.
-// While a frame is being handled nobody else starts to write: another goroutine costs more than the
+// While a frame is being handled no other goroutine starts to write: another goroutine costs more than the
 // answer to most requests.
 func (c *conn) turn() {
 	c.mu.Lock()

@@ -190,7 +190,7 @@ func (w *write) decode(body []byte) (*unstructured.Unstructured, error) {
 }
 
 // settle does what an API server does to an object between the client's wish and the store, as far
-// as anybody looks: a write changes the status or all else, never both, and some defaults.
+// as any client can see: a write changes the status or all else, never both, and some defaults.
 func (w *write) settle(before, after *unstructured.Unstructured) *unstructured.Unstructured {
 	from, to := before, after
 	if w.status {

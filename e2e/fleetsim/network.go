@@ -23,12 +23,12 @@ type network struct {
 	listener *net.TCPListener
 	conns    map[*conn]bool
 	waiting  map[net.Conn]bool // accepted while the edge is silent
-	holder   int               // socket that keeps the port while nobody listens; 0: none
+	holder   int               // socket that keeps the port while the edge does not listen; 0: none
 	fillers  []net.Conn        // that take all places of the queue of connections
 	stopped  bool
 }
 
-// reusable lets a second socket be bound to the port, which keeps it while nobody listens.
+// reusable lets a second socket be bound to the port, which keeps it while the edge does not listen.
 func reusable(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
@@ -224,7 +224,7 @@ func (e *Edge) flap(f *activeFault) {
 	}
 }
 
-// close has nobody listen at the edge's address, which nobody else can take all the same.
+// close stops listening at the edge's address, which no other process can take all the same.
 func (e *Edge) close() error {
 	e.net.Lock()
 	if e.net.holder == 0 {
@@ -266,8 +266,8 @@ func (e *Edge) reopen() error {
 	return e.listen(e.address)
 }
 
-// closeQueue has the kernel drop what asks for a connection: the queue of those that nobody has
-// accepted is made as short as can be and filled.
+// closeQueue has the kernel drop what asks for a connection: the queue of those that are not
+// accepted yet is made as short as can be and filled.
 func (e *Edge) closeQueue() error {
 	if err := e.net.listener.SetDeadline(time.Unix(1, 0)); err != nil {
 		return fmt.Errorf("cannot stop %s from accepting: %w", e.Name, err)

@@ -191,7 +191,7 @@ func (c *collection) drop(w *watcher) {
 	}
 }
 
-// endWatches ends all open watches; whoever wants them comes again.
+// endWatches ends all open watches; their clients open others.
 func (e *Edge) endWatches() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

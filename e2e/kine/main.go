@@ -1,5 +1,5 @@
 // skerry-kine is kine on SQLite, as k3s runs it, for `make e2e-kine`: the store of most small clusters.
-// It ends with whoever started it, as the programs of e2e/controlplane do.
+// It ends with the process that started it, as the programs of e2e/controlplane do.
 package main
 
 import (

@@ -1,9 +1,8 @@
 // Package bundlestore keeps rendered bundles on disk, by the digest of their content.
 //
 // It promises that what Get returns is what its digest says, whatever became of the disk: a file
-// that is cut off or changed is removed and reported as missing, and whoever rendered it renders it
-// again. A process that is killed at any point leaves whole files, or files that the next Open
-// removes. Nobody but the owner of the process reads them. A bundle that holds Secrets, or what came from
+// that is cut off or changed is removed and reported as missing, and is rendered again. A process that is killed at any point leaves whole files, or files that the next Open
+// removes. Only the owner of the process can read them. A bundle that holds Secrets, or what came from
 // one, is sealed, and its name is a digest by which nothing of it can be guessed: with the key that the hub
 // keeps on its API server, and without it the disk tells nothing. A bundle whose key was lost is missing,
 // and rendered again.
@@ -235,7 +234,7 @@ func remedy(err error, dir string) string {
 // keep keeps a bundle in memory. The caller holds the lock.
 func (s *Store) keep(digest string, b *object.Bundle) { s.cache.Put(digest, b, int64(b.Size())) }
 
-// Get returns a bundle, which nobody may change. The error wraps fs.ErrNotExist when the bundle is
+// Get returns a bundle, which must not be changed. The error wraps fs.ErrNotExist when the bundle is
 // not there, or no longer whole.
 func (s *Store) Get(ctx context.Context, digest string) (*object.Bundle, error) {
 	if !valid(digest) {
@@ -353,7 +352,7 @@ func (s *Store) forget(digest string) {
 	s.cache.Remove(digest)
 }
 
-// Collect removes every bundle that keep does not hold and that nobody stored or asked for within
+// Collect removes every bundle that keep does not hold and that was not stored or asked for within
 // the time of grace. It returns how many it removed, and the first error after trying all.
 func (s *Store) Collect(keep map[string]struct{}) (int, error) {
 	if s.only {

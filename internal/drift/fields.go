@@ -87,7 +87,7 @@ func drop(at any, p fieldpath.Path, key []string) (empty, dropped bool) {
 				}
 				_, dropped = drop(item, p[1:], names)
 				return false, dropped
-			default: // an entry is there once, whoever owns it
+			default: // an entry is there once, whatever manager owns it
 			}
 		}
 	}

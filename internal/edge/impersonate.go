@@ -66,12 +66,12 @@ func (c *Client) HasAccount(ctx context.Context, a Account) (bool, error) {
 	}
 }
 
-// WrongUserError means that a cluster takes requests in the name of an account for those of somebody else, as it
+// WrongUserError means that a cluster takes requests in the name of an account for those of another user, as it
 // does behind a proxy that drops the header: they would have the rights of the credentials.
 type WrongUserError struct {
-	// User is whose they are taken for.
+	// User is the user that they are taken for.
 	User string
-	// Why is what was found out in place of that, where the cluster cannot be asked.
+	// Why is the message where the cluster cannot be asked for its User.
 	Why string
 }
 

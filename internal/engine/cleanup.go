@@ -87,7 +87,7 @@ func (p *pass) cannotSee(a plan.Action) bool {
 
 // leaveAsItIs deals with an object that an entry is to let go of, and to which a request was denied; false for any
 // other. What the account may not do, the next pass does with the credentials; what these may not do either is left
-// with the owner label on, since what nobody has a right to must not hold up a removal.
+// with the owner label on, since an object that no account may change must not hold up a removal.
 func (p *pass) leaveAsItIs(a plan.Action, why string) bool {
 	switch {
 	case !leaves(p.entry):

@@ -42,7 +42,7 @@ var (
 // time at which the last renewal was sent, on two clocks: the monotonic one counts while the process
 // is stopped, the one on the wall while the whole machine is. What either says to be too long, is.
 //
-// A lease that has expired is not lost. When it is renewed and nobody else can have held it, because
+// A lease that has expired is not lost. When it is renewed and no other process can have held it, because
 // the record was not written to since, or names this process with the same count of transitions, and no
 // Cluster was taken over meanwhile, the fence opens again. In every other case it stays closed for good
 // and the process ends.
@@ -119,7 +119,7 @@ func (f *Lease) led() (led, expired bool) {
 	return !f.renewed.IsZero(), !f.renewed.IsZero() && f.check() != nil
 }
 
-// renew notes a renewal that was sent at a time and has been confirmed since, of a lease that nobody
+// renew notes a renewal that was sent at a time and has been confirmed since, of a lease that no other process
 // else can have held.
 func (f *Lease) renew(sent time.Time) {
 	f.mu.Lock()
@@ -137,7 +137,7 @@ func (f *Lease) renew(sent time.Time) {
 }
 
 // confirmAndOpen opens an expired fence when what this process holds is still its own. The renewal came
-// first: whoever takes a Cluster from a process whose lease has expired looks at the lease once more
+// first: a process that takes a Cluster from one whose lease has expired reads the lease once more
 // afterwards, so that one of the two sees the other.
 func (f *Lease) confirmAndOpen(sent time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout) //nolint:forbidigo // a renewal has no context that outlasts it
@@ -192,7 +192,7 @@ func NewLock(cfg *rest.Config, namespace, name, identity string, duration time.D
 }
 
 // Get implements resourcelock.Interface. A process that has led loses the lease when its record shows
-// that somebody else has, or had.
+// that another process has, or had.
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	r, raw, err := l.Interface.Get(ctx)
 	led, expired := l.fence.led()
@@ -215,7 +215,7 @@ func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 	return l.write(r, func(r resourcelock.LeaderElectionRecord) error { return l.Interface.Create(ctx, r) })
 }
 
-// Update implements resourcelock.Interface. It fails when anybody has written the record since this
+// Update implements resourcelock.Interface. It fails when the record was written since this
 // process read or wrote it.
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	//nolint:contextcheck // see Create
@@ -224,7 +224,7 @@ func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 
 func (l *lock) write(r resourcelock.LeaderElectionRecord, send func(resourcelock.LeaderElectionRecord) error) error {
 	if err := l.fence.Lost(); errors.Is(err, ErrLost) {
-		return err // somebody else may have it
+		return err // another process may have it
 	}
 	ours := r.HolderIdentity == l.Identity()
 	if ours {

@@ -122,7 +122,7 @@ func (g *Gateway) readReport(r *http.Request, s *session, up *link.Up) error {
 func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
 	g.o.Log.Info("a report is refused", "cluster", s.agent.key, "reason", err.Error(), "instance", s.instance, "from", s.remote)
 	message := err.Error() + ": something between the agent and the hub, which terminates TLS, changes what goes over it. Nothing of that counts; have TLS passed through to the hub's gateway"
-	if errors.Is(err, errReportUnreadable) { // nobody but the agent can have made it
+	if errors.Is(err, errReportUnreadable) { // only the agent can have made it
 		message = boundText(err.Error()) + ". Nothing of that counts; bring the hub and its agent to one version"
 	}
 	s.agent.mu.Lock()

@@ -42,7 +42,7 @@ type ServeOptions struct {
 	// Listener is used in place of Address when it is set. Serve closes it.
 	Listener net.Listener
 	// OwnCertificate is the certificate for link.ServerName, shown to agents that ask for that name, and to all when there is no
-	// other. Certificate returns another one, for everyone else; nil for none. Without both, the gateway serves without
+	// other. Certificate returns another one, for all other callers; nil for none. Without both, the gateway serves without
 	// TLS, behind an ingress that terminates it.
 	OwnCertificate *tls.Certificate
 	Certificate    func() (*tls.Certificate, error)

@@ -147,7 +147,7 @@ func (fs private) Create(name string) (billy.File, error) {
 
 func (fs private) OpenFile(name string, flag int, perm os.FileMode) (billy.File, error) {
 	if flag&os.O_CREATE != 0 {
-		// Or the file system makes the folder, for everybody to read.
+		// Or the file system makes the folder, readable for all users.
 		if err := fs.MkdirAll(path.Dir(filepath.ToSlash(name)), 0o700); err != nil {
 			return nil, err
 		}

@@ -155,7 +155,7 @@ func (s *Store) repo(key string) *repo {
 }
 
 // Follow asks the server what the reference points to, and fetches the commit if the store has it
-// not. Whoever asks for the same at the same time gets the same answer. The commit is in the store
+// not. Concurrent calls with the same request get the same answer. The commit is in the store
 // and complete when it returns. Errors have one of the kinds of this package, or are that of ctx.
 func (s *Store) Follow(ctx context.Context, req Request) (Commit, error) {
 	e, err := parseURL(req.URL)

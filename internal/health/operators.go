@@ -211,7 +211,7 @@ func stale(u *unstructured.Unstructured) bool {
 }
 
 // crossplane reports whether an object is a managed resource, a composite or a claim of Crossplane, whose
-// groups and kinds are anybody's: by the fields that each of them has, or by the condition Synced.
+// groups and kinds are those of any provider: by the fields that each of them has, or by the condition Synced.
 // https://docs.crossplane.io/latest/managed-resources/managed-resources
 func crossplane(u *unstructured.Unstructured) bool {
 	group := u.GroupVersionKind().Group

@@ -22,7 +22,7 @@ type Record struct {
 	// UID that the object had after that apply.
 	UID string `json:"u,omitempty"`
 	// Fields is the digest of the fields that our manager owned after that apply. As long as the
-	// cluster shows the same, nobody has changed any of them.
+	// cluster shows the same, none of them has changed.
 	Fields string `json:"f,omitempty"`
 	// PruneDisabled means that the manifest asked that the object is never deleted. It is kept here for
 	// the time when the manifest is gone.

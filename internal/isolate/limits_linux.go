@@ -11,7 +11,7 @@ import (
 // runtimeData is what the runtime of Go maps for data and does not use, in bytes.
 const runtimeData = 192 << 20
 
-// niceness of the process: whoever else wants the processor gets it first.
+// niceness of the process: every other process gets the processor first.
 const niceness = 10
 
 // limitProcess lets the kernel refuse what the process must not have. What it cannot set is left: the

@@ -1,7 +1,7 @@
 // Package kubeconfig turns the kubeconfig of one edge cluster into a connection to it.
 //
 // It promises that nothing in a kubeconfig makes the hub run a program, read a file of its own,
-// talk to a proxy or impersonate anybody, and that no error of it holds a value of the kubeconfig:
+// talk to a proxy or impersonate a user, and that no error of it holds a value of the kubeconfig:
 // errors name fields.
 package kubeconfig
 

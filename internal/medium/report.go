@@ -60,7 +60,7 @@ func ReadReport(from io.Reader, hub string, hubKey ed25519.PrivateKey, cluster s
 		return l, r, damaged()
 	}
 	switch err := link.Decode(message, &r); {
-	case errors.Is(err, link.ErrTooManyValues): // the agent may be anybody's by now
+	case errors.Is(err, link.ErrTooManyValues): // the agent may have been taken over
 		return l, r, refused(v1alpha1.MediumUnsupportedReason, "the report has more values than the hub takes, %d", link.MaxValues)
 	case err != nil:
 		return l, r, refused(v1alpha1.MediumUnsupportedReason, "the report cannot be read, though it is whole: upgrade the hub, or the agent")

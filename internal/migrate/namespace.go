@@ -9,7 +9,7 @@ import (
 )
 
 // movesNamespace lets Kustomizations that bring Skerry's kinds of other namespaces lie in the hub's namespace:
-// from another one the hub refuses them on its own cluster (NotPermitted), since whoever may write a Kustomization
+// from another one the hub refuses them on its own cluster (NotPermitted), since a user who may write a Kustomization
 // in one namespace is not to have a say in another.
 func (m *migration) movesNamespace() {
 	for _, d := range m.documents {

@@ -107,9 +107,9 @@ const (
 	New         Why = "new"
 	Changed     Why = "changed"     // the commit changed it
 	Unconfirmed Why = "unconfirmed" // written ahead, never known to be applied
-	Missing     Why = "missing"     // deleted by somebody else
-	Recreated   Why = "recreated"   // deleted and created by somebody else
-	Drifted     Why = "drifted"     // a field of ours was changed by somebody else
+	Missing     Why = "missing"     // deleted by another client
+	Recreated   Why = "recreated"   // deleted and created by another client
+	Drifted     Why = "drifted"     // a field of ours was changed by another client
 )
 
 // drift reports whether the reason is something that happened on the cluster, and not in Git.
@@ -244,7 +244,7 @@ func Compare(o object.Object, record inventory.Record, recorded bool, live Live,
 // removes a Job with ttlSecondsAfterFinished some time after its end, and to apply it again would run it
 // again, until Git changes it.
 //
-//	the inventory says that it ended          that is how it ended, whoever removed it
+//	the inventory says that it ended          that is how it ended, whatever removed it
 //	it was seen to go after its end           likewise
 //	it was seen to go before its end          drift: it is applied again
 //	it was not seen to go, and has a TTL      its TTL has removed it while no watch was open
@@ -321,7 +321,7 @@ func cleanup(in Input, id object.ID) Action {
 }
 
 // keep explains why an object must not be deleted: for what its manifest asked, or for what the cluster
-// shows of it, be it that somebody else asked for it there.
+// shows of it, even if another client asked for it there.
 func keep(in Input, id object.ID) object.Keep {
 	switch {
 	case in.Live[id].Keep != "":

@@ -19,7 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Issuers that everybody may name: public ones, whose keys lie on the Internet.
+// Issuers that every Receiver may name: public ones, whose keys lie on the Internet.
 const (
 	GoogleIssuer        = "https://accounts.google.com"
 	GitHubActionsIssuer = "https://token.actions.githubusercontent.com"
@@ -44,7 +44,7 @@ const (
 // errIssuerNotAllowed means that the hub fetches no keys of an issuer.
 var errIssuerNotAllowed = errors.New("the hub fetches no keys of this issuer")
 
-// Keys fetches the keys with which OIDC issuers sign, and keeps them. Whoever may create a Receiver names its
+// Keys fetches the keys with which OIDC issuers sign, and keeps them. A user who may create a Receiver names its
 // issuer, so the hub asks only those that are allowed: over https, without following a redirect, bounded in size
 // and time, and never at an address of a private network, unless the flag names the very host.
 type Keys struct {

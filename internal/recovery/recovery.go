@@ -59,7 +59,7 @@ func FromElsewhere(value, stack, function string) *Panic {
 var inputs atomic.Uint64
 
 // CountInput counts a panic of a library on what a repository or a cluster contains. The caller returns an error of
-// that input, which says so. It is apart from Total: whoever may push could make that grow at will.
+// that input, which says so. It is apart from Total: a user who may push could make that grow at will.
 func CountInput() { inputs.Add(1) }
 
 // CountInputs counts those that another process of this program has counted.

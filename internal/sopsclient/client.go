@@ -100,7 +100,7 @@ func (c *Client) Decryption(id, secret string, data map[string][]byte, local boo
 	}}
 }
 
-// Own returns what opens files with the keys of whoever runs this process, as the command sops does.
+// Own returns what opens files with the keys of the user who runs this process, as the command sops does.
 func (c *Client) Own() *render.Decryption {
 	return &render.Decryption{Keys: "own", Open: func(file []byte, from, to render.Format) ([]byte, *render.Error) {
 		return c.open(Request{Own: true, File: file, From: from, To: to})

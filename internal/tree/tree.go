@@ -73,7 +73,7 @@ func Open(digest, root string, source Source) *Tree {
 // Reopen returns the same tree without the failures of this one.
 func (t *Tree) Reopen() *Tree { return Open(t.digest, t.root, t.source) }
 
-// Err returns the first error of the source. Whoever concludes anything from a file or a directory that
+// Err returns the first error of the source. A caller that concludes anything from a file or a directory that
 // is not there must look at it: what could not be read looks the same.
 func (t *Tree) Err() error {
 	t.mu.Lock()

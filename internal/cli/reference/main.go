@@ -29,7 +29,7 @@ func main() {
 }
 
 func write(dir string) error {
-	// Defaults of flags below the home directory are the same for everybody.
+	// Defaults of flags below the home directory are written as ~, the same for all users.
 	if err := os.Setenv("HOME", "$HOME"); err != nil {
 		return err
 	}

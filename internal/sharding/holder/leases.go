@@ -34,7 +34,7 @@ type leaseObservation struct {
 	version   string // changes with each renewal
 }
 
-// free reports whether nobody holds Clusters in the name of a shard, as their status records it: the lease
+// free reports whether no process holds Clusters in the name of a shard, as their status records it: the lease
 // is not there, was given back, is another shard's, or was not renewed for as long as it lasts. That
 // goes by the clock of this process alone. A look that is not a second old will do, unless it must be
 // afresh.

@@ -65,7 +65,7 @@ func (c *Cluster) launchServer() (*process, error) {
 		"--service-account-key-file", serviceAccountFile,
 		"--service-cluster-ip-range", serviceRange,
 		"--allow-privileged",
-		// Nobody reaches this server by the Service kubernetes.
+		// No client reaches this server by the Service kubernetes.
 		"--endpoint-reconciler-type", "none",
 		"--profiling=" + strconv.FormatBool(c.options.Profile),
 	}

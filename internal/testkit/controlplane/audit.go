@@ -61,7 +61,7 @@ type Request struct {
 func (c *Cluster) AuditLog() string { return filepath.Join(c.dir, "audit.log") }
 
 // Requests returns the requests that arrived at since or later, each once, in
-// the order in which the server began to answer them. It holds everybody's,
+// the order in which the server began to answer them. It holds those of all clients,
 // the control plane's own included; tell them apart by User and UserAgent.
 func (c *Cluster) Requests(since time.Time) ([]Request, error) {
 	if !c.options.AuditLog {

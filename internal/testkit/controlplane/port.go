@@ -12,7 +12,7 @@ import (
 //
 // A free port cannot be handed to a child as a number without a gap in which
 // another process takes it. The UDP port of the same number is held meanwhile:
-// everybody who chooses through this package looks there first, in any process,
+// every caller of this package looks there first, in any process,
 // and the kernel gives it back whatever happens to us. The numbers lie below
 // those that the kernel hands out by itself.
 type port struct {

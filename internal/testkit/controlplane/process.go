@@ -111,7 +111,7 @@ func (p *process) tail() []byte {
 	return bytes.TrimSpace(log[max(0, len(log)-size):])
 }
 
-// portTaken reports whether the program gave up because somebody else listens on
+// portTaken reports whether the program gave up because another process listens on
 // its port.
 func (p *process) portTaken() bool {
 	select {

@@ -28,7 +28,7 @@ func (p *process) until(ctx context.Context, check func(context.Context) error) 
 }
 
 // retryTakenPort runs start again if its process gave up because a port that
-// was free a moment ago has been taken by somebody who does not reserve.
+// was free a moment ago has been taken by a process that does not reserve.
 func retryTakenPort(start func() (*process, error)) error {
 	for attempt := 1; ; attempt++ {
 		p, err := start()

@@ -27,7 +27,7 @@ const (
 	StallAtCommand
 )
 
-// SSH serves the repositories of a Host to whoever holds its one client key, pushes included.
+// SSH serves the repositories of a Host to the holder of its one client key, pushes included.
 type SSH struct {
 	host   *Host
 	client ed25519.PrivateKey

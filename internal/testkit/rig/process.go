@@ -45,7 +45,7 @@ func Binary(name string) (string, error) {
 	return path, nil
 }
 
-// FreeAddress returns an address of the loopback interface that nobody listens on.
+// FreeAddress returns a free address of the loopback interface.
 func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
