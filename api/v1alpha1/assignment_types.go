@@ -132,6 +132,24 @@ type AssignmentEntry struct {
 	RequestedAt string `json:"requestedAt,omitempty"`
 }
 
+// Equal reports whether two entries say the same. A hub asks it of each entry whenever it decides about one, and whenever
+// an Assignment changes, where reflection would cost a thirtieth of its time.
+func (e *AssignmentEntry) Equal(o *AssignmentEntry) bool {
+	return e.Name == o.Name && e.Revision == o.Revision && e.Digest == o.Digest && e.Change == o.Change &&
+		e.AssignedAt.Equal(o.AssignedAt) && equalPointers(e.Fallback, o.Fallback) &&
+		e.Interval == o.Interval && equalPointers(e.RetryInterval, o.RetryInterval) && e.Timeout == o.Timeout &&
+		e.ServiceAccountName == o.ServiceAccountName && e.RequireServiceAccount == o.RequireServiceAccount &&
+		e.Prune == o.Prune && equalPointers(e.MaxPrune, o.MaxPrune) && e.Drift.Equal(o.Drift) && e.Force == o.Force && e.Wait == o.Wait && e.Suspend == o.Suspend &&
+		slices.Equal(e.HealthChecks, o.HealthChecks) && slices.Equal(e.HealthCheckExprs, o.HealthCheckExprs) &&
+		slices.Equal(e.DependsOn, o.DependsOn) && e.AllowPrune == o.AllowPrune &&
+		e.Remove == o.Remove && e.DeletionPolicy == o.DeletionPolicy && e.RequestedAt == o.RequestedAt &&
+		slices.Equal(e.KeepFor, o.KeepFor) && e.HoldPrune == o.HoldPrune && e.Undone == o.Undone
+}
+
+func equalPointers[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
 // Bundle is a revision of a source as it was rendered for one cluster.
 type Bundle struct {
 	// Revision of the source that the bundle was rendered from.

@@ -348,7 +348,7 @@ func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatu
 // statusDelay says how long a report may wait to be written: zero for one with news, negative for one
 // without any, else until the times in it are worth a write.
 func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
-	if slices.EqualFunc(old, now, func(a, b v1alpha1.AssignmentEntryStatus) bool { return a.Equal(&b) }) {
+	if slices.EqualFunc(old, now, same) {
 		return -1
 	}
 	if !slices.EqualFunc(old, now, sameButTimes) {
@@ -377,6 +377,8 @@ func attempted(s v1alpha1.AssignmentEntryStatus) string {
 	_, digest := s.Attempted()
 	return digest
 }
+
+func same(a, b v1alpha1.AssignmentEntryStatus) bool { return a.Equal(&b) }
 
 // sameButTimes reports whether two statuses differ in nothing but what changes with every verification.
 func sameButTimes(a, b v1alpha1.AssignmentEntryStatus) bool {

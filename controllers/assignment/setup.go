@@ -3,8 +3,8 @@ package assignment
 import (
 	"context"
 	"fmt"
+	"slices"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +40,7 @@ func (r *Reconciler) foreignStatus() handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
-			if !equality.Semantic.DeepEqual(before.Status, after.Status) && r.foreign(after) {
+			if !slices.EqualFunc(before.Status.Entries, after.Status.Entries, same) && r.foreign(after) {
 				queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(after)}, hubapi.RebuildAfter)
 			}
 		},

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -86,7 +85,7 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 		return false, fmt.Errorf("the Assignment %s is one of an earlier Cluster of this name and has to go first", key)
 	}
 	want := apply(have.Spec.Entries, batch)
-	if equality.Semantic.DeepEqual(want, have.Spec.Entries) {
+	if slices.EqualFunc(want, have.Spec.Entries, sameEntry) {
 		a.unseen.wrote(key, have.Generation, batch) // the API server may have told what the cache does not show yet
 		return false, nil
 	}
@@ -134,6 +133,8 @@ func apply(have []v1alpha1.AssignmentEntry, batch []change) []v1alpha1.Assignmen
 	slices.SortFunc(want, func(a, b v1alpha1.AssignmentEntry) int { return strings.Compare(a.Name, b.Name) })
 	return want
 }
+
+func sameEntry(a, b v1alpha1.AssignmentEntry) bool { return a.Equal(&b) }
 
 func (a *assignments) recordGeneration(key types.NamespacedName, generation int64) {
 	a.mu.Lock()

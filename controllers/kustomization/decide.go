@@ -333,5 +333,5 @@ func (d *decision) facts(o *observed, now time.Time) report.KustomizationFacts {
 
 // changed reports whether an entry has to be written.
 func changed(have, want *v1alpha1.AssignmentEntry) bool {
-	return want != nil && (have == nil || !sameEntry(have, want))
+	return want != nil && (have == nil || !have.Equal(want))
 }

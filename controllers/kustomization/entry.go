@@ -1,8 +1,6 @@
 package kustomization
 
 import (
-	"slices"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -61,21 +59,4 @@ func orBool(b *bool, other bool) bool {
 		return other
 	}
 	return *b
-}
-
-// sameEntry reports whether two entries are equal. A reconcile asks it for each of a thousand clusters,
-// which reflection would make its main work.
-func sameEntry(a, b *v1alpha1.AssignmentEntry) bool {
-	return a.Name == b.Name && a.Revision == b.Revision && a.Digest == b.Digest && a.Change == b.Change &&
-		a.AssignedAt.Equal(b.AssignedAt) && samePointer(a.Fallback, b.Fallback) &&
-		a.Interval == b.Interval && samePointer(a.RetryInterval, b.RetryInterval) && a.Timeout == b.Timeout && a.ServiceAccountName == b.ServiceAccountName && a.RequireServiceAccount == b.RequireServiceAccount &&
-		a.Prune == b.Prune && samePointer(a.MaxPrune, b.MaxPrune) && a.Drift.Equal(b.Drift) && a.Force == b.Force && a.Wait == b.Wait && a.Suspend == b.Suspend &&
-		slices.Equal(a.HealthChecks, b.HealthChecks) && slices.Equal(a.HealthCheckExprs, b.HealthCheckExprs) &&
-		slices.Equal(a.DependsOn, b.DependsOn) && a.AllowPrune == b.AllowPrune &&
-		a.Remove == b.Remove && a.DeletionPolicy == b.DeletionPolicy && a.RequestedAt == b.RequestedAt &&
-		slices.Equal(a.KeepFor, b.KeepFor) && a.HoldPrune == b.HoldPrune && a.Undone == b.Undone
-}
-
-func samePointer[T comparable](a, b *T) bool {
-	return a == b || a != nil && b != nil && *a == *b
 }

@@ -235,7 +235,7 @@ const afterWipe = 5 * hubapi.RebuildAfter
 // changedEntries returns the names of the entries of which the two versions report differently; what
 // changes with each verification or correction does not count.
 func changedEntries(before, after *v1alpha1.Assignment) []string {
-	if equality.Semantic.DeepEqual(before.Status, after.Status) {
+	if slices.EqualFunc(before.Status.Entries, after.Status.Entries, sameStatus) {
 		return nil
 	}
 	old := make(map[string]*v1alpha1.AssignmentEntryStatus, len(before.Status.Entries))
@@ -257,10 +257,12 @@ func changedEntries(before, after *v1alpha1.Assignment) []string {
 	return names
 }
 
+func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool { return a.Equal(&b) }
+
 func entryChanged(was, now v1alpha1.AssignmentEntryStatus) bool {
 	was.VerifiedAt, was.Drift, was.Drifts = nil, 0, reported(was.Drifts)
 	now.VerifiedAt, now.Drift, now.Drifts = nil, 0, reported(now.Drifts)
-	return !equality.Semantic.DeepEqual(was, now)
+	return !was.Equal(&now)
 }
 
 // reported returns the drifts that are left as they are, of which the Kustomization's conditions speak.

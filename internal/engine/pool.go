@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
@@ -240,7 +238,7 @@ func (p *Pool) Disconnect(key Key) {
 
 // sameSpec reports whether two entries say the same. An Assignment is handed over again with each report of its engine,
 // and to take up all of its entries anew is dear.
-func sameSpec(a, b v1alpha1.AssignmentEntry) bool { return equality.Semantic.DeepEqual(&a, &b) }
+func sameSpec(a, b v1alpha1.AssignmentEntry) bool { return a.Equal(&b) }
 
 // Assign implements Pooled.
 func (p *Pool) Assign(key Key, entries []v1alpha1.AssignmentEntry) {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
@@ -158,7 +156,7 @@ func same(a, b v1alpha1.AssignmentEntry) bool {
 		e.Revision, e.Change, e.AssignedAt, e.Fallback = "", "", nil, nil
 		e.KeepFor, e.HoldPrune, e.Undone = nil, false, ""
 	}
-	return equality.Semantic.DeepEqual(&a, &b)
+	return a.Equal(&b)
 }
 
 // require makes a pass due now. While one is under way, the next begins when it ends.
