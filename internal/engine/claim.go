@@ -40,7 +40,6 @@ func (e *Engine) examineOwn(ctx context.Context, now time.Time) {
 		clear(e.own)
 		return
 	}
-	var owners map[string]bool
 	for id := range e.own {
 		seen, there := l.session.live.get(id)
 		if l.session.store.Rival(id.Name) {
@@ -58,10 +57,7 @@ func (e *Engine) examineOwn(ctx context.Context, now time.Time) {
 			}
 			continue
 		}
-		if owners == nil {
-			owners = e.owners()
-		}
-		byOther, certain := l.session.store.ForeignWrite(id.Name, there, seen.ResourceVersion, func(owner string) bool { return owners[owner] })
+		byOther, certain := l.session.store.ForeignWrite(id.Name, there, seen.ResourceVersion, e.owns)
 		if !certain {
 			continue // the pass that is under way ends, and then it is
 		}

@@ -44,20 +44,21 @@ type Engine struct {
 	m                *machine.Machine // decides; the rest is what its decisions are about
 	conn             connection
 	entries          map[string]*entry
-	loads            map[string]bool       // digests of the bundles that are being read
-	finalizations    map[int]*finalization // that were asked for
-	finalizeRequests int                   // finalizations so far
-	stepAgain        bool                  // an action was answered at once: there may be more to do
-	fenced           bool                  // as the machine knows it
-	stopped          bool                  // the machine begins nothing more
-	breaker          machine.BreakerState  // as it was reported last
+	sorted           []*entry                          // the entries, in the order of their names
+	statuses         []*v1alpha1.AssignmentEntryStatus // theirs
+	loads            map[string]bool                   // digests of the bundles that are being read
+	finalizations    map[int]*finalization             // that were asked for
+	finalizeRequests int                               // finalizations so far
+	stepAgain        bool                              // an action was answered at once: there may be more to do
+	fenced           bool                              // as the machine knows it
+	stopped          bool                              // the machine begins nothing more
+	breaker          machine.BreakerState              // as it was reported last
 	breakerReported  bool
 	assignmentKnown  bool // what is assigned was handed over, be it nothing
 	untrimmed        bool // watches may run of which nothing is needed any more
 	statusChanged    bool // an entry has changes that were not published
 	slots            passSlots
-	publishAt        time.Time                        // when the report is to be published; zero when nothing has changed
-	draft            []v1alpha1.AssignmentEntryStatus // memory of draftReport
+	publishAt        time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
 	own map[object.ID]bool
 	// healthChecks is what the session was given last of spec.healthChecks.
@@ -368,6 +369,7 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 	e.step(ctx, machine.Assign{Entries: list}, now)
 	e.assignmentKnown, e.statusChanged = true, true
 	e.unclaimed.changed = true
+	e.sorted, e.statuses = e.sorted[:0], e.statuses[:0]
 	for _, name := range e.m.Names() {
 		en := e.entries[name]
 		if en == nil {
@@ -385,6 +387,7 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 		if en.pending() {
 			en.waiting = ""
 		}
+		e.sorted, e.statuses = append(e.sorted, en), append(e.statuses, &en.status)
 	}
 	for name := range e.entries {
 		if e.m.Entry(name) == nil {
@@ -509,13 +512,13 @@ func (e *Engine) onObjectChanged(ctx context.Context, seen edge.Observed, now ti
 		e.onOwnTouched(ctx, seen.ID, now)
 		return
 	}
-	for name, en := range e.entries {
+	for _, en := range e.sorted {
 		if en.owner != seen.Owner && en.enforced().index[seen.ID] == nil {
 			continue
 		}
 		en.Changed = true
 		if en.touched(seen, now) {
-			e.step(ctx, machine.Touched{Name: name}, now)
+			e.step(ctx, machine.Touched{Name: en.Spec.Name}, now)
 		}
 	}
 }

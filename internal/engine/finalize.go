@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/edge"
@@ -67,6 +68,11 @@ func (e *Engine) owners() map[string]bool {
 		owners[en.owner] = true
 	}
 	return owners
+}
+
+// owns reports whether an owner label is that of an entry.
+func (e *Engine) owns(owner string) bool {
+	return slices.ContainsFunc(e.sorted, func(en *entry) bool { return en.owner == owner })
 }
 
 // onFinalized reports the end of a finalization.

@@ -11,22 +11,22 @@ import (
 
 // pace reports whether two reports differ, and how long the report may wait while so many passes are
 // under way or due.
-func pace(before, after []v1alpha1.AssignmentEntryStatus, inFlight int) (time.Duration, bool) {
+func pace(before []v1alpha1.AssignmentEntryStatus, after []*v1alpha1.AssignmentEntryStatus, inFlight int) (time.Duration, bool) {
 	delay, changed := urgency(before, after)
 	if !changed {
 		return 0, false
 	}
-	return pacing.Gather(delay, inFlight, failing(after) > failing(before)), true
+	return pacing.Gather(delay, inFlight, failsMore(before, after)), true
 }
 
 // urgency reports whether two reports differ, and how long that may wait.
-func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
+func urgency(before []v1alpha1.AssignmentEntryStatus, after []*v1alpha1.AssignmentEntryStatus) (time.Duration, bool) {
 	if len(before) != len(after) {
 		return 0, true
 	}
 	delay, changed := pacing.SoftDelay, false
 	for i := range after {
-		a, b := &before[i], &after[i]
+		a, b := &before[i], after[i]
 		if a.Equal(b) {
 			continue
 		}
@@ -43,13 +43,18 @@ func urgency(before, after []v1alpha1.AssignmentEntryStatus) (time.Duration, boo
 	return delay, changed
 }
 
-// failing counts the entries that are not ready, and do not only wait to be.
-func failing(report []v1alpha1.AssignmentEntryStatus) int {
-	n := 0
-	for i := range report {
-		if report[i].Ready == metav1.ConditionFalse {
-			n++
+// failsMore reports whether more entries are not ready than were, and do not only wait to be.
+func failsMore(before []v1alpha1.AssignmentEntryStatus, after []*v1alpha1.AssignmentEntryStatus) bool {
+	more := 0
+	for i := range before {
+		if before[i].Ready == metav1.ConditionFalse {
+			more--
 		}
 	}
-	return n
+	for _, s := range after {
+		if s.Ready == metav1.ConditionFalse {
+			more++
+		}
+	}
+	return more > 0
 }

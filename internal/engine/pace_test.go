@@ -38,14 +38,22 @@ func TestPace(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for inFlight, want := range map[int]time.Duration{0: tt.alone, 200: tt.many} {
-				got, changed := pace(before, tt.after, inFlight)
+				got, changed := pace(before, pointers(tt.after), inFlight)
 				if changed == tt.nothing || changed && got != want {
 					t.Errorf("with %d passes under way: changed %v, waits %s, want %s", inFlight, changed, got, want)
 				}
 			}
 		})
 	}
-	if got, _ := pace(before, one(func(s *status) { s.Ready = metav1.ConditionTrue }), 10); got != 10*pacing.GatherEach {
+	if got, _ := pace(before, pointers(one(func(s *status) { s.Ready = metav1.ConditionTrue })), 10); got != 10*pacing.GatherEach {
 		t.Errorf("with ten passes under way it waits %s", got)
 	}
+}
+
+func pointers(list []v1alpha1.AssignmentEntryStatus) []*v1alpha1.AssignmentEntryStatus {
+	all := make([]*v1alpha1.AssignmentEntryStatus, len(list))
+	for i := range list {
+		all[i] = &list[i]
+	}
+	return all
 }

@@ -81,8 +81,7 @@ func reasonForFailures(o outcome) (string, string) {
 
 // refresh computes the status of the entries of which something has changed.
 func (e *Engine) refresh(ctx context.Context, now time.Time) {
-	for _, name := range e.m.Names() {
-		en := e.entries[name]
+	for _, en := range e.sorted {
 		if !en.Changed && (en.recheck.IsZero() || now.Before(en.recheck)) {
 			continue
 		}
@@ -94,7 +93,7 @@ func (e *Engine) refresh(ctx context.Context, now time.Time) {
 		e.statusChanged = e.statusChanged || !en.status.Equal(&status)
 		en.status = status
 		if en.objectsReady != en.Ready {
-			e.step(ctx, machine.Health{Name: name, Ready: en.objectsReady}, now)
+			e.step(ctx, machine.Health{Name: en.Spec.Name, Ready: en.objectsReady}, now)
 		}
 	}
 }
@@ -276,18 +275,15 @@ func (e *Engine) publish(now time.Time) time.Time {
 		return e.next(now)
 	}
 	verifying := e.verifying(now)
-	report := e.report
+	delay, changed := time.Duration(0), false
 	if !verifying {
-		report = e.draftReport()
+		delay, changed = pace(e.report, e.statuses, e.m.Pending(now))
+		changed = changed || !e.published // that nothing is assigned
 	}
 	state := e.conn.state
-	e.mu.Lock()
-	delay, changed := pace(e.report, report, e.m.Pending(now))
-	changed = changed || !verifying && !e.published // that nothing is assigned
 	if published != state {
 		delay, changed = 0, true
 	}
-	e.state.LastSeen = state.LastSeen
 	switch {
 	case !changed:
 		e.publishAt, e.statusChanged = time.Time{}, e.statusChanged && verifying
@@ -295,10 +291,13 @@ func (e *Engine) publish(now time.Time) time.Time {
 		e.publishAt = now.Add(delay)
 	}
 	due := changed && !now.Before(e.publishAt)
+	report := e.report
+	if due && !verifying { // else the last one stands
+		report = currentReport(e.statuses)
+	}
+	e.mu.Lock()
+	e.state.LastSeen = state.LastSeen
 	if due {
-		if !verifying {
-			e.draft = nil // others hold it from now on
-		}
 		e.report, e.published, e.state, e.publishAt = report, e.published || !verifying, state, time.Time{}
 		e.statusChanged = e.statusChanged && verifying
 	}
@@ -309,15 +308,14 @@ func (e *Engine) publish(now time.Time) time.Time {
 	return e.next(now)
 }
 
-// draftReport returns how the entries stand, in memory that the next draft overwrites: during a pass it is asked for
-// with each object that changes, and mostly not due.
-func (e *Engine) draftReport() []v1alpha1.AssignmentEntryStatus {
-	names := e.m.Names()
-	e.draft = slices.Grow(e.draft[:0], len(names))
-	for _, name := range names {
-		e.draft = append(e.draft, e.entries[name].status)
+// currentReport copies how the entries stand. During a pass the loop looks with each object that changes whether the
+// report is due, and mostly it is not: so that compares, and only what is published is copied.
+func currentReport(statuses []*v1alpha1.AssignmentEntryStatus) []v1alpha1.AssignmentEntryStatus {
+	report := make([]v1alpha1.AssignmentEntryStatus, len(statuses))
+	for i, s := range statuses {
+		report[i] = *s
 	}
-	return e.draft
+	return report
 }
 
 // verifying reports whether a new session is still comparing what it found with what is assigned, or was
@@ -330,7 +328,7 @@ func (e *Engine) verifying(now time.Time) bool {
 	if _, since := e.m.Breaker(); e.conn.session == nil || now.Sub(since) > pacing.VerifyMax {
 		return false
 	}
-	for _, en := range e.entries {
+	for _, en := range e.sorted {
 		if en.pending() && en.Matches() && !en.Spec.Suspend {
 			return true
 		}
@@ -355,7 +353,7 @@ func (e *Engine) next(now time.Time) time.Time {
 		sooner(s.expressions.next())
 	}
 	sooner(e.m.Next(now, e.lastAnswer()))
-	for _, en := range e.entries {
+	for _, en := range e.sorted {
 		sooner(en.recheck)
 	}
 	return next

@@ -75,8 +75,7 @@ func (m *Machine) isDue(en *Entry, now time.Time) bool {
 // dueEntries returns the entries of which a pass is due, in the order of their turns.
 func (m *Machine) dueEntries(now time.Time) []*Entry {
 	var due []*Entry
-	for _, name := range m.order {
-		en := m.entries[name]
+	for _, en := range m.sorted {
 		m.reconsider(en, now)
 		m.block(en, now)
 		if m.isDue(en, now) {

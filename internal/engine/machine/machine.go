@@ -38,6 +38,7 @@ type Machine struct {
 	conn    connection
 	entries map[string]*Entry
 	order   []string // names of the entries, sorted
+	sorted  []*Entry // the entries, in that order
 
 	fenced   bool // this process may not act at present
 	stopping bool // no pass begins any more
@@ -82,7 +83,7 @@ func (m *Machine) Running() int { return len(m.inFlight) }
 // Pending counts the passes that are under way or due.
 func (m *Machine) Pending(now time.Time) int {
 	n := len(m.inFlight)
-	for _, en := range m.entries {
+	for _, en := range m.sorted {
 		if m.isDue(en, now) {
 			n++
 		}
@@ -111,7 +112,7 @@ func (m *Machine) Next(now time.Time, lastAnswer time.Time) time.Time {
 	if !m.conn.mayWork() || m.stopping {
 		return next
 	}
-	for _, en := range m.entries {
+	for _, en := range m.sorted {
 		if !en.running() && !en.Spec.Suspend && en.due.At.After(now) {
 			sooner(en.due.At)
 		}
@@ -149,6 +150,10 @@ func (m *Machine) assign(list []Assignment, now time.Time) {
 		m.order = append(m.order, name)
 	}
 	slices.Sort(m.order)
+	m.sorted = m.sorted[:0]
+	for _, name := range m.order {
+		m.sorted = append(m.sorted, m.entries[name])
+	}
 	m.desires++
 	if changed || len(m.entries) != before {
 		m.assignments++
