@@ -136,7 +136,7 @@ func (p *pass) clean(ctx context.Context, a plan.Action) (bool, error) {
 		return true, nil
 	}
 	if a.Verb == plan.Release {
-		return true, p.client.Release(ctx, m, a.ID, a.UID, object.FieldManager(p.owner))
+		return true, p.client.Release(ctx, m, a.ID, a.UID, p.manager)
 	}
 	gone, err := p.client.Delete(ctx, m, a.ID, a.UID)
 	return gone, err

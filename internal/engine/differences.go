@@ -112,15 +112,14 @@ func (p *pass) differs(ctx context.Context, a plan.Action) (fields, managers []s
 	if err != nil {
 		return nil, nil, now, err
 	}
-	manager := object.FieldManager(p.owner)
-	found, err := p.client.Find(ctx, m, a.ID, manager)
+	found, err := p.client.Find(ctx, m, a.ID, p.manager)
 	if err != nil || found == nil || found.Owner != p.owner {
 		return nil, nil, now, err // the watch is about to show it
 	}
 	c := edge.Compared{
-		Object: a.Object, Manager: manager, Managed: found.Managed, Ignored: p.client.Ignored(manager, a.ID), Keep: a.Object.Policy.Mode == object.Merge,
+		Object: a.Object, Manager: p.manager, Managed: found.Managed, Ignored: p.client.Ignored(p.manager, a.ID), Keep: a.Object.Policy.Mode == object.Merge,
 	}
-	err = p.client.DryRun(ctx, m, a.Object, manager)
+	err = p.client.DryRun(ctx, m, a.Object, p.manager)
 	switch {
 	case errors.As(err, &c.Conflict):
 	case err != nil && (edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err)):

@@ -87,6 +87,26 @@ type bundle struct {
 	hidden map[string]string
 	// ignored holds the objects of which fields are ignored.
 	ignored map[object.ID]*drift.Ignored
+	// differs holds for each object a digest that was recorded and is not its own; nil when none was looked at.
+	differs []string
+}
+
+// hasDigest reports whether a digest that was recorded is that of an object. During a pass the loop asks it of all objects
+// with each one that changes, and under a seal a digest is dear to compare.
+func (b *bundle) hasDigest(i int, recorded string) bool {
+	if recorded != "" && b.differs != nil && b.differs[i] == recorded {
+		return false
+	}
+	if b.objects[i].HasDigest(recorded) {
+		return true
+	}
+	if recorded != "" {
+		if b.differs == nil {
+			b.differs = make([]string, len(b.objects))
+		}
+		b.differs[i] = recorded
+	}
+	return false
 }
 
 // loadBundle makes a bundle of one as it was rendered.

@@ -36,7 +36,7 @@ func (p *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
-	reevaluated := p.client.Ignore(object.FieldManager(p.owner), p.ignoredOf(p.scopes()))
+	reevaluated := p.client.Ignore(p.manager, p.ignoredOf(p.scopes()))
 	for gk, m := range p.mappings {
 		if !m.Supported {
 			p.withheld[gk] = unsupportedKind(gk)

@@ -130,6 +130,7 @@ type pass struct {
 	*session
 	*view // shadows that of the session
 	job
+	manager  string // the field manager of the entry
 	out      outcome
 	mappings map[schema.GroupKind]edge.Mapping
 	missing  map[schema.GroupKind]bool   // not found
@@ -178,7 +179,7 @@ func (p *pass) mustStop() bool {
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, view: j.view, job: j, mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
+	p := &pass{session: s, view: j.view, job: j, manager: object.FieldManager(j.owner), mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errPassTimeout)
 	defer cancel()

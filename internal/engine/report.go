@@ -153,7 +153,7 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 			// It counts as it stands.
 		case !there && ended(record, o):
 			l.Health = endedHealth(health.Outcome(record.Finished))
-		case !o.HasDigest(record.Digest) || !there || l.UID != record.UID:
+		case !there || l.UID != record.UID || !en.desired.hasDigest(i, record.Digest):
 			continue
 		}
 		if l.Terminating && l.Health.Finished != "" { // its TTL removes it

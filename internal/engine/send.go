@@ -35,7 +35,7 @@ type sent struct {
 // and deployment tools own beside us is taken over (apply.Takeover), which costs a patch of the managed
 // fields, once for an object, and another apply where we own more then than Git names.
 func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, error) {
-	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: object.FieldManager(p.owner)}
+	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: p.manager}
 	t.ignored = p.client.Ignored(t.manager, a.ID)
 	s, ours := p.live.get(a.ID)
 	ours = ours && s.Owner == p.owner
@@ -222,8 +222,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 	if why := keeps(a.Object); why != "" {
 		return sent{}, &notRecreatedError{refused: refused, why: why, final: true}
 	}
-	manager := object.FieldManager(p.owner)
-	if err := p.client.Creatable(ctx, m, a.Object, manager); err != nil {
+	if err := p.client.Creatable(ctx, m, a.Object, p.manager); err != nil {
 		if edge.Unanswered(err) || edge.Overloaded(err) {
 			return sent{}, err
 		}
@@ -232,7 +231,7 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
 	}
-	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: manager}
+	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: p.manager}
 	got, err := t.apply(ctx, nil)
 	if edge.Immutable(err) {
 		return sent{}, &notRecreatedError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
