@@ -1,7 +1,6 @@
 package uninstall
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,8 +42,6 @@ type teardown struct {
 	identities []string
 	// stopped means that there is no hub any more that would let go of anything.
 	stopped bool
-	// grace is hubGrace, for tests.
-	grace time.Duration
 }
 
 // identify finds out what the hub may call itself: what its Deployment or its Kustomization in Git has, or else the
@@ -84,7 +81,7 @@ func (t *teardown) stop(ctx context.Context, s *factory.Step) error {
 	if err := t.hub.Delete(ctx, deployment, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot delete %s: %w", apply.Name(own[at]), err)
 	}
-	patience, cancel := context.WithTimeout(ctx, cmp.Or(t.grace, hubGrace))
+	patience, cancel := context.WithTimeout(ctx, hubGrace)
 	defer cancel()
 	err = wait.Until(patience, t.hub, []client.Object{deployment}, func() (bool, error) { return deployment.GetUID() != uid, nil })
 	switch {
@@ -311,7 +308,7 @@ func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string
 	}
 	patience, cancel := ctx, context.CancelFunc(func() {})
 	if t.DeletionPolicy == policyAbandon {
-		patience, cancel = context.WithTimeout(ctx, cmp.Or(t.grace, hubGrace))
+		patience, cancel = context.WithTimeout(ctx, hubGrace)
 	}
 	defer cancel()
 	var there []metav1.PartialObjectMetadata

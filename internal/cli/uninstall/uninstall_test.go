@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -130,14 +132,27 @@ func uninstallThrough(t *testing.T, o Options, funcs interceptor.Funcs, objects 
 		t.Fatal(err)
 	}
 	streams, _, _, stderr := iostreams.Test()
+	funcs.Watch = watchUntilDone
 	made := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).Build()
 	hub := &factory.Hub{WithWatch: made, Config: &rest.Config{Host: "https://hub"}}
-	o.Factory = &factory.Factory{IO: streams, Now: time.Now, Flags: &factory.Flags{Namespace: "skerry-system", Timeout: 2 * time.Second}, Hub: func() (*factory.Hub, error) { return hub, nil }}
-	ctx, cancel := o.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	tear := &teardown{Options: &o, hub: hub, grace: 50 * time.Millisecond}
-	err = tear.run(ctx)
+	o.Factory = &factory.Factory{IO: streams, Now: time.Now, Flags: &factory.Flags{Namespace: "skerry-system", Timeout: 2 * time.Minute}, Hub: func() (*factory.Hub, error) { return hub, nil }}
+	// In a bubble the timeout passes when nothing more can happen, and not while the processor is busy elsewhere.
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := o.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		tear := &teardown{Options: &o, hub: hub}
+		err = tear.run(ctx)
+	})
 	return hub, stderr.String(), err
+}
+
+// watchUntilDone ends a watch with its context, as an API server does and the fake client does not.
+func watchUntilDone(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+	w, err := c.Watch(ctx, list, opts...)
+	if err == nil {
+		context.AfterFunc(ctx, w.Stop)
+	}
+	return w, err
 }
 
 // TestAbandonNeedsNoHub: a hub that is gone lets go of nothing; its finalizer is taken off, and no other.
