@@ -2,11 +2,14 @@ package house
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -153,24 +156,33 @@ type pkg struct {
 // list returns every package of the module with all that it links, tests left out.
 func list(t *testing.T) []pkg {
 	t.Helper()
+	all, err := listed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// listed asks the go command, once.
+var listed = sync.OnceValues(func() ([]pkg, error) {
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", module+"...")
+	cmd := exec.CommandContext(context.Background(), "go", "list", "-json=ImportPath,Deps", module+"...")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("cannot list packages: %v\n%s", err, stderr.String())
+		return nil, fmt.Errorf("cannot list packages: %w\n%s", err, stderr.String())
 	}
 	var all []pkg
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
-			return all
+			return all, nil
 		} else if err != nil {
-			t.Fatalf("cannot read go list: %v", err)
+			return nil, fmt.Errorf("cannot read go list: %w", err)
 		}
 		all = append(all, p)
 	}
-}
+})
 
 func within(path string, prefixes []string) bool {
 	for _, p := range prefixes {
