@@ -140,12 +140,12 @@ func (q *queue) computed() []string {
 	return slices.Clone(q.order)
 }
 
-// TestThousandsOfHandshakesSucceedInTurn, also those whose turn comes after the time of a handshake, and of a stranger.
-func TestThousandsOfHandshakesSucceedInTurn(t *testing.T) {
+// TestManyHandshakesSucceedInTurn, also those whose turn comes after the time of a handshake, and of a stranger.
+func TestManyHandshakesSucceedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 2, defaultConnLimits)
 		release := q.hold(2)
-		const peers = 2000
+		const peers = 400 // 200 for each slot; the clock stands still while they are computed, so that more take no longer
 		ended := make(chan error, peers)
 		for range peers {
 			c := q.dial()
