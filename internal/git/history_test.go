@@ -190,9 +190,9 @@ func TestManyFetches(t *testing.T) {
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	w.commit("main", manyFiles(100))
 	known := w.branch("main", "").Revision
-	for i := range 70 {
+	for i := range 40 { // the packs are merged twice
 		w.commit("main", write("apps/00/app-000.yaml", fmt.Sprint(i)))
-		if i%50 == 0 {
+		if i%30 == 0 {
 			w.reopen()
 		}
 		before := w.http.Sent()
@@ -222,15 +222,15 @@ func TestManyFetches(t *testing.T) {
 // the server must not think that it has them.
 func TestOldContentComesBack(t *testing.T) {
 	t.Parallel()
-	for _, gap := range []int{1, 7, 30} {
-		t.Run(fmt.Sprintf("followed every %d commits", gap), func(t *testing.T) {
+	for _, c := range []struct{ gap, first int }{{1, 44}, {7, 25}, {30, 25}} {
+		t.Run(fmt.Sprintf("followed every %d commits", c.gap), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 			known := ""
 			var pending []gitserver.Change
 			for i := range 65 {
 				pending = append(pending, write("f", fmt.Sprint("content ", i), "g", fmt.Sprint(i)))
-				if i >= 25 && i%gap == 0 {
+				if i >= c.first && i%c.gap == 0 {
 					w.commit("main", pending...)
 					pending = nil
 					known = w.branch("main", known).Revision
