@@ -43,7 +43,7 @@ func (s identities) uninstall(ctx context.Context) error {
 	}
 	for _, path := range slices.Concat(bindings, []string{
 		s.secrets() + "/" + link.EnrollmentSecret, s.secrets() + "/" + agentName,
-		in("/apis/coordination.k8s.io/v1", "leases"), in("/apis/networking.k8s.io/v1", "networkpolicies"), in("/api/v1", "persistentvolumeclaims"),
+		in("/apis/coordination.k8s.io/v1", "leases"), in("/apis/networking.k8s.io/v1", "networkpolicies"), in("/api/v1", "persistentvolumeclaims"), in("/api/v1", "configmaps"),
 		in("/api/v1", "serviceaccounts"), in("/apis/apps/v1", "deployments"), rbacGroup + "/clusterroles/" + agentName,
 	}) {
 		if err := s.kube.patch(ctx, path, owned); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {

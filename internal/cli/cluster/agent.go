@@ -3,11 +3,13 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -43,7 +45,9 @@ type AgentOptions struct {
 	RequireApproval bool
 	// Upgrades lets the hub keep the agent at its own version.
 	Upgrades bool
-	flags    *pflag.FlagSet // of the command; nil in tests
+	// CAFile is that of components.AgentOptions.CA.
+	CAFile string
+	flags  *pflag.FlagSet // of the command; nil in tests
 	components.AgentOptions
 }
 
@@ -60,6 +64,7 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&a.Image, "agent-image", "", "whole name of the agent's image (default: "+components.AgentRepository+" of this version)")
 	flags.StringVar(&a.Storage, "agent-storage", "", "size of a PersistentVolumeClaim for the agent's disk (default: a volume that goes with the Pod)")
 	flags.StringVar(&a.Proxy, "agent-proxy", "", "URL of the HTTP proxy through which the agent reaches the gateway")
+	flags.StringVar(&a.CAFile, "agent-ca-file", "", "file with the authority, in PEM, that signed the certificate of an ingress in front of the gateway (default: the public ones, or the hub's own, which is pinned)")
 	flags.BoolVar(&a.Upgrades, "agent-upgrades", true, "let the hub keep the agent at its own version, staged over all such agents of the namespace; not one with options of its own, and not where the hub is no release")
 	a.flags = flags
 	flags.BoolVar(&a.RequireApproval, "require-approval", false, "give an agent that has joined nothing until 'skerry cluster approve' accepts it")
@@ -69,13 +74,13 @@ func (a *AgentOptions) addFlags(flags *pflag.FlagSet, version string) {
 // check refuses flags that do not go together.
 func (a *AgentOptions) check(o *Options) error {
 	if !a.Enabled {
-		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.NoDeployment || a.RequireApproval || a.upgradesAsked() {
-			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy, --agent-upgrades, --require-approval and --no-deployment need --agent")
+		if a.Gateway != "" || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.CAFile != "" || a.NoDeployment || a.RequireApproval || a.upgradesAsked() {
+			return factory.Usagef("--gateway, --agent-image, --agent-storage, --agent-proxy, --agent-ca-file, --agent-upgrades, --require-approval and --no-deployment need --agent")
 		}
 		return nil
 	}
 	if a.upgradesAsked() && (a.NoDeployment || a.ownOptions()) {
-		return factory.Usagef("--agent-upgrades is for an agent without options of its own, which the hub installs as it is: leave out --namespaces, --agent-image, --agent-storage, --agent-proxy and --no-deployment")
+		return factory.Usagef("--agent-upgrades is for an agent without options of its own, which the hub installs as it is: leave out --namespaces, --agent-image, --agent-storage, --agent-proxy, --agent-ca-file and --no-deployment")
 	}
 	for _, ns := range a.Namespaces {
 		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
@@ -87,9 +92,27 @@ func (a *AgentOptions) check(o *Options) error {
 		return factory.Usagef("--gateway must be an https URL without credentials")
 	case o.UseCredentials, o.Server != "":
 		return factory.Usagef("--use-credentials and --server are for a cluster that the hub reaches: leave them out with --agent")
+	case a.CAFile != "" && a.NoDeployment:
+		return factory.Usagef("--agent-ca-file is for the Deployment: an agent that runs beside the cluster trusts what its machine does, and SSL_CERT_FILE")
 	case a.TokenFor < time.Minute || a.TokenFor > 30*24*time.Hour:
 		return factory.Usagef("--token-for must be between 1m and 720h")
 	}
+	return a.readCA()
+}
+
+// readCA reads the authority of an ingress.
+func (a *AgentOptions) readCA() error {
+	if a.CAFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(a.CAFile)
+	if err != nil {
+		return factory.Usagef("cannot read --agent-ca-file: %s", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return factory.Usagef("--agent-ca-file %s holds no certificate in PEM", a.CAFile)
+	}
+	a.CA = string(pem)
 	return nil
 }
 
@@ -175,7 +198,11 @@ func mayInstallAgent(ctx context.Context, edge *edge) error {
 
 // gatewayOf returns what agents of this hub are installed with.
 func gatewayOf(ctx context.Context, o *Options, hub *factory.Hub) (link.Enrollment, error) {
-	return factory.Gateway(ctx, hub, o.Flags.Namespace+"/"+o.Name, o.Agent.Gateway)
+	e, err := factory.Gateway(ctx, hub, o.Flags.Namespace+"/"+o.Name, o.Agent.Gateway)
+	if err == nil && e.CA != "" && o.Agent.CA != "" {
+		return e, factory.Next(errors.New("agents of this hub pin its own authority, and would not look at the one of --agent-ca-file"), "leave the flag out; where an ingress terminates TLS, start the hub with --gateway-plain-http")
+	}
+	return e, err
 }
 
 // offerToken makes the Cluster, or turns the one that is there into one with an agent, and lets an agent join once.

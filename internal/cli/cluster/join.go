@@ -90,6 +90,7 @@ and "key-" removes one.`,
 	flags.BoolVar(&o.Export, "export", false, "print Secret and Cluster, with the token, and change nothing on the hub")
 	flags.BoolVar(&o.Wait, "wait", true, "wait until the hub has reached the cluster")
 	_ = cmd.MarkFlagFilename("from-kubeconfig")
+	_ = cmd.MarkFlagFilename("agent-ca-file")
 	return cmd
 }
 

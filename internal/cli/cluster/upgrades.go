@@ -34,7 +34,7 @@ func (a *AgentOptions) upgrades(image string) (keep bool, why string) {
 }
 
 func (a *AgentOptions) ownOptions() bool {
-	return len(a.Namespaces) > 0 || a.Image != "" || a.Storage != "" || a.Proxy != ""
+	return len(a.Namespaces) > 0 || a.Image != "" || a.Storage != "" || a.Proxy != "" || a.CAFile != ""
 }
 
 // upgradesAsked reports whether upgrades were asked for, and are not the default.

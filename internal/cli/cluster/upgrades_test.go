@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -13,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 // TestTheHubKeepsAnAgent by a label, and by a Kustomization that is made once: what a person changed of it stays.
@@ -89,5 +93,52 @@ func TestWhichAgentsTheHubKeeps(t *testing.T) {
 	a.addFlags(flags, "v1.0.0")
 	if err := a.check(&Options{}); err != nil {
 		t.Errorf("without --agent: %v", err)
+	}
+}
+
+// TestAnAgentIsToldThePrivateAuthorityOfAnIngress, and no other where the hub's own is pinned.
+func TestAnAgentIsToldThePrivateAuthorityOfAnIngress(t *testing.T) {
+	dir, ca := t.TempDir(), authority(t)
+	for name, data := range map[string]string{"ca.crt": ca, "junk": "junk"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		options AgentOptions
+		refusal string
+	}{
+		"an authority":                   {AgentOptions{Enabled: true, CAFile: "ca.crt"}, ""},
+		"no certificate":                 {AgentOptions{Enabled: true, CAFile: "junk"}, "holds no certificate"},
+		"no file":                        {AgentOptions{Enabled: true, CAFile: "none"}, "cannot read"},
+		"an agent beside the cluster":    {AgentOptions{Enabled: true, CAFile: "ca.crt", NoDeployment: true}, "SSL_CERT_FILE"},
+		"a cluster that the hub reaches": {AgentOptions{CAFile: "ca.crt"}, "need --agent"},
+	} {
+		a := tt.options
+		a.CAFile, a.TokenFor = filepath.Join(dir, a.CAFile), time.Hour
+		err := a.check(&Options{})
+		if (err != nil) != (tt.refusal != "") || err != nil && !strings.Contains(err.Error(), tt.refusal) {
+			t.Errorf("%s: %v, want %q", name, err, tt.refusal)
+		}
+		if err == nil && (a.CA != ca || !a.ownOptions()) {
+			t.Errorf("%s: %q is trusted", name, a.CA)
+		}
+	}
+
+	scheme, err := factory.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pinned, refused := range map[string]bool{"": false, ca: true} {
+		gateway := &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.GatewayConfigMap},
+			Data:       map[string]string{"url": "https://gateway", "ca.crt": pinned, "hubID": "hub", "hubKey": link.EncodeKey(make([]byte, 32))},
+		}
+		o := &Options{Factory: &factory.Factory{Flags: &factory.Flags{Namespace: "fleet"}}, Name: "ship-1"}
+		o.Agent.CA = ca
+		_, err := gatewayOf(t.Context(), o, &factory.Hub{WithWatch: fake.NewClientBuilder().WithScheme(scheme).WithObjects(gateway).Build()})
+		if (err != nil) != refused {
+			t.Errorf("the hub's own is pinned: %t, and %v", refused, err)
+		}
 	}
 }

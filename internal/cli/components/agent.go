@@ -30,6 +30,9 @@ type AgentOptions struct {
 	Storage string
 	// Proxy is the URL of the HTTP(S) proxy through which the agent reaches its gateway; "" for none.
 	Proxy string
+	// CA are the authorities, in PEM, by which the agent verifies the certificate in front of the gateway; "" for the
+	// public ones.
+	CA string
 }
 
 // RenderAgent returns the manifests of an agent in the order in which they are applied.
@@ -55,15 +58,29 @@ func RenderAgent(o AgentOptions) ([]*unstructured.Unstructured, error) {
 		}
 		out = append(out, m)
 	}
-	if o.Storage != "" {
-		claim, err := storageClaim(o.Storage)
-		if err != nil {
-			return nil, err
-		}
-		at := slices.IndexFunc(out, func(m *unstructured.Unstructured) bool { return m.GetKind() == "Deployment" })
-		out = slices.Insert(out, max(at, 0), claim)
+	volumes, err := volumesOf(o)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	at := slices.IndexFunc(out, func(m *unstructured.Unstructured) bool { return m.GetKind() == "Deployment" })
+	return slices.Insert(out, max(at, 0), volumes...), nil
+}
+
+// volumesOf returns what the Deployment mounts.
+func volumesOf(o AgentOptions) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	if o.CA != "" {
+		out = append(out, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap",
+			"metadata": map[string]any{"name": AgentName, "namespace": v1alpha1.SystemNamespace, "labels": map[string]any{"app.kubernetes.io/name": AgentName}},
+			"data":     map[string]any{"ca.crt": o.CA},
+		}})
+	}
+	if o.Storage == "" {
+		return out, nil
+	}
+	claim, err := storageClaim(o.Storage)
+	return append(out, claim), err
 }
 
 // namespacedRights are a role that reads everything and deletes its own binding, and bindings to cluster-admin in
@@ -133,17 +150,31 @@ func adaptAgent(deployment *unstructured.Unstructured, o AgentOptions) error {
 		env, _ := container["env"].([]any)
 		container["env"] = append(env, map[string]any{"name": "HTTPS_PROXY", "value": o.Proxy}, map[string]any{"name": "NO_PROXY", "value": "$(KUBERNETES_SERVICE_HOST),.svc"})
 	}
+	if o.CA != "" { // the image has no such folder, in which Go looks for authorities
+		mounts, _ := container["volumeMounts"].([]any)
+		container["volumeMounts"] = append(mounts, map[string]any{"name": "ca", "mountPath": "/etc/ssl/certs", "readOnly": true})
+	}
 	if err := unstructured.SetNestedSlice(deployment.Object, containers, path...); err != nil {
 		return err
 	}
-	if o.Storage == "" {
-		return nil
-	}
-	// A volume that one node may mount: the old Pod lets go of it before the new one begins.
-	if err := unstructured.SetNestedField(deployment.Object, map[string]any{"type": "Recreate"}, "spec", "strategy"); err != nil {
+	return adaptVolumes(deployment, o)
+}
+
+func adaptVolumes(deployment *unstructured.Unstructured, o AgentOptions) error {
+	path := []string{"spec", "template", "spec", "volumes"}
+	volumes, _, err := unstructured.NestedSlice(deployment.Object, path...)
+	if err != nil {
 		return err
 	}
-	return unstructured.SetNestedSlice(deployment.Object, []any{
-		map[string]any{"name": "data", "persistentVolumeClaim": map[string]any{"claimName": AgentName}},
-	}, "spec", "template", "spec", "volumes")
+	if o.Storage != "" {
+		// A volume that one node may mount: the old Pod lets go of it before the new one begins.
+		if err := unstructured.SetNestedField(deployment.Object, map[string]any{"type": "Recreate"}, "spec", "strategy"); err != nil {
+			return err
+		}
+		volumes = []any{map[string]any{"name": "data", "persistentVolumeClaim": map[string]any{"claimName": AgentName}}}
+	}
+	if o.CA != "" {
+		volumes = append(volumes, map[string]any{"name": "ca", "configMap": map[string]any{"name": AgentName}})
+	}
+	return unstructured.SetNestedSlice(deployment.Object, volumes, path...)
 }

@@ -144,3 +144,32 @@ func TestStorageThatOutlivesThePodIsMountedByOneAtATime(t *testing.T) {
 		t.Error("a size that is none was taken")
 	}
 }
+
+func TestAnAgentTrustsThePrivateAuthorityOfAnIngress(t *testing.T) {
+	for _, o := range []AgentOptions{{CA: "PEM"}, {CA: "PEM", Storage: "1Gi"}} {
+		all, err := RenderAgent(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := agentNames(all)
+		ca, at := slices.Index(names, "ConfigMap skerry-system/skerry-agent"), slices.Index(names, "Deployment skerry-system/skerry-agent")
+		if ca < 0 || ca > at {
+			t.Fatalf("the authority does not come before the Deployment: %v", names)
+		}
+		if pem, _, _ := unstructured.NestedString(all[ca].Object, "data", "ca.crt"); pem != "PEM" {
+			t.Errorf("the authority is %q", pem)
+		}
+		var deployment appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(all[at].Object, &deployment); err != nil {
+			t.Fatal(err)
+		}
+		pod := deployment.Spec.Template.Spec
+		var mounted []string
+		for _, m := range pod.Containers[0].VolumeMounts {
+			mounted = append(mounted, m.Name+" "+m.MountPath)
+		}
+		if want := []string{"data /data", "ca /etc/ssl/certs"}; !slices.Equal(mounted, want) || len(pod.Volumes) != 2 || pod.Volumes[1].ConfigMap.Name != AgentName {
+			t.Errorf("mounted %v of %v", mounted, pod.Volumes)
+		}
+	}
+}
