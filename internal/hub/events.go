@@ -24,11 +24,12 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 		ks := &v1alpha1.Kustomization{}
 		key := v1alpha1.ResolveName(e.Cluster.Namespace, e.Kustomization)
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
+			cluster := v1alpha1.RelativeName(key.Namespace, e.Cluster)
 			record := func(more string) {
-				recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(v1alpha1.RelativeName(key.Namespace, e.Cluster)+": "+e.Message+more))
+				recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(cluster+": "+e.Message+more))
 			}
 			if e.Reason == v1alpha1.PrunedReason {
-				p.summaries.record(summaryKey{key, e.Reason}, record)
+				p.summaries.record(summaryKey{key, e.Reason}, cluster, record)
 			} else {
 				record("")
 			}

@@ -1,13 +1,12 @@
 package hub
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/skerry-dev/skerry/internal/text"
+	"github.com/skerry-dev/skerry/internal/report"
 )
 
 const (
@@ -32,13 +31,13 @@ type summaryKey struct {
 
 // summary is of the events within the last summaryEvery.
 type summary struct {
-	recorded int // events that were recorded one by one
-	more     int // that were not
+	recorded int      // events that were recorded one by one
+	more     []string // clusters of those that were not, in their order
 	last     func(more string)
 }
 
 // record records an event of a cluster, now or with those of others; write is given what a summary adds to the message.
-func (s *summaries) record(key summaryKey, write func(more string)) {
+func (s *summaries) record(key summaryKey, cluster string, write func(more string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recent == nil {
@@ -55,7 +54,7 @@ func (s *summaries) record(key summaryKey, write func(more string)) {
 		write("")
 		return
 	}
-	sum.more, sum.last = sum.more+1, write
+	sum.more, sum.last = append(sum.more, cluster), write
 }
 
 // flush records what was not recorded one by one. While there is any, the next ones are not either.
@@ -63,15 +62,11 @@ func (s *summaries) flush(key summaryKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := s.recent[key]
-	if sum.more == 0 {
+	if len(sum.more) == 0 {
 		delete(s.recent, key)
 		return
 	}
-	more := ""
-	if sum.more > 1 {
-		more = fmt.Sprintf("; and %s like this", text.Count(sum.more-1, "more event"))
-	}
-	sum.last(more)
-	sum.more, sum.last = 0, nil
+	sum.last(report.Summary(sum.more[:len(sum.more)-1]))
+	sum.more, sum.last = nil, nil
 	time.AfterFunc(summaryEvery, func() { s.flush(key) })
 }

@@ -18,7 +18,7 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		var told []string
 		tell := func(kustomization string, clusters ...int) {
 			for _, n := range clusters {
-				c.record(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, func(more string) {
+				c.record(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, fmt.Sprint(n), func(more string) {
 					mu.Lock()
 					defer mu.Unlock()
 					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
@@ -39,7 +39,7 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		tell("b", 1)
 		expect("at once", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10", "b 1")
 		time.Sleep(summaryEvery)
-		expect("a while later", "a 13; and 2 more events like this")
+		expect("a while later", "a 13; and 2 more events like this: 11, 12")
 		tell("a", 14)
 		expect("while it goes on")
 		time.Sleep(summaryEvery)

@@ -20,6 +20,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
 	"github.com/skerry-dev/skerry/internal/cli/table"
+	"github.com/skerry-dev/skerry/internal/report"
 )
 
 // Options of the command.
@@ -53,7 +54,8 @@ func NewCmdEvents(f *factory.Factory, runF func(context.Context, *Options) error
 		Short: "Show what happened: commits, drift, rollouts, failures",
 		Long: `Show the events of sources, kustomizations and clusters, the oldest first. Those of a kustomization
 begin with the cluster that they are of; --for cluster/NAME shows them beside those of the Cluster
-itself.
+itself. Where many clusters prune at once, one event sums up all beyond the tenth: it is shown for each
+of the clusters that it names, and for all where it does not name all.
 
 An API server keeps events for an hour unless it is told otherwise.`,
 		Example: `  skerry events
@@ -243,7 +245,7 @@ func (o *Options) Pick(all []corev1.Event, now time.Time) []Event {
 }
 
 // isFor reports whether an event is of the object that is asked for. What an engine says is of a Kustomization,
-// and begins with the name of the Cluster.
+// and begins with the name of the Cluster; it may sum up what others say.
 func (o *Options) isFor(e *corev1.Event) bool {
 	of := e.InvolvedObject
 	switch {
@@ -253,7 +255,9 @@ func (o *Options) isFor(e *corev1.Event) bool {
 		return false
 	}
 	where, _, ok := strings.Cut(e.Message, ": ")
-	return ok && (where == o.name || where == e.Namespace+"/"+o.name)
+	return ok && slices.ContainsFunc([]string{o.name, e.Namespace + "/" + o.name}, func(name string) bool {
+		return where == name || report.SumsUp(e.Message, name)
+	})
 }
 
 // seen is when an event happened last, and how often it did.
