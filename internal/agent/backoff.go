@@ -5,7 +5,8 @@ import "time"
 const (
 	minRetry = time.Second
 	maxRetry = 5 * time.Minute
-	// unwantedRetry is how often an agent dials that the hub does not want: its key was revoked, or another agent has it.
+	// unwantedRetry is how often an agent dials that the hub does not want: its key was revoked, or is that of another
+	// cluster.
 	unwantedRetry = 10 * time.Minute
 	// maxOtherPartRetry bounds the wait of an agent that the hub has sent to another of its parts.
 	maxOtherPartRetry = 30 * time.Second

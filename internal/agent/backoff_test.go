@@ -104,3 +104,20 @@ func TestAgentsDoNotComeBackTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAgentWhoseClusterAnotherHasComesBackWhenTheHubSays, however often it was refused: the other one is deleted by a
+// person, and nothing tells the agent.
+func TestAnAgentWhoseClusterAnotherHasComesBackWhenTheHubSays(t *testing.T) {
+	refused := func(reason string) error {
+		return &byeError{Bye: link.Bye{Reason: reason, RetryAfter: 60}, trusted: true}
+	}
+	b := backoff{random: func() float64 { return 1 }}
+	for range 12 {
+		if got := b.after(refused(link.ByeDuplicate), 0); got != 2*time.Minute {
+			t.Fatalf("it waits %s", got)
+		}
+	}
+	if got := b.after(refused(link.ByeRevoked), 0); got < unwantedRetry {
+		t.Errorf("one whose key was revoked waits %s", got)
+	}
+}

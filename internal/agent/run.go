@@ -288,8 +288,13 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 
 // after returns how long to wait after a session that ended with an error.
 func (b *backoff) after(err error, lasted time.Duration) time.Duration {
-	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted && bye.Reason == link.ByeElsewhere {
-		return b.otherPart(lasted, retryAfter(err))
+	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted {
+		switch bye.Reason {
+		case link.ByeElsewhere:
+			return b.otherPart(lasted, retryAfter(err))
+		case link.ByeDuplicate: // the hub says when it may be wanted again
+			b.failures = 0
+		}
 	}
 	return b.next(lasted, retryAfter(err))
 }
@@ -302,7 +307,7 @@ func retryAfter(err error) time.Duration {
 			return min(after, maxRetry)
 		}
 		switch bye.Reason {
-		case link.ByeRevoked, link.ByeDuplicate, link.ByeClusterReplaced:
+		case link.ByeRevoked, link.ByeClusterReplaced:
 			return max(after, unwantedRetry)
 		}
 		return after

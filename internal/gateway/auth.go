@@ -300,13 +300,15 @@ func (a *agent) handedOver(public []byte) bool {
 	return a.assignmentKnown && subtle.ConstantTimeCompare(a.publicKey, public) == 1
 }
 
-// byeForRefusal is the last frame for an agent that is refused, by the reason.
+// byeForRefusal is the last frame for an agent that is refused, by the reason. One whose cluster another Cluster has comes
+// back within two minutes: a person is told to delete one of the two, and the hub has no connection by which to wake the
+// agent then.
 var byeForRefusal = map[string]link.Bye{
 	v1alpha1.AgentNotApprovedReason: {Reason: link.ByeNotApproved, RetryAfter: 10},
 	v1alpha1.ClusterReplacedReason:  {Reason: link.ByeClusterReplaced, RetryAfter: 60},
-	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 300},
-	v1alpha1.DuplicateAgentReason:   {Reason: link.ByeDuplicate, RetryAfter: 300},
-	v1alpha1.DuplicateClusterReason: {Reason: link.ByeDuplicate, RetryAfter: 300},
+	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 600},
+	v1alpha1.DuplicateAgentReason:   {Reason: link.ByeDuplicate, RetryAfter: 600},
+	v1alpha1.DuplicateClusterReason: {Reason: link.ByeDuplicate, RetryAfter: 60},
 	keyReplaced:                     {Reason: link.ByeElsewhere, RetryAfter: 2},
 }
 

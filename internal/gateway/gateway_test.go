@@ -378,7 +378,7 @@ func TestAnAgentGivesWayWhenItsClusterIsAnothers(t *testing.T) {
 	r.taken["uid-1"] = engine.Key{Namespace: "fleet", Name: "other"}
 	r.mu.Unlock()
 	r.connect(edgeKey)
-	if d := stream.next(); d.Bye == nil || d.Bye.Reason != link.ByeDuplicate {
+	if d := stream.next(); d.Bye == nil || d.Bye.Reason != link.ByeDuplicate || d.Bye.RetryAfter > 60 {
 		t.Errorf("the stream says %+v", d)
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != v1alpha1.DuplicateClusterReason || !strings.Contains(state.Message, "fleet/other") {

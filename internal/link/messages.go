@@ -206,7 +206,7 @@ const (
 	ByeRevoked = "Revoked"
 	// ByeReplaced is sent when another stream of the Cluster has begun.
 	ByeReplaced = "Replaced"
-	// ByeDuplicate is sent when another agent with the same key is connected.
+	// ByeDuplicate is sent when another agent with the same key is connected, or another Cluster has the cluster.
 	ByeDuplicate = "DuplicateAgent"
 	// ByeClusterReplaced is sent when the cluster is not the one that joined, by the uid of kube-system.
 	ByeClusterReplaced = "ClusterReplaced"
