@@ -128,7 +128,7 @@ func (c *Client) ForgetUnconfirmed(gvk schema.GroupVersionKind) bool {
 }
 
 // discovery sends one request and decodes the answer. What it is decoded into can take twenty times the size
-// of the answer: so the number of its parts is bounded first, and a large answer keeps its lease until it is
+// of the answer: so the number of its elements is bounded first, and a large answer keeps its share of the budget until it is
 // decoded.
 func (c *Client) discovery(ctx context.Context, req *rest.Request, into any) error {
 	ctx, done, err := c.slot(ctx)
@@ -140,8 +140,8 @@ func (c *Client) discovery(ctx context.Context, req *rest.Request, into any) err
 	if err != nil {
 		return err
 	}
-	if n := parts(raw); n > maxParts {
-		return fmt.Errorf("%w: it has %d parts", ErrTooLarge, n)
+	if n := countElements(raw); n > maxElements {
+		return fmt.Errorf("%w: it has %d elements", ErrTooLarge, n)
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
 		return fmt.Errorf("the answer is not what was asked for: %w", err)

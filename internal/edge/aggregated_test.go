@@ -191,7 +191,7 @@ func TestWithoutAggregatedDiscoveryEachGroupIsAskedFor(t *testing.T) {
 		},
 		"a document that is too long": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", maxAnswer+1)) },
 		"a document of empty groups": func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, `{"kind":"APIGroupDiscoveryList","items":[%s{}]}`, strings.Repeat("{},", maxParts/2))
+			fmt.Fprintf(w, `{"kind":"APIGroupDiscoveryList","items":[%s{}]}`, strings.Repeat("{},", maxElements/2))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,14 +224,14 @@ func TestWithoutAggregatedDiscoveryEachGroupIsAskedFor(t *testing.T) {
 	}
 }
 
-// TestAnswersToDiscoveryAreBounded has a server that answers with a small text of many parts, which take much
+// TestAnswersToDiscoveryAreBounded has a server that answers with a small text of many elements, which take much
 // memory when they are decoded.
 func TestAnswersToDiscoveryAreBounded(t *testing.T) {
 	for name, answer := range map[string]string{
-		"many resources": `{"kind":"APIResourceList","resources":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
-		"many verbs":     `{"kind":"APIResourceList","resources":[{"name":"deployments","kind":"Deployment","verbs":[` + strings.Repeat(`"",`, maxParts) + `""]}]}`,
-		"many versions":  `{"kind":"APIGroup","versions":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
-		"many objects":   `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"1"},"items":[` + strings.Repeat("{},", maxParts/2) + `{}]}`,
+		"many resources": `{"kind":"APIResourceList","resources":[` + strings.Repeat("{},", maxElements/2) + `{}]}`,
+		"many verbs":     `{"kind":"APIResourceList","resources":[{"name":"deployments","kind":"Deployment","verbs":[` + strings.Repeat(`"",`, maxElements) + `""]}]}`,
+		"many versions":  `{"kind":"APIGroup","versions":[` + strings.Repeat("{},", maxElements/2) + `{}]}`,
+		"many objects":   `{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"1"},"items":[` + strings.Repeat("{},", maxElements/2) + `{}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -326,7 +326,7 @@ func TestLongTextsAreNoParts(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","metadata":{},"items":[{"metadata":{"name":"things.example.org","annotations":{"applied":%q}}}]}`,
-			strings.Repeat(`{"type":"string"},`, maxParts))
+			strings.Repeat(`{"type":"string"},`, maxElements))
 	})
 	if _, err := c.Discovery().defined(t.Context(), gvks("example.com/v1 Thing")[0]); err != nil {
 		t.Error(err)

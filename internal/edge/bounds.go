@@ -29,9 +29,9 @@ const (
 	maxAnswer = 4 << 20
 	// maxPage bounds one page of a list.
 	maxPage = 16 << 20
-	// maxParts bounds the parts of an answer of which only some fields are read: its JSON objects, list entries
+	// maxElements bounds the elements of an answer of which only some fields are read: its JSON objects, list entries
 	// and fields. Decoded, an empty object or string of two bytes takes up to 300.
-	maxParts = 300_000
+	maxElements = 300_000
 	// maxName bounds the names of objects, kinds, versions and resources, in bytes, as API servers do.
 	maxName = 253
 	// MaxObjects bounds what is kept of one cluster.
@@ -73,11 +73,11 @@ func (b *bounds) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch query := req.URL.Query(); {
 	case isWatch(query):
-		res.Body = &flow{ReadCloser: res.Body, ctx: req.Context(), have: flowBurst, at: time.Now()} //nolint:forbidigo // a rate needs the time
+		res.Body = &throttledBody{ReadCloser: res.Body, ctx: req.Context(), have: flowBurst, at: time.Now()} //nolint:forbidigo // a rate needs the time
 	case req.Method == http.MethodGet && (query.Has("limit") || query.Has("labelSelector")):
-		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxPage})
+		res.Body = b.budget.leased(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxPage})
 	default:
-		res.Body = b.budget.leased(req.Context(), &limited{ReadCloser: res.Body, left: maxAnswer})
+		res.Body = b.budget.leased(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxAnswer})
 	}
 	return res, nil
 }
@@ -100,9 +100,9 @@ func isWatch(query url.Values) bool {
 	return watch != "" && watch != "false" && watch != "0"
 }
 
-// parts counts the opening braces and commas of a JSON text that are not in a string. An answer may hold long
+// countElements counts the opening braces and commas of a JSON text that are not in a string. An answer may hold long
 // texts with many: descriptions, and the annotation in which kubectl keeps what was applied last.
-func parts(raw []byte) (n int) {
+func countElements(raw []byte) (n int) {
 	scan(raw, func(c byte, _ int) {
 		if c == '{' || c == ',' {
 			n++
@@ -145,13 +145,13 @@ func scan(raw []byte, visit func(c byte, depth int)) {
 	}
 }
 
-// limited is a body that ends with an error when it is too long.
-type limited struct {
+// limitedBody is a body that ends with an error when it is too long.
+type limitedBody struct {
 	io.ReadCloser
 	left int64
 }
 
-func (b *limited) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, ErrTooLarge
 	}
@@ -166,16 +166,16 @@ func (b *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// flow is the body of a watch: it has no end, but what comes faster than it can be needed waits in
+// throttledBody is the body of a watch: it has no end, but what comes faster than it can be needed waits in
 // the network, and not in the hub.
-type flow struct {
+type throttledBody struct {
 	io.ReadCloser
 	ctx  context.Context //nolint:containedctx // of the request, whose end ends the wait
 	have int             // bytes that may be read at once
 	at   time.Time
 }
 
-func (f *flow) Read(p []byte) (int, error) {
+func (f *throttledBody) Read(p []byte) (int, error) {
 	now := time.Now() //nolint:forbidigo // a rate needs the time
 	f.have = min(flowBurst, f.have+int(now.Sub(f.at).Seconds()*flowRate))
 	f.at = now

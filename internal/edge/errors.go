@@ -28,11 +28,11 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s owned by %s", some(e.Fields), some(e.Managers))
+	return fmt.Sprintf("%s owned by %s", firstThree(e.Fields), firstThree(e.Managers))
 }
 
-// some names three of a list.
-func some(list []string) string {
+// firstThree names three of a list.
+func firstThree(list []string) string {
 	if len(list) <= 3 {
 		return strings.Join(list, ", ")
 	}
@@ -40,7 +40,9 @@ func some(list []string) string {
 }
 
 // By names the managers and the fields: "kubectl-edit (.data.key)".
-func (e *ConflictError) By() string { return fmt.Sprintf("%s (%s)", some(e.Managers), some(e.Fields)) }
+func (e *ConflictError) By() string {
+	return fmt.Sprintf("%s (%s)", firstThree(e.Managers), firstThree(e.Fields))
+}
 
 // And joins two conflicts about one object, either of which may be nil.
 func (e *ConflictError) And(other *ConflictError) *ConflictError {

@@ -98,9 +98,9 @@ func (c *Client) IsAccount(ctx context.Context, a Account, credentials *Client) 
 	}
 	err := c.review(ctx, selfReviews, map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, &review)
 	if KindGone(err) {
-		return c.isApart(ctx, a, credentials)
+		return c.hasOwnRights(ctx, a, credentials)
 	}
-	if saysUser(err, a) {
+	if namesUser(err, a) {
 		return nil
 	}
 	if err != nil {
@@ -112,21 +112,21 @@ func (c *Client) IsAccount(ctx context.Context, a Account, credentials *Client) 
 	return nil
 }
 
-// saysUser reports whether a refusal names the account as the user that was refused.
-func saysUser(err error, a Account) bool {
+// namesUser reports whether a refusal names the account as the user that was refused.
+func namesUser(err error, a Account) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`+a.User()+`" cannot`)
 }
 
-// isApart finds out whether the cluster takes what is asked in the name of an account for the credentials' own, by the
+// hasOwnRights finds out whether the cluster takes what is asked in the name of an account for the credentials' own, by the
 // one right that these must have and the account of a tenant has not: to write inventories. The right to impersonate the
 // account would not do: who may edit or administer its own namespace has that as well, by the ClusterRoles of Kubernetes.
-func (c *Client) isApart(ctx context.Context, a Account, credentials *Client) error {
+func (c *Client) hasOwnRights(ctx context.Context, a Account, credentials *Client) error {
 	var r rights
 	var err error
 	if r.credentials, err = credentials.mayRecord(ctx, a, selfAccessReviews); err != nil {
 		return err
 	}
-	if r.account, err = c.mayRecord(ctx, a, selfAccessReviews); saysUser(err, a) {
+	if r.account, err = c.mayRecord(ctx, a, selfAccessReviews); namesUser(err, a) {
 		return nil
 	}
 	if err != nil {

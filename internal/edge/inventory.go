@@ -265,7 +265,7 @@ func (s *Inventories) write(ctx context.Context, owner, name string, data []byte
 	cm.BinaryData = map[string][]byte{shardKey: data}
 	written, err := s.put(ctx, cm)
 	if errors.Is(err, ErrInventoryChanged) && version == "" {
-		return s.inTheWay(ctx, owner, name)
+		return s.explainNameTaken(ctx, owner, name)
 	}
 	if err != nil {
 		return err
@@ -283,8 +283,8 @@ func (s *Inventories) write(ctx context.Context, owner, name string, data []byte
 	return nil
 }
 
-// inTheWay describes what a ConfigMap is that was not found as an inventory, and yet has the name of one.
-func (s *Inventories) inTheWay(ctx context.Context, owner, name string) error {
+// explainNameTaken describes what a ConfigMap is that was not found as an inventory, and yet has the name of one.
+func (s *Inventories) explainNameTaken(ctx context.Context, owner, name string) error {
 	cm, err := s.get(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err):

@@ -113,7 +113,7 @@ func ExplainApply(err error, o object.Object) string {
 	case err == nil:
 		return ""
 	case errors.As(err, &c) && c.Owner():
-		return health.Clean("is owned by " + some(c.Managers))
+		return health.Clean("is owned by " + firstThree(c.Managers))
 	case errors.As(err, &c):
 		return health.Clean("conflicts on " + c.Error())
 	case errors.As(err, &k):
