@@ -487,9 +487,9 @@ func TestWhereAKindIsWatched(t *testing.T) {
 	}{
 		"the credentials'":                   {&view{}, "all"},
 		"an account's":                       {&view{limited: true}, "all web"},
-		"many namespaces, and all at once":   {&view{limited: true, many: map[schema.GroupKind]breadth{gk: wide}}, "all"},
-		"many namespaces, each by itself":    {&view{limited: true, many: map[schema.GroupKind]breadth{gk: narrow}}, "web"},
-		"another kind that is in many, wide": {&view{limited: true, many: map[schema.GroupKind]breadth{{Kind: "Secret"}: wide}}, "all web"},
+		"many namespaces, and all at once":   {&view{limited: true, scopeModes: map[schema.GroupKind]scopeMode{gk: allNamespaces}}, "all"},
+		"many namespaces, each by itself":    {&view{limited: true, scopeModes: map[schema.GroupKind]scopeMode{gk: perNamespace}}, "web"},
+		"another kind that is in many, wide": {&view{limited: true, scopeModes: map[schema.GroupKind]scopeMode{{Kind: "Secret"}: allNamespaces}}, "all web"},
 	} {
 		var got []string
 		tt.v.uses(object.ID{Kind: "ConfigMap", Namespace: "web", Name: "x"}, func(at watchScope) { got = append(got, cmp.Or(at.namespace, "all")) })

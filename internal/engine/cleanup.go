@@ -27,7 +27,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 		if p.cannotSee(a) {
 			continue
 		}
-		if why := p.isDoubtful(a.ID); why != "" {
+		if why := p.whyUncertain(a.ID); why != "" {
 			p.out.waiting, p.out.retrySoon = why, true // it cannot be deleted, and must not be forgotten
 			continue
 		}
@@ -41,7 +41,7 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
 			if !edge.Denied(err) || !p.leaveAsItIs(a, edge.Explain(err, a.ID)) {
-				p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.named(edge.Explain(err, a.ID)))
+				p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.explainForAccount(edge.Explain(err, a.ID)))
 			}
 			continue
 		}
@@ -90,7 +90,7 @@ func (p *pass) cannotSee(a plan.Action) bool {
 // with the owner label on, since an object that no account may change must not hold up a removal.
 func (p *pass) leaveAsItIs(a plan.Action, why string) bool {
 	switch {
-	case !leaves(p.entry):
+	case !isOrphaning(p.entry):
 		return false
 	case p.account != (edge.Account{}):
 		p.noteDenied()

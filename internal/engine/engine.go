@@ -407,7 +407,7 @@ func (e *Engine) startEntry(en *entry) {
 
 // setView lets an entry look through the view of its account.
 func (e *Engine) setView(en *entry) {
-	en.denied = en.denied && leaves(en.Spec)
+	en.denied = en.denied && isOrphaning(en.Spec)
 	if en.session == nil {
 		return
 	}
@@ -459,7 +459,7 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 		e.dropViews(o.job.session)
 	}
 	e.step(ctx, done, now)
-	e.untrimmed = e.untrimmed || o.cleaned || o.rewatched
+	e.untrimmed = e.untrimmed || o.cleaned || o.scopesChanged
 	e.trim()
 }
 

@@ -151,7 +151,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 		if edge.KindGone(err) {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		uncertain := edge.KindGone(err) || p.doubtful[kindOf(a.ID)] != ""
+		uncertain := edge.KindGone(err) || p.uncertain[kindOf(a.ID)] != ""
 		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (uncertain || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -180,7 +180,7 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 
 // refused notes an object that the cluster refused, and what helps.
 func (p *pass) refused(a plan.Action, err error) {
-	f := failure{id: a.ID, reason: p.reasonIfDenied(err, edge.Reason(err, a.ID)), message: p.named(edge.ExplainApply(err, a.Object)), final: edge.Final(err, a.ID)}
+	f := failure{id: a.ID, reason: p.reasonIfDenied(err, edge.Reason(err, a.ID)), message: p.explainForAccount(edge.ExplainApply(err, a.Object)), final: edge.Final(err, a.ID)}
 	if notRecreated, ok := errors.AsType[*notRecreatedError](err); ok {
 		f.message, f.final = edge.ExplainApply(notRecreated.refused, a.Object)+"; "+notRecreated.why, notRecreated.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {

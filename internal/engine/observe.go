@@ -57,7 +57,7 @@ func (p *pass) observe(ctx context.Context) error {
 			return err
 		}
 		for _, at := range listed {
-			verify[at] = p.verify && recorded[gk] && p.doubtful[gk] == ""
+			verify[at] = p.verify && recorded[gk] && p.uncertain[gk] == ""
 		}
 	}
 	if p.verify && !p.relist {
@@ -99,7 +99,7 @@ func (p *pass) awaited(recorded map[schema.GroupKind]bool) map[schema.GroupKind]
 // there is one: a kind that nothing defines any more has no objects, and of one in doubt stands what was
 // seen last.
 func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]watchScope, error) {
-	if p.doubtful[gk] != "" {
+	if p.uncertain[gk] != "" {
 		return nil, nil
 	}
 	m, there := p.mappings[gk]
@@ -119,7 +119,7 @@ func (p *pass) awaitRecorded(ctx context.Context, gk schema.GroupKind) ([]watchS
 		}
 		listed = append(listed, at)
 	}
-	if errors.Is(err, errNarrowed) {
+	if errors.Is(err, errPerNamespace) {
 		return p.awaitRecorded(ctx, gk)
 	}
 	if !errors.Is(err, errOutdated) {
@@ -233,10 +233,10 @@ func (p *pass) awaitFirstList(ctx context.Context, at watchScope) error {
 		return err
 	}
 	why := p.watches.failure(at)
-	if p.goNarrow(ctx, at, why) {
-		return errNarrowed
+	if p.watchPerNamespace(ctx, at, why) {
+		return errPerNamespace
 	}
-	if p.deny(at, why) || p.withhold(ctx, p.mappings[at.GroupKind].GVK, why, true) {
+	if p.noteForbidden(at, why) || p.withhold(ctx, p.mappings[at.GroupKind].GVK, why, true) {
 		return nil
 	}
 	if errors.Is(err, errBlocked) && edge.Overloaded(why) { // the cluster itself, which may be over in a moment
@@ -279,7 +279,7 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 	if p.missing[gk] {
 		return nil
 	}
-	if p.doubtful[gk] != "" {
+	if p.uncertain[gk] != "" {
 		return nil
 	}
 	m, err := p.lookUp(ctx, gvk)
@@ -301,7 +301,7 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 // and left behind.
 func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error {
 	gk := gvk.GroupKind()
-	if !p.missing[gk] || p.mappings[gk].Resource != "" || p.gone[gk] || p.doubtful[gk] != "" {
+	if !p.missing[gk] || p.mappings[gk].Resource != "" || p.gone[gk] || p.uncertain[gk] != "" {
 		return nil
 	}
 	m, err := p.closer().Lost(ctx, gvk)
@@ -310,7 +310,7 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 		return nil
 	}
 	if uncertain, ok := errors.AsType[*edge.UncertainKindError](err); ok {
-		p.doubtful[gk] = uncertain.Error()
+		p.uncertain[gk] = uncertain.Error()
 		return nil
 	}
 	if err == nil {

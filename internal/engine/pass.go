@@ -94,7 +94,7 @@ type outcome struct {
 	// cleaned means that something was released or deleted, so that others may have it now.
 	cleaned bool
 	// rewatched means that a kind is watched in other places than before.
-	rewatched bool
+	scopesChanged bool
 	// denied means that the account has no right to let go of what the entry has, and is to leave there.
 	denied bool
 	// stopped means that the pass ended early because the engine stops.
@@ -130,12 +130,12 @@ type pass struct {
 	*session
 	*view // shadows that of the session
 	job
-	manager  string // the field manager of the entry
-	out      outcome
-	mappings map[schema.GroupKind]edge.Mapping
-	missing  map[schema.GroupKind]bool   // not found
-	gone     map[schema.GroupKind]bool   // of those, certain to be gone
-	doubtful map[schema.GroupKind]string // of those, not certain to be gone, and why
+	manager   string // the field manager of the entry
+	out       outcome
+	mappings  map[schema.GroupKind]edge.Mapping
+	missing   map[schema.GroupKind]bool   // not found
+	gone      map[schema.GroupKind]bool   // of those, certain to be gone
+	uncertain map[schema.GroupKind]string // of those, not certain to be gone, and why
 	// forbidden are scopes of which the account may not see the objects.
 	forbidden map[watchScope]failure
 	// hidden are kinds that the cluster does not let be listed.
@@ -179,7 +179,7 @@ func (p *pass) mustStop() bool {
 }
 
 func (s *session) run(ctx context.Context, j job) outcome {
-	p := &pass{session: s, view: j.view, job: j, manager: object.FieldManager(j.owner), mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, doubtful: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
+	p := &pass{session: s, view: j.view, job: j, manager: object.FieldManager(j.owner), mappings: map[schema.GroupKind]edge.Mapping{}, missing: map[schema.GroupKind]bool{}, gone: map[schema.GroupKind]bool{}, uncertain: map[schema.GroupKind]string{}, withheld: map[schema.GroupKind]failure{}}
 	p.out = outcome{job: j, desired: j.desired, inventory: j.inventory}
 	timed, cancel := context.WithTimeoutCause(ctx, j.timeout, errPassTimeout)
 	defer cancel()

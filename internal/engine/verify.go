@@ -69,10 +69,10 @@ func (p *pass) verifyWatches(ctx context.Context, scopes map[watchScope]bool) er
 func (p *pass) verifyWatch(ctx context.Context, at watchScope, since time.Time) error {
 	complete, err := p.watches.complete(ctx, at, since)
 	m := p.mappings[at.GroupKind]
-	if err != nil && ctx.Err() == nil && p.goNarrow(ctx, at, err) {
-		return p.awaitNarrow(ctx, m)
+	if err != nil && ctx.Err() == nil && p.watchPerNamespace(ctx, at, err) {
+		return p.awaitPerNamespace(ctx, m)
 	}
-	if err != nil && ctx.Err() == nil && (p.deny(at, err) || p.withhold(ctx, m.GVK, err, true)) {
+	if err != nil && ctx.Err() == nil && (p.noteForbidden(at, err) || p.withhold(ctx, m.GVK, err, true)) {
 		return nil
 	}
 	if err != nil {
@@ -89,8 +89,8 @@ func (p *pass) verifyWatch(ctx context.Context, at watchScope, since time.Time) 
 		return errChanged
 	}
 	p.watches.relist(m, at.namespace) //nolint:contextcheck // a watch outlives the pass
-	if err = p.awaitFirstList(ctx, at); errors.Is(err, errNarrowed) {
-		return p.awaitNarrow(ctx, m)
+	if err = p.awaitFirstList(ctx, at); errors.Is(err, errPerNamespace) {
+		return p.awaitPerNamespace(ctx, m)
 	}
 	return err
 }

@@ -40,42 +40,42 @@ type view struct {
 	passes int
 
 	mu sync.Mutex
-	// many holds the kinds with objects in more namespaces than are watched one by one; guarded by mu.
-	many map[schema.GroupKind]breadth
+	// scopeModes holds the kinds with objects in more namespaces than are watched one by one; guarded by mu.
+	scopeModes map[schema.GroupKind]scopeMode
 }
 
-// breadth is how a kind with objects in many namespaces is watched.
-type breadth uint8
+// scopeMode is how a kind with objects in many namespaces is watched.
+type scopeMode uint8
 
 const (
-	// wide is in all namespaces at once.
-	wide breadth = iota + 1
-	// narrow is in each by itself all the same: the account has no right to all of them.
-	narrow
+	// allNamespaces is one watch of all namespaces.
+	allNamespaces scopeMode = iota + 1
+	// perNamespace is one watch for each namespace all the same: the account has no right to all of them.
+	perNamespace
 )
 
-func (v *view) breadthOf(gk schema.GroupKind) breadth {
+func (v *view) scopeModeOf(gk schema.GroupKind) scopeMode {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.many[gk]
+	return v.scopeModes[gk]
 }
 
-func (v *view) setBreadth(gk schema.GroupKind, b breadth) {
+func (v *view) setScopeMode(gk schema.GroupKind, mode scopeMode) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.many == nil {
-		v.many = map[schema.GroupKind]breadth{}
+	if v.scopeModes == nil {
+		v.scopeModes = map[schema.GroupKind]scopeMode{}
 	}
-	v.many[gk] = b
+	v.scopeModes[gk] = mode
 }
 
 // uses reports of an object where it is watched, once that is settled.
 func (v *view) uses(id object.ID, use func(watchScope)) {
-	of := v.breadthOf(kindOf(id))
-	if of != narrow || id.Namespace == "" {
+	mode := v.scopeModeOf(kindOf(id))
+	if mode != perNamespace || id.Namespace == "" {
 		use(watchScope{kindOf(id), ""})
 	}
-	if v.limited && of != wide {
+	if v.limited && mode != allNamespaces {
 		use(watchScope{kindOf(id), id.Namespace})
 	}
 }
@@ -83,7 +83,7 @@ func (v *view) uses(id object.ID, use func(watchScope)) {
 // scope is where the objects of a kind with a namespace are watched.
 func (v *view) scope(m edge.Mapping, namespace string) watchScope {
 	gk := m.GVK.GroupKind()
-	if !v.limited || !m.Namespaced || v.breadthOf(gk) == wide {
+	if !v.limited || !m.Namespaced || v.scopeModeOf(gk) == allNamespaces {
 		namespace = ""
 	}
 	return watchScope{gk, namespace}
@@ -237,11 +237,11 @@ func (p *pass) admitted(at int64) {
 // needsAccount reports whether an entry must name an account to have anything done. The rights of the credentials are
 // lent to it for one thing only: to leave what it has to itself.
 func needsAccount(t *plan.Tenancy, spec v1alpha1.AssignmentEntry) bool {
-	return (t.NeedsAccount() || spec.RequireServiceAccount) && !leaves(spec)
+	return (t.NeedsAccount() || spec.RequireServiceAccount) && !isOrphaning(spec)
 }
 
-// leaves reports whether an entry is to let go of all that it has, and to delete none of it.
-func leaves(spec v1alpha1.AssignmentEntry) bool {
+// isOrphaning reports whether an entry is to release all that it has, and to delete none of it.
+func isOrphaning(spec v1alpha1.AssignmentEntry) bool {
 	return spec.Remove && spec.DeletionPolicy == v1alpha1.DeletionOrphan
 }
 
@@ -251,7 +251,7 @@ func leaves(spec v1alpha1.AssignmentEntry) bool {
 func (p *pass) noteDenied() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.denied = p.out.denied || leaves(p.entry) && p.account != (edge.Account{})
+	p.out.denied = p.out.denied || isOrphaning(p.entry) && p.account != (edge.Account{})
 }
 
 // mayRequest reports whether anything may be asked for an entry outside of its passes, which find out whether its account
@@ -267,15 +267,15 @@ const (
 	// maxNamespaces is in how many namespaces a view watches a kind by itself. Beyond that it watches all of them at once,
 	// where the account has the right to.
 	maxNamespaces = 32
-	// maxNarrow is in how many it does so where the account has not: what one push can make a hub and a cluster keep up
+	// maxPerNamespace is in how many it does so where the account has not: what one push can make a hub and a cluster keep up
 	// is bounded.
-	maxNarrow = 256
+	maxPerNamespace = 256
 )
 
 // watchScopes returns where the objects of a kind are watched that are desired or recorded.
 func (p *pass) watchScopes(m edge.Mapping) []watchScope {
 	gk := m.GVK.GroupKind()
-	if !p.limited || !m.Namespaced || p.breadthOf(gk) == wide {
+	if !p.limited || !m.Namespaced || p.scopeModeOf(gk) == allNamespaces {
 		return []watchScope{p.view.scope(m, "")}
 	}
 	var out []watchScope
@@ -290,38 +290,38 @@ func (p *pass) watchScopes(m edge.Mapping) []watchScope {
 	for i := range p.desired {
 		add(p.desired[i].ID)
 	}
-	if len(out) <= maxNamespaces || p.breadthOf(gk) == narrow && len(out) <= maxNarrow {
+	if len(out) <= maxNamespaces || p.scopeModeOf(gk) == perNamespace && len(out) <= maxPerNamespace {
 		return out
 	}
-	p.setBreadth(gk, wide)
-	p.noteRewatched()
+	p.setScopeMode(gk, allNamespaces)
+	p.noteScopesChanged()
 	return []watchScope{{GroupKind: gk}}
 }
 
-// errNarrowed means that a kind is watched in each namespace by itself from now on.
-var errNarrowed = errors.New("the kind is watched in each namespace by itself")
+// errPerNamespace means that a kind is watched in each namespace by itself from now on.
+var errPerNamespace = errors.New("the kind is watched in each namespace by itself")
 
-// goNarrow watches a kind in each of its namespaces by itself where an error says that the account may not do so in all
+// watchPerNamespace watches a kind in each of its namespaces by itself where an error says that the account may not do so in all
 // at once, and reports whether it does. The watch of all is stopped when no pass is under way.
-func (p *pass) goNarrow(ctx context.Context, at watchScope, err error) bool {
+func (p *pass) watchPerNamespace(ctx context.Context, at watchScope, err error) bool {
 	m := p.mappings[at.GroupKind]
 	if !p.limited || !m.Namespaced || at.namespace != "" || !edge.Refused(err) || !edge.OfCollection(err) {
 		return false
 	}
-	p.setBreadth(at.GroupKind, narrow)
+	p.setScopeMode(at.GroupKind, perNamespace)
 	list := p.watchScopes(m)
-	if p.breadthOf(at.GroupKind) == wide { // there are too many for that
+	if p.scopeModeOf(at.GroupKind) == allNamespaces { // there are too many for that
 		return false
 	}
-	p.noteRewatched()
+	p.noteScopesChanged()
 	for _, at := range list {
 		p.follow(ctx, m, at)
 	}
 	return true
 }
 
-// awaitNarrow waits until the namespaces of a kind are listed.
-func (p *pass) awaitNarrow(ctx context.Context, m edge.Mapping) error {
+// awaitPerNamespace waits until the namespaces of a kind are listed.
+func (p *pass) awaitPerNamespace(ctx context.Context, m edge.Mapping) error {
 	for _, at := range p.watchScopes(m) {
 		if err := p.awaitFirstList(ctx, at); err != nil {
 			return err
@@ -330,22 +330,22 @@ func (p *pass) awaitNarrow(ctx context.Context, m edge.Mapping) error {
 	return nil
 }
 
-func (p *pass) noteRewatched() {
+func (p *pass) noteScopesChanged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.rewatched = true
+	p.out.scopesChanged = true
 }
 
-// isDoubtful explains why nothing is known of what the cluster has of an object; "" when it is known.
-func (p *pass) isDoubtful(id object.ID) string {
-	if why := p.doubtful[kindOf(id)]; why != "" {
+// whyUncertain explains why nothing is known of what the cluster has of an object; "" when it is known.
+func (p *pass) whyUncertain(id object.ID) string {
+	if why := p.uncertain[kindOf(id)]; why != "" {
 		return why
 	}
 	return p.forbidden[watchScope{kindOf(id), id.Namespace}].message
 }
 
-// deny notes that the account may not see the objects of a scope: none of them is recorded, applied or deleted.
-func (p *pass) deny(at watchScope, err error) bool {
+// noteForbidden notes that the account may not see the objects of a scope: none of them is recorded, applied or deleted.
+func (p *pass) noteForbidden(at watchScope, err error) bool {
 	if at.namespace == "" || !p.limited || !edge.Refused(err) || !edge.OfCollection(err) {
 		return false
 	}
@@ -356,7 +356,7 @@ func (p *pass) deny(at watchScope, err error) bool {
 		p.forbidden = map[watchScope]failure{}
 	}
 	p.forbidden[at] = failure{reason: v1alpha1.ForbiddenReason, message: fmt.Sprintf(
-		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.named(edge.Explain(err, noObject)))}
+		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.explainForAccount(edge.Explain(err, noObject)))}
 	return true
 }
 
@@ -368,8 +368,8 @@ func (p *pass) reasonIfDenied(err error, reason string) string {
 	return reason
 }
 
-// named names the account in an explanation of what the credentials may not do.
-func (p *pass) named(explained string) string {
+// explainForAccount names the account in an explanation of what the credentials may not do.
+func (p *pass) explainForAccount(explained string) string {
 	if p.account == (edge.Account{}) {
 		return explained
 	}

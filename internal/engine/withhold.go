@@ -42,7 +42,7 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 			}
 		}
 	case observing && edge.Refused(err) && edge.OfCollection(err):
-		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, p.named(edge.Explain(err, noObject)))
+		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, p.explainForAccount(edge.Explain(err, noObject)))
 	}
 	if why == "" {
 		return false
@@ -60,7 +60,7 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 		p.hidden[gk] = true
 	}
 	if observing {
-		p.doubtful[gk] = why
+		p.uncertain[gk] = why
 	}
 	return true
 }

@@ -187,18 +187,18 @@ func (m *Machine) passDone(e PassDone, now time.Time) {
 		en.finish(m, p, e.Outcome, now)
 	}
 	if e.Cleaned { // also where the entry was unassigned meanwhile
-		m.cede(en, now)
+		m.noteReleased(en, now)
 	}
 }
 
-// cede lets the entries try again at once that could not have an object, now that another entry has
+// noteReleased lets the entries try again at once that could not have an object, now that another entry has
 // released some.
-func (m *Machine) cede(by *Entry, now time.Time) {
+func (m *Machine) noteReleased(by *Entry, now time.Time) {
 	for _, other := range m.entries {
 		if other == by {
 			continue
 		}
-		other.ceded = true
+		other.othersReleased = true
 		if other.contested && !other.running() {
 			other.due = Due{now, ObjectReleased}
 		}

@@ -73,7 +73,7 @@ const (
 	Failed
 	// FailedFinally: only a change of the input helps.
 	FailedFinally
-	// Refused: nothing of the bundle is applied, and the last good one stands in.
+	// Refused: nothing of the bundle is applied, and the last good one is kept in force.
 	Refused
 )
 
@@ -115,19 +115,19 @@ type Entry struct {
 	soon     int       // passes in a row that waited for what no event reports
 	lastGood bool      // there is a last good bundle other than the assigned one
 
-	retains   bool   // the last pass kept objects for other Kustomizations
-	contested bool   // the last pass could not have an object that another Kustomization owns
-	ceded     bool   // another entry has released objects since the last pass began
-	desires   uint64 // Machine.desires when the last pass began
+	retains        bool   // the last pass kept objects for other Kustomizations
+	contested      bool   // the last pass could not have an object that another Kustomization owns
+	othersReleased bool   // another entry has released objects since the last pass began
+	desires        uint64 // Machine.desires when the last pass began
 }
 
 // pass is one that is under way.
 type pass struct {
-	entry   *Entry // which it began for
-	session uint64
-	spec    v1alpha1.AssignmentEntry
-	verify  bool
-	whole   bool // over the assigned bundle, not the last good one that stands in
+	entry    *Entry // which it began for
+	session  uint64
+	spec     v1alpha1.AssignmentEntry
+	verify   bool
+	assigned bool // it is over the assigned bundle, and not over the last good one
 }
 
 // State returns the state, and Due when the next pass is due.
@@ -231,8 +231,8 @@ func (en *Entry) begin(m *Machine, now time.Time) Start {
 	m.passes++
 	en.lastPass, en.desires = m.passes, m.desires
 	en.state, en.due = Running, Due{}
-	en.relist, en.urgent, en.ceded, en.prepared, en.Changed = false, false, false, 0, true
-	m.inFlight[en.Spec.Name] = &pass{entry: en, session: a.Session, spec: en.Spec, verify: a.Verify, whole: !a.LastGood}
+	en.relist, en.urgent, en.othersReleased, en.prepared, en.Changed = false, false, false, 0, true
+	m.inFlight[en.Spec.Name] = &pass{entry: en, session: a.Session, spec: en.Spec, verify: a.Verify, assigned: !a.LastGood}
 	return a
 }
 
@@ -253,12 +253,12 @@ func (en *Entry) finish(m *Machine, p *pass, o Outcome, now time.Time) {
 		en.require(en.nextWhy, now)
 		return
 	}
-	if p.whole {
+	if p.assigned {
 		en.record(o)
 	}
 	en.schedule(m, o, now)
 	switch {
-	case en.ceded && en.contested:
+	case en.othersReleased && en.contested:
 		en.due = Due{now, ObjectReleased}
 	case o.Stopped:
 		en.due = Due{now, Interrupted}
