@@ -59,8 +59,8 @@ type growth struct {
 	looks         int
 }
 
-// look takes how many bytes are in use, and reports whether they become more.
-func (g *growth) look(live uint64) bool {
+// observe takes how many bytes are in use, and reports whether they become more.
+func (g *growth) observe(live uint64) bool {
 	if g.looks%growthLooks == 0 {
 		g.before, g.since = g.since, live
 	}
@@ -68,9 +68,9 @@ func (g *growth) look(live uint64) bool {
 	return live > g.before+g.before/growthShare
 }
 
-// look takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
+// observe takes how many bytes the process has allocated in all, and how many were in use when garbage was collected last,
 // and reports whether now is the time.
-func (g *garbage) look(allocated, live uint64) (collect bool) {
+func (g *garbage) observe(allocated, live uint64) (collect bool) {
 	if allocated-g.allocated >= busyBytes {
 		g.quiet = 0
 	} else {
@@ -101,11 +101,11 @@ func collectAtRest(ctx context.Context, setsPercent bool) {
 		}
 		runtimemetrics.Read(samples)
 		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
-		if now := gcPercentFor(live, inUse.look(live)); setsPercent && now != percent {
+		if now := gcPercentFor(live, inUse.observe(live)); setsPercent && now != percent {
 			debug.SetGCPercent(now)
 			percent = now
 		}
-		if g.look(allocated, live) {
+		if g.observe(allocated, live) {
 			debug.FreeOSMemory()
 		}
 	}

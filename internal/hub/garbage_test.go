@@ -11,7 +11,7 @@ func TestGarbage(t *testing.T) {
 		got := 0
 		for range looks {
 			allocated += bytes
-			if g.look(allocated, live) {
+			if g.observe(allocated, live) {
 				got++
 			}
 		}
@@ -56,16 +56,16 @@ func TestGrowthEndsAMinuteAfterAFleetHasConnected(t *testing.T) {
 	var g growth
 	for second := range 120 {
 		live := min(uint64(second+1)*10, 200)                    //nolint:gosec // not negative
-		if got, want := g.look(live), second < 60; got != want { // all of it came in the first 20 s
+		if got, want := g.observe(live), second < 60; got != want { // all of it came in the first 20 s
 			t.Errorf("after %d s, growing is %t", second, got)
 		}
 	}
 	for range 120 {
-		if g.look(230) {
+		if g.observe(230) {
 			t.Fatal("what a commit needs for a while counts as growth")
 		}
 	}
-	if !g.look(300) {
+	if !g.observe(300) {
 		t.Error("a second fleet does not count as growth")
 	}
 }

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// lookEvery is how often it is looked whether a lease has become free, which nothing announces.
-	lookEvery = time.Second
+	// leaseCheckInterval is how often a lease is read to see whether it has become free, which no event announces.
+	leaseCheckInterval = time.Second
 	// cacheLag is about as long as a change takes to come through a watch.
 	cacheLag = 100 * time.Millisecond
 	// pageSize is how many Clusters are asked for at once.
@@ -60,7 +60,7 @@ type Holder struct {
 	owners      map[string]int                    // shards by Cluster
 	held        map[types.NamespacedName]*hold    // what this process works on, and what it is to give up
 	unconfirmed map[types.NamespacedName]struct{} // what was not this shard's when it got the lease
-	looked      bool
+	listed      bool
 }
 
 // hold is a Cluster that this process holds.
@@ -81,16 +81,16 @@ func New(o Options) *Holder {
 func (h *Holder) First() bool { return h.Shard.K == 1 }
 
 // Hold reports whether this process may work on a Cluster; it takes it, or gives it away, as its shard
-// says. Before it gives it away it calls letGo, which returns when nothing is on its way to the cluster. While there is
+// says. Before it gives it away it calls release, which returns when nothing is on its way to the cluster. While there is
 // work on a Cluster that is to be given away it says no, and calls Moved when that has ended. Where
 // something else is waited for, it also says when to look again. It fails with a conflict when c is stale.
-func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error) {
+func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) (bool, time.Duration, error) {
 	key := client.ObjectKeyFromObject(c)
 	owner, err := h.owner(ctx, key)
 	if err != nil {
 		return false, 0, err
 	}
-	if err := h.lookOnce(ctx); err != nil {
+	if err := h.listOnce(ctx); err != nil {
 		return false, 0, err
 	}
 	ours, recorded := owner == h.Shard.K, c.Status.Shard == h.Shard.Record()
@@ -104,7 +104,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (b
 			return true, 0, nil
 		}
 	}
-	if !h.lose(key, letGo) {
+	if !h.lose(key, release) {
 		return false, 0, nil
 	}
 	switch {
@@ -124,7 +124,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 	key, former := client.ObjectKeyFromObject(c), c.Status.Shard
 	free, err := h.leases.free(ctx, former, false)
 	if err != nil || !free {
-		return false, lookEvery, err
+		return false, leaseCheckInterval, err
 	}
 	if err := h.record(ctx, c, h.Shard.Record()); err != nil {
 		return false, 0, err
@@ -133,7 +133,7 @@ func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Dura
 		if undo := h.record(context.WithoutCancel(ctx), c, former); undo != nil {
 			return false, 0, undo
 		}
-		return false, lookEvery, err
+		return false, leaseCheckInterval, err
 	}
 	h.mu.Lock()
 	delete(h.unconfirmed, key)
@@ -177,12 +177,12 @@ func (h *Holder) Taken(ctx context.Context, direct hubapi.Direct) (string, error
 	}
 }
 
-// lookOnce asks the API server itself who holds what, once the lease is there: the cache may be of a
+// listOnce asks the API server itself who holds what, once the lease is there: the cache may be of a
 // time before, in which this shard held what another one has taken since.
-func (h *Holder) lookOnce(ctx context.Context) error {
+func (h *Holder) listOnce(ctx context.Context) error {
 	h.placing.Lock()
 	defer h.placing.Unlock()
-	if h.looked {
+	if h.listed {
 		return nil
 	}
 	for from := ""; ; {
@@ -198,7 +198,7 @@ func (h *Holder) lookOnce(ctx context.Context) error {
 		}
 		h.mu.Unlock()
 		if from = list.Continue; from == "" {
-			h.looked = true
+			h.listed = true
 			return nil
 		}
 	}
@@ -263,7 +263,7 @@ func (h *Holder) gain(key types.NamespacedName) {
 
 // lose gives up a Cluster, if it is held, and reports whether it has: while there is work on it no more begins, and Moved
 // is called when that has ended.
-func (h *Holder) lose(key types.NamespacedName, letGo func()) bool {
+func (h *Holder) lose(key types.NamespacedName, release func()) bool {
 	h.mu.Lock()
 	held := h.held[key]
 	busy := held != nil && held.busy > 0
@@ -277,7 +277,7 @@ func (h *Holder) lose(key types.NamespacedName, letGo func()) bool {
 		h.Leaving(key)
 		return false
 	}
-	letGo()
+	release()
 	if held != nil {
 		h.Lost(key)
 	}

@@ -36,7 +36,7 @@ type leaseObservation struct {
 
 // free reports whether no process holds Clusters in the name of a shard, as their status records it: the lease
 // is not there, was given back, is another shard's, or was not renewed for as long as it lasts. That
-// goes by the clock of this process alone. A look that is not a second old will do, unless it must be
+// goes by the clock of this process alone. A read that is not a second old will do, unless it must be
 // afresh.
 func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, error) {
 	of, err := sharding.OfRecord(record)
@@ -47,8 +47,8 @@ func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, er
 	defer l.mu.Unlock()
 	name := of.Lease()
 	s, known := l.observed[name]
-	if !known || afresh || l.now().Sub(s.checkedAt) >= lookEvery {
-		if s, err = l.look(ctx, name, s); err != nil {
+	if !known || afresh || l.now().Sub(s.checkedAt) >= leaseCheckInterval {
+		if s, err = l.read(ctx, name, s); err != nil {
 			return false, err
 		}
 		l.observed[name] = s
@@ -60,7 +60,7 @@ func (l *leases) free(ctx context.Context, record string, afresh bool) (bool, er
 	return s.checkedAt.Sub(s.since) > l.duration, nil
 }
 
-func (l *leases) look(ctx context.Context, name string, last leaseObservation) (leaseObservation, error) {
+func (l *leases) read(ctx context.Context, name string, last leaseObservation) (leaseObservation, error) {
 	lease := &coordinationv1.Lease{}
 	now := l.now()
 	err := l.direct.Get(ctx, types.NamespacedName{Namespace: l.namespace, Name: name}, lease)
