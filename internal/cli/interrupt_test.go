@@ -16,8 +16,8 @@ func TestInterruptedCommandsSayWhatGoesOn(t *testing.T) {
 	for args, want := range map[string]string{
 		"status --watch":             "interrupted\n",
 		"get clusters --watch":       "interrupted\n",
-		"reconcile source fleet":     "interrupted; " + hubGoesOn + "\n",
-		"cluster remove shop-1":      "interrupted; " + again + "\n",
+		"reconcile source fleet":     "interrupted; " + hubContinues + "\n",
+		"cluster remove shop-1":      "interrupted; " + rerunHint + "\n",
 		"rollout status web --watch": "interrupted; the rollout goes on unwatched\n",
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -38,7 +38,7 @@ func TestWhatGoesOnIsOfACommandThatIsThere(t *testing.T) {
 		f := factory.New("", func(string) string { return "" })
 		f.Plugin = plugin
 		eachCommand(Root(f), func(cmd *cobra.Command) { known[pathBelowRoot(cmd)] = true })
-		for path := range goesOn {
+		for path := range onInterrupt {
 			if !known[path] {
 				t.Errorf("there is no command %q (plugin: %v)", path, plugin)
 			}

@@ -149,7 +149,7 @@ type pass struct {
 	// followed and asked are what was looked up in this stage.
 	followed map[schema.GroupVersionKind]bool
 	lookups  map[schema.GroupVersion]error
-	// withheld are kinds of which no object is applied, and why; of those that are doubtful too, what is
+	// withheld are kinds of which no object is applied, and why; of those that are uncertain too, what is
 	// recorded stays recorded.
 	withheld map[schema.GroupKind]failure
 

@@ -87,7 +87,7 @@ func syncStateOf(source *v1alpha1.GitRepository, root *v1alpha1.Kustomization, w
 	case source.Status.LastHandledReconcileAt != v1alpha1.ReconcileRequest(source.Annotations):
 		return syncState{note: "the hub has not looked at the GitRepository yet"}
 	case fetched.Status != metav1.ConditionTrue:
-		return syncState{note: "GitRepository: " + said(fetched), stalled: isStalled(source)}
+		return syncState{note: "GitRepository: " + conditionText(fetched), stalled: isStalled(source)}
 	case ready == nil || root.Status.ObservedGeneration < root.Generation:
 		return syncState{note: "the hub has not looked at the Kustomization yet"}
 	case ready.Status == metav1.ConditionTrue && root.Status.LastAppliedRevision == want:
@@ -97,7 +97,7 @@ func syncStateOf(source *v1alpha1.GitRepository, root *v1alpha1.Kustomization, w
 	case root.Status.LastAttemptedRevision != want:
 		return syncState{note: "the hub has fetched " + revisionOf(source)}
 	}
-	return syncState{note: "Kustomization: " + said(ready), stalled: isStalled(root)}
+	return syncState{note: "Kustomization: " + conditionText(ready), stalled: isStalled(root)}
 }
 
 func revisionOf(source *v1alpha1.GitRepository) string {
@@ -111,7 +111,9 @@ func isStalled(o v1alpha1.Conditioned) bool {
 	return meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.StalledCondition)
 }
 
-func said(c *metav1.Condition) string { return strings.TrimSuffix(c.Reason+": "+c.Message, ": ") }
+func conditionText(c *metav1.Condition) string {
+	return strings.TrimSuffix(c.Reason+": "+c.Message, ": ")
+}
 
 // newest returns what the branch is at now: another user may have pushed on top meanwhile, and the hub
 // goes on to the newest.

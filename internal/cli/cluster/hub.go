@@ -116,7 +116,7 @@ func join(ctx context.Context, o *Options, hub *factory.Hub, w wanted, kubeconfi
 	if err != nil {
 		return err
 	}
-	fate, err := writeCluster(ctx, o, hub, w)
+	outcome, err := writeCluster(ctx, o, hub, w)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func join(ctx context.Context, o *Options, hub *factory.Hub, w wanted, kubeconfi
 	if err := ownSecret(ctx, o, hub, live.UID); err != nil {
 		return err
 	}
-	s.Donef("secret %s %s, cluster %s %s", secretName(o), result, o.Name, fate)
+	s.Donef("secret %s %s, cluster %s %s", secretName(o), result, o.Name, outcome)
 	return nil
 }
 

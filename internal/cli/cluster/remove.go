@@ -166,19 +166,19 @@ func summary(c *v1alpha1.Cluster, a *v1alpha1.Assignment, policy v1alpha1.Cluste
 		objects += a.Status.Entries[i].Objects.Applied
 	}
 	what := text.Count(int(objects), "object") + " of " + text.Count(len(a.Spec.Entries), "kustomization")
-	fate := map[v1alpha1.ClusterDeletionPolicy]string{
+	consequence := map[v1alpha1.ClusterDeletionPolicy]string{
 		v1alpha1.ClusterDeletionDelete:  "are deleted there, then the hub's inventories, claim and account",
 		v1alpha1.ClusterDeletionOrphan:  "stay there and belong to nobody; the hub's inventories, claim and account are deleted",
 		v1alpha1.ClusterDeletionAbandon: "stay there, and so do the hub's inventories, claim and account; nothing is sent to it",
 	}[policy]
 	if c.Spec.Agent != nil {
-		fate = map[v1alpha1.ClusterDeletionPolicy]string{
+		consequence = map[v1alpha1.ClusterDeletionPolicy]string{
 			v1alpha1.ClusterDeletionDelete:  "are deleted there, then the hub's inventories and claim, and the agent",
 			v1alpha1.ClusterDeletionOrphan:  "stay there and belong to nobody; the hub's inventories and claim are deleted, and the agent",
 			v1alpha1.ClusterDeletionAbandon: "stay there, and its agent goes on putting back drift until its Deployment skerry-agent is deleted there; nothing is sent to it",
 		}[policy]
 	}
-	lines := []string{fmt.Sprintf("cluster %s: %s: %s %s", c.Name, strings.ToLower(string(policy)), what, fate)}
+	lines := []string{fmt.Sprintf("cluster %s: %s: %s %s", c.Name, strings.ToLower(string(policy)), what, consequence)}
 	if reach := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReachableCondition); policy != v1alpha1.ClusterDeletionAbandon && (reach == nil || reach.Status != metav1.ConditionTrue) {
 		lines = append(lines, "it does not answer: it is waited for for five minutes, and then forgotten")
 	}

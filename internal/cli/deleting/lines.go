@@ -47,15 +47,15 @@ func kustomizationLines(ks *v1alpha1.Kustomization, assignments []v1alpha1.Assig
 			all = append(all, c)
 		}
 	}
-	fate := "to be deleted"
+	consequence := "to be deleted"
 	if ks.GetDeletionPolicy() == v1alpha1.DeletionOrphan {
-		fate = "to stay and belong to nobody"
+		consequence = "to stay and belong to nobody"
 	}
 	if len(all) == 0 {
 		return []string{fmt.Sprintf("kustomization %s has nothing on any cluster", ks.Name)}
 	}
 	slices.SortFunc(all, func(a, b on) int { return cmp.Or(b.objects-a.objects, strings.Compare(a.name, b.name)) })
-	lines := []string{fmt.Sprintf("kustomization %s: %s on %s, %s:", ks.Name, text.Count(total, "object"), text.Count(len(all), "cluster"), fate)}
+	lines := []string{fmt.Sprintf("kustomization %s: %s on %s, %s:", ks.Name, text.Count(total, "object"), text.Count(len(all), "cluster"), consequence)}
 	for i, c := range all {
 		if i == shown {
 			lines = append(lines, fmt.Sprintf("  and %d more", len(all)-shown))

@@ -7,15 +7,15 @@ import (
 
 // Interrupted is the error of a command that was ended with Ctrl-C. It says what goes on without the command, or how
 // to go on with it; "" when there is neither.
-func Interrupted(goesOn string) error { return &interrupted{goesOn} }
+func Interrupted(continues string) error { return &interrupted{continues} }
 
-type interrupted struct{ goesOn string }
+type interrupted struct{ continues string }
 
 func (e *interrupted) Error() string {
-	if e.goesOn == "" {
+	if e.continues == "" {
 		return "interrupted"
 	}
-	return "interrupted; " + e.goesOn
+	return "interrupted; " + e.continues
 }
 
 func (e *interrupted) Unwrap() error { return context.Canceled }

@@ -37,7 +37,7 @@ func (h *giteaHost) connect(ctx context.Context) (*gitea.Client, error) {
 	return client, nil
 }
 
-func said(r *gitea.Response) int {
+func statusCode(r *gitea.Response) int {
 	if r == nil || r.Response == nil {
 		return 0
 	}
@@ -51,7 +51,7 @@ func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error
 	}
 	found, answer, err := client.GetRepo(r.Owner, r.Name)
 	made := false
-	if said(answer) == http.StatusNotFound {
+	if statusCode(answer) == http.StatusNotFound {
 		made = true
 		want := gitea.CreateRepoOption{Name: r.Name, Private: r.Private, Description: r.Description}
 		if r.Personal {
@@ -64,7 +64,7 @@ func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error
 		}
 	}
 	if err != nil {
-		return URLs{}, false, explain("make the repository", said(answer), err)
+		return URLs{}, false, explain("make the repository", statusCode(answer), err)
 	}
 	return URLs{HTTPS: found.CloneURL, SSH: "ssh://" + sshURL(found.SSHURL)}, made, nil
 }
@@ -73,7 +73,7 @@ func (h *giteaHost) Ensure(ctx context.Context, r Repository) (URLs, bool, error
 func giteaUser(client *gitea.Client, owner string) error {
 	user, answer, err := client.GetMyUserInfo()
 	if err != nil {
-		return explain("ask whose token it is", said(answer), err)
+		return explain("ask whose token it is", statusCode(answer), err)
 	}
 	return checkUser(owner, user.UserName)
 }
@@ -85,7 +85,7 @@ func (h *giteaHost) Grant(ctx context.Context, r Repository, teams []string) err
 	}
 	for _, team := range teams {
 		if answer, err := client.AddRepoTeam(r.Owner, r.Name, team); err != nil {
-			return explain("give team "+team+" access", said(answer), err)
+			return explain("give team "+team+" access", statusCode(answer), err)
 		}
 	}
 	return nil
@@ -99,7 +99,7 @@ func (h *giteaHost) Deploy(ctx context.Context, r Repository, k Key) (bool, erro
 	for page := 1; page <= maxPages; page++ {
 		keys, answer, err := client.ListDeployKeys(r.Owner, r.Name, gitea.ListDeployKeysOptions{ListOptions: gitea.ListOptions{Page: page, PageSize: 50}})
 		if err != nil {
-			return false, explain("list the deploy keys", said(answer), err)
+			return false, explain("list the deploy keys", statusCode(answer), err)
 		}
 		for _, has := range keys {
 			if same(has.Key, k.Public) {
@@ -111,5 +111,5 @@ func (h *giteaHost) Deploy(ctx context.Context, r Repository, k Key) (bool, erro
 		}
 	}
 	_, answer, err := client.CreateDeployKey(r.Owner, r.Name, gitea.CreateKeyOption{Title: k.Title, Key: k.Public, ReadOnly: k.ReadOnly})
-	return err == nil, explain("add a deploy key", said(answer), err)
+	return err == nil, explain("add a deploy key", statusCode(answer), err)
 }

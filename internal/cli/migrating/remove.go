@@ -79,7 +79,7 @@ func (t *takeover) removeOne(ctx context.Context, m *migrate.Move, s *factory.St
 // run any more, its finalizer is taken off: for a suspended object that is all that Flux would do.
 func (t *takeover) awaitGone(ctx context.Context, o *unstructured.Unstructured, s *factory.Step) error {
 	name := apply.Name(o)
-	patience, cancel := context.WithTimeout(ctx, t.grace)
+	bounded, cancel := context.WithTimeout(ctx, t.grace)
 	defer cancel()
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(o.GroupVersionKind().GroupVersion().WithKind(o.GetKind() + "List"))
@@ -91,7 +91,7 @@ func (t *takeover) awaitGone(ctx context.Context, o *unstructured.Unstructured, 
 		}
 		return there == nil, err
 	}
-	err := wait.Changes(patience, t.hub, []client.ObjectList{list}, look)
+	err := wait.Changes(bounded, t.hub, []client.ObjectList{list}, look)
 	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		return err
 	}

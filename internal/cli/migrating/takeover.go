@@ -193,9 +193,9 @@ func (t *takeover) quiet(ctx context.Context, s *factory.Step) error {
 	if list == nil {
 		return nil
 	}
-	patience, cancel := context.WithTimeout(ctx, t.grace)
+	bounded, cancel := context.WithTimeout(ctx, t.grace)
 	defer cancel()
-	err := wait.Changes(patience, t.hub, []client.ObjectList{list}, func() (bool, error) {
+	err := wait.Changes(bounded, t.hub, []client.ObjectList{list}, func() (bool, error) {
 		var busy []string
 		for i := range t.plan.Moves {
 			m := &t.plan.Moves[i]

@@ -38,9 +38,9 @@ func resultOf(o reconcilable, k known) result {
 		}
 		return result{err: fmt.Errorf("not everything is at the newest revision, and it is suspended again")}
 	case !k.suspended && ready.Status == metav1.ConditionUnknown && meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition):
-		return result{note: said(ready)}
+		return result{note: conditionText(ready)}
 	}
-	return result{err: fmt.Errorf("not ready: %s", said(ready))}
+	return result{err: fmt.Errorf("not ready: %s", conditionText(ready))}
 }
 
 // isOnce reports whether the request is one that holds while the object is suspended.
@@ -51,12 +51,12 @@ func isOnce(o reconcilable) bool {
 
 func waitingFor(o reconcilable, ready *metav1.Condition) string {
 	if meta.IsStatusConditionTrue(o.GetConditions(), v1alpha1.ReconcilingCondition) && ready != nil {
-		return said(ready)
+		return conditionText(ready)
 	}
 	return "the hub has not handled the request yet"
 }
 
-func said(c *metav1.Condition) string {
+func conditionText(c *metav1.Condition) string {
 	if c.Message == "" {
 		return c.Reason
 	}

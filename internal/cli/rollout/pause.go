@@ -100,7 +100,7 @@ func ended(p v1alpha1.RolloutPhase) bool {
 
 // standing is where a rollout stands, in one line.
 func standing(r *v1alpha1.RolloutStatus) string {
-	return said(r.Phase, r.Message)
+	return phaseText(r.Phase, r.Message)
 }
 
 // countOf returns how many clusters.

@@ -68,7 +68,7 @@ type Event struct {
 // Outcome is how a simulated rollout went.
 type Outcome struct {
 	Events []Event
-	// Last is what the planner said last, and Ended when that was.
+	// Last is what the planner returned last, and Ended when that was.
 	Last  rollout.Plan
 	Ended time.Time
 	// Endless means that the simulation was cut off at maxTime.

@@ -4,7 +4,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// waitingStage returns the stage that would begin, or go on, if a person said so: the one that waits
+// waitingStage returns the stage that would begin, or go on, if a person approved it: the one that waits
 // for approval or a window, or the one after a stage that soaks. It is empty when none waits.
 func waitingStage(r *v1alpha1.RolloutStatus) string {
 	at := current(r)

@@ -84,8 +84,8 @@ func phase(p v1alpha1.RolloutPhase, io *iostreams.IOStreams) string {
 	return iostreams.Line(string(p))
 }
 
-// said joins a phase with its message, which often begins with the same words.
-func said(p v1alpha1.RolloutPhase, message string) string {
+// phaseText joins a phase with its message, which often begins with the same words.
+func phaseText(p v1alpha1.RolloutPhase, message string) string {
 	word := phase(p, &iostreams.IOStreams{})
 	switch {
 	case message == "":
@@ -177,7 +177,7 @@ func Line(r Report) string {
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}
-	return line + ": " + factory.ShortRevisions(orElse(r.Problem, said(r.Phase, r.Message)))
+	return line + ": " + factory.ShortRevisions(orElse(r.Problem, phaseText(r.Phase, r.Message)))
 }
 
 func orElse(a, b string) string {

@@ -144,7 +144,7 @@ func what(e Event, all bool, io *iostreams.IOStreams) table.Cell {
 		return table.Plain("approved")
 	case EventPhase:
 	}
-	return table.Painted(said(e.Phase, e.Message), func(text string) string {
+	return table.Painted(phaseText(e.Phase, e.Message), func(text string) string {
 		rest, whole := strings.CutPrefix(text, phase(e.Phase, &iostreams.IOStreams{}))
 		if !whole {
 			return text // its beginning is all that fits
@@ -172,5 +172,5 @@ func ending(s Simulation, io *iostreams.IOStreams) string {
 	case s.Phase == v1alpha1.RolloutRolledBack:
 		return fmt.Sprintf("%s after %s: %s.", io.Red("Rolled back"), took, have)
 	}
-	return fmt.Sprintf("%s: %s; %s.", io.Red("Stays so"), said(s.Phase, s.Message), have)
+	return fmt.Sprintf("%s: %s; %s.", io.Red("Stays so"), phaseText(s.Phase, s.Message), have)
 }

@@ -101,16 +101,16 @@ func headline(r Report, v View) string {
 			failed++
 		}
 	}
-	verdict := v.IO.Green("all ready")
+	overall := v.IO.Green("all ready")
 	switch {
 	case len(r.Sources)+len(r.Kustomizations)+len(r.Clusters) == 0:
 		return fmt.Sprintf("Hub %s: empty", r.Hub.Server)
 	case failed > 0:
-		verdict = v.IO.Red(number(failed, "problem"))
+		overall = v.IO.Red(number(failed, "problem"))
 	case working > 0:
-		verdict = v.IO.Yellow(fmt.Sprintf("nothing failed, %d on the way", working))
+		overall = v.IO.Yellow(fmt.Sprintf("nothing failed, %d on the way", working))
 	}
-	return fmt.Sprintf("Hub %s: %s: %s", r.Hub.Server, counts, verdict)
+	return fmt.Sprintf("Hub %s: %s: %s", r.Hub.Server, counts, overall)
 }
 
 func number(n int, thing string) string {

@@ -42,22 +42,22 @@ func announce(s *seen, policy string, keepNamespace bool) []string {
 	lines := []string{"uninstall the hub from " + s.host + ":"}
 	add := func(format string, args ...any) { lines = append(lines, "  "+fmt.Sprintf(format, args...)) }
 	if n := len(s.kustomizations); n > 0 {
-		fate := map[string]string{
+		consequence := map[string]string{
 			policyOrphan:  "stays and belongs to nobody",
 			policyDelete:  "IS DELETED on every cluster",
 			policyAbandon: "stays, with the hub's labels",
 		}[policy]
-		add("%s: what was applied %s: %s", text.Count(n, "kustomization"), fate, text.Count(s.objects, "object"))
+		add("%s: what was applied %s: %s", text.Count(n, "kustomization"), consequence, text.Count(s.objects, "object"))
 	}
 	if n := len(s.clusters); n > 0 {
-		fate := "the hub's inventories, claims and accounts are taken off them"
+		consequence := "the hub's inventories, claims and accounts are taken off them"
 		if policy == policyAbandon && s.components > 0 {
 			add("the hub is stopped first, so that nothing is sent to any cluster")
 		}
 		if policy == policyAbandon {
-			fate = "nothing is sent to them; the hub's inventories, claims and accounts stay there"
+			consequence = "nothing is sent to them; the hub's inventories, claims and accounts stay there"
 		}
-		add("%s: %s", text.Count(n, "cluster"), fate)
+		add("%s: %s", text.Count(n, "cluster"), consequence)
 	}
 	if n := len(s.silent); n > 0 && policy != policyAbandon {
 		add("  %s does not answer: what is there stays; it is waited for for five minutes", some(s.silent))

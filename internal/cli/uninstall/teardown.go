@@ -81,9 +81,9 @@ func (t *teardown) stop(ctx context.Context, s *factory.Step) error {
 	if err := t.hub.Delete(ctx, deployment, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot delete %s: %w", apply.Name(own[at]), err)
 	}
-	patience, cancel := context.WithTimeout(ctx, hubGrace)
+	bounded, cancel := context.WithTimeout(ctx, hubGrace)
 	defer cancel()
-	err = wait.Until(patience, t.hub, []client.Object{deployment}, func() (bool, error) { return deployment.GetUID() != uid, nil })
+	err = wait.Until(bounded, t.hub, []client.Object{deployment}, func() (bool, error) { return deployment.GetUID() != uid, nil })
 	switch {
 	case err == nil:
 		t.stopped = true
@@ -306,14 +306,14 @@ func (t *teardown) waitGone(ctx context.Context, s *factory.Step, kinds []string
 	for _, o := range objects {
 		left[o.UID] = true
 	}
-	patience, cancel := ctx, context.CancelFunc(func() {})
+	bounded, cancel := ctx, context.CancelFunc(func() {})
 	if t.DeletionPolicy == policyAbandon {
-		patience, cancel = context.WithTimeout(ctx, hubGrace)
+		bounded, cancel = context.WithTimeout(ctx, hubGrace)
 	}
 	defer cancel()
 	var there []metav1.PartialObjectMetadata
 	letGo := t.stopped // there is no hub to be waited for
-	err := wait.Changes(patience, t.hub, lists(kinds), func() (bool, error) {
+	err := wait.Changes(bounded, t.hub, lists(kinds), func() (bool, error) {
 		all, err := t.objects(ctx, kinds)
 		if err != nil {
 			return false, err

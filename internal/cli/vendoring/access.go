@@ -31,8 +31,8 @@ type access struct {
 	agent func(ctx context.Context) (keys []ssh.Signer, knownHosts []byte, err error)
 }
 
-// way is one way to a repository. An error says why it cannot be gone.
-type way struct {
+// transport is one way to reach a repository. An error explains why it cannot be used.
+type transport struct {
 	url  string
 	auth git.Auth
 	err  error
@@ -129,20 +129,20 @@ func agentOf(ctx context.Context, o *Options) ([]ssh.Signer, []byte, error) {
 
 // ways are those to a repository, in the order in which they are tried. Credentials that are given for its host are
 // the only one. Without them it is read without a login, and what is named by an ssh URL with the SSH agent then.
-func (a *access) ways(ctx context.Context, r reference) ([]way, error) {
+func (a *access) transports(ctx context.Context, r reference) ([]transport, error) {
 	secret, given := a.secrets[hostOf(r.Repository)]
 	if _, isKey := secret["identity"]; isKey {
 		if r.SSH == "" {
 			return nil, fmt.Errorf("the credentials for %s are an SSH key: name it as ssh://git@%s/…", hostOf(r.Repository), hostOf(r.Repository))
 		}
 		auth, err := git.ParseAuth(r.SSH, secret)
-		return []way{{url: r.SSH, auth: auth}}, err
+		return []transport{{url: r.SSH, auth: auth}}, err
 	}
 	auth, err := git.ParseAuth(r.Repository, secret)
 	if err != nil {
 		return nil, err
 	}
-	all := []way{{url: r.Repository, auth: auth}}
+	all := []transport{{url: r.Repository, auth: auth}}
 	if given || r.SSH == "" {
 		return all, nil
 	}
@@ -157,7 +157,7 @@ func (a *access) ways(ctx context.Context, r reference) ([]way, error) {
 	default:
 		auth, err = git.AgentAuth(r.SSH, keys, hosts)
 	}
-	return append(all, way{r.SSH, auth, err}), nil //nolint:nilerr // it is told when the other ways fail
+	return append(all, transport{r.SSH, auth, err}), nil //nolint:nilerr // it is told when the other transports fail
 }
 
 // client returns the client for a file, and adds the credentials of its host to the request. They go to that host

@@ -39,11 +39,11 @@ func remote(dir string, access *access) (Fetch, error) {
 			k := key{r.Repository, r.Ref}
 			at, ok := known[k]
 			if !ok {
-				ways, err := access.ways(ctx, r)
+				transports, err := access.transports(ctx, r)
 				if err != nil {
 					return nil, "", err
 				}
-				if at.commit, at.url, err = tryEach(ctx, store, ways, r.Ref); err != nil {
+				if at.commit, at.url, err = tryEach(ctx, store, transports, r.Ref); err != nil {
 					return nil, "", access.advise(r, err)
 				}
 				known[k] = at
@@ -55,9 +55,9 @@ func remote(dir string, access *access) (Fetch, error) {
 }
 
 // tryEach goes one way after another, until one leads there.
-func tryEach(ctx context.Context, store *git.Store, ways []way, ref string) (git.Commit, string, error) {
+func tryEach(ctx context.Context, store *git.Store, transports []transport, ref string) (git.Commit, string, error) {
 	var failed error
-	for _, w := range ways {
+	for _, w := range transports {
 		c, err := git.Commit{}, w.err
 		if err == nil {
 			c, err = follow(ctx, store, w, ref)
@@ -77,7 +77,7 @@ func tryEach(ctx context.Context, store *git.Store, ways []way, ref string) (git
 var commitHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // follow brings what a ref leads to: a commit, a tag or a branch, in this order, or HEAD.
-func follow(ctx context.Context, store *git.Store, w way, ref string) (git.Commit, error) {
+func follow(ctx context.Context, store *git.Store, w transport, ref string) (git.Commit, error) {
 	refs := []git.Reference{{Tag: ref}, {Branch: ref}}
 	switch {
 	case ref == "":

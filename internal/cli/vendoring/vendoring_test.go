@@ -419,11 +419,11 @@ func TestRepositoryBySSHIsReadWithTheAgent(t *testing.T) {
 		}, "with the SSH agent: cannot ask the SSH agent"},
 	} {
 		a := &access{agent: tt.agent}
-		ways, err := a.ways(t.Context(), r)
+		transports, err := a.transports(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, url, err := tryEach(t.Context(), store, ways, "")
+		c, url, err := tryEach(t.Context(), store, transports, "")
 		switch {
 		case tt.want == "" && (err != nil || c.Hash == "" || url != server.URL(repo)):
 			t.Errorf("%s: %s, %v", name, url, err)

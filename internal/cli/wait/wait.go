@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// again is the pause before a watch that was refused or cut off is tried again, and before an API
+// retryInterval is the pause before a watch that was refused or cut off is tried again, and before an API
 // server that does not serve a new kind yet is asked again.
-const again = 500 * time.Millisecond
+const retryInterval = 500 * time.Millisecond
 
 // Until reads the objects, which carry their names, and calls check; again whenever one of them
 // changes, until check returns true, or an error, or ctx ends. An object that does not exist has no
@@ -73,26 +73,26 @@ func read(ctx context.Context, c client.Client, o client.Object) error {
 // follow wakes whenever the object changes, and whenever a watch begins, so that nothing that
 // happened between two watches is missed.
 func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace, name string, wake chan<- struct{}) {
-	ring := func() {
+	notify := func() {
 		select {
 		case wake <- struct{}{}:
-		default: // already rung
+		default: // already notified
 		}
 	}
 	for ctx.Err() == nil {
 		w, err := c.Watch(ctx, list, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
 		if err == nil {
-			ring()
-			drain(w, name, ring)
+			notify()
+			drain(w, name, notify)
 		}
 		if Pause(ctx) != nil {
 			return
 		}
-		ring()
+		notify()
 	}
 }
 
-func drain(w watch.Interface, name string, ring func()) {
+func drain(w watch.Interface, name string, notify func()) {
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		if event.Type == watch.Error {
@@ -100,14 +100,14 @@ func drain(w watch.Interface, name string, ring func()) {
 		}
 		// A server that knows no field selector sends all; only one name is of interest.
 		if o, ok := event.Object.(client.Object); ok && o.GetName() == name {
-			ring()
+			notify()
 		}
 	}
 }
 
 // Pause waits before a watch or a request is tried again; its error is that of an ended ctx.
 func Pause(ctx context.Context) error {
-	timer := time.NewTimer(again)
+	timer := time.NewTimer(retryInterval)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -182,26 +182,26 @@ func Changes(ctx context.Context, c client.WithWatch, lists []client.ObjectList,
 
 // followAll wakes whenever an object of the kind changes, and whenever a watch begins or ends.
 func followAll(ctx context.Context, c client.WithWatch, list client.ObjectList, wake chan<- struct{}) {
-	ring := func() {
+	notify := func() {
 		select {
 		case wake <- struct{}{}:
-		default: // already rung
+		default: // already notified
 		}
 	}
 	for ctx.Err() == nil {
 		if w, err := c.Watch(ctx, list); err == nil {
-			ring()
+			notify()
 			for event := range w.ResultChan() {
 				if event.Type == watch.Error {
 					break
 				}
-				ring()
+				notify()
 			}
 			w.Stop()
 		}
 		if Pause(ctx) != nil {
 			return
 		}
-		ring()
+		notify()
 	}
 }
