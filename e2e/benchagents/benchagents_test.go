@@ -48,7 +48,7 @@ func (noObjects) Get(context.Context, string) (*object.Bundle, error) { return &
 func TestAStandInVerifiesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changes := 0
-		s := &standIn{o: engine.PoolOptions{Now: time.Now, Bundles: noObjects{}, OnChange: func(engine.Key) { changes++ }}}
+		s := &simulatedEdge{o: engine.PoolOptions{Now: time.Now, Bundles: noObjects{}, OnChange: func(engine.Key) { changes++ }}}
 		var verified []time.Time
 		for _, e := range []v1alpha1.AssignmentEntry{{Name: "a", Digest: "1"}, {Name: "a", Digest: "1"}, {Name: "a", Digest: "1", RequestedAt: "now"}} {
 			s.Assign(engine.Key{}, []v1alpha1.AssignmentEntry{e})

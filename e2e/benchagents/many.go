@@ -38,8 +38,8 @@ const (
 	// start: that they join is no part of what is measured.
 	writesAtOnce = 16
 	joinsAtOnce  = 32
-	// patience bounds each wait.
-	patience = 15 * time.Minute
+	// waitTimeout bounds each wait.
+	waitTimeout = 15 * time.Minute
 )
 
 // fleet is one hub and its agents.

@@ -68,7 +68,7 @@ func (f *fleet) deploy(ctx context.Context) error {
 
 // awaitReady waits until the Kustomization is ready at the last commit on all clusters that have joined.
 func (f *fleet) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	_, err := f.rig.HubKube.Await(ctx, rig.Ref{Kind: "kustomizations.skerry.dev", Namespace: namespace, Name: "all"}, rig.MustExpect(
 		"Ready=True", "status.lastAppliedRevision~"+f.commitID+"$", fmt.Sprintf("status.clusters.ready=%d", len(f.members))))
@@ -76,7 +76,7 @@ func (f *fleet) awaitReady(ctx context.Context) error {
 }
 
 // whole has all agents join, and puts the objects onto all clusters.
-func (f *fleet) whole(ctx context.Context) error {
+func (f *fleet) awaitComplete(ctx context.Context) error {
 	if err := f.join(ctx, f.agents); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (f *fleet) counted(ctx context.Context) (counted, error) {
 // awaitConnected waits until so many sessions have begun, by the agents, and then until all agents that have joined
 // have reported to the hub, by its metrics, which cost too much to be read all the time.
 func (f *fleet) awaitConnected(ctx context.Context, sessions int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	for {
 		begun, c := f.sessions.Load(), counted{}
@@ -169,7 +169,7 @@ func (f *fleet) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.whole(ctx); err != nil {
+	if err := f.awaitComplete(ctx); err != nil {
 		return err
 	}
 	all, err := f.quiet(ctx, f.idle)
@@ -188,7 +188,7 @@ func (f *fleet) memory(ctx context.Context) error {
 // commits measures a commit that changes each of 20 objects on every cluster, all at once: when 99 % of the clusters
 // have it, applied and ready, and when the hub shows that all have; and what the hub asks its API server for meanwhile.
 func (f *fleet) commits(ctx context.Context) error {
-	if err := f.whole(ctx); err != nil {
+	if err := f.awaitComplete(ctx); err != nil {
 		return err
 	}
 	var p99, half, ready, requests, cpu []float64
@@ -274,7 +274,7 @@ func (f *fleet) commitOnce(ctx context.Context) (committed, error) {
 // starts, until the next one knows of all of its agents: each has proven its key in a session and has reported on its
 // cluster in full. Meanwhile no edge may be written to and no bundle fetched.
 func (f *fleet) restarts(ctx context.Context) error {
-	if err := f.whole(ctx); err != nil {
+	if err := f.awaitComplete(ctx); err != nil {
 		return err
 	}
 	for _, how := range []string{"SIGTERM", "SIGKILL"} {

@@ -30,7 +30,7 @@ type member struct {
 	api               *edgeAPI // nil for a simulated edge with a real engine
 
 	mu      sync.Mutex // guards what follows
-	pools   []*standIn
+	pools   []*simulatedEdge
 	digest  string    // of what is applied and ready
 	applied time.Time // when that was first reported
 	reports int       // how often there was something new to report
@@ -108,7 +108,7 @@ func (m *member) newPool(o engine.PoolOptions) engine.Pooled {
 		pool = engine.NewPool(o)
 		return pool
 	}
-	s := &standIn{o: o, uid: "uid-" + m.name, takes: m.takes}
+	s := &simulatedEdge{o: o, uid: "uid-" + m.name, takes: m.takes}
 	pool = s
 	m.mu.Lock()
 	defer m.mu.Unlock()

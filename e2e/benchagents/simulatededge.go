@@ -19,9 +19,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 )
 
-// standIn is in the place of an engine: it takes as long, and reports what an engine reports whose cluster takes
+// simulatedEdge takes the place of an engine: it takes as long, and reports what an engine reports whose cluster takes
 // everything. It sends nothing.
-type standIn struct {
+type simulatedEdge struct {
 	o     engine.PoolOptions
 	uid   string
 	takes time.Duration
@@ -34,17 +34,17 @@ type standIn struct {
 	applied  int // objects that an engine would have written
 }
 
-var _ engine.Pooled = (*standIn)(nil)
+var _ engine.Pooled = (*simulatedEdge)(nil)
 
 // Connect implements engine.Pooled.
-func (s *standIn) Connect(key engine.Key, _ engine.Connection) { s.o.OnChange(key) }
+func (s *simulatedEdge) Connect(key engine.Key, _ engine.Connection) { s.o.OnChange(key) }
 
 // Disconnect implements engine.Pooled.
-func (s *standIn) Disconnect(engine.Key) { s.Stop(context.Background()) }
+func (s *simulatedEdge) Disconnect(engine.Key) { s.Stop(context.Background()) }
 
 // Assign implements engine.Pooled. What stands already is reported as it stands, with the time at which it was verified:
 // an engine verifies at the interval of an entry, and not because its hub has another session with it.
-func (s *standIn) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
+func (s *simulatedEdge) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn++
@@ -54,13 +54,13 @@ func (s *standIn) Assign(key engine.Key, entries []v1alpha1.AssignmentEntry) {
 }
 
 // stands reports whether the entries are those of the last report; the mutex is held.
-func (s *standIn) stands(entries []v1alpha1.AssignmentEntry) bool {
+func (s *simulatedEdge) stands(entries []v1alpha1.AssignmentEntry) bool {
 	return s.reported && slices.EqualFunc(entries, s.statuses, func(e v1alpha1.AssignmentEntry, st v1alpha1.AssignmentEntryStatus) bool {
 		return e.Name == st.Name && e.Digest == st.AppliedDigest && e.Revision == st.AppliedRevision && e.RequestedAt == st.HandledAt
 	})
 }
 
-func (s *standIn) has(e *v1alpha1.AssignmentEntry) bool {
+func (s *simulatedEdge) has(e *v1alpha1.AssignmentEntry) bool {
 	for i := range s.statuses {
 		if st := &s.statuses[i]; st.Name == e.Name {
 			return st.AppliedDigest == e.Digest
@@ -70,7 +70,7 @@ func (s *standIn) has(e *v1alpha1.AssignmentEntry) bool {
 }
 
 // finish reports that everything is applied, unless something newer was assigned.
-func (s *standIn) finish(key engine.Key, turn int, entries []v1alpha1.AssignmentEntry) {
+func (s *simulatedEdge) finish(key engine.Key, turn int, entries []v1alpha1.AssignmentEntry) {
 	statuses := make([]v1alpha1.AssignmentEntryStatus, 0, len(entries))
 	at := metav1.NewTime(s.o.Now().Truncate(time.Second))
 	written := 0
@@ -103,25 +103,25 @@ func (s *standIn) finish(key engine.Key, turn int, entries []v1alpha1.Assignment
 }
 
 // Report implements engine.Pooled.
-func (s *standIn) Report(engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
+func (s *simulatedEdge) Report(engine.Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.statuses, s.reported
 }
 
 // State implements engine.Pooled.
-func (s *standIn) State(engine.Key) (engine.State, bool) {
+func (s *simulatedEdge) State(engine.Key) (engine.State, bool) {
 	return engine.State{Known: true, Reachable: true, Usable: true, Examined: true, UID: s.uid, Version: "v1.37.2", LastSeen: s.o.Now()}, true
 }
 
 // Verify implements engine.Pooled.
-func (s *standIn) Verify(engine.Key) {}
+func (s *simulatedEdge) Verify(engine.Key) {}
 
 // Finalize implements engine.Pooled.
-func (s *standIn) Finalize(context.Context, engine.Key) error { return engine.ErrNotConnected }
+func (s *simulatedEdge) Finalize(context.Context, engine.Key) error { return engine.ErrNotConnected }
 
 // Stop implements engine.Pooled.
-func (s *standIn) Stop(context.Context) {
+func (s *simulatedEdge) Stop(context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true

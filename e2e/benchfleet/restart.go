@@ -136,7 +136,7 @@ func (w *world) restart(ctx context.Context, kill bool) (restarted, error) {
 // awaitVerified watches the Assignments until each says that each of its entries was verified after
 // a time, and then waits for the watches on the edges.
 func (w *world) awaitVerified(ctx context.Context, after time.Time, watches int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	client, err := w.rig.HubKube.Resource("assignments.skerry.dev", namespace)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
-// patience bounds each wait.
-const patience = 10 * time.Minute
+// waitTimeout bounds each wait.
+const waitTimeout = 10 * time.Minute
 
 // awaitReady waits until Kustomizations are ready at their commits on all their clusters.
 func (w *world) awaitReady(ctx context.Context, apps ...*app) error {
@@ -23,7 +23,7 @@ func (w *world) awaitReady(ctx context.Context, apps ...*app) error {
 }
 
 func (w *world) awaitAll(ctx context.Context, apps []*app, holds func(*app) rig.Condition) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, a := range apps {
@@ -38,7 +38,7 @@ func (w *world) awaitAll(ctx context.Context, apps []*app, holds func(*app) rig.
 // awaitCount waits until a Kustomization counts so many clusters under a word of status.clusters; a
 // count of 0 is not written.
 func (w *world) awaitCount(ctx context.Context, a *app, word string, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	_, err := w.rig.HubKube.Await(ctx, a.ref(), func(o *unstructured.Unstructured) (bool, string) {
 		if o == nil {
@@ -95,7 +95,7 @@ func idleBetween(a, b look, clusters int) bool {
 // awaitIdle waits until the hub asks the edges for next to nothing and has next to nothing to compute
 // for some seconds, and returns when that began.
 func (w *world) awaitIdle(ctx context.Context) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	const looks = 6
 	var last []look

@@ -70,7 +70,7 @@ func run(ctx context.Context, s *screen, once bool) int {
 			break
 		}
 		s.title("%d/%d  %s", i+1, len(story), st.title)
-		bounded, cancel := context.WithTimeout(ctx, 2*patience)
+		bounded, cancel := context.WithTimeout(ctx, 2*waitTimeout)
 		err = st.run(d, bounded)
 		cancel()
 	}
@@ -95,7 +95,7 @@ func run(ctx context.Context, s *screen, once bool) int {
 
 // setUp starts everything that the story needs.
 func (d *demo) setUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*waitTimeout)
 	defer cancel()
 	if err := d.makeDir("demo-"); err != nil {
 		return err

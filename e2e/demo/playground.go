@@ -61,7 +61,7 @@ func (d *demo) makePlayground(ctx context.Context, folder string) error {
 	if _, err := os.Stat(folder); err == nil {
 		return fmt.Errorf("%s is there already: end the other playground, or remove it", folder)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*waitTimeout)
 	defer cancel()
 	if err := d.makeDir("playground-"); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
-// patience is how long any one thing of the story may take before it counts as not come true.
-const patience = 60 * time.Second
+// waitTimeout is how long any one thing of the story may take before it counts as not come true.
+const waitTimeout = 60 * time.Second
 
 // step is one thing the story shows.
 type step struct {
