@@ -262,7 +262,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func TestNoValueOfAKubeconfigIsSaid(t *testing.T) {
+func TestNoValueOfAKubeconfigIsReported(t *testing.T) {
 	token := base64.StdEncoding.EncodeToString([]byte("s3cr3t"))
 	for _, bad := range []string{"{" + token, "[" + token + "]", testKubeconfig + "\ntoken: [" + token} {
 		w := start(t, cluster(), secret("value", bad))

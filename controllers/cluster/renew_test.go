@@ -162,7 +162,7 @@ func TestATokenIsNotRenewed(t *testing.T) {
 }
 
 // A renewal that fails is told of without the token, and tried again after a pause.
-func TestARenewalThatFailsIsToldOf(t *testing.T) {
+func TestARenewalThatFailsIsReported(t *testing.T) {
 	now := time.Unix(10000, 0)
 	s := newIssuer(t, &now)
 	w := start(t, cluster(), s.secret("enabled"))

@@ -245,7 +245,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-func TestAHubThatStopsSaysNothing(t *testing.T) {
+func TestAHubThatStopsReportsNothing(t *testing.T) {
 	w := &world{t: t, objects: []client.Object{repository()}}
 	w.start()
 	w.follow = func(git.Request) (git.Commit, error) { return git.Commit{}, context.Canceled }
@@ -364,7 +364,7 @@ func TestRewrittenHistoryKeepsTheArtifactUntilItIsAcknowledged(t *testing.T) {
 	}
 }
 
-func TestSuspendedDoesNotLook(t *testing.T) {
+func TestASuspendedRepositoryIsNotChecked(t *testing.T) {
 	w := &world{t: t, objects: []client.Object{repository(func(r *v1alpha1.GitRepository) { r.Spec.Suspend = true })}}
 	w.start()
 	if res := w.reconcile(); res.RequeueAfter != 0 {

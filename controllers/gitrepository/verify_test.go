@@ -80,7 +80,7 @@ func TestASignatureThatDoesNotHoldKeepsTheArtifact(t *testing.T) {
 	}
 }
 
-func TestAChangeOfTheKeysBringsALook(t *testing.T) {
+func TestAChangeOfTheKeysBringsACheck(t *testing.T) {
 	repo := repository(verifying)
 	repo.Spec.SecretRef = &meta.LocalObjectReference{Name: "login"}
 	if got := secretNames(repo); !slices.Equal(got, []string{"login", "keys"}) {

@@ -114,7 +114,7 @@ func TestOrphansMayLeaveTogether(t *testing.T) {
 	}
 }
 
-func TestNamesThatNobodyHas(t *testing.T) {
+func TestNamesThatNoClusterHas(t *testing.T) {
 	w := newWorld(t, kustomization(allAtOnce, func(ks *v1alpha1.Kustomization) {
 		ks.Spec.Clusters = &v1alpha1.ClusterTargets{Names: []string{"edge-1", "edge-9"}}
 	}), cluster("edge-1"), cluster("edge-2"))

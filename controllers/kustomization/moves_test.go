@@ -221,7 +221,7 @@ func TestASuspendedNeighbourHoldsWhatItTakesAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestADropThatNobodyTakesIsPrunedAtOnce(t *testing.T) {
+func TestADropThatNoNeighbourTakesIsPrunedAtOnce(t *testing.T) {
 	w := movers(t)
 	w.push("2", "apps/a.yaml", configMap("stays", "1"), "shared/a.yaml", configMap("base", "2"))
 	w.reconcileOf("shared", "apps")
@@ -314,7 +314,7 @@ func TestADependentWaitsForTheDigestOfItsDependency(t *testing.T) {
 	}
 }
 
-func TestADependencyThatTheCommitDidNotChangeHoldsNobody(t *testing.T) {
+func TestADependencyThatTheCommitDidNotChangeHoldsNoCluster(t *testing.T) {
 	w := newWorld(t, cluster("edge-1"), kustomization(after("shared")), other("shared"))
 	w.push("1", "apps/a.yaml", configMap("a", "1"), "shared/a.yaml", configMap("base", "1"))
 	w.reconcileOf("shared", "apps")
@@ -345,7 +345,7 @@ func TestADependencyThatTheClusterHasNothingOfIsWaitedForThere(t *testing.T) {
 	}
 }
 
-func TestAHaltedDependencyHoldsAndSaysSo(t *testing.T) {
+func TestAHaltedDependencyHoldsAndIsNamed(t *testing.T) {
 	w := newWorld(t, cluster("edge-1"), cluster("edge-2"), kustomization(after("shared")), other("shared", staged))
 	w.push("1", "apps/a.yaml", configMap("a", "1"), "shared/a.yaml", configMap("base", "1"))
 	for range 4 {

@@ -36,7 +36,7 @@ func TestReadyExprIsEvaluatedForEachCluster(t *testing.T) {
 	expect(t, "where both are", w.revisions(), "edge-1=1 edge-2=1")
 }
 
-func TestReadyExprOfADependencyThatIsElsewhereSeesItAsAWhole(t *testing.T) {
+func TestReadyExprSeesADependencyOnOtherClustersAsAWhole(t *testing.T) {
 	own := func(ks *v1alpha1.Kustomization) { ks.Spec.Clusters = &v1alpha1.ClusterTargets{Names: []string{"hub"}} }
 	w := newWorld(t, kustomization(allAtOnce, depends("infra", "dep.status.lastAppliedRevision == 'r1'")), other("infra", own), cluster("hub"), cluster("edge-1"))
 	w.push("1", "apps/cm.yaml", configMap("one", "x"), "infra/cm.yaml", configMap("two", "x"))
@@ -88,7 +88,7 @@ func TestWhatAReadyExprSeesWakesWhoHasIt(t *testing.T) {
 	expect(t, "a report of a cluster", woken(t, update(w.r.ofAssignment(), t, edge1(says("infra", "X")), edge1(says("infra", "Y")))), "infra waits")
 }
 
-func TestIgnoredAnnotationsAreToldOnceForEachRevision(t *testing.T) {
+func TestIgnoredAnnotationsAreReportedOnceForEachRevision(t *testing.T) {
 	hook := strings.Replace(configMap("one", "x"), "metadata: {", "metadata: {annotations: {helm.sh/hook: pre-install}, ", 1)
 	w := newWorld(t, kustomization(allAtOnce), cluster("edge-1"), cluster("edge-2"))
 	told := func() (n int) {
@@ -116,7 +116,7 @@ func TestIgnoredAnnotationsAreToldOnceForEachRevision(t *testing.T) {
 	}
 }
 
-func TestMarkersOfImagePoliciesAreToldOnceForEachFile(t *testing.T) {
+func TestMarkersOfImagePoliciesAreReportedOnceForEachFile(t *testing.T) {
 	marked := configMap("one", "x") + "# {\"$imagepolicy\": \"flux-system:podinfo\"}\n"
 	w := newWorld(t, kustomization(allAtOnce), cluster("edge-1"), cluster("edge-2"))
 	told := func() (files []string) {

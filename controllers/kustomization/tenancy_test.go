@@ -124,7 +124,7 @@ func TestWithoutAnAccountNothingIsAssignedToTheHubsOwnCluster(t *testing.T) {
 
 // An entry without an account is assigned as one that is refused, so that an agent, which knows nothing of the hub's
 // flags, does not go on with rights of its own.
-func TestAnEntryThatNeedsAnAccountSaysSo(t *testing.T) {
+func TestAnEntryThatNeedsAnAccountIsReported(t *testing.T) {
 	w := newWorld(t, kustomization(allAtOnce), cluster("own"))
 	w.r.HubNamespace = "the-hubs"
 	w.push("1", "apps/cm.yaml", configMap("one", "x"))

@@ -70,8 +70,8 @@ func TestAnotherAuthorityOrKeyIsNotTheHub(t *testing.T) {
 	}
 }
 
-// TestALostAnswerToAJoinLocksNobodyOut: the hub has bound the key, and the agent never heard of it.
-func TestALostAnswerToAJoinLocksNobodyOut(t *testing.T) {
+// TestALostAnswerToAJoinLocksNoAgentOut: the hub has bound the key, and the agent never heard of it.
+func TestALostAnswerToAJoinLocksNoAgentOut(t *testing.T) {
 	h := startHub(t, longAgo)
 	h.loseJoin = true
 	h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
@@ -178,8 +178,8 @@ func TestOnlyDifferencesTravelAfterAReconnect(t *testing.T) {
 	}
 }
 
-// TestWhatHappenedWithoutTheHubIsToldInOrder after a restart in between.
-func TestWhatHappenedWithoutTheHubIsToldInOrder(t *testing.T) {
+// TestWhatHappenedWithoutTheHubIsReportedInOrder after a restart in between.
+func TestWhatHappenedWithoutTheHubIsReportedInOrder(t *testing.T) {
 	h := startHub(t, longAgo)
 	h.assign(entryOf("apps", h.bundle(configMap("a", "1"))))
 	h.settings.Heartbeat = 3600

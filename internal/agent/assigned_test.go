@@ -20,7 +20,7 @@ func entryOf(name, digest string, change ...func(*v1alpha1.AssignmentEntry)) v1a
 func holdPrune(e *v1alpha1.AssignmentEntry) { e.HoldPrune = true }
 func remove(e *v1alpha1.AssignmentEntry)    { e.Remove = true }
 
-func TestWhatTheEngineIsTold(t *testing.T) {
+func TestEntriesThatTheEngineIsGiven(t *testing.T) {
 	for name, c := range map[string]struct {
 		assigned, before, want []v1alpha1.AssignmentEntry
 		there, held            []string

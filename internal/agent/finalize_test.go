@@ -219,8 +219,8 @@ func TestARemovalThatTheHubDidNotSignIsRefused(t *testing.T) {
 	}
 }
 
-// TestAFinalizationThatCannotBeWrittenDownIsNotTold: after a restart the agent would not know of it.
-func TestAFinalizationThatCannotBeWrittenDownIsNotTold(t *testing.T) {
+// TestAFinalizationThatCannotBeWrittenDownIsNotReported: after a restart the agent would not know of it.
+func TestAFinalizationThatCannotBeWrittenDownIsNotReported(t *testing.T) {
 	h, e := connected(t)
 	e.api.mu.Lock()
 	e.api.refuse = func(r *http.Request) bool { return r.Method == http.MethodPut }

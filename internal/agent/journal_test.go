@@ -30,9 +30,9 @@ func testKey(t *testing.T) *disk.Key {
 
 func fixedNow() time.Time { return time.Unix(1700000000, 0) }
 
-// TestEventsAreToldInOrderAfterAnAbsence: what happened before a restart comes before what happened after it,
+// TestEventsAreReportedInOrderAfterAnAbsence: what happened before a restart comes before what happened after it,
 // with rising numbers, and what was acknowledged does not come again.
-func TestEventsAreToldInOrderAfterAnAbsence(t *testing.T) {
+func TestEventsAreReportedInOrderAfterAnAbsence(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(testDisk(t, dir), fixedNow)
 	for i := range 3 {
@@ -89,9 +89,9 @@ func TestTheJournalIsBounded(t *testing.T) {
 	}
 }
 
-// TestEventsOfAKilledAgentAreTold: those too that came just before, of a quiet time and of a burst; and what the hub has
+// TestEventsOfAKilledAgentAreReported: those too that came just before, of a quiet time and of a burst; and what the hub has
 // acknowledged is not told again.
-func TestEventsOfAKilledAgentAreTold(t *testing.T) {
+func TestEventsOfAKilledAgentAreReported(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *journal { return openJournal(testDisk(t, dir), fixedNow) }
 	messages := func(j *journal) (out []string) {
@@ -166,8 +166,8 @@ func TestAnAcknowledgedEventCostsTheDiskNothing(t *testing.T) {
 	}
 }
 
-// TestAnotherHubIsNotToldWhatHappenedUnderTheFormerOne, and the numbers go on rising all the same.
-func TestAnotherHubIsNotToldWhatHappenedUnderTheFormerOne(t *testing.T) {
+// TestEventsOfAFormerHubAreNotReportedToAnother, and the numbers go on rising all the same.
+func TestEventsOfAFormerHubAreNotReportedToAnother(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(testDisk(t, dir), time.Now)
 	j.add(engine.Event{Message: "before it belongs to any"})

@@ -277,7 +277,7 @@ func TestWhatIsInTheWayOfAnInventory(t *testing.T) {
 }
 
 // An inventory that no Kustomization claims is told of, and left alone.
-func TestAnInventoryThatNothingClaimsIsToldOf(t *testing.T) {
+func TestAnInventoryThatNothingClaimsIsReported(t *testing.T) {
 	c := controlplane.New(t, "orphaned", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())
 	r.pool.Disconnect(r.key)
@@ -310,7 +310,7 @@ func TestAnInventoryThatNothingClaimsIsToldOf(t *testing.T) {
 }
 
 // Two Clusters of two namespaces that are the hub's own cluster: what is removed takes its own only.
-func TestRetireLeavesWhatASiblingHas(t *testing.T) {
+func TestFinalizeKeepsWhatASiblingHas(t *testing.T) {
 	c := controlplane.New(t, "siblings", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())
 	r.pool.Disconnect(r.key)

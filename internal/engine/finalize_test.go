@@ -52,7 +52,7 @@ func (r *rig) ownConfigMaps() string {
 	return strings.Join(names, " ")
 }
 
-func TestRetire(t *testing.T) {
+func TestFinalize(t *testing.T) {
 	c := controlplane.New(t, "retires", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())
 	bindings := r.kube.RbacV1().ClusterRoleBindings()

@@ -230,8 +230,8 @@ func TestForgetAndRetain(t *testing.T) {
 	}
 }
 
-// TestNobodyElseReadsTheStore looks at all that a fetch, a merge of packs and a restart leave there.
-func TestNobodyElseReadsTheStore(t *testing.T) {
+// TestOnlyTheOwnerReadsTheStore looks at all that a fetch, a merge of packs and a restart leave there.
+func TestOnlyTheOwnerReadsTheStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gitserver.HTTPOptions{}, git.Options{})
 	check := func(when string) {
