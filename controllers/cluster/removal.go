@@ -239,7 +239,7 @@ func (r *Reconciler) denials(m *removal) []report.Denial {
 		r.removals[m.key] = since
 	}
 	r.mu.Unlock()
-	deletion := report.Deletion{Deleted: m.cluster.DeletionTimestamp.Time, Since: since, Now: r.Now(), Patience: r.RemovalTimeout}
+	deletion := report.Deletion{Deleted: m.cluster.DeletionTimestamp.Time, Since: since, Now: r.Now(), GracePeriod: r.RemovalTimeout}
 	all := make([]report.Denial, len(m.assign.Spec.Entries))
 	if m.deletionPolicy() == v1alpha1.DeletionOrphan {
 		return all

@@ -64,7 +64,7 @@ func notFound(names []string) error {
 // to, and a person has had the time to change that. Nothing deletes with other rights in its place, and a tenant whose
 // account is gone must not keep its Kustomization, its namespace or a Cluster from going.
 func (r *Reconciler) giveUp(o *observed, d *decision) {
-	deletion := report.Deletion{Deleted: o.ks.DeletionTimestamp.Time, Now: r.Now(), Patience: r.DenialPatience}
+	deletion := report.Deletion{Deleted: o.ks.DeletionTimestamp.Time, Now: r.Now(), GracePeriod: r.DenialGracePeriod}
 	if o.memo.removing.IsZero() {
 		o.memo.removing = deletion.Now
 	}

@@ -59,10 +59,10 @@ type Options struct {
 	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
 	// nothing is ever torn down.
 	TearDown hubapi.TearDown
-	// DenialPatience is how long a deleted Kustomization waits for the rights that its ServiceAccount needs to delete
-	// its objects; report.DenialPatience when zero.
-	DenialPatience time.Duration
-	Now            func() time.Time
+	// DenialGracePeriod is how long a deleted Kustomization waits for the rights that its ServiceAccount needs to delete
+	// its objects; report.DenialGracePeriod when zero.
+	DenialGracePeriod time.Duration
+	Now               func() time.Time
 }
 
 // Bundles is a store of rendered bundles by digest.
@@ -101,8 +101,8 @@ func New(o Options) *Reconciler {
 	if o.TearDown == nil {
 		o.TearDown = func(context.Context, hubapi.Subject) (string, error) { return "", nil }
 	}
-	if o.DenialPatience == 0 {
-		o.DenialPatience = report.DenialPatience
+	if o.DenialGracePeriod == 0 {
+		o.DenialGracePeriod = report.DenialGracePeriod
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
 	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}

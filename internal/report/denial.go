@@ -9,8 +9,8 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// DenialPatience is how long a person has to give the account of a Kustomization what it needs to delete its objects.
-const DenialPatience = 5 * time.Minute
+// DenialGracePeriod is how long a person has to give the account of a Kustomization what it needs to delete its objects.
+const DenialGracePeriod = 5 * time.Minute
 
 // Denial is the state of an entry whose objects are to be deleted in the name of an account that is not there, or that
 // has no right to. The zero value is for an entry of which neither is known.
@@ -28,8 +28,8 @@ type Deletion struct {
 	// Since is when this process began with the removal: later than Deleted where no hub was running.
 	Since time.Time
 	Now   time.Time
-	// Patience is how long an account is waited for.
-	Patience time.Duration
+	// GracePeriod is how long an account is waited for.
+	GracePeriod time.Duration
 }
 
 // DenialOf returns the denial of an entry in the Assignment of a Cluster, by what its engine has reported last. It is
@@ -46,7 +46,7 @@ func DenialOf(e *v1alpha1.AssignmentEntry, reported *v1alpha1.AssignmentEntrySta
 	if e == nil || !e.Remove {
 		return Denial{}
 	}
-	if e.DeletionPolicy == v1alpha1.DeletionOrphan && !d.Now.Before(d.Deleted.Add(d.Patience)) {
+	if e.DeletionPolicy == v1alpha1.DeletionOrphan && !d.Now.Before(d.Deleted.Add(d.GracePeriod)) {
 		return Denial{GivenUp: true} // what was given up stays so
 	}
 	reachable := condition(c.Status.Conditions, v1alpha1.ReachableCondition)
@@ -54,7 +54,7 @@ func DenialOf(e *v1alpha1.AssignmentEntry, reported *v1alpha1.AssignmentEntrySta
 		return Denial{}
 	}
 	from := slices.MaxFunc([]time.Time{d.Deleted, d.Since, reachable.LastTransitionTime.Time}, time.Time.Compare)
-	if until := from.Add(d.Patience); d.Now.Before(until) {
+	if until := from.Add(d.GracePeriod); d.Now.Before(until) {
 		return Denial{Until: until}
 	}
 	return Denial{GivenUp: true}

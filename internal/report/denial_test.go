@@ -12,7 +12,7 @@ import (
 
 // A removal that is denied to an account waits for a person, and not for ever.
 func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
-	const patience = 5 * time.Minute
+	const gracePeriod = 5 * time.Minute
 	deleted := time.Unix(10000, 0)
 	reached := func(status metav1.ConditionStatus, after time.Duration) *v1alpha1.Cluster {
 		c := &v1alpha1.Cluster{}
@@ -31,10 +31,10 @@ func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
 		since    time.Duration // when the process began with it
 		want     report.Denial
 	}{
-		"it waits":                          {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: time.Minute, want: report.Denial{Until: deleted.Add(patience)}},
-		"a right is missing":                {reported: reports(v1alpha1.ForbiddenReason), after: time.Minute, want: report.Denial{Until: deleted.Add(patience)}},
-		"the wait is over":                  {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: patience, want: report.Denial{GivenUp: true}},
-		"the account came back":             {reported: reports(v1alpha1.DeletionPendingReason), after: patience},
+		"it waits":                          {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: time.Minute, want: report.Denial{Until: deleted.Add(gracePeriod)}},
+		"a right is missing":                {reported: reports(v1alpha1.ForbiddenReason), after: time.Minute, want: report.Denial{Until: deleted.Add(gracePeriod)}},
+		"the wait is over":                  {reported: reports(v1alpha1.ServiceAccountNotFoundReason), after: gracePeriod, want: report.Denial{GivenUp: true}},
+		"the account came back":             {reported: reports(v1alpha1.DeletionPendingReason), after: gracePeriod},
 		"the cluster was away":              {reported: reports(v1alpha1.ForbiddenReason), cluster: reached(metav1.ConditionTrue, 4*time.Minute), after: 8 * time.Minute, want: report.Denial{Until: deleted.Add(9 * time.Minute)}},
 		"no hub was running":                {reported: reports(v1alpha1.ForbiddenReason), since: 6 * time.Minute, after: 6 * time.Minute, want: report.Denial{Until: deleted.Add(11 * time.Minute)}},
 		"given up, and started anew":        {policy: v1alpha1.DeletionOrphan, reported: reports(v1alpha1.ForbiddenReason), since: 6 * time.Minute, after: 6 * time.Minute, want: report.Denial{GivenUp: true}},
@@ -49,7 +49,7 @@ func TestHowLongARemovalWaitsForAnAccount(t *testing.T) {
 		if tt.cluster == nil {
 			tt.cluster = reached(metav1.ConditionTrue, -time.Hour)
 		}
-		r := report.Deletion{Deleted: deleted, Since: deleted.Add(tt.since), Now: deleted.Add(tt.after), Patience: patience}
+		r := report.Deletion{Deleted: deleted, Since: deleted.Add(tt.since), Now: deleted.Add(tt.after), GracePeriod: gracePeriod}
 		if got := report.DenialOf(e, tt.reported, tt.cluster, r); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}
