@@ -44,8 +44,8 @@ type Options struct {
 	RemovalTimeout time.Duration
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
 	Connected func(engine.Key)
-	// Ahead returns how many decisions and reports wait to be written; nil for none. A status that says nothing new but
-	// that the cluster was heard from yields to them.
+	// Ahead returns how many decisions and reports wait to be written, or are about to, as while a hub that has started
+	// verifies its fleet; nil for none. A status that says nothing new but that the cluster was heard from yields to them.
 	Ahead func() int
 	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
 	Reachable func(key engine.Key, reachable, known bool)

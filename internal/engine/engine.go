@@ -57,6 +57,7 @@ type Engine struct {
 	assignmentKnown  bool // what is assigned was handed over, be it nothing
 	untrimmed        bool // watches may run of which nothing is needed any more
 	statusChanged    bool // an entry has changes that were not published
+	unreported       bool // the engine counts as one that has yet to report
 	slots            passSlots
 	publishAt        time.Time // when the report is to be published; zero when nothing has changed
 	// own are ConfigMaps of Skerry's own that changed while it was not certain by what.
@@ -157,7 +158,9 @@ func (e *Engine) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.workers.Wait()
 	defer cancel()
-	defer func() { _ = e.guard("end", func() error { e.slots.release(true); e.disconnect(); return nil }) }()
+	defer func() {
+		_ = e.guard("end", func() error { e.slots.release(true); e.setUnreported(false); e.disconnect(); return nil })
+	}()
 	return e.guard("loop", func() error { e.loop(ctx); return nil })
 }
 
@@ -368,6 +371,7 @@ func (e *Engine) assigned(ctx context.Context, specs []v1alpha1.AssignmentEntry,
 	}
 	e.step(ctx, machine.Assign{Entries: list}, now)
 	e.assignmentKnown, e.statusChanged = true, true
+	e.setUnreported(len(specs) > 0 && !e.published)
 	e.unclaimed.changed = true
 	e.sorted, e.statuses = e.sorted[:0], e.statuses[:0]
 	for _, name := range e.m.Names() {

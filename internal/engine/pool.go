@@ -270,6 +270,10 @@ func (p *Pool) Report(key Key) ([]v1alpha1.AssignmentEntryStatus, bool) {
 	return e.report, e.published
 }
 
+// Unreported returns how many engines have entries and have not reported on them yet, as those of a hub that has
+// started: their reports are still to be written.
+func (p *Pool) Unreported() int { return int(p.limits.unreported.Load()) }
+
 // State implements Pooled.
 func (p *Pool) State(key Key) (State, bool) {
 	e := p.engine(key)

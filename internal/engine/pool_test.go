@@ -192,3 +192,36 @@ func TestABundleThatIsNotAnsweredHoldsUpItsKustomizationAlone(t *testing.T) {
 	close(store.free)
 	r.ready("late")
 }
+
+// An engine that has entries counts as one that is about to report until it has, or has ended.
+func TestEnginesThatHaveYetToReport(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	p := NewPool(PoolOptions{HubUID: "hub", Now: func() time.Time { return now }})
+	reports, ends, idle := p.engineOf(Key{Name: "reports"}), p.engineOf(Key{Name: "ends"}), p.engineOf(Key{Name: "idle"})
+	want := func(when string, n int) {
+		t.Helper()
+		if got := p.Unreported(); got != n {
+			t.Errorf("%s: %d have yet to report, want %d", when, got, n)
+		}
+	}
+	for _, e := range []*Engine{reports, ends} {
+		for _, revision := range []string{"r1", "r2"} {
+			e.assigned(t.Context(), []v1alpha1.AssignmentEntry{{Name: "apps", Revision: revision}}, now)
+		}
+	}
+	idle.assigned(t.Context(), nil, now)
+	want("two were assigned something", 2)
+	reports.publish(now)
+	want("nothing is known of the cluster", 2)
+	reports.conn.state = State{Known: true, Message: "connection refused"}
+	reports.publish(now)
+	want("one has reported", 1)
+	reports.assigned(t.Context(), []v1alpha1.AssignmentEntry{{Name: "apps", Revision: "r3"}}, now)
+	want("it was assigned something else", 1)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := ends.run(ended); err != nil {
+		t.Fatal(err)
+	}
+	want("the other one has ended", 0)
+}

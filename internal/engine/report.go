@@ -300,6 +300,7 @@ func (e *Engine) publish(now time.Time) time.Time {
 	if due {
 		e.report, e.published, e.state, e.publishAt = report, e.published || !verifying, state, time.Time{}
 		e.statusChanged = e.statusChanged && verifying
+		e.setUnreported(e.unreported && verifying)
 	}
 	e.mu.Unlock()
 	if due && e.o.OnChange != nil {
@@ -334,6 +335,18 @@ func (e *Engine) verifying(now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// setUnreported counts the engine among those that have yet to report on what is assigned.
+func (e *Engine) setUnreported(unreported bool) {
+	switch {
+	case unreported == e.unreported:
+	case unreported:
+		e.limits.unreported.Add(1)
+	default:
+		e.limits.unreported.Add(-1)
+	}
+	e.unreported = unreported
 }
 
 // next returns the earliest time at which something is due.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/health"
@@ -22,6 +23,8 @@ type limits struct {
 	// expressions compiles those of spec.healthCheckExprs once for all clusters, and steps is what they may take.
 	expressions health.Compiler
 	steps       *hubSteps
+	// unreported counts the engines that have entries and have not reported on them yet.
+	unreported atomic.Int64
 }
 
 func newLimits() *limits {

@@ -262,7 +262,7 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	p.clusters = cluster.New(cluster.Options{
 		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.router, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
-		Ahead: func() int { return p.waitingDecisions() + p.assignments.Waiting() },
+		Ahead: func() int { return p.waitingDecisions() + p.assignments.Waiting() + p.pool.Unreported() },
 	})
 	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, o.Concurrency))
 	if !share.First() {

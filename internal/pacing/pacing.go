@@ -157,8 +157,8 @@ func Places(all, ahead int, waited time.Duration) int {
 }
 
 // SeenDelay returns how long a Cluster's status waits that says nothing new but that the cluster was heard from; 0 when it
-// is to be written now. Ahead is how many decisions and reports wait to be written, and waited how long it has waited for
-// them: each of the three costs the API server the same, and nobody waits for this one.
+// is to be written now. Ahead is how many decisions and reports wait to be written or are about to, and waited how long it
+// has waited for them: each of the three costs the API server the same, and nobody waits for this one.
 //
 // Example: a commit to 10,000 clusters takes the API server two minutes and a half. Some 30 of these are due each second.
 // Those of the first half minute are written two minutes later, during the commit, and those of the other two minutes
