@@ -12,9 +12,9 @@ import (
 	"hash/fnv"
 	"io"
 	"sync"
-	"unique"
 
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 const (
@@ -158,7 +158,8 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 			return nil, fmt.Errorf("cannot read shard %d of inventory %q: it is of another owner: %w", i, owner, ErrCorrupt)
 		}
 		if i == 0 {
-			inv.Revision, inv.Bundle, inv.Accepted = once(part.Revision), once(part.Bundle), once(part.Accepted)
+			text.Share(&part.Revision, &part.Bundle, &part.Accepted)
+			inv.Revision, inv.Bundle, inv.Accepted = part.Revision, part.Bundle, part.Accepted
 		}
 		if inv.Revision != part.Revision || inv.Bundle != part.Bundle {
 			inv.Revision, inv.Bundle = "", ""
@@ -173,11 +174,11 @@ func (b *Budget) Decode(owner string, shards [][]byte) (*Inventory, error) {
 
 // add adds an object of a shard.
 func (inv *Inventory) add(e entry) error {
-	id := object.ID{Group: once(e.Group), Kind: once(e.Kind), Namespace: once(e.Namespace), Name: once(e.Name)}
+	text.Share(&e.Group, &e.Kind, &e.Namespace, &e.Name, &e.Version, &e.Digest, &e.Fields)
+	id := object.ID{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
 	if id.Kind == "" || id.Name == "" {
 		return fmt.Errorf("%w: an object has no kind or name", ErrCorrupt)
 	}
-	e.Version, e.Digest, e.Fields = once(e.Version), once(e.Digest), once(e.Fields)
 	if known, twice := inv.Objects[id]; twice && known != e.Record {
 		e.Record = Record{
 			Version: e.Version, PruneDisabled: known.PruneDisabled || e.PruneDisabled, Created: known.Created && e.Created,
@@ -187,10 +188,6 @@ func (inv *Inventory) add(e entry) error {
 	inv.Objects[id] = e.Record
 	return nil
 }
-
-// once returns a string that is kept once, however many inventories hold it: most of them are the same on every cluster
-// of a fleet.
-func once(s string) string { return unique.Make(s).Value() }
 
 // decompressors are used again and again: each takes 40 KiB, and a hub that starts decodes the inventories of a fleet.
 var decompressors = sync.Pool{New: func() any { return new(gzip.Reader) }}
