@@ -104,6 +104,14 @@ func New(o Options) *Reconciler {
 // block.
 func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 
+// Reported says that an engine has news: of the connection, or of what it was assigned. Before its first report there is
+// nothing to write. It does not block.
+func (r *Reconciler) Reported(key engine.Key) {
+	if _, reported := r.Pool.Report(key); reported {
+		r.trigger.Enqueue(key)
+	}
+}
+
 // Waiting returns how many Assignments wait for their status to be written.
 func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
 
@@ -167,13 +175,16 @@ func digestOf(entries []v1alpha1.AssignmentEntryStatus) digest {
 	return sha256.Sum256(data)
 }
 
+// shared lets what is read share its memory with the cache. Neither this controller nor an engine changes any of it.
+var shared = client.UnsafeDisableDeepCopy
+
 // Reconcile hands over one Assignment and takes the report on it. It waits for no write.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	if err := r.after.Err(req.NamespacedName); err != nil {
 		return reconcile.Result{}, err
 	}
 	a := &v1alpha1.Assignment{}
-	if err := r.Hub.Get(ctx, req.NamespacedName, a); err != nil {
+	if err := r.Hub.Get(ctx, req.NamespacedName, a, shared); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.release(req.NamespacedName)
 			return reconcile.Result{}, nil
@@ -181,7 +192,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, fmt.Errorf("cannot read Assignment: %w", err)
 	}
 	c := &v1alpha1.Cluster{}
-	err := r.Hub.Get(ctx, req.NamespacedName, c)
+	err := r.Hub.Get(ctx, req.NamespacedName, c, shared)
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
 		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
@@ -231,7 +242,7 @@ func ownedBy(a *v1alpha1.Assignment, uid types.UID) bool {
 // drop deletes the Assignment of a Cluster that is gone. What stands on that cluster stays.
 func (r *Reconciler) drop(ctx context.Context, a *v1alpha1.Assignment) error {
 	r.release(client.ObjectKeyFromObject(a))
-	err := r.Hub.Delete(ctx, a, client.Preconditions{UID: &a.UID})
+	err := r.Hub.Delete(ctx, a.DeepCopy(), client.Preconditions{UID: &a.UID})
 	if err := client.IgnoreNotFound(err); err != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("cannot delete the Assignment of a Cluster that is gone: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -103,6 +104,24 @@ func cluster(uid types.UID, change ...func(*v1alpha1.Cluster)) *v1alpha1.Cluster
 func status(ready string, verified int64) []v1alpha1.AssignmentEntryStatus {
 	at := metav1.NewTime(time.Unix(verified, 0))
 	return []v1alpha1.AssignmentEntryStatus{{Name: "apps", Ready: metav1.ConditionStatus(ready), Reason: "X", VerifiedAt: &at}}
+}
+
+// TestNewsOfAnEngineThatHasNotReportedWakeNobody: there is nothing to write before.
+func TestNewsOfAnEngineThatHasNotReportedWakeNobody(t *testing.T) {
+	w := start(t, assignment("u1"), cluster("u1"))
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer queue.ShutDown()
+	if err := w.r.trigger.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	w.pool.told = false
+	if w.r.Reported(key); queue.Len() != 0 {
+		t.Error("woken by news of the connection")
+	}
+	w.pool.told = true
+	if w.r.Reported(key); queue.Len() != 1 {
+		t.Error("not woken by a report")
+	}
 }
 
 func TestHandsOverAndWritesWhatIsNews(t *testing.T) {

@@ -261,6 +261,12 @@ func (p *parts) changed(key engine.Key) {
 	p.clusters.Changed(key)
 }
 
+// engineChanged is changed for a cluster that the hub reaches itself.
+func (p *parts) engineChanged(key engine.Key) {
+	p.assignments.Reported(key)
+	p.clusters.Changed(key)
+}
+
 func isGatewayURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""

@@ -200,13 +200,13 @@ func (p *parts) connect(ctx context.Context, o Options, lease resourcelock.Inter
 	}
 	p.pool = engine.NewPool(engine.PoolOptions{
 		Hub: p.hubID, HubUID: uid, HubNamespace: o.LeaderNamespace, RequireServiceAccount: o.RequireServiceAccount, Fence: guard, UserAgent: p.local.UserAgent, Bundles: p.content, Now: time.Now, Log: o.Log.WithName("engine"),
-		OnChange:      p.changed,
+		OnChange:    p.engineChanged,
 		BetterClaim: holder.BetterClaim(ctx, p.reader, time.Now),
-		Holds:         holder.Holds(ctx, p.reader, time.Now),
-		OnEvent:       p.recordEvents(ctx),
-		Count:         p.metrics.count,
-		OnPass:        p.metrics.passes.ended,
-		OnBreaker:     p.metrics.passes.breakerChanged,
+		Holds:       holder.Holds(ctx, p.reader, time.Now),
+		OnEvent:     p.recordEvents(ctx),
+		Count:       p.metrics.count,
+		OnPass:      p.metrics.passes.ended,
+		OnBreaker:   p.metrics.passes.breakerChanged,
 	})
 	if err := p.makeGateway(ctx, o, direct, uid); err != nil {
 		return err
