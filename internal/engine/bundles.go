@@ -137,7 +137,7 @@ func (e *Engine) load(ctx context.Context, digest string) {
 		l.err = e.guard("bundle", func() error {
 			b, err := e.o.Bundles.Get(ctx, digest)
 			if err == nil {
-				l.bundle = loadBundle(digest, b)
+				l.bundle = e.limits.bundles.load(digest, b)
 			}
 			return err
 		})

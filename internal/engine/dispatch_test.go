@@ -59,7 +59,7 @@ func TestAPassThatTakesTooLong(t *testing.T) {
 // More clusters than there are slots: all get their turn.
 func TestFewPlacesForManyClusters(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
-	r.pool.limits = &limits{probes: newPrioritisedSemaphore(1, 0), openings: newPrioritisedSemaphore(1, 0), passes: newPrioritisedSemaphore(1, 0)}
+	r.pool.limits = &limits{probes: newPrioritisedSemaphore(1, 0), openings: newPrioritisedSemaphore(1, 0), passes: newPrioritisedSemaphore(1, 0), bundles: newSharedBundles()}
 	r.pool.Disconnect(r.key)
 	r.pool.Connect(r.key, Connection{Config: controlplane.Shared(t).RESTConfig(), Fingerprint: "1"})
 	r.want("apps", r.namespace())

@@ -89,6 +89,8 @@ type bundle struct {
 	ignored map[object.ID]*drift.Ignored
 	// differs holds for each object a digest that was recorded and is not its own; nil when none was looked at.
 	differs []string
+	// shared keeps the bundle that others of the digest share for as long as this one is kept; nil where it is one by itself.
+	shared *bundle
 }
 
 // hasDigest reports whether a digest that was recorded is that of an object. During a pass the loop asks it of all objects
@@ -237,7 +239,7 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 	en.noteDrift(o, now)
 	en.noteDeleted(o.deleted)
 	if o.job.whole && machine.Same(o.job.entry, en.Spec) {
-		if o.job.bundle == en.desired.digest && o.err == nil {
+		if o.job.bundle == en.desired.digest && o.err == nil && !sameObjects(o.desired, en.desired.objects) {
 			settled := newBundle(en.desired.digest, o.desired)
 			settled.autoscaled, settled.ignored = en.desired.autoscaled, en.desired.ignored
 			en.desired = settled
@@ -251,6 +253,11 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 		Empty: len(o.inventory.Objects) == 0, Retains: len(o.retained) > 0, Unread: en.unread, Contested: en.contested(),
 		Cleaned: o.cleaned, Release: en.nextRelease(now),
 	}
+}
+
+// sameObjects reports whether two lists are one.
+func sameObjects(a, b []object.Object) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // recordOutcome records how a pass over the assigned bundle went.

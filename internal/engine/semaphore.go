@@ -23,6 +23,8 @@ type limits struct {
 	// expressions compiles those of spec.healthCheckExprs once for all clusters, and steps is what they may take.
 	expressions health.Compiler
 	steps       *hubSteps
+	// bundles are those that are loaded.
+	bundles *sharedBundles
 	// unreported counts the engines that have entries and have not reported on them yet.
 	unreported atomic.Int64
 }
@@ -34,6 +36,7 @@ func newLimits() *limits {
 		openings: newPrioritisedSemaphore(2*cores, 100*time.Millisecond),
 		passes:   newPrioritisedSemaphore(4*cores, 50*time.Millisecond),
 		steps:    newHubSteps(),
+		bundles:  newSharedBundles(),
 	}
 }
 
