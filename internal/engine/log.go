@@ -83,6 +83,9 @@ func (e *Engine) reportFailure(before State) {
 
 // reportStart logs the beginning of a pass.
 func (e *Engine) reportStart(a machine.Start) {
+	if !e.o.Log.V(1).Enabled() { // to make a logger costs more than to begin a pass
+		return
+	}
 	e.loggerOf(a.Name).V(1).Info("pass begins", "why", string(a.Why), "verify", a.Verify, "relist", a.Relist, "lastGood", a.LastGood)
 }
 
@@ -94,6 +97,15 @@ func (e *Engine) reportPass(o outcome, before string, now time.Time) {
 	}
 	reason, message := reasonForOutcome(o)
 	r.Failed = reason != ""
+	if news := r.Applied+r.Pruned > 0 || r.Failed && reason != before; news || e.o.Log.V(1).Enabled() {
+		e.logPass(level(e.loggerOf(o.job.entry.Name), news), o, r, reason, message)
+	}
+	if e.o.OnPass != nil {
+		e.o.OnPass(r)
+	}
+}
+
+func (e *Engine) logPass(log logr.Logger, o outcome, r PassResult, reason, message string) {
 	fields := []any{"duration", r.Duration.Round(time.Millisecond).String(), "applied", r.Applied, "pruned", r.Pruned, "drift", r.Drift}
 	if r.Failed {
 		fields = append(fields, "reason", reason, "message", e.mask.Text(message))
@@ -101,8 +113,5 @@ func (e *Engine) reportPass(o outcome, before string, now time.Time) {
 	if o.waiting != "" {
 		fields = append(fields, "waiting", e.mask.Text(o.waiting))
 	}
-	level(e.loggerOf(o.job.entry.Name), r.Applied+r.Pruned > 0 || r.Failed && reason != before).Info("pass ended", fields...)
-	if e.o.OnPass != nil {
-		e.o.OnPass(r)
-	}
+	log.Info("pass ended", fields...)
 }
