@@ -4,14 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
 
@@ -75,4 +80,39 @@ func TestInteractiveManagers(t *testing.T) {
 			t.Errorf("interactive(%q) = %v", managers, got)
 		}
 	}
+}
+
+// What a pass changes comes back through the watch, and is no reason for another pass. What something else changes during
+// a pass is.
+func TestAPassIsNotRepeatedForItsOwnChanges(t *testing.T) {
+	var mu sync.Mutex
+	again := 0
+	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
+	r.options = func(o *PoolOptions) {
+		o.Log = funcr.New(func(_, args string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(args, `"why"="object changed"`) {
+				again++
+			}
+		}, funcr.Options{Verbosity: 1})
+	}
+	r.pool.Disconnect(r.key)
+	r.connect(controlplane.Shared(t).RESTConfig())
+	for _, n := range []int{3, maxChanged + 10} {
+		r.want("apps", many(r, n, "one"))
+		r.ready("apps")
+		requested := fmt.Sprintf("after %d", n)
+		r.change("apps", func(e *v1alpha1.AssignmentEntry) { e.RequestedAt = requested })
+		r.until("apps", "verified", func(s v1alpha1.AssignmentEntryStatus) bool { return s.HandledAt == requested })
+		mu.Lock()
+		if again > 0 {
+			t.Errorf("%d passes more for %d objects that a pass has applied", again, n)
+		}
+		mu.Unlock()
+	}
+	var once sync.Once
+	r.after = func(*http.Request) { once.Do(func() { r.edit("cm-1", "by hand") }) }
+	r.want("apps", many(r, maxChanged+10, "two"))
+	r.eventually("what was edited during the pass is put back", func() bool { return r.value("cm-1") == "two" })
 }

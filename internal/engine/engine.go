@@ -458,6 +458,9 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 	if en != nil {
 		done.Outcome = en.finish(o, now)
 		e.setView(en)
+		if en.touchedMeanwhile(now) {
+			e.step(ctx, machine.Touched{Name: done.Name}, now)
+		}
 	}
 	if o.job.view.passes--; en == nil || en.view != o.job.view {
 		e.dropViews(o.job.session)
@@ -521,7 +524,7 @@ func (e *Engine) onObjectChanged(ctx context.Context, seen edge.Observed, now ti
 			continue
 		}
 		en.Changed = true
-		if en.touched(seen, now) {
+		if en.touched(seen.ID, now) {
 			e.step(ctx, machine.Touched{Name: en.Spec.Name}, now)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/drift"
-	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -60,6 +59,11 @@ type entry struct {
 	corrected   []v1alpha1.DriftRecord   // the last corrections, the oldest first
 	corrections int64                    // since the engine started
 	loops       map[object.ID]*loop
+
+	// changed are objects that have changed on the cluster during the pass that is under way: what it will have recorded of
+	// them is known when it ends. With manyChanged they are too many to tell, and all are looked at then.
+	changed     map[object.ID]bool
+	manyChanged bool
 
 	recheck     time.Time // when the status must be computed again without an event; zero for never
 	kindMissing time.Time // since when a kind is not served; zero when all are
@@ -295,16 +299,54 @@ func (en *entry) recordOutcome(o outcome, now time.Time) {
 	}
 }
 
-// touched reports whether an object that has changed on the cluster asks for a pass: while one is under way
-// any does, since what that will have recorded is not known yet.
-func (en *entry) touched(seen edge.Observed, now time.Time) bool {
-	if en.Running() {
-		return true
+// maxChanged is how many objects that change during a pass are noted one by one.
+const maxChanged = 256
+
+// touched reports whether an object that has changed on the cluster asks for a pass. While one is under way that is known
+// when it ends.
+func (en *entry) touched(id object.ID, now time.Time) bool {
+	if !en.Running() {
+		return en.asksForPass(id, now)
 	}
-	if !en.needsPass(seen) {
+	if en.changed == nil {
+		en.changed = map[object.ID]bool{}
+	}
+	if en.manyChanged = en.manyChanged || len(en.changed) >= maxChanged; !en.manyChanged {
+		en.changed[id] = true
+	}
+	return false
+}
+
+// touchedMeanwhile reports whether an object that has changed during the pass which has just ended asks for another one.
+// Mostly the pass has made the change itself.
+func (en *entry) touchedMeanwhile(now time.Time) bool {
+	changed, many := en.changed, en.manyChanged
+	en.changed, en.manyChanged = nil, false
+	if en.session == nil {
 		return false
 	}
-	l := en.loops[seen.ID]
+	asks := func(id object.ID) bool { return en.asksForPass(id, now) }
+	if !many {
+		return containsKey(changed, asks)
+	}
+	return containsKey(en.inv.Objects, asks) || containsKey(en.enforced().index, asks)
+}
+
+func containsKey[K comparable, V any](m map[K]V, is func(K) bool) bool {
+	for key := range m {
+		if is(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// asksForPass reports whether a change of an object asks for a pass now.
+func (en *entry) asksForPass(id object.ID, now time.Time) bool {
+	if !en.needsPass(id) {
+		return false
+	}
+	l := en.loops[id]
 	return l == nil || !now.Before(l.until)
 }
 
@@ -321,36 +363,36 @@ func (en *entry) endsWait(id object.ID) bool {
 
 // needsPass reports whether the change asks for a pass: drift, something that was waited for, something
 // that is gone. That an object becomes healthy shows in the status without one.
-func (en *entry) needsPass(seen edge.Observed) bool {
+func (en *entry) needsPass(id object.ID) bool {
 	if en.session == nil {
 		return false
 	}
-	if en.waiting != "" && seen.ID.Kind == "CustomResourceDefinition" {
+	if en.waiting != "" && id.Kind == "CustomResourceDefinition" {
 		return true
 	}
-	if en.endsWait(seen.ID) {
+	if en.endsWait(id) {
 		return true
 	}
-	record, recorded := en.inv.Objects[seen.ID]
-	s, there := en.view.live.get(seen.ID)
+	record, recorded := en.inv.Objects[id]
+	s, there := en.view.live.get(id)
 	there = there && s.Owner == en.owner
-	if en.enforced().index[seen.ID] == nil {
+	if en.enforced().index[id] == nil {
 		return recorded && !there
 	}
 	if record.Digest == "" {
 		// Of what was refused, only that it is gone makes a difference: it can be created then.
-		return !there && slices.ContainsFunc(en.failures, func(f failure) bool { return f.id == seen.ID })
+		return !there && slices.ContainsFunc(en.failures, func(f failure) bool { return f.id == id })
 	}
 	leaves := en.Spec.Drift.GetMode() != v1alpha1.DriftCorrect
 	if !there {
-		return record.Finished == "" && (!leaves || en.needsComparison(seen.ID, "", "", true))
+		return record.Finished == "" && (!leaves || en.needsComparison(id, "", "", true))
 	}
 	if s.UID == record.UID && s.Health.Finished != "" && record.Finished == "" {
 		return true // a Job has ended, which the inventory is to know before it is removed
 	}
 	differs := s.UID != record.UID || s.Fields.Digest != record.Fields
 	if leaves {
-		return en.needsComparison(seen.ID, s.UID, s.Fields.Digest, differs)
+		return en.needsComparison(id, s.UID, s.Fields.Digest, differs)
 	}
 	return differs
 }

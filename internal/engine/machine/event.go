@@ -82,7 +82,7 @@ type (
 	// DesiresChanged reports that the objects which an entry desires are others, or known by now.
 	DesiresChanged struct{}
 	// Touched reports that an object of an entry changed on the cluster in a way that asks for a pass, or
-	// while a pass is under way.
+	// for another one after that which is under way.
 	Touched struct{ Name string }
 	// KindUnserved reports that a kind of which an entry has objects is not served any more in the
 	// version in which it was watched.
