@@ -59,6 +59,8 @@ type mappings struct {
 	aggregatedFor map[schema.GroupVersion]bool
 	// unconfirmed are kinds that only such a document has.
 	unconfirmed map[schema.GroupVersionKind]bool
+	// asking are the groups and versions of which the resources are being asked for; closed with the answer.
+	asking map[schema.GroupVersion]chan struct{}
 }
 
 // add remembers the kind of a resource, unless it has a name that no API server takes, or the cluster has shown
@@ -81,10 +83,11 @@ func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
 // Mapping returns where the objects of a kind live, asking the cluster at the first time. The error
 // is a KindNotFoundError when the cluster answers that it has no such kind.
 func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
-	m, ok := c.KnownMapping(gvk)
-	if ok {
-		return m, nil
+	m, ok, answered, err := c.mappings.ask(ctx, gvk)
+	if ok || err != nil {
+		return m, err
 	}
+	defer answered()
 	list, err := c.resources(ctx, gvk.GroupVersion())
 	if apierrors.IsNotFound(err) {
 		return Mapping{}, &KindNotFoundError{gvk}
@@ -92,18 +95,60 @@ func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	if err != nil {
 		return Mapping{}, fmt.Errorf("cannot discover %s: %w", gvk.GroupVersion(), err)
 	}
-	c.mappings.mu.Lock()
-	defer c.mappings.mu.Unlock()
+	return c.mappings.take(gvk, list)
+}
+
+// take remembers the resources of a group and version, and returns where the objects of one of its kinds live.
+func (m *mappings) take(gvk schema.GroupVersionKind, list *metav1.APIResourceList) (Mapping, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, r := range list.APIResources {
-		c.mappings.add(gvk.GroupVersion(), r)
+		m.add(gvk.GroupVersion(), r)
 	}
-	if m, ok = c.mappings.known[gvk]; ok {
-		return m, nil
+	if found, ok := m.known[gvk]; ok {
+		return found, nil
 	}
-	if len(c.mappings.known) >= maxDefinitions { // the kind may be among those that were not remembered
+	if len(m.known) >= maxDefinitions { // the kind may be among those that were not remembered
 		return Mapping{}, fmt.Errorf("cannot discover %s: %w: it shows more than %d kinds", gvk.GroupVersion(), ErrTooLarge, maxDefinitions)
 	}
 	return Mapping{}, &KindNotFoundError{gvk}
+}
+
+// ask returns where the objects of a kind live, if that was found before or by who asks for its group and version already:
+// the Kustomizations of a cluster begin at the same time. Else it is to be asked for now, and answered to be called with the
+// answer. What another's answer does not have may have been defined since that one asked.
+func (m *mappings) ask(ctx context.Context, gvk schema.GroupVersionKind) (known Mapping, ok bool, answered func(), err error) {
+	gv := gvk.GroupVersion()
+	for {
+		m.mu.Lock()
+		if known, ok = m.known[gvk]; ok {
+			m.mu.Unlock()
+			return known, true, nil, nil
+		}
+		asked := m.asking[gv]
+		if asked == nil {
+			if m.asking == nil {
+				m.asking = map[schema.GroupVersion]chan struct{}{}
+			}
+			m.asking[gv] = make(chan struct{})
+			m.mu.Unlock()
+			return Mapping{}, false, func() { m.answered(gv) }, nil
+		}
+		m.mu.Unlock()
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			return Mapping{}, false, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// answered lets those go on who wait for the resources of a group and version.
+func (m *mappings) answered(gv schema.GroupVersion) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.asking[gv])
+	delete(m.asking, gv)
 }
 
 // KnownMapping returns where the objects of a kind live, if that was found before. It asks nothing.
