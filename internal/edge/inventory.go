@@ -3,6 +3,8 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"encoding/json/jsontext"
+	jsonv2 "encoding/json/v2"
 	"errors"
 	"fmt"
 	"maps"
@@ -445,7 +447,12 @@ func (s *Inventories) CheckClaim(ctx context.Context) (ClaimState, error) {
 
 const configMaps = "/api/v1/namespaces/" + v1alpha1.SystemNamespace + "/configmaps"
 
-// list returns the ConfigMaps that are Skerry's own: all, or the inventory of one owner.
+// withoutManagedFields passes over what nobody reads of a ConfigMap: to decode it takes as long as all the rest.
+var withoutManagedFields = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, _ *[]metav1.ManagedFieldsEntry) error {
+	return d.SkipValue()
+}))
+
+// list returns the ConfigMaps that are Skerry's own, without their managed fields: all, or the inventory of one owner.
 func (s *Inventories) list(ctx context.Context, owner string) ([]corev1.ConfigMap, error) {
 	selector := v1alpha1.PartLabel
 	if owner != "" {
@@ -458,7 +465,7 @@ func (s *Inventories) list(ctx context.Context, owner string) ([]corev1.ConfigMa
 		if err != nil {
 			return err
 		}
-		if err := json.Unmarshal(raw, &list); err != nil {
+		if err := jsonv2.Unmarshal(raw, &list, json.DefaultOptionsV1(), withoutManagedFields); err != nil {
 			return fmt.Errorf("the answer is not a list of ConfigMaps: %w", err)
 		}
 		if list.Kind != "ConfigMapList" {
