@@ -166,6 +166,8 @@ func TestAHealthCheckOutlivesTheVersionThatItNames(t *testing.T) {
 		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: group + "/v1beta1", Kind: "Thing", Name: "one", Namespace: r.key.Namespace}}
 	})
 	r.ready("base")
-	r.change("base", func(e *v1alpha1.AssignmentEntry) { e.HealthChecks[0].Name = "two" })
+	r.change("base", func(e *v1alpha1.AssignmentEntry) { // the engine has the former list
+		e.HealthChecks = []v1alpha1.HealthCheckReference{{APIVersion: group + "/v1beta1", Kind: "Thing", Name: "two", Namespace: r.key.Namespace}}
+	})
 	r.waiting("base", "Thing."+group+"/"+r.key.Namespace+"/two: is not there")
 }
