@@ -180,17 +180,27 @@ func (f *throttledBody) Read(p []byte) (int, error) {
 	f.have = min(flowBurst, f.have+int(now.Sub(f.at).Seconds()*flowRate))
 	f.at = now
 	if f.have <= 0 {
-		wait := time.NewTimer(time.Duration(-f.have+64<<10) * time.Second / flowRate)
-		defer wait.Stop()
-		select {
-		case <-f.ctx.Done():
-			return 0, context.Cause(f.ctx)
-		case <-wait.C:
+		if err := f.wait(); err != nil {
+			return 0, err
 		}
 	}
 	n, err := f.ReadCloser.Read(p)
 	f.have -= n
 	return n, err
+}
+
+// wait waits until more may be read.
+//
+//go:noinline // or its frame would be part of that of each watch at rest
+func (f *throttledBody) wait() error {
+	wait := time.NewTimer(time.Duration(-f.have+64<<10) * time.Second / flowRate)
+	defer wait.Stop()
+	select {
+	case <-f.ctx.Done():
+		return context.Cause(f.ctx)
+	case <-wait.C:
+		return nil
+	}
 }
 
 // sane reports whether a string is no longer than it can be and is printable, as every name, label, uid and

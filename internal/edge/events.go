@@ -70,11 +70,39 @@ func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *even
 // end gives back what the last event took.
 func (e *events) end() { e.body.lease.release() }
 
+// wait returns when the next event has begun to come. What the last one took is given back. It holds no buffer and has a
+// small frame, as run wants it.
+func (e *events) wait() error {
+	b := e.body
+	if b.begun {
+		return nil
+	}
+	b.left = maxEvent
+	b.lease.release()
+	for e.decoder == nil && !b.begun {
+		n, err := b.from.Read(b.first[:])
+		switch {
+		case n > 0 && isSpace(b.first[0]): // between two events
+			if b.left--; b.left <= 0 {
+				return ErrTooLarge
+			}
+		case n > 0:
+			b.begun = true
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
 // next waits for the next event. The end of the watch is io.EOF, what the cluster reports against it an
 // error as its other answers give it.
 func (e *events) next() (*seenEvent, error) {
-	e.body.left = maxEvent
-	e.body.lease.release()
+	if err := e.wait(); err != nil {
+		return nil, err
+	}
 	if e.decoder == nil {
 		e.decoder = newDecoder(e.body)
 	}
@@ -145,8 +173,10 @@ type bounded struct {
 	ctx   context.Context //nolint:containedctx // of the watch, whose end ends the wait for the lease
 	from  io.Reader
 	left  int
-	lease *lease // of the event that is being read
-	err   error  // why nothing more comes
+	lease *lease  // of the event that is being read
+	err   error   // why nothing more comes
+	first [1]byte // of the next event, where it has begun
+	begun bool
 }
 
 func (b *bounded) Read(p []byte) (n int, err error) {
@@ -154,7 +184,12 @@ func (b *bounded) Read(p []byte) (n int, err error) {
 	if b.left <= 0 {
 		return 0, ErrTooLarge
 	}
-	n, err = b.from.Read(p[:min(len(p), b.left)])
+	if b.begun {
+		b.begun = false
+		n = copy(p, b.first[:])
+	} else {
+		n, err = b.from.Read(p[:min(len(p), b.left)])
+	}
 	b.left -= n
 	if n > 0 {
 		if err := b.lease.need(b.ctx, n); err != nil {

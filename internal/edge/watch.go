@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"time"
 	"unique"
 
@@ -106,6 +105,25 @@ type watcher struct {
 	// lists means that the next attempt lists: the last one asked for initial events and failed, and
 	// answered that it was the API server that failed it, not the network.
 	lists, answered bool
+
+	// tries counts the attempts since a watch lasted for long, listing means that the one under way lists, and begun is
+	// when it, or its watch, was begun.
+	tries   int
+	listing bool
+	begun   time.Time
+	*stream // nil while nothing is watched
+}
+
+// stream is a watch that the cluster answers.
+type stream struct {
+	ctx    context.Context //nolint:containedctx // of its request
+	cancel context.CancelCauseFunc
+	// silence cancels it when nothing comes.
+	silence *time.Timer
+	// timeout is how long the cluster was asked to let it last.
+	timeout time.Duration
+	body    io.ReadCloser
+	events  *events
 }
 
 // Watch passes to the handler all objects of a kind that carry an owner label, until ctx is done:
@@ -114,8 +132,13 @@ type watcher struct {
 //
 // With a namespace it shows what is in that one, which asks for no right in any other.
 func (c *Client) Watch(ctx context.Context, m Mapping, namespace string, handler WatchHandler) {
+	c.Watcher(ctx, m, namespace, handler)()
+}
+
+// Watcher returns a function that does what Watch does.
+func (c *Client) Watcher(ctx context.Context, m Mapping, namespace string, handler WatchHandler) func() {
 	w := &watcher{client: c, mapping: m, namespace: namespace, sink: handler, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
-	w.run(ctx)
+	return func() { w.run(ctx) }
 }
 
 // WatchObject passes to the handler one object, whatever its labels, as Watch does of all: as a whole, judged
@@ -125,38 +148,105 @@ func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner
 	w.run(ctx)
 }
 
+// run watches until ctx is done.
+//
+// A hub has tens of thousands of watches, and nearly all of them are at rest: in run, which waits for the next event. Go
+// halves the stack of a goroutine when less than a quarter of it is in use, so that one of 8 KiB becomes one of 4 while
+// what waits has less than 1,248 bytes of frames. Half of that is net/http's. So run and wait are small, and what has
+// large frames (begin, take, end: a decoder, requests, errors) returns before run waits.
 func (w *watcher) run(ctx context.Context) {
-	c := w.client
-	for tries := 0; ctx.Err() == nil; tries++ {
-		steady := &atomic.Bool{}
-		timer := time.AfterFunc(watchSteady, func() { steady.Store(true) })
-		w.done = w.version != ""
-		lists := !w.done && (w.lists || c.noWatchList.Load())
-		err := w.once(ctx, lists)
-		timer.Stop()
-		if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
-			w.sink.Failed(err)
-		}
-		if errors.Is(err, errSilent) && w.done {
-			continue // from the last version on
-		}
-		if expired(err) {
-			w.version = ""
-		}
-		if !w.done { // neither a list nor the initial events came to their end
-			w.lists, w.answered = !lists, !lists && answered(err)
-			if w.lists && refusesInitialEvents(err) {
-				continue
+	defer w.close()
+	for ctx.Err() == nil {
+		err := w.begin(ctx)
+		for err == nil {
+			if err = w.events.wait(); err == nil {
+				err = w.take()
 			}
 		}
-		if steady.Load() {
-			tries = -1
-		}
-		if !sleep(ctx, watchBackoff(tries, KindGone(err) || apierrors.IsTooManyRequests(err))) {
+		if !w.end(ctx, err) {
 			return
 		}
 	}
 }
+
+// begin lists, where that is due, and begins a watch.
+//
+//go:noinline // or its frame would be part of run's
+func (w *watcher) begin(ctx context.Context) error {
+	w.begun = now()
+	w.done = w.version != ""
+	w.listing = !w.done && (w.lists || w.client.noWatchList.Load())
+	initial := !w.done
+	if w.listing {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
+		if w.answered { // the initial events failed, and a list did not
+			w.client.listsFromNowOn()
+		}
+		w.lists, w.answered = false, false
+		initial = false
+	}
+	return w.open(ctx, initial)
+}
+
+// end ends an attempt, and pauses before the next one. It is false when ctx is done.
+//
+//go:noinline // or its frame would be part of run's
+func (w *watcher) end(ctx context.Context, err error) bool {
+	err = w.outcome(err)
+	w.close()
+	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		w.sink.Failed(err)
+	}
+	if errors.Is(err, errSilent) && w.done {
+		w.tries++
+		return true // from the last version on
+	}
+	if expired(err) {
+		w.version = ""
+	}
+	if !w.done { // neither a list nor the initial events came to their end
+		w.lists, w.answered = !w.listing, !w.listing && answered(err)
+		if w.lists && refusesInitialEvents(err) {
+			w.tries++
+			return true
+		}
+	}
+	if now().Sub(w.begun) >= watchSteady {
+		w.tries = -1
+	}
+	w.tries++
+	return sleep(ctx, watchBackoff(w.tries-1, KindGone(err) || apierrors.IsTooManyRequests(err)))
+}
+
+// outcome returns why an attempt ended.
+func (w *watcher) outcome(err error) error {
+	if w.stream == nil {
+		return err
+	}
+	err = cause(w.stream.ctx, err)
+	if w.events != nil && w.done && errors.Is(err, io.EOF) && now().Sub(w.begun) < w.timeout-5*time.Second {
+		return fmt.Errorf("%w: %w", ErrBrokenOff, io.ErrUnexpectedEOF) // the cluster has not had the time that was asked for
+	}
+	return err
+}
+
+// close gives up the watch, if there is one.
+func (w *watcher) close() {
+	if w.stream == nil {
+		return
+	}
+	w.silence.Stop()
+	if w.body != nil {
+		w.events.end()
+		_ = w.body.Close()
+	}
+	w.cancel(nil)
+	w.stream = nil
+}
+
+func now() time.Time { return time.Now() } //nolint:forbidigo // how long a watch lasts needs the time
 
 // refusesInitialEvents reports whether an error may be the API server's way to answer that it cannot send
 // what is there as events: it is one where a list is worth an attempt at once.
@@ -172,19 +262,8 @@ func answered(err error) bool {
 	return !apierrors.IsForbidden(err) && errors.As(err, &status) || errors.Is(err, errSilent) || errors.Is(err, ErrBrokenOff) || errors.Is(err, errNoList)
 }
 
-// once watches until the cluster ends it, which is no error, or something breaks it off.
-func (w *watcher) once(ctx context.Context, lists bool) error {
-	initial := !w.done
-	if lists {
-		if err := w.list(ctx); err != nil {
-			return err
-		}
-		if w.answered { // the initial events failed, and a list did not
-			w.client.listsFromNowOn()
-		}
-		w.lists, w.answered = false, false
-		initial = false
-	}
+// open begins a watch, and takes the initial events where it is to.
+func (w *watcher) open(ctx context.Context, initial bool) error {
 	timeout := watchShortest + rand.IntN(watchShortest) //nolint:gosec // not a secret
 	req := w.request().Param("watch", "true").Param("allowWatchBookmarks", "true").Param("timeoutSeconds", strconv.Itoa(timeout))
 	if initial {
@@ -193,33 +272,24 @@ func (w *watcher) once(ctx context.Context, lists bool) error {
 	} else {
 		req = req.Param("resourceVersion", w.version)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silence := time.AfterFunc(w.client.firstSilence, func() { cancel(errSilent) })
-	defer silence.Stop()
-	early := &atomic.Bool{} // that the cluster has not had the time that was asked for
-	early.Store(true)
-	defer time.AfterFunc(time.Duration(timeout-5)*time.Second, func() { early.Store(false) }).Stop()
-	body, err := req.Stream(ctx)
+	s := &stream{timeout: time.Duration(timeout) * time.Second}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.silence = time.AfterFunc(w.client.firstSilence, func() { s.cancel(errSilent) })
+	w.stream, w.begun = s, now()
+	body, err := req.Stream(s.ctx)
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
-	defer func() { _ = body.Close() }()
-	events := newEvents(ctx, w.client.budget, body, w.whole)
-	defer events.end()
+	s.body, s.events = body, newEvents(s.ctx, w.client.budget, body, w.whole)
 	if initial {
-		events.heard = func() { silence.Reset(w.client.firstSilence) }
-		if err := w.listFrom(events); err != nil {
-			return cause(ctx, err)
+		s.events.heard = func() { s.silence.Reset(w.client.firstSilence) }
+		if err := w.listFrom(s.events); err != nil {
+			return err
 		}
 	}
-	silence.Reset(w.client.laterSilence)
-	events.heard = func() { silence.Reset(w.client.laterSilence) }
-	err = cause(ctx, w.follow(events))
-	if errors.Is(err, io.EOF) && early.Load() {
-		return fmt.Errorf("%w: %w", ErrBrokenOff, io.ErrUnexpectedEOF)
-	}
-	return err
+	s.silence.Reset(w.client.laterSilence)
+	s.events.heard = func() { s.silence.Reset(w.client.laterSilence) }
+	return nil
 }
 
 // cause returns why a request was cancelled, where it was, and else the error.
@@ -283,32 +353,33 @@ func (w *watcher) backwards(version string) bool {
 	return err == nil && n < w.highest
 }
 
-// follow takes changes until the watch ends.
-func (w *watcher) follow(events *events) error {
-	for {
-		e, err := events.next()
-		if err != nil {
-			return err
-		}
-		version := e.Metadata.ResourceVersion
-		if version != "" && w.backwards(version) {
-			w.version = ""
-			return ErrBackwards
-		}
-		seen, ok := w.observe(e)
-		switch {
-		case !ok: // a bookmark, or what no API server would show
-		case e.kind == string(watch.Added), e.kind == string(watch.Modified):
-			w.sink.Changed(seen)
-		case e.kind == string(watch.Deleted):
-			w.sink.Deleted(seen)
-		}
-		if version != "" && sane(version, 64) {
-			w.version = version
-			w.note(version)
-			w.sink.Progress(version)
-		}
+// take takes the change that has come.
+//
+//go:noinline // or its frame would be part of run's
+func (w *watcher) take() error {
+	e, err := w.events.next()
+	if err != nil {
+		return err
 	}
+	version := e.Metadata.ResourceVersion
+	if version != "" && w.backwards(version) {
+		w.version = ""
+		return ErrBackwards
+	}
+	seen, ok := w.observe(e)
+	switch {
+	case !ok: // a bookmark, or what no API server would show
+	case e.kind == string(watch.Added), e.kind == string(watch.Modified):
+		w.sink.Changed(seen)
+	case e.kind == string(watch.Deleted):
+		w.sink.Deleted(seen)
+	}
+	if version != "" && sane(version, 64) {
+		w.version = version
+		w.note(version)
+		w.sink.Progress(version)
+	}
+	return nil
 }
 
 // request asks for all objects of the kind that carry an owner label.

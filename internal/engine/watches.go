@@ -129,13 +129,27 @@ func (w *watches) replace(at watchScope, m edge.Mapping) {
 func (w *watches) start(m edge.Mapping, namespace string) *watcher {
 	ctx, cancel := context.WithCancel(w.ctx)
 	x := &watcher{of: w, mapping: m, scope: watchScope{m.GVK.GroupKind(), namespace}, cancel: cancel, started: w.now(), synced: make(chan struct{}), over: make(chan struct{}), blocked: make(chan struct{})}
-	w.wg.Go(func() {
-		err := recovery.Run(func() error { w.client.Watch(ctx, m, namespace, &watchHandler{watcher: x, ctx: ctx}); return nil })
-		if err != nil && w.crashed != nil {
-			w.crashed(err)
-		}
-	})
+	w.wg.Go(w.recovering(w.client.Watcher(ctx, m, namespace, &watchHandler{watcher: x, ctx: ctx})))
 	return x
+}
+
+// recovering returns a function that watches, and reports when that panics. Its frame is small, for it is on the stack of
+// each watch (see edge, run).
+func (w *watches) recovering(watch func()) func() {
+	return func() {
+		defer func() {
+			if value := recover(); value != nil {
+				w.noteCrash(recovery.Recovered(value))
+			}
+		}()
+		watch()
+	}
+}
+
+func (w *watches) noteCrash(err error) {
+	if w.crashed != nil {
+		w.crashed(err)
+	}
 }
 
 // stop stops watching a kind.
