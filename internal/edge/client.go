@@ -130,7 +130,9 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 	if o.Fence != nil {
 		way = guard.Guard(way, o.Fence)
 	}
-	wrapped, err := rest.HTTPWrappersForConfig(cfg, &bearer{next: &observer{next: way, request: o.Request, outcome: o.Outcome}, token: token})
+	header := &header{next: &observer{next: way, request: o.Request, outcome: o.Outcome}, userAgent: cfg.UserAgent, token: token}
+	cfg.UserAgent = "" // client-go would make a copy of each request for it
+	wrapped, err := rest.HTTPWrappersForConfig(cfg, header)
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up credentials: %w", err)
 	}
@@ -160,22 +162,28 @@ func New(cfg *rest.Config, o Options) (*Client, error) {
 // the token of a watch when it begins.
 func (c *Client) SetToken(token string) { c.token.Store(&token) }
 
-// bearer puts the token on each request.
-type bearer struct {
-	next  http.RoundTripper
-	token *atomic.Pointer[string]
+// header puts the token and the name of the client on each request. A watch keeps its request as long as it lasts, so
+// there is one copy of it for both, and no copy of what stays as it is.
+type header struct {
+	next      http.RoundTripper
+	userAgent string
+	token     *atomic.Pointer[string]
 }
 
-func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if token := *b.token.Load(); token != "" && r.Header.Get("Authorization") == "" {
-		r = r.Clone(r.Context())
+func (h *header) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.WithContext(r.Context()) // a copy; a RoundTripper must not change what it is given
+	r.Header = r.Header.Clone()
+	if h.userAgent != "" && r.Header.Get("User-Agent") == "" {
+		r.Header.Set("User-Agent", h.userAgent)
+	}
+	if token := *h.token.Load(); token != "" && r.Header.Get("Authorization") == "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return b.next.RoundTrip(r)
+	return h.next.RoundTrip(r)
 }
 
 // WrappedRoundTripper lets client-go find the transport below.
-func (b *bearer) WrappedRoundTripper() http.RoundTripper { return b.next }
+func (h *header) WrappedRoundTripper() http.RoundTripper { return h.next }
 
 // Close ends idle connections. Requests under way end with their contexts.
 func (c *Client) Close() { c.close() }
