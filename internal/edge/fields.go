@@ -42,17 +42,16 @@ type Fields struct {
 // them.
 func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool, ignored *drift.Ignored) Fields {
 	var f Fields
-	var sets []string
+	var sets [][]byte
 	applied := false
 	for i := range managed {
 		e := &managed[i]
 		switch {
 		case e.FieldsV1 == nil || e.Subresource != "":
 		case isOurs(e, manager):
-			raw := e.FieldsV1.GetRawString()
 			applied = true
-			sets = append(sets, e.APIVersion+"\x00"+counted(e, ignored))
-			f.Replicas = f.Replicas || strings.Contains(raw, `"f:replicas"`)
+			sets = append(sets, setText(counted(e, ignored), e.APIVersion))
+			f.Replicas = f.Replicas || bytes.Contains(e.FieldsV1.GetRawBytes(), []byte(`"f:replicas"`))
 		case !keep && isTool(e.Manager):
 			paths := foreign(e, ignored)
 			if len(paths) == 0 {
@@ -60,7 +59,7 @@ func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool, 
 			}
 			f.Foreign = true
 			f.Entries = f.Entries || slices.ContainsFunc(paths, inList)
-			sets = append(sets, e.Manager+"\x00"+string(e.Operation)+"\x00"+e.APIVersion+"\x00"+counted(e, ignored))
+			sets = append(sets, setText(counted(e, ignored), e.Manager, string(e.Operation), e.APIVersion))
 		}
 	}
 	f.Yielded = yielded(managed, manager, ignored)
@@ -68,19 +67,32 @@ func ReadFields(managed []metav1.ManagedFieldsEntry, manager string, keep bool, 
 		f.Digest = ""
 		return f
 	}
-	slices.Sort(sets)
+	slices.SortFunc(sets, bytes.Compare)
 	h := sha256.New()
 	for _, s := range sets {
-		h.Write([]byte(s))
+		h.Write(s)
 		h.Write([]byte{0})
 	}
 	f.Digest = hex.EncodeToString(h.Sum(nil)[:12])
 	return f
 }
 
+// setText returns what the digest is made of for one entry: words that name it, and its fields.
+func setText(fields []byte, names ...string) []byte {
+	n := len(fields)
+	for _, name := range names {
+		n += len(name) + 1
+	}
+	text := make([]byte, 0, n)
+	for _, name := range names {
+		text = append(append(text, name...), 0)
+	}
+	return append(text, fields...)
+}
+
 // counted returns what of an entry counts for drift, as text.
-func counted(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) string {
-	raw := e.FieldsV1.GetRawString()
+func counted(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) []byte {
+	raw := e.FieldsV1.GetRawBytes()
 	if ignored == nil {
 		return raw
 	}
@@ -89,7 +101,7 @@ func counted(e *metav1.ManagedFieldsEntry, ignored *drift.Ignored) string {
 		return raw
 	}
 	left, _ := ignored.Split(set)
-	return fieldsText(left)
+	return []byte(fieldsText(left))
 }
 
 // yielded returns the ignored fields that other managers own.

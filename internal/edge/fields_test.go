@@ -176,3 +176,14 @@ func TestFieldsOfAHostileEdge(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestOfFieldsStays: inventories record it, so that another one would pass for drift on every cluster.
+func TestDigestOfFieldsStays(t *testing.T) {
+	have := us + `/Apply v1 {"f:data":{"f:a":{}}}
+kubectl-edit/Update v1 {"f:data":{"f:b":{}}}
+` + us + `/Apply apps/v1 {"f:spec":{"f:replicas":{}}}`
+	got := ReadFields(entries(have), us, false, nil)
+	if want := (Fields{Digest: "4c465bf15a868f1877ac5b0b", Foreign: true, Replicas: true}); got != want {
+		t.Errorf("%+v", got)
+	}
+}
