@@ -24,8 +24,9 @@ type metadata struct {
 	Finalizers        []string
 	Labels            map[string]string
 	Annotations       map[string]string
-	// ManagedFields are without their times.
+	// ManagedFields are without their times and types, unless complete is set.
 	ManagedFields []metav1.ManagedFieldsEntry
+	complete      bool
 	// managedFields are the same as the cluster sent them; of a whole object only.
 	managedFields jsontext.Value
 }
@@ -181,7 +182,7 @@ func (d *decoder) metadataField(m *metadata, name []byte) (bool, error) {
 	case `"annotations"`:
 		return true, d.textsByName(&m.Annotations)
 	case `"managedFields"`:
-		return true, d.entries(&m.ManagedFields)
+		return true, d.entries(&m.ManagedFields, m.complete)
 	}
 	return false, nil
 }
@@ -308,7 +309,7 @@ func (d *decoder) metadataInto(of map[string]any, m *metadata, name []byte) erro
 		m.managedFields = raw.Clone()
 		managed := newDecoder(bytes.NewReader(m.managedFields))
 		defer managed.release()
-		return managed.entries(&m.ManagedFields)
+		return managed.entries(&m.ManagedFields, m.complete)
 	}
 	read, err := d.metadataField(m, name)
 	if !read {
@@ -344,15 +345,15 @@ func (m *metadata) into(all map[string]any) {
 	}
 }
 
-// entries reads managed fields, but for their times.
-func (d *decoder) entries(into *[]metav1.ManagedFieldsEntry) error {
+// entries reads managed fields; their times and types only where they are to be complete, as what is written back is.
+func (d *decoder) entries(into *[]metav1.ManagedFieldsEntry, complete bool) error {
 	*into = nil
 	if ok, err := d.begin('['); !ok {
 		return err
 	}
 	for d.more(']') {
 		*into = append(*into, metav1.ManagedFieldsEntry{})
-		if err := d.entry(&(*into)[len(*into)-1]); err != nil {
+		if err := d.entry(&(*into)[len(*into)-1], complete); err != nil {
 			return err
 		}
 	}
@@ -360,9 +361,22 @@ func (d *decoder) entries(into *[]metav1.ManagedFieldsEntry) error {
 	return err
 }
 
-func (d *decoder) entry(e *metav1.ManagedFieldsEntry) error {
+func (d *decoder) entry(e *metav1.ManagedFieldsEntry, complete bool) error {
 	return d.members(func(name []byte) error {
 		switch string(name) {
+		case `"time"`, `"fieldsType"`:
+			if !complete {
+				return d.json.SkipValue()
+			}
+			if string(name) == `"fieldsType"` {
+				return d.text(&e.FieldsType)
+			}
+			raw, err := d.json.ReadValue()
+			if err == nil && raw.Kind() != 'n' {
+				e.Time = &metav1.Time{}
+				err = e.Time.UnmarshalJSON(raw)
+			}
+			return err
 		case `"manager"`:
 			return d.text(&e.Manager)
 		case `"operation"`:

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,13 +43,15 @@ type Applied struct {
 
 // applied reads the answer to a write, which is the object's metadata.
 func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, error) {
-	got := &metav1.PartialObjectMetadata{}
-	if err := json.Unmarshal(raw, got); err != nil || got.UID == "" || !sane(string(got.UID), 128) || !sane(got.ResourceVersion, 64) {
+	got := &metadata{complete: true}
+	d := newDecoder(bytes.NewReader(raw))
+	defer d.release()
+	if err := d.object(got); err != nil || got.UID == "" || !sane(got.UID, 128) || !sane(got.ResourceVersion, 64) {
 		return Applied{}, fmt.Errorf("the answer is not an object's metadata")
 	}
 	policy, _ := object.PolicyOf(got.Labels, got.Annotations)
 	return Applied{
-		UID:             string(got.UID),
+		UID:             got.UID,
 		ResourceVersion: got.ResourceVersion,
 		Fields:          ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge, c.Ignored(manager, id)),
 		Policy:          policy,
