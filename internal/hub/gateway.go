@@ -136,9 +136,9 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 			}
 			return c, err
 		},
-		Assignment:    assignmentReader(p.reader),
-		Bind:          bindAgent(hub),
-		Exported:      recordExport(hub),
+		Assignment:  assignmentReader(p.reader),
+		Bind:        bindAgent(hub),
+		Exported:    recordExport(hub),
 		BetterClaim: holder.BetterClaim(ctx, p.reader, time.Now), DisabledReason: off, Now: time.Now, Log: o.Log.WithName("gateway"),
 		OnChange: p.changed, OnEvent: p.recordEvents(ctx),
 	})
