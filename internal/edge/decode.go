@@ -45,7 +45,7 @@ var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.Allo
 var decoders = sync.Pool{New: func() any { return &decoder{} }}
 
 func newDecoder(from io.Reader) *decoder {
-	d := decoders.Get().(*decoder) //nolint:errcheck,forcetypeassert // nothing else is in it
+	d := decoders.Get().(*decoder)
 	d.json.Reset(from, lenient)
 	return d
 }
