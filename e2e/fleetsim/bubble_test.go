@@ -406,8 +406,8 @@ func (h *bubbleHub) start() {
 		Bind: func(_ context.Context, c *v1alpha1.Cluster, public, uid string) error {
 			return h.bind(in, c, public, uid)
 		},
-		HeldElsewhere: func(engine.Key, string) (engine.Key, bool) { return engine.Key{}, false },
-		OnChange:      func(key engine.Key) { h.observe(in, key) },
+		BetterClaim: func(engine.Key, string) (engine.Key, bool) { return engine.Key{}, false },
+		OnChange:    func(key engine.Key) { h.observe(in, key) },
 		OnEvent: func(e engine.Event) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
