@@ -23,7 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
-// commands are what scripts may say beyond testscript's own words; doc_test.go describes them.
+// commands are what scripts may say beyond testscript's own words; doc.go describes them.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"apply":      command(applyManifests),
 	"await":      command(await),
