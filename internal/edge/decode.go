@@ -229,6 +229,7 @@ func (d *decoder) value() (any, error) {
 			return nil, err
 		}
 		return numberOf(string(raw))
+	default: // a token
 	}
 	t, err := d.json.ReadToken()
 	switch {

@@ -272,15 +272,15 @@ func (w *watcher) open(ctx context.Context, initial bool) error {
 	} else {
 		req = req.Param("resourceVersion", w.version)
 	}
-	s := &stream{timeout: time.Duration(timeout) * time.Second}
-	s.ctx, s.cancel = context.WithCancelCause(ctx)
-	s.silence = time.AfterFunc(w.client.firstSilence, func() { s.cancel(errSilent) })
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &stream{ctx: ctx, cancel: cancel, timeout: time.Duration(timeout) * time.Second}
+	s.silence = time.AfterFunc(w.client.firstSilence, func() { cancel(errSilent) })
 	w.stream, w.begun = s, now()
-	body, err := req.Stream(s.ctx)
+	body, err := req.Stream(ctx)
 	if err != nil {
 		return err
 	}
-	s.body, s.events = body, newEvents(s.ctx, w.client.budget, body, w.whole)
+	s.body, s.events = body, newEvents(ctx, w.client.budget, body, w.whole)
 	if initial {
 		s.events.heard = func() { s.silence.Reset(w.client.firstSilence) }
 		if err := w.listFrom(s.events); err != nil {

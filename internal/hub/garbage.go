@@ -49,7 +49,7 @@ func gcPercentFor(live uint64, growing bool) int {
 	case live <= muchGarbage:
 		return gcPercent
 	}
-	percent := int(muchGarbage * 100 / live) //nolint:gosec // below 100
+	percent := int(muchGarbage * 100 / live)
 	return max(percent/gcPercentStep*gcPercentStep, leastGCPercent)
 }
 

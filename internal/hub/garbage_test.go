@@ -55,7 +55,7 @@ func TestHowMuchGarbageMayGather(t *testing.T) {
 func TestGrowthEndsAMinuteAfterAFleetHasConnected(t *testing.T) {
 	var g growth
 	for second := range 120 {
-		live := min(uint64(second+1)*10, 200)                       //nolint:gosec // not negative
+		live := min(uint64(second+1)*10, 200)
 		if got, want := g.observe(live), second < 60; got != want { // all of it came in the first 20 s
 			t.Errorf("after %d s, growing is %t", second, got)
 		}
