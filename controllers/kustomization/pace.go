@@ -10,10 +10,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
-// rest is how long a Kustomization rests before reports wake it: after a roll-up, and for as long as its status
-// could not be written anyway.
+// rest is how long a Kustomization rests before reports wake it: after a roll-up, of which the next mostly counts
+// further, and for as long as its status could not be written anyway.
 func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
-	return max(r.rollUps.RepeatDelay(key, pacing.Decisive), r.writes.RepeatDelay(key, pacing.Decisive))
+	return max(r.rollUps.RepeatDelay(key, pacing.Count), r.writes.RepeatDelay(key, pacing.Decisive))
 }
 
 // urgency is that of a status: whether something has come true or false in it, or it only counts further.

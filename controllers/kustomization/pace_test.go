@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,5 +91,26 @@ func TestARenderDoesNotDelayTheRollUp(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	if rest := w.r.rest(key); rest != 0 {
 		t.Errorf("a roll-up whose rest is over waits %s", rest)
+	}
+}
+
+// TestReportsOfManyClustersAreRolledUpTogether: most of them only count further.
+func TestReportsOfManyClustersAreRolledUpTogether(t *testing.T) {
+	for clusters, want := range map[int]time.Duration{20: 0, 50: 150 * time.Millisecond, 70: 200 * time.Millisecond} {
+		objects := []client.Object{kustomization()}
+		for i := range clusters {
+			objects = append(objects, cluster(fmt.Sprintf("edge-%d", i)))
+		}
+		w := newWorld(t, objects...)
+		w.push("1", "apps/a.yaml", configMap("a", "1"))
+		w.reconcile()
+		w.now = w.now.Add(time.Minute)
+		if rest := w.r.rest(key); rest != 0 {
+			t.Errorf("%d clusters: the first report waits %s", clusters, rest)
+		}
+		w.reconcile()
+		if rest := w.r.rest(key); rest != want {
+			t.Errorf("%d clusters: after a roll-up the next report waits %s, want %s", clusters, rest, want)
+		}
 	}
 }

@@ -36,6 +36,9 @@ func TestWait(t *testing.T) {
 		"a roll-up over a thousand clusters":              {RollUp, 0, 25 * ms, 1000, Decisive, 100 * ms},
 		"a roll-up over a few":                            {RollUp, 0, 25 * ms, 16, Decisive, 25 * ms},
 		"a roll-up over very many":                        {RollUp, 0, 600 * ms, 10_000, Decisive, 2 * time.Second},
+		"a roll-up that counts, over a few":               {RollUp, 0, 3 * ms, 20, Count, 0},
+		"a roll-up that counts, over some":                {RollUp, 0, 3 * ms, 50, Count, 150 * ms},
+		"a roll-up that counts, over a thousand":          {RollUp, 0, 25 * ms, 1000, Count, 200 * ms},
 		"a roll-up that was long ago":                     {RollUp, time.Minute, 25 * ms, 0, Decisive, 0},
 	} {
 		if got := tt.pace.Wait(Last{Ended: now.Add(-tt.since), Took: tt.took}, tt.items, tt.u, now); got != tt.want {
