@@ -82,25 +82,40 @@ func atAnyWrite(t *testing.T, test func(t *testing.T, k int, lost bool) (died bo
 	}
 }
 
-// crashAt ends the process at its k-th write, which gets lost or just about reaches the cluster, and closes
-// the channel then. Writes are sent side by side, so that several of them may be the last.
+// crashAt ends the process at its k-th write, which gets lost or just about reaches the cluster, and closes the channel
+// then. Writes are sent side by side: those before it are answered first. An error would cancel them, and a request that is
+// cancelled may reach the cluster later than what the test does when the process has died.
 func (r *rig) crashAt(k int, lost bool) <-chan struct{} {
-	var writes atomic.Int32
+	reach := k
+	if lost {
+		reach--
+	}
+	var begun, ended atomic.Int32
 	var once sync.Once
-	crashed := make(chan struct{})
+	crashed, answered := make(chan struct{}), make(chan struct{})
 	die := func() { once.Do(func() { close(crashed) }) }
+	if reach == 0 {
+		close(answered)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.before = func(*http.Request) error {
-		n := int(writes.Add(1))
-		if n > k || n == k && lost {
-			die()
-			return errCrash
+	r.before = func(req *http.Request) error {
+		if int(begun.Add(1)) <= reach {
+			return nil
 		}
-		return nil
+		select {
+		case <-answered:
+		case <-req.Context().Done():
+		}
+		die()
+		return errCrash
 	}
 	r.after = func(*http.Request) {
-		if int(writes.Load()) >= k {
+		if int(ended.Add(1)) != reach {
+			return
+		}
+		close(answered)
+		if !lost {
 			die()
 		}
 	}
