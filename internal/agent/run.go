@@ -393,11 +393,16 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	if err != nil {
 		return 0, err
 	}
-	s.adoptSettings()
-	began := p.now()
-	p.lastLogged = ""
-	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
 	s.disconnect = conns.closeAll
+	p.log.Info("connected to the hub", "gateway", e.Gateway, "cluster", e.Cluster, "hub", hub.Version)
+	return p.runSession(ctx, s)
+}
+
+// runSession runs a session to its end, and returns how long it lasted.
+func (p *process) runSession(ctx context.Context, s *session) (lasted time.Duration, err error) {
+	s.adoptSettings()
+	p.lastLogged = ""
+	began := p.now()
 	err = s.run(ctx)
 	return p.now().Sub(began), p.handleSessionEnd(ctx, err)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -144,7 +145,16 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		return
 	}
 	u.HubVersion = g.o.Hub.Version
-	ctx := r.Context()
+	label := medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: made}
+	if err := g.writeUpdate(r.Context(), w, label, u, public, end); err != nil {
+		g.o.Log.Info("an export was not finished", "cluster", key, "error", err.Error())
+		panic(http.ErrAbortHandler) // so that the other end does not take it for whole
+	}
+	g.o.Log.Info("an update was exported", "cluster", key, "generation", u.Assignment.Generation, "from", r.RemoteAddr)
+}
+
+// writeUpdate writes an update for the agent with a public key, until a time at the latest.
+func (g *Gateway) writeUpdate(ctx context.Context, w http.ResponseWriter, label medium.Label, u medium.Update, public ed25519.PublicKey, end time.Time) error {
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -155,13 +165,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(at)
 	}}
-	err = medium.WriteUpdate(out, medium.Label{Hub: g.o.Hub.ID, Cluster: key.String(), Made: made}, u, g.o.Key, public,
-		func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(ctx, digest) })
-	if err != nil {
-		g.o.Log.Info("an export was not finished", "cluster", key, "error", err.Error())
-		panic(http.ErrAbortHandler) // so that the other end does not take it for whole
-	}
-	g.o.Log.Info("an update was exported", "cluster", key, "generation", u.Assignment.Generation, "from", r.RemoteAddr)
+	return medium.WriteUpdate(out, label, u, g.o.Key, public, func(digest string) (*object.Bundle, error) { return g.o.Bundles.Get(ctx, digest) })
 }
 
 // slowWriter gives each writeChunk bytes their own time: the first record names all objects, and has megabytes.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/skerry-dev/skerry/internal/cli/apply"
@@ -77,7 +78,13 @@ and "key-" removes one.`,
 			return runF(cmd.Context(), o)
 		},
 	}
-	flags := cmd.Flags()
+	o.addFlags(cmd.Flags())
+	_ = cmd.MarkFlagFilename("from-kubeconfig")
+	_ = cmd.MarkFlagFilename("agent-ca-file")
+	return cmd
+}
+
+func (o *Options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.FromKubeconfig, "from-kubeconfig", "", "kubeconfig of the edge cluster")
 	flags.StringVar(&o.FromContext, "from-context", "", "context of that kubeconfig (default: its current one)")
 	flags.StringVar(&o.Server, "server", "", "address at which the hub reaches the edge (default: the one in the kubeconfig)")
@@ -86,12 +93,9 @@ and "key-" removes one.`,
 	flags.BoolVar(&o.UseCredentials, "use-credentials", false, "store the credentials of the kubeconfig instead of making a ServiceAccount")
 	flags.BoolVar(&o.Shared, "shared", false, "share the edge with other Clusters and hubs whose Clusters say so as well")
 	flags.DurationVar(&o.TokenLifetime, "token-lifetime", 0, "let the token expire after this time; the hub renews it after a third of that (default: one that does not expire)")
-	o.Agent.addFlags(flags, f.Version)
+	o.Agent.addFlags(flags, o.Factory.Version)
 	flags.BoolVar(&o.Export, "export", false, "print Secret and Cluster, with the token, and change nothing on the hub")
 	flags.BoolVar(&o.Wait, "wait", true, "wait until the hub has reached the cluster")
-	_ = cmd.MarkFlagFilename("from-kubeconfig")
-	_ = cmd.MarkFlagFilename("agent-ca-file")
-	return cmd
 }
 
 func runJoin(ctx context.Context, o *Options) error {
