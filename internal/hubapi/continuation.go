@@ -147,27 +147,24 @@ func (c *Continuations) wakeAgain(key types.NamespacedName, asked *running, afte
 
 // Busy reports whether a reconcile of the object has not run to its end. Another one follows when it has.
 func (c *Continuations) Busy(key types.NamespacedName) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.running[key]
-	if r == nil {
-		return false
-	}
-	r.again = true
-	return true
+	return c.ask(key, func(r *running) { r.again = true })
 }
 
 // Reported is called with a report on an object, and reports whether a reconcile of it has not run to its end. Another
 // one follows when it has, and after a rest; else the caller asks for one.
 func (c *Continuations) Reported(key types.NamespacedName) bool {
+	return c.ask(key, func(r *running) { r.reported = true })
+}
+
+// ask notes for what another reconcile follows the one under way, and is false where there is none.
+func (c *Continuations) ask(key types.NamespacedName, note func(*running)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.running[key]
-	if r == nil {
-		return false
+	if r != nil {
+		note(r)
 	}
-	r.reported = true
-	return true
+	return r != nil
 }
 
 // Err returns the error of the last reconcile of an object, once, if its continuation failed.
