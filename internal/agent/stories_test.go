@@ -89,9 +89,9 @@ type world struct {
 	hub    link.HubIdentity
 	server *http.Server
 	stop   context.CancelFunc
-	ways   *listener
 
 	mu       sync.Mutex // guards what follows
+	ways     *listener  // to the hub
 	gateway  *hubgateway.Gateway
 	cluster  *v1alpha1.Cluster
 	assigned *v1alpha1.Assignment
@@ -148,11 +148,19 @@ func (w *world) startHub() {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	go g.Run(ctx) // ends with ctx
+	server, ways := serveOver(w.over(g.Handler()), w.leaf)
 	w.mu.Lock()
-	w.gateway, w.stop = g, stop
+	w.gateway, w.ways = g, ways // an agent may dial now
 	w.mu.Unlock()
-	w.server, w.ways = serveOver(w.over(g.Handler()), w.leaf)
+	w.stop, w.server = stop, server
 	w.connect()
+}
+
+// toHub returns the network before the hub that runs.
+func (w *world) toHub() *listener {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ways
 }
 
 // connect does what the controllers of a hub do for the Cluster.
@@ -267,7 +275,7 @@ func (w *world) end() {
 
 func (w *world) stopServing() {
 	_ = w.server.Close()
-	w.ways.cut()
+	w.toHub().cut()
 	w.stop()
 }
 
@@ -298,7 +306,7 @@ func (e *edgeSite) start() {
 	e.cancel = cancel
 	o := Defaults()
 	o.Config = &rest.Config{Host: "http://edge", Dial: func(context.Context, string, string) (net.Conn, error) { return e.ways.dial("") }}
-	o.Dial = func(context.Context, string, string) (net.Conn, error) { return e.w.ways.dial(e.name) }
+	o.Dial = func(context.Context, string, string) (net.Conn, error) { return e.w.toHub().dial(e.name) }
 	o.StoragePath, o.HealthAddress, o.Holder, o.Version, o.Log, o.KeepInstallation = e.disk(), "0", "pod-1", "v0.2.0", logr.Discard(), true
 	o.NewPool = func(po engine.PoolOptions) engine.Pooled {
 		e.pool = &pool{o: po, finalizes: func() { time.Sleep(time.Second) }}
@@ -491,7 +499,7 @@ func (w *world) change() {
 func (w *world) reconnect(changed bool) {
 	w.joined("")
 	w.say("The link is cut.")
-	w.ways.cut()
+	w.toHub().cut()
 	w.pass(10 * time.Second)
 	if changed {
 		w.say("Meanwhile the hub changes one of two entries: of the two objects of its bundle, one is another.")
@@ -499,7 +507,7 @@ func (w *world) reconnect(changed bool) {
 		w.pass(10 * time.Second)
 	}
 	w.say("The link is back.")
-	w.ways.heal()
+	w.toHub().heal()
 	w.pass(time.Minute)
 }
 
@@ -557,6 +565,7 @@ func (w *world) stopHub() {
 	w.gateway.Stop(w.t.Context())
 	synctest.Wait()
 	w.stopServing()
+	synctest.Wait() // the agent finds no hub, whichever runs first
 	w.startHub()
 	w.pass(10 * time.Second)
 }
