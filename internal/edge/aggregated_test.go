@@ -333,28 +333,28 @@ func TestLongTextsAreNoParts(t *testing.T) {
 	}
 }
 
-// decoding reports whether a large answer is leased while it is decoded.
+// decoding notes whether a large answer is reserved while it is decoded.
 type decoding struct {
-	budget *budget
-	leased bool
+	budget   *budget
+	reserved bool
 }
 
 func (d *decoding) UnmarshalJSON([]byte) error {
-	d.leased = len(d.budget.large) == cap(d.budget.large)
+	d.reserved = len(d.budget.large) == cap(d.budget.large)
 	return nil
 }
 
-func TestALargeAnswerToDiscoveryIsDecodedUnderItsLease(t *testing.T) {
+func TestALargeAnswerToDiscoveryIsDecodedUnderItsReservation(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"kind":%q}`, strings.Repeat("x", 2*smallAnswer))
 	})
 	got := decoding{budget: c.budget}
-	if err := c.discovery(t.Context(), c.rest.Get().AbsPath("/apis"), &got); err != nil || !got.leased {
-		t.Errorf("leased: %v, %v", got.leased, err)
+	if err := c.discovery(t.Context(), c.rest.Get().AbsPath("/apis"), &got); err != nil || !got.reserved {
+		t.Errorf("reserved: %v, %v", got.reserved, err)
 	}
 	if len(c.budget.large) > 0 {
-		t.Error("the lease is kept")
+		t.Error("the reservation is kept")
 	}
 }
 

@@ -76,9 +76,9 @@ func (b *bounds) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Request = nil                                                                                    // which would stay in memory for as long as the watch lasts
 		res.Body = &throttledBody{ReadCloser: res.Body, ctx: req.Context(), have: flowBurst, at: time.Now()} //nolint:forbidigo // a rate needs the time
 	case req.Method == http.MethodGet && (query.Has("limit") || query.Has("labelSelector")):
-		res.Body = b.budget.leased(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxPage})
+		res.Body = b.budget.reserved(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxPage})
 	default:
-		res.Body = b.budget.leased(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxAnswer})
+		res.Body = b.budget.reserved(req.Context(), &limitedBody{ReadCloser: res.Body, left: maxAnswer})
 	}
 	return res, nil
 }

@@ -31,91 +31,92 @@ func newBudget() *budget {
 	return &budget{large: make(chan struct{}, 1), reads: rate.NewLimiter(readRate, readBurst)}
 }
 
-// take counts an object that was read, and reports whether there are too many of them now.
-func (b *budget) take() error {
+// addObject counts an object that was read. It fails with ErrTooMany when there are too many of them now.
+func (b *budget) addObject() error {
 	if b.objects.Add(1) > MaxObjects {
 		return ErrTooMany
 	}
 	return nil
 }
 
-// give takes objects off the count.
-func (b *budget) give(n int) { b.objects.Add(-int64(n)) }
+// removeObjects takes objects off the count.
+func (b *budget) removeObjects(n int) { b.objects.Add(-int64(n)) }
 
-// lease is the part of a budget that one answer takes, from the first byte until what was made of it is
-// given up.
-type lease struct {
+// reservation is the part of a budget that one answer takes, from its first byte until what it was decoded into is
+// handed over.
+type reservation struct {
 	budget *budget
-	mu     sync.Mutex
-	read   int
-	held   bool
+
+	mu    sync.Mutex // guards what follows
+	read  int        // bytes
+	large bool       // it occupies budget.large
 }
 
-// need counts bytes that were read. From smallAnswer on it waits until no other answer is a large one.
-func (l *lease) need(ctx context.Context, n int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.read += n; l.held || l.read <= smallAnswer {
+// add counts bytes that were read. From smallAnswer on it waits until no other answer is a large one.
+func (r *reservation) add(ctx context.Context, n int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read += n; r.large || r.read <= smallAnswer {
 		return nil
 	}
 	select {
-	case l.budget.large <- struct{}{}:
-		l.held = true
+	case r.budget.large <- struct{}{}:
+		r.large = true
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// release gives back what was taken.
-func (l *lease) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.read = 0
-	if l.held {
-		l.held = false
-		<-l.budget.large
+// release returns what was reserved to the budget.
+func (r *reservation) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read = 0
+	if r.large {
+		r.large = false
+		<-r.budget.large
 	}
 }
 
-type leaseKey struct{}
+type reservationKey struct{}
 
-// withLease gives the answers to requests with the context a lease that ends with the function that it
-// returns, and not with their bodies: what they are decoded into is larger than they are.
-func (b *budget) withLease(ctx context.Context) (context.Context, func()) {
-	l := &lease{budget: b}
-	return context.WithValue(ctx, leaseKey{}, l), l.release
+// withReservation returns a context whose requests share one reservation. It ends with the returned function, and not
+// with the bodies of the answers: what they are decoded into is larger than they are.
+func (b *budget) withReservation(ctx context.Context) (context.Context, func()) {
+	r := &reservation{budget: b}
+	return context.WithValue(ctx, reservationKey{}, r), r.release
 }
 
-// leased is the body of an answer under a lease.
-type leased struct {
+// reservedBody is the body of an answer that counts into a reservation.
+type reservedBody struct {
 	io.ReadCloser
-	ctx   context.Context //nolint:containedctx // of the request, whose end ends the wait
-	lease *lease
-	own   bool // the lease ends with the body
+	ctx         context.Context //nolint:containedctx // of the request, whose end ends the wait
+	reservation *reservation
+	own         bool // the reservation ends with the body
 }
 
-func (b *budget) leased(ctx context.Context, body io.ReadCloser) io.ReadCloser {
-	l, shared := ctx.Value(leaseKey{}).(*lease)
+func (b *budget) reserved(ctx context.Context, body io.ReadCloser) io.ReadCloser {
+	r, shared := ctx.Value(reservationKey{}).(*reservation)
 	if !shared {
-		l = &lease{budget: b}
+		r = &reservation{budget: b}
 	}
-	return &leased{ReadCloser: body, ctx: ctx, lease: l, own: !shared}
+	return &reservedBody{ReadCloser: body, ctx: ctx, reservation: r, own: !shared}
 }
 
-func (b *leased) Read(p []byte) (int, error) {
+func (b *reservedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		if err := b.lease.need(b.ctx, n); err != nil {
+		if err := b.reservation.add(b.ctx, n); err != nil {
 			return 0, err
 		}
 	}
 	return n, err
 }
 
-func (b *leased) Close() error {
+func (b *reservedBody) Close() error {
 	if b.own {
-		b.lease.release()
+		b.reservation.release()
 	}
 	return b.ReadCloser.Close()
 }

@@ -32,21 +32,21 @@ func clientOf(t *testing.T, answer http.HandlerFunc) *Client {
 
 func TestOneLargeAnswerAtATime(t *testing.T) {
 	b := newBudget()
-	one, two, small := &lease{budget: b}, &lease{budget: b}, &lease{budget: b}
-	if err := one.need(t.Context(), smallAnswer+1); err != nil {
+	one, two, small := &reservation{budget: b}, &reservation{budget: b}, &reservation{budget: b}
+	if err := one.add(t.Context(), smallAnswer+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := small.need(t.Context(), smallAnswer); err != nil {
+	if err := small.add(t.Context(), smallAnswer); err != nil {
 		t.Fatalf("a small answer waits for a large one: %v", err)
 	}
 	over, cancel := context.WithCancelCause(t.Context())
 	cancel(errSilent)
-	if err := two.need(over, smallAnswer+1); !errors.Is(err, errSilent) {
+	if err := two.add(over, smallAnswer+1); !errors.Is(err, errSilent) {
 		t.Errorf("a second large answer: %v", err)
 	}
 	one.release()
 	one.release()
-	if err := two.need(t.Context(), 1); err != nil {
+	if err := two.add(t.Context(), 1); err != nil {
 		t.Errorf("after the first: %v", err)
 	}
 	two.release()
@@ -170,15 +170,15 @@ func TestAPageIsBoundedInItsObjects(t *testing.T) {
 func TestObjectsUnderWayCountInSum(t *testing.T) {
 	b := newBudget()
 	for range MaxObjects {
-		if err := b.take(); err != nil {
+		if err := b.addObject(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := b.take(); !errors.Is(err, ErrTooMany) {
+	if err := b.addObject(); !errors.Is(err, ErrTooMany) {
 		t.Errorf("one more: %v", err)
 	}
-	b.give(MaxObjects + 1)
-	if err := b.take(); err != nil {
+	b.removeObjects(MaxObjects + 1)
+	if err := b.addObject(); err != nil {
 		t.Errorf("after they were handed over: %v", err)
 	}
 }

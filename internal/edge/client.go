@@ -280,6 +280,6 @@ func (c *Client) slot(ctx context.Context) (context.Context, func(), error) {
 		return nil, nil, context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	ctx, release := c.budget.withLease(ctx)
+	ctx, release := c.budget.withReservation(ctx)
 	return ctx, func() { release(); cancel(); <-c.slots }, nil
 }

@@ -57,20 +57,20 @@ func (e *seenEvent) addManagedFields() {
 
 // events reads the events of a watch. Between two events it holds next to nothing.
 type events struct {
-	body    *bounded
+	body    *eventReader
 	decoder *decoder // nil between two events, unless the next one has begun to come
 	whole   bool
 	heard   func() // called after each event; nil: not
 }
 
 func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *events {
-	return &events{body: &bounded{ctx: ctx, from: body, lease: &lease{budget: b}}, whole: whole}
+	return &events{body: &eventReader{ctx: ctx, from: body, reservation: &reservation{budget: b}}, whole: whole}
 }
 
-// end gives back what the last event took.
-func (e *events) end() { e.body.lease.release() }
+// end releases what the last event reserved.
+func (e *events) end() { e.body.reservation.release() }
 
-// wait returns when the next event has begun to come. What the last one took is given back. It holds no buffer and has a
+// wait returns when the next event has begun to come. What the last one reserved is released. It holds no buffer and has a
 // small frame, as run wants it.
 func (e *events) wait() error {
 	b := e.body
@@ -78,7 +78,7 @@ func (e *events) wait() error {
 		return nil
 	}
 	b.left = maxEvent
-	b.lease.release()
+	b.reservation.release()
 	for e.decoder == nil && !b.begun {
 		n, err := b.from.Read(b.first[:])
 		switch {
@@ -133,7 +133,7 @@ func (e *events) next() (*seenEvent, error) {
 var errNoStatus = fmt.Errorf("%w: an error of a watch has no status", ErrNotAPI)
 
 // read reads an event, and of one that reports an error its Status. The object is decoded when all of it is there, and
-// under its lease if it is large: what many kinds have sent a part of would be many times as large as the parts.
+// under its reservation if it is large: what many kinds have sent a part of would be many times as large as the parts.
 func (e *events) read(seen *seenEvent) (status *metav1.Status, err error) {
 	var early jsontext.Value // the object, where it comes before the type
 	err = e.decoder.members(func(name []byte) error {
@@ -168,18 +168,18 @@ func (e *events) object(seen *seenEvent, raw []byte) (*metav1.Status, error) {
 	return status, json.Unmarshal(raw, status)
 }
 
-// bounded stops what goes on for too long.
-type bounded struct {
-	ctx   context.Context //nolint:containedctx // of the watch, whose end ends the wait for the lease
-	from  io.Reader
-	left  int
-	lease *lease  // of the event that is being read
-	err   error   // why nothing more comes
-	first [1]byte // of the next event, where it has begun
-	begun bool
+// eventReader reads one event after the other, and ends with an error when one is too large.
+type eventReader struct {
+	ctx         context.Context //nolint:containedctx // of the watch, whose end ends the wait for the reservation
+	from        io.Reader
+	left        int
+	reservation *reservation // of the event that is being read
+	err         error        // why nothing more comes
+	first       [1]byte      // of the next event, where it has begun
+	begun       bool
 }
 
-func (b *bounded) Read(p []byte) (n int, err error) {
+func (b *eventReader) Read(p []byte) (n int, err error) {
 	defer func() { b.err = err }()
 	if b.left <= 0 {
 		return 0, ErrTooLarge
@@ -192,7 +192,7 @@ func (b *bounded) Read(p []byte) (n int, err error) {
 	}
 	b.left -= n
 	if n > 0 {
-		if err := b.lease.need(b.ctx, n); err != nil {
+		if err := b.reservation.add(b.ctx, n); err != nil {
 			return 0, err
 		}
 	}
@@ -235,10 +235,10 @@ func (w *watcher) list(ctx context.Context) error {
 // none.
 func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error {
 	next, objects := "", 0
-	defer func() { w.client.budget.give(objects) }()
+	defer func() { w.client.budget.removeObjects(objects) }()
 	for n := 1; ; n++ {
-		leased, release := w.client.budget.withLease(ctx)
-		page, err := w.page(leased, next)
+		reserved, release := w.client.budget.withReservation(ctx)
+		page, err := w.page(reserved, next)
 		if err != nil {
 			release()
 			return err
@@ -249,7 +249,7 @@ func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error
 		for i, raw := range page.Items {
 			e := &seenEvent{}
 			objects++
-			err := w.client.budget.take()
+			err := w.client.budget.addObject()
 			switch {
 			case err != nil:
 			case len(raw) > maxEvent:

@@ -303,7 +303,7 @@ func cause(ctx context.Context, err error) error {
 // listFrom takes what is there from the events at the beginning of a watch.
 func (w *watcher) listFrom(events *events) error {
 	var all []Observed
-	defer func() { w.client.budget.give(len(all)) }()
+	defer func() { w.client.budget.removeObjects(len(all)) }()
 	for {
 		e, err := events.next()
 		switch {
@@ -320,7 +320,7 @@ func (w *watcher) listFrom(events *events) error {
 		case e.kind == string(watch.Added):
 			if seen, ok := w.observe(e); ok {
 				all = append(all, seen)
-				if err := w.client.budget.take(); err != nil {
+				if err := w.client.budget.addObject(); err != nil {
 					return err
 				}
 			}
