@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // What no API server answers. A proxy that answers in its place may, and so may a server that was taken over.
@@ -32,7 +30,8 @@ const (
 	// maxElements bounds the elements of an answer of which only some fields are read: its JSON objects, list entries
 	// and fields. Decoded, an empty object or string of two bytes takes up to 300.
 	maxElements = 300_000
-	// maxName bounds the names of objects, kinds, versions and resources, in bytes, as API servers do.
+	// maxName bounds the names of objects, kinds, versions and resources, in bytes, as API servers do. Names of RBAC
+	// may have letters of any script.
 	maxName = 253
 	// MaxObjects bounds what is kept of one cluster.
 	MaxObjects = 50_000
@@ -203,7 +202,3 @@ func (f *throttledBody) wait() error {
 		return nil
 	}
 }
-
-// sane reports whether a string is no longer than it can be and is printable, as every name, label, uid and
-// version of Kubernetes is. Names of RBAC may have letters of any script.
-func sane(s string, limit int) bool { return text.IsPrintable(s, limit) }

@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/internal/health"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // UncertainKindError means that a kind is not served, and that it is not certain that it is gone: its
@@ -139,7 +141,7 @@ func (d *Discovery) group(ctx context.Context, name string) (*metav1.APIGroup, e
 		group = nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot discover %s: %w", name, err)
-	case slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return !sane(v.Version, maxName) }):
+	case slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return !text.IsPrintable(v.Version, maxName) }):
 		return nil, fmt.Errorf("cannot discover %s: %w: a version", name, errLongName)
 	}
 	d.groups[name] = group
@@ -177,7 +179,7 @@ func (d *Discovery) defined(ctx context.Context, gvk schema.GroupVersionKind) (b
 		if err != nil {
 			return false, err
 		}
-		if !sane(crd.Spec.Names.Kind, maxName) {
+		if !text.IsPrintable(crd.Spec.Names.Kind, maxName) {
 			return false, fmt.Errorf("%w: the kind of a definition", errLongName)
 		}
 		kinds[crd.Spec.Names.Kind] = true
@@ -266,7 +268,7 @@ func (c *Client) names(ctx context.Context, path string, take func(*listedName))
 			return fmt.Errorf("the answer is not a list of metadata")
 		}
 		for i := range page.Items {
-			if !sane(page.Items[i].Metadata.Name, maxName) {
+			if !text.IsPrintable(page.Items[i].Metadata.Name, maxName) {
 				return fmt.Errorf("%w: the name of a definition", errLongName)
 			}
 			take(&page.Items[i])

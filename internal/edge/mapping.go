@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Mapping describes where the objects of a kind live.
@@ -69,7 +71,7 @@ func (m *mappings) add(gv schema.GroupVersion, r metav1.APIResource) {
 	if strings.Contains(r.Name, "/") {
 		return // a subresource
 	}
-	if !sane(r.Name, maxName) || !sane(r.Kind, maxName) || len(m.known) >= maxDefinitions {
+	if !text.IsPrintable(r.Name, maxName) || !text.IsPrintable(r.Kind, maxName) || len(m.known) >= maxDefinitions {
 		return
 	}
 	if m.known == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // asMetadata asks for the answer to a write as metadata only: what we sent need not come back.
@@ -46,7 +47,7 @@ func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, err
 	got := &metadata{complete: true}
 	d := newDecoder(bytes.NewReader(raw))
 	defer d.release()
-	if err := d.object(got); err != nil || got.UID == "" || !sane(got.UID, 128) || !sane(got.ResourceVersion, 64) {
+	if err := d.object(got); err != nil || got.UID == "" || !text.IsPrintable(got.UID, 128) || !text.IsPrintable(got.ResourceVersion, 64) {
 		return Applied{}, fmt.Errorf("the answer is not an object's metadata")
 	}
 	policy, _ := object.PolicyOf(got.Labels, got.Annotations)
@@ -272,7 +273,7 @@ func (c *Client) Identify(ctx context.Context, version bool) (Identity, error) {
 		return Identity{}, err
 	}
 	ns := &metav1.PartialObjectMetadata{}
-	if err := json.Unmarshal(raw, ns); err != nil || ns.UID == "" || !sane(string(ns.UID), 128) {
+	if err := json.Unmarshal(raw, ns); err != nil || ns.UID == "" || !text.IsPrintable(string(ns.UID), 128) {
 		return Identity{}, fmt.Errorf("%w: asked for the namespace kube-system", ErrNotAPI)
 	}
 	id := Identity{UID: string(ns.UID)}

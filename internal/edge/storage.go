@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	storagev1 "k8s.io/api/storage/v1"
+
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // WaitsForConsumer reports whether a StorageClass binds a claim only when a Pod uses it.
 func (c *Client) WaitsForConsumer(ctx context.Context, class string) (bool, error) {
-	if !sane(class, 253) || class == "" || class == "." || class == ".." || strings.ContainsAny(class, "/%") {
+	if !text.IsPrintable(class, maxName) || class == "" || class == "." || class == ".." || strings.ContainsAny(class, "/%") {
 		return false, fmt.Errorf("the name of the StorageClass is none")
 	}
 	ctx, done, err := c.slot(ctx)

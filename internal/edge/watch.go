@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // Observed is what a watch shows of one object: a few strings, whatever its size.
@@ -312,7 +313,7 @@ func (w *watcher) listFrom(events *events) error {
 		case err != nil:
 			return err
 		case e.kind == string(watch.Bookmark) && e.Metadata.Annotations[metav1.InitialEventsAnnotationKey] == "true":
-			if v := e.Metadata.ResourceVersion; v == "" || !sane(v, 64) {
+			if v := e.Metadata.ResourceVersion; v == "" || !text.IsPrintable(v, 64) {
 				return errNoList
 			}
 			w.listed(all, e.Metadata.ResourceVersion)
@@ -374,7 +375,7 @@ func (w *watcher) take() error {
 	case e.kind == string(watch.Deleted):
 		w.sink.Deleted(seen)
 	}
-	if version != "" && sane(version, 64) {
+	if version != "" && text.IsPrintable(version, 64) {
 		w.version = version
 		w.note(version)
 		w.sink.Progress(version)
@@ -404,8 +405,8 @@ func (w *watcher) request() *rest.Request {
 // with one that is longer than any.
 func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	m := &e.Metadata
-	if e.kind == string(watch.Bookmark) || m.Name == "" || !sane(m.Name, 253) || !sane(m.Namespace, 63) ||
-		!sane(m.Labels[v1alpha1.OwnerLabel], 63) || !sane(m.UID, 128) || !sane(m.ResourceVersion, 64) {
+	if e.kind == string(watch.Bookmark) || m.Name == "" || !text.IsPrintable(m.Name, maxName) || !text.IsPrintable(m.Namespace, 63) ||
+		!text.IsPrintable(m.Labels[v1alpha1.OwnerLabel], 63) || !text.IsPrintable(m.UID, 128) || !text.IsPrintable(m.ResourceVersion, 64) {
 		return Observed{}, false
 	}
 	if w.namespace != "" && m.Namespace != w.namespace {

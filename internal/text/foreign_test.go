@@ -53,7 +53,7 @@ func TestALineIsCutBetweenCharacters(t *testing.T) {
 }
 
 func TestOnlyPrintableNamesAreNames(t *testing.T) {
-	for in, want := range map[string]bool{"edge-1": true, "名前": true, "": true, "a\nb": false, "a\u202eb": false, "a\xffb": false, "too long": false} {
+	for in, want := range map[string]bool{"edge-1": true, "名前": true, "a b": true, "": true, "a\nb": false, "\x1b[1m": false, "a\u202eb": false, "a\u200bb": false, "a\xffb": false, "too long": false} {
 		if got := IsPrintable(in, 7); got != want {
 			t.Errorf("IsPrintable(%q) = %v", in, got)
 		}
