@@ -27,7 +27,7 @@ type metadata struct {
 	// ManagedFields are without their times and types, unless complete is set.
 	ManagedFields []metav1.ManagedFieldsEntry
 	complete      bool
-	// managedFields are the same as the cluster sent them; of a whole object only.
+	// managedFields are the same as the cluster sent them; of a full object only.
 	managedFields jsontext.Value
 }
 
@@ -284,7 +284,7 @@ func numberOf(text string) (any, error) {
 	return n, nil
 }
 
-// content reads a whole object but for its managed fields, and what is kept of its metadata.
+// content reads a full object but for its managed fields, and what is kept of its metadata.
 func (d *decoder) content(m *metadata) (map[string]any, error) {
 	all := map[string]any{}
 	err := d.members(func(name []byte) error {
@@ -300,7 +300,7 @@ func (d *decoder) content(m *metadata) (map[string]any, error) {
 	return all, err
 }
 
-// metadataInto reads a field of the metadata of a whole object.
+// metadataInto reads a field of the metadata of a full object.
 func (d *decoder) metadataInto(of map[string]any, m *metadata, name []byte) error {
 	if string(name) == `"managedFields"` {
 		raw, err := d.json.ReadValue()
@@ -319,7 +319,7 @@ func (d *decoder) metadataInto(of map[string]any, m *metadata, name []byte) erro
 	return err
 }
 
-// into adds the fields that are kept, but for the managed ones, to the metadata of a whole object.
+// into adds the fields that are kept, but for the managed ones, to the metadata of a full object.
 func (m *metadata) into(all map[string]any) {
 	for _, f := range [...]struct{ name, value string }{
 		{"name", m.Name}, {"namespace", m.Namespace}, {"uid", m.UID}, {"resourceVersion", m.ResourceVersion}, {"deletionTimestamp", m.DeletionTimestamp},

@@ -15,9 +15,9 @@ import (
 )
 
 // eventOf reads the only event of a watch.
-func eventOf(t *testing.T, text string, whole bool) (*seenEvent, error) {
+func eventOf(t *testing.T, text string, fullObject bool) (*seenEvent, error) {
 	t.Helper()
-	return newEvents(t.Context(), newBudget(), strings.NewReader(text), whole).next()
+	return newEvents(t.Context(), newBudget(), strings.NewReader(text), fullObject).next()
 }
 
 // TestWholeObjectIsDecodedAsUnstructured compares what is read in one pass with what client-go's helpers would read.
@@ -59,7 +59,7 @@ func TestWholeObjectIsDecodedAsUnstructured(t *testing.T) {
 				}
 				e.Metadata.managedFields = nil
 				if diff := cmp.Diff(e.Metadata, plain.Metadata, cmp.AllowUnexported(metadata{})); diff != "" {
-					t.Errorf("metadata (-whole +metadata only):\n%s", diff)
+					t.Errorf("metadata (-full object +metadata only):\n%s", diff)
 				}
 			}
 		})
@@ -90,8 +90,8 @@ func TestEventThatCannotBeRead(t *testing.T) {
 		`{"type":"ADDED","object":{"a":` + strings.Repeat("[", 20000):  nil,
 		`{"type":"ADDED","object":{"a":"` + strings.Repeat("a", 5<<20): ErrTooLarge,
 	} {
-		for _, whole := range []bool{false, true} {
-			_, err := eventOf(t, text, whole)
+		for _, fullObject := range []bool{false, true} {
+			_, err := eventOf(t, text, fullObject)
 			if err == nil || want != nil && !errors.Is(err, want) {
 				t.Errorf("%.60q is read with %v", text, err)
 			}
@@ -110,7 +110,7 @@ func TestHealthThatDependsOnManagedFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{client: &Client{shared: &shared{assessor: assessor{}}}, mapping: Mapping{GVK: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, whole: true}
+	w := &watcher{client: &Client{shared: &shared{assessor: assessor{}}}, mapping: Mapping{GVK: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, fullObject: true}
 	seen, _ := w.observe(e)
 	if seen.Health.Phase != health.Current || seen.Fields.Digest == "" {
 		t.Errorf("%+v", seen)

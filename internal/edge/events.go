@@ -24,14 +24,14 @@ const maxEvent = 4 << 20
 type seenEvent struct {
 	kind     string
 	Metadata metadata
-	content  map[string]any // of the whole object, where that was asked for
+	content  map[string]any // the object, where not only its metadata was asked for
 }
 
 // read reads the object from its text.
-func (e *seenEvent) read(raw []byte, whole bool) (err error) {
+func (e *seenEvent) read(raw []byte, fullObject bool) (err error) {
 	d := newDecoder(bytes.NewReader(raw))
 	defer d.release()
-	if whole {
+	if fullObject {
 		e.content, err = d.content(&e.Metadata)
 	} else {
 		err = d.object(&e.Metadata)
@@ -57,14 +57,14 @@ func (e *seenEvent) addManagedFields() {
 
 // events reads the events of a watch. Between two events it holds next to nothing.
 type events struct {
-	body    *eventReader
-	decoder *decoder // nil between two events, unless the next one has begun to come
-	whole   bool
-	heard   func() // called after each event; nil: not
+	body       *eventReader
+	decoder    *decoder // nil between two events, unless the next one has begun to come
+	fullObject bool
+	onEvent    func() // called after each event; nil for none
 }
 
-func newEvents(ctx context.Context, b *budget, body io.Reader, whole bool) *events {
-	return &events{body: &eventReader{ctx: ctx, from: body, reservation: &reservation{budget: b}}, whole: whole}
+func newEvents(ctx context.Context, b *budget, body io.Reader, fullObject bool) *events {
+	return &events{body: &eventReader{ctx: ctx, from: body, reservation: &reservation{budget: b}}, fullObject: fullObject}
 }
 
 // end releases what the last event reserved.
@@ -124,8 +124,8 @@ func (e *events) next() (*seenEvent, error) {
 		e.decoder.release()
 		e.decoder = nil
 	}
-	if e.heard != nil {
-		e.heard()
+	if e.onEvent != nil {
+		e.onEvent()
 	}
 	return seen, nil
 }
@@ -162,7 +162,7 @@ func (e *events) read(seen *seenEvent) (status *metav1.Status, err error) {
 
 func (e *events) object(seen *seenEvent, raw []byte) (*metav1.Status, error) {
 	if seen.kind != string(watch.Error) {
-		return nil, seen.read(raw, e.whole && seen.kind != string(watch.Bookmark))
+		return nil, seen.read(raw, e.fullObject && seen.kind != string(watch.Bookmark))
 	}
 	status := &metav1.Status{}
 	return status, json.Unmarshal(raw, status)
@@ -212,7 +212,7 @@ const maxPages = 2 * MaxObjects / listPage
 // them as of now: a list as old as the API server's cache would show what was applied since as
 // deleted.
 func (w *watcher) list(ctx context.Context) error {
-	w.sink.Listing()
+	w.handler.Listing()
 	var all []Observed
 	version := ""
 	err := w.pages(ctx, func(p *page, e *seenEvent) {
@@ -255,7 +255,7 @@ func (w *watcher) pages(ctx context.Context, take func(*page, *seenEvent)) error
 			case len(raw) > maxEvent:
 				err = ErrTooLarge
 			default:
-				err = e.read(raw, w.whole)
+				err = e.read(raw, w.fullObject)
 			}
 			if err != nil {
 				release()
@@ -284,7 +284,7 @@ func (w *watcher) page(ctx context.Context, next string) (*page, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.client.timeout)
 	defer cancel()
 	req := w.request().Param("limit", fmt.Sprint(listPage))
-	if !w.whole {
+	if !w.fullObject {
 		req = req.SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
 	}
 	if next != "" {

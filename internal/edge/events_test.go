@@ -36,16 +36,16 @@ func (a *again) Read(p []byte) (int, error) {
 // BenchmarkEvents takes one event of a watch, from its bytes to what is kept of it.
 func BenchmarkEvents(b *testing.B) {
 	for name, of := range map[string]struct {
-		gvk   schema.GroupVersionKind
-		text  string
-		whole bool
+		gvk        schema.GroupVersionKind
+		text       string
+		fullObject bool
 	}{
 		"a whole Deployment":          {schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, deploymentEvent, true},
 		"the metadata of a ConfigMap": {schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, configMapEvent, false},
 	} {
 		b.Run(name, func(b *testing.B) {
-			w := &watcher{client: &Client{shared: &shared{budget: newBudget(), assessor: assessor{}}}, mapping: Mapping{GVK: of.gvk}, whole: of.whole}
-			e := newEvents(b.Context(), w.client.budget, io.Reader(&again{text: of.text}), of.whole)
+			w := &watcher{client: &Client{shared: &shared{budget: newBudget(), assessor: assessor{}}}, mapping: Mapping{GVK: of.gvk}, fullObject: of.fullObject}
+			e := newEvents(b.Context(), w.client.budget, io.Reader(&again{text: of.text}), of.fullObject)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(of.text)))
 			for b.Loop() {

@@ -88,9 +88,10 @@ const (
 type watcher struct {
 	client  *Client
 	mapping Mapping
-	sink    WatchHandler
-	// whole means that the kind has a status, so that metadata does not reports whether objects are healthy.
-	whole bool
+	handler WatchHandler
+	// fullObject means that objects are read with spec and status, which their health is judged by, and not as metadata
+	// alone.
+	fullObject bool
 	// namespace is the one that is watched; empty: all.
 	namespace string
 	// only is the one object that is watched, for an owner whose label it need not have; nil: all that
@@ -138,14 +139,14 @@ func (c *Client) Watch(ctx context.Context, m Mapping, namespace string, handler
 
 // Watcher returns a function that does what Watch does.
 func (c *Client) Watcher(ctx context.Context, m Mapping, namespace string, handler WatchHandler) func() {
-	w := &watcher{client: c, mapping: m, namespace: namespace, sink: handler, whole: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
+	w := &watcher{client: c, mapping: m, namespace: namespace, handler: handler, fullObject: !m.Own && c.assessor.HasStatus(m.GVK.GroupKind())}
 	return func() { w.run(ctx) }
 }
 
-// WatchObject passes to the handler one object, whatever its labels, as Watch does of all: as a whole, judged
+// WatchObject passes to the handler one object, whatever its labels, as Watch does of all: as a full object, judged
 // for an owner.
 func (c *Client) WatchObject(ctx context.Context, m Mapping, id object.ID, owner string, handler WatchHandler) {
-	w := &watcher{client: c, mapping: m, sink: handler, whole: true, only: &id, owner: owner}
+	w := &watcher{client: c, mapping: m, handler: handler, fullObject: true, only: &id, owner: owner}
 	w.run(ctx)
 }
 
@@ -198,7 +199,7 @@ func (w *watcher) end(ctx context.Context, err error) bool {
 	err = w.outcome(err)
 	w.close()
 	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
-		w.sink.Failed(err)
+		w.handler.Failed(err)
 	}
 	if errors.Is(err, errSilent) && w.done {
 		w.tries++
@@ -268,7 +269,7 @@ func (w *watcher) open(ctx context.Context, initial bool) error {
 	timeout := watchShortest + rand.IntN(watchShortest) //nolint:gosec // not a secret
 	req := w.request().Param("watch", "true").Param("allowWatchBookmarks", "true").Param("timeoutSeconds", strconv.Itoa(timeout))
 	if initial {
-		w.sink.Listing()
+		w.handler.Listing()
 		req = req.Param("sendInitialEvents", "true").Param("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
 	} else {
 		req = req.Param("resourceVersion", w.version)
@@ -281,15 +282,15 @@ func (w *watcher) open(ctx context.Context, initial bool) error {
 	if err != nil {
 		return err
 	}
-	s.body, s.events = body, newEvents(ctx, w.client.budget, body, w.whole)
+	s.body, s.events = body, newEvents(ctx, w.client.budget, body, w.fullObject)
 	if initial {
-		s.events.heard = func() { s.silence.Reset(w.client.firstSilence) }
+		s.events.onEvent = func() { s.silence.Reset(w.client.firstSilence) }
 		if err := w.listFrom(s.events); err != nil {
 			return err
 		}
 	}
 	s.silence.Reset(w.client.laterSilence)
-	s.events.heard = func() { s.silence.Reset(w.client.laterSilence) }
+	s.events.onEvent = func() { s.silence.Reset(w.client.laterSilence) }
 	return nil
 }
 
@@ -334,10 +335,10 @@ func (w *watcher) listed(all []Observed, version string) {
 	backwards := w.backwards(version)
 	w.version, w.highest, w.done = version, 0, true
 	w.note(version)
-	w.sink.Progress(version)
-	w.sink.Listed(all)
+	w.handler.Progress(version)
+	w.handler.Listed(all)
 	if backwards {
-		w.sink.Failed(ErrBackwards)
+		w.handler.Failed(ErrBackwards)
 	}
 }
 
@@ -371,14 +372,14 @@ func (w *watcher) take() error {
 	switch {
 	case !ok: // a bookmark, or what no API server would show
 	case e.kind == string(watch.Added), e.kind == string(watch.Modified):
-		w.sink.Changed(seen)
+		w.handler.Changed(seen)
 	case e.kind == string(watch.Deleted):
-		w.sink.Deleted(seen)
+		w.handler.Deleted(seen)
 	}
 	if version != "" && text.IsPrintable(version, 64) {
 		w.version = version
 		w.note(version)
-		w.sink.Progress(version)
+		w.handler.Progress(version)
 	}
 	return nil
 }
@@ -386,7 +387,7 @@ func (w *watcher) take() error {
 // request asks for all objects of the kind that carry an owner label.
 func (w *watcher) request() *rest.Request {
 	accept := asMetadata
-	if w.whole {
+	if w.fullObject {
 		accept = "application/json"
 	}
 	if w.mapping.Own {
@@ -433,7 +434,7 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	}
 	seen.Keep = object.KeepOf(seen.ID, m.Labels, m.Annotations)
 	switch {
-	case w.whole:
+	case w.fullObject:
 		u := &unstructured.Unstructured{Object: e.content}
 		u.SetGroupVersionKind(w.mapping.GVK)
 		assessedFor := owner
