@@ -45,7 +45,7 @@ type Options struct {
 	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
 	Connected func(engine.Key)
 	// Ahead returns how many decisions and reports wait to be written, or are about to, as while a hub that has started
-	// verifies its fleet; nil for none. A status that says nothing new but that the cluster was heard from yields to them.
+	// verifies its fleet; nil for none. A status that differs in lastSeen alone yields to them.
 	Ahead func() int
 	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
 	Reachable func(key engine.Key, reachable, known bool)
@@ -63,7 +63,7 @@ type Reconciler struct {
 	mu       sync.Mutex
 	reported map[engine.Key]uint64 // digest of what the last reconcile saw
 	requests map[engine.Key]request
-	yielding map[engine.Key]time.Time // since when a status that says nothing new yields
+	yielding map[engine.Key]time.Time // since when a status that differs in lastSeen alone yields
 	removals map[engine.Key]time.Time // when this process began with the removal
 }
 
@@ -151,11 +151,11 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	})
 }
 
-// yield returns how long a status is to wait that says nothing new but that the cluster was heard from, while there is much
-// else to write; zero where it is to be written now, and where there is nothing to write.
+// yield returns how long a status that differs in lastSeen alone is to wait while there is much else to write; zero where it
+// is to be written now, and where there is nothing to write.
 func (r *Reconciler) yield(key engine.Key, old, now v1alpha1.ClusterStatus) time.Duration {
 	var ahead int
-	if report.OnlySeenAgain(old, now) {
+	if report.OnlyLastSeenDiffers(old, now) {
 		ahead = r.Ahead()
 	}
 	r.mu.Lock()
@@ -165,7 +165,7 @@ func (r *Reconciler) yield(key engine.Key, old, now v1alpha1.ClusterStatus) time
 	if !yielding {
 		since = at
 	}
-	wait := pacing.SeenDelay(ahead, at.Sub(since))
+	wait := pacing.LastSeenDelay(ahead, at.Sub(since))
 	if wait == 0 {
 		delete(r.yielding, key)
 		return 0

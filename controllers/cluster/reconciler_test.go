@@ -383,9 +383,9 @@ func TestStatusIsWrittenWhenItSaysSomethingNew(t *testing.T) {
 	}
 }
 
-// TestThatAClusterWasSeenYieldsToDecisionsAndReports: for as long as many of them wait, up to two minutes, and not when
+// TestLastSeenYieldsToDecisionsAndReports: for as long as many of them wait, up to two minutes, and not when
 // there is something else to say.
-func TestThatAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
+func TestLastSeenYieldsToDecisionsAndReports(t *testing.T) {
 	w := start(t, cluster(), secret("value", testKubeconfig))
 	w.pool.state = well
 	w.reconcile()
@@ -401,10 +401,10 @@ func TestThatAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
 	heard := func() time.Time { return w.pool.state.LastSeen }
 	before := heard()
 	w.ahead = pacing.YieldAhead + 1
-	if seen, again := passes(5 * time.Minute); !seen.Equal(before) || again != pacing.SeenEvery {
+	if seen, again := passes(5 * time.Minute); !seen.Equal(before) || again != pacing.LastSeenRetry {
 		t.Errorf("while many wait: written %s later, again in %s", seen.Sub(before), again)
 	}
-	if seen, again := passes(pacing.SeenMax - time.Second); !seen.Equal(before) || again != time.Second {
+	if seen, again := passes(pacing.LastSeenMaxDelay - time.Second); !seen.Equal(before) || again != time.Second {
 		t.Errorf("a second before the end: written %s later, again in %s", seen.Sub(before), again)
 	}
 	if seen, again := passes(time.Second); !seen.Equal(heard()) || again < 4*time.Minute {
@@ -415,7 +415,7 @@ func TestThatAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
 		t.Error("the next one does not yield")
 	}
 	w.ahead = pacing.YieldAhead
-	if seen, _ := passes(pacing.SeenEvery); !seen.Equal(heard()) {
+	if seen, _ := passes(pacing.LastSeenRetry); !seen.Equal(heard()) {
 		t.Error("not written when the others are through")
 	}
 	w.ahead = pacing.YieldAhead + 1

@@ -58,10 +58,10 @@ const (
 	YieldAhead = 64
 	YieldMax   = 30 * time.Second
 
-	// SeenMax is how long a Cluster's status at the most yields to decisions and reports, where it says nothing new but
-	// that the cluster was heard from; SeenEvery is how often the hub looks meanwhile whether they are through.
-	SeenMax   = 2 * time.Minute
-	SeenEvery = 30 * time.Second
+	// LastSeenMaxDelay is how long a Cluster's status that differs in lastSeen alone yields to decisions and reports at
+	// the most; LastSeenRetry is how often the hub looks meanwhile whether they are written.
+	LastSeenMaxDelay = 2 * time.Minute
+	LastSeenRetry    = 30 * time.Second
 
 	// EndToEnd bounds the way of a report that does not yield, in a session that has verified, see above.
 	EndToEnd = GatherMax + 2*time.Second + 2*time.Second + 2*time.Second
@@ -157,18 +157,18 @@ func Places(all, ahead int, waited time.Duration) int {
 	return all
 }
 
-// SeenDelay returns how long a Cluster's status waits that says nothing new but that the cluster was heard from; 0 when it
-// is to be written now. Ahead is how many decisions and reports wait to be written or are about to, and waited how long it
-// has waited for them: each of the three costs the API server the same, and nobody waits for this one.
+// LastSeenDelay returns how long a Cluster's status waits that differs in lastSeen alone; 0 when it is to be written now.
+// Ahead is how many decisions and reports wait to be written or are about to, and waited how long it has waited for them:
+// each of the three costs the API server the same, and nothing depends on this one.
 //
 // Example: a commit to 10,000 clusters takes the API server two minutes and a half. Some 30 of these are due each second.
 // Those of the first half minute are written two minutes later, during the commit, and those of the other two minutes
 // after it.
-func SeenDelay(ahead int, waited time.Duration) time.Duration {
-	if !yields(ahead, waited, SeenMax) {
+func LastSeenDelay(ahead int, waited time.Duration) time.Duration {
+	if !yields(ahead, waited, LastSeenMaxDelay) {
 		return 0
 	}
-	return min(SeenEvery, SeenMax-waited)
+	return min(LastSeenRetry, LastSeenMaxDelay-waited)
 }
 
 // yields reports whether a write that has waited for a while, and may do so for most, lets those go first that are ahead.

@@ -86,7 +86,7 @@ func TestReportsYieldToDecisions(t *testing.T) {
 	}
 }
 
-func TestWhenAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
+func TestLastSeenYieldsToDecisionsAndReports(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ahead  int
 		waited time.Duration
@@ -94,13 +94,13 @@ func TestWhenAClusterWasSeenYieldsToDecisionsAndReports(t *testing.T) {
 	}{
 		"nothing waits":                           {0, 0, 0},
 		"a stage of a rollout":                    {YieldAhead, 0, 0},
-		"a commit to very many":                   {YieldAhead + 1, 0, SeenEvery},
-		"which takes its time":                    {10_000, SeenMax - SeenEvery - 1, SeenEvery},
-		"just before the end":                     {10_000, SeenMax - 1, 1},
-		"and more than this can wait":             {10_000, SeenMax, 0},
+		"a commit to very many":                   {YieldAhead + 1, 0, LastSeenRetry},
+		"which takes its time":                    {10_000, LastSeenMaxDelay - LastSeenRetry - 1, LastSeenRetry},
+		"just before the end":                     {10_000, LastSeenMaxDelay - 1, 1},
+		"and more than this can wait":             {10_000, LastSeenMaxDelay, 0},
 		"a commit to very many, a clock set back": {10_000, -time.Hour, 0},
 	} {
-		if got := SeenDelay(tt.ahead, tt.waited); got != tt.want {
+		if got := LastSeenDelay(tt.ahead, tt.waited); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}

@@ -140,8 +140,8 @@ func TestAReportThatIsCarriedAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsSeenAgain: what a status says beside the times of connections is news.
-func TestWhatIsSeenAgain(t *testing.T) {
+// TestOnlyLastSeenDiffers: what a status says beside the times of connections is news.
+func TestOnlyLastSeenDiffers(t *testing.T) {
 	at := func(minute int) *metav1.Time {
 		return &metav1.Time{Time: time.Date(2026, 1, 1, 12, minute, 0, 0, time.UTC)}
 	}
@@ -168,12 +168,12 @@ func TestWhatIsSeenAgain(t *testing.T) {
 		"nothing is known of it":            {func(s *v1alpha1.ClusterStatus) { s.LastSeen = nil }, false},
 	} {
 		now := *old.DeepCopy()
-		if tt.change(&now); report.OnlySeenAgain(old, now) != tt.want {
+		if tt.change(&now); report.OnlyLastSeenDiffers(old, now) != tt.want {
 			t.Errorf("%s: %v", name, !tt.want)
 		}
 	}
 	first := *old.DeepCopy()
-	if first.LastSeen = nil; report.OnlySeenAgain(first, old) {
+	if first.LastSeen = nil; report.OnlyLastSeenDiffers(first, old) {
 		t.Error("a cluster that is heard from for the first time is no news")
 	}
 }

@@ -87,7 +87,7 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	status.Conditions = settle(c.Status.Conditions, clusterConditions(f), c.Generation, f.Now)
 	r := Report[v1alpha1.ClusterStatus]{Status: status, Events: clusterEvents(c.Status, status)}
 	if f.Err == nil && conn.Reachable {
-		r.Requeue = seenAgain(c.UID)
+		r.Requeue = nextLastSeen(c.UID)
 	}
 	if p := explain(f.Err); p != nil && p.after > 0 {
 		r.Requeue = p.after
@@ -102,17 +102,17 @@ func Cluster(f ClusterFacts) Report[v1alpha1.ClusterStatus] {
 	return r
 }
 
-// seenAgain is when lastSeen of a Cluster is due to be written the next time: between 4m30s and 7m, at
+// nextLastSeen is when lastSeen of a Cluster is due to be written the next time: between 4m30s and 7m, at
 // another time for each. A fleet that connected at once would be written at once every five minutes otherwise.
-func seenAgain(uid types.UID) time.Duration {
+func nextLastSeen(uid types.UID) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(uid)) // never fails
 	return lastSeenEvery - lastSeenEvery/10 + time.Duration(h.Sum32()%150)*time.Second
 }
 
-// OnlySeenAgain reports whether a Cluster's status differs from the one before in nothing but when the cluster was heard
-// from, and when its agent's connections began and ended: nobody waits for that.
-func OnlySeenAgain(old, now v1alpha1.ClusterStatus) bool {
+// OnlyLastSeenDiffers reports whether a Cluster's status differs from the one before in lastSeen, and in when its agent's
+// connections began and ended, and in nothing else: nothing depends on these times.
+func OnlyLastSeenDiffers(old, now v1alpha1.ClusterStatus) bool {
 	if old.LastSeen == nil || now.LastSeen == nil || (old.Agent == nil) != (now.Agent == nil) {
 		return false
 	}
