@@ -179,7 +179,7 @@ func TestTheFirstVerificationOfAProcessIsWrittenAtOnce(t *testing.T) {
 // TestSlowWritesAreFewer: what an API server under load takes long for is not asked of it at once
 // again, and is not forgotten either.
 func TestSlowWritesAreFewer(t *testing.T) {
-	for entries, rest := range map[int]time.Duration{1: 100 * time.Millisecond, pacing.AssignmentStatus.Light: 100 * time.Millisecond, pacing.AssignmentStatus.Light + 1: 400 * time.Millisecond} {
+	for entries, cooldown := range map[int]time.Duration{1: 100 * time.Millisecond, pacing.AssignmentStatus.Light: 100 * time.Millisecond, pacing.AssignmentStatus.Light + 1: 400 * time.Millisecond} {
 		t.Run(fmt.Sprintf("%d entries", entries), func(t *testing.T) {
 			w := start(t, assignment("u1"), cluster("u1"))
 			w.took = 100 * time.Millisecond
@@ -194,11 +194,11 @@ func TestSlowWritesAreFewer(t *testing.T) {
 			say("first")
 			w.reconcile()
 			say("second")
-			if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != rest {
-				t.Fatalf("after a write of 100 ms: %d writes, again after %v; want 1, and again after %v", w.writes, res.RequeueAfter, rest)
+			if res := w.reconcile(); w.writes != 1 || res.RequeueAfter != cooldown {
+				t.Fatalf("after a write of 100 ms: %d writes, again after %v; want 1, and again after %v", w.writes, res.RequeueAfter, cooldown)
 			}
 			say("third")
-			w.now = w.now.Add(rest)
+			w.now = w.now.Add(cooldown)
 			w.took = time.Minute
 			w.reconcile()
 			if a, err := w.get(); err != nil || w.writes != 2 || a.Status.Entries[0].Message != "third" {

@@ -10,9 +10,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
-// rest is how long a Kustomization rests before reports wake it: after a roll-up, of which the next mostly counts
+// cooldown is how long reports wait before they wake a Kustomization: after a roll-up, of which the next mostly counts
 // further, and for as long as its status could not be written anyway.
-func (r *Reconciler) rest(key types.NamespacedName) time.Duration {
+func (r *Reconciler) cooldown(key types.NamespacedName) time.Duration {
 	return max(r.rollUps.RepeatDelay(key, pacing.Count), r.writes.RepeatDelay(key, pacing.Decisive))
 }
 

@@ -23,27 +23,27 @@ func TestOnlyCountsWaitToBeWritten(t *testing.T) {
 			Rollout:    &v1alpha1.RolloutStatus{Stage: "rest", Message: "3/24", Stages: []v1alpha1.RolloutStageStatus{{Name: "rest", Clusters: 24, Ready: 3}}},
 		}}
 	}
-	const rest = 20 * 40 * time.Millisecond // 24 clusters, of which 4 are free
+	const cooldown = 20 * 40 * time.Millisecond // 24 clusters, of which 4 are free
 	tests := map[string]struct {
 		clusters int
 		since    time.Duration // the last write
 		change   func(*v1alpha1.KustomizationStatus)
 		want     time.Duration
 	}{
-		"counts": {24, rest / 4, func(s *v1alpha1.KustomizationStatus) {
+		"counts": {24, cooldown / 4, func(s *v1alpha1.KustomizationStatus) {
 			s.Clusters.Ready, s.Objects.Ready, s.Conditions[0].Message, s.Rollout.Message, s.Rollout.Stages[0].Ready = 4, 9, "4 of 24", "4/24", 4
-		}, rest * 3 / 4},
-		"counts, rested":       {24, rest, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
-		"counts of a few":      {4, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
-		"counts of very many":  {5000, time.Second, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 2*time.Second - time.Second},
-		"never written":        {24, 1000 * time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
-		"a clock set back":     {24, -time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
-		"a failure":            {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Failed = 1 }, 0},
-		"ready":                {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Status = metav1.ConditionTrue }, 0},
-		"another reason":       {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Reason = v1alpha1.RolloutHaltedReason }, 0},
-		"another stage":        {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stage = "more" }, 0},
-		"a stage that is done": {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stages[0].Done = true }, 0},
-		"a revision":           {24, 0, func(s *v1alpha1.KustomizationStatus) { s.LastAppliedRevision = "r" }, 0},
+		}, cooldown * 3 / 4},
+		"counts, after cooldown": {24, cooldown, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"counts of a few":        {4, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"counts of very many":    {5000, time.Second, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 2*time.Second - time.Second},
+		"never written":          {24, 1000 * time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"a clock set back":       {24, -time.Hour, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Ready = 4 }, 0},
+		"a failure":              {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Clusters.Failed = 1 }, 0},
+		"ready":                  {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Status = metav1.ConditionTrue }, 0},
+		"another reason":         {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Conditions[0].Reason = v1alpha1.RolloutHaltedReason }, 0},
+		"another stage":          {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stage = "more" }, 0},
+		"a stage that is done":   {24, 0, func(s *v1alpha1.KustomizationStatus) { s.Rollout.Stages[0].Done = true }, 0},
+		"a revision":             {24, 0, func(s *v1alpha1.KustomizationStatus) { s.LastAppliedRevision = "r" }, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,8 +75,8 @@ func TestARenderDoesNotDelayTheRollUp(t *testing.T) {
 	w.reconcile()
 	w.push("2", "apps/a.yaml", configMap("a", "2"))
 	w.reconcile()
-	if rest := w.r.rest(key); rest != 0 {
-		t.Errorf("the roll-up waits %s after a commit that was slow to render and to assign", rest)
+	if cooldown := w.r.cooldown(key); cooldown != 0 {
+		t.Errorf("the roll-up waits %s after a commit that was slow to render and to assign", cooldown)
 	}
 	w.funcs.Get = func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 		if _, ok := o.(*v1alpha1.GitRepository); ok {
@@ -85,12 +85,12 @@ func TestARenderDoesNotDelayTheRollUp(t *testing.T) {
 		return c.Get(ctx, k, o, opts...)
 	}
 	w.reconcile()
-	if rest := w.r.rest(key); rest != 100*time.Millisecond {
-		t.Errorf("after a roll-up of 100 ms the next waits %s", rest)
+	if cooldown := w.r.cooldown(key); cooldown != 100*time.Millisecond {
+		t.Errorf("after a roll-up of 100 ms the next waits %s", cooldown)
 	}
 	w.now = w.now.Add(time.Second)
-	if rest := w.r.rest(key); rest != 0 {
-		t.Errorf("a roll-up whose rest is over waits %s", rest)
+	if cooldown := w.r.cooldown(key); cooldown != 0 {
+		t.Errorf("a roll-up whose cooldown is over waits %s", cooldown)
 	}
 }
 
@@ -105,12 +105,12 @@ func TestReportsOfManyClustersAreRolledUpTogether(t *testing.T) {
 		w.push("1", "apps/a.yaml", configMap("a", "1"))
 		w.reconcile()
 		w.now = w.now.Add(time.Minute)
-		if rest := w.r.rest(key); rest != 0 {
-			t.Errorf("%d clusters: the first report waits %s", clusters, rest)
+		if cooldown := w.r.cooldown(key); cooldown != 0 {
+			t.Errorf("%d clusters: the first report waits %s", clusters, cooldown)
 		}
 		w.reconcile()
-		if rest := w.r.rest(key); rest != want {
-			t.Errorf("%d clusters: after a roll-up the next report waits %s, want %s", clusters, rest, want)
+		if cooldown := w.r.cooldown(key); cooldown != want {
+			t.Errorf("%d clusters: after a roll-up the next report waits %s, want %s", clusters, cooldown, want)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func New(o Options) *Reconciler {
 		Write: r.commit, Pace: pacing.KustomizationStatus, Concurrency: writers, Now: o.Now,
 	})
 	r.after = hubapi.NewContinuations(&r.trigger)
-	r.after.Rest = r.rest
+	r.after.Cooldown = r.cooldown
 	return r
 }
 

@@ -102,12 +102,12 @@ func TestReportsWaitWhileTheStatusCannotBeWritten(t *testing.T) {
 		return nil
 	}
 	w.reconcile()
-	if rest := w.r.rest(key); rest != 300*time.Millisecond {
-		t.Errorf("after a write of 300 ms the reports wait %s", rest)
+	if cooldown := w.r.cooldown(key); cooldown != 300*time.Millisecond {
+		t.Errorf("after a write of 300 ms the reports wait %s", cooldown)
 	}
 	w.now = w.now.Add(300 * time.Millisecond)
-	if rest := w.r.rest(key); rest != 0 {
-		t.Errorf("when the status is due the reports wait %s", rest)
+	if cooldown := w.r.cooldown(key); cooldown != 0 {
+		t.Errorf("when the status is due the reports wait %s", cooldown)
 	}
 }
 

@@ -205,7 +205,7 @@ func (r *Reconciler) ofAssignment() handler.EventHandler {
 			for _, name := range changedEntries(before, after) {
 				ks := v1alpha1.ResolveName(after.Namespace, name)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
-					queue.AddAfter(reconcile.Request{NamespacedName: ks}, max(afterWipe, r.rest(ks)))
+					queue.AddAfter(reconcile.Request{NamespacedName: ks}, max(afterWipe, r.cooldown(ks)))
 				} else {
 					r.wakeForReport(ks, queue)
 				}
@@ -281,11 +281,11 @@ func (r *Reconciler) wakeAll(a *v1alpha1.Assignment, queue work) {
 	}
 }
 
-// wakeForReport wakes a Kustomization for something of which each of its clusters may have one, when it has rested. What
-// a person does to the Kustomization itself, to its source or to what it refers to does not rest.
+// wakeForReport wakes a Kustomization for something of which each of its clusters may have one, after its cooldown. What
+// a person does to the Kustomization itself, to its source or to what it refers to does not wait for that.
 func (r *Reconciler) wakeForReport(key types.NamespacedName, queue work) {
 	if !r.after.Reported(key) {
-		queue.AddAfter(reconcile.Request{NamespacedName: key}, r.rest(key))
+		queue.AddAfter(reconcile.Request{NamespacedName: key}, r.cooldown(key))
 	}
 }
 

@@ -82,7 +82,7 @@ func TestReportsWakeOnlyWhoTheyConcern(t *testing.T) {
 	}
 }
 
-// TestReportsDuringAReconcileWakeNobody: what the queue has is reconciled right after the one under way, without a rest.
+// TestReportsDuringAReconcileWakeNobody: what the queue has is reconciled right after the one under way, without a cooldown.
 func TestReportsDuringAReconcileWakeNobody(t *testing.T) {
 	w := newWorld(t, named("web"), edge1(says("web", "X")))
 	busy := client.ObjectKeyFromObject(named("web"))

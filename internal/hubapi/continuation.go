@@ -25,11 +25,11 @@ type Waker interface {
 
 // Continuations lets a reconcile return while the writes that it began are under way. Until they have ended
 // and the continuation has run, the object is not reconciled: the next reconcile would decide once
-// more what is being written. What came meanwhile is reconciled afterwards: at once, but for reports, which rest.
+// more what is being written. What came meanwhile is reconciled afterwards: at once, but for reports, which wait for the cooldown.
 type Continuations struct {
 	Wake Waker
-	// Rest is how long a reconcile waits that only reports ask for; nil: not at all.
-	Rest func(types.NamespacedName) time.Duration
+	// Cooldown is how long a reconcile waits that only reports ask for; nil: not at all.
+	Cooldown func(types.NamespacedName) time.Duration
 
 	retries workqueue.TypedRateLimiter[types.NamespacedName]
 
@@ -128,18 +128,18 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	c.wakeAgain(key, asked, after)
 }
 
-// wakeAgain asks for the reconcile after one that has run to its end: now if one was asked for meanwhile, else after a
-// rest for reports, else after a while, if that is not zero. The caller holds the lock.
+// wakeAgain asks for the reconcile after one that has run to its end: now if one was asked for meanwhile, else after the
+// cooldown for reports, else after a while, if that is not zero. The caller holds the lock.
 func (c *Continuations) wakeAgain(key types.NamespacedName, asked *running, after time.Duration) {
-	rest := time.Duration(0)
-	if asked.reported && c.Rest != nil {
-		rest = c.Rest(key)
+	cooldown := time.Duration(0)
+	if asked.reported && c.Cooldown != nil {
+		cooldown = c.Cooldown(key)
 	}
 	switch {
-	case asked.again, asked.reported && rest <= 0:
+	case asked.again, asked.reported && cooldown <= 0:
 		c.Wake.Enqueue(key)
 	case asked.reported:
-		c.Wake.EnqueueAfter(key, rest)
+		c.Wake.EnqueueAfter(key, cooldown)
 	case after > 0:
 		c.Wake.EnqueueAfter(key, after)
 	}
@@ -151,7 +151,7 @@ func (c *Continuations) Busy(key types.NamespacedName) bool {
 }
 
 // Reported is called with a report on an object, and reports whether a reconcile of it has not run to its end. Another
-// one follows when it has, and after a rest; else the caller asks for one.
+// one follows when it has, and after the cooldown; else the caller asks for one.
 func (c *Continuations) Reported(key types.NamespacedName) bool {
 	return c.ask(key, func(r *running) { r.reported = true })
 }

@@ -75,27 +75,27 @@ func TestTheRestOfAReconcileRunsWhenItsWritesHaveEnded(t *testing.T) {
 
 // TestOnlyReportsRest: what a person does while a reconcile has not run to its end is reconciled right after it.
 func TestOnlyReportsRest(t *testing.T) {
-	const rest = time.Second
+	const cooldown = time.Second
 	key := types.NamespacedName{Name: "apps"}
 	commit := func(c *Continuations) bool { return c.Busy(key) }
 	report := func(c *Continuations) bool { return c.Reported(key) }
 	for name, test := range map[string]struct {
-		came []func(*Continuations) bool
-		rest time.Duration
-		want woken
+		came     []func(*Continuations) bool
+		cooldown time.Duration
+		want     woken
 	}{
-		"a commit":                     {[]func(*Continuations) bool{commit}, rest, woken{now: 1}},
-		"a report":                     {[]func(*Continuations) bool{report}, rest, woken{after: rest}},
-		"a report that need not rest":  {[]func(*Continuations) bool{report}, 0, woken{now: 1}},
-		"a commit, and then a report":  {[]func(*Continuations) bool{commit, report}, rest, woken{now: 1}},
-		"a report, and then a commit":  {[]func(*Continuations) bool{report, commit}, rest, woken{now: 1}},
-		"nothing":                      {nil, rest, woken{after: time.Hour}},
-		"several reports are one wait": {[]func(*Continuations) bool{report, report}, rest, woken{after: rest}},
+		"a commit":                     {[]func(*Continuations) bool{commit}, cooldown, woken{now: 1}},
+		"a report":                     {[]func(*Continuations) bool{report}, cooldown, woken{after: cooldown}},
+		"a report without a cooldown":  {[]func(*Continuations) bool{report}, 0, woken{now: 1}},
+		"a commit, and then a report":  {[]func(*Continuations) bool{commit, report}, cooldown, woken{now: 1}},
+		"a report, and then a commit":  {[]func(*Continuations) bool{report, commit}, cooldown, woken{now: 1}},
+		"nothing":                      {nil, cooldown, woken{after: time.Hour}},
+		"several reports are one wait": {[]func(*Continuations) bool{report, report}, cooldown, woken{after: cooldown}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wake := &woken{}
 			c := NewContinuations(wake)
-			c.Rest = func(types.NamespacedName) time.Duration { return test.rest }
+			c.Cooldown = func(types.NamespacedName) time.Duration { return test.cooldown }
 			done := c.Begin(t.Context(), key, 1, func(context.Context, error) (reconcile.Result, error) {
 				return reconcile.Result{RequeueAfter: time.Hour}, nil
 			})
@@ -122,7 +122,7 @@ func TestAReportDuringAReconcileRests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			wake := &woken{}
 			c := NewContinuations(wake)
-			c.Rest = func(types.NamespacedName) time.Duration { return time.Second }
+			c.Cooldown = func(types.NamespacedName) time.Duration { return time.Second }
 			done := func(error) {}
 			_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}, func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 				if !c.Reported(key) {

@@ -90,17 +90,17 @@ func PatchFinalizers(ctx context.Context, hub Hub, obj client.Object) error {
 }
 
 // ResultForError returns what a reconcile returns when its commit failed, or when some of its writes did. A conflict, an
-// object that is gone, and one that rests after a failed write are no errors: the next reconcile starts from what is there
+// object that is gone, and one in cooldown after a failed write are no errors: the next reconcile starts from what is there
 // then. Every other failure is one.
 func ResultForError(err error) (reconcile.Result, error) {
 	var failed []error
 	var result reconcile.Result
 	for _, e := range flatten(err) {
 		after := time.Duration(0)
-		resting, rests := errors.AsType[*RestingError](e)
+		cooldown, cooling := errors.AsType[*CooldownError](e)
 		switch {
-		case rests:
-			after = resting.After
+		case cooling:
+			after = cooldown.After
 		case apierrors.IsConflict(e):
 			after = afterConflict
 		case !apierrors.IsNotFound(e):
@@ -116,7 +116,7 @@ func ResultForError(err error) (reconcile.Result, error) {
 	return result, nil
 }
 
-// each returns the errors that were joined to one.
+// flatten returns the errors that were joined to one.
 func flatten(err error) []error {
 	if err == nil {
 		return nil

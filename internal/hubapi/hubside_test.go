@@ -97,20 +97,20 @@ func TestWhatFailedIsNotHiddenByWhatIsNoFailure(t *testing.T) {
 	gone := fmt.Errorf("cannot write: %w", apierrors.NewNotFound(kind, "edge-1"))
 	changed := fmt.Errorf("cannot write: %w", apierrors.NewConflict(kind, "edge-2", errors.New("changed")))
 	broken := errors.New("disk full")
-	resting := &RestingError{After: 5 * time.Millisecond}
+	cooling := &CooldownError{After: 5 * time.Millisecond}
 	for name, tt := range map[string]struct {
 		err   error
 		after time.Duration
 		want  string
 	}{
-		"nothing":                     {},
-		"gone":                        {err: gone},
-		"changed":                     {err: changed, after: afterConflict},
-		"resting":                     {err: fmt.Errorf("edge-3 %w", resting), after: 5 * time.Millisecond},
-		"changed and resting":         {err: errors.Join(changed, resting), after: 5 * time.Millisecond},
-		"gone and broken":             {err: errors.Join(gone, broken), want: "disk full"},
-		"changed, broken and resting": {err: errors.Join(changed, errors.Join(broken, resting)), want: "disk full"},
-		"gone and changed":            {err: errors.Join(gone, changed), after: afterConflict},
+		"nothing":                         {},
+		"gone":                            {err: gone},
+		"changed":                         {err: changed, after: afterConflict},
+		"in cooldown":                     {err: fmt.Errorf("edge-3 %w", cooling), after: 5 * time.Millisecond},
+		"changed and in cooldown":         {err: errors.Join(changed, cooling), after: 5 * time.Millisecond},
+		"gone and broken":                 {err: errors.Join(gone, broken), want: "disk full"},
+		"changed, broken and in cooldown": {err: errors.Join(changed, errors.Join(broken, cooling)), want: "disk full"},
+		"gone and changed":                {err: errors.Join(gone, changed), after: afterConflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result, err := ResultForError(tt.err)

@@ -72,7 +72,7 @@ func InDoubt(err error) report.Event {
 	return report.Event{Warning: true, Reason: v1alpha1.FailedReason, Message: err.Error()}
 }
 
-// need is an object of the hub's own cluster that is looked at.
+// dependency is an object of the hub's own cluster that is looked at.
 type dependency struct {
 	kind    schema.GroupVersionKind
 	key     types.NamespacedName

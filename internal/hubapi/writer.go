@@ -28,7 +28,7 @@ type WriterOptions[K comparable, C any] struct {
 	// Write writes to one object what has gathered for it, oldest first. It is not called for one object
 	// twice at a time, and bounds its own time.
 	Write func(ctx context.Context, key K, batch []C) error
-	// Pace is how long an object rests between two writes.
+	// Pace is the cooldown between two writes of an object.
 	Pace pacing.Pace
 	// Concurrency is how many objects are written at a time. What waits for one gathers meanwhile.
 	Concurrency int
@@ -39,12 +39,12 @@ type WriterOptions[K comparable, C any] struct {
 }
 
 // Writer writes objects of the hub's API server beside the reconciles, so that no reconcile waits for a
-// write. What is enqueued for an object while a write of it waits, runs or rests goes with the next write, so
+// write. What is enqueued for an object while a write of it waits or runs, or in its cooldown, goes with the next write, so
 // that the number of writes follows the speed of the API server and not the number of changes.
 //
 // Example: with 50 Kustomizations that assign something to one cluster within 20 ms, and writes that take
-// 10 ms, the first change is written at once, the others gather while that write runs and while the object
-// rests after it, and go with the second write.
+// 10 ms, the first change is written at once, the others gather while that write runs and in the
+// cooldown after it, and go with the second write.
 type Writer[K comparable, C any] struct {
 	o       WriterOptions[K, C]
 	paces   *pacing.Coalescer[K]
@@ -53,22 +53,22 @@ type Writer[K comparable, C any] struct {
 	cancel  context.CancelCauseFunc
 
 	mu          sync.Mutex              // guards what follows
-	objects     map[K]*waitingObject[C] // those that are queued, are being written, or rest
+	objects     map[K]*waitingObject[C] // those that are queued, are being written, or in cooldown
 	queue       []K                     // objects that wait to be written, longest first
 	prioritised []K                     // those that are written first, whatever Allowed returns; longest first
 	writing     int                     // goroutines that write
-	draining    bool                    // nothing rests any more
+	draining    bool                    // there is no cooldown any more
 	stopped     bool                    // nothing is written any more
 	drained     chan struct{}           // closed when nothing is left to write; nil while no Drain waits for that
-	resting     map[K]*time.Timer       // objects that rest
+	cooling     map[K]*time.Timer       // objects in cooldown
 }
 
-// gathering is what is to be written to one object.
+// waitingObject is what is to be written to one object.
 type waitingObject[C any] struct {
 	pending    []enqueued[C]
 	since      time.Time // when it was queued
 	prioritise bool      // is written first when it is queued
-	// failed is the end of the rest after a write that failed; zero when none did.
+	// failed is the end of the cooldown after a write that failed; zero when none did.
 	failed time.Time
 }
 
@@ -78,14 +78,14 @@ type enqueued[C any] struct {
 	done   func(error)
 }
 
-// RestingError says that an object is not written for now, because a write of it has failed. What was to be
-// written is decided anew when its rest is over: by then something else may be wanted.
-type RestingError struct {
-	// After is what is left of the rest.
+// CooldownError says that an object is not written for now, because a write of it has failed. What was to be
+// written is decided anew when its cooldown is over: by then something else may be wanted.
+type CooldownError struct {
+	// After is what is left of the cooldown.
 	After time.Duration
 }
 
-func (e *RestingError) Error() string {
+func (e *CooldownError) Error() string {
 	return fmt.Sprintf("is not written for the next %s, because its last write failed", e.After)
 }
 
@@ -97,7 +97,7 @@ func NewWriter[K comparable, C any](o WriterOptions[K, C]) *Writer[K, C] {
 	w := &Writer[K, C]{
 		o: o, paces: pacing.NewCoalescer[K](o.Pace, o.Now),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryMin, retryMax),
-		objects: map[K]*waitingObject[C]{}, resting: map[K]*time.Timer{},
+		objects: map[K]*waitingObject[C]{}, cooling: map[K]*time.Timer{},
 	}
 	// A write is for many reconciles, and is recorded also by a hub that stops.
 	w.ctx, w.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // no caller's context lasts so long
@@ -121,7 +121,7 @@ func (w *Writer[K, C]) Forget(key K) {
 }
 
 // Enqueue has a change of so many items written, and calls done with the error of the write, or with a
-// RestingError at once when the last write of the object failed a moment ago. It does not block; done must not
+// CooldownError at once when the last write of the object failed a moment ago. It does not block; done must not
 // either.
 func (w *Writer[K, C]) Enqueue(key K, items int, change C, done func(error)) {
 	if err := w.accept(key, enqueued[C]{change, items, done}); err != nil {
@@ -137,7 +137,7 @@ func (w *Writer[K, C]) accept(key K, e enqueued[C]) error {
 	case w.stopped:
 		return errStopped
 	case g != nil && !g.failed.IsZero():
-		return &RestingError{After: max(g.failed.Sub(w.o.Now()), retryMin)}
+		return &CooldownError{After: max(g.failed.Sub(w.o.Now()), retryMin)}
 	}
 	if g == nil {
 		g = &waitingObject[C]{}
@@ -159,8 +159,8 @@ func (w *Writer[K, C]) addToQueue(key K, g *waitingObject[C]) {
 	}
 }
 
-// Prioritise has what waits for an object written before all others: at once where it is queued, and else when the object
-// has rested.
+// Prioritise has what waits for an object written before all others: at once where it is queued, and else when the cooldown
+// of the object is over.
 func (w *Writer[K, C]) Prioritise(key K) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -183,7 +183,7 @@ func (w *Writer[K, C]) Waiting() int {
 	return len(w.queue) + len(w.prioritised)
 }
 
-// Start implements manager.Runnable: when ctx is done, what is enqueued is written without a rest, for as long
+// Start implements manager.Runnable: when ctx is done, what is enqueued is written without a cooldown, for as long
 // as drainTimeout. Nothing is written once it has returned, and what a reconcile that ends later still wants to
 // write is refused: the lease is given up then.
 func (w *Writer[K, C]) Start(ctx context.Context) error {
@@ -198,9 +198,9 @@ func (w *Writer[K, C]) Start(ctx context.Context) error {
 	return w.Drain(whole)
 }
 
-// Drain returns when all that is enqueued is written, or with the error of ctx. Nothing rests meanwhile.
+// Drain returns when all that is enqueued is written, or with the error of ctx. There is no cooldown meanwhile.
 func (w *Writer[K, C]) Drain(ctx context.Context) error {
-	settled := w.endRests()
+	settled := w.endCooldowns()
 	select {
 	case <-settled:
 	case <-ctx.Done():
@@ -216,14 +216,14 @@ func (w *Writer[K, C]) Drain(ctx context.Context) error {
 	}
 }
 
-// endRests ends all rests, and returns what is closed when nothing is left to write.
-func (w *Writer[K, C]) endRests() <-chan struct{} {
+// endCooldowns ends all cooldowns, and returns what is closed when nothing is left to write.
+func (w *Writer[K, C]) endCooldowns() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.draining = true
-	for key, timer := range w.resting {
+	for key, timer := range w.cooling {
 		if timer.Stop() {
-			w.endRest(key)
+			w.endCooldown(key)
 		}
 	}
 	w.startWriting() // all of Concurrency is allowed now
@@ -293,31 +293,31 @@ func (w *Writer[K, C]) work() {
 		}
 		began := w.o.Now()
 		err := recovery.Run(func() error { return w.o.Write(w.ctx, key, changes) })
-		rest := w.rest(key, items, began, err)
-		refused := w.refuse(key, rest, err)
+		cooldown := w.cooldown(key, items, began, err)
+		refused := w.refuse(key, cooldown, err)
 		for _, e := range batch {
 			e.done(err)
 		}
 		for _, e := range refused {
-			e.done(&RestingError{After: rest})
+			e.done(&CooldownError{After: cooldown})
 		}
 		w.mu.Lock()
-		if w.draining || rest <= 0 {
-			w.endRest(key)
+		if w.draining || cooldown <= 0 {
+			w.endCooldown(key)
 		} else {
-			w.resting[key] = time.AfterFunc(rest, func() {
+			w.cooling[key] = time.AfterFunc(cooldown, func() {
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				w.endRest(key)
+				w.endCooldown(key)
 			})
 		}
 		w.mu.Unlock()
 	}
 }
 
-// refuse returns what has gathered for an object during a write that failed. It is not kept until the rest is
+// refuse returns what has gathered for an object during a write that failed. It is not kept until the cooldown is
 // over: a decision that is written seconds after it was made would be older than what is decided meanwhile.
-func (w *Writer[K, C]) refuse(key K, rest time.Duration, err error) (refused []enqueued[C]) {
+func (w *Writer[K, C]) refuse(key K, cooldown time.Duration, err error) (refused []enqueued[C]) {
 	if !failed(err) {
 		return nil
 	}
@@ -325,11 +325,11 @@ func (w *Writer[K, C]) refuse(key K, rest time.Duration, err error) (refused []e
 	defer w.mu.Unlock()
 	g := w.objects[key]
 	refused, g.pending = g.pending, nil
-	g.failed = w.o.Now().Add(rest)
+	g.failed = w.o.Now().Add(cooldown)
 	return refused
 }
 
-// failed reports whether a write failed, so that the object rests for longer. A conflict is no failure: the next write
+// failed reports whether a write failed, so that the cooldown of the object is longer. A conflict is no failure: the next write
 // starts from what is there then.
 func failed(err error) bool { return err != nil && !apierrors.IsConflict(err) }
 
@@ -353,20 +353,20 @@ func (w *Writer[K, C]) next() (key K, batch []enqueued[C]) {
 	return key, batch
 }
 
-// rest records a write, and returns how long the object rests.
-func (w *Writer[K, C]) rest(key K, items int, began time.Time, err error) time.Duration {
+// cooldown records a write, and returns the cooldown of the object.
+func (w *Writer[K, C]) cooldown(key K, items int, began time.Time, err error) time.Duration {
 	w.paces.Wrote(key, w.o.Now().Sub(began), items)
-	rest := w.paces.RepeatDelay(key, pacing.Decisive)
+	cooldown := w.paces.RepeatDelay(key, pacing.Decisive)
 	if failed(err) {
-		return max(rest, w.retries.When(key))
+		return max(cooldown, w.retries.When(key))
 	}
 	w.retries.Forget(key)
-	return rest
+	return cooldown
 }
 
-// endRest queues the object if something has gathered for it. The caller holds the lock.
-func (w *Writer[K, C]) endRest(key K) {
-	delete(w.resting, key)
+// endCooldown queues the object if something has gathered for it. The caller holds the lock.
+func (w *Writer[K, C]) endCooldown(key K) {
+	delete(w.cooling, key)
 	if len(w.objects[key].pending) == 0 {
 		delete(w.objects, key)
 		w.closeWhenDrained()

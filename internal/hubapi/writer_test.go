@@ -64,14 +64,14 @@ func TestWriterGathersWhileAWriteRunsAndWhileItsObjectRests(t *testing.T) {
 		enqueue("b", 3) // which is queued
 		time.Sleep(2 * aWrite)
 		synctest.Wait()
-		enqueue("a", 4) // while it rests
+		enqueue("a", 4) // in its cooldown
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want := []written{{0, "a", []int{1}}, {aWrite, "b", []int{3}}, {5 * aWrite, "a", []int{2, 4}}}
 		if diff := gocmp.Diff(want, got); diff != "" || done != 4 {
 			t.Errorf("%d done; writes (-want +got):\n%s", done, diff)
 		}
-		if len(w.objects)+len(w.resting)+w.writing > 0 {
+		if len(w.objects)+len(w.cooling)+w.writing > 0 {
 			t.Error("an object is kept, or a write runs")
 		}
 	})
@@ -101,11 +101,11 @@ func TestWriterRestsLongerWithEachFailure(t *testing.T) {
 				t.Fatalf("the write failed with %v", failed)
 			}
 			w.Enqueue("a", 1, 2, func(err error) { failed = err })
-			resting, rests := errors.AsType[*RestingError](failed)
-			if !rests {
-				t.Fatalf("what comes during the rest is answered %v", failed)
+			cooldown, cooling := errors.AsType[*CooldownError](failed)
+			if !cooling {
+				t.Fatalf("what comes during the cooldown is answered %v", failed)
 			}
-			time.Sleep(resting.After)
+			time.Sleep(cooldown.After)
 			synctest.Wait()
 		}
 		if diff := gocmp.Diff([]time.Duration{0, retryMin, 3 * retryMin, 7 * retryMin}, at); diff != "" {
@@ -140,7 +140,7 @@ func TestWhatIsWrittenAfterAFailureIsTheNewest(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		fails = false
-		enqueue(3) // during the rest
+		enqueue(3) // during the cooldown
 		time.Sleep(retryMax)
 		enqueue(4)
 		time.Sleep(time.Second)
@@ -206,7 +206,7 @@ func TestAWriterThatStopsWritesWithoutARest(t *testing.T) {
 		})
 		w.Enqueue("a", 1, 1, func(error) {})
 		time.Sleep(2 * time.Second)
-		w.Enqueue("a", 1, 2, func(error) {}) // rests for 100 s
+		w.Enqueue("a", 1, 2, func(error) {}) // in cooldown for 100 s
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := time.Now()
 		time.AfterFunc(time.Second, cancel)
@@ -236,7 +236,7 @@ func TestAWriterWhoseObjectsOnlyRestEndsAtOnce(t *testing.T) {
 		})
 		w.Enqueue("a", 1, 1, func(error) {})
 		w.Enqueue("b", 1, 1, func(error) {})
-		time.Sleep(2 * time.Second) // they are written, and rest
+		time.Sleep(2 * time.Second) // they are written, and in cooldown
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		begin := time.Now()
@@ -289,7 +289,7 @@ func TestAWriterWritesAsManyAsAllowed(t *testing.T) {
 		if diff := gocmp.Diff(want, r.got); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
-		if len(w.objects)+len(w.resting)+w.writing > 0 {
+		if len(w.objects)+len(w.cooling)+w.writing > 0 {
 			t.Error("an object is kept, or a write runs")
 		}
 
@@ -307,8 +307,8 @@ func TestAWriterWritesAsManyAsAllowed(t *testing.T) {
 	})
 }
 
-// TestAPrioritisedObjectRestsFirst: an object that rests when it is prioritised goes first when it has rested.
-func TestAPrioritisedObjectRestsFirst(t *testing.T) {
+// TestAPrioritisedObjectCoolsDownFirst: an object that is in cooldown when it is prioritised goes first after it.
+func TestAPrioritisedObjectCoolsDownFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const aWrite = time.Second
 		r := &recorder{begin: time.Now(), takes: aWrite}
@@ -316,7 +316,7 @@ func TestAPrioritisedObjectRestsFirst(t *testing.T) {
 			Write: r.write, Pace: pacing.Pace{Cost: 1, CostMax: time.Minute}, Concurrency: 1, Now: time.Now,
 		})
 		w.Enqueue("a", 1, 1, func(error) {})
-		time.Sleep(aWrite + aWrite/10) // a rests until 2 s
+		time.Sleep(aWrite + aWrite/10) // the cooldown of a ends at 2 s
 		for _, key := range []string{"b", "c", "d"} {
 			w.Enqueue(key, 1, 1, func(error) {})
 		}

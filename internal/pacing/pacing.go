@@ -74,12 +74,12 @@ var (
 	// AssignmentSpec lets decisions of several Kustomizations about one cluster gather. Where writes take so long that
 	// this is a second, the cluster is busy with what it was assigned before.
 	AssignmentSpec = Pace{Cost: 4, CostMax: time.Second}
-	// KustomizationStatus rests for a count that goes on as 40 ms for each cluster beyond four: for 54 clusters
+	// KustomizationStatus has, for a count that goes on, a cooldown of 40 ms for each cluster beyond four: for 54 clusters
 	// and more as long as it gets.
 	KustomizationStatus = Pace{Cost: 1, CostMax: 500 * time.Millisecond, Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
 	// RollUp keeps a thousand clusters that report one after the other from a thousand roll-ups over all
 	// of them. Up to 16 clusters a roll-up is little beside the write of its status; over 10,000 it takes up to
-	// half a second, and rests as long as it gets. Each is for what wakes it, which mostly counts further: over 50
+	// half a second, and its cooldown is as long as it gets. Each is for what wakes it, which mostly counts further: over 50
 	// clusters 150 ms, in which some others of them report as well.
 	RollUp = Pace{Cost: 4, CostMax: 2 * time.Second, Light: 16, Negligible: 4 * time.Millisecond, Each: 5 * time.Millisecond, Free: 20, EachMax: 200 * time.Millisecond}
 )
@@ -94,15 +94,15 @@ const (
 	Count
 )
 
-// Pace says how long one writer rests after a write of an object before it writes the object again.
+// Pace is the cooldown of one writer: the time after a write of an object before it writes the object again.
 type Pace struct {
-	// Cost is how many times as long as the last write took it rests, up to CostMax; once only for an
-	// object of at most Light items, and not at all after a write shorter than Negligible.
+	// Cost is how many times as long as the last write took the cooldown is, up to CostMax; once only for an
+	// object of at most Light items, and there is none after a write shorter than Negligible.
 	Cost       int
 	CostMax    time.Duration
 	Light      int
 	Negligible time.Duration
-	// Each is how long it rests for each item beyond Free, up to EachMax, when the news only counts.
+	// Each is how long it is for each item beyond Free, up to EachMax, when the news only counts.
 	Each    time.Duration
 	Free    int
 	EachMax time.Duration
@@ -115,30 +115,30 @@ type Last struct {
 	Items int
 }
 
-// Rest returns the time between the end of a write of so many items and the next.
-func (p Pace) Rest(took time.Duration, items int, u Urgency) time.Duration {
-	rest := time.Duration(0)
+// Cooldown returns the time between the end of a write of so many items and the next.
+func (p Pace) Cooldown(took time.Duration, items int, u Urgency) time.Duration {
+	cooldown := time.Duration(0)
 	if took >= p.Negligible {
 		times := p.Cost
 		if p.Light > 0 && items <= p.Light {
 			times = min(times, 1)
 		}
-		rest = min(time.Duration(times)*took, p.CostMax)
+		cooldown = min(time.Duration(times)*took, p.CostMax)
 	}
 	if u == Count {
-		rest = max(rest, min(time.Duration(max(items-p.Free, 0))*p.Each, p.EachMax))
+		cooldown = max(cooldown, min(time.Duration(max(items-p.Free, 0))*p.Each, p.EachMax))
 	}
-	return rest
+	return cooldown
 }
 
-// longest is a bound of every Rest.
+// longest is a bound of every Cooldown.
 func (p Pace) longest() time.Duration { return max(p.CostMax, p.EachMax) }
 
 // Wait returns how long the next write of so many items has to wait; 0 when it is due.
 func (p Pace) Wait(last Last, items int, u Urgency, now time.Time) time.Duration {
-	rest := p.Rest(last.Took, items, u)
-	wait := last.Ended.Add(rest).Sub(now)
-	if wait > rest { // the clock was set back
+	cooldown := p.Cooldown(last.Took, items, u)
+	wait := last.Ended.Add(cooldown).Sub(now)
+	if wait > cooldown { // the clock was set back
 		return 0
 	}
 	return max(wait, 0)
@@ -197,7 +197,7 @@ type Coalescer[K comparable] struct {
 
 	mu   sync.Mutex // guards what follows
 	last map[K]Last
-	full int // how large last may be until what rests no more is forgotten
+	full int // how large last may be until writes whose cooldown is over are forgotten
 }
 
 // leastFull is how many writes a Coalescer knows before it forgets the first.

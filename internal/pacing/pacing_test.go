@@ -142,8 +142,8 @@ func TestCoalescerKnowsEachObject(t *testing.T) {
 	}
 }
 
-// TestWritesThatRestNoMoreAreForgotten: a Coalescer of a fleet writes ten thousand objects, and knows those that rest.
-func TestWritesThatRestNoMoreAreForgotten(t *testing.T) {
+// TestWritesAreForgottenAfterTheirCooldown: a Coalescer of a fleet writes ten thousand objects, and knows those in cooldown.
+func TestWritesAreForgottenAfterTheirCooldown(t *testing.T) {
 	now := time.Unix(10_000_000, 0)
 	c := NewCoalescer[int](AssignmentStatus, func() time.Time { return now })
 	for i := range 10_000 {
@@ -153,8 +153,8 @@ func TestWritesThatRestNoMoreAreForgotten(t *testing.T) {
 		}
 		now = now.Add(20 * ms)
 	}
-	if known, resting := len(c.last), int(AssignmentStatus.longest()/(20*ms)); known < resting || known > 4*resting {
-		t.Errorf("%d writes are known, where %d objects rest at the most", known, resting)
+	if known, cooling := len(c.last), int(AssignmentStatus.longest()/(20*ms)); known < cooling || known > 4*cooling {
+		t.Errorf("%d writes are known, where %d objects are in cooldown at the most", known, cooling)
 	}
 	if wait := c.Wait(9_999, 100, Decisive); wait != 60*ms {
 		t.Errorf("the last one is due in %s", wait)
