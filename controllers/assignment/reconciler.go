@@ -93,7 +93,7 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, wrote: map[types.NamespacedName]written{}, sent: map[types.NamespacedName][]digest{}, unexpected: map[types.NamespacedName]seen{}}
 	w := hubapi.WriterOptions[types.NamespacedName, report]{Write: r.write, Pace: pacing.AssignmentStatus, Concurrency: writers, Now: o.Now}
 	if o.Decisions != nil {
-		w.Allowed = func(waited time.Duration) int { return pacing.Places(writers, o.Decisions(), waited) }
+		w.Allowed = func(waited time.Duration) int { return pacing.AllowedWrites(writers, o.Decisions(), waited) }
 	}
 	r.writes = hubapi.NewWriter(w)
 	r.after = hubapi.NewContinuations(&r.trigger)

@@ -30,7 +30,7 @@ import (
 // has, for up to VerifyMax, 15 s. An agent waits for AgentGather, 200 ms, before it sends what its engine has gathered.
 //
 // While more than YieldAhead decisions wait to be written, so that clusters wait for them, a report that tells of no new
-// failure waits for up to YieldMax more: see Places.
+// failure waits for up to YieldMax more: see AllowedWrites.
 const (
 	// GatherDelay, ProgressDelay and SoftDelay let reports that are about to change again, or that
 	// change nothing a person waits for, gather in the engine. GatherEach is for each pass that is still
@@ -144,13 +144,13 @@ func (p Pace) Wait(last Last, items int, u Urgency, now time.Time) time.Duration
 	return max(wait, 0)
 }
 
-// Places returns how many of the places for writes reports may take, by how many decisions wait to be written, and how
-// long the report has waited whose turn it is. Both cost the API server the same, and a cluster can begin when it has the
-// decision. One place is left to reports: they are not held up, they are slower.
+// AllowedWrites returns how many reports may be written at a time, of all that may: all, or one while decisions wait to be
+// written, of which so many are ahead; waited is how long the first report of the queue has. Both cost the API server the
+// same, and a cluster can begin when it has the decision. One is allowed always: reports are not held up, they are slower.
 //
 // Example: of a commit to 1,000 clusters, 16 specs are written at a time and one report, until 64 specs are left; from
 // then on 16 of each. The Kustomization whose commit it is looks at no report before its specs are written.
-func Places(all, ahead int, waited time.Duration) int {
+func AllowedWrites(all, ahead int, waited time.Duration) int {
 	if yields(ahead, waited, YieldMax) {
 		return min(1, all)
 	}

@@ -80,7 +80,7 @@ func TestReportsYieldToDecisions(t *testing.T) {
 		"and more than a report can wait":         {10_000, YieldMax, 16},
 		"a commit to very many, a clock set back": {10_000, -time.Hour, 16},
 	} {
-		if got := Places(16, tt.ahead, tt.waited); got != tt.want {
+		if got := AllowedWrites(16, tt.ahead, tt.waited); got != tt.want {
 			t.Errorf("%s: %d places, want %d", name, got, tt.want)
 		}
 	}
