@@ -37,7 +37,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.agentsBeside), builder.WithPredicates(claimPredicate())).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
-		Complete(hubapi.Guarded[v1alpha1.Cluster](r.Hub, r))
+		Complete(hubapi.ReportPanics[v1alpha1.Cluster](r.Hub, r))
 }
 
 func secretName(o client.Object) []string {

@@ -43,7 +43,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
 		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofIncluded), builder.WithPredicates(includedChanged())).
 		WithOptions(hubapi.Options(concurrency)).
-		Complete(hubapi.Guarded[v1alpha1.GitRepository](r.Hub, r))
+		Complete(hubapi.ReportPanics[v1alpha1.GitRepository](r.Hub, r))
 }
 
 // secretNames are those of all Secrets that a repository names: a change of one brings a check at once.

@@ -73,7 +73,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
-		Complete(hubapi.Guarded[v1alpha1.Kustomization](r.Hub, r))
+		Complete(hubapi.ReportPanics[v1alpha1.Kustomization](r.Hub, r))
 }
 
 // entryNames also finds what was only reported: that must be known before an entry is made anew.

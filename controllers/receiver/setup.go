@@ -40,7 +40,7 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 		Watches(&v1alpha1.Receiver{}, r.statuses.Handler()).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
-		Complete(hubapi.Guarded[v1alpha1.Receiver](r.Hub, r))
+		Complete(hubapi.ReportPanics[v1alpha1.Receiver](r.Hub, r))
 }
 
 func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {

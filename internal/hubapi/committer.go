@@ -25,12 +25,12 @@ type Committer[T any, P interface {
 	*Writer[types.NamespacedName, P]
 }
 
-// NewCommitter returns one for a controller that wake wakes; of returns a pointer to the status of an object.
+// NewCommitter returns one for the controller that queue enqueues for; of returns a pointer to the status of an object.
 func NewCommitter[T any, P interface {
 	*T
 	client.Object
-}](hub Hub, wake Waker, now func() time.Time, of func(P) any) *Committer[T, P] {
-	c := &Committer[T, P]{Statuses: NewStatuses(of), Continuations: NewContinuations(wake)}
+}](hub Hub, queue Enqueuer, now func() time.Time, of func(P) any) *Committer[T, P] {
+	c := &Committer[T, P]{Statuses: NewStatuses(of), Continuations: NewContinuations(queue)}
 	c.Writer = NewWriter(WriterOptions[types.NamespacedName, P]{
 		Write: func(ctx context.Context, _ types.NamespacedName, batch []P) error {
 			return c.Commit(ctx, hub, batch[len(batch)-1])

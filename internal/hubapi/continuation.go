@@ -17,8 +17,8 @@ import (
 // Then is the continuation of a reconcile, which runs when the writes that it began have ended; err is theirs.
 type Then func(ctx context.Context, err error) (reconcile.Result, error)
 
-// Waker asks for a reconcile of an object: now, or after a while. It does not block.
-type Waker interface {
+// Enqueuer asks for a reconcile of an object: now, or after a while. It does not block.
+type Enqueuer interface {
 	Enqueue(key types.NamespacedName)
 	EnqueueAfter(key types.NamespacedName, wait time.Duration)
 }
@@ -27,7 +27,7 @@ type Waker interface {
 // and the continuation has run, the object is not reconciled: the next reconcile would decide once
 // more what is being written. What came meanwhile is reconciled afterwards: at once, but for reports, which wait for the cooldown.
 type Continuations struct {
-	Wake Waker
+	Queue Enqueuer
 	// Cooldown is how long a reconcile waits that only reports ask for; nil: not at all.
 	Cooldown func(types.NamespacedName) time.Duration
 
@@ -59,9 +59,9 @@ type continuation struct {
 }
 
 // NewContinuations returns those of one controller.
-func NewContinuations(wake Waker) *Continuations {
+func NewContinuations(queue Enqueuer) *Continuations {
 	return &Continuations{
-		Wake: wake, retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longestPause),
+		Queue: queue, retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longestPause),
 		running: map[types.NamespacedName]*running{}, failed: map[types.NamespacedName]failure{},
 	}
 }
@@ -125,23 +125,23 @@ func (c *Continuations) run(ctx context.Context, key types.NamespacedName, one *
 	} else {
 		c.retries.Forget(key)
 	}
-	c.wakeAgain(key, asked, after)
+	c.enqueueAgain(key, asked, after)
 }
 
-// wakeAgain asks for the reconcile after one that has run to its end: now if one was asked for meanwhile, else after the
+// enqueueAgain asks for the reconcile after one that has run to its end: now if one was asked for meanwhile, else after the
 // cooldown for reports, else after a while, if that is not zero. The caller holds the lock.
-func (c *Continuations) wakeAgain(key types.NamespacedName, asked *running, after time.Duration) {
+func (c *Continuations) enqueueAgain(key types.NamespacedName, asked *running, after time.Duration) {
 	cooldown := time.Duration(0)
 	if asked.reported && c.Cooldown != nil {
 		cooldown = c.Cooldown(key)
 	}
 	switch {
 	case asked.again, asked.reported && cooldown <= 0:
-		c.Wake.Enqueue(key)
+		c.Queue.Enqueue(key)
 	case asked.reported:
-		c.Wake.EnqueueAfter(key, cooldown)
+		c.Queue.EnqueueAfter(key, cooldown)
 	case after > 0:
-		c.Wake.EnqueueAfter(key, after)
+		c.Queue.EnqueueAfter(key, after)
 	}
 }
 
@@ -200,6 +200,6 @@ func (c *Continuations) returned(key types.NamespacedName) {
 	defer c.mu.Unlock()
 	if r := c.running[key]; r != nil && r.writes == nil {
 		delete(c.running, key)
-		c.wakeAgain(key, r, 0)
+		c.enqueueAgain(key, r, 0)
 	}
 }

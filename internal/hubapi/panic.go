@@ -14,10 +14,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/recovery"
 )
 
-// Guarded returns a Reconciler that says of an object whose reconcile panics that it did. The panic then
+// ReportPanics returns a Reconciler that reports a panic of a reconcile in the conditions of its object. The panic then
 // goes on to controller-runtime, which recovers it, logs value and stack, counts it and tries the object
 // again with growing pauses; other objects are not concerned.
-func Guarded[T any, P interface {
+func ReportPanics[T any, P interface {
 	*T
 	client.Object
 	v1alpha1.Conditioned

@@ -43,7 +43,7 @@ func panics(t *testing.T, reconciler reconcile.Func) {
 	ks.Status.LastAppliedRevision = "main@sha1:1"
 	ks.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Succeeded"}, {Type: "Stalled", Status: "False", Reason: "x"}}
 	hub := Hub{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(ks).WithStatusSubresource(ks).Build()}
-	r := Guarded[v1alpha1.Kustomization](hub, reconciler)
+	r := ReportPanics[v1alpha1.Kustomization](hub, reconciler)
 	func() {
 		defer func() {
 			if recover() == nil {

@@ -22,7 +22,7 @@ type Writer interface {
 // at once. It returns when the next reconcile is asked for, if any, and the error of the last one or of its continuation.
 func Reconcile(ctx context.Context, r reconcile.Reconciler, after *hubapi.Continuations, key types.NamespacedName, writers ...Writer) (reconcile.Result, error) {
 	woken := &wakings{}
-	after.Wake = woken
+	after.Queue = woken
 	for {
 		result, err := r.Reconcile(ctx, reconcile.Request{NamespacedName: key})
 		for _, w := range writers {
