@@ -27,8 +27,8 @@ func claimPredicate() predicate.Predicate {
 	}
 }
 
-// agentsBeside returns the Clusters with an agent in the cluster that another Cluster leads to.
-func (r *Reconciler) agentsBeside(ctx context.Context, o client.Object) (requests []reconcile.Request) {
+// requestsForOtherAgents returns the Clusters with an agent in the cluster that another Cluster leads to.
+func (r *Reconciler) requestsForOtherAgents(ctx context.Context, o client.Object) (requests []reconcile.Request) {
 	uid := o.(*v1alpha1.Cluster).Status.UID
 	if uid == "" { // before the change
 		return nil

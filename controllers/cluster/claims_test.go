@@ -44,13 +44,13 @@ func TestAnAgentLearnsThatTheHubReachesItsCluster(t *testing.T) {
 	}
 	r := New(Options{Hub: hubapi.Hub{Client: with.Build()}})
 	var woken []string
-	for _, request := range r.agentsBeside(t.Context(), pushed) {
+	for _, request := range r.requestsForOtherAgents(t.Context(), pushed) {
 		woken = append(woken, request.Name)
 	}
 	if diff := cmp.Diff([]string{"agent"}, woken); diff != "" {
 		t.Error(diff)
 	}
-	if got := r.agentsBeside(t.Context(), named("unknown", "", false)); len(got) > 0 {
+	if got := r.requestsForOtherAgents(t.Context(), named("unknown", "", false)); len(got) > 0 {
 		t.Errorf("of a Cluster that was never reached: %v", got)
 	}
 	ready := func(status metav1.ConditionStatus) *v1alpha1.Cluster {

@@ -24,8 +24,8 @@ import (
 // a cluster that is switched off has none.
 const answerWithin = 15 * time.Second
 
-// lookEvery is how often it is looked for that answer, which no event announces.
-const lookEvery = 250 * time.Millisecond
+// answerPollInterval is the time between two looks for that answer, which no event announces.
+const answerPollInterval = 250 * time.Millisecond
 
 // Options are what a Reconciler works with.
 type Options struct {
@@ -260,12 +260,12 @@ func (r *Reconciler) handle(key engine.Key, c *v1alpha1.Cluster) string {
 	return handled
 }
 
-// requeueAfter is the time until the next look: soon while somebody waits for the answer to a request.
+// requeueAfter is the time until the next reconcile: soon while the answer to a request is awaited.
 func (r *Reconciler) requeueAfter(key engine.Key, otherwise time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, waiting := r.requests[key]; waiting {
-		return lookEvery
+		return answerPollInterval
 	}
 	return otherwise
 }

@@ -323,7 +323,7 @@ func TestRequest(t *testing.T) {
 	t.Run("handled by the next answer", func(t *testing.T) {
 		w := start(t, cluster(asking), secret("value", testKubeconfig))
 		w.pool.state = well
-		if res := w.reconcile(); res.RequeueAfter != lookEvery || w.pool.verified != 1 {
+		if res := w.reconcile(); res.RequeueAfter != answerPollInterval || w.pool.verified != 1 {
 			t.Errorf("again in %s, %d probes", res.RequeueAfter, w.pool.verified)
 		}
 		if w.reconcile(); w.get().Status.LastHandledReconcileAt != "" {

@@ -31,10 +31,10 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	return builder.ControllerManagedBy(mgr).
 		Named("cluster").
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(hubapi.RequestedPredicate(), handoverPredicate()))).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
-		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.ofAssignment)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.requestsForSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
+		Watches(&v1alpha1.Assignment{}, handler.EnqueueRequestsFromMapFunc(r.requestsForAssignment)).
 		Watches(&v1alpha1.Cluster{}, r.statuses.Handler()).
-		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.agentsBeside), builder.WithPredicates(claimPredicate())).
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.requestsForOtherAgents), builder.WithPredicates(claimPredicate())).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.ReportPanics[v1alpha1.Cluster](r.Hub, r))
@@ -47,7 +47,7 @@ func secretName(o client.Object) []string {
 	return nil
 }
 
-func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+func (r *Reconciler) requestsForSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	list := &v1alpha1.ClusterList{}
 	if err := r.Hub.List(ctx, list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()}); err != nil {
 		log.FromContext(ctx).Error(err, "cannot find the Clusters of a Secret", "secret", secret.GetName())
@@ -56,8 +56,8 @@ func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []recon
 	return hubapi.RequestsFor[v1alpha1.Cluster](list.Items)
 }
 
-// ofAssignment wakes a deleted Cluster when its Assignment changes; the others need not know.
-func (r *Reconciler) ofAssignment(ctx context.Context, a client.Object) []reconcile.Request {
+// requestsForAssignment wakes a deleted Cluster when its Assignment changes; the others need not know.
+func (r *Reconciler) requestsForAssignment(ctx context.Context, a client.Object) []reconcile.Request {
 	key := client.ObjectKeyFromObject(a)
 	c := &v1alpha1.Cluster{}
 	if err := r.Hub.Get(ctx, key, c, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil || c.DeletionTimestamp.IsZero() {

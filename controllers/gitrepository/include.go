@@ -48,8 +48,8 @@ func includedChanged() predicate.Predicate {
 	}
 }
 
-// ofIncluded wakes those that include a repository.
-func (r *Reconciler) ofIncluded(ctx context.Context, source client.Object) []reconcile.Request {
+// requestsForIncluded wakes those that include a repository.
+func (r *Reconciler) requestsForIncluded(ctx context.Context, source client.Object) []reconcile.Request {
 	list := &v1alpha1.GitRepositoryList{}
 	if err := r.Hub.List(ctx, list, client.InNamespace(source.GetNamespace()), client.MatchingFields{includeIndex: source.GetName()}); err != nil {
 		log.FromContext(ctx).Error(err, "cannot find the GitRepositories that include one", "included", source.GetName())

@@ -39,9 +39,9 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager) error {
 		Named("gitrepository").
 		For(&v1alpha1.GitRepository{}, builder.WithPredicates(hubapi.RequestedPredicate())).
 		WatchesRawSource(&r.trigger).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.requestsForSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.GitRepository{}, r.statuses.Handler()).
-		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofIncluded), builder.WithPredicates(includedChanged())).
+		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.requestsForIncluded), builder.WithPredicates(includedChanged())).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.ReportPanics[v1alpha1.GitRepository](r.Hub, r))
 }
@@ -62,7 +62,7 @@ func secretNames(o client.Object) []string {
 	return names
 }
 
-func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+func (r *Reconciler) requestsForSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	list := &v1alpha1.GitRepositoryList{}
 	if err := r.Hub.List(ctx, list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()}); err != nil {
 		log.FromContext(ctx).Error(err, "cannot find the GitRepositories of a Secret", "secret", secret.GetName())

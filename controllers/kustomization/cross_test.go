@@ -269,27 +269,27 @@ func TestChangesOfOtherNamespacesWakeWhoRefersThere(t *testing.T) {
 	shared := func(ks *v1alpha1.Kustomization) { ks.Spec.SourceRef.Namespace = "north" }
 	w := newWorld(t, named("selects"), named("names", fromNamespaces("north")), named("labels", selecting), named("source", shared), in("north", named("theirs")))
 	expect(t, "the labels of the referring namespace", woken(t, func(q work) {
-		for _, r := range w.r.ofNamespace(t.Context(), space("fleet", nil)) {
+		for _, r := range w.r.requestsForNamespace(t.Context(), space("fleet", nil)) {
 			q.Add(r)
 		}
 	}), "labels names source")
 	expect(t, "the labels of the other namespace", woken(t, func(q work) {
-		for _, r := range w.r.ofNamespace(t.Context(), space("north", nil)) {
+		for _, r := range w.r.requestsForNamespace(t.Context(), space("north", nil)) {
 			q.Add(r)
 		}
 	}), "labels")
 	expect(t, "a source of the other namespace", woken(t, func(q work) {
-		for _, r := range w.r.ofSource(t.Context(), in("north", &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "config"}})) {
+		for _, r := range w.r.requestsForSource(t.Context(), in("north", &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "config"}})) {
 			q.Add(r)
 		}
 	}), "source theirs")
 	edge := in("north", cluster("edge-9"))
-	expect(t, "a Cluster of the other namespace", woken(t, func(q work) { w.r.ofCluster().Create(t.Context(), event.CreateEvent{Object: edge}, q) }), "labels names theirs")
+	expect(t, "a Cluster of the other namespace", woken(t, func(q work) { w.r.clusterHandler().Create(t.Context(), event.CreateEvent{Object: edge}, q) }), "labels names theirs")
 	open, closed := &v1alpha1.GitRepository{}, &v1alpha1.GitRepository{}
 	closed.Spec.AccessFrom = web("db")
 	if !sourceChanged().Update(event.UpdateEvent{ObjectOld: open, ObjectNew: closed}) {
 		t.Error("a change of accessFrom of a source wakes nobody")
 	}
 	a := edge1(says("north/web", "X"))
-	expect(t, "a report on an entry of another namespace", woken(t, update(w.r.ofAssignment(), t, a, edge1(says("north/web", "Y")))), "web")
+	expect(t, "a report on an entry of another namespace", woken(t, update(w.r.assignmentHandler(), t, a, edge1(says("north/web", "Y")))), "web")
 }

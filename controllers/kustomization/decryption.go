@@ -82,9 +82,9 @@ func keyNames(ks *v1alpha1.Kustomization) []string {
 	return nil
 }
 
-// ofSharedKeys returns the Kustomizations, of any namespace, that decrypt with the hub's own keys when an
+// withSharedKeys returns the Kustomizations, of any namespace, that decrypt with the hub's own keys when an
 // object is the Secret that holds them.
-func (r *Reconciler) ofSharedKeys(ctx context.Context, kind string, object types.NamespacedName) []v1alpha1.Kustomization {
+func (r *Reconciler) withSharedKeys(ctx context.Context, kind string, object types.NamespacedName) []v1alpha1.Kustomization {
 	if kind != "Secret" || object != r.Decryption.Secret {
 		return nil
 	}

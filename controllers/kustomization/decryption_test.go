@@ -143,7 +143,7 @@ func TestKeySecretWakesThoseThatDecryptWithIt(t *testing.T) {
 	} {
 		meta := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}}
 		queue := &recordedQueue{}
-		w.r.ofVariables("Secret").Create(t.Context(), event.CreateEvent{Object: meta}, queue)
+		w.r.variableHandler("Secret").Create(t.Context(), event.CreateEvent{Object: meta}, queue)
 		if got := strings.Join(queue.names, " "); got != want {
 			t.Errorf("%s wakes %q, want %q", object, got, want)
 		}

@@ -105,8 +105,8 @@ func readyExprNames(o client.Object) []string {
 	return names
 }
 
-// ofReadyExprs wakes those whose readyExpr may see something else: of itself, or of the dependency.
-func (r *Reconciler) ofReadyExprs() handler.EventHandler {
+// readyExprHandler wakes those whose readyExpr may see something else: of itself, or of the dependency.
+func (r *Reconciler) readyExprHandler() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, queue work) {
 			if !e.IsInInitialList {

@@ -75,7 +75,7 @@ func TestAReadyExprThatIsNoneChangesNothing(t *testing.T) {
 
 func TestWhatAReadyExprSeesWakesWhoHasIt(t *testing.T) {
 	w := newWorld(t, named("waits", depends("infra", "true")), named("plain", after("infra")), named("infra"))
-	h := w.r.ofReadyExprs()
+	h := w.r.readyExprHandler()
 	before, labelled, reported := named("infra"), named("infra"), named("infra")
 	labelled.Labels = map[string]string{"a": "b"}
 	reported.Status.LastAppliedRevision = "r"
@@ -85,7 +85,7 @@ func TestWhatAReadyExprSeesWakesWhoHasIt(t *testing.T) {
 	self, renamed := named("waits", depends("infra", "true")), named("waits", depends("infra", "true"))
 	renamed.Labels = map[string]string{"a": "b"}
 	expect(t, "labels of its own", woken(t, update(h, t, self, renamed)), "waits")
-	expect(t, "a report of a cluster", woken(t, update(w.r.ofAssignment(), t, edge1(says("infra", "X")), edge1(says("infra", "Y")))), "infra waits")
+	expect(t, "a report of a cluster", woken(t, update(w.r.assignmentHandler(), t, edge1(says("infra", "X")), edge1(says("infra", "Y")))), "infra waits")
 }
 
 func TestIgnoredAnnotationsAreReportedOnceForEachRevision(t *testing.T) {

@@ -62,15 +62,15 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	return builder.ControllerManagedBy(mgr).
 		Named("kustomization").
 		For(&v1alpha1.Kustomization{}, builder.WithPredicates(hubapi.RequestedPredicate())).
-		Watches(&v1alpha1.Kustomization{}, r.ofDependencies()).
-		Watches(&v1alpha1.Kustomization{}, r.ofReadyExprs()).
+		Watches(&v1alpha1.Kustomization{}, r.dependencyHandler()).
+		Watches(&v1alpha1.Kustomization{}, r.readyExprHandler()).
 		Watches(&v1alpha1.Kustomization{}, r.statuses.Handler()).
-		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.ofSource), builder.WithPredicates(sourceChanged())).
-		Watches(&v1alpha1.Cluster{}, r.ofCluster()).
-		Watches(&v1alpha1.Assignment{}, r.ofAssignment()).
-		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		WatchesMetadata(&corev1.Secret{}, r.ofVariables("Secret"), moved).
-		WatchesMetadata(&corev1.ConfigMap{}, r.ofVariables("ConfigMap"), moved).
+		Watches(&v1alpha1.GitRepository{}, handler.EnqueueRequestsFromMapFunc(r.requestsForSource), builder.WithPredicates(sourceChanged())).
+		Watches(&v1alpha1.Cluster{}, r.clusterHandler()).
+		Watches(&v1alpha1.Assignment{}, r.assignmentHandler()).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.requestsForNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesMetadata(&corev1.Secret{}, r.variableHandler("Secret"), moved).
+		WatchesMetadata(&corev1.ConfigMap{}, r.variableHandler("ConfigMap"), moved).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.ReportPanics[v1alpha1.Kustomization](r.Hub, r))

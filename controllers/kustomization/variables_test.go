@@ -166,8 +166,8 @@ func TestVariablesWakeWhoTakesThem(t *testing.T) {
 			ks.Spec.Clusters = &v1alpha1.ClusterTargets{Names: []string{"edge-1"}}
 		}),
 		cluster("edge-1", inRegion("north"), varsFrom("ConfigMap/settings", "Secret/keys")), cluster("edge-2", inRegion("south"), varsFrom("Secret/settings")))
-	h := w.r.ofVariables("ConfigMap")
+	h := w.r.variableHandler("ConfigMap")
 	before, after := settings(nil), settings(map[string]string{"a": "b"})
 	expect(t, "woken by the ConfigMap", woken(t, update(h, t, before, after)), "by-cluster by-name direct")
-	expect(t, "woken by a Secret of its name", woken(t, update(w.r.ofVariables("Secret"), t, before, after)), "by-another")
+	expect(t, "woken by a Secret of its name", woken(t, update(w.r.variableHandler("Secret"), t, before, after)), "by-another")
 }

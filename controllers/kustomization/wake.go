@@ -47,9 +47,9 @@ func (r *Reconciler) selecting(ctx context.Context, namespace string) []v1alpha1
 	return slices.Concat(own, others)
 }
 
-// ofNamespace wakes those whose references the labels of a namespace decide about: those that lie in it, for
+// requestsForNamespace wakes those whose references the labels of a namespace decide about: those that lie in it, for
 // accessFrom, and those that select Clusters of the namespaces with certain labels.
-func (r *Reconciler) ofNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+func (r *Reconciler) requestsForNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
 	found := r.kustomizations(ctx, client.InNamespace(namespace.GetName()), client.MatchingFields{crossIndex: crossAny})
 	for _, ks := range r.kustomizations(ctx, client.MatchingFields{crossIndex: crossClusters}) {
 		if ks.Namespace != namespace.GetName() && ks.Spec.Clusters.Namespaces.Selector != nil {
@@ -76,16 +76,16 @@ func sourceChanged() predicate.Predicate {
 	}
 }
 
-func (r *Reconciler) ofSource(ctx context.Context, source client.Object) []reconcile.Request {
+func (r *Reconciler) requestsForSource(ctx context.Context, source client.Object) []reconcile.Request {
 	return hubapi.RequestsFor[v1alpha1.Kustomization](r.kustomizations(ctx, client.MatchingFields{sourceIndex: client.ObjectKeyFromObject(source).String()}))
 }
 
-// ofVariables wakes those that substitute from an object, and those on a cluster that does.
-func (r *Reconciler) ofVariables(kind string) handler.EventHandler {
+// variableHandler wakes those that substitute from an object, and those on a cluster that does.
+func (r *Reconciler) variableHandler(kind string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		namespace, name := o.GetNamespace(), kind+"/"+o.GetName()
 		found := r.kustomizations(ctx, client.InNamespace(namespace), client.MatchingFields{variableIndex: name})
-		found = append(found, r.ofSharedKeys(ctx, kind, client.ObjectKeyFromObject(o))...)
+		found = append(found, r.withSharedKeys(ctx, kind, client.ObjectKeyFromObject(o))...)
 		if clusters := r.clustersOf(ctx, namespace, name); len(clusters) > 0 {
 			for _, ks := range r.selecting(ctx, namespace) {
 				if slices.ContainsFunc(clusters, func(c v1alpha1.Cluster) bool { return selects(&ks, &c) }) {
@@ -108,8 +108,8 @@ func (r *Reconciler) clustersOf(ctx context.Context, namespace, object string) [
 	return list.Items
 }
 
-// ofDependencies wakes those on a circle of dependsOn when one of them closes or opens it.
-func (r *Reconciler) ofDependencies() handler.EventHandler {
+// dependencyHandler wakes those on a circle of dependsOn when one of them closes or opens it.
+func (r *Reconciler) dependencyHandler() handler.EventHandler {
 	wake := func(ctx context.Context, ks *v1alpha1.Kustomization, queue work) {
 		all := r.kustomizations(ctx)
 		for _, key := range targeting.Cycle(ks, all) {
@@ -141,8 +141,8 @@ func (r *Reconciler) ofDependencies() handler.EventHandler {
 	}
 }
 
-// ofCluster wakes those that select a Cluster, or did, and those that have an entry on it.
-func (r *Reconciler) ofCluster() handler.EventHandler {
+// clusterHandler wakes those that select a Cluster, or did, and those that have an entry on it.
+func (r *Reconciler) clusterHandler() handler.EventHandler {
 	wake := func(ctx context.Context, queue work, versions ...*v1alpha1.Cluster) {
 		namespace, name := versions[0].Namespace, versions[0].Name
 		all := r.selecting(ctx, namespace)
@@ -196,8 +196,8 @@ func clusterChanged(before, after *v1alpha1.Cluster) bool {
 		})
 }
 
-// ofAssignment wakes those whose entry is reported on anew, or was changed by somebody else.
-func (r *Reconciler) ofAssignment() handler.EventHandler {
+// assignmentHandler wakes those whose entry is reported on anew, or was changed by another writer.
+func (r *Reconciler) assignmentHandler() handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)

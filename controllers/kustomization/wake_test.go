@@ -62,7 +62,7 @@ func says(name, reason string, change ...func(*v1alpha1.AssignmentEntryStatus)) 
 
 func TestReportsWakeOnlyWhoTheyConcern(t *testing.T) {
 	w := newWorld(t)
-	h := w.r.ofAssignment()
+	h := w.r.assignmentHandler()
 	at := metav1.NewTime(time.Unix(5, 0))
 	verified := func(s *v1alpha1.AssignmentEntryStatus) { s.VerifiedAt, s.Drift = &at, 7 }
 	for name, tt := range map[string]struct {
@@ -87,16 +87,16 @@ func TestReportsDuringAReconcileWakeNobody(t *testing.T) {
 	w := newWorld(t, named("web"), edge1(says("web", "X")))
 	busy := client.ObjectKeyFromObject(named("web"))
 	end := w.r.after.Begin(t.Context(), busy, 1, func(context.Context, error) (reconcile.Result, error) { return reconcile.Result{}, nil })
-	report := update(w.r.ofAssignment(), t, edge1(says("web", "X")), edge1(says("web", "Y")))
+	report := update(w.r.assignmentHandler(), t, edge1(says("web", "X")), edge1(says("web", "Y")))
 	expect(t, "a report", woken(t, report), "")
-	expect(t, "a Cluster", woken(t, update(w.r.ofCluster(), t, cluster("edge-1", unreachable), cluster("edge-1"))), "")
+	expect(t, "a Cluster", woken(t, update(w.r.clusterHandler(), t, cluster("edge-1", unreachable), cluster("edge-1"))), "")
 	end(nil)
 	expect(t, "a report after its end", woken(t, report), "web")
 }
 
 func TestASpecThatOthersWroteWakesAll(t *testing.T) {
 	w := newWorld(t, cluster("edge-1"))
-	h := w.r.ofAssignment()
+	h := w.r.assignmentHandler()
 	before, after := edge1(says("a", "X"), says("b", "X")), edge1(says("b", "X"))
 	after.Generation = 2
 	after.Status = before.Status
@@ -112,7 +112,7 @@ func TestClustersWakeWhoSelectsThemOrDid(t *testing.T) {
 	}
 	own := func(k *v1alpha1.Kustomization) { k.Spec.Clusters = nil }
 	w := newWorld(t, named("all"), named("north", north), named("own", own), edge1(says("assigned", "X")))
-	h := w.r.ofCluster()
+	h := w.r.clusterHandler()
 	labelled := func(c *v1alpha1.Cluster) { c.Labels = map[string]string{"region": "north"} }
 	seen := cluster("edge-1")
 	now := metav1.NewTime(time.Unix(9, 0))
@@ -146,7 +146,7 @@ func TestACircleWakesAllOnIt(t *testing.T) {
 		k.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: v1alpha1.DependencyCycleReason}}
 	}
 	w := newWorld(t, named("a", depends("b")), named("b", depends("c")), named("c", depends("a")), named("bystander", depends("a")), named("d", stuck))
-	h := w.r.ofDependencies()
+	h := w.r.dependencyHandler()
 	expect(t, "closed by c", woken(t, update(h, t, named("c"), named("c", depends("a")))), "a b c d")
 	expect(t, "status only", woken(t, update(h, t, named("c", depends("a")), named("c", depends("a"), stuck))), "")
 	expect(t, "created", woken(t, func(queue work) { h.Create(t.Context(), event.CreateEvent{Object: named("c", depends("a"))}, queue) }), "a b c d")

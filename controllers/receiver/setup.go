@@ -36,14 +36,14 @@ func (r *Reconciler) SetUp(ctx context.Context, mgr manager.Manager, concurrency
 	return builder.ControllerManagedBy(mgr).
 		Named("receiver").
 		For(&v1alpha1.Receiver{}, builder.WithPredicates(hubapi.RequestedPredicate())).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.requestsForSecret), builder.WithPredicates(hubapi.StatusChangedPredicate())).
 		Watches(&v1alpha1.Receiver{}, r.statuses.Handler()).
 		WatchesRawSource(&r.trigger).
 		WithOptions(hubapi.Options(concurrency)).
 		Complete(hubapi.ReportPanics[v1alpha1.Receiver](r.Hub, r))
 }
 
-func (r *Reconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+func (r *Reconciler) requestsForSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	list := &v1alpha1.ReceiverList{}
 	if err := r.Hub.List(ctx, list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()}); err != nil {
 		log.FromContext(ctx).Error(err, "cannot find the Receivers of a Secret", "secret", secret.GetName())
