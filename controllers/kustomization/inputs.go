@@ -7,7 +7,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// seed is one of this process: views are kept in memory only, and no tenant can find two sets of variables
+// seed is one of this process: outcomes are kept in memory only, and no tenant can find two sets of variables
 // with one digest.
 var seed = maphash.MakeSeed()
 

@@ -21,10 +21,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// view is what a Kustomization came to in its last reconcile: what the other ones need to know to drop an
+// outcome is what a Kustomization came to in its last reconcile: what the other ones need to know to drop an
 // object that may have moved there, or to follow it in a rollout. It is kept in memory only; after a start
 // of the hub nothing is known until each has been reconciled, and what is not known holds others back.
-type view struct {
+type outcome struct {
 	generation int64
 	artifact   string            // what was rendered, as artifactKey writes it
 	digests    map[string]string // by cluster
@@ -35,11 +35,11 @@ type view struct {
 	lastGood   map[string]string // digest at the same generation, artifact and input, of clusters without one now
 }
 
-// views are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
-type views struct {
-	known   map[types.NamespacedName]*view
-	marks   map[types.NamespacedName]uint64 // of what others saw last
-	waiting map[types.NamespacedName]bool   // Kustomizations that wait for another one, which may be of another namespace
+// outcomes are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
+type outcomes struct {
+	known     map[types.NamespacedName]*outcome
+	published map[types.NamespacedName]uint64 // digests of the outcomes that others saw last
+	waiting   map[types.NamespacedName]bool   // Kustomizations that wait for another one, which may be of another namespace
 }
 
 // artifactKey names what a source has fetched.
@@ -50,9 +50,9 @@ func artifactKey(source types.NamespacedName, a *v1alpha1.Artifact) string {
 	return source.String() + " " + a.Revision + " " + a.Digest
 }
 
-// viewOf is the view of a decision; nil when it came to nothing that is known.
-func viewOf(o *observed, d *decision) *view {
-	v := &view{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}, inputs: map[string]uint64{}}
+// outcomeOf is the outcome of a decision; nil when it came to nothing that is known.
+func outcomeOf(o *observed, d *decision) *outcome {
+	v := &outcome{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}, inputs: map[string]uint64{}}
 	if o.source != nil {
 		v.artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
 	}
@@ -82,20 +82,20 @@ func viewOf(o *observed, d *decision) *view {
 	return v
 }
 
-// show lets the others see what a Kustomization has come to, and wakes those that wait for it.
-func (r *Reconciler) show(o *observed, v *view) {
-	mark := markOf(o, v)
+// publish lets the others see what a Kustomization has come to, and wakes those that wait for it.
+func (r *Reconciler) publish(o *observed, v *outcome) {
+	digest := digestOfOutcome(o, v)
 	r.mu.Lock()
-	changed := r.views.marks[o.key] != mark
+	changed := r.outcomes.published[o.key] != digest
 	if v == nil {
-		delete(r.views.known, o.key)
-		delete(r.views.marks, o.key)
+		delete(r.outcomes.known, o.key)
+		delete(r.outcomes.published, o.key)
 	} else {
-		v.lastGood = r.views.known[o.key].goodAt(v)
-		r.views.known[o.key], r.views.marks[o.key] = v, mark
+		v.lastGood = r.outcomes.known[o.key].goodAt(v)
+		r.outcomes.known[o.key], r.outcomes.published[o.key] = v, digest
 	}
 	var wake []types.NamespacedName
-	for key, crosses := range r.views.waiting {
+	for key, crosses := range r.outcomes.waiting {
 		if changed && key != o.key && (key.Namespace == o.key.Namespace || crosses || crossing(o)) {
 			wake = append(wake, key)
 		}
@@ -106,9 +106,9 @@ func (r *Reconciler) show(o *observed, v *view) {
 	}
 }
 
-// goodAt returns the digests that a view, which may be nil, knows of clusters for which the next one has none,
+// goodAt returns the digests that an outcome, which may be nil, knows of clusters for which the next one has none,
 // where both are of the same generation, artifact and input: of other variables it may come to anything.
-func (v *view) goodAt(next *view) map[string]string {
+func (v *outcome) goodAt(next *outcome) map[string]string {
 	if v == nil || v.generation != next.generation || v.artifact != next.artifact {
 		return nil
 	}
@@ -123,8 +123,8 @@ func (v *view) goodAt(next *view) map[string]string {
 	return lastGood
 }
 
-// markOf digests what others see of a view, with what the clusters have applied.
-func markOf(o *observed, v *view) uint64 {
+// digestOfOutcome digests what others see of an outcome, with what the clusters have applied.
+func digestOfOutcome(o *observed, v *outcome) uint64 {
 	if v == nil {
 		return 0
 	}
@@ -140,20 +140,20 @@ func markOf(o *observed, v *view) uint64 {
 	return sum + digestOfMap("digest", v.digests) + digestOfMap("failed", v.failed) + digestOfMap("assigned", v.assigned) + digestOfInputs(v.inputs)
 }
 
-func (r *Reconciler) viewAt(key types.NamespacedName) *view {
+func (r *Reconciler) outcomeAt(key types.NamespacedName) *outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.views.known[key]
+	return r.outcomes.known[key]
 }
 
-// waits notes whether a Kustomization waits for another one.
-func (r *Reconciler) waits(o *observed, is bool) {
+// setWaiting notes whether a Kustomization waits for another one.
+func (r *Reconciler) setWaiting(o *observed, is bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is {
-		r.views.waiting[o.key] = crossing(o)
+		r.outcomes.waiting[o.key] = crossing(o)
 	} else {
-		delete(r.views.waiting, o.key)
+		delete(r.outcomes.waiting, o.key)
 	}
 }
 
@@ -163,8 +163,8 @@ func crossing(o *observed) bool { return targeting.CrossesNamespaces(o.ks) || o.
 // neighbour is another Kustomization that may have to do with the same clusters.
 type neighbour struct {
 	ks       *v1alpha1.Kustomization
-	from     string // namespace of the Kustomization that looks at it, which names the clusters
-	view     *view  // names clusters as the neighbour does
+	from     string   // namespace of the Kustomization that looks at it, which names the clusters
+	outcome  *outcome // names clusters as the neighbour does
 	source   *v1alpha1.GitRepository
 	artifact string // what its source has fetched
 	denied   bool   // its source does not admit it: it gets nothing of it
@@ -200,7 +200,7 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 		if client.ObjectKeyFromObject(ks) == o.key || !ks.DeletionTimestamp.IsZero() {
 			continue
 		}
-		n := &neighbour{ks: ks, from: o.key.Namespace, view: r.viewAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}, targets: map[string]targeting.Target{}}
+		n := &neighbour{ks: ks, from: o.key.Namespace, outcome: r.outcomeAt(client.ObjectKeyFromObject(ks)), selects: map[string]bool{}, targets: map[string]targeting.Target{}}
 		access, err := r.observeAccess(ctx, ks)
 		if err != nil {
 			return nil, err
@@ -272,7 +272,7 @@ func compareKeys(a, b types.NamespacedName) int {
 // unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
 // problem of its own says so too; problem tells the two apart.
 func (n *neighbour) unknown(o *observed, cluster string) (why string, problem bool) {
-	v, seen := n.view, o.byName[cluster]
+	v, seen := n.outcome, o.byName[cluster]
 	t, selected := n.targets[cluster]
 	cluster = n.local(cluster)
 	switch {
@@ -298,8 +298,8 @@ func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (ass
 		}
 	}
 	cluster = n.local(cluster)
-	digest, have := n.view.digests[cluster], n.assigned[cluster]
-	if n.view.assigned[cluster] != digest {
+	digest, have := n.outcome.digests[cluster], n.assigned[cluster]
+	if n.outcome.assigned[cluster] != digest {
 		return false, false, nil
 	}
 	seen := have.entry != nil && !have.entry.Remove && have.entry.Digest == digest
@@ -321,7 +321,7 @@ func (r *Reconciler) isFirst(ctx context.Context, n *neighbour, cluster string) 
 		}
 	}
 	cluster = n.local(cluster)
-	return n.assigned[cluster].entry == nil && (n.view == nil || n.view.assigned[cluster] == ""), nil
+	return n.assigned[cluster].entry == nil && (n.outcome == nil || n.outcome.assigned[cluster] == ""), nil
 }
 
 // dropped is what a Kustomization drops on a cluster and may still stand there.
@@ -368,7 +368,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 		waits = waits || held
 	}
 	o.memo.dropped = drops
-	r.waits(o, waits)
+	r.setWaiting(o, waits)
 	return nil
 }
 
@@ -421,7 +421,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 			}
 			continue
 		}
-		one.Digest = n.view.digests[n.local(cluster)]
+		one.Digest = n.outcome.digests[n.local(cluster)]
 		if _, one.Arrived, err = r.has(ctx, n, cluster); err != nil {
 			return false, err
 		}

@@ -369,17 +369,17 @@ func TestWaitersAreWokenOnceForEachChange(t *testing.T) {
 	w := movers(t)
 	w.move()
 	w.reconcileOf("apps")
-	if _, waits := w.r.views.waiting[key]; !waits {
+	if _, waits := w.r.outcomes.waiting[key]; !waits {
 		t.Fatal("apps does not wait")
 	}
-	mark := w.r.views.marks[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]
+	digest := w.r.outcomes.published[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]
 	w.reconcileOf("shared")
-	changed := w.r.views.marks[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]
-	if changed == mark {
+	changed := w.r.outcomes.published[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]
+	if changed == digest {
 		t.Error("a new render changed nothing that others see")
 	}
 	w.reconcileOf("shared")
-	if again := w.r.views.marks[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]; again != changed {
+	if again := w.r.outcomes.published[types.NamespacedName{Namespace: key.Namespace, Name: "shared"}]; again != changed {
 		t.Error("a reconcile without news changed what others see")
 	}
 }

@@ -235,9 +235,9 @@ func TestAMoveByVariablesIsHeldUntilTheReceiverIsRenderedWithThem(t *testing.T) 
 	w.editCluster("edge-1", region("north"))
 	w.reconcileOf("apps")
 	w.expectKeeps("apps", "held", "")
-	mark := w.r.views.marks[requestFor("shared").NamespacedName]
+	digest := w.r.outcomes.published[requestFor("shared").NamespacedName]
 	w.reconcileOf("shared")
-	if w.r.views.marks[requestFor("shared").NamespacedName] == mark {
+	if w.r.outcomes.published[requestFor("shared").NamespacedName] == digest {
 		t.Error("apps, which waits, is not woken")
 	}
 	w.reconcileOf("apps")

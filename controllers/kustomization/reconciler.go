@@ -90,10 +90,10 @@ type Reconciler struct {
 
 	trigger hubapi.Trigger // asked for those that wait for another Kustomization
 
-	mu    sync.Mutex
-	views views
-	memos map[types.NamespacedName]*memo
-	left  map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and told of
+	mu       sync.Mutex
+	outcomes outcomes
+	memos    map[types.NamespacedName]*memo
+	left     map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and told of
 }
 
 // New returns a Reconciler.
@@ -105,7 +105,7 @@ func New(o Options) *Reconciler {
 		o.DenialGracePeriod = report.DenialGracePeriod
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
-	r.views = views{known: map[types.NamespacedName]*view{}, marks: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
+	r.outcomes = outcomes{known: map[types.NamespacedName]*outcome{}, published: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
 	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.rollUps = pacing.NewCoalescer[types.NamespacedName](pacing.RollUp, o.Now)
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
@@ -163,7 +163,7 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 		if err != nil {
 			return hubapi.ResultForError(err)
 		}
-		r.show(o, viewOf(o, d))
+		r.publish(o, outcomeOf(o, d))
 		if d.silent {
 			return reconcile.Result{}, nil
 		}
@@ -242,9 +242,9 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.memos, key)
-	delete(r.views.known, key)
-	delete(r.views.marks, key)
-	delete(r.views.waiting, key)
+	delete(r.outcomes.known, key)
+	delete(r.outcomes.published, key)
+	delete(r.outcomes.waiting, key)
 	r.statuses.Forget(key)
 	r.rollUps.Forget(key)
 	r.writes.Forget(key)

@@ -112,31 +112,31 @@ func TestReportsWaitWhileTheStatusCannotBeWritten(t *testing.T) {
 }
 
 func TestTheMarkOfAViewIsThatOfWhatOthersSee(t *testing.T) {
-	mark := func(change func(o *observed, v *view)) uint64 {
+	digest := func(change func(o *observed, v *outcome)) uint64 {
 		o := &observed{assigned: map[string]assigned{"a": {status: &v1alpha1.AssignmentEntryStatus{AppliedDigest: "1"}}, "b": {}}}
-		v := &view{generation: 1, artifact: "x", digests: map[string]string{"a": "1", "b": "2"}, failed: map[string]string{}, assigned: map[string]string{"a": "1"}, inputs: map[string]uint64{"a": 1}}
+		v := &outcome{generation: 1, artifact: "x", digests: map[string]string{"a": "1", "b": "2"}, failed: map[string]string{}, assigned: map[string]string{"a": "1"}, inputs: map[string]uint64{"a": 1}}
 		change(o, v)
-		return markOf(o, v)
+		return digestOfOutcome(o, v)
 	}
-	same := mark(func(*observed, *view) {})
-	if again := mark(func(*observed, *view) {}); again != same {
-		t.Error("the same view has another mark")
+	same := digest(func(*observed, *outcome) {})
+	if again := digest(func(*observed, *outcome) {}); again != same {
+		t.Error("the same outcome has another digest")
 	}
-	for name, change := range map[string]func(o *observed, v *view){
-		"generation": func(_ *observed, v *view) { v.generation = 2 },
-		"artifact":   func(_ *observed, v *view) { v.artifact = "y" },
-		"problem":    func(_ *observed, v *view) { v.problem = "x" },
-		"a digest":   func(_ *observed, v *view) { v.digests["b"] = "3" },
-		"digests that are exchanged": func(_ *observed, v *view) {
+	for name, change := range map[string]func(o *observed, v *outcome){
+		"generation": func(_ *observed, v *outcome) { v.generation = 2 },
+		"artifact":   func(_ *observed, v *outcome) { v.artifact = "y" },
+		"problem":    func(_ *observed, v *outcome) { v.problem = "x" },
+		"a digest":   func(_ *observed, v *outcome) { v.digests["b"] = "3" },
+		"digests that are exchanged": func(_ *observed, v *outcome) {
 			v.digests["a"], v.digests["b"] = v.digests["b"], v.digests["a"]
 		},
-		"a failure":        func(_ *observed, v *view) { v.failed["b"] = "2" },
-		"what is assigned": func(_ *observed, v *view) { v.assigned["b"] = "2" },
-		"an input":         func(_ *observed, v *view) { v.inputs["a"] = 2 },
-		"what is applied":  func(o *observed, _ *view) { o.assigned["a"].status.AppliedDigest = "2" },
+		"a failure":        func(_ *observed, v *outcome) { v.failed["b"] = "2" },
+		"what is assigned": func(_ *observed, v *outcome) { v.assigned["b"] = "2" },
+		"an input":         func(_ *observed, v *outcome) { v.inputs["a"] = 2 },
+		"what is applied":  func(o *observed, _ *outcome) { o.assigned["a"].status.AppliedDigest = "2" },
 	} {
-		if mark(change) == same {
-			t.Errorf("%s changes, and the mark does not", name)
+		if digest(change) == same {
+			t.Errorf("%s changes, and the digest does not", name)
 		}
 	}
 }
