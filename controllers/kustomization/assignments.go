@@ -34,7 +34,7 @@ type assignments struct {
 	*hubapi.Writer[types.NamespacedName, change]
 	hub    hubapi.Hub
 	direct hubapi.Direct
-	unseen unseen
+	pending pendingWrites
 
 	mu    sync.Mutex
 	wrote map[types.NamespacedName]int64 // generation that was written here last; guarded by mu
@@ -86,14 +86,14 @@ func (a *assignments) try(ctx context.Context, read client.Reader, key types.Nam
 	}
 	want := apply(have.Spec.Entries, batch)
 	if slices.EqualFunc(want, have.Spec.Entries, sameEntry) {
-		a.unseen.wrote(key, have.Generation, batch) // the API server may have told what the cache does not show yet
+		a.pending.wrote(key, have.Generation, batch) // the API server may have told what the cache does not show yet
 		return false, nil
 	}
 	if err := hubapi.PatchEntries(ctx, a.hub, have, want); err != nil {
 		return apierrors.IsConflict(err) || apierrors.IsNotFound(err), err
 	}
 	a.recordGeneration(key, have.Generation)
-	a.unseen.wrote(key, have.Generation, batch)
+	a.pending.wrote(key, have.Generation, batch)
 	return false, nil
 }
 
@@ -117,7 +117,7 @@ func (a *assignments) create(ctx context.Context, owner *v1alpha1.Cluster, batch
 	}
 	key := client.ObjectKeyFromObject(made)
 	a.recordGeneration(key, made.Generation)
-	a.unseen.wrote(key, made.Generation, batch)
+	a.pending.wrote(key, made.Generation, batch)
 	return false, nil
 }
 
@@ -154,6 +154,6 @@ func (a *assignments) forget(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.wrote, key)
-	a.unseen.forget(key)
+	a.pending.forget(key)
 	a.Forget(key)
 }

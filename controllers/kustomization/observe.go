@@ -151,7 +151,7 @@ func (r *Reconciler) observeAccess(ctx context.Context, ks *v1alpha1.Kustomizati
 }
 
 func (r *Reconciler) observeAssigned(ctx context.Context, key types.NamespacedName) (map[string]assigned, error) {
-	if err := r.assignments.unseen.await(ctx, r.Hub, key); err != nil {
+	if err := r.assignments.pending.await(ctx, r.Hub, key); err != nil {
 		return nil, fmt.Errorf("cannot read Assignment: %w", err)
 	}
 	list := &v1alpha1.AssignmentList{}

@@ -201,7 +201,7 @@ func (r *Reconciler) assignmentHandler() handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue work) {
 			before, after := e.ObjectOld.(*v1alpha1.Assignment), e.ObjectNew.(*v1alpha1.Assignment)
-			r.assignments.unseen.shown(client.ObjectKeyFromObject(after), after.Generation)
+			r.assignments.pending.shown(client.ObjectKeyFromObject(after), after.Generation)
 			for _, name := range changedEntries(before, after) {
 				ks := v1alpha1.ResolveName(after.Namespace, name)
 				if statusOf(after, name) == nil && entryOf(after, name) != nil {
@@ -218,7 +218,7 @@ func (r *Reconciler) assignmentHandler() handler.EventHandler {
 		},
 		CreateFunc: func(_ context.Context, e event.CreateEvent, _ work) {
 			a := e.Object.(*v1alpha1.Assignment)
-			r.assignments.unseen.shown(client.ObjectKeyFromObject(a), a.Generation)
+			r.assignments.pending.shown(client.ObjectKeyFromObject(a), a.Generation)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue work) {
 			a := e.Object.(*v1alpha1.Assignment)

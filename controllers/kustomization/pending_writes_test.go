@@ -38,32 +38,32 @@ func TestAKustomizationWaitsForItsOwnWritesAlone(t *testing.T) {
 		return list
 	}
 	for name, tt := range map[string]struct {
-		wrote func(u *unseen)
+		wrote func(p *pendingWrites)
 		want  int // how often is waited
 	}{
-		"nothing was written":          {func(*unseen) {}, 0},
-		"others have written":          {func(u *unseen) { u.wrote(edge, 7, batch("b", "c")) }, 0},
-		"it has written":               {func(u *unseen) { u.wrote(edge, 7, batch("a", "b")) }, 1},
-		"others have written since":    {func(u *unseen) { u.wrote(edge, 4, batch("a")); u.wrote(edge, 7, batch("b")) }, 0},
-		"the cache shows it already":   {func(u *unseen) { u.wrote(edge, 5, batch("a")) }, 0},
-		"the watch has told of it":     {func(u *unseen) { u.wrote(edge, 7, batch("a")); u.shown(edge, 7) }, 0},
-		"the watch has told of less":   {func(u *unseen) { u.wrote(edge, 7, batch("a")); u.shown(edge, 6) }, 1},
-		"the Assignment has gone":      {func(u *unseen) { u.wrote(edge, 7, batch("a")); u.forget(edge) }, 0},
-		"it is of another namespace":   {func(u *unseen) { u.wrote(edge, 7, batch("other/a")) }, 0},
-		"its name holds the namespace": {func(u *unseen) { u.wrote(edge, 7, batch("fleet/a")) }, 1},
+		"nothing was written":          {func(*pendingWrites) {}, 0},
+		"others have written":          {func(p *pendingWrites) { p.wrote(edge, 7, batch("b", "c")) }, 0},
+		"it has written":               {func(p *pendingWrites) { p.wrote(edge, 7, batch("a", "b")) }, 1},
+		"others have written since":    {func(p *pendingWrites) { p.wrote(edge, 4, batch("a")); p.wrote(edge, 7, batch("b")) }, 0},
+		"the cache shows it already":   {func(p *pendingWrites) { p.wrote(edge, 5, batch("a")) }, 0},
+		"the watch has told of it":     {func(p *pendingWrites) { p.wrote(edge, 7, batch("a")); p.shown(edge, 7) }, 0},
+		"the watch has told of less":   {func(p *pendingWrites) { p.wrote(edge, 7, batch("a")); p.shown(edge, 6) }, 1},
+		"the Assignment has gone":      {func(p *pendingWrites) { p.wrote(edge, 7, batch("a")); p.forget(edge) }, 0},
+		"it is of another namespace":   {func(p *pendingWrites) { p.wrote(edge, 7, batch("other/a")) }, 0},
+		"its name holds the namespace": {func(p *pendingWrites) { p.wrote(edge, 7, batch("fleet/a")) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u, hub := unseen{}, &lagging{shows: 5, has: 7}
-			tt.wrote(&u)
-			if err := u.await(t.Context(), hubapi.Hub{Client: hub}, ks("a")); err != nil {
+			p, hub := pendingWrites{}, &lagging{shows: 5, has: 7}
+			tt.wrote(&p)
+			if err := p.await(t.Context(), hubapi.Hub{Client: hub}, ks("a")); err != nil {
 				t.Fatal(err)
 			}
 			if len(hub.waited) != tt.want {
 				t.Errorf("waited for %v, want %d", hub.waited, tt.want)
 			}
-			u.shown(edge, 7)
-			if len(u.generations) > 0 {
-				t.Errorf("what the cache shows is remembered: %v", u.generations)
+			p.shown(edge, 7)
+			if len(p.generations) > 0 {
+				t.Errorf("what the cache shows is remembered: %v", p.generations)
 			}
 		})
 	}
