@@ -32,8 +32,8 @@ const (
 // gathers for it goes with one write.
 type assignments struct {
 	*hubapi.Writer[types.NamespacedName, change]
-	hub    hubapi.Hub
-	direct hubapi.Direct
+	hub     hubapi.Hub
+	direct  hubapi.Direct
 	pending pendingWrites
 
 	mu    sync.Mutex
@@ -70,7 +70,7 @@ func (a *assignments) commit(ctx context.Context, key types.NamespacedName, batc
 	return err
 }
 
-// try reads the Assignment, applies the batch and writes it, if nobody else wrote its spec between.
+// try reads the Assignment, applies the batch and writes it, unless another writer has written its spec since.
 func (a *assignments) try(ctx context.Context, read client.Reader, key types.NamespacedName, batch []change) (again bool, err error) {
 	have := &v1alpha1.Assignment{}
 	owner := batch[len(batch)-1].cluster

@@ -20,13 +20,13 @@ import (
 
 // decision is what is to be written, and what is known once it is.
 type decision struct {
-	revision      string // that was to be rendered; empty when it was not tried
-	err           error  // reportable, of the Kustomization as a whole
-	noTargets     string
-	selection     error // reportable: what is wrong with who is selected; those that are go on
-	selectionHeld bool  // nobody joins or leaves
-	targets       []*target
-	leaving       []departing
+	revision         string // that was to be rendered; empty when it was not tried
+	err              error  // reportable, of the Kustomization as a whole
+	noTargets        string
+	selection        error // reportable: what is wrong with who is selected; those that are go on
+	selectionRefused bool  // no cluster joins or leaves
+	targets          []*target
+	leaving          []leavingCluster
 
 	// suspended is what a suspended Kustomization would come to; nothing of it is written.
 	suspended *decision
@@ -63,8 +63,8 @@ type target struct {
 	marked  []string // files of what was rendered anew that have markers of image policies
 }
 
-// departing is a cluster that has an entry and is not selected.
-type departing struct {
+// leavingCluster is a cluster that has an entry and is not selected.
+type leavingCluster struct {
 	cluster string
 	want    *v1alpha1.AssignmentEntry // nil: the entry has done its work and goes
 	event   *report.Event             // recorded when want is written; nil for none
@@ -82,7 +82,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	if d.over() {
 		return d, nil
 	}
-	d.holdSelection(o)
+	d.guardSelection(o)
 	if cycle := targeting.Cycle(o.ks, o.all); cycle != nil {
 		d.err = &report.Stalled{Reason: v1alpha1.DependencyCycleReason, Err: fmt.Errorf("dependsOn leads in a circle: %s", strings.Join(namesFrom(o.key.Namespace, append(cycle, cycle[0])), " → "))}
 		d.keep(o)
@@ -112,7 +112,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	if err := r.assign(ctx, o, d); err != nil {
 		return nil, err
 	}
-	d.leaving = d.departingUnlessHeld(o, departingClusters(o, d.targets))
+	d.leaving = d.leavingUnlessRefused(o, leavingClusters(o, d.targets))
 	return d, r.retain(ctx, o, d)
 }
 
@@ -249,7 +249,7 @@ func (r *Reconciler) decideSuspended(ctx context.Context, o *observed) (*decisio
 // objects where they are, as in Flux; one that goes with its namespace, its kind or the hub leaves
 // everything as it is, its entries included.
 func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision, error) {
-	d := &decision{leaving: departingClusters(o, nil), released: true}
+	d := &decision{leaving: leavingClusters(o, nil), released: true}
 	if len(d.leaving) == 0 {
 		return d, nil
 	}
@@ -272,7 +272,7 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	for _, l := range d.leaving {
 		d.released = d.released && l.want == nil
 	}
-	r.giveUp(o, d)
+	r.orphanDenied(o, d)
 	return d, r.retain(ctx, o, d)
 }
 
@@ -280,21 +280,21 @@ func subject(namespace string, created time.Time) hubapi.Subject {
 	return hubapi.Subject{Namespace: namespace, Plural: "kustomizations", Created: created}
 }
 
-// departingClusters are the clusters with an entry that are not among the targets. A Cluster that is gone takes
+// leavingClusters are the clusters with an entry that are not among the targets. A Cluster that is gone takes
 // its Assignment with it and is not waited for.
-func departingClusters(o *observed, targets []*target) []departing {
+func leavingClusters(o *observed, targets []*target) []leavingCluster {
 	selected := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		selected[t.Name] = true
 	}
-	var list []departing
+	var list []leavingCluster
 	for i := range o.clusters {
 		name := o.nameOf(&o.clusters[i])
 		have := o.assigned[name]
 		if have.entry == nil || selected[name] || o.byName[name] == nil {
 			continue
 		}
-		l := departing{cluster: name}
+		l := leavingCluster{cluster: name}
 		if !have.entry.Remove || have.status == nil || !have.status.Removed {
 			l.want = have.entry.DeepCopy()
 			l.want.Remove, l.want.Suspend, l.want.DeletionPolicy = true, false, o.ks.GetDeletionPolicy()

@@ -102,7 +102,7 @@ func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) (recon
 		return reconcile.Result{}, err
 	}
 	o.ks.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
-	leaving := departingClusters(o, nil)
+	leaving := leavingClusters(o, nil)
 	if len(leaving) == 0 {
 		return reconcile.Result{}, nil
 	}
@@ -135,7 +135,7 @@ func oldest(o *observed) time.Time {
 }
 
 // leave tells once of entries that stay without their Kustomization.
-func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []departing, why string) {
+func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []leavingCluster, why string) {
 	r.mu.Lock()
 	_, told := r.left[o.key]
 	r.left[o.key] = struct{}{}

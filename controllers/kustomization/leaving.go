@@ -11,9 +11,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// holdSelection keeps everybody where they are when the selection looks like a mistake: those that would leave
+// guardSelection keeps every cluster as it is when the selection looks like a mistake: those that would leave
 // keep what they have, and those that would come wait, so that they do not make it look smaller.
-func (d *decision) holdSelection(o *observed) {
+func (d *decision) guardSelection(o *observed) {
 	deselection := targeting.Deselection{}
 	selected := map[string]bool{}
 	for _, t := range d.targets {
@@ -33,16 +33,16 @@ func (d *decision) holdSelection(o *observed) {
 	if refusal == "" {
 		return
 	}
-	d.selectionHeld, d.selection = true, &report.Stalled{Reason: v1alpha1.PruneLimitExceededReason, Err: errors.New(refusal)}
+	d.selectionRefused, d.selection = true, &report.Stalled{Reason: v1alpha1.PruneLimitExceededReason, Err: errors.New(refusal)}
 	d.targets = slices.DeleteFunc(d.targets, func(t *target) bool { return o.assigned[t.Name].entry == nil })
 }
 
-// departingUnlessHeld returns the departing clusters that may go: all, or those that were on their way before.
-func (d *decision) departingUnlessHeld(o *observed, leaving []departing) []departing {
-	if !d.selectionHeld {
+// leavingUnlessRefused returns the clusters that may leave: all, or those that were leaving before.
+func (d *decision) leavingUnlessRefused(o *observed, leaving []leavingCluster) []leavingCluster {
+	if !d.selectionRefused {
 		return leaving
 	}
-	return slices.DeleteFunc(leaving, func(l departing) bool { return !o.assigned[l.cluster].entry.Remove })
+	return slices.DeleteFunc(leaving, func(l leavingCluster) bool { return !o.assigned[l.cluster].entry.Remove })
 }
 
 // notFound says which names no Cluster has; nil when there are none.
@@ -60,10 +60,10 @@ func notFound(names []string) error {
 	return &report.Waiting{Reason: v1alpha1.ClusterNotFoundReason, Err: errors.New(text)}
 }
 
-// giveUp leaves what a deleted Kustomization has where its account cannot delete it: it is not there, or has no right
-// to, and a person has had the time to change that. Nothing deletes with other rights in its place, and a tenant whose
-// account is gone must not keep its Kustomization, its namespace or a Cluster from going.
-func (r *Reconciler) giveUp(o *observed, d *decision) {
+// orphanDenied leaves what a deleted Kustomization has where its ServiceAccount cannot delete it: the account does not
+// exist, or has no right to, and a person has had the time to change that. Nothing deletes with other rights in its place,
+// and a tenant whose account is gone must not keep its Kustomization, its namespace or a Cluster from going.
+func (r *Reconciler) orphanDenied(o *observed, d *decision) {
 	deletion := report.Deletion{Deleted: o.ks.DeletionTimestamp.Time, Now: r.Now(), GracePeriod: r.DenialGracePeriod}
 	if o.memo.removing.IsZero() {
 		o.memo.removing = deletion.Now

@@ -207,7 +207,7 @@ func (r *Reconciler) neighbours(ctx context.Context, o *observed) ([]*neighbour,
 		}
 		selection, err := targeting.Select(ks, o.clusters, access)
 		if err != nil {
-			for name := range o.byName { // which of them it is to be on, nobody knows
+			for name := range o.byName { // which of them it is to be on is not known
 				n.selects[name] = true
 			}
 		}
@@ -544,7 +544,7 @@ func (r *Reconciler) takes(ctx context.Context, o *observed, digest string, drop
 }
 
 // follow holds the clusters back on which a dependency of the same source has not been assigned what the
-// commit made of it. Digests decide: one that the commit did not change holds nobody.
+// commit made of it. Digests decide: one that the commit did not change holds no cluster back.
 func (r *Reconciler) follow(ctx context.Context, o *observed, t *target) (string, error) {
 	have := o.assigned[t.Name].entry
 	if len(o.ks.Spec.DependsOn) == 0 || t.digest == "" || have != nil && !have.Remove && have.Digest == t.digest {

@@ -27,7 +27,7 @@ func (r *Reconciler) mayTake(ctx context.Context, o *observed, n *neighbour, clu
 	}
 	var wants func(object.ID) bool
 	outlines, err := r.outlines(ctx, o, n, cluster)
-	if panicked := recovery.Details(err); panicked != nil { // it counts as what cannot be built, and nobody else tells of it
+	if panicked := recovery.Details(err); panicked != nil { // it counts as what cannot be built, and is logged nowhere else
 		log.FromContext(ctx).Error(err, "recovered from a panic", panicked...)
 	}
 	if err == nil {

@@ -69,7 +69,7 @@ type Options struct {
 type Bundles interface {
 	// Verify looks at what is on the disk, and forgets a bundle that is damaged or gone.
 	Verify(digest string)
-	// Get returns a bundle, which nobody may change.
+	// Get returns a bundle, which must not be changed.
 	Get(ctx context.Context, digest string) (*object.Bundle, error)
 	// Put stores a bundle and returns its digest.
 	Put(*object.Bundle) (string, error)

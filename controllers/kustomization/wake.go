@@ -21,7 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// work is the queue of the controller. What a cache lists when it starts wakes nobody: every
+// work is the queue of the controller. What a cache lists when it starts wakes no controller: every
 // Kustomization is reconciled then anyway.
 type work = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -229,7 +229,7 @@ func (r *Reconciler) assignmentHandler() handler.EventHandler {
 }
 
 // afterWipe is the time until the Kustomization is told of an entry whose report was wiped: before that
-// the engine's side has written it again, and nobody is to take a cluster for one that does not report.
+// the engine's side has written it again, and no cluster is to count as one that does not report.
 const afterWipe = 5 * hubapi.RebuildAfter
 
 // changedEntries returns the names of the entries of which the two versions report differently; what
