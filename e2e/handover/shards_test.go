@@ -34,13 +34,13 @@ func TestAFleetIsDividedWhileItsHubHangs(t *testing.T) {
 	a := w.holder(ctx, sharding.Whole.Lease(), "nobody")
 	w.ready(ctx, w.commit("2"))
 
-	part := sharding.Shard{K: sharding.Place([]string{namespace + "/edge-1"}, 2)[namespace+"/edge-1"], N: 2}
+	part := sharding.Shard{Index: sharding.Place([]string{namespace + "/edge-1"}, 2)[namespace+"/edge-1"], Count: 2}
 	for k := 1; k <= 2; k++ {
 		h := rig.NewHub(rig.HubOptions{Kubeconfig: w.rig.HubKubeconfig, Dir: t.TempDir()})
 		t.Cleanup(h.Kill)
-		w.must(h.Start(ctx, "--leader-elect", lease, "--storage-path", whole.Storage(), "--shard", sharding.Shard{K: k, N: 2}.String()))
+		w.must(h.Start(ctx, "--leader-elect", lease, "--storage-path", whole.Storage(), "--shard", sharding.Shard{Index: k, Count: 2}.String()))
 	}
-	w.holder(ctx, sharding.Shard{K: 2, N: 2}.Lease(), "nobody") // which alone gives it nothing
+	w.holder(ctx, sharding.Shard{Index: 2, Count: 2}.Lease(), "nobody") // which alone gives it nothing
 	began := time.Now()
 	three := w.commit("3")
 	w.firstWrite(ctx, a, began)
@@ -88,28 +88,28 @@ func TestPartsShareNoVolume(t *testing.T) {
 	w.ready(ctx, w.commit("2"))
 	w.must(w.rig.Hub.Stop())
 
-	second := sharding.Shard{K: 1, N: 1}
-	for second.K == 1 { // one of as many parts as it takes for the edge to be another's than the first's
-		second.N++
-		second.K = sharding.Place([]string{namespace + "/edge-1"}, second.N)[namespace+"/edge-1"]
+	second := sharding.Shard{Index: 1, Count: 1}
+	for second.Index == 1 { // one of as many parts as it takes for the edge to be another's than the first's
+		second.Count++
+		second.Index = sharding.Place([]string{namespace + "/edge-1"}, second.Count)[namespace+"/edge-1"]
 	}
 	gateway, err := rig.FreeAddress()
 	w.must(err)
 	part := func(k int, args ...string) *rig.Hub {
 		h := rig.NewHub(rig.HubOptions{Kubeconfig: w.rig.HubKubeconfig, Dir: t.TempDir()})
 		t.Cleanup(h.Kill)
-		w.must(h.Start(ctx, append([]string{"--leader-elect", lease, "--shard", sharding.Shard{K: k, N: second.N}.String()}, args...)...))
+		w.must(h.Start(ctx, append([]string{"--leader-elect", lease, "--shard", sharding.Shard{Index: k, Count: second.Count}.String()}, args...)...))
 		return h
 	}
 	part(1, "--gateway-bind-address", gateway)
 	from := []string{"--bundles-from", "https://" + gateway}
-	first := part(second.K, from...)
+	first := part(second.Index, from...)
 	b := w.holder(ctx, second.Lease(), "nobody")
 	w.ready(ctx, w.commit("3"))
 	_, err = w.rig.HubKube.Await(ctx, rig.Ref{Kind: "clusters.skerry.dev", Namespace: namespace, Name: "edge-1"}, rig.MustExpect("status.shard="+second.String()))
 	w.must(err)
 
-	part(second.K, from...) // stands by
+	part(second.Index, from...) // stands by
 	first.Kill()
 	w.holder(ctx, second.Lease(), b)
 	w.ready(ctx, w.commit("4"))

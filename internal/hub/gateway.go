@@ -123,7 +123,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 	}
 	hub := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}
 	var stored engine.Bundles
-	if p.share.K == 1 {
+	if p.share.Index == 1 {
 		stored = p.bundles
 	}
 	p.gateway, err = gateway.New(gateway.Options{
@@ -150,7 +150,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 
 // gatewayDisabledReason is the message on Clusters with an agent when the hub has no gateway.
 func gatewayDisabledReason(share sharding.Shard) string {
-	if share.N > 1 {
+	if share.Count > 1 {
 		return fmt.Sprintf("Part %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each part needs", share)
 	}
 	return "The hub has no gateway: it runs without --gateway-bind-address"
@@ -190,7 +190,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	case serve.OwnCertificate != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
-	if p.share.K == 1 { // the address is that of all parts
+	if p.share.Index == 1 { // the address is that of all parts
 		if err := writeGatewayConfigMap(ctx, api, o.LeaderNamespace, published); err != nil {
 			return err
 		}

@@ -167,11 +167,11 @@ func (o *Options) check() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("--shard: %w", err)
-	case o.BundlesFrom != "" && s.K == 1:
+	case o.BundlesFrom != "" && s.Index == 1:
 		return errors.New("--bundles-from is for the other parts of a divided hub (--shard): part 1 renders")
 	case o.BundlesFrom != "" && !isGatewayURL(o.BundlesFrom):
 		return errors.New("--bundles-from must be https://host[:port][/path], without credentials")
-	case s.N > 1 && !o.LeaderElect:
+	case s.Count > 1 && !o.LeaderElect:
 		return errors.New("--shard needs --leader-elect: by their leases shards know who works on what")
 	case o.LeaderElect && o.LeaseDuration < 2*fence.Margin:
 		return fmt.Errorf("--leader-election-lease-duration must be at least %s", 2*fence.Margin)

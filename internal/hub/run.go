@@ -125,7 +125,7 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err != nil {
 		return nil, err
 	}
-	if share.K == 1 {
+	if share.Index == 1 {
 		go func() { // beside everything else that a start waits for; it ends when the schema is read
 			if err := recovery.Run(func() error { render.Warm(); return nil }); err != nil {
 				o.Log.Error(err, "cannot read the schema ahead of the first render", recovery.Details(err)...)
@@ -218,7 +218,7 @@ func (p *parts) connect(ctx context.Context, o Options, lease resourcelock.Inter
 // openStorage opens the stores. Only the first shard writes there, and one that has a folder of its own.
 func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 	dir := o.StoragePath
-	decides := p.share.K == 1
+	decides := p.share.Index == 1
 	if decides {
 		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{
 			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment, Now: time.Now,
@@ -234,7 +234,7 @@ func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 }
 
 func (p *parts) isolateRenders(ctx context.Context, o Options) error {
-	if p.share.K != 1 || len(o.RenderCommand) == 0 {
+	if p.share.Index != 1 || len(o.RenderCommand) == 0 {
 		return nil
 	}
 	r, err := isolate.New(ctx, isolate.Options{
@@ -317,7 +317,7 @@ func (p *parts) addRunnables(o Options) error {
 		p.mgr.AddReadyzCheck("caches", synced),
 		p.mgr.Add(manager.RunnableFunc(p.stopEngines)),
 		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-			if p.share.K != 1 && o.BundlesFrom == "" {
+			if p.share.Index != 1 && o.BundlesFrom == "" {
 				return nil
 			}
 			return p.clean(ctx, o.Log.WithName("storage"))

@@ -103,7 +103,7 @@ func (s *shards) placed(n int) map[string]int {
 		}
 		want = sharding.Place(keys, n)
 		return !slices.ContainsFunc(list.Items, func(c v1alpha1.Cluster) bool {
-			return c.Status.Shard != sharding.Shard{K: want[keyOf(&c).String()], N: n}.Record()
+			return c.Status.Shard != sharding.Shard{Index: want[keyOf(&c).String()], Count: n}.Record()
 		})
 	})
 	return want

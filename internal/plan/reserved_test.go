@@ -16,8 +16,8 @@ func TestReserved(t *testing.T) {
 		system("", "ConfigMap", "skerry-hub"),
 		system("", "ConfigMap", "skerry-inventory-apps.0123456789abcdef-0-of-1"),
 		system("", "ConfigMap", "skerry-inventory-x"),
-		system("coordination.k8s.io", "Lease", sharding.Shard{K: 1, N: 1}.Lease()),
-		system("coordination.k8s.io", "Lease", sharding.Shard{K: 2, N: 3}.Lease()),
+		system("coordination.k8s.io", "Lease", sharding.Shard{Index: 1, Count: 1}.Lease()),
+		system("coordination.k8s.io", "Lease", sharding.Shard{Index: 2, Count: 3}.Lease()),
 	} {
 		if Reserved(id, false) == "" {
 			t.Errorf("%s may be applied", id)

@@ -19,8 +19,8 @@ const Max = 64
 // leaseName is what hubs of one cluster agree on.
 const leaseName = "skerry-hub"
 
-// Shard is one of N parts of a fleet, K from 1 to N.
-type Shard struct{ K, N int }
+// Shard is one of Count shards of a fleet, Index from 1 to Count.
+type Shard struct{ Index, Count int }
 
 // Whole is the only shard of a fleet that is not divided.
 var Whole = Shard{1, 1}
@@ -44,14 +44,14 @@ func parse(k, n string) (Shard, error) {
 		return i
 	}
 	s := Shard{number(k), number(n)}
-	if s.K < 1 || s.K > s.N || s.N > Max {
+	if s.Index < 1 || s.Index > s.Count || s.Count > Max {
 		return Shard{}, fmt.Errorf("there is no shard %.20q of %.20q", k, n)
 	}
 	return s, nil
 }
 
 // String returns "k/n".
-func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.K, s.N) }
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Count) }
 
 // Record is what the status of a Cluster says of the shard that works on it: nothing where the fleet
 // is not divided.
@@ -73,10 +73,10 @@ func OfRecord(record string) (Shard, error) {
 // Lease is the name of the lease that the hubs of a shard compete for. The first shard also decides for
 // all clusters, so that the first of however many has one and the same lease.
 func (s Shard) Lease() string {
-	if s.K == 1 {
+	if s.Index == 1 {
 		return leaseName
 	}
-	return fmt.Sprintf("%s-%d-of-%d", leaseName, s.K, s.N)
+	return fmt.Sprintf("%s-%d-of-%d", leaseName, s.Index, s.Count)
 }
 
 // Identity marks the identity under which a process holds a lease with its shard.
@@ -84,7 +84,7 @@ func (s Shard) Identity(process string) string {
 	if s == Whole {
 		return process
 	}
-	return fmt.Sprintf("%s_%d-of-%d", process, s.K, s.N)
+	return fmt.Sprintf("%s_%d-of-%d", process, s.Index, s.Count)
 }
 
 // OfIdentity returns the shard of who holds a lease.

@@ -78,7 +78,7 @@ func New(o Options) *Holder {
 }
 
 // First reports whether this process also decides for the whole fleet.
-func (h *Holder) First() bool { return h.Shard.K == 1 }
+func (h *Holder) First() bool { return h.Shard.Index == 1 }
 
 // Hold reports whether this process may work on a Cluster; it takes it, or gives it away, as its shard
 // says. Before it gives it away it calls release, which returns when nothing is on its way to the cluster. While there is
@@ -93,7 +93,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) 
 	if err := h.listOnce(ctx); err != nil {
 		return false, 0, err
 	}
-	ours, recorded := owner == h.Shard.K, c.Status.Shard == h.Shard.Record()
+	ours, recorded := owner == h.Shard.Index, c.Status.Shard == h.Shard.Record()
 	if ours && recorded {
 		sure, err := h.confirm(ctx, c)
 		if err != nil {
@@ -113,7 +113,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) 
 	case ours:
 		return h.take(ctx, c)
 	case recorded && owner != 0:
-		return false, 0, h.record(ctx, c, sharding.Shard{K: owner, N: h.Shard.N}.Record())
+		return false, 0, h.record(ctx, c, sharding.Shard{Index: owner, Count: h.Shard.Count}.Record())
 	}
 	return false, 0, nil
 }

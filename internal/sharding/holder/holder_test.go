@@ -73,7 +73,7 @@ func (w *world) must(err error) {
 
 // hub is one process.
 func (w *world) hub(k, n int) *Holder {
-	s := sharding.Shard{K: k, N: n}
+	s := sharding.Shard{Index: k, Count: n}
 	say := func(what string) func(types.NamespacedName) {
 		return func(key types.NamespacedName) { w.log = append(w.log, fmt.Sprintf("%s %s %s", s, what, key.Name)) }
 	}
@@ -173,10 +173,10 @@ func TestAShardWaitsForTheLeaseOfTheHolder(t *testing.T) {
 
 	w.lease(sharding.Whole, "")
 	other := w.hub(1, 1)
-	w.lease(sharding.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{Index: 2, Count: 2}, "b")
 	w.expect("held by the shard", w.holds(other, w.cluster(mine)), false, mine, "2/2")
 	w.now = w.now.Add(2 * time.Second)
-	w.lease(sharding.Shard{K: 2, N: 2}, "")
+	w.lease(sharding.Shard{Index: 2, Count: 2}, "")
 	w.expect("given back", w.holds(other, w.cluster(mine)), true, mine, "")
 }
 
@@ -184,7 +184,7 @@ func TestAShardWaitsForTheLeaseOfTheHolder(t *testing.T) {
 func TestTheFirstShardHasTheLeaseOfTheWhole(t *testing.T) {
 	w := newWorld(t, names...)
 	first, mine := of2(names)
-	w.lease(sharding.Shard{K: 1, N: 2}, "a")
+	w.lease(sharding.Shard{Index: 1, Count: 2}, "a")
 	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(mine)), true, mine, "2/2")
 	w.expect("1/2", w.holds(w.hub(1, 2), w.cluster(first)), true, first, "1/2")
 	w.expect("of another", w.holds(w.hub(2, 2), w.cluster(first)), false, first, "1/2")
@@ -196,8 +196,8 @@ func TestTheHolderHandsOverWhatMoves(t *testing.T) {
 	c := w.cluster(name)
 	c.Status.Shard = "1/2" // as it was before others joined
 	w.must(w.api.Status().Update(t.Context(), c))
-	w.lease(sharding.Shard{K: 1, N: 2}, "a")
-	w.lease(sharding.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{Index: 1, Count: 2}, "a")
+	w.lease(sharding.Shard{Index: 2, Count: 2}, "b")
 	from, to := w.hub(1, 2), w.hub(2, 2)
 	from.gain(client.ObjectKeyFromObject(c))
 	leave, ok := from.Enter(client.ObjectKeyFromObject(c))
@@ -311,11 +311,11 @@ func TestAnOldCache(t *testing.T) {
 	_, name := of2(names)
 	old := w.cluster(name)
 	w.expect("2/2", w.holds(w.hub(2, 2), w.cluster(name)), true, name, "2/2")
-	w.lease(sharding.Shard{K: 2, N: 2}, "b")
+	w.lease(sharding.Shard{Index: 2, Count: 2}, "b")
 	whole := w.hub(1, 1)
 	w.expect("by an old cache", w.holds(whole, old), false, name, "2/2")
 	w.expect("again", w.holds(whole, old), false, name, "2/2")
-	w.lease(sharding.Shard{K: 2, N: 2}, "")
+	w.lease(sharding.Shard{Index: 2, Count: 2}, "")
 	w.now = w.now.Add(2 * time.Second)
 	w.expect("by a new one", w.holds(whole, w.cluster(name)), true, name, "")
 	w.expect("and ever after", w.holds(whole, w.cluster(name)), true, name, "")

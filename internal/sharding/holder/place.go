@@ -15,7 +15,7 @@ import (
 
 // owner returns the number of the shard that a Cluster belongs to; 0 for one that is not there.
 func (h *Holder) owner(ctx context.Context, key types.NamespacedName) (int, error) {
-	if h.Shard.N == 1 {
+	if h.Shard.Count == 1 {
 		return 1, nil
 	}
 	h.mu.Lock()
@@ -44,14 +44,14 @@ func (h *Holder) place(ctx context.Context) error {
 	for i := range list.Items {
 		keys[i] = client.ObjectKeyFromObject(&list.Items[i]).String()
 	}
-	now := sharding.Place(keys, h.Shard.N)
+	now := sharding.Place(keys, h.Shard.Count)
 	h.mu.Lock()
 	before := h.owners
 	h.owners = now
 	h.mu.Unlock()
 	var moved []string
 	for key, owner := range now {
-		if was := before[key]; was != owner && (was == h.Shard.K || owner == h.Shard.K) {
+		if was := before[key]; was != owner && (was == h.Shard.Index || owner == h.Shard.Index) {
 			moved = append(moved, key)
 		}
 	}
