@@ -79,9 +79,9 @@ func TestAFleetIsDividedWhileItsHubHangs(t *testing.T) {
 	}
 }
 
-// TestPartsShareNoVolume divides a fleet among two parts with folders of their own, and a standby for the one that does
-// not render: bundles come from the part that does.
-func TestPartsShareNoVolume(t *testing.T) {
+// TestShardsShareNoVolume divides a fleet among two shards with folders of their own, and a standby for the one that does
+// not render: bundles come from the shard that does.
+func TestShardsShareNoVolume(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	w := start(ctx, t)
@@ -89,7 +89,7 @@ func TestPartsShareNoVolume(t *testing.T) {
 	w.must(w.rig.Hub.Stop())
 
 	second := sharding.Shard{Index: 1, Count: 1}
-	for second.Index == 1 { // one of as many parts as it takes for the edge to be another's than the first's
+	for second.Index == 1 { // one of as many shards as it takes for the edge to be another's than the first's
 		second.Count++
 		second.Index = sharding.Place([]string{namespace + "/edge-1"}, second.Count)[namespace+"/edge-1"]
 	}

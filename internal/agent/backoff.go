@@ -8,8 +8,8 @@ const (
 	// unwantedRetry is how often an agent dials that the hub does not want: its key was revoked, or is that of another
 	// cluster.
 	unwantedRetry = 10 * time.Minute
-	// maxOtherPartRetry bounds the wait of an agent that the hub has sent to another of its parts.
-	maxOtherPartRetry = 30 * time.Second
+	// maxOtherShardRetry bounds the wait of an agent that the hub has sent to another of its shards.
+	maxOtherShardRetry = 30 * time.Second
 	// steadySession is how long a session lasts that counts as one that works.
 	steadySession = time.Minute
 )
@@ -17,8 +17,8 @@ const (
 // backoff decides when the agent dials again. It is pure: time and random numbers are given to it. It is written by hand, and
 // no wait.Backoff, because it depends on how long the last session lasted, and on what the hub asked for.
 type backoff struct {
-	failures   int
-	otherParts int // answers in a row that another part of the hub has the Cluster
+	failures    int
+	otherShards int // answers in a row that another shard of the hub has the Cluster
 	// random returns numbers of 0 to 1.
 	random func() float64
 }
@@ -30,7 +30,7 @@ type backoff struct {
 // half and all of one that doubles up to five minutes; one that the hub asked for is between one and two times
 // that. An agent whose session lasted for steadySession dials within a second, as most losses are short.
 func (b *backoff) next(lasted, after time.Duration) time.Duration {
-	b.otherParts = 0
+	b.otherShards = 0
 	if lasted >= steadySession {
 		b.failures = 0
 	}
@@ -48,17 +48,17 @@ func (b *backoff) spread(wait, after time.Duration) time.Duration {
 	return wait
 }
 
-// otherPart returns how long to wait after the hub answered that another of its parts has the Cluster. One Service leads to
+// otherShard returns how long to wait after the hub answered that another of its shards has the Cluster. One Service leads to
 // all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The first is what the
 // hub asks for; the next ones double up to half a minute, since a hub that has just started gives the same answer to all of its
 // agents until its controllers have come to them. After a session, however short, the agent begins with the first again:
 // it had found the part that has the Cluster, which has moved since.
-func (b *backoff) otherPart(lasted, after time.Duration) time.Duration {
+func (b *backoff) otherShard(lasted, after time.Duration) time.Duration {
 	b.failures = 0 // the hub is there
 	if lasted > 0 {
-		b.otherParts = 0
+		b.otherShards = 0
 	}
-	wait := min(minRetry<<min(b.otherParts, 20), maxOtherPartRetry)
-	b.otherParts++
+	wait := min(minRetry<<min(b.otherShards, 20), maxOtherShardRetry)
+	b.otherShards++
 	return b.spread(wait, after)
 }

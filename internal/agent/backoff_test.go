@@ -29,9 +29,9 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 	}
 }
 
-// TestAnotherPartOfTheHubIsFoundSoon: which of eight parts answers is chance, and an agent that was cut off for long does
+// TestAnotherShardOfTheHubIsFoundSoon: which of eight shards answers is chance, and an agent that was cut off for long does
 // not wait for minutes between its tries.
-func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
+func TestAnotherShardOfTheHubIsFoundSoon(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
 	elsewhere := &byeError{Bye: link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}, trusted: true}
 	var total, longest time.Duration
@@ -43,11 +43,11 @@ func TestAnotherPartOfTheHubIsFoundSoon(t *testing.T) {
 			total, longest = total+wait, max(longest, wait)
 		}
 	}
-	if mean := total / agents; mean > 2*time.Minute || longest > maxOtherPartRetry {
+	if mean := total / agents; mean > 2*time.Minute || longest > maxOtherShardRetry {
 		t.Errorf("%s on average, %s at most between two tries", mean, longest)
 	}
 	b := &backoff{random: func() float64 { return 1 }}
-	for i, want := range []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, maxOtherPartRetry, maxOtherPartRetry} {
+	for i, want := range []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, maxOtherShardRetry, maxOtherShardRetry} {
 		if got := b.after(elsewhere, 0); got != want {
 			t.Errorf("try %d after %s, want %s", i, got, want)
 		}

@@ -291,7 +291,7 @@ func (b *backoff) after(err error, lasted time.Duration) time.Duration {
 	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted {
 		switch bye.Reason {
 		case link.ByeElsewhere:
-			return b.otherPart(lasted, retryAfter(err))
+			return b.otherShard(lasted, retryAfter(err))
 		case link.ByeDuplicate: // the hub says when it may be wanted again
 			b.failures = 0
 		}

@@ -80,7 +80,7 @@ func TestConfidentialBundleIsSealedOnDisk(t *testing.T) {
 	if digest == b.Digest() || digest != b.KeyedDigest(testKey(t, 1).Digest()) {
 		t.Errorf("digest %s: want one that only the key can make", digest)
 	}
-	for _, readOnly := range []bool{false, true} { // another process with the key, such as a part of a divided hub
+	for _, readOnly := range []bool{false, true} { // another process with the key, such as a shard of a divided hub
 		s, err := Open(dir, Options{Key: testKey(t, 1), Now: time.Now, ReadOnly: readOnly})
 		if err != nil {
 			t.Fatal(err)

@@ -270,7 +270,7 @@ func wellFormed(a link.Agent) bool {
 // sessionResponse starts a session of an agent that has proven its key, or answers why it does not.
 func (g *Gateway) sessionResponse(r *http.Request, key engine.Key, ask link.SessionRequest) link.SessionResponse {
 	// The settings of a session have their place among all that the agent is told. A refusal has none: nothing of it is
-	// kept, and the Cluster may be another part's, which has the times.
+	// kept, and the Cluster may be another shard's, which has the times.
 	answer := link.SessionResponse{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
 	a := g.agentOf(key)
 	stored, err := g.o.Assignment(r.Context(), key)
@@ -278,7 +278,7 @@ func (g *Gateway) sessionResponse(r *http.Request, key engine.Key, ask link.Sess
 		g.o.Log.Error(err, "an agent has to wait for its Assignment", "cluster", key)
 	}
 	if a == nil || err != nil || !a.handedOver(ask.Key) {
-		// Another part of the hub has the Cluster, or the controllers of this one have not come to it yet.
+		// Another shard of the hub has the Cluster, or the controllers of this one have not come to it yet.
 		answer.Bye = &link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}
 	} else if s, bye := g.startSession(r, a, ask); bye != nil {
 		answer.Bye = bye

@@ -58,7 +58,7 @@ type Options struct {
 	BetterClaim func(key engine.Key, uid string) (engine.Key, bool)
 	// Bundles hands out what is to be applied.
 	Bundles engine.Bundles
-	// Stored hands out what this process has stored itself, to other parts of the hub; nil for a process that does not.
+	// Stored hands out what this process has stored itself, to other shards of the hub; nil for a process that does not.
 	Stored engine.Bundles
 	// OnChange and OnEvent are called as those of an engine pool are.
 	OnChange func(engine.Key)
@@ -108,7 +108,7 @@ func (g *Gateway) Handler() http.Handler {
 	mux.HandleFunc("GET "+link.BundlesPath+"{digest}", g.withSession(g.manifest))
 	mux.HandleFunc("POST "+link.ObjectsPath, g.withSession(g.objects))
 	if g.o.Stored != nil {
-		mux.HandleFunc("POST "+link.PartPath, g.servePart)
+		mux.HandleFunc("POST "+link.ShardPath, g.serveShard)
 	}
 	mux.HandleFunc("GET "+link.MediumUpdatePath, g.withTicket(g.exportUpdate))
 	mux.HandleFunc("POST "+link.MediumReportPath, g.withTicket(g.importReport))

@@ -63,7 +63,7 @@ func TestAgentsAreHandedOverOneByOne(t *testing.T) {
 	r.gateway.Assign(other, nil)
 	counts(1, "and one whose agent has not joined")
 	r.gateway.Disconnect(edgeKey)
-	counts(0, "when it is another part's")
+	counts(0, "when it is another shard's")
 }
 
 // TestWhoComesBeforeTheGatewayIsReadyWaits: in place of being refused, or turned away after a handshake.

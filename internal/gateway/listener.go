@@ -61,7 +61,7 @@ type connState int
 const (
 	connUnauthenticated connState = iota // no key was proven on it
 	connOfAgent                          // one agent has proven its key
-	connShared                           // several agents have, as through an ingress; or another part of the hub
+	connShared                           // several agents have, as through an ingress; or another shard of the hub
 	connClosed
 )
 
@@ -204,7 +204,7 @@ func (l *limitListener) removeFromAgent(conn *trackedConn) {
 }
 
 // authenticate records that the agent of a Cluster has proven its key on a connection, or for the zero key that another
-// part of the hub has. It returns the connection of the same agent that is to be closed for it, or nil.
+// shard of the hub has. It returns the connection of the same agent that is to be closed for it, or nil.
 func (l *limitListener) authenticate(conn *trackedConn, of engine.Key) (out *trackedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,7 +310,7 @@ func (conn *trackedConn) addStreams(n int) {
 }
 
 // markAuthenticated authenticates the connection of a request: the agent of a Cluster has proven its key, or a user has
-// sent the ticket of the Cluster; or, for the zero key, another part of the hub has proven that it has the hub's key.
+// sent the ticket of the Cluster; or, for the zero key, another shard of the hub has proven that it has the hub's key.
 func markAuthenticated(ctx context.Context, of engine.Key) {
 	conn, ok := ctx.Value(connKey{}).(*trackedConn)
 	if !ok {

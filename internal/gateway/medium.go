@@ -111,7 +111,7 @@ func (g *Gateway) exportUpdate(w http.ResponseWriter, r *http.Request, key engin
 		return
 	}
 	a := g.agentOf(key)
-	if a == nil { // another part of the hub has the Cluster, or this one has just started
+	if a == nil { // another shard of the hub has the Cluster, or this one has just started
 		retryLater(w, http.StatusServiceUnavailable, 1)
 		return
 	}

@@ -311,9 +311,9 @@ func TestAgentsThatReturnAtOnceCostTheAPIServerLittle(t *testing.T) {
 	}
 }
 
-// TestAgentsFindTheirPartOfADividedHub: one address leads to all parts, to each in turn. Each part has a standby, which
+// TestAgentsFindTheirShardOfADividedHub: one address leads to all shards, to each in turn. Each shard has a standby, which
 // goes on when the first of one is gone.
-func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
+func TestAgentsFindTheirShardOfADividedHub(t *testing.T) {
 	const agents = 12
 	s := &shards{world: newWorld(t)}
 	var mu sync.Mutex
@@ -347,14 +347,14 @@ func TestAgentsFindTheirPartOfADividedHub(t *testing.T) {
 	s.leads("2/2")
 	s.hub("1/2", "first-standby")
 	s.hub("2/2", "second-standby")
-	parts := map[int]int{}
+	shards := map[int]int{}
 	for _, k := range s.placed(2) {
-		parts[k]++
+		shards[k]++
 	}
-	if len(parts) != 2 {
-		t.Fatalf("all are of one part: %v", parts)
+	if len(shards) != 2 {
+		t.Fatalf("all are of one shard: %v", shards)
 	}
-	s.eventually("both parts listen", func() bool { mu.Lock(); defer mu.Unlock(); return len(addresses) == 2 })
+	s.eventually("both shards listen", func() bool { mu.Lock(); defer mu.Unlock(); return len(addresses) == 2 })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	t.Cleanup(func() { cancel(); running.Wait() })

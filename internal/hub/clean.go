@@ -45,7 +45,7 @@ func (p *parts) clean(ctx context.Context, log logr.Logger) error {
 }
 
 func (p *parts) cleanRepositories(ctx context.Context) error {
-	if p.git == nil { // another part fetches
+	if p.git == nil { // another shard fetches
 		return nil
 	}
 	list := &v1alpha1.GitRepositoryList{}

@@ -46,7 +46,7 @@ type gatewayIdentity struct {
 	ca, caKey []byte
 }
 
-// loadGatewayIdentity returns the identity of the gateway. The first hub, or part of one, that starts makes it.
+// loadGatewayIdentity returns the identity of the gateway. The first hub, or shard of one, that starts makes it.
 func loadGatewayIdentity(ctx context.Context, api client.Client, namespace string) (*gatewayIdentity, error) {
 	secret := &corev1.Secret{}
 	name := client.ObjectKey{Namespace: namespace, Name: gatewaySecret}
@@ -151,7 +151,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 // gatewayDisabledReason is the message on Clusters with an agent when the hub has no gateway.
 func gatewayDisabledReason(share sharding.Shard) string {
 	if share.Count > 1 {
-		return fmt.Sprintf("Part %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each part needs", share)
+		return fmt.Sprintf("Shard %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each shard needs", share)
 	}
 	return "The hub has no gateway: it runs without --gateway-bind-address"
 }
@@ -190,7 +190,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	case serve.OwnCertificate != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
-	if p.share.Index == 1 { // the address is that of all parts
+	if p.share.Index == 1 { // the address is that of all shards
 		if err := writeGatewayConfigMap(ctx, api, o.LeaderNamespace, published); err != nil {
 			return err
 		}
@@ -272,7 +272,7 @@ func isGatewayURL(text string) bool {
 	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
-// bundlesOf returns the bundles of this part: those of its own store, and where it does not render, of the part that does.
+// bundlesOf returns the bundles of this shard: those of its own store, and where it does not render, of the shard that does.
 func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hubUID string) (engine.Bundles, error) {
 	if o.BundlesFrom == "" {
 		return p.bundles, nil
@@ -288,7 +288,7 @@ func (p *parts) bundlesOf(ctx context.Context, o Options, api client.Client, hub
 	return gateway.NewRemoteBundles(gateway.RemoteBundlesOptions{URL: o.BundlesFrom, CA: identity.ca, Hub: hub, Key: identity.key, Store: p.bundles, Proxy: http.ProxyFromEnvironment})
 }
 
-// hubIdentity returns the identity that agents and other parts verify this hub by.
+// hubIdentity returns the identity that agents and other shards verify this hub by.
 func (p *parts) hubIdentity(o Options, identity *gatewayIdentity, hubUID string) (link.HubIdentity, error) {
 	public, ok := identity.key.Public().(ed25519.PublicKey)
 	if !ok {

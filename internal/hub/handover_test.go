@@ -23,13 +23,13 @@ func TestWhenAHubThatHasStartedAnswersAgents(t *testing.T) {
 		expected int
 		looks    []look // none but the last is the end
 	}{
-		"no agents":                         {0, []look{{0, 0}}},
-		"all are handed over":               {3, []look{{0, 0}, {50 * ms, 1}, {100 * ms, 3}}},
-		"slowly":                            {3, []look{{0, 0}, {3000 * ms, 1}, {3900 * ms, 2}, {4800 * ms, 3}}},
-		"one cannot be handed over":         {3, []look{{0, 0}, {50 * ms, 2}, {1000 * ms, 2}, {1050 * ms, 2}}},
-		"no controller gets on":             {3, []look{{0, 0}, {handoverTimeout - 1, 0}, {handoverTimeout, 0}}},
-		"very many":                         {10_000, []look{{0, 0}, {handoverTimeout - 1, 4000}, {handoverTimeout, 4001}}},
-		"others that came from other parts": {3, []look{{0, 0}, {50 * ms, 4}}},
+		"no agents":                          {0, []look{{0, 0}}},
+		"all are handed over":                {3, []look{{0, 0}, {50 * ms, 1}, {100 * ms, 3}}},
+		"slowly":                             {3, []look{{0, 0}, {3000 * ms, 1}, {3900 * ms, 2}, {4800 * ms, 3}}},
+		"one cannot be handed over":          {3, []look{{0, 0}, {50 * ms, 2}, {1000 * ms, 2}, {1050 * ms, 2}}},
+		"no controller gets on":              {3, []look{{0, 0}, {handoverTimeout - 1, 0}, {handoverTimeout, 0}}},
+		"very many":                          {10_000, []look{{0, 0}, {handoverTimeout - 1, 4000}, {handoverTimeout, 4001}}},
+		"others that came from other shards": {3, []look{{0, 0}, {50 * ms, 4}}},
 	} {
 		began := time.Unix(1000, 0)
 		h := handover{expected: tt.expected, started: began}
@@ -58,7 +58,7 @@ func TestAgentsThatAHubExpects(t *testing.T) {
 	}...).Build()
 	for shard, want := range map[string]int{"": 2, "1/2": 1, "2/2": 3, "1/3": 0} {
 		if got, err := joinedAgents(t.Context(), reader, shard); got != want || err != nil {
-			t.Errorf("part %q expects %d agents, want %d (%v)", shard, got, want, err)
+			t.Errorf("shard %q expects %d agents, want %d (%v)", shard, got, want, err)
 		}
 	}
 }

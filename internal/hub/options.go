@@ -65,9 +65,9 @@ type Options struct {
 	// LeaseDuration is how long a lease keeps other hubs away. A leader goes on for that long, less
 	// fence.Margin, without its API server; when it is killed, another one waits as long.
 	LeaseDuration time.Duration
-	// Shard is the part of the fleet that this hub works on, "k/n".
+	// Shard is the one that this hub works on, "k/n".
 	Shard string
-	// BundlesFrom is the URL of the gateway of part 1, from which another part gets bundles; empty where all parts have
+	// BundlesFrom is the URL of the gateway of shard 1, from which another shard gets bundles; empty where all shards have
 	// one StoragePath.
 	BundlesFrom string
 	// Concurrency bounds the reconciles of one kind at a time.
@@ -138,8 +138,8 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease, so that several hubs may run")
 	f.StringVar(&o.LeaderNamespace, "leader-election-namespace", o.LeaderNamespace, "namespace of the lease")
 	f.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", o.LeaseDuration, "how long the lease lasts: for 5s less, drift is corrected while the hub's API server is away; for so long, another hub waits when this one is killed; the same for all shards")
-	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of part k of n; needs --leader-elect, and one --storage-path for all parts or --bundles-from")
-	f.StringVar(&o.BundlesFrom, "bundles-from", o.BundlesFrom, "https URL of the gateway of part 1, from which this part gets rendered bundles; its --storage-path is its own then")
+	f.StringVar(&o.Shard, "shard", o.Shard, "k/n: work on the clusters of shard k of n; needs --leader-elect, and one --storage-path for all shards or --bundles-from")
+	f.StringVar(&o.BundlesFrom, "bundles-from", o.BundlesFrom, "https URL of the gateway of shard 1, from which this shard gets rendered bundles; its --storage-path is its own then")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "reconciles of one kind at a time")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", o.NoCrossNamespaceRefs, "refuse references to objects of other namespaces, but for a GitRepository or Cluster whose spec.accessFrom admits the namespace")
 	f.StringVar(&o.DefaultServiceAccount, "default-service-account", o.DefaultServiceAccount, "ServiceAccount, of a Kustomization's namespace, in whose name it is applied where spec.serviceAccountName is not set; not for the hub's namespace (default: none)")
@@ -168,7 +168,7 @@ func (o *Options) check() error {
 	case err != nil:
 		return fmt.Errorf("--shard: %w", err)
 	case o.BundlesFrom != "" && s.Index == 1:
-		return errors.New("--bundles-from is for the other parts of a divided hub (--shard): part 1 renders")
+		return errors.New("--bundles-from is for the other shards of a divided hub (--shard): shard 1 renders")
 	case o.BundlesFrom != "" && !isGatewayURL(o.BundlesFrom):
 		return errors.New("--bundles-from must be https://host[:port][/path], without credentials")
 	case s.Count > 1 && !o.LeaderElect:

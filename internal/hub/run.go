@@ -69,7 +69,7 @@ type parts struct {
 	share     sharding.Shard
 	git       *git.Store
 	bundles   *bundlestore.Store
-	content   engine.Bundles // bundles, and on a part that does not render what another part has
+	content   engine.Bundles // bundles, and on a shard that does not render what another shard has
 	renders   *render.Cache
 	pool      *engine.Pool
 	gateway   *gateway.Gateway

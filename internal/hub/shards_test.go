@@ -194,7 +194,7 @@ func TestShards(t *testing.T) {
 	}
 	stopSecond()
 	revision := s.push(gitserver.Change{Write: map[string]string{"apps/web.yaml": configMap("web", "5")}})
-	s.eventually("its own part has the commit", func() bool {
+	s.eventually("its own shard has the commit", func() bool {
 		return !slices.ContainsFunc(s.edges, func(e *simulator.Edge) bool {
 			return placed[namespace+"/"+e.Name] == 1 && len(e.Writes()) == 0
 		})
@@ -218,7 +218,7 @@ func TestShards(t *testing.T) {
 	}, s.edges...)
 }
 
-// TestShardsShareAStore, of which one part only reads, and clusters, of which each has one Cluster.
+// TestShardsShareAStore, of which one shard only reads, and clusters, of which each has one Cluster.
 func TestShardsShareAStore(t *testing.T) {
 	s := newShards(t, 5)
 	s.hub("1/2", "first")
@@ -228,7 +228,7 @@ func TestShardsShareAStore(t *testing.T) {
 	s.commit("1")
 	placed := s.placed(2)
 
-	// Some Clusters more, in both parts, that lead to where the first edge is worked on already.
+	// Some Clusters more, in both shards, that lead to where the first edge is worked on already.
 	edge := s.edges[0]
 	s.says(clusterNamed(edge.Name), "True Succeeded")
 	edge.ForgetWrites()
@@ -239,12 +239,12 @@ func TestShardsShareAStore(t *testing.T) {
 		s.says(clusterNamed(fmt.Sprintf("twin-%d", i)), "False DuplicateCluster")
 	}
 	after := s.placed(2)
-	parts := map[int]bool{}
+	shards := map[int]bool{}
 	for i := range 4 {
-		parts[after[fmt.Sprintf("%s/twin-%d", namespace, i)]] = true
+		shards[after[fmt.Sprintf("%s/twin-%d", namespace, i)]] = true
 	}
-	if len(parts) != 2 {
-		t.Fatalf("all twins are in one part: %v", after)
+	if len(shards) != 2 {
+		t.Fatalf("all twins are in one shard: %v", after)
 	}
 	if after[namespace+"/"+edge.Name] == placed[namespace+"/"+edge.Name] && len(edge.Writes()) > 0 {
 		t.Errorf("it was written to by %v", writers(edge))
@@ -257,7 +257,7 @@ func TestShardsShareAStore(t *testing.T) {
 		awaitGone(t, s.client, twin)
 	}
 
-	// The part that only reads starts where a bundle is damaged.
+	// The shard that only reads starts where a bundle is damaged.
 	s.commit("2")
 	stopSecond()
 	for _, name := range s.stored("bundles") {

@@ -23,7 +23,7 @@ const (
 	storageKeyField  = "key"
 )
 
-// storageKey returns the key that bundles are sealed with. The first hub, or part of one, that starts makes
+// storageKey returns the key that bundles are sealed with. The first hub, or shard of one, that starts makes
 // it; all others find it.
 func storageKey(ctx context.Context, api client.Client, namespace string) (*bundlestore.Key, error) {
 	secret := &corev1.Secret{}

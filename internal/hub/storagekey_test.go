@@ -19,12 +19,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-// TestStorageKeyIsMadeOnce, also by two parts of a hub that start at the same time.
+// TestStorageKeyIsMadeOnce, also by two shards of a hub that start at the same time.
 func TestStorageKeyIsMadeOnce(t *testing.T) {
 	api := fake.NewClientBuilder().Build()
 	var raced []byte
 	racing := interceptor.NewClient(api, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-		if raced == nil { // the other part is first
+		if raced == nil { // the other shard is first
 			key, err := storageKey(ctx, api, "hub")
 			if err != nil {
 				t.Fatal(err)

@@ -10,7 +10,7 @@
 //	POST /v1/report     Up, signature     → UpResponse         what changed since the last answer; empty: alive
 //	GET  /v1/bundles/D  –                 → Manifest           of a bundle that the Assignment names
 //	POST /v1/objects    Wanted            → frames of chunks   objects of that bundle
-//	POST /v1/part       PartRequest       → PartResponse, frames of the bundle, to another part of the same hub
+//	POST /v1/part       ShardRequest      → ShardResponse, frames of the bundle, to another shard of the same hub
 //
 // Every request body, and every answer but those of stream and objects, is one frame (EncodeFrame); the report of an
 // agent that signs is two (EncodeUp). The status of an answer is 200, or 401 to every request that is not authenticated, or
@@ -35,7 +35,7 @@ const (
 	ReportPath    = "/v1/report"
 	BundlesPath   = "/v1/bundles/" // and the digest
 	ObjectsPath   = "/v1/objects"
-	PartPath      = "/v1/part"
+	ShardPath     = "/v1/part"
 )
 
 // ContentType of every body.

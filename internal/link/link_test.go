@@ -296,10 +296,10 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	all["finalize, another cluster"] = FinalizeTranscript("h", "fleet/b", public, "r")
 	all["finalize, another hub"] = FinalizeTranscript("g", "fleet/a", public, "r")
 	all["finalize, another agent"] = FinalizeTranscript("h", "fleet/a", public[1:], "r")
-	ask := PartRequest{Digest: "d", Nonce: []byte("n"), PartNonce: []byte("m")}
-	all["part"], all["part, another hub"] = PartTranscript("h", ask), PartTranscript("g", ask)
-	all["part answer"] = PartResponseTranscript("h", ask, PartResponse{Size: 1})
-	all["part answer, confidential"] = PartResponseTranscript("h", ask, PartResponse{Size: 1, Confidential: true})
+	ask := ShardRequest{Digest: "d", Nonce: []byte("n"), ShardNonce: []byte("m")}
+	all["part"], all["part, another hub"] = ShardTranscript("h", ask), ShardTranscript("g", ask)
+	all["part answer"] = ShardResponseTranscript("h", ask, ShardResponse{Size: 1})
+	all["part answer, confidential"] = ShardResponseTranscript("h", ask, ShardResponse{Size: 1, Confidential: true})
 	down := Down{Seq: 1, At: 2, Assignment: &assignment, Settings: &Settings{KeepAlive: 1}, Finalize: "r", Bye: &Bye{Reason: "b", RetryAfter: 1}}
 	all["down"] = DownTranscript("h", "fleet/a", public, []byte("m"), down)
 	all["down, another hub"] = DownTranscript("g", "fleet/a", public, []byte("m"), down)

@@ -212,7 +212,7 @@ const (
 	ByeClusterReplaced = "ClusterReplaced"
 	// ByeNotApproved is sent while the agent is not approved.
 	ByeNotApproved = "NotApproved"
-	// ByeElsewhere is sent when another part of a divided hub has the Cluster.
+	// ByeElsewhere is sent when another shard of a divided hub has the Cluster.
 	ByeElsewhere = "Elsewhere"
 	// ByePushed is sent when the hub reaches the cluster itself now: the agent stops its engine, and waits.
 	ByePushed = "Pushed"

@@ -14,17 +14,17 @@ const NonceSize = 32
 
 // What is signed begins with its purpose, so that a signature for one is none for another.
 const (
-	joinPurpose         = "skerry.dev/link/v1 join"
-	sessionPurpose      = "skerry.dev/link/v1 session"
-	hubPurpose          = "skerry.dev/link/v1 hub"
-	assignmentPurpose   = "skerry.dev/link/v1 assignment"
-	bundlePurpose       = "skerry.dev/link/v1 bundle"
-	finalizePurpose     = "skerry.dev/link/v1 finalize"
-	partPurpose         = "skerry.dev/link/v1 part"
-	partResponsePurpose = "skerry.dev/link/v1 part answer"
-	downPurpose         = "skerry.dev/link/v1 down"
-	upPurpose           = "skerry.dev/link/v1 up"
-	reportedPurpose     = "skerry.dev/link/v1 reported"
+	joinPurpose          = "skerry.dev/link/v1 join"
+	sessionPurpose       = "skerry.dev/link/v1 session"
+	hubPurpose           = "skerry.dev/link/v1 hub"
+	assignmentPurpose    = "skerry.dev/link/v1 assignment"
+	bundlePurpose        = "skerry.dev/link/v1 bundle"
+	finalizePurpose      = "skerry.dev/link/v1 finalize"
+	shardPurpose         = "skerry.dev/link/v1 part"
+	shardResponsePurpose = "skerry.dev/link/v1 part answer"
+	downPurpose          = "skerry.dev/link/v1 down"
+	upPurpose            = "skerry.dev/link/v1 up"
+	reportedPurpose      = "skerry.dev/link/v1 reported"
 )
 
 // transcript joins a purpose and fields without ambiguity: each after its length.
@@ -117,18 +117,18 @@ func ReportedTranscript(hub, cluster string, key, agentNonce []byte, reported Ha
 	return transcript(reportedPurpose, fields...)
 }
 
-// PartTranscript is what a part of a divided hub signs, with the key of the hub, to get a bundle from another part.
-func PartTranscript(hub string, p PartRequest) []byte {
-	return transcript(partPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce)
+// ShardTranscript is what a shard of a divided hub signs, with the key of the hub, to get a bundle from another shard.
+func ShardTranscript(hub string, p ShardRequest) []byte {
+	return transcript(shardPurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.ShardNonce)
 }
 
-// PartResponseTranscript is what the other part signs in its answer, with the same key.
-func PartResponseTranscript(hub string, p PartRequest, a PartResponse) []byte {
+// ShardResponseTranscript is what the other shard signs in its answer, with the same key.
+func ShardResponseTranscript(hub string, p ShardRequest, a ShardResponse) []byte {
 	confidential := []byte{0}
 	if a.Confidential {
 		confidential[0] = 1
 	}
-	return transcript(partResponsePurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.PartNonce, binary.BigEndian.AppendUint64(nil, uint64(a.Size)), confidential)
+	return transcript(shardResponsePurpose, []byte(hub), []byte(p.Digest), p.Nonce, p.ShardNonce, binary.BigEndian.AppendUint64(nil, uint64(a.Size)), confidential)
 }
 
 // Verify reports whether the signature over what a Transcript function returned is by the public key.

@@ -184,7 +184,7 @@ func TestPartsThatAreLeftOutLeaveNothingBehind(t *testing.T) {
 			if strings.HasSuffix(m.GetKind(), "Role") || m.GetKind() == "CustomResourceDefinition" {
 				continue
 			}
-			unstructured.RemoveNestedField(m.Object, "spec", "egress") // a part of a hub dials the gateway of another
+			unstructured.RemoveNestedField(m.Object, "spec", "egress") // a shard of a hub dials the gateway of another
 			data, err := m.MarshalJSON()
 			if err != nil {
 				t.Fatal(err)

@@ -24,14 +24,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// servePart sends a bundle to another part of the hub, which proves that it has the hub's key.
-func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
-	var ask link.PartRequest
+// serveShard sends a bundle to another shard of the hub, which proves that it has the hub's key.
+func (g *Gateway) serveShard(w http.ResponseWriter, r *http.Request) {
+	var ask link.ShardRequest
 	release, ok := g.admitUnauthenticated(w, r, &ask)
 	if !ok {
 		return
 	}
-	genuine := g.nonces.valid(ask.Nonce) && len(ask.PartNonce) == link.NonceSize && link.Verify(g.o.Hub.Key, link.PartTranscript(g.o.Hub.ID, ask), ask.Signature) && g.nonces.consume(ask.Nonce)
+	genuine := g.nonces.valid(ask.Nonce) && len(ask.ShardNonce) == link.NonceSize && link.Verify(g.o.Hub.Key, link.ShardTranscript(g.o.Hub.ID, ask), ask.Signature) && g.nonces.consume(ask.Nonce)
 	release()
 	if !genuine {
 		refuse(w)
@@ -44,14 +44,14 @@ func (g *Gateway) servePart(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	case err != nil:
-		g.o.Log.Error(err, "cannot serve a bundle to another part of the hub")
+		g.o.Log.Error(err, "cannot serve a bundle to another shard of the hub")
 		retryLater(w, http.StatusServiceUnavailable, 2)
 		return
 	}
 	g.setReadDeadline(w, 0) // that of the body would end the connection
 	defer g.setReadDeadline(w, readTimeout)
-	answer := link.PartResponse{Confidential: b.Confidential, Size: int64(b.Size())}
-	answer.Signature = g.sign(link.PartResponseTranscript(g.o.Hub.ID, ask, answer))
+	answer := link.ShardResponse{Confidential: b.Confidential, Size: int64(b.Size())}
+	answer.Signature = g.sign(link.ShardResponseTranscript(g.o.Hub.ID, ask, answer))
 	g.write(w, answer)
 	for piece := range slices.Chunk(b.Encode(), link.MaxChunk) {
 		frame, err := link.AppendFrame(nil, piece)
@@ -69,9 +69,9 @@ type Store interface {
 	Put(b *object.Bundle) (string, error)
 }
 
-// RemoteBundlesOptions are how one part of a divided hub gets bundles from another. All but Proxy are required.
+// RemoteBundlesOptions are how one shard of a divided hub gets bundles from another. All but Proxy are required.
 type RemoteBundlesOptions struct {
-	// URL is that of the other part's gateway.
+	// URL is that of the other shard's gateway.
 	URL string
 	// CA is the certificate, in PEM, that has signed the one that the gateway makes for itself. One that it was given is
 	// verified by the authorities of the system.
@@ -79,14 +79,14 @@ type RemoteBundlesOptions struct {
 	// Hub is the identity of both, and Key its public key's private half.
 	Hub link.HubIdentity
 	Key ed25519.PrivateKey
-	// Store is this part's own.
+	// Store is this shard's own.
 	Store Store
 	// Proxy returns the proxy for a request; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
 }
 
-// RemoteBundles are the bundles of one part of a divided hub: those in its own store, and those that it fetches from the
-// part that renders. It is safe for concurrent use.
+// RemoteBundles are the bundles of one shard of a divided hub: those in its own store, and those that it fetches from the
+// shard that renders. It is safe for concurrent use.
 type RemoteBundles struct {
 	o       RemoteBundlesOptions
 	client  *http.Client
@@ -98,7 +98,7 @@ var _ engine.Bundles = (*RemoteBundles)(nil)
 // fetchTimeout bounds one bundle.
 const fetchTimeout = 2 * time.Minute
 
-// maxBundle bounds a bundle that another part sends, in bytes.
+// maxBundle bounds a bundle that another shard sends, in bytes.
 const maxBundle = 1 << 30
 
 // NewRemoteBundles returns RemoteBundles that have fetched none yet.
@@ -113,13 +113,13 @@ func NewRemoteBundles(o RemoteBundlesOptions) (*RemoteBundles, error) {
 	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	return &RemoteBundles{o: o, client: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: partTLS(pinned, u.Hostname()), ForceAttemptHTTP2: true, Proxy: o.Proxy, ResponseHeaderTimeout: fetchTimeout, IdleConnTimeout: time.Minute,
+		TLSClientConfig: shardTLS(pinned, u.Hostname()), ForceAttemptHTTP2: true, Proxy: o.Proxy, ResponseHeaderTimeout: fetchTimeout, IdleConnTimeout: time.Minute,
 	}}}, nil
 }
 
-// partTLS accepts the certificate that a gateway makes for itself, and one that it was given, or an ingress was, for its
+// shardTLS accepts the certificate that a gateway makes for itself, and one that it was given, or an ingress was, for its
 // host.
-func partTLS(pinned *x509.CertPool, host string) *tls.Config {
+func shardTLS(pinned *x509.CertPool, host string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: host,
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies in its place
@@ -152,10 +152,10 @@ func (p *RemoteBundles) Get(ctx context.Context, digest string) (*object.Bundle,
 	})
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("cannot get bundle %.80q from the part that renders: %w", digest, ctx.Err())
+		return nil, fmt.Errorf("cannot get bundle %.80q from the shard that renders: %w", digest, ctx.Err())
 	case got := <-fetched:
 		if got.Err != nil {
-			return nil, fmt.Errorf("cannot get bundle %.80q from the part that renders: %w", digest, got.Err)
+			return nil, fmt.Errorf("cannot get bundle %.80q from the shard that renders: %w", digest, got.Err)
 		}
 		b, _ := got.Val.(*object.Bundle)
 		return b, nil
@@ -167,8 +167,8 @@ func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundl
 	if b, err := p.o.Store.Get(ctx, digest); err == nil { // it came while the caller looked
 		return b, nil
 	}
-	ask := link.PartRequest{Digest: digest, PartNonce: make([]byte, link.NonceSize)}
-	if _, err := rand.Read(ask.PartNonce); err != nil {
+	ask := link.ShardRequest{Digest: digest, ShardNonce: make([]byte, link.NonceSize)}
+	if _, err := rand.Read(ask.ShardNonce); err != nil {
 		return nil, fmt.Errorf("cannot make a nonce: %w", err)
 	}
 	var challenge link.ChallengeResponse
@@ -182,8 +182,8 @@ func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundl
 		return nil, fmt.Errorf("cannot read a challenge: %w", err)
 	}
 	ask.Nonce = challenge.Nonce
-	ask.Signature = ed25519.Sign(p.o.Key, link.PartTranscript(p.o.Hub.ID, ask))
-	if body, err = p.do(ctx, link.PartPath, ask); err != nil {
+	ask.Signature = ed25519.Sign(p.o.Key, link.ShardTranscript(p.o.Hub.ID, ask))
+	if body, err = p.do(ctx, link.ShardPath, ask); err != nil {
 		return nil, err
 	}
 	defer body.Close()
@@ -202,12 +202,12 @@ func (p *RemoteBundles) fetch(ctx context.Context, digest string) (*object.Bundl
 }
 
 // read reads an answer of the hub.
-func (p *RemoteBundles) read(from io.Reader, ask link.PartRequest) (*object.Bundle, error) {
-	var answer link.PartResponse
+func (p *RemoteBundles) read(from io.Reader, ask link.ShardRequest) (*object.Bundle, error) {
+	var answer link.ShardResponse
 	if err := link.ReadMessage(from, link.MaxProof, &answer); err != nil {
 		return nil, fmt.Errorf("cannot read the answer: %w", err)
 	}
-	if !link.Verify(p.o.Hub.Key, link.PartResponseTranscript(p.o.Hub.ID, ask, answer), answer.Signature) {
+	if !link.Verify(p.o.Hub.Key, link.ShardResponseTranscript(p.o.Hub.ID, ask, answer), answer.Signature) {
 		return nil, errors.New("what answers does not have the key of the hub")
 	}
 	if answer.Size < 0 || answer.Size > maxBundle {
@@ -255,9 +255,9 @@ func (p *RemoteBundles) do(ctx context.Context, path string, message any) (io.Re
 	case http.StatusNotFound:
 		err = fs.ErrNotExist
 	case http.StatusUnauthorized:
-		err = errors.New("what answers is not the part that renders, or has another key")
+		err = errors.New("what answers is not the shard that renders, or has another key")
 	default:
-		err = fmt.Errorf("the part that renders answers with %s", res.Status)
+		err = fmt.Errorf("the shard that renders answers with %s", res.Status)
 	}
 	_ = res.Body.Close()
 	return nil, err

@@ -16,8 +16,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
-// partOf returns another part of the hub of a rig, with a store of its own.
-func partOf(t *testing.T, r *rig, ca []byte, key *bundlestore.Key) (*RemoteBundles, *bundlestore.Store) {
+// shardOf returns another shard of the hub of a rig, with a store of its own.
+func shardOf(t *testing.T, r *rig, ca []byte, key *bundlestore.Key) (*RemoteBundles, *bundlestore.Store) {
 	t.Helper()
 	store, err := bundlestore.Open(t.TempDir(), bundlestore.Options{Key: key, Now: time.Now})
 	if err != nil {
@@ -45,7 +45,7 @@ func sealKey(t *testing.T) *bundlestore.Key {
 func TestRemoteBundleIsFetchedOnceAndStored(t *testing.T) {
 	r := newRig(t)
 	key := sealKey(t)
-	p, store := partOf(t, r, r.ca, key)
+	p, store := shardOf(t, r, r.ca, key)
 	large := configMaps(t, 5, 100_000)
 	secret := &object.Bundle{Objects: configMaps(t, 2, 50).Objects, Confidential: true, Hidden: map[string]string{"word": "***"}}
 	for what, b := range map[string]*object.Bundle{"large": large, "with something to hide": secret} {
@@ -81,12 +81,12 @@ func TestRemoteBundleIsFetchedOnceAndStored(t *testing.T) {
 	}
 }
 
-// TestRemoteBundlesRequireTheHubsKey of both parts: the bundles of all clusters are served by it.
+// TestRemoteBundlesRequireTheHubsKey of both shards: the bundles of all clusters are served by it.
 func TestRemoteBundlesRequireTheHubsKey(t *testing.T) {
 	r := newRig(t)
 	b := configMaps(t, 1, 50)
 	r.bundles[b.Digest()] = b
-	p, _ := partOf(t, r, r.ca, nil)
+	p, _ := shardOf(t, r, r.ca, nil)
 	_, other, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -96,24 +96,24 @@ func TestRemoteBundlesRequireTheHubsKey(t *testing.T) {
 		t.Errorf("with another key: %v", err)
 	}
 	agent := r.joined()
-	ask := link.PartRequest{Digest: b.Digest(), Nonce: agent.nonce(), PartNonce: make([]byte, link.NonceSize)}
-	ask.Signature = ed25519.Sign(r.key, link.PartTranscript(r.hub.ID, ask))
-	if status, _ := agent.raw(http.MethodPost, link.PartPath, encode(t, ask)); status != http.StatusOK {
-		t.Fatalf("the proof of a part: %d", status)
+	ask := link.ShardRequest{Digest: b.Digest(), Nonce: agent.nonce(), ShardNonce: make([]byte, link.NonceSize)}
+	ask.Signature = ed25519.Sign(r.key, link.ShardTranscript(r.hub.ID, ask))
+	if status, _ := agent.raw(http.MethodPost, link.ShardPath, encode(t, ask)); status != http.StatusOK {
+		t.Fatalf("the proof of a shard: %d", status)
 	}
 	again, elsewhere, reflected := ask, ask, ask
 	elsewhere.Digest, elsewhere.Nonce = "sha256:1", agent.nonce()
 	reflected.Nonce = agent.nonce()
-	reflected.Signature = ed25519.Sign(r.key, link.PartResponseTranscript(r.hub.ID, reflected, link.PartResponse{}))
-	for what, ask := range map[string]link.PartRequest{"again": again, "for another bundle": elsewhere, "as an answer": reflected} {
-		status, body := agent.raw(http.MethodPost, link.PartPath, encode(t, ask))
+	reflected.Signature = ed25519.Sign(r.key, link.ShardResponseTranscript(r.hub.ID, reflected, link.ShardResponse{}))
+	for what, ask := range map[string]link.ShardRequest{"again": again, "for another bundle": elsewhere, "as an answer": reflected} {
+		status, body := agent.raw(http.MethodPost, link.ShardPath, encode(t, ask))
 		uniform(t, "a proof "+what, status, body)
 	}
 
 	impostor := newRig(t) // with another key, at an address of its own
 	impostor.bundles[b.Digest()] = b
-	p, store := partOf(t, impostor, impostor.ca, nil)
-	impostor.gateway.o.Hub.Key = r.hub.Key // takes the proof of a part, as one that plays the hub does
+	p, store := shardOf(t, impostor, impostor.ca, nil)
+	impostor.gateway.o.Hub.Key = r.hub.Key // takes the proof of a shard, as one that plays the hub does
 	p.o.Key, p.o.Hub = r.key, r.hub
 	if _, err := p.Get(t.Context(), b.Digest()); err == nil || !strings.Contains(err.Error(), "key of the hub") || store.Has(b.Digest()) {
 		t.Errorf("from who does not have the key: %v", err)
@@ -125,7 +125,7 @@ func TestRemoteBundleWithAnotherDigestIsRefused(t *testing.T) {
 	r := newRig(t)
 	b, other := configMaps(t, 1, 50), configMaps(t, 1, 50)
 	r.bundles[b.Digest()] = other
-	p, _ := partOf(t, r, r.ca, nil)
+	p, _ := shardOf(t, r, r.ca, nil)
 	if _, err := p.Get(t.Context(), b.Digest()); err == nil || !strings.Contains(err.Error(), other.Digest()) {
 		t.Errorf("got %v", err)
 	}
