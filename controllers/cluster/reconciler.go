@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/hubapi"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
 	"github.com/skerry-dev/skerry/internal/pacing"
+	"github.com/skerry-dev/skerry/internal/removal"
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
@@ -85,7 +86,7 @@ func New(o Options) *Reconciler {
 		o.Ahead = func() int { return 0 }
 	}
 	if o.RemovalTimeout == 0 {
-		o.RemovalTimeout = patience
+		o.RemovalTimeout = removal.DefaultTimeout
 	}
 	if o.Reachable == nil {
 		o.Reachable = func(engine.Key, bool, bool) {}

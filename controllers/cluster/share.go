@@ -15,9 +15,9 @@ import (
 
 // Share says which Clusters this process works on, where several share a fleet.
 type Share interface {
-	// Hold reports whether this process works on a Cluster. Before it gives one away it calls letGo. Where
+	// Hold reports whether this process works on a Cluster. Before it gives one away it calls release. Where
 	// something is waited for, it also says when to look again, or wakes the Cluster.
-	Hold(ctx context.Context, c *v1alpha1.Cluster, letGo func()) (bool, time.Duration, error)
+	Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) (bool, time.Duration, error)
 	// Forget is told of a Cluster that is not there any more.
 	Forget(ctx context.Context, key engine.Key) error
 }
