@@ -93,29 +93,30 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) 
 	if err := h.listOnce(ctx); err != nil {
 		return false, 0, err
 	}
-	ours, recorded := owner == h.Shard.Index, c.Status.Shard == h.Shard.Record()
-	if ours && recorded {
-		sure, err := h.confirm(ctx, c)
-		if err != nil {
+	confirmed := false
+	if owner == h.Shard.Index && c.Status.Shard == h.Shard.Record() {
+		if confirmed, err = h.confirm(ctx, c); err != nil {
 			return false, 0, err
 		}
-		if sure {
-			h.gain(key)
-			return true, 0, nil
-		}
+	}
+	step := sharding.Decide(h.Shard, owner, c.Status.Shard, confirmed)
+	if step == sharding.Hold {
+		h.gain(key)
+		return true, 0, nil
 	}
 	if !h.lose(key, release) {
 		return false, 0, nil
 	}
-	switch {
-	case ours && recorded:
+	switch step {
+	case sharding.AwaitCache:
 		return false, cacheLag, nil
-	case ours:
+	case sharding.Take:
 		return h.take(ctx, c)
-	case recorded && owner != 0:
+	case sharding.HandOver:
 		return false, 0, h.record(ctx, c, sharding.Shard{Index: owner, Count: h.Shard.Count}.Record())
+	default:
+		return false, 0, nil
 	}
-	return false, 0, nil
 }
 
 // take takes a Cluster from a holder whose lease nobody has. A process that gets that lease looks then
