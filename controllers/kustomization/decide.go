@@ -217,7 +217,7 @@ func (r *Reconciler) assign(ctx context.Context, o *observed, d *decision) error
 		return r.planRollout(ctx, o, d)
 	}
 	for _, t := range d.targets {
-		d.stay(o, t)
+		d.keepContent(o, t)
 	}
 	return nil
 }

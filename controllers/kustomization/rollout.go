@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/git"
 	"github.com/skerry-dev/skerry/internal/report"
@@ -58,17 +56,17 @@ func (r *Reconciler) planRollout(ctx context.Context, o *observed, d *decision) 
 	}
 	d.rollout, d.checkAt = &plan.Status, plan.RecheckAt
 	if len(plan.Return) > 0 && !isHalted(o.ks.Status.Rollout, change.ID) {
-		// The halt is recorded first: who is back does not show any more what the change did.
+		// The halt is recorded first: a cluster that has returned reports the state after that, so it cannot be used to judge the change.
 		plan.Return, d.checkAt = nil, now
 	}
-	moves := orders(plan)
+	instructions, verified := plan.Instructions(), map[string]string{}
 	if len(plan.CatchUp) > 0 {
-		if err := r.renderVerified(ctx, o, d, moves); err != nil {
+		if verified, err = r.renderVerified(ctx, o, d, instructions); err != nil {
 			return err
 		}
 	}
 	for _, t := range d.targets {
-		d.order(o, t, moves[t.Name], now)
+		d.decideEntry(o, t, instructions[t.Name], verified[t.Name], now)
 	}
 	return nil
 }
@@ -101,37 +99,6 @@ func rendersAs(a, b v1alpha1.RolloutChange) bool {
 	return one == other
 }
 
-// move is what the planner says of one cluster.
-type move struct {
-	start, back, catchUp bool
-
-	verified string // digest of what was verified, for a cluster that is to catch up
-	why      string // it does not get the change now
-}
-
-func orders(plan rollout.Plan) map[string]*move {
-	all := map[string]*move{}
-	of := func(name string) *move {
-		if all[name] == nil {
-			all[name] = &move{}
-		}
-		return all[name]
-	}
-	for _, name := range plan.Start {
-		of(name).start = true
-	}
-	for _, name := range plan.Return {
-		of(name).back = true
-	}
-	for _, name := range plan.CatchUp {
-		of(name).catchUp, of(name).why = true, "new; gets what was verified before, and then the change"
-	}
-	for _, h := range plan.Hold {
-		of(h.Cluster).why = h.Reason
-	}
-	return all
-}
-
 // members are the targets as the planner sees them.
 func members(o *observed, d *decision, change string, now time.Time) []rollout.Member {
 	all := make([]rollout.Member, 0, len(d.targets))
@@ -157,90 +124,74 @@ func position(have *v1alpha1.AssignmentEntry, t *target) rollout.Position {
 	return at
 }
 
-// order decides the entry of one target.
-func (d *decision) order(o *observed, t *target, m *move, now time.Time) {
+// decideEntry decides the entry of one target by the instruction of the plan. Verified is the digest of what the verified
+// change renders for it, where it catches up.
+func (d *decision) decideEntry(o *observed, t *target, in rollout.Instruction, verified string, now time.Time) {
 	have := o.assigned[t.Name]
-	if m == nil {
-		m = &move{}
-	}
-	t.held = m.why
-	was := have.entry
-	switch {
-	case t.err != nil:
-		d.stay(o, t)
-	case was == nil && have.status != nil && have.status.Removed && (m.start || m.verified != ""):
-		// What an engine said of an entry that is gone must not be taken for a word on the new one.
+	t.held = in.Reason
+	next, wait := rollout.NextContent(in, rollout.Assignment{
+		Entry: have.entry, Forgetting: have.status != nil && have.status.Removed,
+		Revision: d.revision, Digest: t.digest, Unrenderable: t.err != nil, VerifiedDigest: verified,
+		Before: o.ks.Status.Rollout, Status: d.rollout, Now: now,
+	})
+	if wait {
 		t.err = &report.Waiting{Reason: v1alpha1.ProgressingReason, Err: errors.New("an earlier assignment is being forgotten")}
-	case m.start:
-		t.want = o.entry(t, d.revision, t.digest)
-		t.want.Change, t.want.Fallback = d.rollout.ID, rollout.Fallback(was, o.ks.Status.Rollout)
-		t.want.AssignedAt = assignedAt(o, was, t.digest, now)
-	case m.back && was != nil && was.Fallback != nil:
-		t.want = o.entry(t, was.Fallback.Revision, was.Fallback.Digest)
-		t.want.AssignedAt = assignedAt(o, was, t.want.Digest, now)
-		if v := d.rollout.Verified; v != nil {
-			t.want.Change = v.ID // so that it is what the next change falls back to
-		}
-	case m.verified != "":
-		v := d.rollout.Verified
-		t.want = o.entry(t, v.Revision, m.verified)
-		t.want.Change, t.want.AssignedAt = v.ID, assignedAt(o, was, m.verified, now)
-	default:
-		d.stay(o, t)
-	}
-	if t.want != nil && was != nil && t.want.Digest == was.Digest {
-		if at := rollout.Unverify(was, t.digest, o.ks.Status.Rollout, d.rollout); at != nil {
-			t.want.AssignedAt = at
-		}
-	}
-}
-
-// stay leaves a target at the revision that it has; what else the spec says still holds.
-func (d *decision) stay(o *observed, t *target) {
-	was := o.assigned[t.Name].entry
-	if was == nil {
 		return
 	}
-	t.want = o.entry(t, was.Revision, was.Digest)
-	t.want.Change, t.want.AssignedAt, t.want.Fallback = was.Change, was.AssignedAt, was.Fallback
-	// The acknowledgement stands for the digest: a later commit that renders the same does not end it.
-	t.want.AllowPrune = o.acknowledges(was, t.digest) || was.AllowPrune && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] != ""
+	t.want = o.entryWith(t, next)
 }
 
-// assignedAt is when the entry that follows another is assigned: what has the digest already was.
-func assignedAt(o *observed, was *v1alpha1.AssignmentEntry, digest string, now time.Time) *metav1.Time {
-	if was != nil && !was.Remove && was.Digest == digest && was.AssignedAt != nil {
-		return was.AssignedAt
+// keepContent leaves a target at the revision that it has; what else the spec holds still applies.
+func (d *decision) keepContent(o *observed, t *target) {
+	next, _ := rollout.NextContent(rollout.Instruction{}, rollout.Assignment{Entry: o.assigned[t.Name].entry})
+	t.want = o.entryWith(t, next)
+}
+
+// entryWith is what the Kustomization wants on a cluster with the content; nil where that is nil.
+func (o *observed) entryWith(t *target, c *rollout.Content) *v1alpha1.AssignmentEntry {
+	if c == nil {
+		return nil
 	}
-	return rollout.AssignedAt(now, was, o.ks.Status.Rollout)
+	want := o.entry(t, c.Revision, c.Digest)
+	want.Change, want.AssignedAt, want.Fallback = c.Change, c.AssignedAt, c.Fallback
+	if c.Kept {
+		// The acknowledgement stands for the digest: a later commit that renders the same does not end it.
+		was := o.assigned[t.Name].entry
+		want.AllowPrune = o.acknowledges(was, t.digest) || was.AllowPrune && o.ks.Annotations[v1alpha1.AllowPruneAnnotation] != ""
+	}
+	return want
 }
 
-// renderVerified renders the verified revision for clusters that are new while a change is under way.
-// Where that cannot be told any more, they wait for the change.
-func (r *Reconciler) renderVerified(ctx context.Context, o *observed, d *decision, moves map[string]*move) error {
+// renderVerified renders the verified revision for clusters that are new while a change is under way, and returns the
+// digests. Where there is none, the clusters wait for the change, and their instructions name the reason.
+func (r *Reconciler) renderVerified(ctx context.Context, o *observed, d *decision, instructions map[string]rollout.Instruction) (map[string]string, error) {
+	digests := map[string]string{}
+	wait := func(t *target, reason string) {
+		instructions[t.Name] = rollout.Instruction{Action: rollout.CatchUp, Reason: reason}
+	}
 	var todo []*target
 	for _, t := range d.targets {
-		if m := moves[t.Name]; m != nil && m.catchUp && t.err == nil {
+		if instructions[t.Name].Action == rollout.CatchUp && t.err == nil {
 			todo = append(todo, &target{Target: t.Target})
 		}
 	}
 	v := d.rollout.Verified
 	if v == nil || !rendersAs(*v, d.rollout.RolloutChange) {
 		for _, t := range todo {
-			moves[t.Name].why = "new; gets the change when its turn comes"
+			wait(t, "new; gets the change when its turn comes")
 		}
-		return nil
+		return digests, nil
 	}
 	err := r.renderAnew(ctx, o, &v1alpha1.Artifact{Revision: v.Revision}, r.options(o), todo)
 	if err != nil && !errors.Is(err, git.ErrNotStored) && !report.IsReportable(err) {
-		return fmt.Errorf("cannot render the verified revision: %w", err)
+		return nil, fmt.Errorf("cannot render the verified revision: %w", err)
 	}
 	for _, t := range todo {
 		if err == nil && t.err == nil {
-			moves[t.Name].verified = t.digest
+			digests[t.Name] = t.digest
 			continue
 		}
-		moves[t.Name].why = "new; the verified revision cannot be rendered for it, so it waits for the change"
+		wait(t, "new; the verified revision cannot be rendered for it, so it waits for the change")
 	}
-	return nil
+	return digests, nil
 }
