@@ -1,8 +1,8 @@
 package kustomization
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/report"
@@ -18,12 +18,12 @@ func (o *observed) entry(t *target, revision, digest string) *v1alpha1.Assignmen
 		Digest:        digest,
 		Interval:      spec.Interval,
 		RetryInterval: spec.RetryInterval,
-		Timeout:       orDuration(spec.Timeout, spec.Interval),
-		Prune:         orBool(spec.Prune, true),
+		Timeout:       ptr.Deref(spec.Timeout, spec.Interval),
+		Prune:         ptr.Deref(spec.Prune, true),
 		MaxPrune:      spec.MaxPrune,
 		Drift:         driftOf(spec),
 		Force:         spec.Force,
-		Wait:          orBool(spec.Wait, true),
+		Wait:          ptr.Deref(spec.Wait, true),
 		HealthChecks:  spec.HealthChecks, HealthCheckExprs: spec.HealthCheckExprs,
 		DependsOn:   targeting.DependsOnEntries(ks, namespace),
 		AllowPrune:  revision != "" && ks.Annotations[v1alpha1.AllowPruneAnnotation] == revision,
@@ -45,18 +45,4 @@ func (o *observed) acknowledges(e *v1alpha1.AssignmentEntry, rendered string) bo
 		return true
 	}
 	return rendered != "" && rendered == e.Digest && o.source != nil && o.source.Status.Artifact != nil && revision == o.source.Status.Artifact.Revision
-}
-
-func orDuration(d *metav1.Duration, other metav1.Duration) metav1.Duration {
-	if d == nil {
-		return other
-	}
-	return *d
-}
-
-func orBool(b *bool, other bool) bool {
-	if b == nil {
-		return other
-	}
-	return *b
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -41,7 +42,7 @@ func availability(suspended bool, conditions []metav1.Condition) Availability {
 	a.Unreachable = true
 	a.Reason, a.Message = usable.Reason, usable.Message
 	if a.Reason == "" { // of a Cluster that reports no more than that
-		a.Reason, a.Message = orElse(reachable.Reason, v1alpha1.UnreachableReason), reachable.Message
+		a.Reason, a.Message = cmp.Or(reachable.Reason, v1alpha1.UnreachableReason), reachable.Message
 	}
 	return a
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -182,15 +183,15 @@ func connectionConditions(f ClusterFacts) []metav1.Condition {
 	case !conn.Known:
 		return notKnown(f.Object)
 	case conn.Agent.Pending:
-		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, orElse(conn.Reason, v1alpha1.AgentNotConnectedReason), Line(conn.Message))
+		return clusterState(metav1.ConditionUnknown, metav1.ConditionUnknown, cmp.Or(conn.Reason, v1alpha1.AgentNotConnectedReason), Line(conn.Message))
 	case !conn.Reachable:
-		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(orElse(conn.Message, "The cluster does not answer")+carriedSince(agentStatus(f))))
+		return clusterState(metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.UnreachableReason, Line(cmp.Or(conn.Message, "The cluster does not answer")+carriedSince(agentStatus(f))))
 	case !conn.Usable:
-		return clusterState(metav1.ConditionFalse, metav1.ConditionTrue, orElse(conn.Reason, v1alpha1.FailedReason), Line(conn.Message))
+		return clusterState(metav1.ConditionFalse, metav1.ConditionTrue, cmp.Or(conn.Reason, v1alpha1.FailedReason), Line(conn.Message))
 	case f.Object.Spec.Suspend:
 		return clusterState(metav1.ConditionUnknown, metav1.ConditionTrue, v1alpha1.SuspendedReason, "Suspended; the cluster is left as it is")
 	}
-	message := orElse(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected")
+	message := cmp.Or(prefixed("Connected to Kubernetes ", Line(conn.Version)), "Connected")
 	if conn.Agent.Idle {
 		message += "; nothing is assigned to it"
 	}
@@ -341,13 +342,6 @@ func clusterEvents(old, now v1alpha1.ClusterStatus) []Event {
 		events = append(events, Event{Reason: v1alpha1.ClusterReachableReason, Message: is.Message})
 	}
 	return events
-}
-
-func orElse(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
 }
 
 func prefixed(prefix, text string) string {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -252,7 +253,7 @@ func kustomizationEvents(old, now v1alpha1.KustomizationStatus, revision string,
 	attempted := old.LastAttemptedRevision != now.LastAttemptedRevision
 	switch {
 	case old.LastAppliedRevision != now.LastAppliedRevision && !rendersAsBefore(old, now):
-		events = append(events, Event{Reason: v1alpha1.SucceededReason, Message: orElse(messageIf(is.Status == metav1.ConditionTrue, is.Message), "Applied revision "+revision)})
+		events = append(events, Event{Reason: v1alpha1.SucceededReason, Message: cmp.Or(messageIf(is.Status == metav1.ConditionTrue, is.Message), "Applied revision "+revision)})
 	case is.Status == metav1.ConditionTrue && was.Status == metav1.ConditionFalse:
 		events = append(events, Event{Reason: is.Reason, Message: is.Message})
 	}

@@ -108,7 +108,7 @@ func attempted(t TargetFacts) bool {
 
 // is completes a verdict. What an engine or a cluster said is made one line here.
 func (v clusterResult) is(s state, reason, message string) clusterResult {
-	v.state, v.reason, v.message = s, orElse(reason, v1alpha1.FailedReason), Line(message)
+	v.state, v.reason, v.message = s, cmp.Or(reason, v1alpha1.FailedReason), Line(message)
 	if s == isProgressing && reason == "" {
 		v.reason = v1alpha1.ProgressingReason
 	}

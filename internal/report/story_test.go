@@ -149,7 +149,11 @@ func TestKustomizationStories(t *testing.T) {
 			f := KustomizationFacts{Object: ks, Now: now, Revision: y.Revision, Err: y.Err.err(), NoTargets: y.NoTargets, Rollout: y.Rollout}
 			for _, target := range y.Targets {
 				one := target.facts(t)
-				if of := orElse(target.Renders, y.Revision); of != "" && target.Err == nil {
+				of := target.Renders
+				if of == "" {
+					of = y.Revision
+				}
+				if of != "" && target.Err == nil {
 					one.Digest = "sha256:digest of " + of
 				}
 				f.Targets = append(f.Targets, one)

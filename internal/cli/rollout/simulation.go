@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ func simulation(ks *v1alpha1.Kustomization, selected targeting.Selection, p Scen
 		Ended: outcome.Ended, Endless: outcome.Endless,
 	}
 	if r := p.Spec; r != nil {
-		s.Strategy, s.OnFailure = orElse(string(r.Strategy), s.Strategy), orElse(string(r.OnFailure), s.OnFailure)
+		s.Strategy, s.OnFailure = cmp.Or(string(r.Strategy), s.Strategy), cmp.Or(string(r.OnFailure), s.OnFailure)
 	}
 	for name := range p.Fails {
 		s.Failing = append(s.Failing, name)
@@ -76,7 +77,7 @@ func simulation(ks *v1alpha1.Kustomization, selected targeting.Selection, p Scen
 	slices.Sort(s.Failing)
 	for _, m := range p.Members {
 		if absent(m) {
-			s.Absent = append(s.Absent, Absent{m.Name, iostreams.Line(orElse(m.Message, "unreachable"))})
+			s.Absent = append(s.Absent, Absent{m.Name, iostreams.Line(cmp.Or(m.Message, "unreachable"))})
 		}
 	}
 	for _, stage := range stages {
@@ -169,7 +170,7 @@ func simulatedStage(stage rollout.Stage) SimulatedStage {
 	return s
 }
 
-func amount(a rollout.Amount) string { return orElse(a.Rounding, fmt.Sprint(a.Clusters)) }
+func amount(a rollout.Amount) string { return cmp.Or(a.Rounding, fmt.Sprint(a.Clusters)) }
 
 // mayFail returns what may fail before onFailure holds.
 func mayFail(stage rollout.Stage) string {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -177,12 +178,5 @@ func Line(r Report) string {
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}
-	return line + ": " + factory.ShortRevisions(orElse(r.Problem, phaseText(r.Phase, r.Message)))
-}
-
-func orElse(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
+	return line + ": " + factory.ShortRevisions(cmp.Or(r.Problem, phaseText(r.Phase, r.Message)))
 }
