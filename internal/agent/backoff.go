@@ -1,6 +1,10 @@
 package agent
 
-import "time"
+import (
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/pacing"
+)
 
 const (
 	minRetry = time.Second
@@ -14,8 +18,8 @@ const (
 	steadySession = time.Minute
 )
 
-// backoff decides when the agent dials again. It is pure: time and random numbers are given to it. It is written by hand, and
-// no wait.Backoff, because it depends on how long the last session lasted, and on what the hub asked for.
+// backoff decides when the agent dials again. It is pure: time and random numbers are given to it. It depends on
+// how long the last session lasted, and on what the hub asked for.
 type backoff struct {
 	failures    int
 	otherShards int // answers in a row that another shard of the hub has the Cluster
@@ -34,9 +38,8 @@ func (b *backoff) next(lasted, after time.Duration) time.Duration {
 	if lasted >= steadySession {
 		b.failures = 0
 	}
-	wait := min(minRetry<<min(b.failures, 20), maxRetry)
 	b.failures++
-	return b.spread(wait, after)
+	return b.spread(pacing.Backoff(b.failures, minRetry, maxRetry), after)
 }
 
 // spread returns between half and all of a wait, and no less than the hub asked for: between one and two times that.
@@ -49,16 +52,15 @@ func (b *backoff) spread(wait, after time.Duration) time.Duration {
 }
 
 // otherShard returns how long to wait after the hub answered that another of its shards has the Cluster. One Service leads to
-// all parts, and chance to one of them: of K parts it takes K tries, so that the wait stays short. The first is what the
+// all shards, and chance to one of them: of K shards it takes K tries, so that the wait stays short. The first is what the
 // hub asks for; the next ones double up to half a minute, since a hub that has just started gives the same answer to all of its
 // agents until its controllers have come to them. After a session, however short, the agent begins with the first again:
-// it had found the part that has the Cluster, which has moved since.
+// it had found the shard that has the Cluster, which has moved since.
 func (b *backoff) otherShard(lasted, after time.Duration) time.Duration {
 	b.failures = 0 // the hub is there
 	if lasted > 0 {
 		b.otherShards = 0
 	}
-	wait := min(minRetry<<min(b.otherShards, 20), maxOtherShardRetry)
 	b.otherShards++
-	return b.spread(wait, after)
+	return b.spread(pacing.Backoff(b.otherShards, minRetry, maxOtherShardRetry), after)
 }

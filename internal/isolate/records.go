@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/render"
 )
 
@@ -90,7 +91,7 @@ func (r *records) begin(key string) error {
 // fail records that a render failed. begin has counted the attempt.
 func (r *records) fail(key string, failed *render.Error) {
 	made := *r.get(key)
-	made.Reason, made.Message, made.Next = failed.Reason, failed.Message, r.now().Add(waitAfter(made.Attempts))
+	made.Reason, made.Message, made.Next = failed.Reason, failed.Message, r.now().Add(pacing.Backoff(made.Attempts, firstWait, lastWait))
 	r.put(key, &made)
 }
 
@@ -99,11 +100,8 @@ func (r *records) next(key string, reason render.Reason, message string) *record
 	if last := r.get(key); last != nil {
 		attempts = last.Attempts + 1
 	}
-	return &record{Reason: reason, Message: message, Attempts: attempts, Next: r.now().Add(waitAfter(attempts))}
+	return &record{Reason: reason, Message: message, Attempts: attempts, Next: r.now().Add(pacing.Backoff(attempts, firstWait, lastWait))}
 }
-
-// waitAfter is computed from the count that is recorded, where a wait.Backoff would have to be stepped to it.
-func waitAfter(attempts int) time.Duration { return min(firstWait<<min(attempts-1, 10), lastWait) }
 
 // maxRecords is from how many records on those that hold nothing back any more are dropped.
 const maxRecords = 1000

@@ -190,6 +190,16 @@ func Gather(delay time.Duration, pending int, worse bool) time.Duration {
 	return max(delay, GatherDelay, min(time.Duration(pending)*GatherEach, GatherMax))
 }
 
+// Backoff returns how long to wait before the next try after so many failures in a row: first after one, twice as long
+// after each more, and at most longest. It is no wait.Backoff, whose state would have to be kept, and stepped to where it
+// was when a process starts, in place of a count.
+func Backoff(failures int, first, longest time.Duration) time.Duration {
+	return min(first<<min(max(failures-1, 0), maxDoublings), longest)
+}
+
+// maxDoublings keeps a wait that begins with an hour from overflowing.
+const maxDoublings = 20
+
 // Coalescer knows the last write of each object of one writer.
 type Coalescer[K comparable] struct {
 	pace Pace

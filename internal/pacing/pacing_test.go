@@ -160,3 +160,14 @@ func TestWritesAreForgottenAfterTheirCooldown(t *testing.T) {
 		t.Errorf("the last one is due in %s", wait)
 	}
 }
+
+func TestBackoffDoublesUpToTheLongest(t *testing.T) {
+	for failures, want := range map[int]time.Duration{0: time.Second, 1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 6: 20 * time.Second, 1000: 20 * time.Second} {
+		if got := Backoff(failures, time.Second, 20*time.Second); got != want {
+			t.Errorf("after %d failures %s, want %s", failures, got, want)
+		}
+	}
+	if got := Backoff(1<<40, time.Hour, 1<<62); got <= 0 {
+		t.Errorf("it overflows: %s", got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 // maxRetry bounds the pause between two tries of a source that fails.
@@ -143,8 +144,8 @@ func aboutHistory(f SourceFacts, old v1alpha1.GitRepositoryStatus) []Event {
 	return events
 }
 
-// sourceRequeue spreads the checks by 5 % of the interval. After a failure it doubles a second until
-// the interval, or a minute.
+// sourceRequeue spreads the checks by 5 % of the interval. After failures it is a second, which doubles up to the interval,
+// or a minute.
 func sourceRequeue(f SourceFacts) time.Duration {
 	interval := f.Object.Spec.Interval.Duration
 	p := explain(f.Err)
@@ -156,11 +157,7 @@ func sourceRequeue(f SourceFacts) time.Duration {
 	case p.after > 0:
 		return spread(p.after, f.Jitter)
 	}
-	pause := min(interval, maxRetry)
-	if shift := f.Failures - 1; shift >= 0 && shift < 6 {
-		pause = min(pause, time.Second<<shift)
-	}
-	return spread(pause, f.Jitter)
+	return spread(pacing.Backoff(f.Failures, time.Second, min(interval, maxRetry)), f.Jitter)
 }
 
 func spread(d time.Duration, jitter float64) time.Duration {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
 // State of an entry.
@@ -333,11 +334,8 @@ func (en *Entry) retryInterval() time.Duration {
 	return en.Spec.Interval.Duration
 }
 
-// Backoff returns the wait before try n (from 1): a second, doubled with each, at most limit. It is no wait.Backoff, whose
-// state would be kept for each entry in place of a count.
-func Backoff(n int, limit time.Duration) time.Duration {
-	return min(time.Second<<min(max(n-1, 0), 16), limit)
-}
+// Backoff returns the wait before try n (from 1): a second, doubled with each, at most limit.
+func Backoff(n int, limit time.Duration) time.Duration { return pacing.Backoff(n, time.Second, limit) }
 
 // shortBackoff returns the wait before the n-th look at what no event reports: short, for a definition
 // is served a moment after it is established, and long when that does not come.
