@@ -26,6 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/e2e/bench/machine"
 	"github.com/skerry-dev/skerry/e2e/bench/profile"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/sleep"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 	"github.com/skerry-dev/skerry/internal/testkit/simulator"
@@ -297,7 +298,7 @@ func (f *fleet) start(ctx context.Context, members []*member) error {
 			}
 		})
 		for int64(i)-f.sessions.Load() >= joinsAtOnce {
-			if err := pause(ctx, time.Millisecond); err != nil {
+			if err := sleep.For(ctx, time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -335,16 +336,4 @@ func (f *fleet) refusals() string {
 	}
 	f.refused = map[string]int{}
 	return out.String()
-}
-
-// pause waits for d.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

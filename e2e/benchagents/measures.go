@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
 	"github.com/skerry-dev/skerry/e2e/bench/workload"
+	"github.com/skerry-dev/skerry/internal/sleep"
 	"github.com/skerry-dev/skerry/internal/testkit/gitserver"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
@@ -121,7 +122,7 @@ func (f *fleet) awaitConnected(ctx context.Context, sessions int64) error {
 				return nil
 			}
 		}
-		if failed := pause(ctx, time.Second/2); failed != nil {
+		if failed := sleep.For(ctx, time.Second/2); failed != nil {
 			return fmt.Errorf("%d of %d sessions have begun, %d of %d agents have reported;%s: %w", begun, sessions, c.reachable, len(f.members), f.refusals(), errors.Join(failed, err))
 		}
 	}
@@ -134,7 +135,7 @@ const quietCPU = 0.2
 func (f *fleet) quiet(ctx context.Context, d time.Duration) (rig.Usage, error) {
 	last, err := f.rig.Hub.Usage()
 	for until := time.Now().Add(2 * time.Minute); err == nil && time.Now().Before(until); {
-		if err := pause(ctx, f.settle); err != nil {
+		if err := sleep.For(ctx, f.settle); err != nil {
 			return last, err
 		}
 		before := last
@@ -145,7 +146,7 @@ func (f *fleet) quiet(ctx context.Context, d time.Duration) (rig.Usage, error) {
 	if err != nil {
 		return last, err
 	}
-	if err := pause(ctx, d); err != nil {
+	if err := sleep.For(ctx, d); err != nil {
 		return last, err
 	}
 	return f.rig.Hub.Usage()

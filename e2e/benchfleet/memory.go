@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
 	"github.com/skerry-dev/skerry/e2e/bench/workload"
+	"github.com/skerry-dev/skerry/internal/sleep"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -100,7 +101,7 @@ func (w *world) settled(ctx context.Context, idle time.Duration) (rig.Usage, err
 	if _, err := w.awaitIdle(ctx); err != nil {
 		return rig.Usage{}, err
 	}
-	if err := pause(ctx, idle); err != nil {
+	if err := sleep.For(ctx, idle); err != nil {
 		return rig.Usage{}, err
 	}
 	return w.rig.Hub.Usage()
@@ -133,7 +134,7 @@ func (w *world) idle(ctx context.Context) error {
 		return err
 	}
 	started := time.Now()
-	if err := pause(ctx, w.options.idle); err != nil {
+	if err := sleep.For(ctx, w.options.idle); err != nil {
 		return err
 	}
 	after, err := w.sim.Counters(ctx)

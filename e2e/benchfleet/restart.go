@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/skerry-dev/skerry/e2e/bench/figures"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // perCluster is how many Kustomizations each cluster has when the hub is restarted.
@@ -94,7 +95,7 @@ type restarted struct {
 
 func (w *world) restart(ctx context.Context, kill bool) (restarted, error) {
 	var r restarted
-	if err := pause(ctx, unwritten); err != nil {
+	if err := sleep.For(ctx, unwritten); err != nil {
 		return r, err
 	}
 	if _, err := w.awaitIdle(ctx); err != nil {
@@ -161,7 +162,7 @@ func (w *world) awaitVerified(ctx context.Context, after time.Time, watches int6
 		if err != nil || c.OpenWatches >= watches {
 			return err
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d watches are open: %w", c.OpenWatches, watches, err)
 		}
 	}

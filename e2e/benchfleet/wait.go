@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/skerry-dev/skerry/internal/sleep"
 	"github.com/skerry-dev/skerry/internal/testkit/rig"
 )
 
@@ -48,18 +49,6 @@ func (w *world) awaitCount(ctx context.Context, a *app, word string, n int) erro
 		return got == int64(n), fmt.Sprintf("%d clusters are %s", got, word)
 	})
 	return err
-}
-
-// pause waits for d.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // What an idle hub may use: a share of one core, and requests beyond watches a minute and edge.
@@ -110,7 +99,7 @@ func (w *world) awaitIdle(ctx context.Context) (time.Time, error) {
 		if len(last) > looks && idleBetween(last[0], now, w.joined) {
 			return last[0].at, nil
 		}
-		if err := pause(ctx, w.quiet/looks); err != nil {
+		if err := sleep.For(ctx, w.quiet/looks); err != nil {
 			return time.Time{}, fmt.Errorf("the hub does not become idle: %w", err)
 		}
 	}

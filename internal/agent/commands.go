@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // commands are what the program does beside running an agent: each hands a file to the agent that runs, or takes one
@@ -187,7 +189,7 @@ func (x exchange) await(ctx context.Context) (commandResult, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return commandResult{}, fmt.Errorf("cannot read the answer of the agent: %w", err)
 		}
-		if !pause(ctx, folderInterval/20) {
+		if sleep.For(ctx, folderInterval/20) != nil {
 			return commandResult{}, fmt.Errorf("no agent answers within %s: does one run, with --storage-path %s, and with the lease of its cluster?", x.timeout, x.storage)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // callTimeout bounds one request that is no stream: a frame of a megabyte takes two minutes at 64 kbit/s.
@@ -135,7 +136,7 @@ func (g *gateway) withSilenceLimit(ctx context.Context, limit time.Duration) (_ 
 	ctx, cancel := context.WithCancelCause(ctx)
 	began := g.now()
 	go func() { // ends with stop, at the latest
-		for left := limit; pause(ctx, left); {
+		for left := limit; sleep.For(ctx, left) == nil; {
 			if left = limit - g.now().Sub(latest(began, g.lastProgress())); left <= 0 {
 				cancel(errSilent)
 				return

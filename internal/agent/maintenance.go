@@ -8,6 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/agent/disk"
 	"github.com/skerry-dev/skerry/internal/engine"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // maintenanceInterval is how often a disk that refuses something is tried again, and the longest that an event which the
@@ -35,7 +36,7 @@ func (a *agent) maintainDisk(ctx context.Context) {
 			case <-a.maintenanceDue:
 			}
 		}
-		if !pause(ctx, maintenanceInterval) {
+		if sleep.For(ctx, maintenanceInterval) != nil {
 			return
 		}
 		reported = a.maintain(reported)

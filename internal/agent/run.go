@@ -23,6 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/pacing"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 const (
@@ -179,7 +180,7 @@ func (p *process) retry(ctx context.Context, try func() error) error {
 			p.health.set(err)
 		}
 		p.logOnce("waiting", err)
-		if !pause(ctx, startRetry) {
+		if sleep.For(ctx, startRetry) != nil {
 			return ctx.Err()
 		}
 	}
@@ -196,7 +197,7 @@ func (p *process) logOnce(what string, err error) {
 // holdLease renews the lease. The agent ends when another one has taken it.
 func (p *process) holdLease(ctx context.Context, end context.CancelCauseFunc) {
 	wait := leaseRenewal
-	for pause(ctx, wait) {
+	for sleep.For(ctx, wait) == nil {
 		wait = leaseRenewal
 		resumed, err := p.lease.renew(ctx)
 		if held, ok := errors.AsType[*heldError](err); ok {
@@ -262,7 +263,7 @@ func (p *process) awaitLease(ctx context.Context) bool {
 			return true
 		}
 		p.logOnce("not connected to the hub", err)
-		pause(ctx, leaseRetry)
+		_ = sleep.For(ctx, leaseRetry)
 	}
 	return false
 }
@@ -275,7 +276,7 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 		if left <= 0 {
 			return true
 		}
-		if !pause(ctx, min(left, pollEnrollment)) {
+		if sleep.For(ctx, min(left, pollEnrollment)) != nil {
 			return false
 		}
 		if left > pollEnrollment {

@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 const (
@@ -281,7 +282,7 @@ func (s *session) report(ctx context.Context) error {
 		}
 		if sent {
 			beat = now
-			if !pause(ctx, s.a.delays.coalesce) {
+			if sleep.For(ctx, s.a.delays.coalesce) != nil {
 				return ctx.Err()
 			}
 			continue // what came meanwhile goes along
@@ -295,18 +296,6 @@ func (s *session) report(ctx context.Context) error {
 		case <-s.a.reportDue:
 		}
 		timer.Stop()
-	}
-}
-
-// pause waits, and returns false when ctx ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -379,7 +368,7 @@ func (s *session) awaitSent(ctx context.Context) error {
 		if since := latest(began, s.gateway.lastProgress()); s.a.now().Sub(since) > frameDelayLimit {
 			return errHeldBack
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if sleep.For(ctx, 100*time.Millisecond) != nil {
 			return ctx.Err()
 		}
 	}

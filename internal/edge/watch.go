@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/sleep"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -219,7 +220,7 @@ func (w *watcher) end(ctx context.Context, err error) bool {
 		w.tries = -1
 	}
 	w.tries++
-	return sleep(ctx, watchBackoff(w.tries-1, KindGone(err) || apierrors.IsTooManyRequests(err)))
+	return sleep.For(ctx, watchBackoff(w.tries-1, KindGone(err) || apierrors.IsTooManyRequests(err))) == nil
 }
 
 // outcome returns why an attempt ended.
@@ -467,15 +468,4 @@ func watchBackoff(tries int, notReady bool) time.Duration {
 		d = min(watchFirst<<min(n, 16), watchMax)
 	}
 	return d/2 + rand.N(d) //nolint:gosec // not a secret
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 const (
@@ -63,12 +64,7 @@ func (p *Pool) supervise(ctx context.Context, key Key, m *runningEngine) {
 		if !p.replace(key, m, err) {
 			return
 		}
-		timer := time.NewTimer(machine.Backoff(tries, restartMax))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		_ = sleep.For(ctx, machine.Backoff(tries, restartMax))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // expressions are those of spec.healthCheckExprs on one cluster, by the owner label of the Kustomization
@@ -338,10 +339,7 @@ func (r *references) follow(ctx context.Context, ref reference) {
 				r.noteAnswer(ctx, ref)
 			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(machine.Backoff(n, unservedRetry)):
-		}
+		_ = sleep.For(ctx, machine.Backoff(n, unservedRetry))
 	}
 }
 

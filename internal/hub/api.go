@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // probeInterval is the pause between two looks at an API server that is starting.
@@ -36,10 +37,8 @@ func awaitAPI(ctx context.Context, cfg *rest.Config, timeout time.Duration) (str
 		if err == nil || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 			return uid, err
 		}
-		select {
-		case <-ctx.Done():
-			return "", errors.Join(err, ctx.Err())
-		case <-time.After(probeInterval):
+		if stopped := sleep.For(ctx, probeInterval); stopped != nil {
+			return "", errors.Join(err, stopped)
 		}
 	}
 }

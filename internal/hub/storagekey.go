@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/internal/bundlestore"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 const (
@@ -57,10 +58,8 @@ func awaitStorageKey(ctx context.Context, api client.Client, namespace string, e
 			reported = why
 			log.Info("waiting for the hub's namespace, or for its API server", "namespace", namespace, "why", why)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(err, ctx.Err())
-		case <-time.After(every):
+		if stopped := sleep.For(ctx, every); stopped != nil {
+			return nil, errors.Join(err, stopped)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/apply"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 const (
@@ -131,12 +132,8 @@ func (g *gateway) do(ctx context.Context, method, path string, file io.ReadSeeke
 		default:
 			return nil, err
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, errors.Join(err, ctx.Err())
-		case <-timer.C:
+		if stopped := sleep.For(ctx, wait); stopped != nil {
+			return nil, errors.Join(err, stopped)
 		}
 	}
 }

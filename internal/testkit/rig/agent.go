@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // AgentOptions say how to run an agent.
@@ -101,7 +103,7 @@ func (a *Agent) Start(ctx context.Context, words ...string) error {
 			return fmt.Errorf("the agent ended: %w\n%s", errors.Join(errEnded, a.process.err), a.LogTail(20))
 		default:
 		}
-		if !pause(ctx, 10*time.Millisecond) {
+		if sleep.For(ctx, 10*time.Millisecond) != nil {
 			return fmt.Errorf("the agent is not ready: %w\n%s", ctx.Err(), a.LogTail(20))
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // stopGrace is how long a hub may take to stop: it promises five seconds.
@@ -112,7 +114,7 @@ func (h *Hub) awaitReady(ctx context.Context) error {
 			return fmt.Errorf("the hub ended: %w\n%s", errors.Join(errEnded, h.process.err), h.LogTail(20))
 		default:
 		}
-		if !pause(ctx, 20*time.Millisecond) {
+		if sleep.For(ctx, 20*time.Millisecond) != nil {
 			return fmt.Errorf("the hub is not ready: %w\n%s", ctx.Err(), h.LogTail(20))
 		}
 	}

@@ -23,6 +23,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // UserAgent tells the requests of a rig from those of a hub.
@@ -154,7 +156,7 @@ func (k *Kube) Await(ctx context.Context, ref Ref, holds Condition) (*unstructur
 		if ctx.Err() == nil {
 			last = err.Error()
 		}
-		if !pause(ctx, 50*time.Millisecond) {
+		if sleep.For(ctx, 50*time.Millisecond) != nil {
 			return nil, fmt.Errorf("waited in vain for %s: %s", ref, last)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // Node runs as processes what the Deployments skerry-hub and skerry-agent of a rig describe, with the arguments
@@ -57,7 +58,7 @@ func (n Node) keep(ctx context.Context, kube *Kube, name string, start func(cont
 		}
 		if err := start(ctx, argsOf(deployment)); err != nil {
 			n.Log("%s does not start: %v", name, err)
-			pause(ctx, time.Second)
+			_ = sleep.For(ctx, time.Second)
 			continue
 		}
 		n.Log("%s runs", name)
