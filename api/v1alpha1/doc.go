@@ -89,6 +89,10 @@ const (
 	// expires: that of a ServiceAccount which may request tokens for itself.
 	RenewTokenAnnotation = "skerry.dev/renew-token" //nolint:gosec // the name of an annotation
 
+	// SummarisedClustersAnnotation on an Event that stands for others of its kind names the Clusters that those are of,
+	// sorted and separated by commas; "*" is the last name where there are more.
+	SummarisedClustersAnnotation = "skerry.dev/summarised-clusters"
+
 	// OwnerLabel is on every object that Skerry applies; its value names the hub and the
 	// Kustomization. Its field manager is the lock that keeps two owners apart.
 	OwnerLabel = "skerry.dev/owner"

@@ -6,16 +6,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/report"
 )
 
 // recordEvents returns what records the events of engines, on the Kustomization that they are of, or
 // else on the Cluster. What a commit or a removal prunes on a whole fleet is summed up.
 func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
+	annotated := recorder.(events.AnnotatedEventRecorder) // which the manager's is, see recorder.Provider
 	return func(e engine.Event) {
 		kind := corev1.EventTypeNormal
 		if e.Warning {
@@ -25,13 +28,13 @@ func (p *parts) recordEvents(ctx context.Context) func(engine.Event) {
 		key := v1alpha1.ResolveName(e.Cluster.Namespace, e.Kustomization)
 		if e.Kustomization != "" && p.mgr.GetCache().Get(ctx, key, ks) == nil {
 			cluster := v1alpha1.RelativeName(key.Namespace, e.Cluster)
-			record := func(more string) {
-				recorder.Eventf(ks, related(e.Object), kind, e.Reason, "Apply", "%s", hubapi.Note(cluster+": "+e.Message+more))
+			record := func(more report.Summary) {
+				annotated.AnnotatedEventf(ks, related(e.Object), more.Annotations(), kind, e.Reason, "Apply", "%s", hubapi.Note(cluster+": "+e.Message+more.Message()))
 			}
 			if e.Reason == v1alpha1.PrunedReason {
 				p.summaries.record(summaryKey{key, e.Reason}, cluster, record)
 			} else {
-				record("")
+				record(nil)
 			}
 			return
 		}

@@ -33,11 +33,12 @@ type summaryKey struct {
 type summary struct {
 	recorded int      // events that were recorded one by one
 	more     []string // clusters of those that were not, in their order
-	last     func(more string)
+	last     func(report.Summary)
 }
 
-// record records an event of a cluster, now or with those of others; write is given what a summary adds to the message.
-func (s *summaries) record(key summaryKey, cluster string, write func(more string)) {
+// record records an event of a cluster, now or with those of others; write is given the summary of
+// those that it stands for as well.
+func (s *summaries) record(key summaryKey, cluster string, write func(report.Summary)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recent == nil {
@@ -51,7 +52,7 @@ func (s *summaries) record(key summaryKey, cluster string, write func(more strin
 	}
 	if sum.recorded < eventsEach {
 		sum.recorded++
-		write("")
+		write(nil)
 		return
 	}
 	sum.more, sum.last = append(sum.more, cluster), write
@@ -66,7 +67,7 @@ func (s *summaries) flush(key summaryKey) {
 		delete(s.recent, key)
 		return
 	}
-	sum.last(report.Summary(sum.more[:len(sum.more)-1]))
+	sum.last(sum.more[:len(sum.more)-1])
 	sum.more, sum.last = nil, nil
 	time.AfterFunc(summaryEvery, func() { s.flush(key) })
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/skerry-dev/skerry/internal/report"
 )
 
 func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
@@ -18,10 +20,10 @@ func TestWhatManyClustersTellIsSummedUp(t *testing.T) {
 		var told []string
 		tell := func(kustomization string, clusters ...int) {
 			for _, n := range clusters {
-				c.record(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, fmt.Sprint(n), func(more string) {
+				c.record(summaryKey{types.NamespacedName{Name: kustomization}, "Pruned"}, fmt.Sprint(n), func(more report.Summary) {
 					mu.Lock()
 					defer mu.Unlock()
-					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more))
+					told = append(told, fmt.Sprintf("%s %d%s", kustomization, n, more.Message()))
 				})
 			}
 		}

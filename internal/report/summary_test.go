@@ -18,22 +18,25 @@ func TestASummaryNamesTheClustersThatItStandsFor(t *testing.T) {
 		"; and 1000 more events like this: shop-0000, shop-0001": many,
 	} {
 		s := Summary(clusters)
-		if !strings.HasPrefix(s, want) || len(clusters) < 1000 && s != want || len(s) > maxNames+100 {
-			t.Errorf("%q, want %q", s, want)
+		if message := s.Message(); !strings.HasPrefix(message, want) || len(clusters) < 1000 && message != want || len(message) > maxNames+100 {
+			t.Errorf("%q, want %q", message, want)
 		}
-		message := "edge-1: Pruned ConfigMap/a" + s
+		annotations := s.Annotations()
+		if len(annotations) == 0 != (len(clusters) == 0) || len(fmt.Sprint(annotations)) > maxAnnotation+100 {
+			t.Errorf("%q: annotations %v", want, annotations)
+		}
 		for _, name := range clusters {
-			if !SumsUp(message, name) {
-				t.Errorf("%s is not found in %q", name, message)
+			if !StandsFor(annotations, name) {
+				t.Errorf("%s is not found in %v", name, annotations)
 			}
 		}
 		for _, name := range []string{"shop-3", "shop"} {
-			if SumsUp(message, name) != (len(clusters) == 1000) {
-				t.Errorf("%s: %q", name, message)
+			if StandsFor(annotations, name) != (len(clusters) == 1000) {
+				t.Errorf("%s: %v", name, annotations)
 			}
 		}
 	}
-	if s := Summary(many); !strings.HasSuffix(s, " and 964 other clusters") {
-		t.Errorf("%q", s)
+	if message := Summary(many).Message(); !strings.HasSuffix(message, " and 964 other clusters") {
+		t.Errorf("%q", message)
 	}
 }

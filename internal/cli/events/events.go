@@ -244,8 +244,8 @@ func (o *Options) Pick(all []corev1.Event, now time.Time) []Event {
 	return out
 }
 
-// isFor reports whether an event is of the object that is asked for. What an engine says is of a Kustomization,
-// and begins with the name of the Cluster; it may sum up what others say.
+// isFor reports whether an event is of the object that is asked for. An event of an engine is of a Kustomization,
+// and begins with the name of the Cluster; it may stand for those of others as well.
 func (o *Options) isFor(e *corev1.Event) bool {
 	of := e.InvolvedObject
 	switch {
@@ -256,7 +256,7 @@ func (o *Options) isFor(e *corev1.Event) bool {
 	}
 	where, _, ok := strings.Cut(e.Message, ": ")
 	return ok && slices.ContainsFunc([]string{o.name, e.Namespace + "/" + o.name}, func(name string) bool {
-		return where == name || report.SumsUp(e.Message, name)
+		return where == name || report.StandsFor(e.Annotations, name)
 	})
 }
 
