@@ -39,6 +39,11 @@ var arrows = []arrow{
 		never: ours("internal", "controllers", "cmd", "config"),
 	},
 	{
+		name:  "what everything may use knows nothing of ours",
+		from:  []string{"internal/deflate", "internal/ownfiles", "internal/sleep", "internal/version", "internal/program"},
+		never: ours("api", "internal", "controllers", "cmd", "config"),
+	},
+	{
 		name:  "the core knows no adapter, engine or controller",
 		from:  core,
 		never: ours(append(append([]string{"internal/engine", "controllers", "cmd"}, adapters...), composition...)...),
