@@ -84,9 +84,10 @@ verify: generate ## Fail when generated files, formatting, go.mod or go.sum are 
 	fi
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) $(DEADCODE) ## Run the linters of .golangci.yml, and find functions that no program and no test reaches
+lint: $(GOLANGCI_LINT) $(DEADCODE) ## Run the linters of .golangci.yml, vet the modules of their own, and find functions that no program and no test reaches
 	$(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m ./...
 	cd e2e/fleetsim && $(GOLANGCI_LINT) run --allow-parallel-runners --timeout 15m --config ../../.golangci.yml ./...
+	@for mod in e2e/controlplane e2e/kine; do echo "vetting $$mod"; ( cd $$mod && go vet ./... ) || exit 1; done
 	@dead=$$($(DEADCODE) -test ./...); if [[ -n $$dead ]]; then echo "$$dead"; exit 1; fi
 
 .PHONY: test
