@@ -83,7 +83,7 @@ func (r *Reconciler) outlines(ctx context.Context, o *observed, n *neighbour, cl
 	if !selected || n.source.Status.Artifact == nil {
 		return nil, errNotKnown
 	}
-	if err := targeting.Take(&t, o.byName[cluster], r.lookup(ctx, o, t.Namespace)); err != nil && !report.IsReportable(err) {
+	if err := targeting.SetVars(&t, o.byName[cluster], r.lookup(ctx, o, t.Namespace)); err != nil && !report.IsReportable(err) {
 		return nil, err
 	}
 	shared := targeting.Shared(n.ks, r.HubID, nil)

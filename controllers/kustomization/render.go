@@ -117,7 +117,7 @@ func (r *Reconciler) render(ctx context.Context, o *observed, artifact *v1alpha1
 // inputOf is the digest of all that a target's bundle is rendered from. A target whose variables cannot be had gets
 // an error of its own, and has none.
 func (r *Reconciler) inputOf(ctx context.Context, o *observed, options render.Options, base [sha256.Size]byte, t *target) (input [sha256.Size]byte, err error) {
-	if err := r.takeVars(ctx, o, t); err != nil {
+	if err := r.setVars(ctx, o, t); err != nil {
 		return input, err
 	}
 	own, err := targeting.For(options, o.ks, t.Target)

@@ -162,10 +162,10 @@ func (r *Reconciler) observeSubstitutes(ctx context.Context, o *observed) error 
 	return err
 }
 
-// takeVars gives a target the variables of varsFrom, or says why it cannot: that is the affair of its
+// setVars gives a target the variables of varsFrom, or explains why it cannot: that is the affair of its
 // cluster alone. Its own error is one of the hub's API.
-func (r *Reconciler) takeVars(ctx context.Context, o *observed, t *target) error {
-	err := targeting.Take(&t.Target, o.byName[t.Name], r.lookup(ctx, o, t.Namespace))
+func (r *Reconciler) setVars(ctx context.Context, o *observed, t *target) error {
+	err := targeting.SetVars(&t.Target, o.byName[t.Name], r.lookup(ctx, o, t.Namespace))
 	if report.IsReportable(err) {
 		t.err, err = err, nil
 	}

@@ -155,7 +155,7 @@ func TestSecretsOfVarsFromDoNotCrossNamespaces(t *testing.T) {
 	}
 	for name, want := range map[string]string{"edge": "cluster_name cluster_namespace own password region zone", "north/edge": "cluster_name cluster_namespace own zone"} {
 		target := Target{Name: name, Namespace: "north"}
-		if err := Take(&target, &c, lookup); err != nil {
+		if err := SetVars(&target, &c, lookup); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Join(slices.Sorted(maps.Keys(target.Vars)), " "); got != want {

@@ -24,7 +24,7 @@ type Target struct {
 	Suspended bool
 	// Labels of the Cluster.
 	Labels map[string]string
-	// Vars are what path and postBuild see of the cluster; those of varsFrom are Take's to add.
+	// Vars are what path and postBuild see of the cluster; those of varsFrom are added by SetVars.
 	Vars map[string]string
 	// Secret names those of Vars that come from a Secret, sorted.
 	Secret []string

@@ -26,11 +26,11 @@ func Substitutes(ks *v1alpha1.Kustomization, lookup Lookup) ([]render.Source, er
 	return from, err
 }
 
-// Take gives a target the variables of varsFrom of its Cluster. A *report.Waiting means that an object
+// SetVars gives a target the variables of varsFrom of its Cluster. A *report.Waiting means that an object
 // is not there, which is the affair of this cluster alone. Secrets do not cross namespaces: to a
 // Kustomization of another one, a variable that a Secret sets is unset, so that a build that uses it is
 // refused and not rendered with another value.
-func Take(t *Target, c *v1alpha1.Cluster, lookup Lookup) error {
+func SetVars(t *Target, c *v1alpha1.Cluster, lookup Lookup) error {
 	if len(c.Spec.VarsFrom) == 0 {
 		return nil
 	}
@@ -38,7 +38,7 @@ func Take(t *Target, c *v1alpha1.Cluster, lookup Lookup) error {
 	if err != nil {
 		return err
 	}
-	t.Take(c, from)
+	t.SetVars(c, from)
 	if t.Name != c.Name {
 		for _, name := range t.Secret {
 			delete(t.Vars, name)

@@ -21,10 +21,10 @@ type Content struct {
 	Secret bool
 }
 
-// Take gives the target the variables of its Cluster with what varsFrom names, in that order: a later
+// SetVars gives the target the variables of its Cluster with what varsFrom names, in that order: a later
 // one overrides an earlier one, vars overrides them all, and cluster_name and cluster_namespace are
 // what they are. Keys that are no variable names are passed over.
-func (t *Target) Take(c *v1alpha1.Cluster, from []Content) {
+func (t *Target) SetVars(c *v1alpha1.Cluster, from []Content) {
 	t.Vars = vars(c, from)
 	t.Secret = nil
 	for name := range t.Vars {

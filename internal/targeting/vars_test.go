@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-func TestTake(t *testing.T) {
+func TestSetVars(t *testing.T) {
 	own := func(c *v1alpha1.Cluster) { c.Spec.Vars = map[string]v1alpha1.VarValue{"region": "north"} }
 	tests := map[string]struct {
 		from   []Content
@@ -43,7 +43,7 @@ func TestTake(t *testing.T) {
 			c := cluster("edge-1", own)
 			tt.want["cluster_name"], tt.want["cluster_namespace"] = "edge-1", "fleet"
 			var target Target
-			target.Take(&c, tt.from)
+			target.SetVars(&c, tt.from)
 			if diff := cmp.Diff(tt.want, target.Vars); diff != "" {
 				t.Errorf("vars (-want +got):\n%s", diff)
 			}

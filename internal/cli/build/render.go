@@ -87,7 +87,7 @@ func one(ctx context.Context, in *input, cache *render.Cache, shared render.Opti
 		if in.nameOf(&in.clusters[i]) != t.Name {
 			continue
 		}
-		if err := targeting.Take(&t, &in.clusters[i], in.remember(t.Namespace)); err != nil {
+		if err := targeting.SetVars(&t, &in.clusters[i], in.remember(t.Namespace)); err != nil {
 			return nil, err
 		}
 	}
