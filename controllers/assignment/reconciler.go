@@ -31,13 +31,13 @@ type Options struct {
 	Hub  hubapi.Hub
 	Pool engine.Pooled
 	Now  func() time.Time
-	// Share says which Clusters this process works on; nil for all.
+	// Share decides which Clusters this process works on; nil for all.
 	Share Share
 	// Decisions returns how many Assignments wait for their spec to be written, which reports yield to; nil for none.
 	Decisions func() int
 }
 
-// Share says which Clusters this process works on, where several share a fleet.
+// Share decides which Clusters this process works on, where several share a fleet.
 type Share interface {
 	// First reports whether this process also takes care of what belongs to no Cluster.
 	First() bool
@@ -100,11 +100,11 @@ func New(o Options) *Reconciler {
 	return r
 }
 
-// Changed says that there is an engine for a cluster, or that its report has changed. It does not
+// Changed is called when there is an engine for a cluster, or its report has changed. It does not
 // block.
 func (r *Reconciler) Changed(key engine.Key) { r.trigger.Enqueue(key) }
 
-// Reported says that an engine has news: of the connection, or of what it was assigned. Before its first report there is
+// Reported is called when an engine has news: of the connection, or of what it was assigned. Before its first report there is
 // nothing to write. It does not block.
 func (r *Reconciler) Reported(key engine.Key) {
 	if _, reported := r.Pool.Report(key); reported {
@@ -115,7 +115,7 @@ func (r *Reconciler) Reported(key engine.Key) {
 // Waiting returns how many Assignments wait for their status to be written.
 func (r *Reconciler) Waiting() int { return r.writes.Waiting() }
 
-// Leaving says that this process is about to give up a cluster, when what is being written about it is written.
+// Leaving is called when this process is about to give up a cluster, when what is being written about it is written.
 func (r *Reconciler) Leaving(key engine.Key) { r.writes.Prioritise(key) }
 
 // Lost is called when this process does not work on a cluster any more. It forgets what it wrote last: when
@@ -333,7 +333,7 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 	return nil
 }
 
-// last returns what the status says, by the memory of this process or else by the cache. Ours says that this
+// last returns the status, by the memory of this process or else by the cache. Ours means that this
 // process wrote it: the verifications of another process do not delay the first one of this process.
 func (r *Reconciler) last(a *v1alpha1.Assignment) (w written, ours bool) {
 	r.mu.Lock()
@@ -356,7 +356,7 @@ func statusPatch(a *v1alpha1.Assignment, entries []v1alpha1.AssignmentEntryStatu
 	return client.RawPatch(types.JSONPatchType, data), nil
 }
 
-// statusDelay says how long a report may wait to be written: zero for one with news, negative for one
+// statusDelay returns how long a report may wait to be written: zero for one with news, negative for one
 // without any, else until the times in it are worth a write.
 func statusDelay(old, now []v1alpha1.AssignmentEntryStatus, at time.Time) time.Duration {
 	if slices.EqualFunc(old, now, same) {

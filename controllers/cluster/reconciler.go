@@ -1,4 +1,4 @@
-// Package cluster connects each Cluster to its engine and says what is known of the connection.
+// Package cluster connects each Cluster to its engine and reports what is known of the connection.
 package cluster
 
 import (
@@ -37,18 +37,18 @@ type Options struct {
 	// Local reaches the hub's own cluster.
 	Local *rest.Config
 	Now   func() time.Time
-	// Share says which Clusters this process works on; nil for all.
+	// Share decides which Clusters this process works on; nil for all.
 	Share Share
-	// TearDown tells a Cluster that goes with the hub from one that is removed.
+	// TearDown distinguishes a Cluster that goes with the hub from one that is removed.
 	TearDown hubapi.TearDown
 	// RemovalTimeout is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.
 	RemovalTimeout time.Duration
-	// Connected is told that there is a new engine, which has nothing assigned yet; nil for nobody.
+	// Connected is told that there is a new engine, which has nothing assigned yet; may be nil.
 	Connected func(engine.Key)
 	// Ahead returns how many decisions and reports wait to be written, or are about to, as while a hub that has started
 	// verifies its fleet; nil for none. A status that differs in lastSeen alone yields to them.
 	Ahead func() int
-	// Reachable is told what is known of a cluster, and false for known when it is gone; nil for nobody.
+	// Reachable is told what is known of a cluster, and false for known when it is gone; may be nil.
 	Reachable func(key engine.Key, reachable, known bool)
 }
 
@@ -96,8 +96,8 @@ func New(o Options) *Reconciler {
 	return r
 }
 
-// Changed says that what the engine knows of a cluster has changed. It does not block, and wakes
-// nobody for news that are not of the connection.
+// Changed is called when what the engine knows of a cluster has changed. It does not block, and wakes
+// no controller for news that are not of the connection.
 func (r *Reconciler) Changed(key engine.Key) {
 	state, _ := r.Pool.State(key)
 	digest := digestOf(state)
@@ -188,7 +188,7 @@ func (r *Reconciler) known(c *v1alpha1.Cluster) *v1alpha1.Cluster {
 	return whole
 }
 
-// connect brings the engine to what the Cluster says and collects the facts. It fails only with
+// connect brings the engine to the spec of the Cluster and collects the facts. It fails only with
 // errors that say nothing of the cluster.
 func (r *Reconciler) connect(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (report.ClusterFacts, error) {
 	facts := report.ClusterFacts{Object: c, Now: r.Now(), Handled: c.Status.LastHandledReconcileAt}

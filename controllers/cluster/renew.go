@@ -25,7 +25,7 @@ const (
 	// renewTimeout bounds the request for a token, to a cluster that answered a moment ago.
 	renewTimeout = 5 * time.Second
 	// renewRetry is the pause after a renewal that failed, and minRenewPause that after one that did not, whatever
-	// the clock of the cluster says.
+	// the clock of the cluster shows.
 	renewRetry, minRenewPause = 5 * time.Minute, time.Minute
 	// maxRenewals is how many tokens are renewed at once.
 	maxRenewals = 16
@@ -148,7 +148,7 @@ func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config
 		return err
 	}
 	if now, _, err := kubeconfig.Parse(data); err != nil || now.Host != config.Host || now.BearerToken != config.BearerToken {
-		return nil // somebody has written another kubeconfig meanwhile, to which the token does not belong
+		return nil // another kubeconfig was written meanwhile, to which the token does not belong
 	}
 	if data, err = kubeconfig.WithToken(data, token); err != nil {
 		return err

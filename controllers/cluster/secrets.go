@@ -18,7 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/report"
 )
 
-// secrets reads kubeconfigs, each once for each version of its Secret: the cache says what the
+// secrets reads kubeconfigs, each once for each version of its Secret: the cache shows what the
 // version is, the API server has the content.
 type secrets struct {
 	hub    hubapi.Hub
@@ -101,7 +101,7 @@ func (s secrets) parse(ctx context.Context, name types.NamespacedName, key strin
 	return p, nil
 }
 
-// missing tells a Secret that is not there, which a watch will tell of, from an error of the API.
+// missing distinguishes a Secret that is not there, which a watch will show, from an error of the API.
 func missing(err error, name string) error {
 	if apierrors.IsNotFound(err) {
 		return &report.Waiting{Reason: v1alpha1.SecretNotFoundReason, Err: fmt.Errorf("there is no Secret %s", name)}

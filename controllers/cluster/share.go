@@ -13,20 +13,20 @@ import (
 	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
-// Share says which Clusters this process works on, where several share a fleet.
+// Share decides which Clusters this process works on, where several share a fleet.
 type Share interface {
 	// Hold reports whether this process works on a Cluster. Before it gives one away it calls release. Where
-	// something is waited for, it also says when to look again, or wakes the Cluster.
+	// something is waited for, it also returns when to look again, or wakes the Cluster.
 	Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) (bool, time.Duration, error)
 	// Forget is told of a Cluster that is not there any more.
 	Forget(ctx context.Context, key engine.Key) error
 }
 
-// Moved says that a Cluster may belong to another process now. It does not block.
+// Moved is called when a Cluster may belong to another process now. It does not block.
 func (r *Reconciler) Moved(key engine.Key) { r.trigger.Enqueue(key) }
 
 // held reports whether this process works on a Cluster. What it had of one that is another's is released
-// before anybody else may have it.
+// before another process may have it.
 func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
 	if r.Share == nil {
 		return true, reconcile.Result{}, nil

@@ -20,7 +20,7 @@ type unverified struct{ error }
 
 func (u unverified) Unwrap() error { return u.error }
 
-// isUnverified says that an error is about a signature, or about the keys to verify it with.
+// isUnverified reports whether an error is about a signature, or about the keys to verify it with.
 func isUnverified(err error) bool {
 	_, keys := errors.AsType[unverified](err)
 	return keys || errors.Is(err, git.ErrCommitSignature) || errors.Is(err, git.ErrTagSignature) || errors.Is(err, git.ErrNotATag)

@@ -33,7 +33,7 @@ func (o *observed) accountOn(cluster string) string {
 	return was.ServiceAccountName
 }
 
-// requiresAccount reports whether an entry on a cluster has no account and needs one. The entry says so, since an agent
+// requiresAccount reports whether an entry on a cluster has no account and needs one. The entry holds that, since an agent
 // has nothing else to know it from, and is signed.
 func (o *observed) requiresAccount(cluster string) bool {
 	c := o.byName[cluster]
@@ -48,7 +48,7 @@ func (r *Reconciler) tenancy(o *observed, c *v1alpha1.Cluster) *plan.Tenancy {
 	}
 }
 
-// denied is the error of a reference that is not admitted. A watch tells when that changes.
+// denied is the error of a reference that is not admitted. A watch shows when that changes.
 func denied(format string, args ...any) error {
 	return &report.Waiting{Reason: v1alpha1.AccessDeniedReason, Err: fmt.Errorf(format, args...)}
 }
@@ -71,7 +71,7 @@ func (o *observed) refusedDependency() error {
 	return nil
 }
 
-// addDenied tells of selected clusters that do not admit the Kustomization's namespace, by their number:
+// addDenied reports selected clusters that do not admit the Kustomization's namespace, by their number:
 // their names are not the tenant's to learn. Where the Kustomization has an entry it stays a target that
 // gets nothing new: that access is withdrawn deletes nothing.
 func (d *decision) addDenied(o *observed, list []targeting.Target) {

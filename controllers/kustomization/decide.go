@@ -30,21 +30,21 @@ type decision struct {
 
 	// suspended is what a suspended Kustomization would come to; nothing of it is written.
 	suspended *decision
-	// pruneHeld says where and why what was dropped is kept; followed, that a cluster waits for a dependency.
+	// pruneHeld explains where and why what was dropped is kept; followed means that a cluster waits for a dependency.
 	pruneHeld string
 	followed  bool
-	// denied says how long an account is waited for that is to delete what is left, and what else would help.
+	// denied explains how long an account is waited for that is to delete what is left, and what else would help.
 	denied string
 
 	rollout *v1alpha1.RolloutStatus // nil: as it was
 	checkAt time.Time               // when the planner is to be asked again; zero: when something changes
 
 	createHub bool
-	// silent says that there is nothing to report: a watch is about to tell more.
+	// silent means that there is nothing to report: a watch is about to show more.
 	silent bool
-	// released says that nothing of it is left anywhere, or that what is left is left on purpose.
+	// released means that nothing of it is left anywhere, or that what is left is left on purpose.
 	released bool
-	// tornDown says why the deletion is no decision about the clusters; "" when it is one.
+	// tornDown explains why the deletion is no decision about the clusters; "" when it is one.
 	tornDown string
 	// retry asks for another try after the report.
 	retry error
@@ -116,7 +116,7 @@ func (r *Reconciler) decide(ctx context.Context, o *observed) (*decision, error)
 	return d, r.retain(ctx, o, d)
 }
 
-// over says that there is nothing more to decide.
+// over reports whether there is nothing more to decide.
 func (d *decision) over() bool { return d.err != nil || d.silent }
 
 // decideTargets selects the clusters.
@@ -133,7 +133,7 @@ func decideTargets(o *observed) *decision {
 	return d
 }
 
-// fill renders for the targets, or says why that is not possible.
+// fill renders for the targets, or records why that is not possible.
 func (r *Reconciler) fill(ctx context.Context, o *observed, d *decision) error {
 	if len(d.targets) == 0 {
 		return nil

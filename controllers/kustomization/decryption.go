@@ -14,7 +14,7 @@ import (
 
 // Decryption is how encrypted files are opened.
 type Decryption struct {
-	// Keys reads the data of a Secret of that name. id names it and its version. shared says that it is the
+	// Keys reads the data of a Secret of that name. id names it and its version. shared means that it is the
 	// hub's own, which every namespace may use.
 	Keys func(secret string, data map[string]string, id string, shared bool) (*render.Decryption, error)
 	// Secret is used where a Kustomization asks for decryption and names none; empty where there is none.

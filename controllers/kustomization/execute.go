@@ -92,7 +92,7 @@ func (r *Reconciler) createHub(ctx context.Context, namespace string) error {
 }
 
 // sweep takes away the entries of a Kustomization that is gone. That happens when its finalizer was
-// removed by hand, which says that its objects are to be left alone. Entries that are left of one that
+// removed by hand, by which a user asks that its objects be left alone. Entries that are left of one that
 // went with its namespace, its kind or the hub stay, so that the clusters are kept as they are until a
 // Kustomization of the name is back, or the Cluster is removed.
 func (r *Reconciler) sweep(ctx context.Context, key types.NamespacedName) (reconcile.Result, error) {
@@ -134,7 +134,7 @@ func oldest(o *observed) time.Time {
 	return first
 }
 
-// leave tells once of entries that stay without their Kustomization.
+// leave reports once the entries that stay without their Kustomization.
 func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []leavingCluster, why string) {
 	r.mu.Lock()
 	_, told := r.left[o.key]

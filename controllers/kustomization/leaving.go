@@ -45,7 +45,7 @@ func (d *decision) leavingUnlessRefused(o *observed, leaving []leavingCluster) [
 	return slices.DeleteFunc(leaving, func(l leavingCluster) bool { return !o.assigned[l.cluster].entry.Remove })
 }
 
-// notFound says which names no Cluster has; nil when there are none.
+// notFound names those that no Cluster has; nil when there are none.
 func notFound(names []string) error {
 	if len(names) == 0 {
 		return nil

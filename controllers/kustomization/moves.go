@@ -270,7 +270,7 @@ func compareKeys(a, b types.NamespacedName) int {
 }
 
 // unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
-// problem of its own says so too; problem tells the two apart.
+// problem of its own is such a reason as well; problem distinguishes the two.
 func (n *neighbour) unknown(o *observed, cluster string) (why string, problem bool) {
 	v, seen := n.outcome, o.byName[cluster]
 	t, selected := n.targets[cluster]
@@ -329,11 +329,11 @@ type dropped struct {
 	all     bool // it is not known what
 	ids     map[object.ID]bool
 	objects map[object.ID]object.Object // with their namespaces, as the bundles had them
-	// confidential says that one of those bundles was.
+	// confidential means that one of those bundles was.
 	confidential bool
 }
 
-// errNotKnown says that it cannot be known what a neighbour names.
+// errNotKnown means that it cannot be known what a neighbour names.
 var errNotKnown = errors.New("not known")
 
 // anywhere strikes the namespace off an identity: the hub does not know which kinds have one.
@@ -372,7 +372,7 @@ func (r *Reconciler) retain(ctx context.Context, o *observed, d *decision) error
 	return nil
 }
 
-// settled says that nothing which the entry drops stands on the cluster any more.
+// settled reports whether nothing which the entry drops stands on the cluster any more.
 func settled(have assigned, want *v1alpha1.AssignmentEntry) bool {
 	if have.entry == nil {
 		return true

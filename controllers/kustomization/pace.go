@@ -24,7 +24,7 @@ func urgency(before, after *v1alpha1.Kustomization) pacing.Urgency {
 	return pacing.Count
 }
 
-// uncounted is a status without what says how far it is.
+// uncounted is a status without its progress.
 func uncounted(ks *v1alpha1.Kustomization) v1alpha1.KustomizationStatus {
 	s := *ks.Status.DeepCopy()
 	s.Clusters, s.Objects = v1alpha1.ClusterCounts{Failed: s.Clusters.Failed}, v1alpha1.ObjectCounts{}

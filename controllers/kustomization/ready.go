@@ -59,7 +59,7 @@ func (r *Reconciler) readyExprs(ctx context.Context, o *observed) ([]*readiness,
 	return list, nil
 }
 
-// awaitReadyExprs says which dependency a cluster waits for by its readyExpr. The expression sees the
+// awaitReadyExprs names the dependency a cluster waits for by its readyExpr. The expression sees the
 // dependency as it is on that cluster; one that does not select the cluster, as it is as a whole. What has
 // been assigned does not wait again.
 func (r *Reconciler) awaitReadyExprs(ctx context.Context, o *observed, t *target, list []*readiness) (string, error) {

@@ -39,13 +39,13 @@ type Options struct {
 	// HubNamespace is the namespace that the hub is installed in.
 	HubNamespace string
 	// Tree reads the files of a commit (40 hexadecimal digits) that was fetched for the source of a
-	// name. An error that wraps git.ErrNotStored says that it has to be fetched again.
+	// name. An error that wraps git.ErrNotStored means that it has to be fetched again.
 	Tree func(ctx context.Context, source types.NamespacedName, commit string) (*tree.Tree, error)
 	// Decryption opens encrypted files for those that ask for it.
 	Decryption Decryption
 	// Build renders.
 	Build func(context.Context, *tree.Tree, render.Options) (*render.Result, error)
-	// Outlines says what a commit names, where it cannot be rendered for want of a Secret or variable.
+	// Outlines returns what a commit names, where it cannot be rendered for want of a Secret or variable.
 	Outlines func(context.Context, *tree.Tree, render.Options) ([]render.Outline, error)
 	// Bundles keeps what was rendered.
 	Bundles Bundles
@@ -56,7 +56,7 @@ type Options struct {
 	DefaultServiceAccount string
 	// RequireServiceAccount refuses one without, on the hub's own cluster and on Clusters of other namespaces.
 	RequireServiceAccount bool
-	// TearDown tells a Kustomization that goes with the hub from one that is deleted; nil where
+	// TearDown distinguishes a Kustomization that goes with the hub from one that is deleted; nil where
 	// nothing is ever torn down.
 	TearDown hubapi.TearDown
 	// DenialGracePeriod is how long a deleted Kustomization waits for the rights that its ServiceAccount needs to delete

@@ -40,11 +40,11 @@ type memo struct {
 	marked   map[string]bool     // files of which an event has told that their image policies are ignored
 }
 
-// rendered says that an input gave a bundle.
+// rendered means that an input gave a bundle.
 type rendered struct {
 	input  [sha256.Size]byte
 	digest string
-	// from tells what the input was worked out from: as long as it is the same, the input is.
+	// from is what the input was worked out from: as long as it is the same, the input is.
 	from origin
 }
 
@@ -127,7 +127,7 @@ func (r *Reconciler) inputOf(ctx context.Context, o *observed, options render.Op
 	return digestOf(base, own.Vars, own.Secret, own.Patches, own.Images)
 }
 
-// verifyBundles verifies the bundles that were not found for a cluster: whoever looked there may be a process
+// verifyBundles verifies the bundles that were not found for a cluster: what looked there may be a process
 // that only reads, and leaves it to this one to forget what is damaged or gone.
 func (r *Reconciler) verifyBundles(o *observed) {
 	for _, a := range o.assigned {
@@ -239,7 +239,7 @@ func digestOf(values ...any) ([sha256.Size]byte, error) {
 	return sha256.Sum256(data), nil
 }
 
-// explainRender tells what could not be read from what is wrong with the files.
+// explainRender distinguishes what could not be read from what is wrong with the files.
 func explainRender(err error) error {
 	if failed := new(render.Error); errors.As(err, &failed) && failed.Cause != nil {
 		return explainTree(failed.Cause)
@@ -263,7 +263,7 @@ func explainTree(err error) error {
 	return &report.Transient{Reason: v1alpha1.FailedReason, Err: fmt.Errorf("cannot read the commit: %w", err)}
 }
 
-// markedEvents tells of each file with markers of image policies, once.
+// markedEvents reports each file with markers of image policies, once.
 func (d *decision) markedEvents(o *observed) []report.Event {
 	var files []string
 	for _, t := range d.targets {
@@ -287,7 +287,7 @@ func (d *decision) markedEvents(o *observed) []report.Event {
 	return []report.Event{{Warning: true, Reason: v1alpha1.ImagePolicyIgnoredReason, Message: text}}
 }
 
-// ignoredEvents tells once for each revision of annotations that have no effect.
+// ignoredEvents reports once for each revision the annotations that have no effect.
 func (d *decision) ignoredEvents(o *observed) []report.Event {
 	if d.revision == "" || d.revision == o.memo.ignored {
 		return nil

@@ -31,7 +31,7 @@ type content struct {
 
 // contents are what any Kustomization holds at the moment, so that a thousand clusters, and all the
 // Kustomizations on them, that take variables from one object read it once for each version. What
-// nobody holds any more is not kept.
+// nothing holds any more is not kept.
 type contents struct {
 	reads singleflight.Group
 
@@ -84,7 +84,7 @@ func (r *Reconciler) content(ctx context.Context, o *observed, ref reference) (*
 	return found, nil
 }
 
-// errTornDown says that the namespace goes, and with it what a render needs.
+// errTornDown means that the namespace goes, and with it what a render needs.
 var errTornDown = errors.New("the namespace or the hub is being torn down")
 
 // missed looks why an object is not there, when that is news. A namespace that is deleted loses its

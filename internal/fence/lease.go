@@ -40,7 +40,7 @@ var (
 
 // Lease is a Fence that holds back everything that a hub would write while it does not hold the lease. It goes by the
 // time at which the last renewal was sent, on two clocks: the monotonic one counts while the process
-// is stopped, the one on the wall while the whole machine is. What either says to be too long, is.
+// is stopped, the one on the wall while the whole machine is. What is too long by either, is.
 //
 // A lease that has expired is not lost. When it is renewed and no other process can have held it, because
 // the record was not written to since, or names this process with the same count of transitions, and no
@@ -208,7 +208,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 // Create implements resourcelock.Interface.
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	if led, expired := l.fence.led(); led && expired {
-		l.fence.lose() // it was deleted, and nothing tells what happened since
+		l.fence.lose() // it was deleted, and what happened since is not known
 		return ErrLost
 	}
 	//nolint:contextcheck // what is confirmed after a renewal has its own time

@@ -39,7 +39,7 @@ func PatchEntries(ctx context.Context, hub Hub, have *v1alpha1.Assignment, entri
 }
 
 // ConflictOfTest returns the error of a JSON patch of an Assignment: a conflict in place of the failure of an operation
-// "test", which says that the object is not the one that was read.
+// "test", which means that the object is not the one that was read.
 func ConflictOfTest(name string, err error) error {
 	if isPatchTestFailed(err) {
 		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("assignments").GroupResource(), name, err)

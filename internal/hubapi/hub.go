@@ -58,7 +58,7 @@ func PatchStatus(ctx context.Context, hub Hub, obj client.Object) error {
 	return nil
 }
 
-// Record records the events of a report; action says what was being done, in one word.
+// Record records the events of a report; action is what was being done, in one word.
 func Record(to Recorder, obj client.Object, action string, list []report.Event) {
 	for _, e := range list {
 		kind := corev1.EventTypeNormal
@@ -121,7 +121,7 @@ func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) // what wraps joined errors says something of them all
+	joined, ok := err.(interface{ Unwrap() []error }) // what wraps joined errors describes them all
 	if !ok {
 		return []error{err}
 	}

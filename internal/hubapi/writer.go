@@ -78,7 +78,7 @@ type enqueued[C any] struct {
 	done   func(error)
 }
 
-// CooldownError says that an object is not written for now, because a write of it has failed. What was to be
+// CooldownError means that an object is not written for now, because a write of it has failed. What was to be
 // written is decided anew when its cooldown is over: by then something else may be wanted.
 type CooldownError struct {
 	// After is what is left of the cooldown.
@@ -89,7 +89,7 @@ func (e *CooldownError) Error() string {
 	return fmt.Sprintf("is not written for the next %s, because its last write failed", e.After)
 }
 
-// errStopped says that the hub ends and writes nothing any more.
+// errStopped means that the hub ends and writes nothing any more.
 var errStopped = errors.New("the hub stops, and writes nothing any more")
 
 // NewWriter returns a Writer. It begins to write as soon as something is enqueued; Start is for its end.

@@ -29,7 +29,7 @@ import (
 // Two waits may come before these. At the start of a session the engine holds its reports until it has verified what it
 // has, for up to VerifyMax, 15 s. An agent waits for AgentGather, 200 ms, before it sends what its engine has gathered.
 //
-// While more than YieldAhead decisions wait to be written, so that clusters wait for them, a report that tells of no new
+// While more than YieldAhead decisions wait to be written, so that clusters wait for them, a report of no new
 // failure waits for up to YieldMax more: see AllowedWrites.
 const (
 	// GatherDelay, ProgressDelay and SoftDelay let reports that are about to change again, or that
@@ -178,7 +178,7 @@ func yields(ahead int, waited, most time.Duration) bool {
 }
 
 // Gather returns how long news of an urgency waits in an engine which has so many passes to come, each
-// of which may change it again; worse says that more has failed than was reported before, which may have
+// of which may change it again; worse means that more has failed than was reported before, which may have
 // to stop a rollout.
 func Gather(delay time.Duration, pending int, worse bool) time.Duration {
 	switch {

@@ -252,7 +252,7 @@ func carriedReport(f ClusterFacts) *v1alpha1.CarriedReport {
 	return now
 }
 
-// carriedSince says that the last that is known of an agent which is not connected came by medium; "" when it did not. What
+// carriedSince describes that the last that is known of an agent which is not connected came by medium; "" when it did not. What
 // is carried before the connection counts as lost is itself the last that was heard of the agent, of the same second maybe.
 func carriedSince(a *v1alpha1.AgentStatus) string {
 	if a == nil || a.CarriedReport == nil || a.CarriedReport.ImportedAt == nil || a.DisconnectedAt != nil && a.CarriedReport.ImportedAt.Before(a.DisconnectedAt) {

@@ -36,7 +36,7 @@ type KustomizationFacts struct {
 	Targets []TargetFacts
 	// PruneHeld describes where and why what was dropped is kept; empty when nothing is.
 	PruneHeld string
-	// Denied says how long the account is waited for that is to delete what is left, and what else would help; empty
+	// Denied explains how long the account is waited for that is to delete what is left, and what else would help; empty
 	// when none is.
 	Denied string
 	// Leaving are clusters that are selected no longer and still hold objects.

@@ -53,7 +53,7 @@ func parse(k, n string) (Shard, error) {
 // String returns "k/n".
 func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Count) }
 
-// Record is what the status of a Cluster says of the shard that works on it: nothing where the fleet
+// Record is what the status of a Cluster holds of the shard that works on it: nothing where the fleet
 // is not divided.
 func (s Shard) Record() string {
 	if s == Whole {

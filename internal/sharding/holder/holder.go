@@ -1,9 +1,9 @@
-// Package holder says on which Clusters this process works, where several share a fleet, and hands
+// Package holder decides on which Clusters this process works, where several share a fleet, and hands
 // over those that move from one to another.
 //
 // It promises that no two processes work on one cluster: the status of a Cluster records the shard
 // that holds it, and another one takes it only when the holder has written so itself, having let go, or
-// when nobody has the holder's lease.
+// when no process has the holder's lease.
 package holder
 
 import (
@@ -82,8 +82,8 @@ func (h *Holder) First() bool { return h.Shard.Index == 1 }
 
 // Hold reports whether this process may work on a Cluster; it takes it, or gives it away, as its shard
 // says. Before it gives it away it calls release, which returns when nothing is on its way to the cluster. While there is
-// work on a Cluster that is to be given away it says no, and calls Moved when that has ended. Where
-// something else is waited for, it also says when to look again. It fails with a conflict when c is stale.
+// work on a Cluster that is to be given away it returns false, and calls Moved when that has ended. Where
+// something else is waited for, it also returns when to look again. It fails with a conflict when c is stale.
 func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) (bool, time.Duration, error) {
 	key := client.ObjectKeyFromObject(c)
 	owner, err := h.owner(ctx, key)
@@ -119,7 +119,7 @@ func (h *Holder) Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) 
 	}
 }
 
-// take takes a Cluster from a holder whose lease nobody has. A process that gets that lease looks then
+// take takes a Cluster from a holder whose lease is free. A process that gets that lease looks then
 // at who holds what; so either it sees what is written here, or it is seen here after that.
 func (h *Holder) take(ctx context.Context, c *v1alpha1.Cluster) (bool, time.Duration, error) {
 	key, former := client.ObjectKeyFromObject(c), c.Status.Shard
@@ -155,7 +155,7 @@ func (h *Holder) record(ctx context.Context, c *v1alpha1.Cluster, holder string)
 }
 
 // Taken returns a Cluster that this process holds and that another shard has taken, or "". It is asked
-// after a lease that had expired was renewed: whoever took a Cluster meanwhile has either written so by
+// after a lease that had expired was renewed: a process that took a Cluster meanwhile has either written so by
 // now, or sees the renewal and undoes it.
 func (h *Holder) Taken(ctx context.Context, direct hubapi.Direct) (string, error) {
 	for from := ""; ; {
@@ -205,7 +205,7 @@ func (h *Holder) listOnce(ctx context.Context) error {
 	}
 }
 
-// confirm asks the API server for a Cluster that the cache says is this shard's, if there is doubt.
+// confirm asks the API server for a Cluster that is this shard's by the cache, if there is doubt.
 func (h *Holder) confirm(ctx context.Context, c *v1alpha1.Cluster) (bool, error) {
 	key := client.ObjectKeyFromObject(c)
 	h.mu.Lock()

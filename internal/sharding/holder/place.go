@@ -32,7 +32,7 @@ func (h *Holder) owner(ctx context.Context, key types.NamespacedName) (int, erro
 	return h.owners[key.String()], nil
 }
 
-// place places all Clusters that the cache has, and tells of those that move.
+// place places all Clusters that the cache has, and calls Moved for those that move.
 func (h *Holder) place(ctx context.Context) error {
 	h.placing.Lock()
 	defer h.placing.Unlock()
