@@ -112,7 +112,7 @@ func (r *Reconciler) retainOn(ctx context.Context, o *observed, d *decision, clu
 			}
 			continue
 		}
-		one.Digest = n.outcome.digests[n.local(cluster)]
+		one.Digest = n.outcome.Digests[n.local(cluster)]
 		if _, one.Arrived, err = r.has(ctx, n, cluster); err != nil {
 			return false, err
 		}

@@ -19,8 +19,8 @@ import (
 // neighbour is another Kustomization that may have to do with the same clusters.
 type neighbour struct {
 	ks       *v1alpha1.Kustomization
-	from     string   // namespace of the Kustomization that looks at it, which names the clusters
-	outcome  *outcome // names clusters as the neighbour does
+	from     string             // namespace of the Kustomization that looks at it, which names the clusters
+	outcome  *targeting.Outcome // names clusters as the neighbour does
 	source   *v1alpha1.GitRepository
 	artifact string // what its source has fetched
 	denied   bool   // its source does not admit it: it gets nothing of it
@@ -125,25 +125,14 @@ func compareKeys(a, b types.NamespacedName) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-// unknown is the reason why it is not known what a neighbour renders for a cluster; "" when it is. A
-// problem of its own is such a reason as well; problem distinguishes the two.
+// unknown is the reason why it is not known what a neighbour renders for a cluster; see targeting.Outcome.
 func (n *neighbour) unknown(o *observed, cluster string) (why string, problem bool) {
-	v, seen := n.outcome, o.byName[cluster]
 	t, selected := n.targets[cluster]
-	cluster = n.local(cluster)
-	switch {
-	case v == nil || v.generation != n.ks.Generation || v.artifact != n.artifact:
-		return "is not rendered at this revision yet", false
-	case selected && inputOf(n.ks, seen, t) != v.inputs[cluster]:
-		return "is not rendered with the variables and labels of this cluster yet", false
-	case v.digests[cluster] != "":
-		return "", false
-	case v.problem != "":
-		return v.problem, true
-	case v.failed[cluster] != "":
-		return v.failed[cluster], true
+	now := targeting.Rendering{Generation: n.ks.Generation, Artifact: n.artifact, Cluster: n.local(cluster)}
+	if selected {
+		now.Input = func() uint64 { return inputOf(n.ks, o.byName[cluster], t) }
 	}
-	return "is not rendered for this cluster yet", false
+	return n.outcome.Unknown(now)
 }
 
 // has reports whether a neighbour's bundle is assigned to a cluster, and whether it is applied there.
@@ -154,8 +143,8 @@ func (r *Reconciler) has(ctx context.Context, n *neighbour, cluster string) (ass
 		}
 	}
 	cluster = n.local(cluster)
-	digest, have := n.outcome.digests[cluster], n.assigned[cluster]
-	if n.outcome.assigned[cluster] != digest {
+	digest, have := n.outcome.Digests[cluster], n.assigned[cluster]
+	if !n.outcome.IsAssigned(cluster) {
 		return false, false, nil
 	}
 	seen := have.entry != nil && !have.entry.Remove && have.entry.Digest == digest
@@ -177,5 +166,5 @@ func (r *Reconciler) isFirst(ctx context.Context, n *neighbour, cluster string) 
 		}
 	}
 	cluster = n.local(cluster)
-	return n.assigned[cluster].entry == nil && (n.outcome == nil || n.outcome.assigned[cluster] == ""), nil
+	return n.assigned[cluster].entry == nil && (n.outcome == nil || n.outcome.Assigned[cluster] == ""), nil
 }

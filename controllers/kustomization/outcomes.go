@@ -11,23 +11,11 @@ import (
 	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
-// outcome is what a Kustomization came to in its last reconcile: what the other ones need to know to drop an
-// object that may have moved there, or to follow it in a rollout. It is kept in memory only; after a start
-// of the hub nothing is known until each has been reconciled, and what is not known holds others back.
-type outcome struct {
-	generation int64
-	artifact   string            // what was rendered, as artifactKey writes it
-	digests    map[string]string // by cluster
-	failed     map[string]string // by cluster: why there is none
-	problem    string            // why there is none for any cluster
-	assigned   map[string]string // digest, by cluster, once it is written
-	inputs     map[string]uint64 // by cluster, as inputOf digests them
-	lastGood   map[string]string // digest at the same generation, artifact and input, of clusters without one now
-}
-
-// outcomes are those of all Kustomizations, and who waits for them to change. The Reconciler's lock guards it.
+// outcomes are those of all Kustomizations in their last reconciles, and which wait for them to change. They are kept in
+// memory only: after a start of the hub nothing is known until each has been reconciled, and what is not known holds others
+// back. The Reconciler's lock guards them.
 type outcomes struct {
-	known     map[types.NamespacedName]*outcome
+	known     map[types.NamespacedName]*targeting.Outcome
 	published map[types.NamespacedName]uint64 // digests of the outcomes that others saw last
 	waiting   map[types.NamespacedName]bool   // Kustomizations that wait for another one, which may be of another namespace
 }
@@ -41,10 +29,10 @@ func artifactKey(source types.NamespacedName, a *v1alpha1.Artifact) string {
 }
 
 // outcomeOf is the outcome of a decision; nil when it came to nothing that is known.
-func outcomeOf(o *observed, d *decision) *outcome {
-	v := &outcome{generation: o.ks.Generation, digests: map[string]string{}, failed: map[string]string{}, assigned: map[string]string{}, inputs: map[string]uint64{}}
+func outcomeOf(o *observed, d *decision) *targeting.Outcome {
+	v := &targeting.Outcome{Generation: o.ks.Generation, Digests: map[string]string{}, Failed: map[string]string{}, Assigned: map[string]string{}, Inputs: map[string]uint64{}}
 	if o.source != nil {
-		v.artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
+		v.Artifact = artifactKey(client.ObjectKeyFromObject(o.source), o.source.Status.Artifact)
 	}
 	came := d
 	if d.suspended != nil {
@@ -54,26 +42,26 @@ func outcomeOf(o *observed, d *decision) *outcome {
 	case came.silent:
 		return nil
 	case came.err != nil:
-		v.problem = "cannot be rendered: " + report.Line(came.err.Error())
+		v.Problem = "cannot be rendered: " + report.Line(came.err.Error())
 	}
 	for _, t := range came.targets {
-		v.inputs[t.Name] = inputOf(o.ks, o.byName[t.Name], t.Target)
+		v.Inputs[t.Name] = inputOf(o.ks, o.byName[t.Name], t.Target)
 		if t.err != nil {
-			v.failed[t.Name] = "cannot be rendered for it: " + report.Line(t.err.Error())
+			v.Failed[t.Name] = "cannot be rendered for it: " + report.Line(t.err.Error())
 		} else if t.digest != "" {
-			v.digests[t.Name] = t.digest
+			v.Digests[t.Name] = t.digest
 		}
 	}
 	for _, t := range d.targets {
 		if t.want != nil {
-			v.assigned[t.Name] = t.want.Digest
+			v.Assigned[t.Name] = t.want.Digest
 		}
 	}
 	return v
 }
 
 // publish lets the others see what a Kustomization has come to, and wakes those that wait for it.
-func (r *Reconciler) publish(o *observed, v *outcome) {
+func (r *Reconciler) publish(o *observed, v *targeting.Outcome) {
 	digest := digestOfOutcome(o, v)
 	r.mu.Lock()
 	changed := r.outcomes.published[o.key] != digest
@@ -81,7 +69,7 @@ func (r *Reconciler) publish(o *observed, v *outcome) {
 		delete(r.outcomes.known, o.key)
 		delete(r.outcomes.published, o.key)
 	} else {
-		v.lastGood = r.outcomes.known[o.key].goodAt(v)
+		v.LastGood = r.outcomes.known[o.key].LastGoodFor(v)
 		r.outcomes.known[o.key], r.outcomes.published[o.key] = v, digest
 	}
 	var wake []types.NamespacedName
@@ -96,41 +84,24 @@ func (r *Reconciler) publish(o *observed, v *outcome) {
 	}
 }
 
-// goodAt returns the digests that an outcome, which may be nil, knows of clusters for which the next one has none,
-// where both are of the same generation, artifact and input: of other variables it may come to anything.
-func (v *outcome) goodAt(next *outcome) map[string]string {
-	if v == nil || v.generation != next.generation || v.artifact != next.artifact {
-		return nil
-	}
-	lastGood := map[string]string{}
-	for _, known := range []map[string]string{v.lastGood, v.digests} {
-		for cluster, digest := range known {
-			if next.digests[cluster] == "" && next.inputs[cluster] != 0 && next.inputs[cluster] == v.inputs[cluster] {
-				lastGood[cluster] = digest
-			}
-		}
-	}
-	return lastGood
-}
-
 // digestOfOutcome digests what others see of an outcome, with what the clusters have applied.
-func digestOfOutcome(o *observed, v *outcome) uint64 {
+func digestOfOutcome(o *observed, v *targeting.Outcome) uint64 {
 	if v == nil {
 		return 0
 	}
 	sum := maphash.Comparable(seed, struct {
 		generation        int64
 		artifact, problem string
-	}{v.generation, v.artifact, v.problem})
+	}{v.Generation, v.Artifact, v.Problem})
 	for name, have := range o.assigned {
 		if have.status != nil {
 			sum += maphash.Comparable(seed, [3]string{"applied", name, have.status.AppliedDigest})
 		}
 	}
-	return sum + digestOfMap("digest", v.digests) + digestOfMap("failed", v.failed) + digestOfMap("assigned", v.assigned) + digestOfInputs(v.inputs)
+	return sum + digestOfMap("digest", v.Digests) + digestOfMap("failed", v.Failed) + digestOfMap("assigned", v.Assigned) + digestOfInputs(v.Inputs)
 }
 
-func (r *Reconciler) outcomeAt(key types.NamespacedName) *outcome {
+func (r *Reconciler) outcomeAt(key types.NamespacedName) *targeting.Outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.outcomes.known[key]

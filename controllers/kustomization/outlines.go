@@ -34,7 +34,7 @@ func (r *Reconciler) mayTake(ctx context.Context, o *observed, n *neighbour, clu
 		wants = func(id object.ID) bool {
 			return slices.ContainsFunc(outlines, func(l render.Outline) bool { return l.Matches(id) })
 		}
-	} else if one.Digest = n.outcome.lastGood[n.local(cluster)]; one.Digest == "" {
+	} else if one.Digest = n.outcome.LastGood[n.local(cluster)]; one.Digest == "" {
 		return true
 	} else if ids, ok := r.identities(ctx, o, one.Digest); !ok {
 		one.Digest = ""

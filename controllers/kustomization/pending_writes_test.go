@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/hubapi"
+	"github.com/skerry-dev/skerry/internal/targeting"
 )
 
 // lagging is a hub whose cache shows an Assignment at an older generation, until somebody waits for it.
@@ -111,29 +112,29 @@ func TestReportsWaitWhileTheStatusCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestTheMarkOfAViewIsThatOfWhatOthersSee(t *testing.T) {
-	digest := func(change func(o *observed, v *outcome)) uint64 {
+func TestTheDigestOfAnOutcomeIsOfWhatOthersSee(t *testing.T) {
+	digest := func(change func(o *observed, v *targeting.Outcome)) uint64 {
 		o := &observed{assigned: map[string]assigned{"a": {status: &v1alpha1.AssignmentEntryStatus{AppliedDigest: "1"}}, "b": {}}}
-		v := &outcome{generation: 1, artifact: "x", digests: map[string]string{"a": "1", "b": "2"}, failed: map[string]string{}, assigned: map[string]string{"a": "1"}, inputs: map[string]uint64{"a": 1}}
+		v := &targeting.Outcome{Generation: 1, Artifact: "x", Digests: map[string]string{"a": "1", "b": "2"}, Failed: map[string]string{}, Assigned: map[string]string{"a": "1"}, Inputs: map[string]uint64{"a": 1}}
 		change(o, v)
 		return digestOfOutcome(o, v)
 	}
-	same := digest(func(*observed, *outcome) {})
-	if again := digest(func(*observed, *outcome) {}); again != same {
+	same := digest(func(*observed, *targeting.Outcome) {})
+	if again := digest(func(*observed, *targeting.Outcome) {}); again != same {
 		t.Error("the same outcome has another digest")
 	}
-	for name, change := range map[string]func(o *observed, v *outcome){
-		"generation": func(_ *observed, v *outcome) { v.generation = 2 },
-		"artifact":   func(_ *observed, v *outcome) { v.artifact = "y" },
-		"problem":    func(_ *observed, v *outcome) { v.problem = "x" },
-		"a digest":   func(_ *observed, v *outcome) { v.digests["b"] = "3" },
-		"digests that are exchanged": func(_ *observed, v *outcome) {
-			v.digests["a"], v.digests["b"] = v.digests["b"], v.digests["a"]
+	for name, change := range map[string]func(o *observed, v *targeting.Outcome){
+		"generation": func(_ *observed, v *targeting.Outcome) { v.Generation = 2 },
+		"artifact":   func(_ *observed, v *targeting.Outcome) { v.Artifact = "y" },
+		"problem":    func(_ *observed, v *targeting.Outcome) { v.Problem = "x" },
+		"a digest":   func(_ *observed, v *targeting.Outcome) { v.Digests["b"] = "3" },
+		"digests that are exchanged": func(_ *observed, v *targeting.Outcome) {
+			v.Digests["a"], v.Digests["b"] = v.Digests["b"], v.Digests["a"]
 		},
-		"a failure":        func(_ *observed, v *outcome) { v.failed["b"] = "2" },
-		"what is assigned": func(_ *observed, v *outcome) { v.assigned["b"] = "2" },
-		"an input":         func(_ *observed, v *outcome) { v.inputs["a"] = 2 },
-		"what is applied":  func(o *observed, _ *outcome) { o.assigned["a"].status.AppliedDigest = "2" },
+		"a failure":        func(_ *observed, v *targeting.Outcome) { v.Failed["b"] = "2" },
+		"what is assigned": func(_ *observed, v *targeting.Outcome) { v.Assigned["b"] = "2" },
+		"an input":         func(_ *observed, v *targeting.Outcome) { v.Inputs["a"] = 2 },
+		"what is applied":  func(o *observed, _ *targeting.Outcome) { o.assigned["a"].status.AppliedDigest = "2" },
 	} {
 		if digest(change) == same {
 			t.Errorf("%s changes, and the digest does not", name)

@@ -26,6 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/pacing"
 	"github.com/skerry-dev/skerry/internal/render"
 	"github.com/skerry-dev/skerry/internal/report"
+	"github.com/skerry-dev/skerry/internal/targeting"
 	"github.com/skerry-dev/skerry/internal/tree"
 )
 
@@ -105,7 +106,7 @@ func New(o Options) *Reconciler {
 		o.DenialGracePeriod = report.DenialGracePeriod
 	}
 	r := &Reconciler{Options: o, memos: map[types.NamespacedName]*memo{}, left: map[types.NamespacedName]struct{}{}}
-	r.outcomes = outcomes{known: map[types.NamespacedName]*outcome{}, published: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
+	r.outcomes = outcomes{known: map[types.NamespacedName]*targeting.Outcome{}, published: map[types.NamespacedName]uint64{}, waiting: map[types.NamespacedName]bool{}}
 	r.statuses = hubapi.NewStatuses(func(ks *v1alpha1.Kustomization) any { return &ks.Status })
 	r.rollUps = pacing.NewCoalescer[types.NamespacedName](pacing.RollUp, o.Now)
 	r.assignments = newAssignments(o.Hub, o.Direct, o.Now)
