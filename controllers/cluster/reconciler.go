@@ -137,18 +137,18 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	said := report.Cluster(facts)
-	if wait := r.yield(req.NamespacedName, facts.Object.Status, said.Status); wait > 0 {
-		said.Status = *facts.Object.Status.DeepCopy()
-		if said.Requeue == 0 || wait < said.Requeue {
-			said.Requeue = wait
+	statusReport := report.Cluster(facts)
+	if wait := r.yield(req.NamespacedName, facts.Object.Status, statusReport.Status); wait > 0 {
+		statusReport.Status = *facts.Object.Status.DeepCopy()
+		if statusReport.Requeue == 0 || wait < statusReport.Requeue {
+			statusReport.Requeue = wait
 		}
 	}
 	after := before.DeepCopy()
-	after.Status = said.Status
+	after.Status = statusReport.Status
 	return r.statuses.CommitThen(ctx, before, after, func() (reconcile.Result, error) {
-		hubapi.Record(r.Recorder, after, "Connect", said.Events)
-		return reconcile.Result{RequeueAfter: r.requeueAfter(req.NamespacedName, said.Requeue)}, nil
+		hubapi.Record(r.Recorder, after, "Connect", statusReport.Events)
+		return reconcile.Result{RequeueAfter: r.requeueAfter(req.NamespacedName, statusReport.Requeue)}, nil
 	})
 }
 

@@ -46,7 +46,7 @@ type renewal struct {
 	at      time.Time
 	running bool
 	failed  bool
-	err     error // which is to be told
+	err     error // which is to be reported
 }
 
 func newRenewals() *renewals {
@@ -73,24 +73,24 @@ func (r *Reconciler) renew(ctx context.Context, key engine.Key, c *v1alpha1.Clus
 	if last != nil && last.running {
 		return report.Renewal{} // its end is followed by a reconcile
 	}
-	said := report.Renewal{}
+	result := report.Renewal{}
 	if last != nil {
 		if again := last.at.Add(last.pause(token)); again.After(due) {
 			due = again
 		}
-		if said.Err = last.err; said.Err != nil {
-			said.Expires, last.err = token.Expires, nil
+		if result.Err = last.err; result.Err != nil {
+			result.Expires, last.err = token.Expires, nil
 		}
 	}
 	if now.Before(due) {
-		said.After = due.Sub(now)
-		return said
+		result.After = due.Sub(now)
+		return result
 	}
 	last = &renewal{at: now, running: true}
 	r.renewals.last[key] = last
 	r.renewals.running.Add(1)
 	go r.renewBeside(context.WithoutCancel(ctx), key, c.DeepCopy(), config, last)
-	return said
+	return result
 }
 
 // renewBeside renews a token, and asks for a reconcile when it is done or has failed. It ends renewTimeout after it

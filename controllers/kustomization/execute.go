@@ -137,10 +137,10 @@ func oldest(o *observed) time.Time {
 // leave reports once the entries that stay without their Kustomization.
 func (r *Reconciler) leave(ctx context.Context, o *observed, leaving []leavingCluster, why string) {
 	r.mu.Lock()
-	_, told := r.left[o.key]
+	_, reported := r.left[o.key]
 	r.left[o.key] = struct{}{}
 	r.mu.Unlock()
-	if told {
+	if reported {
 		return
 	}
 	log.FromContext(ctx).Info("entries of a Kustomization that is gone are left as they are", "why", why)

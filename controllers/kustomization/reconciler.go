@@ -94,7 +94,7 @@ type Reconciler struct {
 	mu       sync.Mutex
 	outcomes outcomes
 	memos    map[types.NamespacedName]*memo
-	left     map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and told of
+	left     map[types.NamespacedName]struct{} // Kustomizations whose entries were left as they are, and reported
 }
 
 // New returns a Reconciler.
@@ -175,9 +175,9 @@ func (r *Reconciler) begin(ctx context.Context, req reconcile.Request) (reconcil
 // report commits what is known after the decision was carried out, and lets a Kustomization go that
 // has left every cluster.
 func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization, o *observed, d *decision) (reconcile.Result, error) {
-	said := report.Kustomization(d.facts(o, r.Now()))
+	statusReport := report.Kustomization(d.facts(o, r.Now()))
 	after := o.ks.DeepCopy()
-	after.Status = said.Status
+	after.Status = statusReport.Status
 	if d.tornDown != "" {
 		hubapi.Record(r.Recorder, after, "Reconcile", []report.Event{hubapi.TornDown(d.tornDown)})
 	}
@@ -188,7 +188,7 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		if err != nil {
 			return hubapi.ResultForError(err)
 		}
-		hubapi.Record(r.Recorder, after, "Reconcile", said.Events)
+		hubapi.Record(r.Recorder, after, "Reconcile", statusReport.Events)
 		hubapi.Record(r.Recorder, after, "Reconcile", d.ignoredEvents(o))
 		hubapi.Record(r.Recorder, after, "Reconcile", d.markedEvents(o))
 		if d.retry != nil {
@@ -197,15 +197,15 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Kustomization,
 		if !o.ks.IsSuspended() && after.IsSuspended() { // what was asked for once is done
 			return reconcile.Result{RequeueAfter: time.Millisecond}, nil
 		}
-		return reconcile.Result{RequeueAfter: said.Requeue}, nil
+		return reconcile.Result{RequeueAfter: statusReport.Requeue}, nil
 	}
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		r.statuses.Confirm(after)
 		return reported(ctx, nil)
 	}
 	if wait := r.writes.Wait(o.key, len(d.targets), urgency(before, after)); wait > 0 && d.retry == nil {
-		if said.Requeue > 0 {
-			wait = min(wait, said.Requeue)
+		if statusReport.Requeue > 0 {
+			wait = min(wait, statusReport.Requeue)
 		}
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}

@@ -260,13 +260,13 @@ func changedEntries(before, after *v1alpha1.Assignment) []string {
 func sameStatus(a, b v1alpha1.AssignmentEntryStatus) bool { return a.Equal(&b) }
 
 func entryChanged(was, now v1alpha1.AssignmentEntryStatus) bool {
-	was.VerifiedAt, was.Drift, was.Drifts = nil, 0, reported(was.Drifts)
-	now.VerifiedAt, now.Drift, now.Drifts = nil, 0, reported(now.Drifts)
+	was.VerifiedAt, was.Drift, was.Drifts = nil, 0, reportedDrifts(was.Drifts)
+	now.VerifiedAt, now.Drift, now.Drifts = nil, 0, reportedDrifts(now.Drifts)
 	return !was.Equal(&now)
 }
 
-// reported returns the drifts that are left as they are, of which the Kustomization's conditions speak.
-func reported(drifts []v1alpha1.DriftRecord) []v1alpha1.DriftRecord {
+// reportedDrifts returns the drifts that are left as they are, of which the Kustomization's conditions speak.
+func reportedDrifts(drifts []v1alpha1.DriftRecord) []v1alpha1.DriftRecord {
 	i := slices.IndexFunc(drifts, func(d v1alpha1.DriftRecord) bool { return d.Action != v1alpha1.DriftReported })
 	if i < 0 {
 		return drifts
