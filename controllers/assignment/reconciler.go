@@ -31,14 +31,14 @@ type Options struct {
 	Hub  hubapi.Hub
 	Pool engine.Pooled
 	Now  func() time.Time
-	// Share decides which Clusters this process works on; nil for all.
-	Share Share
+	// Holder decides which Clusters this process works on; nil for all.
+	Holder Holder
 	// Decisions returns how many Assignments wait for their spec to be written, which reports yield to; nil for none.
 	Decisions func() int
 }
 
-// Share decides which Clusters this process works on, where several share a fleet.
-type Share interface {
+// Holder decides which Clusters this process works on, where several share a fleet.
+type Holder interface {
 	// First reports whether this process also takes care of what belongs to no Cluster.
 	First() bool
 	// Enter begins work on a Cluster that is this process's; leave ends it.
@@ -196,16 +196,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
 		return reconcile.Result{}, fmt.Errorf("cannot read Cluster: %w", err)
-	case err != nil && r.Share != nil && !r.Share.First():
+	case err != nil && r.Holder != nil && !r.Holder.First():
 		r.release(req.NamespacedName)
 		return reconcile.Result{}, nil
 	case err != nil:
 		return reconcile.Result{}, r.drop(ctx, a)
 	}
 	leave := func() {}
-	if r.Share != nil {
+	if r.Holder != nil {
 		var ours bool
-		if leave, ours = r.Share.Enter(req.NamespacedName); !ours {
+		if leave, ours = r.Holder.Enter(req.NamespacedName); !ours {
 			return reconcile.Result{}, nil
 		}
 	}

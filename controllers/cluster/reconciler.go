@@ -37,8 +37,8 @@ type Options struct {
 	// Local reaches the hub's own cluster.
 	Local *rest.Config
 	Now   func() time.Time
-	// Share decides which Clusters this process works on; nil for all.
-	Share Share
+	// Holder decides which Clusters this process works on; nil for all.
+	Holder Holder
 	// TearDown distinguishes a Cluster that goes with the hub from one that is removed.
 	TearDown hubapi.TearDown
 	// RemovalTimeout is how long a deleted Cluster waits for one that does not answer; 5 minutes when zero.

@@ -103,7 +103,7 @@ func writeGatewayConfigMap(ctx context.Context, api client.Client, namespace str
 
 // makeGateway makes the gateway, which begins to listen with the controllers.
 func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, hubUID string) error {
-	identity, off := &gatewayIdentity{}, gatewayDisabledReason(p.share)
+	identity, off := &gatewayIdentity{}, gatewayDisabledReason(p.shard)
 	if o.GatewayAddress != "" {
 		var err error
 		if identity, err = loadGatewayIdentity(ctx, api, o.LeaderNamespace); err != nil {
@@ -123,7 +123,7 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 	}
 	hub := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}
 	var stored engine.Bundles
-	if p.share.Index == 1 {
+	if p.shard.Index == 1 {
 		stored = p.bundles
 	}
 	p.gateway, err = gateway.New(gateway.Options{
@@ -149,9 +149,9 @@ func (p *parts) makeGateway(ctx context.Context, o Options, api client.Client, h
 }
 
 // gatewayDisabledReason is the message on Clusters with an agent when the hub has no gateway.
-func gatewayDisabledReason(share sharding.Shard) string {
-	if share.Count > 1 {
-		return fmt.Sprintf("Shard %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each shard needs", share)
+func gatewayDisabledReason(shard sharding.Shard) string {
+	if shard.Count > 1 {
+		return fmt.Sprintf("Shard %s of the hub has this Cluster and no gateway: it runs without --gateway-bind-address, which each shard needs", shard)
 	}
 	return "The hub has no gateway: it runs without --gateway-bind-address"
 }
@@ -190,7 +190,7 @@ func (p *parts) listen(ctx context.Context, o Options, api client.Client, identi
 	case serve.OwnCertificate != nil:
 		published["ca.crt"] = string(identity.ca)
 	}
-	if p.share.Index == 1 { // the address is that of all shards
+	if p.shard.Index == 1 { // the address is that of all shards
 		if err := writeGatewayConfigMap(ctx, api, o.LeaderNamespace, published); err != nil {
 			return err
 		}

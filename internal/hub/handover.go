@@ -44,7 +44,7 @@ func (h *handover) isOver(done int, now time.Time) bool {
 
 // awaitHandover returns when the gateway begins to answer, or with the end of ctx.
 func (p *parts) awaitHandover(ctx context.Context, log logr.Logger) {
-	expected, err := joinedAgents(ctx, p.reader, p.share.Record())
+	expected, err := joinedAgents(ctx, p.reader, p.shard.Record())
 	if err != nil { // agents are refused with a time to retry
 		log.Error(err, "cannot list the Clusters whose agents will connect")
 		return

@@ -154,8 +154,8 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	_ = f.MarkHidden("pprof-bind-address") // for those who work on the hub; it fails for an unknown flag only
 }
 
-// share returns the shard; an empty one is the whole fleet.
-func (o *Options) share() (sharding.Shard, error) {
+// shard returns the shard; an empty one is the whole fleet.
+func (o *Options) shard() (sharding.Shard, error) {
 	if o.Shard == "" {
 		return sharding.Whole, nil
 	}
@@ -163,7 +163,7 @@ func (o *Options) share() (sharding.Shard, error) {
 }
 
 func (o *Options) check() error {
-	s, err := o.share()
+	s, err := o.shard()
 	switch {
 	case err != nil:
 		return fmt.Errorf("--shard: %w", err)

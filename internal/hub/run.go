@@ -66,7 +66,7 @@ type parts struct {
 	reader    client.Reader // the manager's cache
 	local     *rest.Config
 	hubID     string
-	share     sharding.Shard
+	shard     sharding.Shard
 	git       *git.Store
 	bundles   *bundlestore.Store
 	content   engine.Bundles // bundles, and on a shard that does not render what another shard has
@@ -121,28 +121,28 @@ func assemble(ctx context.Context, end context.CancelCauseFunc, o Options) (*par
 	if err != nil {
 		return nil, err
 	}
-	share, err := o.share()
+	shard, err := o.shard()
 	if err != nil {
 		return nil, err
 	}
-	if share.Index == 1 {
+	if shard.Index == 1 {
 		go func() { // beside everything else that a start waits for; it ends when the schema is read
 			if err := recovery.Run(func() error { render.Warm(); return nil }); err != nil {
 				o.Log.Error(err, "cannot read the schema ahead of the first render", recovery.Details(err)...)
 			}
 		}()
 	}
-	me := share.Identity(identity())
+	me := shard.Identity(identity())
 	cfg.UserAgent = fmt.Sprintf("skerry-hub/%s (%s)", cmp.Or(o.Version, "unknown"), me)
 	var lease resourcelock.Interface
 	var guard fence.Fence
 	plain := rest.CopyConfig(cfg)
 	out := &outage{now: time.Now, done: ctx.Done()}
 	cfg.Wrap(out.wrap)
-	p := &parts{local: cfg, share: share, renders: render.NewCache(renderCache), outage: out}
+	p := &parts{local: cfg, shard: shard, renders: render.NewCache(renderCache), outage: out}
 	if o.LeaderElect {
 		f := &fence.Lease{Now: time.Now, Validity: o.LeaseDuration - fence.Margin, End: func() { end(fence.ErrLost) }}
-		if lease, err = fence.NewLock(plain, o.LeaderNamespace, share.Lease(), me, o.LeaseDuration, f); err != nil {
+		if lease, err = fence.NewLock(plain, o.LeaderNamespace, shard.Lease(), me, o.LeaseDuration, f); err != nil {
 			return nil, err
 		}
 		f.Guard(cfg) // all but the lease itself
@@ -218,7 +218,7 @@ func (p *parts) connect(ctx context.Context, o Options, lease resourcelock.Inter
 // openStorage opens the stores. Only the first shard writes there, and one that has a folder of its own.
 func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 	dir := o.StoragePath
-	decides := p.share.Index == 1
+	decides := p.shard.Index == 1
 	if decides {
 		p.git, err = git.OpenStore(filepath.Join(dir, "git"), git.Options{
 			Limits: o.gitLimits(), Proxy: http.ProxyFromEnvironment, Now: time.Now,
@@ -234,7 +234,7 @@ func (p *parts) openStorage(o Options, key *bundlestore.Key) (err error) {
 }
 
 func (p *parts) isolateRenders(ctx context.Context, o Options) error {
-	if p.share.Index != 1 || len(o.RenderCommand) == 0 {
+	if p.shard.Index != 1 || len(o.RenderCommand) == 0 {
 		return nil
 	}
 	r, err := isolate.New(ctx, isolate.Options{
@@ -250,22 +250,21 @@ func (p *parts) addControllers(ctx context.Context, o Options) error {
 	hub, direct := hubapi.Hub{Client: p.mgr.GetClient(), Await: p.outage.await}, hubapi.Direct{Reader: p.mgr.GetAPIReader()}
 	recorder := p.mgr.GetEventRecorder("skerry-hub")
 	tearDown := hubapi.NewTearDown(direct, o.LeaderNamespace)
-	share := holder.New(holder.Options{
-		Hub: hub, Direct: direct, Shard: p.share, Namespace: o.LeaderNamespace, Duration: o.LeaseDuration, Now: time.Now,
+	p.holder = holder.New(holder.Options{
+		Hub: hub, Direct: direct, Shard: p.shard, Namespace: o.LeaderNamespace, Duration: o.LeaseDuration, Now: time.Now,
 		Moved:   func(key engine.Key) { p.clusters.Moved(key) },
 		Gained:  func(key engine.Key) { p.assignments.Changed(key) },
 		Leaving: func(key engine.Key) { p.assignments.Leaving(key) },
 		Lost:    func(key engine.Key) { p.assignments.Lost(key) },
 	})
-	p.holder = share
-	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Share: share, Decisions: p.waitingDecisions})
+	p.assignments = assignment.New(assignment.Options{Hub: hub, Pool: p.router, Now: time.Now, Holder: p.holder, Decisions: p.waitingDecisions})
 	p.clusters = cluster.New(cluster.Options{
-		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.router, Local: p.local, Now: time.Now, Share: share, TearDown: tearDown,
+		Hub: hub, Direct: direct, Recorder: recorder, Pool: p.router, Local: p.local, Now: time.Now, Holder: p.holder, TearDown: tearDown,
 		Connected: p.assignments.Changed, Reachable: p.metrics.reachable,
 		Ahead: func() int { return p.waitingDecisions() + p.assignments.Waiting() + p.pool.Unreported() },
 	})
 	work := errors.Join(holder.IndexUIDs(ctx, p.mgr.GetFieldIndexer()), p.clusters.SetUp(ctx, p.mgr, o.Concurrency), p.assignments.SetUp(p.mgr, o.Concurrency))
-	if !share.First() {
+	if !p.holder.First() {
 		return work
 	}
 	agents, err := newAgentManifests(cmp.Or(o.Version, "unknown"), agentImage(o.Version, o.AgentImage))
@@ -317,7 +316,7 @@ func (p *parts) addRunnables(o Options) error {
 		p.mgr.AddReadyzCheck("caches", synced),
 		p.mgr.Add(manager.RunnableFunc(p.stopEngines)),
 		p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-			if p.share.Index != 1 && o.BundlesFrom == "" {
+			if p.shard.Index != 1 && o.BundlesFrom == "" {
 				return nil
 			}
 			return p.clean(ctx, o.Log.WithName("storage"))

@@ -13,8 +13,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/hubapi"
 )
 
-// Share decides which Clusters this process works on, where several share a fleet.
-type Share interface {
+// Holder decides which Clusters this process works on, where several share a fleet.
+type Holder interface {
 	// Hold reports whether this process works on a Cluster. Before it gives one away it calls release. Where
 	// something is waited for, it also returns when to look again, or wakes the Cluster.
 	Hold(ctx context.Context, c *v1alpha1.Cluster, release func()) (bool, time.Duration, error)
@@ -28,10 +28,10 @@ func (r *Reconciler) Moved(key engine.Key) { r.trigger.Enqueue(key) }
 // held reports whether this process works on a Cluster. What it had of one that is another's is released
 // before another process may have it.
 func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Cluster) (bool, reconcile.Result, error) {
-	if r.Share == nil {
+	if r.Holder == nil {
 		return true, reconcile.Result{}, nil
 	}
-	ours, again, err := r.Share.Hold(ctx, c, func() { r.forget(key) })
+	ours, again, err := r.Holder.Hold(ctx, c, func() { r.forget(key) })
 	if err != nil {
 		result, err := hubapi.ResultForError(err)
 		return false, result, err
@@ -41,10 +41,10 @@ func (r *Reconciler) held(ctx context.Context, key engine.Key, c *v1alpha1.Clust
 
 func (r *Reconciler) notThere(ctx context.Context, key engine.Key) error {
 	r.forget(key)
-	if r.Share == nil {
+	if r.Holder == nil {
 		return nil
 	}
-	return r.Share.Forget(ctx, key)
+	return r.Holder.Forget(ctx, key)
 }
 
 // handoverPredicate passes Clusters that another process holds from now on, or none.
