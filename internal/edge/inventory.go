@@ -2,9 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
-	"encoding/json/jsontext"
-	jsonv2 "encoding/json/v2"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,9 +9,7 @@ import (
 	"strconv"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -115,46 +110,12 @@ func (s *Inventories) Load(ctx context.Context, q Contest) (*Records, error) {
 	}
 }
 
-// settleClaims brings the claims in order once the holder has its own. That of the other form, from before sharing
-// was changed, goes. One who shares looks again: a hub, or another Cluster of this one, that wants the cluster to itself
-// may have claimed it at the same moment, under the other name, and the one that shares gives way.
-func (s *Inventories) settleClaims(ctx context.Context, records *Records) error {
-	if records.former != nil {
-		if err := s.remove(ctx, configMaps, records.former.Name, records.former.UID); err != nil {
-			return fmt.Errorf("cannot delete the former claim: %w", err)
-		}
-	}
-	if !s.holder.Shared || records.claim != nil {
-		return nil
-	}
-	list, err := s.list(ctx, "")
-	if err != nil {
-		return fmt.Errorf("cannot read inventories: %w", err)
-	}
-	_, refused := sortOut(s.holder, list)
-	for i := range list {
-		if refused != nil && list[i].Name == s.holder.claimName() {
-			return errors.Join(refused, s.remove(ctx, configMaps, list[i].Name, list[i].UID))
-		}
-	}
-	return refused
-}
-
 // Writer returns the Cluster that wrote the inventory of an owner last, "namespace/name"; "" where that is not known.
 func (s *Inventories) Writer(owner string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.clusters[owner]
 }
-
-// Rival reports whether a ConfigMap of SystemNamespace is the claim of a hub that wants to itself what this one shares.
-func (s *Inventories) Rival(name string) bool { return s.holder.Shared && name == v1alpha1.ClaimName }
-
-// IsClaim reports whether a ConfigMap has the name of this hub's claim.
-func (s *Inventories) IsClaim(name string) bool { return name == s.holder.claimName() }
-
-// ClaimName is the name of the ConfigMap of this hub's claim.
-func (s *Inventories) ClaimName() string { return s.holder.claimName() }
 
 // Reload reads the inventory of one owner, which was corrupt, again.
 func (s *Inventories) Reload(ctx context.Context, owner string) (*inventory.Inventory, error) {
@@ -297,235 +258,4 @@ func (s *Inventories) explainNameTaken(ctx context.Context, owner, name string) 
 		return ErrInventoryChanged
 	}
 	return &CorruptError{name, "has the name of an inventory and not its labels; delete it, or restore them"}
-}
-
-// claim writes the ConfigMap that keeps other hubs away, where it does not stand yet. It returns
-// ErrInventoryChanged when another hub was faster.
-func (s *Inventories) claim(ctx context.Context, c *claim, q Contest) error {
-	h, contested := s.holder, &ContestedError{Suspect: q.Suspect}
-	if c != nil {
-		contested.Holder, contested.Nonce = c.instance, c.challenge.Nonce
-	}
-	switch h.decide(c, q) {
-	case claimKeep:
-		return s.hold(ctx, c)
-	case claimTake:
-		return s.takeClaim(ctx, c, q.Suspect)
-	case claimChallenge:
-		asks := *c
-		asks.challenge = Challenge{Nonce: fmt.Sprintf("%s-%d", h.Process, q.Now.UnixNano()), Instance: h.Instance, Process: h.Process, Since: h.Since.Unix()}
-		contested.Nonce, contested.Waiting = asks.challenge.Nonce, true
-		if err := s.putClaim(ctx, &asks); err != nil {
-			return err
-		}
-	case claimWait:
-		contested.Waiting = true
-	case claimRefuse:
-		if c.by != "" && q.Suspect {
-			contested.Holder = c.by
-		}
-	}
-	return contested
-}
-
-// hold keeps a claim that stands: it answers another process that asks, and takes back a question of its
-// own that nothing has answered.
-func (s *Inventories) hold(ctx context.Context, c *claim) error {
-	s.mu.Lock()
-	s.claimed = c.version
-	s.mu.Unlock()
-	if s.holder.Instance == "" || !c.pending() {
-		return nil
-	}
-	held := *c
-	if _, answers := s.holder.answer(c); answers {
-		held.answered, held.by = c.challenge.Nonce, s.holder.Process
-	} else {
-		held.challenge = Challenge{}
-	}
-	return s.putClaim(ctx, &held)
-}
-
-// takeClaim writes a claim of this hub's. Where it is taken from another process of the same instance,
-// it names the process.
-func (s *Inventories) takeClaim(ctx context.Context, c *claim, suspect bool) error {
-	taken := &claim{name: s.holder.claimName(), hub: s.holder.Hub, instance: s.holder.Instance, cluster: s.holder.Cluster}
-	if suspect && c != nil {
-		taken.instance += "." + s.holder.Process
-	}
-	if c != nil {
-		taken.version = c.version
-		return s.putClaim(ctx, taken)
-	}
-	if err := s.createNamespace(ctx); err != nil {
-		return err
-	}
-	err := s.putClaim(ctx, taken)
-	if !errors.Is(err, ErrInventoryChanged) {
-		return err
-	}
-	// Another hub was faster, or what has the name of the claim has lost its label: in Skerry's own
-	// namespace, under Skerry's own name, it is made what it must be.
-	cm, err := s.get(ctx, taken.name)
-	if apierrors.IsNotFound(err) || err == nil && cm.Labels[v1alpha1.PartLabel] == partHub {
-		return ErrInventoryChanged
-	}
-	if err != nil {
-		return fmt.Errorf("cannot read the claim: %w", err)
-	}
-	if hub := cm.Annotations[hubAnnotation]; hub != "" && hub != s.holder.Hub {
-		return &OtherHubError{Hub: hub}
-	}
-	taken.version = cm.ResourceVersion
-	return s.putClaim(ctx, taken)
-}
-
-func (s *Inventories) createNamespace(ctx context.Context) error {
-	ns := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
-	ns.Name = v1alpha1.SystemNamespace
-	body, err := json.Marshal(ns)
-	if err != nil {
-		return fmt.Errorf("cannot encode namespace: %w", err)
-	}
-	err = s.do(ctx, func(ctx context.Context) error {
-		return s.client.rest.Post().AbsPath("/api/v1/namespaces").SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error()
-	})
-	// Credentials that reach some namespaces only may not create one; whether it is there, the claim shows.
-	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("cannot create namespace %s: %w", v1alpha1.SystemNamespace, err)
-	}
-	return nil
-}
-
-func (s *Inventories) putClaim(ctx context.Context, c *claim) error {
-	version, err := s.put(ctx, c.configMap())
-	if errors.Is(err, ErrInventoryChanged) {
-		return err
-	}
-	if err != nil {
-		return fmt.Errorf("cannot claim the cluster: %w", err)
-	}
-	s.mu.Lock()
-	s.claimed = version
-	s.mu.Unlock()
-	return nil
-}
-
-// ClaimKnown reports whether a version of the claim is the one that was read or written last.
-func (s *Inventories) ClaimKnown(version string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return version == s.claimed
-}
-
-// CheckClaim looks at the claim, which has changed, and answers where another hub asks whether this one works.
-func (s *Inventories) CheckClaim(ctx context.Context) (ClaimState, error) {
-	for try := 0; ; try++ {
-		var c *claim
-		cm, err := s.get(ctx, s.holder.claimName())
-		if err != nil && !apierrors.IsNotFound(err) {
-			return ClaimStands, fmt.Errorf("cannot read the claim: %w", err)
-		}
-		if err == nil {
-			c = readClaim(cm)
-		}
-		state, answers := s.holder.answer(c)
-		if !answers {
-			if c != nil {
-				s.mu.Lock()
-				s.claimed = c.version
-				s.mu.Unlock()
-			}
-			return state, nil
-		}
-		c.answered, c.by = c.challenge.Nonce, s.holder.Process
-		if err := s.putClaim(ctx, c); !errors.Is(err, ErrInventoryChanged) || try >= 3 {
-			return state, err
-		}
-	}
-}
-
-const configMaps = "/api/v1/namespaces/" + v1alpha1.SystemNamespace + "/configmaps"
-
-// withoutManagedFields passes over what nobody reads of a ConfigMap: to decode it takes as long as all the rest.
-var withoutManagedFields = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, _ *[]metav1.ManagedFieldsEntry) error {
-	return d.SkipValue()
-}))
-
-// list returns the ConfigMaps that are Skerry's own, without their managed fields: all, or the inventory of one owner.
-func (s *Inventories) list(ctx context.Context, owner string) ([]corev1.ConfigMap, error) {
-	selector := v1alpha1.PartLabel
-	if owner != "" {
-		selector += "," + ownerLabel + "=" + owner
-	}
-	var list corev1.ConfigMapList
-	err := s.do(ctx, func(ctx context.Context) error {
-		raw, err := s.client.rest.Get().AbsPath(configMaps).Param("labelSelector", selector).
-			SetHeader("Accept", "application/json").Do(ctx).Raw()
-		if err != nil {
-			return err
-		}
-		if err := jsonv2.Unmarshal(raw, &list, json.DefaultOptionsV1(), withoutManagedFields); err != nil {
-			return fmt.Errorf("the answer is not a list of ConfigMaps: %w", err)
-		}
-		if list.Kind != "ConfigMapList" {
-			return fmt.Errorf("the answer is a %q, not a list of ConfigMaps", list.Kind)
-		}
-		s.revision.Observe(list.ResourceVersion)
-		return nil
-	})
-	return list.Items, err
-}
-
-// put creates a ConfigMap without resourceVersion and replaces one with, and returns the new one.
-func (s *Inventories) put(ctx context.Context, cm *corev1.ConfigMap) (string, error) {
-	body, err := json.Marshal(cm)
-	if err != nil {
-		return "", fmt.Errorf("cannot encode: %w", err)
-	}
-	var written metav1.PartialObjectMetadata
-	err = s.do(ctx, func(ctx context.Context) error {
-		req := s.client.rest.Post().AbsPath(configMaps)
-		if cm.ResourceVersion != "" {
-			req = s.client.rest.Put().AbsPath(configMaps, cm.Name)
-		}
-		raw, err := req.Param("fieldManager", "skerry").SetHeader("Content-Type", "application/json").
-			SetHeader("Accept", asMetadata).Body(body).Do(ctx).Raw()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(raw, &written)
-	})
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || cm.ResourceVersion != "" && apierrors.IsNotFound(err) {
-		return "", ErrInventoryChanged
-	}
-	return written.ResourceVersion, err
-}
-
-func (s *Inventories) get(ctx context.Context, name string) (*corev1.ConfigMap, error) {
-	cm := &corev1.ConfigMap{}
-	err := s.do(ctx, func(ctx context.Context) error {
-		raw, err := s.client.rest.Get().AbsPath(configMaps, name).SetHeader("Accept", asMetadata).Do(ctx).Raw()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(raw, cm)
-	})
-	return cm, err
-}
-
-func systemConfigMap(name, part string) *corev1.ConfigMap {
-	cm := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
-	cm.Name, cm.Namespace = name, v1alpha1.SystemNamespace
-	cm.Labels = map[string]string{v1alpha1.PartLabel: part}
-	return cm
-}
-
-func (s *Inventories) do(ctx context.Context, request func(context.Context) error) error {
-	ctx, done, err := s.client.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return request(ctx)
 }
