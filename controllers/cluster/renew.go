@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	edgeclient "github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine"
 	"github.com/skerry-dev/skerry/internal/kubeconfig"
@@ -136,7 +137,7 @@ func (r *Reconciler) renewToken(ctx context.Context, c *v1alpha1.Cluster, config
 	defer cluster.Close()
 	token, err := cluster.IssueToken(ctx, edgeclient.Account{Namespace: old.Namespace, Name: old.Name}, old.Lifetime())
 	if err != nil {
-		return fmt.Errorf("cannot renew the token of ServiceAccount %s/%s: %s", old.Namespace, old.Name, edgeclient.Explain(err, object.ID{}))
+		return fmt.Errorf("cannot renew the token of ServiceAccount %s/%s: %s", old.Namespace, old.Name, apierror.Explain(err, object.ID{}))
 	}
 	secret := &corev1.Secret{}
 	ref := c.Spec.KubeConfig.SecretRef

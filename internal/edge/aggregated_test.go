@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/testkit/controlplane"
 )
 
@@ -120,7 +121,7 @@ func TestKindsOfManyGroupsAreDiscoveredInOneRequest(t *testing.T) {
 
 	// A stale version is asked by itself, and its server's silence is not an absence.
 	_, err := c.Mapping(t.Context(), all[3])
-	if _, unknown := errors.AsType[*KindNotFoundError](err); unknown || !Unavailable(err) {
+	if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); unknown || !apierror.Unavailable(err) {
 		t.Errorf("a stale version: %v", err)
 	}
 	for _, gvk := range all[4:6] { // stale and without resources; defined a moment ago, or not at all
@@ -156,7 +157,7 @@ func TestKindsOfManyGroupsAreDiscoveredInOneRequest(t *testing.T) {
 }
 
 func isUnknown(err error) bool {
-	_, unknown := errors.AsType[*KindNotFoundError](err)
+	_, unknown := errors.AsType[*apierror.KindNotFoundError](err)
 	return unknown
 }
 

@@ -22,6 +22,16 @@ var (
 	ErrTooMany  = fmt.Errorf("it shows more than %d objects with an owner label", MaxObjects)
 )
 
+// Unexpected names what is wrong with an answer that no API server gives; "" when nothing is.
+func Unexpected(err error) string {
+	for _, e := range []error{ErrRedirect, ErrWebPage, ErrNotAPI, ErrTooLarge, ErrTooMany} {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
+	}
+	return ""
+}
+
 const (
 	// maxAnswer bounds the answer to a request for one thing: an object has at most 1.5 MiB.
 	maxAnswer = 4 << 20

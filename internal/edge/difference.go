@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 )
@@ -34,7 +35,7 @@ type Compared struct {
 	Keep bool
 	// Conflict is what an apply without force answers; nil when it would succeed. Unknown when that cannot
 	// be asked.
-	Conflict *ConflictError
+	Conflict *apierror.ConflictError
 	Unknown  bool
 }
 
@@ -57,7 +58,7 @@ func (c Compared) Difference() Difference {
 	}
 	d := &differing{of: c.Managed, paths: map[string]bool{}, managers: map[string]bool{}}
 	for _, p := range drift.Lost(c.Object, ours, c.Ignored) {
-		text := "." + content{}.path(p.String())
+		text := "." + apierror.Path(p.String())
 		owned := false
 		for i, set := range theirs {
 			if set.Has(p) || !at(set, p).Empty() {
@@ -75,7 +76,7 @@ func (c Compared) Difference() Difference {
 		if e := &c.Managed[i]; !c.Keep && e.Subresource == "" && isTool(e.Manager) {
 			for _, p := range foreign(e, c.Ignored) {
 				if !ours.Has(p) {
-					d.add("."+content{}.path(p.String()), i)
+					d.add("."+apierror.Path(p.String()), i)
 				}
 			}
 		}
@@ -92,7 +93,7 @@ func at(set *fieldpath.Set, p fieldpath.Path) *fieldpath.Set {
 }
 
 // conflicts returns whether a conflict is about a field, or about one below it or above it.
-func conflicts(c *ConflictError, field string) bool {
+func conflicts(c *apierror.ConflictError, field string) bool {
 	return slices.ContainsFunc(c.Fields, func(f string) bool { return f == field || within(f, field) || within(field, f) })
 }
 
@@ -108,7 +109,7 @@ type differing struct {
 
 func (d *differing) add(path string, entry int) {
 	e := &d.of[entry]
-	d.paths[path], d.managers[cleanName(e.Manager)] = true, true
+	d.paths[path], d.managers[apierror.Clean(e.Manager)] = true, true
 	if e.Time != nil && (d.since.IsZero() || e.Time.Time.Before(d.since)) {
 		d.since = e.Time.Time
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -20,10 +21,10 @@ func TestDifference(t *testing.T) {
 	then := metav1.NewTime(time.Unix(1000, 0).UTC())
 	all, onlyA := us+`/Apply v1 {"f:data":{"f:a":{},"f:b":{}}}`+"\n", us+`/Apply v1 {"f:data":{"f:a":{}}}`+"\n"
 	theirs := `an-operator/Update v1 {"f:data":{"f:b":{}}}`
-	conflict := &ConflictError{Fields: []string{".data.b"}}
+	conflict := &apierror.ConflictError{Fields: []string{".data.b"}}
 	for name, tc := range map[string]struct {
 		managed  string
-		conflict *ConflictError
+		conflict *apierror.ConflictError
 		unknown  bool
 		keep     bool
 		want     Difference

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -334,7 +335,7 @@ type Taken struct {
 	// Grown means that we own fields now that the last apply did not name: the next one removes them.
 	Grown bool
 	// Contested names the fields and the managers that owned them.
-	Contested *ConflictError
+	Contested *apierror.ConflictError
 }
 
 // Of decides what becomes of the managed fields of an object. Entries of people and tools are merged
@@ -342,7 +343,7 @@ type Taken struct {
 // the API are only given up, for they may not exist in ours. The status and other subresources stay
 // whose they are.
 func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
-	x := &taking{Takeover: t, taken: &fieldpath.Set{}, contested: &ConflictError{}}
+	x := &taking{Takeover: t, taken: &fieldpath.Set{}, contested: &apierror.ConflictError{}}
 	entry := x.own(managed)
 	for i := range managed {
 		x.take(managed[i])
@@ -360,7 +361,7 @@ func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
 	}
 	out := Taken{Managed: append(x.rest, entry), Grown: !x.taken.Difference(x.ours).Empty()}
 	if len(x.contested.Managers) > 0 {
-		out.Contested = x.contested.sorted()
+		out.Contested = x.contested.Sorted()
 	}
 	return out
 }
@@ -369,7 +370,7 @@ func (t Takeover) Of(managed []metav1.ManagedFieldsEntry) Taken {
 type taking struct {
 	Takeover
 	ours, taken *fieldpath.Set // what we own already, and what we get
-	contested   *ConflictError
+	contested   *apierror.ConflictError
 	rest        []metav1.ManagedFieldsEntry // the other entries, as they become
 	changed     bool
 }
@@ -400,7 +401,7 @@ func (x *taking) take(e metav1.ManagedFieldsEntry) {
 			if e.APIVersion == x.APIVersion {
 				x.taken = x.taken.Union(fieldpath.NewSet(paths...))
 			}
-			x.contested.add(e.Manager, paths)
+			addFields(x.contested, e.Manager, paths)
 			set, _ := decodeFields(&e)
 			x.drop(e, set, paths)
 			return
@@ -438,16 +439,18 @@ func without(e metav1.ManagedFieldsEntry, set *fieldpath.Set, paths []fieldpath.
 	return encodeFields(e, left)
 }
 
-func (e *ConflictError) add(manager string, paths []fieldpath.Path) {
-	e.Managers = append(e.Managers, cleanName(manager))
+// addFields adds fields and their manager to a conflict. An entry of a list that is a field itself stands for those in it.
+func addFields(c *apierror.ConflictError, manager string, paths []fieldpath.Path) {
 	all := fieldpath.NewSet(paths...)
+	var fields []string
 	for _, p := range paths {
-		within := false // an entry of a list that is named as a whole
+		within := false
 		for i := 1; i < len(p); i++ {
 			within = within || all.Has(p[:i])
 		}
 		if !within {
-			e.Fields = append(e.Fields, "."+content{}.path(p.String()))
+			fields = append(fields, p.String())
 		}
 	}
+	c.Add(manager, fields...)
 }

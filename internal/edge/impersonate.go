@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"k8s.io/client-go/transport"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 )
 
 // Account names a ServiceAccount of a cluster; the zero value names none.
@@ -59,7 +59,7 @@ func (c *Client) HasAccount(ctx context.Context, a Account) (bool, error) {
 	switch err := res.Error(); {
 	case apierrors.IsForbidden(err):
 		return true, nil
-	case apierrors.IsNotFound(err) && !KindGone(err):
+	case apierrors.IsNotFound(err) && !apierror.KindGone(err):
 		return false, nil
 	default:
 		return err == nil, err
@@ -97,7 +97,7 @@ func (c *Client) IsAccount(ctx context.Context, a Account, credentials *Client) 
 		}
 	}
 	err := c.review(ctx, selfReviews, map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, &review)
-	if KindGone(err) {
+	if apierror.KindGone(err) {
 		return c.hasOwnRights(ctx, a, credentials)
 	}
 	if namesUser(err, a) {
@@ -107,7 +107,7 @@ func (c *Client) IsAccount(ctx context.Context, a Account, credentials *Client) 
 		return err
 	}
 	if got := review.Status.UserInfo.Username; got != a.User() {
-		return &WrongUserError{User: cleanName(got)}
+		return &WrongUserError{User: apierror.Clean(got)}
 	}
 	return nil
 }
@@ -195,22 +195,6 @@ func (c *Client) review(ctx context.Context, to string, question, out any) error
 	}
 	return nil
 }
-
-var (
-	cannotImpersonate = regexp.MustCompile(`\bcannot impersonate\b`)
-	// denied matches how the API server says that a user has no right to what was asked for, or may not grant
-	// rights that it has not itself. Other refusals are "forbidden" as well: quotas, policies, namespaces that
-	// are being deleted.
-	denied = regexp.MustCompile(`(?i)\buser "[^"]*" (\(groups=\[[^\]]*\]\) )?(cannot |is attempting to grant RBAC permissions)`)
-)
-
-// MayNotImpersonate reports whether an error means that the credentials have no right to ask in another name.
-func MayNotImpersonate(err error) bool {
-	return apierrors.IsForbidden(err) && cannotImpersonate.MatchString(err.Error())
-}
-
-// Denied reports whether a request was refused for want of a right.
-func Denied(err error) bool { return apierrors.IsForbidden(err) && denied.MatchString(err.Error()) }
 
 // IssueToken requests a token of a ServiceAccount that lasts as long as is asked for, or as the API server allows.
 func (c *Client) IssueToken(ctx context.Context, a Account, lifetime time.Duration) (string, error) {

@@ -12,22 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/health"
-
 	"github.com/skerry-dev/skerry/internal/text"
 )
-
-// UncertainKindError means that a kind is not served, and that it is not certain that it is gone: its
-// objects may be there, and be in sight again a moment later.
-type UncertainKindError struct {
-	GVK schema.GroupVersionKind
-	// Why is a phrase: "is defined, but not served".
-	Why string
-}
-
-func (e *UncertainKindError) Error() string {
-	return fmt.Sprintf("%s of %s %s", e.GVK.Kind, e.GVK.GroupVersion(), e.Why)
-}
 
 const (
 	definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -71,7 +59,7 @@ func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 		return m, err
 	}
 	if !strings.Contains(gvk.Group, ".") {
-		return Mapping{}, &KindNotFoundError{gvk} // the API server's own: nothing defines it but its program
+		return Mapping{}, &apierror.KindNotFoundError{GVK: gvk} // the API server's own: nothing defines it but its program
 	}
 	defined, err := d.defined(ctx, gvk)
 	if err == nil && !defined {
@@ -79,20 +67,20 @@ func (d *Discovery) Lost(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return Mapping{}, &UncertainKindError{gvk, "is not served, and these credentials may not see whether it is still defined"}
+		return Mapping{}, &apierror.UncertainKindError{GVK: gvk, Why: "is not served, and these credentials may not see whether it is still defined"}
 	case err != nil:
 		return Mapping{}, fmt.Errorf("cannot see whether %s is still defined: %w", gvk.GroupKind(), err)
 	case defined:
-		return Mapping{}, &UncertainKindError{gvk, "is defined, but not served"}
+		return Mapping{}, &apierror.UncertainKindError{GVK: gvk, Why: "is defined, but not served"}
 	}
-	return Mapping{}, &KindNotFoundError{gvk}
+	return Mapping{}, &apierror.KindNotFoundError{GVK: gvk}
 }
 
 // MappingOfAnyVersion is Mapping, and where the cluster does not serve the version of the kind, the place of its
 // objects in another one.
 func (c *Client) MappingOfAnyVersion(ctx context.Context, gvk schema.GroupVersionKind) (Mapping, error) {
 	m, err := c.Mapping(ctx, gvk)
-	if _, unknown := errors.AsType[*KindNotFoundError](err); !unknown {
+	if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); !unknown {
 		return m, err
 	}
 	other, found, failed := c.Discovery().otherVersion(ctx, gvk)
@@ -122,7 +110,7 @@ func (d *Discovery) otherVersion(ctx context.Context, gvk schema.GroupVersionKin
 		if err == nil {
 			return m, true, nil
 		}
-		if _, unknown := errors.AsType[*KindNotFoundError](err); !unknown {
+		if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); !unknown {
 			return Mapping{}, false, err
 		}
 	}

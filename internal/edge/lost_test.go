@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/skerry-dev/skerry/internal/apierror"
 )
 
 // TestLost goes through what an API server may say of a kind that it does not serve: that it is gone is
@@ -80,8 +82,8 @@ func TestLost(t *testing.T) {
 				gvk = thing
 			}
 			m, err := c.Discovery().Lost(t.Context(), gvk)
-			_, gone := errors.AsType[*KindNotFoundError](err)
-			doubt, inDoubt := errors.AsType[*UncertainKindError](err)
+			_, gone := errors.AsType[*apierror.KindNotFoundError](err)
+			doubt, inDoubt := errors.AsType[*apierror.UncertainKindError](err)
 			switch {
 			case (err == nil) != tt.found, gone != tt.gone, inDoubt != (tt.doubt != ""):
 				t.Errorf("%+v, %v", m, err)
@@ -113,7 +115,7 @@ func TestDiscoveryAsksOnce(t *testing.T) {
 	d := c.Discovery()
 	for i := range 5 {
 		_, err := d.Lost(t.Context(), schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"})
-		if _, inDoubt := errors.AsType[*UncertainKindError](err); !inDoubt {
+		if _, inDoubt := errors.AsType[*apierror.UncertainKindError](err); !inDoubt {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/text"
 )
 
@@ -43,13 +43,6 @@ func isSupported(r metav1.APIResource) bool {
 // OwnMapping is what Skerry keeps on the cluster for itself: the ConfigMaps of SystemNamespace with the
 // part label, under a group that no API server has. Watched, it shows what another hub writes there.
 var OwnMapping = Mapping{GVK: v1alpha1.GroupVersion.WithKind("ConfigMap"), Resource: "configmaps", Namespaced: true, Own: true}
-
-// KindNotFoundError means that the cluster answered, and does not know a kind.
-type KindNotFoundError struct{ GVK schema.GroupVersionKind }
-
-func (e *KindNotFoundError) Error() string {
-	return fmt.Sprintf("the cluster does not know %s of %s", e.GVK.Kind, e.GVK.GroupVersion())
-}
 
 // mappings remembers the kinds that were found. What was not found is asked for again: a definition
 // may have come with the same commit. A group and version whose resources are in doubt is read by itself,
@@ -92,7 +85,7 @@ func (c *Client) Mapping(ctx context.Context, gvk schema.GroupVersionKind) (Mapp
 	defer answered()
 	list, err := c.resources(ctx, gvk.GroupVersion())
 	if apierrors.IsNotFound(err) {
-		return Mapping{}, &KindNotFoundError{gvk}
+		return Mapping{}, &apierror.KindNotFoundError{GVK: gvk}
 	}
 	if err != nil {
 		return Mapping{}, fmt.Errorf("cannot discover %s: %w", gvk.GroupVersion(), err)
@@ -113,7 +106,7 @@ func (m *mappings) take(gvk schema.GroupVersionKind, list *metav1.APIResourceLis
 	if len(m.known) >= maxDefinitions { // the kind may be among those that were not remembered
 		return Mapping{}, fmt.Errorf("cannot discover %s: %w: it shows more than %d kinds", gvk.GroupVersion(), ErrTooLarge, maxDefinitions)
 	}
-	return Mapping{}, &KindNotFoundError{gvk}
+	return Mapping{}, &apierror.KindNotFoundError{GVK: gvk}
 }
 
 // ask returns where the objects of a kind live, if that was found before or by who asks for its group and version already:

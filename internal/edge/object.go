@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/text"
@@ -78,7 +79,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 	res := req.Do(ctx).StatusCode(&code)
 	raw, err := res.Raw()
 	if err != nil {
-		return Applied{}, conflict(res.Error())
+		return Applied{}, apierror.Conflict(res.Error())
 	}
 	got, err := c.applied(raw, o.ID, manager)
 	got.Created = code == http.StatusCreated
@@ -92,7 +93,7 @@ func (c *Client) DryRun(ctx context.Context, m Mapping, o object.Object, manager
 		return err
 	}
 	defer done()
-	return conflict(c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
+	return apierror.Conflict(c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
 		Param("fieldManager", manager).Param("dryRun", metav1.DryRunAll).SetHeader("Accept", asMetadata).Body(o.Body).Do(ctx).Error())
 }
 
@@ -115,7 +116,7 @@ func (c *Client) Find(ctx context.Context, m Mapping, id object.ID, manager stri
 	if err != nil {
 		err = res.Error() // which has read the answer
 	}
-	if apierrors.IsNotFound(err) && !KindGone(err) {
+	if apierrors.IsNotFound(err) && !apierror.KindGone(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -217,7 +218,7 @@ func (c *Client) Delete(ctx context.Context, m Mapping, id object.ID, uid string
 
 // absent reports whether an answer means that there is no object with the name and the uid.
 func absent(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) && !KindGone(err)
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) && !apierror.KindGone(err)
 }
 
 // Release takes the owner label off the object that has the uid and leaves the rest, so that

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -69,18 +70,18 @@ func TestApply(t *testing.T) {
 		"created":           {code: 201, text: metadataAnswer, created: true},
 		"changed, by force": {code: 200, text: metadataAnswer, force: true},
 		"another owner": {code: 409, text: conflictOn(".metadata.labels.skerry.dev/owner"), err: func(err error) bool {
-			c, ok := errors.AsType[*ConflictError](err)
+			c, ok := errors.AsType[*apierror.ConflictError](err)
 			return ok && c.Owner() && c.Managers[0] == "kubectl-edit"
 		}},
 		"another manager": {code: 409, text: conflictOn(".data.key"), err: func(err error) bool {
-			c, ok := errors.AsType[*ConflictError](err)
+			c, ok := errors.AsType[*apierror.ConflictError](err)
 			return ok && !c.Owner() && cmp.Equal(c.Fields, []string{".data.key"})
 		}},
 		"another conflict": {code: 409, text: status(409, metav1.StatusReasonConflict, `{"name":"cm"}`), err: func(err error) bool {
-			_, ok := errors.AsType[*ConflictError](err)
+			_, ok := errors.AsType[*apierror.ConflictError](err)
 			return !ok && apierrors.IsConflict(err)
 		}},
-		"the kind is not served":  {code: 404, text: "404 page not found", err: KindGone},
+		"the kind is not served":  {code: 404, text: "404 page not found", err: apierror.KindGone},
 		"a refusal":               {code: 422, text: status(422, metav1.StatusReasonInvalid, noSuchObject), err: apierrors.IsInvalid},
 		"an answer without uid":   {code: 200, text: `{"metadata":{"name":"cm"}}`, err: func(err error) bool { return strings.Contains(err.Error(), "not an object's metadata") }},
 		"an answer of a stranger": {code: 200, text: `{"metadata":{"uid":"` + "\u001b[2J" + `","resourceVersion":"7"}}`, err: func(err error) bool { return strings.Contains(err.Error(), "not an object's metadata") }},
@@ -121,7 +122,7 @@ func TestWriteIsRepeatedWhileTheClusterIsBusy(t *testing.T) {
 			fmt.Fprint(w, metadataAnswer)
 		})
 		_, err := c.Apply(t.Context(), configMapMapping, webObject, "m", false)
-		if n != want || (err == nil) != (busy <= retries) || err != nil && !Overloaded(err) {
+		if n != want || (err == nil) != (busy <= retries) || err != nil && !apierror.Overloaded(err) {
 			t.Errorf("busy %d times: %d requests, %v", busy, n, err)
 		}
 	}
@@ -137,7 +138,7 @@ func TestDeleteIsOfOneObject(t *testing.T) {
 		"accepted":                 {code: 200, text: `{"kind":"Status","status":"Success"}`},
 		"it is gone":               {code: 404, text: status(404, metav1.StatusReasonNotFound, noSuchObject), gone: true},
 		"another one has its name": {code: 409, text: status(409, metav1.StatusReasonConflict, noSuchObject), gone: true},
-		"the kind is not served":   {code: 404, text: "404 page not found", err: KindGone},
+		"the kind is not served":   {code: 404, text: "404 page not found", err: apierror.KindGone},
 		"a refusal":                {code: 403, text: status(403, metav1.StatusReasonForbidden, noSuchObject), err: apierrors.IsForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +206,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("there is none: %+v, %v", f, err)
 	}
 	c, _ = answering(t, 404, "404 page not found")
-	if f, err := c.Find(t.Context(), configMapMapping, webID, "m"); f != nil || !KindGone(err) {
+	if f, err := c.Find(t.Context(), configMapMapping, webID, "m"); f != nil || !apierror.KindGone(err) {
 		t.Errorf("a path that is not served says nothing of the object: %+v, %v", f, err)
 	}
 }

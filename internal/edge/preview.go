@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -39,7 +40,7 @@ func (c *Client) Read(ctx context.Context, m Mapping, id object.ID, manager stri
 	if err != nil {
 		err = res.Error() // which has read the answer
 	}
-	if apierrors.IsNotFound(err) && !KindGone(err) {
+	if apierrors.IsNotFound(err) && !apierror.KindGone(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -137,7 +138,7 @@ func (c *Client) Preview(ctx context.Context, m Mapping, o object.Object, manage
 		SetHeader("Accept", "application/json").Body(o.Body).Do(ctx)
 	raw, err := res.Raw()
 	if err != nil {
-		return nil, conflict(res.Error())
+		return nil, apierror.Conflict(res.Error())
 	}
 	return decodeObject(raw)
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/sleep"
@@ -220,7 +221,7 @@ func (w *watcher) end(ctx context.Context, err error) bool {
 		w.tries = -1
 	}
 	w.tries++
-	return sleep.For(ctx, watchBackoff(w.tries-1, KindGone(err) || apierrors.IsTooManyRequests(err))) == nil
+	return sleep.For(ctx, watchBackoff(w.tries-1, apierror.KindGone(err) || apierrors.IsTooManyRequests(err))) == nil
 }
 
 // outcome returns why an attempt ended.
@@ -254,7 +255,7 @@ func now() time.Time { return time.Now() } //nolint:forbidigo // how long a watc
 // refusesInitialEvents reports whether an error may be the API server's way to answer that it cannot send
 // what is there as events: it is one where a list is worth an attempt at once.
 func refusesInitialEvents(err error) bool {
-	return err != nil && !KindGone(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) &&
+	return err != nil && !apierror.KindGone(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) &&
 		!errors.Is(err, ErrTooMany) && !errors.Is(err, ErrTooLarge)
 }
 

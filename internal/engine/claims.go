@@ -6,7 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/health"
 )
 
@@ -109,7 +109,7 @@ func (e *Engine) onClass(a classAnswer, now time.Time) {
 		return
 	}
 	c := a.session.classes[a.name]
-	*c = storageClass{at: now, waits: a.waits, missing: apierrors.IsNotFound(a.err) && !edge.KindGone(a.err), failed: a.err != nil}
+	*c = storageClass{at: now, waits: a.waits, missing: apierrors.IsNotFound(a.err) && !apierror.KindGone(a.err), failed: a.err != nil}
 	for _, en := range e.entries {
 		en.Changed = true
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -32,16 +33,16 @@ func (p *pass) cleanUp(ctx context.Context, actions []plan.Action) error {
 			continue
 		}
 		gone, err := p.clean(ctx, a)
-		if edge.KindGone(err) {
+		if apierror.KindGone(err) {
 			p.forgetMapping(a.ID)
 			continue
 		}
 		if err != nil {
-			if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
+			if apierror.Unanswered(err) || apierror.Unauthorized(err) || apierror.Overloaded(err) {
 				return fmt.Errorf("cannot %s %s: %w", a.Verb, a.ID, err)
 			}
-			if !edge.Denied(err) || !p.leaveAsItIs(a, edge.Explain(err, a.ID)) {
-				p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.explainForAccount(edge.Explain(err, a.ID)))
+			if !apierror.Denied(err) || !p.leaveAsItIs(a, apierror.Explain(err, a.ID)) {
+				p.fail(a.ID, p.reasonIfDenied(err, v1alpha1.PruneFailedReason), p.explainForAccount(apierror.Explain(err, a.ID)))
 			}
 			continue
 		}

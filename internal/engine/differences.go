@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -122,7 +123,7 @@ func (p *pass) differs(ctx context.Context, a plan.Action) (fields, managers []s
 	err = p.client.DryRun(ctx, m, a.Object, p.manager)
 	switch {
 	case errors.As(err, &c.Conflict):
-	case err != nil && (edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err)):
+	case err != nil && (apierror.Unanswered(err) || apierror.Unauthorized(err) || apierror.Overloaded(err)):
 		return nil, nil, now, err
 	case err != nil: // a webhook that takes no dry runs, say
 		c.Unknown = true

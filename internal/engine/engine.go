@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -321,7 +322,7 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 		e.sessionFailed(ctx, o.job.session, machine.SessionFailed{Why: "another cluster, or an earlier state of it"}, now)
 	}
 	e.examineOwn(ctx, now)
-	if edge.Unauthorized(o.err) {
+	if apierror.Unauthorized(o.err) {
 		e.step(ctx, machine.Suspect{}, now)
 	}
 	if s := e.conn.session; s != nil && s == o.job.session && !o.corrupt() {

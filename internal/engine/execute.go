@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -145,14 +146,14 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 			p.failOnce(a.ID, f)
 			return nil
 		}
-		if edge.Unanswered(err) || edge.Unauthorized(err) || edge.Overloaded(err) {
+		if apierror.Unanswered(err) || apierror.Unauthorized(err) || apierror.Overloaded(err) {
 			return fmt.Errorf("cannot apply %s: %w", a.ID, err)
 		}
-		if edge.KindGone(err) {
+		if apierror.KindGone(err) {
 			p.client.ForgetMapping(m.GVK) // the next pass looks closer
 		}
-		uncertain := edge.KindGone(err) || p.uncertain[kindOf(a.ID)] != ""
-		if edge.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (uncertain || p.definesGroup(a.ID.Group)) {
+		uncertain := apierror.KindGone(err) || p.uncertain[kindOf(a.ID)] != ""
+		if apierror.Reason(err, a.ID) == v1alpha1.KindNotFoundReason && (uncertain || p.definesGroup(a.ID.Group)) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.out.waiting, p.out.retrySoon = fmt.Sprintf("%s of %s is not served yet", a.ID.Kind, a.ID.Group), true
@@ -180,9 +181,9 @@ func (p *pass) apply(ctx context.Context, a plan.Action) error {
 
 // refused notes an object that the cluster refused, and what helps.
 func (p *pass) refused(a plan.Action, err error) {
-	f := failure{id: a.ID, reason: p.reasonIfDenied(err, edge.Reason(err, a.ID)), message: p.explainForAccount(edge.ExplainApply(err, a.Object)), final: edge.Final(err, a.ID)}
+	f := failure{id: a.ID, reason: p.reasonIfDenied(err, apierror.Reason(err, a.ID)), message: p.explainForAccount(apierror.ExplainApply(err, a.Object)), final: apierror.Final(err, a.ID)}
 	if notRecreated, ok := errors.AsType[*notRecreatedError](err); ok {
-		f.message, f.final = edge.ExplainApply(notRecreated.refused, a.Object)+"; "+notRecreated.why, notRecreated.final
+		f.message, f.final = apierror.ExplainApply(notRecreated.refused, a.Object)+"; "+notRecreated.why, notRecreated.final
 	} else if f.reason == v1alpha1.ImmutableFieldReason {
 		f.message += "; set force on the Kustomization, or annotate the object with skerry.dev/force: enabled, to delete it and create it anew"
 	}
@@ -196,7 +197,7 @@ func (p *pass) refused(a plan.Action, err error) {
 func (p *pass) mapping(ctx context.Context, o object.Object) (edge.Mapping, error) {
 	gvk := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
 	if m, known := p.mappings[gvk.GroupKind()]; p.unsettled[o.ID] && (!known || !m.Namespaced) {
-		return edge.Mapping{}, &edge.KindNotFoundError{GVK: gvk}
+		return edge.Mapping{}, &apierror.KindNotFoundError{GVK: gvk}
 	}
 	m, err := p.lookUp(ctx, gvk)
 	if err == nil && m.Supported {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -134,7 +135,7 @@ func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 		e.o.Log.Info("The cluster shows an earlier state than before, or other inventories: everything is read anew", "cluster", e.key.String())
 	case c.err == nil:
 		e.conn.state.LastSeen = now
-	case edge.Unauthorized(c.err), edge.Unanswered(c.err), isPanic(c.err):
+	case apierror.Unauthorized(c.err), apierror.Unanswered(c.err), isPanic(c.err):
 		ev.Answer, failed = machine.NoAnswer, true
 	default: // it answers, if with a refusal: the passes will report it
 		e.conn.state.LastSeen = now

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -190,7 +191,7 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 			return m, nil
 		}
 		if err == nil {
-			err = &edge.KindNotFoundError{GVK: gvk}
+			err = &apierror.KindNotFoundError{GVK: gvk}
 		}
 		return edge.Mapping{}, err
 	}
@@ -201,7 +202,7 @@ func (p *pass) lookUp(ctx context.Context, gvk schema.GroupVersionKind) (edge.Ma
 		p.lookups = map[schema.GroupVersion]error{}
 	}
 	p.lookups[gvk.GroupVersion()] = err
-	if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
+	if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); unknown {
 		p.lookups[gvk.GroupVersion()] = nil
 	}
 	return m, err
@@ -214,7 +215,7 @@ func (p *pass) follow(ctx context.Context, m edge.Mapping, at watchScope) {
 	if x, other := p.watches.other(m, at.namespace); other && !x.unserved.Load() && p.first(x.mapping.GVK) {
 		p.client.ForgetMapping(x.mapping.GVK)
 		_, err := p.lookUp(ctx, x.mapping.GVK)
-		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
+		if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); unknown {
 			x.unserved.Store(true)
 		}
 	}
@@ -239,7 +240,7 @@ func (p *pass) awaitFirstList(ctx context.Context, at watchScope) error {
 	if p.noteForbidden(at, why) || p.withhold(ctx, p.mappings[at.GroupKind].GVK, why, true) {
 		return nil
 	}
-	if errors.Is(err, errBlocked) && edge.Overloaded(why) { // the cluster itself, which may be over in a moment
+	if errors.Is(err, errBlocked) && apierror.Overloaded(why) { // the cluster itself, which may be over in a moment
 		if err = p.watches.listed(short, at); err == nil {
 			return nil
 		}
@@ -260,12 +261,12 @@ func (e *unlistableError) Error() string {
 		why = "the answer does not come to an end"
 	case edge.Unexpected(e.why) != "":
 		why = edge.Unexpected(e.why)
-	case edge.Overloaded(e.why):
+	case apierror.Overloaded(e.why):
 		why = overloaded
-	case edge.Unanswered(e.why):
+	case apierror.Unanswered(e.why):
 		why = unreachableMessage(e.why)
 	default:
-		why = "the API server answers: " + edge.Explain(e.why, noObject)
+		why = "the API server answers: " + apierror.Explain(e.why, noObject)
 	}
 	return fmt.Sprintf("the objects of kind %s cannot be listed: %s", e.gk.Kind, why)
 }
@@ -283,7 +284,7 @@ func (p *pass) find(ctx context.Context, gvk schema.GroupVersionKind) error {
 		return nil
 	}
 	m, err := p.lookUp(ctx, gvk)
-	_, unknown := errors.AsType[*edge.KindNotFoundError](err)
+	_, unknown := errors.AsType[*apierror.KindNotFoundError](err)
 	switch {
 	case err == nil:
 		p.mappings[gk] = m
@@ -305,11 +306,11 @@ func (p *pass) findLost(ctx context.Context, gvk schema.GroupVersionKind) error 
 		return nil
 	}
 	m, err := p.closer().Lost(ctx, gvk)
-	if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
+	if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); unknown {
 		p.gone[gk] = true
 		return nil
 	}
-	if uncertain, ok := errors.AsType[*edge.UncertainKindError](err); ok {
+	if uncertain, ok := errors.AsType[*apierror.UncertainKindError](err); ok {
 		p.uncertain[gk] = uncertain.Error()
 		return nil
 	}

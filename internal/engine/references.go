@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -160,7 +161,7 @@ func (r *references) follow(ctx context.Context, ref reference) {
 			r.observe(ctx, m, ref)
 		} else {
 			r.set(ctx, ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
-			if !edge.Unanswered(err) {
+			if !apierror.Unanswered(err) {
 				r.noteAnswer(ctx, ref)
 			}
 		}
@@ -226,14 +227,14 @@ func (h *referenceHandler) Deleted(edge.Observed) {
 func (h *referenceHandler) Progress(string) { h.of.noteAnswer(h.ctx, h.ref) }
 
 func (h *referenceHandler) Failed(err error) {
-	if edge.KindGone(err) || edge.Refused(err) {
+	if apierror.KindGone(err) || apierror.Refused(err) {
 		defer h.of.noteAnswer(h.ctx, h.ref)
 	}
 	switch {
-	case edge.KindGone(err): // with its definition the object is gone
+	case apierror.KindGone(err): // with its definition the object is gone
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "its kind is not served by the cluster"})
 		h.gone()
-	case edge.Refused(err):
+	case apierror.Refused(err):
 		h.of.set(h.ctx, h.ref, health.Status{Phase: health.InProgress, Message: "the cluster does not let it be read"})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/engine/machine"
 	"github.com/skerry-dev/skerry/internal/health"
@@ -35,15 +36,15 @@ func reasonForOutcome(o outcome) (reason, message string) {
 	case errors.Is(o.err, edge.ErrInventoryChanged):
 		return v1alpha1.InventoryFailedReason, "the inventory was written by somebody else and is read again"
 	case o.corrupt():
-		return v1alpha1.InventoryCorruptReason, edge.Explain(o.err, noObject) + "; nothing is applied or deleted until it is restored, or deleted: then what it named and Git does not stays on the cluster"
-	case edge.Overloaded(o.err):
+		return v1alpha1.InventoryCorruptReason, apierror.Explain(o.err, noObject) + "; nothing is applied or deleted until it is restored, or deleted: then what it named and Git does not stays on the cluster"
+	case apierror.Overloaded(o.err):
 		return v1alpha1.ProgressingReason, overloaded
 	case edge.Unexpected(o.err) != "":
 		return v1alpha1.UnexpectedAnswerReason, edge.Unexpected(o.err)
-	case edge.Unanswered(o.err):
+	case apierror.Unanswered(o.err):
 		return v1alpha1.UnreachableReason, "the cluster stopped answering: " + unreachableMessage(o.err)
 	case o.err != nil:
-		return v1alpha1.ApplyFailedReason, edge.Explain(o.err, noObject)
+		return v1alpha1.ApplyFailedReason, apierror.Explain(o.err, noObject)
 	case o.refusal.Reason == v1alpha1.EmptyBuildReason, o.refusal.Reason == v1alpha1.PruneLimitExceededReason:
 		return o.refusal.Reason, fmt.Sprintf("%s; if that is meant, annotate the Kustomization with %s=%s",
 			o.refusal.Message, v1alpha1.AllowPruneAnnotation, o.job.entry.Revision)

@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
@@ -21,7 +22,7 @@ import (
 type sent struct {
 	edge.Applied
 	// contested names the fields that others had, and that are ours now.
-	contested *edge.ConflictError
+	contested *apierror.ConflictError
 	// yielded means that a certificate that a controller has injected was left to it.
 	yielded bool
 	// left means that the object is there, is not ours, and was left as it is.
@@ -47,7 +48,7 @@ func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, e
 			return sent{left: left}, err
 		}
 	}
-	var contested *edge.ConflictError
+	var contested *apierror.ConflictError
 	tried := false
 	if ours && t.needed(s.Fields) {
 		var err error
@@ -57,7 +58,7 @@ func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, e
 		tried = true
 	}
 	got, err := t.apply(ctx, contested)
-	if apierrors.IsInvalid(err) && !tried && !edge.Immutable(err) {
+	if apierrors.IsInvalid(err) && !tried && !apierror.Immutable(err) {
 		// Two entries of a list, one of them written by hand, may be one too many.
 		if contested, err2 := t.first(ctx); err2 == nil && contested != nil {
 			got, err = t.apply(ctx, contested)
@@ -66,7 +67,7 @@ func (p *pass) send(ctx context.Context, m edge.Mapping, a plan.Action) (sent, e
 	if err == nil {
 		got, err = t.after(ctx, got)
 	}
-	if edge.Immutable(err) && (p.entry.Force || a.Object.Policy.Force) {
+	if apierror.Immutable(err) && (p.entry.Force || a.Object.Policy.Force) {
 		return p.recreate(ctx, m, a, err)
 	}
 	return got, err
@@ -111,7 +112,7 @@ func (t *takeover) occupied(ctx context.Context) (bool, error) {
 // first patches the managed fields of an object before it is applied. The patch is bound to the version
 // of the object that carried no other owner's label; an object that changes meanwhile is left to the
 // apply, and to the next pass.
-func (t *takeover) first(ctx context.Context) (*edge.ConflictError, error) {
+func (t *takeover) first(ctx context.Context) (*apierror.ConflictError, error) {
 	found, err := t.client.Find(ctx, t.mapping, t.action.ID, t.manager)
 	if err != nil || found == nil || found.Owner != "" && found.Owner != t.owner {
 		return nil, err
@@ -130,9 +131,9 @@ func (t *takeover) first(ctx context.Context) (*edge.ConflictError, error) {
 //
 // A conflict on ignored fields that the watch has not shown yet, or on an object that is adopted, says the
 // same of them: the managed fields are read, and the object is sent again without what others own.
-func (t *takeover) apply(ctx context.Context, contested *edge.ConflictError) (sent, error) {
+func (t *takeover) apply(ctx context.Context, contested *apierror.ConflictError) (sent, error) {
 	got, err := t.client.Apply(ctx, t.mapping, t.body, t.manager, false)
-	var c *edge.ConflictError
+	var c *apierror.ConflictError
 	if !errors.As(err, &c) || c.Owner() {
 		return sent{Applied: got, contested: contested}, err
 	}
@@ -223,17 +224,17 @@ func (p *pass) recreate(ctx context.Context, m edge.Mapping, a plan.Action, refu
 		return sent{}, &notRecreatedError{refused: refused, why: why, final: true}
 	}
 	if err := p.client.Creatable(ctx, m, a.Object, p.manager); err != nil {
-		if edge.Unanswered(err) || edge.Overloaded(err) {
+		if apierror.Unanswered(err) || apierror.Overloaded(err) {
 			return sent{}, err
 		}
-		return sent{}, &notRecreatedError{refused: refused, why: "it is not deleted, because it would not be created again: " + edge.ExplainApply(err, a.Object)}
+		return sent{}, &notRecreatedError{refused: refused, why: "it is not deleted, because it would not be created again: " + apierror.ExplainApply(err, a.Object)}
 	}
 	if _, err := p.client.Delete(ctx, m, a.ID, s.UID); err != nil {
 		return sent{}, err
 	}
 	t := takeover{pass: p, mapping: m, action: a, body: a.Object, manager: p.manager}
 	got, err := t.apply(ctx, nil)
-	if edge.Immutable(err) {
+	if apierror.Immutable(err) {
 		return sent{}, &notRecreatedError{refused: refused, why: "it is deleted to be created anew, and waits for its finalizers"}
 	}
 	return got, err

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -160,7 +161,7 @@ func refusal(err error) error {
 		return &refusedError{reason: v1alpha1.InternalErrorReason, message: panicked.Error()}
 	case edge.Unexpected(err) != "":
 		return &refusedError{reason: v1alpha1.UnexpectedAnswerReason, message: edge.Unexpected(err)}
-	case edge.Overloaded(err):
+	case apierror.Overloaded(err):
 		return &refusedError{reason: v1alpha1.FailedReason, message: overloaded}
 	case errors.As(err, &other):
 		return &refusedError{reason: v1alpha1.OwnedByAnotherHubReason, message: fmt.Sprintf(
@@ -169,10 +170,10 @@ func refusal(err error) error {
 		return duplicate(v1alpha1.ResolveName("", sibling.Cluster))
 	case errors.As(err, &contest):
 		return contested(contest)
-	case edge.Unauthorized(err):
+	case apierror.Unauthorized(err):
 		return &refusedError{reason: v1alpha1.UnauthorizedReason, message: "the cluster does not accept the credentials"}
-	case !edge.Unanswered(err):
-		return &refusedError{reason: v1alpha1.FailedReason, message: "the cluster refuses: " + edge.Explain(err, noObject)}
+	case !apierror.Unanswered(err):
+		return &refusedError{reason: v1alpha1.FailedReason, message: "the cluster refuses: " + apierror.Explain(err, noObject)}
 	}
 	return err
 }

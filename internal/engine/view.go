@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
@@ -213,13 +214,13 @@ func (p *pass) admit(ctx context.Context) error {
 	case err == nil:
 		p.admitted(p.now().UnixNano())
 		return nil
-	case errors.As(err, &other), edge.MayNotImpersonate(err):
+	case errors.As(err, &other), apierror.MayNotImpersonate(err):
 		p.admitted(0)
 		message := fmt.Sprintf("ServiceAccount %s cannot be impersonated: ", v.account)
 		if other != nil {
 			message += other.Error()
 		} else {
-			message += edge.Explain(err, noObject) + "; the credentials of the Cluster need the verb impersonate for it"
+			message += apierror.Explain(err, noObject) + "; the credentials of the Cluster need the verb impersonate for it"
 		}
 		p.out.refusal = plan.Refusal{Reason: v1alpha1.ImpersonationFailedReason, Message: message}
 		return nil
@@ -305,7 +306,7 @@ var errPerNamespace = errors.New("the kind is watched in each namespace by itsel
 // at once, and reports whether it does. The watch of all is stopped when no pass is under way.
 func (p *pass) watchPerNamespace(ctx context.Context, at watchScope, err error) bool {
 	m := p.mappings[at.GroupKind]
-	if !p.limited || !m.Namespaced || at.namespace != "" || !edge.Refused(err) || !edge.OfCollection(err) {
+	if !p.limited || !m.Namespaced || at.namespace != "" || !apierror.Refused(err) || !apierror.OfCollection(err) {
 		return false
 	}
 	p.setScopeMode(at.GroupKind, perNamespace)
@@ -346,7 +347,7 @@ func (p *pass) whyUncertain(id object.ID) string {
 
 // noteForbidden notes that the account may not see the objects of a scope: none of them is recorded, applied or deleted.
 func (p *pass) noteForbidden(at watchScope, err error) bool {
-	if at.namespace == "" || !p.limited || !edge.Refused(err) || !edge.OfCollection(err) {
+	if at.namespace == "" || !p.limited || !apierror.Refused(err) || !apierror.OfCollection(err) {
 		return false
 	}
 	p.noteDenied()
@@ -356,13 +357,13 @@ func (p *pass) noteForbidden(at watchScope, err error) bool {
 		p.forbidden = map[watchScope]failure{}
 	}
 	p.forbidden[at] = failure{reason: v1alpha1.ForbiddenReason, message: fmt.Sprintf(
-		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.explainForAccount(edge.Explain(err, noObject)))}
+		"objects of kind %s cannot be listed and watched in namespace %s: %s", at.Kind, at.namespace, p.explainForAccount(apierror.Explain(err, noObject)))}
 	return true
 }
 
 // reasonIfDenied is the reason of a refusal: that the account has no right to it, or else.
 func (p *pass) reasonIfDenied(err error, reason string) string {
-	if p.account != (edge.Account{}) && edge.Denied(err) {
+	if p.account != (edge.Account{}) && apierror.Denied(err) {
 		return v1alpha1.ForbiddenReason
 	}
 	return reason

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/recovery"
@@ -329,12 +330,12 @@ func (s *watchHandler) Failed(err error) {
 		s.of.backwards()
 	case errors.Is(err, edge.ErrBrokenOff):
 		s.of.ended()
-	case edge.Refused(err), edge.Overloaded(err) && strings.Contains(s.scope.Group, "."): // perhaps only what is behind it
+	case apierror.Refused(err), apierror.Overloaded(err) && strings.Contains(s.scope.Group, "."): // perhaps only what is behind it
 		s.refused.Do(func() { close(s.blocked) })
-	case edge.KindGone(err) && s.answered.Load() != 0 && !s.unserved.Swap(true):
+	case apierror.KindGone(err) && s.answered.Load() != 0 && !s.unserved.Swap(true):
 		s.of.client.ForgetMapping(s.mapping.GVK)
 		s.of.unserved(s.scope.GroupKind)
-	case edge.KindGone(err) && s.of.client.ForgetUnconfirmed(s.mapping.GVK):
+	case apierror.KindGone(err) && s.of.client.ForgetUnconfirmed(s.mapping.GVK):
 		s.outdated.Store(true)
 		s.refused.Do(func() { close(s.blocked) })
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 )
@@ -41,19 +42,19 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 				why += ": " + s.Message
 			}
 		}
-	case observing && edge.Refused(err) && edge.OfCollection(err):
-		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, p.explainForAccount(edge.Explain(err, noObject)))
+	case observing && apierror.Refused(err) && apierror.OfCollection(err):
+		why = fmt.Sprintf("objects of kind %s cannot be listed and watched: %s", gk.Kind, p.explainForAccount(apierror.Explain(err, noObject)))
 	}
 	if why == "" {
 		return false
 	}
-	if edge.Denied(err) {
+	if apierror.Denied(err) {
 		p.noteDenied()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.withheld[gk] = failure{reason: p.reasonIfDenied(err, v1alpha1.KindUnavailableReason), message: why}
-	if edge.Refused(err) && observing {
+	if apierror.Refused(err) && observing {
 		if p.hidden == nil {
 			p.hidden = map[schema.GroupKind]bool{}
 		}
@@ -67,7 +68,7 @@ func (p *pass) withhold(ctx context.Context, gvk schema.GroupVersionKind, err er
 
 // unavailable reports whether an error may be that of a server behind the API server.
 func unavailable(err error) bool {
-	return edge.Overloaded(err) || edge.Unavailable(err) || errors.Is(err, context.DeadlineExceeded)
+	return apierror.Overloaded(err) || apierror.Unavailable(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // aggregated returns the APIService of a group and version, if another server serves them.

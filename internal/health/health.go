@@ -66,7 +66,7 @@ type Status struct {
 	Unevaluated bool
 }
 
-const messageLimit = 200
+const messageLimit = text.MessageLimit
 
 // statusless kinds are as they should be as soon as they are there, so that watching their metadata
 // is enough and their content is never fetched.

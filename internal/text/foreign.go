@@ -10,6 +10,9 @@ import (
 // of this file are the one place that makes it fit for them: what could steer a terminal, reverse the
 // direction of writing or break a line never passes.
 
+// MessageLimit bounds in bytes what of a message from an edge goes into a status.
+const MessageLimit = 200
+
 // Line returns a text as one line: runs of spaces, line breaks and control characters become one space;
 // characters that are not printed (among them those that turn the direction of writing) and bytes that are not
 // UTF-8 are dropped. A text longer than limit bytes is cut between two characters and ends in "…"; a limit of 0

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/inventory"
@@ -84,7 +85,7 @@ func (r *review) inventory(ctx context.Context) (*inventory.Inventory, error) {
 		r.result.Refused = append(r.result.Refused, Problem{Reason: v1alpha1.OwnedByAnotherHubReason, Message: err.Error()})
 	case errors.As(err, &corrupt):
 		r.result.Refused = append(r.result.Refused, Problem{Reason: v1alpha1.InventoryCorruptReason, Message: err.Error()})
-	case edge.Refused(err) && !edge.Unauthorized(err):
+	case apierror.Refused(err) && !apierror.Unauthorized(err):
 		r.result.Unknown = append(r.result.Unknown, Problem{Reason: v1alpha1.ForbiddenReason, Message: "the inventory may not be read, so that what would be deleted is not known"})
 	case err != nil:
 		return nil, err
@@ -107,7 +108,7 @@ func (r *review) discover(ctx context.Context, objects []object.Object, recorded
 	}
 	for kind := range kinds {
 		m, err := r.client.Mapping(ctx, kind)
-		if _, unknown := errors.AsType[*edge.KindNotFoundError](err); unknown {
+		if _, unknown := errors.AsType[*apierror.KindNotFoundError](err); unknown {
 			continue
 		}
 		if err != nil {
@@ -168,8 +169,8 @@ func (r *review) read(ctx context.Context, objects []object.Object, recorded *in
 			switch {
 			case err == nil && found == nil:
 				return nil
-			case err != nil && edge.Refused(err) && !edge.Unauthorized(err):
-				r.problem(&r.result.Unknown, Ref{}.of(object.Object{ID: id}), v1alpha1.ForbiddenReason, edge.Explain(err, id))
+			case err != nil && apierror.Refused(err) && !apierror.Unauthorized(err):
+				r.problem(&r.result.Unknown, Ref{}.of(object.Object{ID: id}), v1alpha1.ForbiddenReason, apierror.Explain(err, id))
 				return nil
 			case err != nil:
 				return err
@@ -199,7 +200,7 @@ func (r *review) list(ctx context.Context, ids map[object.ID]bool) error {
 		}
 		g.Go(func() error {
 			owned, err := r.client.Owned(ctx, m, r.owner)
-			if err != nil && edge.Unanswered(err) {
+			if err != nil && apierror.Unanswered(err) {
 				return err
 			}
 			r.mu.Lock()
@@ -281,7 +282,7 @@ func (r *review) preview(ctx context.Context, o object.Object, all []object.Obje
 	case !known && defines(all, o.ID):
 		return r.create(o, "not tried: its definition comes with the same change")
 	case !known:
-		r.problem(&r.result.Refused, Ref{}.of(o), v1alpha1.KindNotFoundReason, (&edge.KindNotFoundError{GVK: schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}}).Error())
+		r.problem(&r.result.Refused, Ref{}.of(o), v1alpha1.KindNotFoundReason, (&apierror.KindNotFoundError{GVK: schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}}).Error())
 		return nil
 	case before != nil && before.Owner != "" && before.Owner != r.owner:
 		r.problem(&r.result.Refused, Ref{}.of(o), v1alpha1.OwnershipConflictReason, "is owned by "+before.Owner)
@@ -296,13 +297,13 @@ func (r *review) preview(ctx context.Context, o object.Object, all []object.Obje
 	}
 	after, err := r.client.Preview(ctx, m, body, r.manager)
 	switch {
-	case edge.NamespaceMissing(err, o.ID) && holds(all, object.ID{Kind: "Namespace", Name: o.Namespace}):
+	case apierror.NamespaceMissing(err, o.ID) && holds(all, object.ID{Kind: "Namespace", Name: o.Namespace}):
 		return r.create(o, "not tried: its namespace comes with the same change")
-	case edge.Immutable(err) && before != nil && (r.spec.Force || o.Policy.Force):
-		r.change(Change{Action: Recreate, Object: Ref{}.of(o), Note: edge.ExplainApply(err, o)})
+	case apierror.Immutable(err) && before != nil && (r.spec.Force || o.Policy.Force):
+		r.change(Change{Action: Recreate, Object: Ref{}.of(o), Note: apierror.ExplainApply(err, o)})
 		return nil
-	case err != nil && !edge.Unanswered(err) && !edge.Unauthorized(err) && !edge.Overloaded(err):
-		r.problem(&r.result.Refused, Ref{}.of(o), edge.Reason(err, o.ID), edge.ExplainApply(err, o))
+	case err != nil && !apierror.Unanswered(err) && !apierror.Unauthorized(err) && !apierror.Overloaded(err):
+		r.problem(&r.result.Refused, Ref{}.of(o), apierror.Reason(err, o.ID), apierror.ExplainApply(err, o))
 		return nil
 	case err != nil:
 		return err

@@ -20,11 +20,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
+	"github.com/skerry-dev/skerry/internal/apierror"
 	"github.com/skerry-dev/skerry/internal/cli/build"
 	"github.com/skerry-dev/skerry/internal/cli/edges"
 	"github.com/skerry-dev/skerry/internal/cli/factory"
 	"github.com/skerry-dev/skerry/internal/cli/iostreams"
-	"github.com/skerry-dev/skerry/internal/edge"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/text"
 )
@@ -255,7 +255,7 @@ func unknown(err error) Problem {
 	switch {
 	case errors.As(err, &no):
 		return Problem{Reason: no.Reason, Message: no.Message}
-	case edge.Unauthorized(err):
+	case apierror.Unauthorized(err):
 		return Problem{Reason: v1alpha1.UnauthorizedReason, Message: "the cluster does not accept the hub's credentials"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Problem{Reason: v1alpha1.UnreachableReason, Message: "the cluster did not answer in time"}

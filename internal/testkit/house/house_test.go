@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 var (
-	core        = []string{"internal/object", "internal/render", "internal/signature", "internal/tree", "internal/inventory", "internal/plan", "internal/engine/machine", "internal/rollout", "internal/pacing", "internal/health", "internal/drift", "internal/migrate", "internal/expression", "internal/report", "internal/explain", "internal/targeting", "internal/sharding", "internal/text", "internal/lru", "internal/link", "internal/medium", "internal/recovery", "internal/removal"}
+	core        = []string{"internal/object", "internal/apierror", "internal/render", "internal/signature", "internal/tree", "internal/inventory", "internal/plan", "internal/engine/machine", "internal/rollout", "internal/pacing", "internal/health", "internal/drift", "internal/migrate", "internal/expression", "internal/report", "internal/explain", "internal/targeting", "internal/sharding", "internal/text", "internal/lru", "internal/link", "internal/medium", "internal/recovery", "internal/removal"}
 	adapters    = []string{"internal/git", "internal/bundlestore", "internal/edge", "internal/fence", "internal/kubeconfig", "internal/isolate", "internal/sopsclient", "internal/decrypt"}
 	composition = []string{"internal/hub", "internal/cli", "internal/agent", "internal/program"}
 )

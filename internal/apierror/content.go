@@ -1,4 +1,4 @@
-package edge
+package apierror
 
 import (
 	"encoding/json"
@@ -111,10 +111,10 @@ var rules = map[string]bool{"true": true, "false": true, "must": true, "not": tr
 // listKey matches the key of a list entry in a path: [name="web"], [port=81,protocol="TCP"].
 var listKey = regexp.MustCompile(`([A-Za-z]+)="((?:[^"\\]|\\.)*)"`)
 
-// path makes a path fit for a message: shown are the names of fields, the names of list entries, and
+// Path makes a path fit for a message: shown are the names of fields, the names of list entries, and
 // their protocol. Another string that is the key of an entry is a value, as is a key of a map that
 // could not be a name.
-func (c content) path(path string) string {
+func Path(path string) string {
 	path = strings.TrimPrefix(path, ".")
 	path = listKey.ReplaceAllStringFunc(path, func(m string) string {
 		key, value, _ := strings.Cut(m, "=")

@@ -1,19 +1,23 @@
-package edge
+// Package apierror decides what an error means that an API server has answered with, or that stands in place of an
+// answer: whether trying again helps, whose a field is, what to tell a person. It is pure: errors in, decisions out, and
+// no decision holds a value that was sent. What real API servers answer is recorded in testdata/refusals.
+package apierror
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
-	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
+	"github.com/skerry-dev/skerry/internal/text"
 )
 
 // ownerField is how a conflict names the owner label.
@@ -50,14 +54,30 @@ func (e *ConflictError) And(other *ConflictError) *ConflictError {
 		return cmp.Or(e, other)
 	}
 	both := &ConflictError{Fields: slices.Concat(e.Fields, other.Fields), Managers: slices.Concat(e.Managers, other.Managers)}
-	return both.sorted()
+	return both.Sorted()
 }
 
 // Owner reports whether the object belongs to another Kustomization or hub, and names its manager.
 func (e *ConflictError) Owner() bool { return slices.Contains(e.Fields, ownerField) }
 
-// conflict turns a field conflict into a ConflictError and leaves other errors as they are.
-func conflict(err error) error {
+// Add adds a manager and fields that it owns, which are paths without the dot that they begin with.
+func (e *ConflictError) Add(manager string, fields ...string) {
+	e.Managers = append(e.Managers, Clean(manager))
+	for _, f := range fields {
+		e.Fields = append(e.Fields, "."+Path(f))
+	}
+}
+
+// Sorted sorts fields and managers, names each once, and returns the error.
+func (e *ConflictError) Sorted() *ConflictError {
+	slices.Sort(e.Fields)
+	slices.Sort(e.Managers)
+	e.Fields, e.Managers = slices.Compact(e.Fields), slices.Compact(e.Managers)
+	return e
+}
+
+// Conflict turns a field conflict into a ConflictError and leaves other errors as they are.
+func Conflict(err error) error {
 	var status apierrors.APIStatus
 	if !apierrors.IsConflict(err) || !errors.As(err, &status) || status.Status().Details == nil {
 		return err
@@ -67,27 +87,39 @@ func conflict(err error) error {
 		if cause.Type != metav1.CauseTypeFieldManagerConflict {
 			continue
 		}
-		c.Fields = append(c.Fields, "."+health.Clean(content{}.path(cause.Field)))
+		c.Fields = append(c.Fields, "."+Clean(Path(cause.Field)))
 		if _, rest, ok := strings.Cut(cause.Message, `"`); ok {
 			name, _, _ := strings.Cut(rest, `"`)
-			c.Managers = append(c.Managers, cleanName(name))
+			c.Managers = append(c.Managers, Clean(name))
 		}
 	}
 	if len(c.Fields) == 0 {
 		return err
 	}
-	return c.sorted()
+	return c.Sorted()
 }
 
-func (e *ConflictError) sorted() *ConflictError {
-	slices.Sort(e.Fields)
-	slices.Sort(e.Managers)
-	e.Fields, e.Managers = slices.Compact(e.Fields), slices.Compact(e.Managers)
-	return e
+// KindNotFoundError means that the cluster answered, and does not know a kind.
+type KindNotFoundError struct{ GVK schema.GroupVersionKind }
+
+func (e *KindNotFoundError) Error() string {
+	return fmt.Sprintf("the cluster does not know %s of %s", e.GVK.Kind, e.GVK.GroupVersion())
 }
 
-// cleanName makes the name of a field manager fit for a message: an edge may send anything.
-func cleanName(manager string) string { return health.Clean(manager) }
+// UncertainKindError means that a kind is not served, and that it is not certain that it is gone: its
+// objects may be there, and be in sight again a moment later.
+type UncertainKindError struct {
+	GVK schema.GroupVersionKind
+	// Why is a phrase: "is defined, but not served".
+	Why string
+}
+
+func (e *UncertainKindError) Error() string {
+	return fmt.Sprintf("%s of %s %s", e.GVK.Kind, e.GVK.GroupVersion(), e.Why)
+}
+
+// Clean makes a string from an edge fit for a message: one line of printable characters.
+func Clean(s string) string { return text.Line(s, text.MessageLimit) }
 
 // Unanswered reports whether an error means that the cluster did not answer at all, rather than that it
 // said no.
@@ -123,7 +155,7 @@ func Unavailable(err error) bool {
 		return false
 	}
 	switch status.Status().Code {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case 502, 503, 504: // bad gateway, service unavailable, gateway timeout
 		return true
 	}
 	return false
@@ -135,18 +167,24 @@ func OfCollection(err error) bool {
 	return errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "")
 }
 
-// Unexpected names what is wrong with an answer that no API server gives; "" when nothing is.
-func Unexpected(err error) string {
-	for _, e := range []error{ErrRedirect, ErrWebPage, ErrNotAPI, ErrTooLarge, ErrTooMany} {
-		if errors.Is(err, e) {
-			return e.Error()
-		}
-	}
-	return ""
-}
-
 // Unauthorized reports whether the cluster does not accept the credentials.
 func Unauthorized(err error) bool { return apierrors.IsUnauthorized(err) }
+
+var (
+	cannotImpersonate = regexp.MustCompile(`\bcannot impersonate\b`)
+	// denied matches how the API server writes that a user has no right to what was asked for, or may not grant
+	// rights that it has not itself. Other refusals are "forbidden" as well: quotas, policies, namespaces that
+	// are being deleted.
+	denied = regexp.MustCompile(`(?i)\buser "[^"]*" (\(groups=\[[^\]]*\]\) )?(cannot |is attempting to grant RBAC permissions)`)
+)
+
+// MayNotImpersonate reports whether an error means that the credentials have no right to ask in another name.
+func MayNotImpersonate(err error) bool {
+	return apierrors.IsForbidden(err) && cannotImpersonate.MatchString(err.Error())
+}
+
+// Denied reports whether a request was refused for want of a right.
+func Denied(err error) bool { return apierrors.IsForbidden(err) && denied.MatchString(err.Error()) }
 
 // NamespaceMissing reports whether an object was refused because its namespace does not exist.
 func NamespaceMissing(err error, id object.ID) bool {

@@ -1,4 +1,4 @@
-package edge
+package apierror
 
 import (
 	"context"
@@ -50,8 +50,8 @@ func TestReasonAndExplain(t *testing.T) {
 		{"a value that is not supported", invalid("Deployment", field.NotSupported(field.NewPath("spec", "type"), hidden, []string{"a", "b"})), web, v1alpha1.ApplyFailedReason, `spec.type: is not one of "a", "b"`},
 		{"an admission that quotes a Secret", apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "x", fmt.Errorf("denied: %s", hidden)), secret, v1alpha1.ApplyFailedReason, "refused: Forbidden (403)"},
 		{"a missing namespace", namespace, web, v1alpha1.NamespaceNotFoundReason, `namespace "web" does not exist`},
-		{"another owner", conflict(conflictOf(".metadata.labels.skerry.dev/owner", ".data.key")), web, v1alpha1.OwnershipConflictReason, "is owned by kubectl-edit"},
-		{"another manager", conflict(conflictOf(".data.key")), web, v1alpha1.ApplyFailedReason, "conflicts on .data.key owned by kubectl-edit"},
+		{"another owner", Conflict(conflictOf(".metadata.labels.skerry.dev/owner", ".data.key")), web, v1alpha1.OwnershipConflictReason, "is owned by kubectl-edit"},
+		{"another manager", Conflict(conflictOf(".data.key")), web, v1alpha1.ApplyFailedReason, "conflicts on .data.key owned by kubectl-edit"},
 		{"a kind that is not there", &KindNotFoundError{schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"}}, web, v1alpha1.KindNotFoundReason, "the cluster does not know Thing of example.com/v1"},
 		{"silence", context.DeadlineExceeded, web, v1alpha1.ApplyFailedReason, "the cluster did not answer in time"},
 	} {
@@ -68,7 +68,7 @@ func TestReasonAndExplain(t *testing.T) {
 }
 
 func TestUnanswered(t *testing.T) {
-	for _, err := range []error{nil, apierrors.NewUnauthorized("no"), conflict(conflictOf(".a")), &KindNotFoundError{}} {
+	for _, err := range []error{nil, apierrors.NewUnauthorized("no"), Conflict(conflictOf(".a")), &KindNotFoundError{}} {
 		if Unanswered(err) {
 			t.Errorf("%v is an answer", err)
 		}

@@ -1,4 +1,4 @@
-package edge
+package apierror
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -113,9 +112,9 @@ func ExplainApply(err error, o object.Object) string {
 	case err == nil:
 		return ""
 	case errors.As(err, &c) && c.Owner():
-		return health.Clean("is owned by " + firstThree(c.Managers))
+		return Clean("is owned by " + firstThree(c.Managers))
 	case errors.As(err, &c):
-		return health.Clean("conflicts on " + c.Error())
+		return Clean("conflicts on " + c.Error())
 	case errors.As(err, &k):
 		return k.Error()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -125,9 +124,9 @@ func ExplainApply(err error, o object.Object) string {
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return health.Clean(err.Error())
+		return Clean(err.Error())
 	}
-	return health.Clean(explain(status.Status(), sent(o)))
+	return Clean(explain(status.Status(), sent(o)))
 }
 
 func explain(s metav1.Status, from content) string {
@@ -167,7 +166,7 @@ func explainCauses(s metav1.Status, from content) string {
 		if cause.Field == "" {
 			return ""
 		}
-		text := from.path(cause.Field)
+		text := Path(cause.Field)
 		if rule := explainRule(cause, from); rule != "" {
 			text += ": " + rule
 		}
@@ -280,7 +279,7 @@ func explainTypes(lines []string, from content) string {
 		case "expected string":
 			rule = "expected string: quote it"
 		}
-		out = append(out, from.path(strings.TrimPrefix(line[:at[0]], "."))+": "+rule)
+		out = append(out, Path(strings.TrimPrefix(line[:at[0]], "."))+": "+rule)
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)
@@ -320,7 +319,7 @@ func explainConversion(line string, from content) string {
 		line = from.scrub(line)
 	}
 	if field != "" {
-		line = from.path(field) + ": " + line
+		line = Path(field) + ": " + line
 	}
 	return line
 }
