@@ -16,6 +16,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apierror"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/text"
@@ -32,7 +33,7 @@ type Applied struct {
 	UID             string
 	ResourceVersion string
 	// Fields is read from its managed fields.
-	Fields Fields
+	Fields drift.Fields
 	// Policy is what its metadata asks for.
 	Policy object.Policy
 	// Keep explains why the object must not be deleted; "" when it may be.
@@ -55,7 +56,7 @@ func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, err
 	return Applied{
 		UID:             got.UID,
 		ResourceVersion: got.ResourceVersion,
-		Fields:          ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge, c.Ignored(manager, id)),
+		Fields:          drift.ReadFields(got.ManagedFields, manager, policy.Mode == object.Merge, c.Ignored(manager, id)),
 		Policy:          policy,
 		Keep:            object.KeepOf(id, got.Labels, got.Annotations),
 		Managed:         got.ManagedFields,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apierror"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -69,7 +70,7 @@ func (c *Client) Owned(ctx context.Context, m Mapping, owner string) (map[object
 			id.Namespace, _ = meta["namespace"].(string)
 			id.Name, _ = meta["name"].(string)
 			got.Keep = object.KeepOf(id, got.labels, got.annotations)
-			got.Fields = ReadFields(got.Managed, object.FieldManager(owner), got.Policy.Mode == object.Merge, c.Ignored(object.FieldManager(owner), id))
+			got.Fields = drift.ReadFields(got.Managed, object.FieldManager(owner), got.Policy.Mode == object.Merge, c.Ignored(object.FieldManager(owner), id))
 			if out[id] = got; len(out) > MaxObjects {
 				return nil, ErrTooMany
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apierror"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/health"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/sleep"
@@ -30,7 +31,7 @@ type Observed struct {
 	Owner           string
 	UID             string
 	ResourceVersion string
-	Fields          Fields
+	Fields          drift.Fields
 	Policy          object.Policy
 	Terminating     bool
 	Keep            object.Keep
@@ -422,7 +423,7 @@ func (w *watcher) observe(e *seenEvent) (Observed, bool) {
 	policy, _ := object.PolicyOf(e.Metadata.Labels, e.Metadata.Annotations)
 	id := object.ID{Group: w.mapping.GVK.Group, Kind: w.mapping.GVK.Kind, Namespace: one(e.Metadata.Namespace), Name: one(e.Metadata.Name)}
 	manager := object.FieldManager(owner)
-	fields := ReadFields(e.Metadata.ManagedFields, manager, policy.Mode == object.Merge, w.client.Ignored(manager, id))
+	fields := drift.ReadFields(e.Metadata.ManagedFields, manager, policy.Mode == object.Merge, w.client.Ignored(manager, id))
 	fields.Digest, fields.Yielded = one(fields.Digest), one(fields.Yielded)
 	seen := Observed{
 		ID:              id,

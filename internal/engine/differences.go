@@ -14,7 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apierror"
-	"github.com/skerry-dev/skerry/internal/edge"
+	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 	"github.com/skerry-dev/skerry/internal/plan"
 )
@@ -117,7 +117,7 @@ func (p *pass) differs(ctx context.Context, a plan.Action) (fields, managers []s
 	if err != nil || found == nil || found.Owner != p.owner {
 		return nil, nil, now, err // the watch is about to show it
 	}
-	c := edge.Compared{
+	c := drift.Compared{
 		Object: a.Object, Manager: p.manager, Managed: found.Managed, Ignored: p.client.Ignored(p.manager, a.ID), Keep: a.Object.Policy.Mode == object.Merge,
 	}
 	err = p.client.DryRun(ctx, m, a.Object, p.manager)

@@ -89,15 +89,15 @@ func (t *takeover) keep() bool { return t.action.Object.Policy.Mode == object.Me
 // needed returns whether managed fields have to be patched before the object is applied: where an
 // entry of a list was added or renamed, an apply alone would put ours beside it, and a Deployment would
 // roll out both.
-func (t *takeover) needed(f edge.Fields) bool {
+func (t *takeover) needed(f drift.Fields) bool {
 	return f.Entries && !t.keep() || f.Replicas && !namesReplicas(t.action.Object)
 }
 
 // namesReplicas returns whether an object may name a number of replicas.
 func namesReplicas(o object.Object) bool { return bytes.Contains(o.Body, []byte(`"replicas":`)) }
 
-func (t *takeover) of(adopting bool) edge.Takeover {
-	return edge.Takeover{
+func (t *takeover) of(adopting bool) drift.Takeover {
+	return drift.Takeover{
 		Manager: t.manager, APIVersion: t.action.Object.APIVersion(), Adopting: adopting,
 		Keep: t.keep(), YieldReplicas: !namesReplicas(t.action.Object), Ignored: t.ignored,
 	}

@@ -1,4 +1,4 @@
-package edge
+package drift
 
 import (
 	"maps"
@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/skerry-dev/skerry/internal/apierror"
-	"github.com/skerry-dev/skerry/internal/drift"
 	"github.com/skerry-dev/skerry/internal/object"
 )
 
@@ -30,7 +29,7 @@ type Compared struct {
 	Manager string
 	// Managed are the managed fields of the object on the cluster.
 	Managed []metav1.ManagedFieldsEntry
-	Ignored *drift.Ignored
+	Ignored *Ignored
 	// Keep leaves the fields of people and tools alone.
 	Keep bool
 	// Conflict is what an apply without force answers; nil when it would succeed. Unknown when that cannot
@@ -57,7 +56,7 @@ func (c Compared) Difference() Difference {
 		}
 	}
 	d := &differing{of: c.Managed, paths: map[string]bool{}, managers: map[string]bool{}}
-	for _, p := range drift.Lost(c.Object, ours, c.Ignored) {
+	for _, p := range Lost(c.Object, ours, c.Ignored) {
 		text := "." + apierror.Path(p.String())
 		owned := false
 		for i, set := range theirs {
