@@ -118,7 +118,7 @@ func (en *entry) unloaded() string {
 // unloadedLastGood returns the digest of the last good bundle while it is not loaded. That it is gone
 // from the store is no error: it only stands in.
 func (en *entry) unloadedLastGood() string {
-	if en.Spec.Remove || en.lastGood.index != nil || en.lastGood.digest == en.Spec.Digest {
+	if en.Spec.Remove || en.lastGood.ByID != nil || en.lastGood.digest == en.Spec.Digest {
 		return ""
 	}
 	return en.lastGood.digest

@@ -35,7 +35,7 @@ func (en *entry) pendingDeletions() deletions {
 		return d
 	}
 	for id := range en.inv.Objects {
-		if en.desired.index[id] != nil && !en.Spec.Remove || en.retained[id] {
+		if en.desired.ByID[id] != nil && !en.Spec.Remove || en.retained[id] {
 			continue
 		}
 		l, there := en.view.live.get(id)

@@ -184,8 +184,8 @@ func (en *entry) missing() (object.ID, bool) {
 	if en.Spec.Drift.GetMode() == v1alpha1.DriftCorrect || en.session == nil || en.pending() {
 		return object.ID{}, false
 	}
-	for i := range en.desired.objects {
-		o := &en.desired.objects[i]
+	for i := range en.desired.Objects {
+		o := &en.desired.Objects[i]
 		record := en.inv.Objects[o.ID]
 		if l, there := en.view.live.get(o.ID); !o.HasDigest(record.Digest) || ended(record, o) || there && l.Owner == en.owner ||
 			o.Policy.Mode == object.Ignore || o.Policy.Mode == object.IfNotPresent {

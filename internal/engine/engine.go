@@ -367,10 +367,10 @@ func (e *Engine) trim() {
 		for id := range en.inv.Objects {
 			use(id)
 		}
-		for id := range en.desired.index {
+		for id := range en.desired.ByID {
 			use(id)
 		}
-		for id := range en.lastGood.index {
+		for id := range en.lastGood.ByID {
 			use(id)
 		}
 	}
@@ -401,7 +401,7 @@ func (e *Engine) onObjectChanged(ctx context.Context, seen edge.Observed, now ti
 		return
 	}
 	for _, en := range e.sorted {
-		if en.owner != seen.Owner && en.enforced().index[seen.ID] == nil {
+		if en.owner != seen.Owner && en.enforced().ByID[seen.ID] == nil {
 			continue
 		}
 		en.Changed = true

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
@@ -78,13 +77,8 @@ type entry struct {
 
 // bundle is a set of objects under the digest of what was rendered.
 type bundle struct {
-	digest  string
-	objects []object.Object
-	index   map[object.ID]*object.Object
-	// bare holds the IDs of custom resources that name a namespace, without it.
-	bare map[object.ID]bool
-	// hosts are the names of the Namespaces and definitions of the objects.
-	hosts map[string]bool
+	digest string
+	plan.Set
 	// autoscaled names the objects whose spec.replicas was left out, with the autoscaler that sets it.
 	autoscaled map[object.ID]object.ID
 	// hidden maps texts that may be part of a path to what is shown in their place.
@@ -103,12 +97,12 @@ func (b *bundle) hasDigest(i int, recorded string) bool {
 	if recorded != "" && b.differs != nil && b.differs[i] == recorded {
 		return false
 	}
-	if b.objects[i].HasDigest(recorded) {
+	if b.Objects[i].HasDigest(recorded) {
 		return true
 	}
 	if recorded != "" {
 		if b.differs == nil {
-			b.differs = make([]string, len(b.objects))
+			b.differs = make([]string, len(b.Objects))
 		}
 		b.differs[i] = recorded
 	}
@@ -125,7 +119,7 @@ func loadBundle(digest string, of *object.Bundle) bundle {
 
 // under returns the bundle with the ignore rules of an entry.
 func (b bundle) under(rules *drift.Rules) bundle {
-	objects, ignored := rules.Apply(b.objects)
+	objects, ignored := rules.Apply(b.Objects)
 	if len(ignored) == 0 {
 		return b
 	}
@@ -135,30 +129,7 @@ func (b bundle) under(rules *drift.Rules) bundle {
 }
 
 func newBundle(digest string, objects []object.Object) bundle {
-	b := bundle{digest: digest, objects: objects, index: make(map[object.ID]*object.Object, len(objects)), hosts: map[string]bool{}}
-	for i := range objects {
-		id := objects[i].ID
-		b.index[id] = &objects[i]
-		b.hosts[id.Namespace] = true
-		if strings.Contains(id.Group, ".") {
-			b.hosts[plan.Definition(id)] = true
-		}
-		if id.Namespace == "" || !strings.Contains(id.Group, ".") {
-			continue
-		}
-		if b.bare == nil {
-			b.bare = map[object.ID]bool{}
-		}
-		id.Namespace = ""
-		b.bare[id] = true
-	}
-	return b
-}
-
-// desires reports whether an object of the cluster is in the bundle. An object without a namespace is of a
-// kind that has none, so that a namespace in a bundle which no pass has settled yet means nothing.
-func (b bundle) desires(id object.ID) bool {
-	return b.index[id] != nil || id.Namespace == "" && b.bare[id]
+	return bundle{digest: digest, Set: plan.NewSet(objects)}
 }
 
 // ownerOf returns the owner label of an entry. It holds the namespace of the Kustomization, which need not
@@ -201,7 +172,7 @@ func (en *entry) setDrift(d *v1alpha1.Drift) {
 
 // hasLastGood reports whether there is a good bundle other than the assigned one.
 func (en *entry) hasLastGood() bool {
-	return len(en.lastGood.objects) > 0 && en.lastGood.digest != en.Spec.Digest
+	return len(en.lastGood.Objects) > 0 && en.lastGood.digest != en.Spec.Digest
 }
 
 // enforced is the bundle whose objects are to be on the cluster now.
@@ -222,7 +193,7 @@ func (en *entry) begin(a machine.Start, now time.Time) job {
 	return job{
 		of: en, entry: en.Spec, owner: en.owner, session: en.session, view: en.view, inventory: en.inv, reload: en.corrupt, held: en.held(now),
 		relist: a.Relist, verify: a.Verify, why: a.Why, begun: now,
-		bundle: b.digest, desired: b.objects, autoscaled: b.autoscaled, ignored: b.ignored, left: en.left, whole: !a.LastGood,
+		bundle: b.digest, desired: b.Objects, autoscaled: b.autoscaled, ignored: b.ignored, left: en.left, whole: !a.LastGood,
 	}
 }
 
@@ -243,7 +214,7 @@ func (en *entry) finish(o outcome, now time.Time) machine.Outcome {
 	en.noteDrift(o, now)
 	en.noteDeleted(o.deleted)
 	if o.job.whole && machine.Same(o.job.entry, en.Spec) {
-		if o.job.bundle == en.desired.digest && o.err == nil && !sameObjects(o.desired, en.desired.objects) {
+		if o.job.bundle == en.desired.digest && o.err == nil && !sameObjects(o.desired, en.desired.Objects) {
 			settled := newBundle(en.desired.digest, o.desired)
 			settled.autoscaled, settled.ignored = en.desired.autoscaled, en.desired.ignored
 			en.desired = settled
@@ -329,7 +300,7 @@ func (en *entry) touchedMeanwhile(now time.Time) bool {
 	if !many {
 		return containsKey(changed, asks)
 	}
-	return containsKey(en.inv.Objects, asks) || containsKey(en.enforced().index, asks)
+	return containsKey(en.inv.Objects, asks) || containsKey(en.enforced().ByID, asks)
 }
 
 func containsKey[K comparable, V any](m map[K]V, is func(K) bool) bool {
@@ -353,7 +324,7 @@ func (en *entry) asksForPass(id object.ID, now time.Time) bool {
 // endsWait reports whether an object that has changed may let a wave begin: one of an earlier wave that is healthy
 // now.
 func (en *entry) endsWait(id object.ID) bool {
-	o := en.desired.index[id]
+	o := en.desired.ByID[id]
 	if en.awaits == nil || o == nil || o.Wave >= *en.awaits {
 		return false
 	}
@@ -376,7 +347,7 @@ func (en *entry) needsPass(id object.ID) bool {
 	record, recorded := en.inv.Objects[id]
 	s, there := en.view.live.get(id)
 	there = there && s.Owner == en.owner
-	if en.enforced().index[id] == nil {
+	if en.enforced().ByID[id] == nil {
 		return recorded && !there
 	}
 	if record.Digest == "" {

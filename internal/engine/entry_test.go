@@ -21,7 +21,7 @@ func TestABundleKnowsItsDigests(t *testing.T) {
 	}{
 		{"", false}, {"earlier", false}, {"earlier", false}, {plain.Digest, true}, {"earlier", false}, {confidential.Digest, true}, {"", false}, {"another", false}, {plain.Digest, true},
 	} {
-		for i := range b.objects {
+		for i := range b.Objects {
 			if got := b.hasDigest(i, step.recorded); got != step.want {
 				t.Errorf("object %d has the digest %q: %v", i, step.recorded, got)
 			}

@@ -20,7 +20,7 @@ func (en *entry) referencesOf(clusters string) []reference {
 	for _, check := range en.Spec.HealthChecks {
 		gvk := schema.FromAPIVersionAndKind(check.APIVersion, check.Kind)
 		id := object.ID{Group: gvk.Group, Kind: gvk.Kind, Namespace: check.Namespace, Name: check.Name}
-		if id.Namespace == "" && !en.desired.desires(id) {
+		if id.Namespace == "" && !en.desired.Desires(id) {
 			id.Namespace = namespace
 		}
 		refs = append(refs, reference{en.owner, gvk, id})
@@ -69,7 +69,7 @@ func (e *Engine) watchHealthChecks(now time.Time) {
 			anew[gk] = true
 		}
 		for _, ref := range en.referencesOf(e.key.Namespace) {
-			if !en.desired.desires(ref.id) && e.mayRequest(en) {
+			if !en.desired.Desires(ref.id) && e.mayRequest(en) {
 				wanted[en.view][ref] = true
 			}
 		}
@@ -93,7 +93,7 @@ func (en *entry) checkedHealth(namespace string) map[object.ID]health.Status {
 	out := map[object.ID]health.Status{}
 	for _, ref := range en.referencesOf(namespace) {
 		switch l, there := en.view.live.get(ref.id); {
-		case !en.desired.desires(ref.id):
+		case !en.desired.Desires(ref.id):
 			out[ref.id] = en.view.references.get(ref)
 		case en.Spec.Wait:
 		case there && l.Owner == en.owner:

@@ -15,8 +15,8 @@ import (
 // maskBundle hides the names and keys in a bundle that may not be shown.
 func maskBundle(m *object.Mask, b bundle) {
 	m.Hide(b.hidden)
-	for i := range b.objects {
-		m.Add(b.objects[i].ID, b.objects[i].ManifestName)
+	for i := range b.Objects {
+		m.Add(b.Objects[i].ID, b.Objects[i].ManifestName)
 	}
 }
 

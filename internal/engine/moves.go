@@ -16,49 +16,49 @@ func (e *Engine) interest(en *entry) func(object.ID) plan.Interest {
 	if en.unread = false; !en.drops() {
 		return nil
 	}
-	unknown := en.Spec.HoldPrune && !en.Spec.AllowPrune
-	var assigned, expected []bundle
+	n := plan.Neighbours{Recorded: en.inv.Objects}
 	for _, name := range e.m.Names() {
 		other := e.entries[name]
 		if other == en || other.Spec.Remove || other.Spec.Digest == "" {
 			continue
 		}
-		if other.desired.digest == other.Spec.Digest {
-			assigned = append(assigned, e.attainable(en, other))
-		} else {
-			en.unread = true
-		}
-		if !other.Matches() {
-			assigned = append(assigned, other.recordedOf(other.lastGood))
-		}
+		neighbour := e.neighbour(en, other)
+		en.unread = en.unread || !neighbour.Loaded
+		n.Assigned = append(n.Assigned, neighbour)
 	}
 	for _, digest := range en.Spec.KeepFor {
-		if b, ok := en.expected[digest]; ok {
-			expected = append(expected, b)
-		} else {
-			en.unread = true
-		}
+		b, ok := en.expected[digest]
+		en.unread = en.unread || !ok
+		n.Expected = append(n.Expected, b.Set)
 	}
-	undone, recorded := bundle{}, en.inv.Objects
 	if digest := en.undone(); digest != "" {
-		var ok bool
-		if undone, ok = en.expected[digest]; !ok {
-			en.unread = true
+		b, ok := en.expected[digest]
+		en.unread = en.unread || !ok
+		n.Undone = b.Set
+	}
+	n.Unknown = en.unread || en.Spec.HoldPrune && !en.Spec.AllowPrune
+	return n.Interest()
+}
+
+// neighbour returns what is known of another entry, as far as it matters for one.
+func (e *Engine) neighbour(en, other *entry) plan.Neighbour {
+	namespaceOf := func(en *entry) string { return v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace }
+	n := plan.Neighbour{
+		Name: other.Spec.Name, Remove: other.Spec.Remove, Desired: other.desired.Set, Loaded: other.desired.digest == other.Spec.Digest,
+		Foreign: namespaceOf(en) != namespaceOf(other), Unadmitted: v1alpha1.IsUnadmitted(other.Reason),
+	}
+	if other.inv != nil {
+		n.Recorded = other.inv.Objects
+	}
+	if !other.Matches() {
+		n.LastGood = other.lastGood.Set
+	}
+	for _, f := range other.failures {
+		if f.reason == v1alpha1.ForbiddenReason {
+			n.Forbidden = append(n.Forbidden, f.id)
 		}
 	}
-	unknown = unknown || en.unread
-	return func(id object.ID) plan.Interest {
-		needs := func(b bundle) bool { return b.needs(id) }
-		switch {
-		case slices.ContainsFunc(assigned, needs):
-			return plan.Assigned
-		case slices.ContainsFunc(expected, needs), !recorded[id].Created && undone.needs(id):
-			return plan.Expected
-		case unknown:
-			return plan.Undecided
-		}
-		return plan.NoInterest
-	}
+	return n
 }
 
 // undone returns the digest of the bundle that was undone: what it holds stays, unless the entry has
@@ -82,59 +82,9 @@ func (en *entry) keeps() []string {
 func (en *entry) drops() bool {
 	enforced := en.enforced()
 	for id := range en.inv.Objects {
-		if enforced.index[id] == nil {
+		if enforced.ByID[id] == nil {
 			return true
 		}
-	}
-	return false
-}
-
-// recordedOf returns those objects of a bundle that the entry still has in its inventory: what it has
-// released since belongs to another entry.
-func (en *entry) recordedOf(b bundle) bundle {
-	var have []object.Object
-	for i := range b.objects {
-		if en.inv == nil {
-			break
-		}
-		if _, ok := en.inv.Objects[b.objects[i].ID]; ok {
-			have = append(have, b.objects[i])
-		}
-	}
-	return newBundle(b.digest, have)
-}
-
-// attainable returns what another entry desires, without what its ServiceAccount was refused where it is of another
-// namespace: else a tenant could keep the objects of others from being deleted, by naming them.
-func (e *Engine) attainable(en, other *entry) bundle {
-	namespaceOf := func(en *entry) string { return v1alpha1.ResolveName(e.key.Namespace, en.Spec.Name).Namespace }
-	if other.inv == nil || namespaceOf(en) == namespaceOf(other) {
-		return other.desired
-	}
-	if v1alpha1.IsUnadmitted(other.Reason) {
-		return other.recordedOf(other.desired)
-	}
-	refused := map[object.ID]bool{}
-	for _, f := range other.failures {
-		if _, has := other.inv.Objects[f.id]; !has && f.reason == v1alpha1.ForbiddenReason {
-			refused[f.id] = true
-		}
-	}
-	if len(refused) == 0 {
-		return other.desired
-	}
-	rest := slices.DeleteFunc(slices.Clone(other.desired.objects), func(o object.Object) bool { return refused[o.ID] })
-	return newBundle(other.desired.digest, rest)
-}
-
-// needs reports whether an object of the cluster is in the bundle, or is the Namespace or the definition of
-// one that is, which would go with it.
-func (b bundle) needs(id object.ID) bool {
-	switch {
-	case b.desires(id):
-		return true
-	case id.Group == "" && id.Kind == "Namespace", id.Group == "apiextensions.k8s.io" && id.Kind == "CustomResourceDefinition":
-		return b.hosts[id.Name]
 	}
 	return false
 }
@@ -145,27 +95,23 @@ func (en *entry) contested() bool {
 }
 
 // releaser returns the name of the entry that is about to release all that this one could not have, and the
-// first object of those; "" when one of them stays with its owner.
+// first object of those; "" when one of them stays with its owner, or failed for another reason.
 func (e *Engine) releaser(en *entry) (string, object.ID) {
-	releaser, first := "", object.ID{}
+	contested := make([]object.ID, 0, len(en.failures))
 	for _, f := range en.failures {
-		name := ""
-		for _, n := range e.m.Names() {
-			other := e.entries[n]
-			if other == en || other.inv == nil || other.Spec.Suspend {
-				continue
-			}
-			_, has := other.inv.Objects[f.id]
-			if has && (other.Spec.Remove || other.desired.digest == other.Spec.Digest && !other.desired.desires(f.id)) {
-				name = n
-			}
-		}
-		if name == "" || f.reason != v1alpha1.OwnershipConflictReason {
+		if f.reason != v1alpha1.OwnershipConflictReason {
 			return "", object.ID{}
 		}
-		if releaser == "" || object.Order(f.id, first) < 0 {
-			releaser, first = name, f.id
+		contested = append(contested, f.id)
+	}
+	if len(contested) == 0 {
+		return "", object.ID{}
+	}
+	var neighbours []plan.Neighbour
+	for _, name := range e.m.Names() {
+		if other := e.entries[name]; other != en && !other.Spec.Suspend {
+			neighbours = append(neighbours, e.neighbour(en, other))
 		}
 	}
-	return releaser, first
+	return plan.Releaser(contested, neighbours)
 }

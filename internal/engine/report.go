@@ -139,10 +139,10 @@ func (en *entry) countObjects(st *v1alpha1.AssignmentEntryStatus) unhealthy {
 	if en.session == nil || en.desired.digest != en.Spec.Digest {
 		return s
 	}
-	s.of = len(en.desired.objects)
+	s.of = len(en.desired.Objects)
 	st.Objects = v1alpha1.ObjectCounts{Total: int32(s.of)}
-	for i := range en.desired.objects {
-		o := &en.desired.objects[i]
+	for i := range en.desired.Objects {
+		o := &en.desired.Objects[i]
 		record := en.inv.Objects[o.ID]
 		l, there := en.view.live.get(o.ID)
 		there = there && l.Owner == en.owner

@@ -14,13 +14,13 @@ func TestBundlesOfOneDigestAreShared(t *testing.T) {
 	rendered := func(name string) *object.Bundle {
 		return &object.Bundle{Objects: []object.Object{{ID: object.ID{Kind: "ConfigMap", Namespace: "web", Name: name}}}}
 	}
-	index := func(b bundle) uintptr { return reflect.ValueOf(b.index).Pointer() }
+	index := func(b bundle) uintptr { return reflect.ValueOf(b.ByID).Pointer() }
 	func() { // of which nothing is left at its end
 		one, two, other := s.load("sha256:1", rendered("a")), s.load("sha256:1", rendered("a")), s.load("sha256:2", rendered("b"))
-		if index(one) != index(two) || !sameObjects(one.objects, two.objects) {
+		if index(one) != index(two) || !sameObjects(one.Objects, two.Objects) {
 			t.Error("two of one digest share nothing")
 		}
-		if index(one) == index(other) || other.digest != "sha256:2" || len(other.index) != 1 {
+		if index(one) == index(other) || other.digest != "sha256:2" || len(other.ByID) != 1 {
 			t.Errorf("another digest is taken for it: %+v", other)
 		}
 		s.forget("sha256:1")
