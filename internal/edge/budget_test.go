@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -52,52 +53,42 @@ func TestOneLargeAnswerAtATime(t *testing.T) {
 	two.release()
 }
 
-// A hostile cluster may have any number of kinds, and send one large event for each: what they take when
-// they are decoded is bounded in sum.
-func TestLargeEventsOfManyKindsAreBoundedInSum(t *testing.T) {
-	const kinds = 30
-	event := `{"type":"ADDED","object":{"metadata":{"name":"x"},"status":{"x":[` + strings.Repeat("{},", 200_000) + `{}]}}}` + "\n"
-	var served atomic.Int32
-	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(event))
-		_, _ = w.Write([]byte(bookmark("7", true)))
-		w.(http.Flusher).Flush()
-		served.Add(1)
-		<-r.Context().Done()
-	})
-	c.firstSilence = time.Hour // that a large answer waits for another one is no silence
-	runtime.GC()
-	var before runtime.MemStats
-	runtime.ReadMemStats(&before)
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	listed := make(notes, 10*kinds)
-	for range kinds {
-		wg.Go(func() {
-			c.Watch(ctx, Mapping{GVK: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, Resource: "deployments", Namespaced: true}, "", listed)
-		})
-	}
-	most := uint64(0)
-	for n := 0; n < 5; { // of the kinds, one after the other
-		select {
-		case got := <-listed:
-			if strings.HasPrefix(got, "listed") {
-				n++
-			}
-		case <-time.After(10 * time.Millisecond):
+// A hostile cluster may have any number of kinds, and send one large event for each: of these one at a time is decoded,
+// and until what it was decoded into is handed over.
+func TestLargeEventsOfManyKindsAreDecodedOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const kinds = 30
+		large := `{"type":"ADDED","object":{"metadata":{"name":"x"},"status":{"x":"` + strings.Repeat("x", 2*smallAnswer) + `"}}}` + "\n"
+		b := newBudget()
+		var decoded atomic.Int32
+		handOver := make(chan struct{})
+		var wg sync.WaitGroup
+		for range kinds {
+			wg.Go(func() {
+				e := newEvents(t.Context(), b, strings.NewReader(large), true)
+				defer e.end()
+				if _, err := e.next(); err != nil {
+					t.Error(err)
+				}
+				decoded.Add(1)
+				<-handOver
+				if _, err := e.next(); !errors.Is(err, io.EOF) {
+					t.Errorf("after the event: %v", err)
+				}
+			})
 		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		most = max(most, m.HeapInuse)
-	}
-	cancel()
-	wg.Wait()
-	if grown := int64(most) - int64(before.HeapInuse); grown > 150<<20 {
-		t.Errorf("the heap grew by %d MiB", grown>>20)
-	} else {
-		t.Logf("the heap grew by %d MiB", grown>>20)
-	}
+		for n := range int32(kinds) {
+			synctest.Wait()
+			if got := decoded.Load(); got != n+1 {
+				t.Fatalf("%d events are decoded after %d were handed over", got, n)
+			}
+			handOver <- struct{}{}
+		}
+		wg.Wait()
+		if len(b.large) > 0 {
+			t.Error("a reservation is kept")
+		}
+	})
 }
 
 // Pages without objects that never end are no reason to ask for ever.
