@@ -30,10 +30,10 @@ const (
 type Holder struct {
 	// Hub is the identity of the hub, in owner labels.
 	Hub string
-	// Instance tells hubs of one identity apart: the uid of the hub's own cluster. Without one the
+	// Instance distinguishes hubs of one identity: the uid of the hub's own cluster. Without one the
 	// holder only reads: it takes a claim of its hub as it is.
 	Instance string
-	// Process tells processes of one instance apart, of which leader election lets one work, unless one
+	// Process distinguishes processes of one instance, of which leader election lets one work, unless one
 	// is a copy of the other: a backup that was restored somewhere else.
 	Process string
 	// Since is when the process began. Of two processes the older one goes on.

@@ -225,7 +225,7 @@ func TestSurprising(t *testing.T) {
 	}
 }
 
-// TestHubsShareAClusterWhenAllOfThemSaySo lists who meets whose claim and inventories.
+// TestHubsShareAClusterWhenAllOfThemSaySo lists which hub finds whose claim and inventories.
 func TestHubsShareAClusterWhenAllOfThemSaySo(t *testing.T) {
 	me := Holder{Hub: "me", Shared: true}
 	alone := Holder{Hub: "me"}

@@ -33,7 +33,7 @@ func (s *Inventories) createNamespace(ctx context.Context) error {
 
 const configMaps = "/api/v1/namespaces/" + v1alpha1.SystemNamespace + "/configmaps"
 
-// withoutManagedFields passes over what nobody reads of a ConfigMap: to decode it takes as long as all the rest.
+// withoutManagedFields skips the managed fields of a ConfigMap, which are not used: to decode them takes as long as all the rest.
 var withoutManagedFields = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, _ *[]metav1.ManagedFieldsEntry) error {
 	return d.SkipValue()
 }))

@@ -36,8 +36,8 @@ func (e *OtherHubError) Error() string {
 	return fmt.Sprintf("the cluster is managed by hub %q", e.Hub)
 }
 
-// OtherClusterError means that another Cluster of the hub has the cluster, of which one says that it shares it and the
-// other does not.
+// OtherClusterError means that another Cluster of the hub leads to the cluster, and that one of the two has sharing: Shared
+// and the other has not.
 type OtherClusterError struct{ Cluster string }
 
 func (e *OtherClusterError) Error() string {

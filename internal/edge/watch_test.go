@@ -128,7 +128,7 @@ func TestWhatIsNoListIsNoEmptyList(t *testing.T) {
 	}
 }
 
-// TestEventsComeInAnyPieces: where the network divides a watch says nothing about its events.
+// TestEventsComeInAnyPieces: where the network divides a watch has no effect on its events.
 func TestEventsComeInAnyPieces(t *testing.T) {
 	for _, between := range []string{"\n", "", " \n"} {
 		text := ""
@@ -224,7 +224,7 @@ func TestInitialEventsThatFailAreListed(t *testing.T) {
 	}
 }
 
-// An account that may list and not watch says nothing about what the API server can do: others are still sent what is
+// An account that may list and not watch is no evidence of what the API server can do: others are still sent what is
 // there as events.
 func TestAWatchThatIsForbiddenIsNoServerWithoutInitialEvents(t *testing.T) {
 	var remembered atomic.Int32

@@ -103,7 +103,7 @@ func TestEverythingIsAskedInTheNameOfTheAccount(t *testing.T) {
 	}
 }
 
-// ofTheHub reports whether a request is the hub's own, whoever the Kustomization is applied for: which cluster it is,
+// ofTheHub reports whether a request is the hub's own, whichever account the Kustomization is applied for: which cluster it is,
 // which kinds it has, whether an account is there, and what the hub records.
 func ofTheHub(q controlplane.Request) bool {
 	switch {
@@ -258,7 +258,7 @@ func TestNothingIsAskedForAnEntryThatNeedsAnAccount(t *testing.T) {
 		if got := e.mayRequest(en); got != may {
 			t.Errorf("%s: %v", name, got)
 		}
-		// An agent knows of the lock-down what the entry says.
+		// An agent takes the lock-down from the entry.
 		e.o.RequireServiceAccount, en.Spec.RequireServiceAccount = false, !may
 		if got := e.mayRequest(en); got != may {
 			t.Errorf("%s, by the entry: %v", name, got)

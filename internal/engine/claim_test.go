@@ -276,7 +276,7 @@ func TestWhatIsInTheWayOfAnInventory(t *testing.T) {
 	r.ready("bad")
 }
 
-// An inventory that no Kustomization claims is told of, and left alone.
+// An inventory that no Kustomization claims is reported, and left alone.
 func TestAnInventoryThatNothingClaimsIsReported(t *testing.T) {
 	c := controlplane.New(t, "orphaned", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())
@@ -388,7 +388,7 @@ func TestTheClusterThatTheStatusKnowsWinsOverOneThatClaimsItsUID(t *testing.T) {
 	}
 }
 
-// A hub that was restored from a backup takes no cluster back to what the backup says.
+// A hub that was restored from a backup takes no cluster back to what the backup holds.
 func TestADecisionOlderThanWhatTheClusterHasIsNotApplied(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	at := func(second int64, more ...func(*v1alpha1.AssignmentEntry)) func(*v1alpha1.AssignmentEntry) {

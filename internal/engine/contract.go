@@ -78,7 +78,7 @@ type PoolOptions struct {
 	// ClaimGrace is how long a hub that holds the claim on a cluster has to answer another one that asks
 	// whether it still works; 10s when zero.
 	ClaimGrace time.Duration
-	// OrphanedAfter is how long an inventory is there that no Kustomization claims until State says
+	// OrphanedAfter is how long an inventory is there that no Kustomization claims until State reports
 	// so: a hub that is set up anew learns of its Kustomizations one by one; 2m when zero.
 	OrphanedAfter time.Duration
 	// BetterClaim returns another Cluster that has a better claim to the cluster with a uid (sharding.BetterClaim); nil when

@@ -240,7 +240,7 @@ func TestACrashAtAnyWrite(t *testing.T) {
 	})
 }
 
-// TestAStrangerBetweenAnyTwoWrites lets somebody else's object take the place of the one that a commit
+// TestAStrangerBetweenAnyTwoWrites lets another client's object take the place of the one that a commit
 // drops, before the k-th write of that commit, for every k. It is not the object that the engine applied,
 // and must stay as it is, whatever the engine had read of the other one.
 func TestAStrangerBetweenAnyTwoWrites(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 
 // TestDriftLoopStories plays the changes of each file: "N times, every DURATION, by MANAGER" changes one
 // object N times, each time so long after its last correction, or once its correction is not held any
-// more. The log says when each was corrected.
+// more. The log has a line for each correction.
 func TestDriftLoopStories(t *testing.T) {
 	golden.Run(t, "testdata/drift/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
 		id := object.ID{Kind: "ConfigMap", Namespace: "web", Name: "settings"}

@@ -326,7 +326,7 @@ func (e *Engine) onDone(ctx context.Context, o outcome, now time.Time) {
 		e.step(ctx, machine.Suspect{}, now)
 	}
 	if s := e.conn.session; s != nil && s == o.job.session && !o.corrupt() {
-		s.inventories[o.job.owner] = o.inventory // an entry that comes back meets what is recorded now
+		s.inventories[o.job.owner] = o.inventory // an entry that comes back starts from what is recorded now
 		delete(s.corrupt, o.job.owner)
 		e.unclaimed.changed = e.unclaimed.changed || o.job.reload
 	}

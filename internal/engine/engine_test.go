@@ -78,7 +78,7 @@ func TestARestartWritesNothing(t *testing.T) {
 	if w := r.writes(); len(w) != 0 {
 		t.Errorf("a restart made writes: %v", w)
 	}
-	// What was changed while nobody looked is put back.
+	// What was changed while no engine ran is put back.
 	r.pool.Disconnect(r.key)
 	r.edit("cm-1", "changed")
 	r.delete("cm-2")
@@ -142,7 +142,7 @@ func TestDriftIsPutBack(t *testing.T) {
 		t.Errorf("event %v: a correction is told, and never with a value", e)
 	}
 
-	// What is not ours stays as somebody else wants it, and costs nothing.
+	// What is not ours stays as another manager wants it, and costs nothing.
 	r.writes()
 	patch := `{"metadata":{"labels":{"theirs":"yes"}},"data":{"other":"x"}}`
 	if _, err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Patch(t.Context(), "cm-1", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
@@ -360,7 +360,7 @@ func TestDriftLoop(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 8 { // somebody who insists
+		for range 8 { // a client that repeats its change
 			for r.value("cm-0") != "one" {
 				select {
 				case <-t.Context().Done():

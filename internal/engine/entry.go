@@ -60,7 +60,7 @@ type entry struct {
 	loops       map[object.ID]*loop
 
 	// changed are objects that have changed on the cluster during the pass that is under way: what it will have recorded of
-	// them is known when it ends. With manyChanged they are too many to tell, and all are looked at then.
+	// them is known when it ends. With manyChanged they are too many to note one by one, and all are looked at then.
 	changed     map[object.ID]bool
 	manyChanged bool
 

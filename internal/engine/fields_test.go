@@ -124,7 +124,7 @@ func (r *rig) deployment(name, spec string) string {
 
 const podOf = "  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [%s]}"
 
-// patiently lets an object keep what health says of it out of a test about fields.
+// patiently keeps the health of an object out of a test about fields.
 func patiently(e *v1alpha1.AssignmentEntry) { e.Wait = false }
 
 // TestFieldsOfEarlierManagersGoWithGit adopts objects that other tools had applied, each under its
@@ -212,12 +212,12 @@ func TestWhatPeopleWriteIsUndone(t *testing.T) {
 		t.Errorf("there is another container: %s", got)
 	}
 	r.ready("apps")
-	// What it undoes is told with the field and the manager.
+	// What it undoes is reported with the field and the manager.
 	e, _ := r.event("DriftCorrected")
 	if !strings.Contains(e.Message, `.spec.ports[port=81`) || !strings.Contains(e.Message, "kubectl-edit") {
 		t.Errorf("event: %s", e.Message)
 	}
-	// An edit is undone also when nobody watched.
+	// An edit is undone also when no engine watched.
 	r.pool.Disconnect(r.key)
 	r.as("kubectl-edit").patch("ConfigMap", "cm", types.MergePatchType, `{"data":{"extra":"x"}}`)
 	r.connect(controlplane.Shared(t).RESTConfig())

@@ -98,12 +98,12 @@ func TestFinalize(t *testing.T) {
 	r.writes()
 	r.pool.Verify(r.key)
 	r.want("apps", many(r, 3, "two"))
-	time.Sleep(300 * time.Millisecond) // nothing tells that nothing happens
+	time.Sleep(300 * time.Millisecond) // no event reports that nothing happens
 	if w := r.writes(); len(w) > 0 {
 		t.Errorf("sent %v", w)
 	}
 
-	// Another hub may have it now; and what somebody else made is left alone.
+	// Another hub may have it now; and what another client created is left alone.
 	bind(nil)
 	other := newRig(t, "other-hub", c.RESTConfig())
 	other.want("apps", many(other, 3, "three"))
@@ -120,7 +120,7 @@ func TestFinalize(t *testing.T) {
 	}
 }
 
-// What is written between two deletions is not lost: told again, it does the rest.
+// What is written between two deletions is not lost: assigned again, it does the rest.
 func TestRetireIsStoppedInTheMiddle(t *testing.T) {
 	c := controlplane.New(t, "halfway", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())

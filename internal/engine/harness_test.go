@@ -48,7 +48,7 @@ func (s *bundleStore) Get(_ context.Context, digest string) (*object.Bundle, err
 	return nil, fmt.Errorf("bundle %s: %w", digest, fs.ErrNotExist)
 }
 
-// rig is a pool with one cluster, and all that it says.
+// rig is a pool with one cluster, and all that it reports.
 type rig struct {
 	t           *testing.T
 	key         Key

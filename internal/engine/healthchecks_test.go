@@ -60,7 +60,7 @@ func TestExpressionsJudgeTheObjectsOfTheirKustomization(t *testing.T) {
 	r.ready("judged")
 }
 
-// TestReadyWaitsForWhatHealthChecksName holds that an object which is nobody's is waited for: its coming, its
+// TestReadyWaitsForWhatHealthChecksName holds that an object which no Kustomization owns is waited for: its coming, its
 // health, and its going; also where nothing else is waited for.
 func TestReadyWaitsForWhatHealthChecksName(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())

@@ -71,7 +71,7 @@ func (s *trickster) config() *rest.Config {
 	return &rest.Config{Host: s.URL, BearerToken: "hub", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
 }
 
-// endless writes a text again and again until nobody reads it any more.
+// endless writes a text again and again until it is not read any more.
 func endless(w io.Writer, r *http.Request, pause time.Duration, text func(i int) string) {
 	for i := 0; ; i++ {
 		if _, err := io.WriteString(w, text(i)); err != nil {
@@ -227,7 +227,7 @@ func TestHostileEdges(t *testing.T) {
 	}
 }
 
-// What a cluster says of itself is cut and cleaned before anybody else sees it.
+// What a cluster reports of itself is cut and cleaned before anything else takes it.
 func TestStringsOfAnEdge(t *testing.T) {
 	c := controlplane.New(t, "talks", controlplane.Options{})
 	bad := newTrickster(t, c.RESTConfig())

@@ -123,7 +123,7 @@ func TestIgnoredFieldsAreTheirControllers(t *testing.T) {
 		}
 		r.as(f.manager).patch(f.kind, f.name, f.how, f.patch, sub...)
 	}
-	for _, f := range fights { // that this is undone says that what came before has been seen
+	for _, f := range fights { // once this is undone, what came before has been observed
 		r.as("kubectl-label").patch(f.kind, f.name, merge, `{"metadata":{"labels":{"by-hand":"yes"}}}`)
 	}
 	still := func(when string) {
@@ -195,7 +195,7 @@ func TestIgnoredFieldsAreLeftOnAdoption(t *testing.T) {
 }
 
 // TestAWebhookThatChangesWhatIsAppliedIsNotFought: the API server counts what a webhook changes as written by
-// whoever made the request.
+// whichever client made the request.
 func TestAWebhookThatChangesWhatIsAppliedIsNotFought(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	name := mutating(t, r, `[{"op":"add","path":"/data/key","value":"of the webhook"},{"op":"add","path":"/data/sidecar","value":"injected"}]`)

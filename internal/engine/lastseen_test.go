@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Of a cluster that is lost, the time of its last answer is told, be it an answer to a request or what
-// onGranted on a watch, and not when the hub asked last.
+// Of a cluster that is lost, lastSeen is the time of its last answer, be it an answer to a request or an event on a
+// watch, and not when the hub asked last.
 func TestLastSeenOfALostClusterIsItsLastAnswer(t *testing.T) {
 	dialled := time.Unix(1_700_000_000, 0)
 	heard := dialled.Add(26 * time.Second)

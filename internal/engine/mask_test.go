@@ -47,7 +47,7 @@ func TestDriftIsShownWithoutNamesFromSecrets(t *testing.T) {
 }
 
 // A key that comes from a Secret is shown nowhere: not in the drift that is reported or corrected, nor in what
-// the API server says of it.
+// the API server reports of it.
 func TestKeysFromSecretsAreNotShown(t *testing.T) {
 	r := newRig(t, testHub, controlplane.Shared(t).RESTConfig())
 	assign := func(text string, change ...func(*v1alpha1.AssignmentEntry)) {

@@ -146,7 +146,7 @@ func TestAKustomizationThatIsRenamedGivesItsObjectsToTheNewOne(t *testing.T) {
 	}
 }
 
-// Two Kustomizations that exchange an object each meet the other's label, and must not wait for each
+// Two Kustomizations that exchange an object each conflict with the other's label, and must not wait for each
 // other.
 func TestTwoKustomizationsExchangeObjects(t *testing.T) {
 	m := newMover(t)
@@ -265,8 +265,8 @@ func TestARollbackGivesBackWhatTheGiverWantsAgain(t *testing.T) {
 	}
 }
 
-// The giving side is reached first, as the hub tells it: what moves is named in keepFor. The receiving side
-// follows with the giver's bundle, while the giver writes, or once it has done all that it is told; in the same
+// The hub assigns the giving side first: what moves is named in keepFor. The receiving side
+// follows with the giver's bundle, while the giver writes, or once it has done all that it was assigned; in the same
 // engine, or in one that was started anew. The object is never deleted.
 func TestAMoveWheneverTheReceiverArrives(t *testing.T) {
 	for _, restart := range []bool{false, true} {

@@ -141,7 +141,7 @@ func TestAnEngineThatPanicsRestartsAfterAGrowingPause(t *testing.T) {
 	})
 }
 
-// stuck is a store that does not answer for one bundle until it is told to.
+// stuck is a store that does not answer for one bundle until it is released.
 type stuck struct {
 	*bundleStore
 	digest atomic.Pointer[string]

@@ -33,7 +33,7 @@ type references struct {
 	mu    sync.Mutex
 	known map[reference]health.Status // guarded by mu; a missing one is not known yet
 	stop  map[reference]context.CancelFunc
-	// answered is when the cluster last answered about a reference, and told is closed with the next answer
+	// answered is when the cluster last answered about a reference, and answer is closed with the next answer
 	// about any; both guarded by mu.
 	answered map[reference]time.Time
 	answer   chan struct{}
@@ -71,7 +71,7 @@ func (r *references) oldest(owner string) (time.Time, bool) {
 	return oldest, found
 }
 
-// verify asks the cluster about the references of an owner of which it has not told since a time: each is
+// verify asks the cluster about the references of an owner for which there is no answer since a time: each is
 // watched anew, and so listed, for a watch that is silent may be stuck. It returns when all are answered, or
 // when that takes too long; then the time of the last answer stays as it is.
 func (r *references) verify(ctx context.Context, owner string, since time.Time) {
@@ -107,7 +107,7 @@ func (r *references) verify(ctx context.Context, owner string, since time.Time) 
 	}
 }
 
-// referencePatience is how long a verification waits for what an object shows that nothing here applies.
+// referenceTimeout is how long a verification waits for what an object shows that nothing here applies.
 const referenceTimeout = 10 * time.Second
 
 // get returns the health of a reference, as far as it is known.

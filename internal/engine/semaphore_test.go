@@ -58,8 +58,8 @@ func TestUrgentWorkGoesFirstAndDoesNotStarveTheRest(t *testing.T) {
 	}
 }
 
-// Who stays longer than its lease keeps nobody out.
-func TestALeaseEnds(t *testing.T) {
+// A holder that stays longer than maxHold keeps no other one out.
+func TestASlotIsFreeAfterMaxHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newPrioritisedSemaphore(1, time.Second)
 		if _, in := g.request(true, nil); !in {

@@ -129,7 +129,7 @@ func (t *takeover) first(ctx context.Context) (*apierror.ConflictError, error) {
 // Git has a placeholder for a certificate, the conflict means that its controller has injected one, which
 // stays.
 //
-// A conflict on ignored fields that the watch has not shown yet, or on an object that is adopted, says the
+// A conflict on ignored fields that the watch has not shown yet, or on an object that is adopted, means the
 // same of them: the managed fields are read, and the object is sent again without what others own.
 func (t *takeover) apply(ctx context.Context, contested *apierror.ConflictError) (sent, error) {
 	got, err := t.client.Apply(ctx, t.mapping, t.body, t.manager, false)

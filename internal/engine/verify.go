@@ -13,8 +13,8 @@ import (
 )
 
 // A watch can be silent while its connection lives: a proxy, a load balancer or a node that is half dead
-// keeps the stream open and sends nothing. So at each interval the cluster is asked, and what is told
-// as the time of verification is only ever the time of an answer.
+// keeps the stream open and sends nothing. So at each interval the cluster is asked, and verifiedAt is
+// only ever the time of an answer.
 //
 // An answer is a list of the versions of all objects of a kind, or whatever came on the watch of the
 // kind: an event or a bookmark carries the resource version up to which everything was sent. The

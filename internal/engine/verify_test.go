@@ -77,7 +77,7 @@ func TestStuckWatchHidesDriftUntilTheInterval(t *testing.T) {
 }
 
 // The same where no watch at all brings anything, as behind a proxy that gathers answers before it hands
-// them on: what is told as the time of verification moves with the lists.
+// them on: verifiedAt moves with the lists.
 func TestWatchesThatNeverBringAnything(t *testing.T) {
 	proxy := edgeproxy.New(t, controlplane.Shared(t).RESTConfig())
 	r := newRig(t, testHub, proxy.Config())
@@ -192,7 +192,7 @@ spec:
 	r.eventually("what is removed from Git is pruned", func() bool { return strings.Contains(colour(), "not found") })
 }
 
-// The definition is changed by somebody else, while nothing is assigned anew.
+// The definition is changed by another client, while nothing is assigned anew.
 func TestWatchFollowsAKindWhoseDefinitionOthersChange(t *testing.T) {
 	proxy := edgeproxy.New(t, controlplane.Shared(t).RESTConfig())
 	r, group := thingsAt(t, proxy.Config())
@@ -292,7 +292,7 @@ func newestVersion(t *testing.T, kube kubernetes.Interface, create *corev1.Confi
 }
 
 // What healthChecks name is part of the verification: a watch of such an object that is stuck is noticed at the
-// interval, and what it hid is told.
+// interval, and what it hid is reported.
 func TestStuckWatchOfAReferenceIsNoticedAtTheInterval(t *testing.T) {
 	proxy := edgeproxy.New(t, controlplane.Shared(t).RESTConfig())
 	r := newRig(t, testHub, proxy.Config())

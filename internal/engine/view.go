@@ -302,7 +302,7 @@ func (p *pass) watchScopes(m edge.Mapping) []watchScope {
 // errPerNamespace means that a kind is watched in each namespace by itself from now on.
 var errPerNamespace = errors.New("the kind is watched in each namespace by itself")
 
-// watchPerNamespace watches a kind in each of its namespaces by itself where an error says that the account may not do so in all
+// watchPerNamespace watches a kind in each of its namespaces by itself where an error means that the account may not do so in all
 // at once, and reports whether it does. The watch of all is stopped when no pass is under way.
 func (p *pass) watchPerNamespace(ctx context.Context, at watchScope, err error) bool {
 	m := p.mappings[at.GroupKind]

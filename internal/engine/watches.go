@@ -44,7 +44,7 @@ func (at watchScope) has(id object.ID) bool {
 
 // watchEvents are the functions by which watches reach the engine. None of them blocks.
 type watchEvents struct {
-	// objectsChanged is called for each object that changed.
+	// touch is called for each object that changed.
 	touch func(...edge.Observed)
 	// overflowed is called when the cluster shows more than can be kept.
 	overflowed func()
@@ -53,7 +53,7 @@ type watchEvents struct {
 	// backwards is called when resource versions are lower than before, and ended when a watch ended
 	// before its time: either may mean that another cluster answers, or an older state of this one.
 	backwards, ended func()
-	// forgetMapping is called when a kind that was listed is not served any more in the version watched.
+	// unserved is called when a kind that was listed is not served any more in the version watched.
 	unserved func(schema.GroupKind)
 	// crashed is called when a watch has panicked.
 	crashed func(error)
@@ -217,7 +217,7 @@ func (w *watches) answered(at watchScope) (time.Time, bool) {
 }
 
 // complete asks the cluster for the versions of all objects of a kind and reports whether they are those
-// that are known, unless that was known at the time given or later. A watch that has not told of a
+// that are known, unless that was known at the time given or later. A watch that has not reported a
 // difference is stuck.
 func (w *watches) complete(ctx context.Context, in watchScope, since time.Time) (bool, error) {
 	x := w.at(in)

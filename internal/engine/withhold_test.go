@@ -82,7 +82,7 @@ func (r *rig) aggregate(group string) func() {
 }
 
 // An object of an aggregated API whose server is gone keeps itself off the cluster and no other, and is
-// not told as the cluster being overloaded.
+// not reported as an overloaded cluster.
 func TestAggregatedAPIWithoutItsServerKeepsOnlyItsOwnOff(t *testing.T) {
 	c := controlplane.New(t, "aggregates", controlplane.Options{})
 	r := newRig(t, testHub, c.RESTConfig())

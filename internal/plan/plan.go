@@ -163,7 +163,7 @@ type Plan struct {
 	Finished map[object.ID]health.Outcome
 }
 
-// Refusal names a reason of the API, and says what would have happened.
+// Refusal names a reason of the API, and describes what would have happened.
 type Refusal struct{ Reason, Message string }
 
 // Retained returns the objects that stay for another Kustomization, and whether it is not known of some
@@ -244,7 +244,7 @@ func Compare(o object.Object, record inventory.Record, recorded bool, live Live,
 // removes a Job with ttlSecondsAfterFinished some time after its end, and to apply it again would run it
 // again, until Git changes it.
 //
-//	the inventory says that it ended          that is how it ended, whatever removed it
+//	the inventory records that it ended       that is how it ended, whatever removed it
 //	it was seen to go after its end           likewise
 //	it was seen to go before its end          drift: it is applied again
 //	it was not seen to go, and has a TTL      its TTL has removed it while no watch was open

@@ -26,7 +26,7 @@ type Tenancy struct {
 	RequireAccount bool
 }
 
-// AccountRequired is what a Kustomization without a ServiceAccount is told where it needs one.
+// AccountRequired is the message for a Kustomization without a ServiceAccount where it needs one.
 const AccountRequired = "set spec.serviceAccountName to a ServiceAccount of the Kustomization's namespace on that cluster: the hub applies nothing there for other namespaces with rights of its own (--require-service-account)"
 
 // ownRights are the names of the ClusterRoles and ClusterRoleBindings of the hub and of the agent.

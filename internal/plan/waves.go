@@ -40,7 +40,7 @@ func firstWave(objects []object.Object) int32 {
 }
 
 // Awaited returns what a wave waits for: an object of an earlier one that is not there as desired, or not
-// healthy; "" when the wave may begin. State tells of an object how it stands, and false where it does not
+// healthy; "" when the wave may begin. State returns the state of an object, and false where it does not
 // stand as desired.
 //
 //	wave 0: Namespace web (there), Deployment web/db (1 of 2 replicas)

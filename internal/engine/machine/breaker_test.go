@@ -27,7 +27,7 @@ func TestTheBreakersThreeStates(t *testing.T) {
 		t.Fatalf("a second try while one is under way: %+v", b)
 	}
 	want := redialFirst
-	for range 12 { // nobody there
+	for range 12 { // no cluster answers
 		b.failed(now, exactly)
 		if b.state != Open || b.due(now) {
 			t.Fatalf("after a failure: %+v", b)

@@ -9,7 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// TestReadiness goes through what Ready says, each row with one thing more than an entry that is ready.
+// TestReadiness goes through what Ready reports, each row with one thing more than an entry that is ready.
 // Rows stand in the order in which one outweighs the next.
 func TestReadiness(t *testing.T) {
 	now := time.Unix(10_000, 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/testkit/golden"
 )
 
-// TestStories tells each file of testdata. A file has the sections script (an event in each line) and log:
+// TestStories runs each file of testdata. A file has the sections script (an event in each line) and log:
 // the states that change, indented, and what is to be done.
 func TestStories(t *testing.T) {
 	golden.Run(t, "testdata/*.txtar", func(t *testing.T, ar *txtar.Archive) map[string]string {
