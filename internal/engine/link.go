@@ -137,7 +137,8 @@ func (e *Engine) onChecked(ctx context.Context, c checked, now time.Time) {
 		e.conn.state.LastSeen = now
 	case apierror.Unauthorized(c.err), apierror.Unanswered(c.err), isPanic(c.err):
 		ev.Answer, failed = machine.NoAnswer, true
-	default: // it answers, if with a refusal: the passes will report it
+	default: // the passes will report why
+		ev.Answer = machine.Unidentified
 		e.conn.state.LastSeen = now
 	}
 	e.step(ctx, ev, now)

@@ -98,8 +98,9 @@ func TestVerificationWithoutAnAnswerIsNone(t *testing.T) {
 	proxy := edgeproxy.New(t, controlplane.Shared(t).RESTConfig())
 	r := newRig(t, testHub, proxy.Config())
 	r.want("apps", many(r, 3, "one"), interval(time.Second), func(e *v1alpha1.AssignmentEntry) { e.RetryInterval.Duration = time.Second })
-	r.ready("apps")
-	r.until("apps", "verified", func(s v1alpha1.AssignmentEntryStatus) bool { return s.VerifiedAt != nil })
+	first := r.ready("apps")
+	// The first pass waits for no watch of what it applies, and the second one for all.
+	r.until("apps", "verified again", func(s v1alpha1.AssignmentEntryStatus) bool { return s.VerifiedAt.After(first.VerifiedAt.Time) })
 	proxy.FreezeOpen(edgeproxy.IsWatch)
 	var asked atomic.Int32
 	proxy.Answer(func(w http.ResponseWriter, req *http.Request) bool {
@@ -257,6 +258,11 @@ func TestEdgeThatIsRestoredFromABackup(t *testing.T) {
 	r.want("apps", many(r, 4, "two"))
 	r.ready("apps")
 	r.eventually("the latest is there", func() bool { return r.value("cm-3") == "two" })
+	// Watches begin anew after pauses. Those that are open when the edge is restored end, which the hub notices.
+	if err := r.kube.CoreV1().ConfigMaps(r.key.Namespace).Delete(t.Context(), "cm-0", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the edge is watched again", func() bool { return r.value("cm-0") == "two" })
 	old, stopOld := begin(backup)
 	defer stopOld()
 	ahead := newestVersion(t, r.kube, nil) + 20

@@ -219,6 +219,8 @@ func (m *Machine) checked(e Checked, now time.Time) {
 		m.fail("an earlier state of the cluster", now)
 	case NoAnswer:
 		m.fail("no answer", now)
+	case Unidentified:
+		c.ended = true // the question stands: what comes back may be an earlier state
 	case SameCluster:
 	}
 }

@@ -141,6 +141,8 @@ const (
 	AnotherCluster
 	EarlierState
 	NoAnswer
+	// Unidentified: it answers, and not with its identity, as a proxy does while the API server behind it restarts.
+	Unidentified
 )
 
 // Claim is how the claim on the cluster stands.

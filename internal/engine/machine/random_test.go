@@ -237,7 +237,7 @@ func (c *chaos) answers(well bool) {
 		c.checking = false
 		answer := SameCluster
 		if bad() {
-			answer = pick(c, AnotherCluster, EarlierState, NoAnswer)
+			answer = pick(c, AnotherCluster, EarlierState, NoAnswer, Unidentified)
 		}
 		c.step(Checked{Session: c.session, Answer: answer})
 	}

@@ -127,7 +127,7 @@ var happenings = map[string]func(s *story, words []string){
 		s.step(ev)
 	},
 	"checked": func(s *story, words []string) {
-		s.step(Checked{Session: s.session, Answer: map[string]Identity{"same": SameCluster, "another": AnotherCluster, "earlier": EarlierState, "none": NoAnswer}[words[0]]})
+		s.step(Checked{Session: s.session, Answer: map[string]Identity{"same": SameCluster, "another": AnotherCluster, "earlier": EarlierState, "none": NoAnswer, "refused": Unidentified}[words[0]]})
 	},
 	"assign": func(s *story, words []string) {
 		s.shuffle(words)
