@@ -45,7 +45,7 @@ func (r *Reconciler) remove(ctx context.Context, key engine.Key, c *v1alpha1.Clu
 	}
 	why, err := r.TearDown(ctx, hubapi.Subject{Namespace: c.Namespace, Plural: "clusters", Created: c.CreationTimestamp.Time})
 	if err != nil {
-		hubapi.Record(r.Recorder, c, "Remove", []report.Event{hubapi.InDoubt(err)})
+		hubapi.Record(r.Recorder, c, "Remove", []report.Event{hubapi.TearDownUncertain(err)})
 		return reconcile.Result{}, err
 	}
 	if why != "" {

@@ -255,7 +255,7 @@ func (r *Reconciler) decideDeletion(ctx context.Context, o *observed) (*decision
 	}
 	var err error
 	if d.tornDown, err = r.TearDown(ctx, subject(o.key.Namespace, o.ks.CreationTimestamp.Time)); err != nil {
-		hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{hubapi.InDoubt(err)})
+		hubapi.Record(r.Recorder, o.ks, "Reconcile", []report.Event{hubapi.TearDownUncertain(err)})
 		return nil, err
 	}
 	if d.tornDown != "" {

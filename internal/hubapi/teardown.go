@@ -66,9 +66,9 @@ func TornDown(why string) report.Event {
 	return report.Event{Warning: true, Reason: v1alpha1.TornDownReason, Message: "Let go without a change on any cluster, because " + why + "; what stands there stays"}
 }
 
-// InDoubt is the event of one of which that is not known: a right that the hub lacks would otherwise
-// show in its log alone.
-func InDoubt(err error) report.Event {
+// TearDownUncertain is the event of a Kustomization or Cluster of which it is not known whether it goes with something
+// larger: a right that the hub lacks would otherwise show in its log alone.
+func TearDownUncertain(err error) report.Event {
 	return report.Event{Warning: true, Reason: v1alpha1.FailedReason, Message: err.Error()}
 }
 
