@@ -139,9 +139,9 @@ func (s *Inventories) Reload(ctx context.Context, owner string) (*inventory.Inve
 	return inventory.New(owner), nil
 }
 
-// ForeignWrite reports whether a sight of a ConfigMap of SystemNamespace shows that something else wrote or
+// ForeignWrite reports whether an observation of a ConfigMap of SystemNamespace shows that something else wrote or
 // deleted an inventory of one of the owners. It is not certain while a write of our own is under way:
-// then the second result is false, and the sight is to be judged again.
+// then the second result is false, and the observation is to be judged again.
 func (s *Inventories) ForeignWrite(name string, there bool, version string, ours func(owner string) bool) (byOther, certain bool) {
 	owner, ok := inventoryOwner(name)
 	if !ok || !ours(owner) {

@@ -103,7 +103,7 @@ func (e *Engine) onClaimChecked(ctx context.Context, s claimChecked, now time.Ti
 	}
 	claimID := object.ID{Group: own.Group, Kind: own.Kind, Namespace: v1alpha1.SystemNamespace, Name: l.session.store.ClaimName()}
 	if seen, there := l.session.live.get(claimID); there && !l.session.store.ClaimKnown(seen.ResourceVersion) {
-		e.own[claimID] = true // it changed meanwhile; the next sight, or the next pass, looks again
+		e.own[claimID] = true // it changed meanwhile; the next event, or the next pass, looks again
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // live is what the watches of one cluster and our own applies have shown of each object. Of two
-// sights of one object the younger counts, wherever it comes from.
+// observations of one object the younger counts, wherever it comes from.
 type live struct {
 	mu      sync.Mutex
 	objects map[object.ID]observation
@@ -37,7 +37,7 @@ func newLive() *live {
 }
 
 // version reads a resourceVersion, which the API server promises to be an ordered number. Of one
-// that is not, every sight is younger than the one before.
+// that is not, every observation is younger than the one before.
 func version(rv string) uint64 {
 	n, err := strconv.ParseUint(rv, 10, 64)
 	if err != nil {
@@ -46,7 +46,7 @@ func version(rv string) uint64 {
 	return n
 }
 
-// get returns the latest sight of an object.
+// get returns the latest observation of an object.
 func (l *live) get(id object.ID) (observation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +103,7 @@ func (l *live) applied(id object.ID, owner string, a edge.Applied) {
 	delete(l.ended, id)
 }
 
-// changed takes a watch's sight and reports whether it was news.
+// changed takes what a watch shows of an object, and reports whether it is new.
 func (l *live) changed(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +119,7 @@ func (l *live) changed(seen edge.Observed) bool {
 	return true
 }
 
-// deleted takes a watch's word that an object is gone and reports whether it was news.
+// deleted takes the event of a watch that an object is gone, and reports whether it is new.
 func (l *live) deleted(seen edge.Observed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
