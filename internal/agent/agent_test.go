@@ -169,7 +169,7 @@ func TestOnlyDifferencesTravelAfterAReconnect(t *testing.T) {
 	e.api.enroll(t, h.enroll)
 	e.start()
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
-	h.down <- link.Down{Seq: 2, Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "a second session", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -188,9 +188,9 @@ func TestWhatHappenedWithoutTheHubIsReportedInOrder(t *testing.T) {
 	e.start()
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
 	h.mu.Lock()
-	h.refuse = &link.Bye{Reason: link.ByeStopping}
+	h.refuse = &link.GoAway{Reason: link.GoAwayStopping}
 	h.mu.Unlock()
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "the hub is away", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.sessions > 1 })
 	e.pool().o.OnEvent(engine.Event{Reason: v1alpha1.DriftCorrectedReason, Message: "first"})
 	e.p.journal.save() // as it does every two seconds
@@ -247,9 +247,9 @@ func TestARestingAgentDoesNothingUntilItIsWanted(t *testing.T) {
 	eventually(t, "apps is ready", h.reported("apps", "Ready"))
 	first := e.pool()
 	h.mu.Lock()
-	h.refuse = &link.Bye{Reason: link.ByePushed}
+	h.refuse = &link.GoAway{Reason: link.GoAwayPushed}
 	h.mu.Unlock()
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByePushed}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayPushed}}
 	eventually(t, "the engine rests", func() bool { first.mu.Lock(); defer first.mu.Unlock(); return first.stopped })
 	e.stop()
 	e.pools = nil

@@ -33,7 +33,7 @@ func TestWaitsDoubleUpToFiveMinutes(t *testing.T) {
 // not wait for minutes between its tries.
 func TestAnotherShardOfTheHubIsFoundSoon(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
-	elsewhere := &byeError{Bye: link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}, trusted: true}
+	elsewhere := &goAwayError{GoAway: link.GoAway{Reason: link.GoAwayElsewhere, RetryAfter: 2}, trusted: true}
 	var total, longest time.Duration
 	const agents = 1000
 	for range agents {
@@ -52,7 +52,7 @@ func TestAnotherShardOfTheHubIsFoundSoon(t *testing.T) {
 			t.Errorf("try %d after %s, want %s", i, got, want)
 		}
 	}
-	madeUp := &byeError{Bye: elsewhere.Bye}
+	madeUp := &goAwayError{GoAway: elsewhere.GoAway}
 	for range 20 {
 		b.after(madeUp, 0)
 	}
@@ -77,7 +77,7 @@ func TestTheHubIsGivenTheTimeItAskedFor(t *testing.T) {
 func TestAClusterThatMovesBetweenPartsIsFoundAsSoonAsTheFirstTime(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 4))
 	b := &backoff{random: r.Float64}
-	moved := &byeError{Bye: link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}, trusted: true}
+	moved := &goAwayError{GoAway: link.GoAway{Reason: link.GoAwayElsewhere, RetryAfter: 2}, trusted: true}
 	for i := range 100 {
 		for j, lasted := range []time.Duration{24 * time.Hour, 0, time.Second} {
 			if got := b.after(moved, lasted); got < 2*time.Second || got > 4*time.Second {
@@ -109,15 +109,15 @@ func TestAgentsDoNotComeBackTogether(t *testing.T) {
 // person, and nothing tells the agent.
 func TestAnAgentWhoseClusterAnotherHasComesBackWhenTheHubSays(t *testing.T) {
 	refused := func(reason string) error {
-		return &byeError{Bye: link.Bye{Reason: reason, RetryAfter: 60}, trusted: true}
+		return &goAwayError{GoAway: link.GoAway{Reason: reason, RetryAfter: 60}, trusted: true}
 	}
 	b := backoff{random: func() float64 { return 1 }}
 	for range 12 {
-		if got := b.after(refused(link.ByeDuplicate), 0); got != 2*time.Minute {
+		if got := b.after(refused(link.GoAwayDuplicate), 0); got != 2*time.Minute {
 			t.Fatalf("it waits %s", got)
 		}
 	}
-	if got := b.after(refused(link.ByeRevoked), 0); got < unwantedRetry {
+	if got := b.after(refused(link.GoAwayRevoked), 0); got < unwantedRetry {
 		t.Errorf("one whose key was revoked waits %s", got)
 	}
 }

@@ -311,7 +311,7 @@ func (e *site) inviteAgain(h *hub) {
 	h.bound, h.enroll.Token = nil, again.Token
 	h.mu.Unlock()
 	e.api.enroll(e.t, again)
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 }
 
 // restartedEngine reports whether the engine has ended, and another one works.
@@ -360,7 +360,7 @@ func TestTheEngineBeginsAnewWhenAJoinIsApproved(t *testing.T) {
 	first := e.pool()
 	before := string(e.api.secret(t, agentName).Data[joinedTokenField])
 	h.mu.Lock()
-	h.refuse = &link.Bye{Reason: link.ByeNotApproved}
+	h.refuse = &link.GoAway{Reason: link.GoAwayNotApproved}
 	h.mu.Unlock()
 	e.inviteAgain(h)
 	eventually(t, "it has joined, and waits", func() bool { return string(e.api.secret(t, agentName).Data[joinedTokenField]) != before })

@@ -44,12 +44,12 @@ func TestAFinalizationEndsTheAgentWhateverBecomesOfTheAnswer(t *testing.T) {
 	for name, answer := range map[string]func(*hub, http.ResponseWriter, *http.Request) bool{
 		"the stream ends first": func(h *hub, _ http.ResponseWriter, r *http.Request) bool {
 			h.forget()
-			h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeElsewhere}}
+			h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayElsewhere}}
 			<-r.Context().Done()
 			return true
 		},
 		"the key is revoked first": func(h *hub, _ http.ResponseWriter, r *http.Request) bool {
-			h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60}}
+			h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayRevoked, RetryAfter: 60}}
 			<-r.Context().Done()
 			return true
 		},
@@ -129,7 +129,7 @@ func TestAnAgentThatIsKilledAfterAFinalizationDoesNotBeginAnew(t *testing.T) {
 	e.stop()
 	e.pools = nil
 	h.mu.Lock()
-	h.refuse = &link.Bye{Reason: link.ByeStopping} // the hub is busy with something else
+	h.refuse = &link.GoAway{Reason: link.GoAwayStopping} // the hub is busy with something else
 	sessions := h.sessions
 	h.mu.Unlock()
 	e.start()
@@ -244,7 +244,7 @@ func TestAHubThatIsKilledBeforeItLetsTheClusterGoAsksAgain(t *testing.T) {
 	h, e := connected(t)
 	h.down <- h.finalize(2, "f1")
 	eventually(t, "the removal is told", func() bool { return len(h.finalizations()) == 1 })
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "the agent is back", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
 	h.down <- h.finalize(2, "f2")
 	eventually(t, "the removal is told again", func() bool { return len(h.finalizations()) == 2 })
@@ -260,7 +260,7 @@ func TestAHubThatRefusesAProofOnceAsksAgain(t *testing.T) {
 	h.mu.Lock()
 	h.slow = unknownKeyLimit - 1
 	h.mu.Unlock()
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "the agent is back", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.hellos) == 2 })
 	h.down <- h.finalize(2, "f2")
 	eventually(t, "the removal is told again", func() bool { return len(h.finalizations()) == 2 })

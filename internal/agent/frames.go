@@ -77,9 +77,9 @@ func (f *frames) restrict(d link.Down) link.Down {
 	return d
 }
 
-// byeError returns the error with which a frame ends a session.
-func (f *frames) byeError(b link.Bye) *byeError {
-	return &byeError{Bye: b, trusted: f.trust != trustLittle}
+// goAwayError returns the error with which a frame ends a session.
+func (f *frames) goAwayError(last link.GoAway) *goAwayError {
+	return &goAwayError{GoAway: last, trusted: f.trust != trustLittle}
 }
 
 // order is how the Assignment of a frame relates to the one before it.

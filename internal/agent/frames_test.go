@@ -45,18 +45,18 @@ func TestAHubThatSignsIsBelievedWithASignatureAlone(t *testing.T) {
 	}
 	refused := func(what string, d link.Down) {
 		t.Helper()
-		if got, err := s.frames.admit(d); !errors.Is(err, errFrameNotSigned) || got.Settings != nil || got.Bye != nil {
+		if got, err := s.frames.admit(d); !errors.Is(err, errFrameNotSigned) || got.Settings != nil || got.GoAway != nil {
 			t.Errorf("%s: %+v %v", what, got, err)
 		}
 	}
-	second, third := s.sign(link.Down{Seq: 1, Settings: suspended}), s.sign(link.Down{Seq: 2, Bye: &link.Bye{Reason: link.ByePushed}})
+	second, third := s.sign(link.Down{Seq: 1, Settings: suspended}), s.sign(link.Down{Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayPushed}})
 	if _, err := s.frames.admit(link.Down{}); err != nil {
 		t.Errorf("an empty frame: %v", err)
 	}
 	refused("unsigned", link.Down{Seq: 1, Settings: suspended})
 	refused("unsigned, and out of order", link.Down{Settings: suspended})
 	refused("the answer to the session, as a frame", first)
-	if d, err := s.frames.admit(third); err != nil || d.Bye == nil || !s.frames.byeError(*d.Bye).trusted {
+	if d, err := s.frames.admit(third); err != nil || d.GoAway == nil || !s.frames.goAwayError(*d.GoAway).trusted {
 		t.Errorf("a frame after one that was held back: %+v %v", d, err)
 	}
 	refused("the one that was held back", second)
@@ -90,19 +90,19 @@ func TestAHubThatSignedOnceIsBelievedLittleWithout(t *testing.T) {
 			if err != nil || (d.Settings != nil) != tt.settings {
 				t.Errorf("the first: %+v %v", d, err)
 			}
-			d, err = f.admit(link.Down{Seq: 1, Settings: suspended, Verify: true, Finalize: "f", Assignment: &link.Assignment{}, Bye: &link.Bye{Reason: link.ByePushed}, At: 5})
-			if err != nil || (d.Settings != nil) != tt.settings || d.Verify != tt.settings || d.Finalize != "f" || d.Assignment == nil || d.Bye == nil {
+			d, err = f.admit(link.Down{Seq: 1, Settings: suspended, Verify: true, Finalize: "f", Assignment: &link.Assignment{}, GoAway: &link.GoAway{Reason: link.GoAwayPushed}, At: 5})
+			if err != nil || (d.Settings != nil) != tt.settings || d.Verify != tt.settings || d.Finalize != "f" || d.Assignment == nil || d.GoAway == nil {
 				t.Errorf("a frame: %+v %v", d, err)
 			}
-			if bye := f.byeError(*d.Bye); bye.trusted != tt.settings {
-				t.Errorf("its end is trusted: %t", bye.trusted)
+			if goAway := f.goAwayError(*d.GoAway); goAway.trusted != tt.settings {
+				t.Errorf("its end is trusted: %t", goAway.trusted)
 			}
 			if o := f.order(d); o.leadsOn == tt.settings || !o.asOf.IsZero() {
 				t.Errorf("order %+v", o)
 			}
 		})
 	}
-	if got := retryAfter(&byeError{Bye: link.Bye{Reason: link.ByeRevoked, RetryAfter: 86400}}); got != maxRetry {
+	if got := retryAfter(&goAwayError{GoAway: link.GoAway{Reason: link.GoAwayRevoked, RetryAfter: 86400}}); got != maxRetry {
 		t.Errorf("an end that is not trusted keeps the agent away for %s", got)
 	}
 }
@@ -160,7 +160,7 @@ func TestWhatIsOnTheWayCannotMakeUpSettingsOrAnEnd(t *testing.T) {
 	h.mu.Unlock()
 	sessions := 0
 	again := func() bool { return h.begun() > sessions } // a session that ends for another reason counts as well
-	for _, forged := range []link.Down{{Seq: 2, Settings: suspended, Signature: []byte("x")}, {Seq: 2, Bye: &link.Bye{Reason: link.ByePushed}, Signature: []byte("x")}, repeated} {
+	for _, forged := range []link.Down{{Seq: 2, Settings: suspended, Signature: []byte("x")}, {Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayPushed}, Signature: []byte("x")}, repeated} {
 		sessions = h.begun()
 		h.down <- forged
 		eventually(t, "the session ends and another begins", again)
@@ -169,11 +169,11 @@ func TestWhatIsOnTheWayCannotMakeUpSettingsOrAnEnd(t *testing.T) {
 	h.signs, h.settings = false, *suspended
 	h.mu.Unlock()
 	sessions = h.begun()
-	h.down <- link.Down{Seq: 2, Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "a session without signatures begins", again)
 	sessions = h.begun()
 	h.down <- link.Down{Seq: 2, Settings: suspended}
-	h.down <- link.Down{Seq: 3, Bye: &link.Bye{Reason: link.ByePushed, RetryAfter: 1}}
+	h.down <- link.Down{Seq: 3, GoAway: &link.GoAway{Reason: link.GoAwayPushed, RetryAfter: 1}}
 	eventually(t, "and another", again)
 	e.p.mu.Lock()
 	if e.p.assignment.Settings.Suspend || e.p.assignment.Inactive || e.p.pool == nil {
@@ -185,14 +185,14 @@ func TestWhatIsOnTheWayCannotMakeUpSettingsOrAnEnd(t *testing.T) {
 	h.signs, h.settings = true, link.Settings{}
 	h.mu.Unlock()
 	sessions = h.begun()
-	h.down <- link.Down{Seq: 4, Bye: &link.Bye{Reason: link.ByeStopping}, Signature: []byte("x")}
+	h.down <- link.Down{Seq: 4, GoAway: &link.GoAway{Reason: link.GoAwayStopping}, Signature: []byte("x")}
 	eventually(t, "a session with signatures", again)
 	h.down <- link.Down{Seq: 2, Settings: suspended}
 	eventually(t, "suspended", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.assignment.Settings.Suspend })
 	h.mu.Lock()
-	h.refuse = &link.Bye{Reason: link.ByePushed, RetryAfter: 1}
+	h.refuse = &link.GoAway{Reason: link.GoAwayPushed, RetryAfter: 1}
 	h.mu.Unlock()
-	h.down <- link.Down{Seq: 3, Bye: h.refuse}
+	h.down <- link.Down{Seq: 3, GoAway: h.refuse}
 	eventually(t, "the agent rests", func() bool { e.p.mu.Lock(); defer e.p.mu.Unlock(); return e.p.assignment.Inactive })
 }
 
@@ -215,7 +215,7 @@ func TestAnOlderAssignmentIsTakenFromTheHubAlone(t *testing.T) {
 	h.signs = false
 	h.mu.Unlock()
 	sessions = h.begun()
-	h.down <- link.Down{Seq: 2, Bye: &link.Bye{Reason: link.ByeStopping}}
+	h.down <- link.Down{Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayStopping}}
 	eventually(t, "a session without signatures", func() bool { return h.begun() > sessions })
 	sessions = h.begun()
 	h.down <- link.Down{Seq: 2, Assignment: older}
@@ -232,7 +232,7 @@ func TestAnOlderAssignmentIsTakenFromTheHubAlone(t *testing.T) {
 	h.signs = true
 	h.mu.Unlock()
 	sessions = h.begun()
-	h.down <- link.Down{Seq: 3, Bye: &link.Bye{Reason: link.ByeStopping}, Signature: []byte("x")}
+	h.down <- link.Down{Seq: 3, GoAway: &link.GoAway{Reason: link.GoAwayStopping}, Signature: []byte("x")}
 	eventually(t, "a session with signatures", func() bool { return h.begun() > sessions })
 	eventually(t, "the hub goes back", func() bool { return generation() == 7 })
 	e.p.mu.Lock()
@@ -249,7 +249,7 @@ func TestWhatLeadsNowhereIsAskedForWhole(t *testing.T) {
 	h.signs = false
 	h.mu.Unlock()
 	sessions := h.begun()
-	h.down <- link.Down{Seq: 2, Bye: &link.Bye{Reason: link.ByeStopping}, Signature: []byte("x")}
+	h.down <- link.Down{Seq: 2, GoAway: &link.GoAway{Reason: link.GoAwayStopping}, Signature: []byte("x")}
 	eventually(t, "a session without signatures", func() bool { return h.begun() > sessions })
 	broken := h.change(link.Have{})
 	broken.Generation, broken.Entries, broken.Dropped = 9, nil, []string{"apps"}

@@ -175,7 +175,7 @@ type hub struct {
 	entries     []v1alpha1.AssignmentEntry
 	bundles     map[string]*object.Bundle
 	settings    link.Settings
-	refuse      *link.Bye
+	refuse      *link.GoAway
 	loseJoin    bool // answers to a join are lost
 	slow        int  // proofs that are refused, as if they had come too late
 	tamper      func([]byte) []byte
@@ -352,7 +352,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.sessions++
-		a := link.SessionResponse{Token: "session", Hub: h.identity, Settings: h.settings, Bye: h.refuse, Reported: h.known}
+		a := link.SessionResponse{Token: "session", Hub: h.identity, Settings: h.settings, GoAway: h.refuse, Reported: h.known}
 		if h.signsKnown {
 			a.ReportedSignature = ed25519.Sign(h.key, link.ReportedTranscript(h.enroll.HubID, h.enroll.Cluster, h.bound, s.AgentNonce, h.known))
 		}
@@ -457,7 +457,7 @@ func (h *hub) letGo() {
 		all := h.finalizations()
 		return len(all) > 0 && all[len(all)-1][1] == ""
 	})
-	h.down <- link.Down{Bye: &link.Bye{Reason: link.ByeElsewhere}}
+	h.down <- link.Down{GoAway: &link.GoAway{Reason: link.GoAwayElsewhere}}
 	h.forget()
 }
 

@@ -289,11 +289,11 @@ func (p *process) waitToRetry(ctx context.Context, wait time.Duration) bool {
 
 // after returns how long to wait after a session that ended with an error.
 func (b *backoff) after(err error, lasted time.Duration) time.Duration {
-	if bye, ok := errors.AsType[*byeError](err); ok && bye.trusted {
-		switch bye.Reason {
-		case link.ByeElsewhere:
+	if goAway, ok := errors.AsType[*goAwayError](err); ok && goAway.trusted {
+		switch goAway.Reason {
+		case link.GoAwayElsewhere:
 			return b.otherShard(lasted, retryAfter(err))
-		case link.ByeDuplicate: // the hub says when it may be wanted again
+		case link.GoAwayDuplicate: // the hub says when it may be wanted again
 			b.failures = 0
 		}
 	}
@@ -302,13 +302,13 @@ func (b *backoff) after(err error, lasted time.Duration) time.Duration {
 
 // retryAfter is what the hub asked for.
 func retryAfter(err error) time.Duration {
-	if bye, ok := errors.AsType[*byeError](err); ok {
-		after := time.Duration(min(bye.RetryAfter, 86400)) * time.Second
-		if !bye.trusted {
+	if goAway, ok := errors.AsType[*goAwayError](err); ok {
+		after := time.Duration(min(goAway.RetryAfter, 86400)) * time.Second
+		if !goAway.trusted {
 			return min(after, maxRetry)
 		}
-		switch bye.Reason {
-		case link.ByeRevoked, link.ByeClusterReplaced:
+		switch goAway.Reason {
+		case link.GoAwayRevoked, link.GoAwayClusterReplaced:
 			return max(after, unwantedRetry)
 		}
 		return after
@@ -364,7 +364,7 @@ func (p *process) connectWith(ctx context.Context, e link.Enrollment, key ed2551
 	if !unauthorized(err) {
 		p.unknownKeyCount = 0
 	}
-	if bye, ok := errors.AsType[*byeError](err); ok && bye.Reason == link.ByeNotApproved {
+	if goAway, ok := errors.AsType[*goAwayError](err); ok && goAway.Reason == link.GoAwayNotApproved {
 		if public, ok := key.Public().(ed25519.PublicKey); ok { // a person compares it with what the hub shows
 			err = fmt.Errorf("the agent with the key %s waits to be approved on the hub: %w", link.Fingerprint(public), err)
 		}
@@ -465,12 +465,12 @@ func (p *process) handleSessionEnd(ctx context.Context, err error) error {
 		p.setFinalized("")
 		return err
 	}
-	bye, ok := errors.AsType[*byeError](err)
+	goAway, ok := errors.AsType[*goAwayError](err)
 	switch {
 	case !ok:
-	case bye.Reason == link.ByeRevoked && p.isFinalized():
+	case goAway.Reason == link.GoAwayRevoked && p.isFinalized():
 		return errFinalized
-	case bye.trusted && (bye.Reason == link.ByePushed || bye.Reason == link.ByeClusterReplaced):
+	case goAway.trusted && (goAway.Reason == link.GoAwayPushed || goAway.Reason == link.GoAwayClusterReplaced):
 		p.agent.deactivate(ctx)
 	}
 	return err

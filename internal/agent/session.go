@@ -36,14 +36,14 @@ const (
 // fetchBackoff is the wait after a bundle that could not be fetched. It is spread: many agents ask for the same bundle.
 var fetchBackoff = wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Minute}
 
-// byeError is the end of a session that the hub gave a reason for. Where it is not trusted, something on the way may have
+// goAwayError is the end of a session that the hub gave a reason for. Where it is not trusted, something on the way may have
 // made it up.
-type byeError struct {
-	link.Bye
+type goAwayError struct {
+	link.GoAway
 	trusted bool
 }
 
-func (e *byeError) Error() string { return "the hub ended the session: " + e.Reason }
+func (e *goAwayError) Error() string { return "the hub ended the session: " + e.Reason }
 
 var (
 	errFinalized = errors.New("everything that Skerry kept on the cluster is taken away")
@@ -96,8 +96,8 @@ func open(ctx context.Context, a *agent, g *gateway, e link.Enrollment, key ed25
 	if err != nil {
 		return nil, link.HubIdentity{}, err
 	}
-	if first.Bye != nil {
-		return nil, answer.Hub, s.frames.byeError(*first.Bye)
+	if first.GoAway != nil {
+		return nil, answer.Hub, s.frames.goAwayError(*first.GoAway)
 	}
 	s.firstSettings, s.firstSettingsAt = first.Settings, s.frames.at(first)
 	return s, answer.Hub, nil
@@ -217,8 +217,8 @@ func (s *session) handle(ctx context.Context, d link.Down) error {
 		s.mu.Unlock()
 		wake(s.a.reportDue)
 	}
-	if d.Bye != nil {
-		return s.frames.byeError(*d.Bye)
+	if d.GoAway != nil {
+		return s.frames.goAwayError(*d.GoAway)
 	}
 	return nil
 }

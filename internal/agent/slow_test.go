@@ -46,14 +46,14 @@ func (s slow) Read(p []byte) (int, error) {
 // TestALargeFrameOnASlowLinkIsNoSilence: it takes longer than the gateway may be silent.
 func TestALargeFrameOnASlowLinkIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		frame, err := link.EncodeFrame(link.Down{Bye: &link.Bye{Reason: strings.Repeat("x", 200)}})
+		frame, err := link.EncodeFrame(link.Down{GoAway: &link.GoAway{Reason: strings.Repeat("x", 200)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		g := newGateway(link.Enrollment{}, answering(func(r *http.Request) io.Reader { return slow{r.Context(), bytes.NewReader(frame), time.Minute} }), "v", time.Now)
 		s := &session{a: &agent{now: time.Now, log: logr.Discard(), reportDue: make(chan struct{}, 1)}, gateway: g, keepAlive: link.DefaultKeepAlive, disconnect: func() {}}
 		err = s.stream(t.Context())
-		if bye, ok := errors.AsType[*byeError](err); !ok || len(bye.Reason) != 200 {
+		if goAway, ok := errors.AsType[*goAwayError](err); !ok || len(goAway.Reason) != 200 {
 			t.Errorf("the stream ended with %v", err)
 		}
 		g.client.Transport = answering(func(r *http.Request) io.Reader { return slow{r.Context(), bytes.NewReader(frame[:10]), time.Minute} })

@@ -31,7 +31,7 @@ type hubVersion1 struct {
 	hello  map[string]any
 	ups    []map[string]any
 	lines  [][]byte // of its bundle
-	bye    bool     // the first session is refused
+	goAway bool     // the first session is refused
 	wanted map[string]any
 }
 
@@ -121,8 +121,8 @@ func (h *hubVersion1) session(w http.ResponseWriter, ask map[string]any) {
 	if about["clusterUID"] != "edge-uid" || about["instance"] == "" || about["startedAt"] == nil || !linkv1.Verify(h.bound, transcript, linkv1.Bytes(ask["signature"])) {
 		h.t.Errorf("session %v", ask)
 	}
-	if h.bye {
-		h.bye = false
+	if h.goAway {
+		h.goAway = false
 		_, _ = w.Write(h.message("session-bye", linkv1.Values{"id": hubVersion1ID, "key": []byte(h.public()), "signature": h.proof("", ask)}))
 		return
 	}
@@ -195,7 +195,7 @@ func (h *hubVersion1) reported(holds func(map[string]any) bool) func() bool {
 // TestAHubOfTheFirstVersionIsServed: the agent joins, waits to be approved, takes an Assignment and its bundle, settings
 // and requests, reports, comes back, and carries a removal out.
 func TestAHubOfTheFirstVersionIsServed(t *testing.T) {
-	h := &hubVersion1{t: t, cluster: "fleet/edge-1", key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize)), down: make(chan []byte, 1), bye: true}
+	h := &hubVersion1{t: t, cluster: "fleet/edge-1", key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize)), down: make(chan []byte, 1), goAway: true}
 	h.lines = [][]byte{[]byte(configMap("a", strings.Repeat("x", 500))), []byte(configMap("b", "2"))}
 	ca, cert := authority(t, link.ServerName, longAgo)
 	server := httptest.NewUnstartedServer(h)

@@ -94,7 +94,7 @@ type session struct {
 // stream is a request on which an agent receives changes.
 type stream struct {
 	wake    chan struct{} // buffered: a signal that there may be something to send
-	bye     *link.Bye     // guarded by the agent's mutex
+	goAway  *link.GoAway  // guarded by the agent's mutex
 	known   link.Have     // what the agent has of the Assignment
 	sendAll bool          // nothing of the Assignment was sent yet: send it even if it is empty
 	// the settings and requests that were sent last
@@ -225,8 +225,8 @@ func (a *agent) wakeStream() {
 func (a *agent) nextFrame(s *session, st *stream, now func() time.Time) (frame *link.Down, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if st.bye != nil {
-		return &link.Down{Seq: s.sent + 1, Bye: st.bye, At: a.clock.next(now(), 1).UnixNano()}, true
+	if st.goAway != nil {
+		return &link.Down{Seq: s.sent + 1, GoAway: st.goAway, At: a.clock.next(now(), 1).UnixNano()}, true
 	}
 	if s.ended || s.stream != st {
 		return nil, true
@@ -265,7 +265,7 @@ func (a *agent) startStream(s *session, has link.Have, now time.Time) *stream {
 		return nil
 	}
 	if s.stream != nil {
-		s.stream.bye = &link.Bye{Reason: link.ByeReplaced, RetryAfter: 1}
+		s.stream.goAway = &link.GoAway{Reason: link.GoAwayReplaced, RetryAfter: 1}
 		s.stream.signal()
 	}
 	st := &stream{wake: make(chan struct{}, 1), known: has, sendAll: true, settings: s.initialSettings, verify: a.verify}
@@ -285,8 +285,8 @@ func (a *agent) endStream(s *session, st *stream, now time.Time) {
 	}
 }
 
-// endSession ends a session. The stream sends bye as its last frame.
-func (a *agent) endSession(s *session, bye *link.Bye, now time.Time) {
+// endSession ends a session. The stream sends goAway as its last frame.
+func (a *agent) endSession(s *session, goAway *link.GoAway, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !s.ended {
@@ -294,7 +294,7 @@ func (a *agent) endSession(s *session, bye *link.Bye, now time.Time) {
 		close(s.done)
 	}
 	if s.stream != nil {
-		s.stream.bye = bye
+		s.stream.goAway = goAway
 		s.stream.signal()
 		s.stream = nil
 		a.streamEnd = now

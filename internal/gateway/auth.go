@@ -279,9 +279,9 @@ func (g *Gateway) sessionResponse(r *http.Request, key engine.Key, ask link.Sess
 	}
 	if a == nil || err != nil || !a.handedOver(ask.Key) {
 		// Another shard of the hub has the Cluster, or the controllers of this one have not come to it yet.
-		answer.Bye = &link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}
-	} else if s, bye := g.startSession(r, a, ask); bye != nil {
-		answer.Bye = bye
+		answer.GoAway = &link.GoAway{Reason: link.GoAwayElsewhere, RetryAfter: 2}
+	} else if s, goAway := g.startSession(r, a, ask); goAway != nil {
+		answer.GoAway = goAway
 	} else {
 		answer.Token = s
 		answer.Settings, answer.Reported, answer.At = a.initialState(stored, g.o.Now())
@@ -300,34 +300,34 @@ func (a *agent) handedOver(public []byte) bool {
 	return a.assignmentKnown && subtle.ConstantTimeCompare(a.publicKey, public) == 1
 }
 
-// byeForRefusal is the last frame for an agent that is refused, by the reason. One whose cluster another Cluster has comes
+// goAwayForRefusal is the last frame for an agent that is refused, by the reason. One whose cluster another Cluster has comes
 // back within two minutes: a person is told to delete one of the two, and the hub has no connection by which to wake the
 // agent then.
-var byeForRefusal = map[string]link.Bye{
-	v1alpha1.AgentNotApprovedReason: {Reason: link.ByeNotApproved, RetryAfter: 10},
-	v1alpha1.ClusterReplacedReason:  {Reason: link.ByeClusterReplaced, RetryAfter: 60},
-	v1alpha1.HubItselfReason:        {Reason: link.ByeDuplicate, RetryAfter: 600},
-	v1alpha1.DuplicateAgentReason:   {Reason: link.ByeDuplicate, RetryAfter: 600},
-	v1alpha1.DuplicateClusterReason: {Reason: link.ByeDuplicate, RetryAfter: 60},
-	keyReplaced:                     {Reason: link.ByeElsewhere, RetryAfter: 2},
+var goAwayForRefusal = map[string]link.GoAway{
+	v1alpha1.AgentNotApprovedReason: {Reason: link.GoAwayNotApproved, RetryAfter: 10},
+	v1alpha1.ClusterReplacedReason:  {Reason: link.GoAwayClusterReplaced, RetryAfter: 60},
+	v1alpha1.HubItselfReason:        {Reason: link.GoAwayDuplicate, RetryAfter: 600},
+	v1alpha1.DuplicateAgentReason:   {Reason: link.GoAwayDuplicate, RetryAfter: 600},
+	v1alpha1.DuplicateClusterReason: {Reason: link.GoAwayDuplicate, RetryAfter: 60},
+	keyReplaced:                     {Reason: link.GoAwayElsewhere, RetryAfter: 2},
 }
 
-func (g *Gateway) startSession(r *http.Request, a *agent, ask link.SessionRequest) (token string, bye *link.Bye) {
+func (g *Gateway) startSession(r *http.Request, a *agent, ask link.SessionRequest) (token string, goAway *link.GoAway) {
 	token = randomText()
 	s := &session{agent: a, token: sha256.Sum256([]byte(token)), publicKey: ask.Key, nonce: ask.AgentNonce, done: make(chan struct{}), instance: ask.Agent.Instance, clusterUID: ask.Agent.ClusterUID, signsReports: ask.Agent.SignsReports(), remote: r.RemoteAddr, began: g.o.Now()}
 	refused, former := a.startSession(s, ask.Agent, g.o.Now(), func(uid string) string { return g.duplicateMessage(a.key, uid) }, g.o.Hub.UID)
 	if refused != nil {
 		g.o.Log.Info("an agent is refused", "cluster", a.key, "reason", refused.reason, "instance", s.instance, "from", s.remote)
 		g.o.OnChange(a.key)
-		b := byeForRefusal[refused.reason]
-		return "", &b
+		last := goAwayForRefusal[refused.reason]
+		return "", &last
 	}
-	g.endSession(former, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.endSession(former, &link.GoAway{Reason: link.GoAwayReplaced, RetryAfter: 5})
 	g.mu.Lock()
 	if g.stopped || g.agents[a.key] != a {
 		g.mu.Unlock()
 		g.endSession(s, nil)
-		return "", &link.Bye{Reason: link.ByeStopping, RetryAfter: 2}
+		return "", &link.GoAway{Reason: link.GoAwayStopping, RetryAfter: 2}
 	}
 	g.sessions[s.token] = s
 	g.mu.Unlock()
@@ -365,8 +365,8 @@ func (g *Gateway) endIfDisplaced(a *agent) {
 		return
 	}
 	g.o.Log.Info("an agent gives way to another Cluster", "cluster", a.key, "reason", other, "instance", s.instance)
-	bye := byeForRefusal[v1alpha1.DuplicateClusterReason]
-	g.endSession(s, &bye)
+	goAway := goAwayForRefusal[v1alpha1.DuplicateClusterReason]
+	g.endSession(s, &goAway)
 	g.o.OnChange(a.key)
 }
 

@@ -161,15 +161,15 @@ func (g *Gateway) agentOf(key engine.Key) *agent {
 	return g.agents[key]
 }
 
-// endSession ends a session and its stream, with a last frame if bye is not nil.
-func (g *Gateway) endSession(s *session, bye *link.Bye) {
+// endSession ends a session and its stream, with a last frame if goAway is not nil.
+func (g *Gateway) endSession(s *session, goAway *link.GoAway) {
 	if s == nil {
 		return
 	}
 	g.mu.Lock()
 	delete(g.sessions, s.token)
 	g.mu.Unlock()
-	s.agent.endSession(s, bye, g.o.Now())
+	s.agent.endSession(s, goAway, g.o.Now())
 }
 
 func randomText() string { return rand.Text() }

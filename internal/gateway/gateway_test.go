@@ -193,7 +193,7 @@ func TestASilentAgentIsNeverCalledReachable(t *testing.T) {
 	if state, _ := r.gateway.State(edgeKey); state.Reachable || !state.Known {
 		t.Errorf("half-open: %+v", state)
 	}
-	if got := stream.bye(); got != "" {
+	if got := stream.closeReason(); got != "" {
 		t.Errorf("the stream ends with %q", got)
 	}
 	if got := p.ask(link.ReportPath, link.Up{}, &link.UpResponse{}); got != http.StatusUnauthorized {
@@ -229,7 +229,7 @@ func TestRevocationEndsALiveStream(t *testing.T) {
 			p.up(link.Up{Seq: 1, State: healthy, Complete: true})
 			began := time.Now()
 			r.change(edgeKey, change)
-			if got := stream.bye(); got != link.ByeRevoked {
+			if got := stream.closeReason(); got != link.GoAwayRevoked {
 				t.Errorf("the last frame says %q", got)
 			}
 			t.Logf("after %s", time.Since(began))
@@ -252,7 +252,7 @@ func TestARemovedClusterEndsItsStream(t *testing.T) {
 	delete(r.clusters, edgeKey)
 	r.mu.Unlock()
 	r.gateway.Disconnect(edgeKey)
-	if got := stream.bye(); got != link.ByeElsewhere {
+	if got := stream.closeReason(); got != link.GoAwayElsewhere {
 		t.Errorf("the last frame says %q", got)
 	}
 	if got, _ := p.session(); got != http.StatusUnauthorized {
@@ -268,7 +268,7 @@ func TestASecondAgentWithOneKeyIsNamed(t *testing.T) {
 	original.up(link.Up{Seq: 1, State: healthy, Complete: true})
 	restarted := r.peerWith(original.key, "uid-1")
 	restarted.welcome()
-	if got := first.bye(); got != link.ByeReplaced {
+	if got := first.closeReason(); got != link.GoAwayReplaced {
 		t.Errorf("the first stream ends with %q", got)
 	}
 	second := restarted.stream(link.Have{})
@@ -276,7 +276,7 @@ func TestASecondAgentWithOneKeyIsNamed(t *testing.T) {
 	if state, _ := r.gateway.State(edgeKey); !state.Usable {
 		t.Fatalf("a restart is taken for a copy: %+v", state)
 	}
-	if _, answer := original.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeDuplicate || answer.Token != "" {
+	if _, answer := original.session(); answer.GoAway == nil || answer.GoAway.Reason != link.GoAwayDuplicate || answer.Token != "" {
 		t.Fatalf("the first one is back: %+v", answer)
 	}
 	state, _ := r.gateway.State(edgeKey)
@@ -296,10 +296,10 @@ func TestASecondAgentWithOneKeyIsNamed(t *testing.T) {
 		t.Errorf("after the copy has gone: %+v", state)
 	}
 	r.pass(20 * time.Minute) // the one that was connected has gone, for good: the other one waits no longer
-	if _, answer := original.session(); answer.Bye != nil {
-		t.Errorf("the one that is left is refused: %+v", answer.Bye)
+	if _, answer := original.session(); answer.GoAway != nil {
+		t.Errorf("the one that is left is refused: %+v", answer.GoAway)
 	}
-	if _, answer := restarted.session(); answer.Bye == nil {
+	if _, answer := restarted.session(); answer.GoAway == nil {
 		t.Error("two agents with one key take turns")
 	}
 }
@@ -309,23 +309,23 @@ func TestAnAgentOfAnotherClusterIsRefused(t *testing.T) {
 	p := r.joined()
 	r.assign(edgeKey, 1, entry("apps", "sha256:1"))
 	for name, test := range map[string]struct {
-		uid, bye, reason string
+		uid, goAway, reason string
 	}{
-		"replaced":         {"uid-2", link.ByeClusterReplaced, v1alpha1.ClusterReplacedReason},
-		"the hub's own":    {"hub-uid", link.ByeDuplicate, v1alpha1.HubItselfReason},
+		"replaced":         {"uid-2", link.GoAwayClusterReplaced, v1alpha1.ClusterReplacedReason},
+		"the hub's own":    {"hub-uid", link.GoAwayDuplicate, v1alpha1.HubItselfReason},
 		"back as it was":   {"uid-1", "", ""},
-		"of another again": {"uid-3", link.ByeClusterReplaced, v1alpha1.ClusterReplacedReason},
+		"of another again": {"uid-3", link.GoAwayClusterReplaced, v1alpha1.ClusterReplacedReason},
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := r.peerWith(p.key, test.uid)
 			_, answer := other.session()
-			if test.bye == "" {
-				if answer.Bye != nil {
-					t.Errorf("refused: %+v", answer.Bye)
+			if test.goAway == "" {
+				if answer.GoAway != nil {
+					t.Errorf("refused: %+v", answer.GoAway)
 				}
 				return
 			}
-			if answer.Bye == nil || answer.Bye.Reason != test.bye || answer.Token != "" {
+			if answer.GoAway == nil || answer.GoAway.Reason != test.goAway || answer.Token != "" {
 				t.Errorf("answer %+v", answer)
 			}
 			if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != test.reason {
@@ -334,7 +334,7 @@ func TestAnAgentOfAnotherClusterIsRefused(t *testing.T) {
 		})
 	}
 	r.taken["uid-1"] = engine.Key{Namespace: "fleet", Name: "other"}
-	if _, answer := p.session(); answer.Bye == nil {
+	if _, answer := p.session(); answer.GoAway == nil {
 		t.Error("a cluster that another Cluster has is accepted")
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Reason != v1alpha1.DuplicateClusterReason {
@@ -378,7 +378,7 @@ func TestAnAgentGivesWayWhenItsClusterIsAnothers(t *testing.T) {
 	r.taken["uid-1"] = engine.Key{Namespace: "fleet", Name: "other"}
 	r.mu.Unlock()
 	r.connect(edgeKey)
-	if d := stream.next(); d.Bye == nil || d.Bye.Reason != link.ByeDuplicate || d.Bye.RetryAfter > 60 {
+	if d := stream.next(); d.GoAway == nil || d.GoAway.Reason != link.GoAwayDuplicate || d.GoAway.RetryAfter > 60 {
 		t.Errorf("the stream says %+v", d)
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Usable || state.Reason != v1alpha1.DuplicateClusterReason || !strings.Contains(state.Message, "fleet/other") {
@@ -418,7 +418,7 @@ func TestAnAgentWaitsForApproval(t *testing.T) {
 	r := newRig(t)
 	p := r.joined()
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.Approval = v1alpha1.AgentApprovalManual })
-	if _, answer := p.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeNotApproved {
+	if _, answer := p.session(); answer.GoAway == nil || answer.GoAway.Reason != link.GoAwayNotApproved {
 		t.Fatalf("answer %+v", answer)
 	}
 	if state, _ := r.gateway.State(edgeKey); !state.Agent.Pending || state.Reason != v1alpha1.AgentNotApprovedReason {
@@ -666,7 +666,7 @@ func TestAHubThatStopsTellsItsAgents(t *testing.T) {
 	p.welcome()
 	stream := p.stream(link.Have{})
 	r.stop()
-	if got := stream.bye(); got != link.ByeStopping {
+	if got := stream.closeReason(); got != link.GoAwayStopping {
 		t.Errorf("the last frame says %q", got)
 	}
 }
@@ -700,8 +700,8 @@ func TestAKeyThatIsReplacedWhileItsProofIsJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, bye := r.gateway.startSession(req, a, proof); bye == nil || bye.Reason != link.ByeElsewhere {
-		t.Errorf("admitted: %+v", bye)
+	if _, goAway := r.gateway.startSession(req, a, proof); goAway == nil || goAway.Reason != link.GoAwayElsewhere {
+		t.Errorf("admitted: %+v", goAway)
 	}
 	if state, _ := r.gateway.State(edgeKey); state.Agent.Connected || state.Reason != "" {
 		t.Errorf("%+v", state)

@@ -25,8 +25,8 @@ func TestAnAgentWaitsForTheControllers(t *testing.T) {
 	comesBack := func(when string) {
 		t.Helper()
 		status, answer := p.session()
-		if status != http.StatusOK || answer.Bye == nil || *answer.Bye != (link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2}) || answer.Token != "" {
-			t.Errorf("%s: %d %+v", when, status, answer.Bye)
+		if status != http.StatusOK || answer.GoAway == nil || *answer.GoAway != (link.GoAway{Reason: link.GoAwayElsewhere, RetryAfter: 2}) || answer.Token != "" {
+			t.Errorf("%s: %d %+v", when, status, answer.GoAway)
 		}
 	}
 	comesBack("a Cluster that no controller has come to")

@@ -57,7 +57,7 @@ const (
 	proofTimeout  = 5 * time.Second  // of the body of a caller without a session: a few hundred bytes
 	writeTimeout  = 30 * time.Second // of writeChunk bytes: an agent that does not read for so long is disconnected
 	objectTimeout = time.Minute      // of writeChunk bytes of objects: 2 kbit/s
-	byeTimeout    = time.Second / 2  // of what is left to a stream whose session has ended
+	goAwayTimeout = time.Second / 2  // of what is left to a stream whose session has ended
 	writeChunk    = 16 << 10
 	maxDataFrame  = 4 << 10 // of a frame of HTTP/2
 )

@@ -289,7 +289,7 @@ func unauthenticatedConnectionsDoNotLockAgentsOut(t *testing.T) {
 	second := r.peerWith(first.key, "uid-1")
 	second.client.Timeout = 20 * time.Second
 	second.welcome() // it does not wait
-	if got := stream.bye(); got != link.ByeReplaced {
+	if got := stream.closeReason(); got != link.GoAwayReplaced {
 		t.Errorf("the first stream ends with %q", got)
 	}
 	if status, _ := second.raw(http.MethodPost, link.ReportPath, encode(t, link.Up{Seq: 1, State: healthy, Complete: true})); status != http.StatusOK {

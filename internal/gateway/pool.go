@@ -46,7 +46,7 @@ func (g *Gateway) Connect(key engine.Key, c engine.Connection) {
 	}
 	if revoked != nil {
 		g.o.Log.Info("the key of an agent is revoked", "cluster", key)
-		g.endSession(revoked, &link.Bye{Reason: link.ByeRevoked, RetryAfter: 60})
+		g.endSession(revoked, &link.GoAway{Reason: link.GoAwayRevoked, RetryAfter: 60})
 	}
 	g.endIfDisplaced(a)
 }
@@ -60,11 +60,11 @@ func fingerprint(key []byte) string {
 
 // Disconnect implements engine.Pooled.
 func (g *Gateway) Disconnect(key engine.Key) {
-	g.disconnect(key, link.Bye{Reason: link.ByeElsewhere, RetryAfter: 2})
+	g.disconnect(key, link.GoAway{Reason: link.GoAwayElsewhere, RetryAfter: 2})
 }
 
-// disconnect removes a Cluster, and ends its stream with bye.
-func (g *Gateway) disconnect(key engine.Key, bye link.Bye) {
+// disconnect removes a Cluster, and ends its stream with goAway.
+func (g *Gateway) disconnect(key engine.Key, goAway link.GoAway) {
 	g.mu.Lock()
 	a := g.agents[key]
 	delete(g.agents, key)
@@ -75,7 +75,7 @@ func (g *Gateway) disconnect(key engine.Key, bye link.Bye) {
 	a.mu.Lock()
 	s := a.session
 	a.mu.Unlock()
-	g.endSession(s, &bye)
+	g.endSession(s, &goAway)
 	g.limits.forget(key)
 }
 
@@ -199,7 +199,7 @@ func (g *Gateway) Stop(context.Context) {
 	}
 	g.mu.Unlock()
 	for i, s := range sessions { // in the order of a map, which is another one each time
-		g.endSession(s, &link.Bye{Reason: link.ByeStopping, RetryAfter: returnAfter(i)})
+		g.endSession(s, &link.GoAway{Reason: link.GoAwayStopping, RetryAfter: returnAfter(i)})
 	}
 }
 

@@ -26,10 +26,10 @@ func TestAgentsReturnEvenlyFromTheFirstSecondOn(t *testing.T) {
 	r.gateway.Stop(t.Context())
 	var told []int64
 	for _, s := range streams {
-		if s.bye == nil || s.bye.Reason != link.ByeStopping || s.bye.RetryAfter < 1 {
-			t.Fatalf("an agent is told %+v", s.bye)
+		if s.goAway == nil || s.goAway.Reason != link.GoAwayStopping || s.goAway.RetryAfter < 1 {
+			t.Fatalf("an agent is told %+v", s.goAway)
 		}
-		told = append(told, s.bye.RetryAfter)
+		told = append(told, s.goAway.RetryAfter)
 	}
 	slices.Sort(told)  // who is told what is chance
 	var back [last]int // in each second

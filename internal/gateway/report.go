@@ -128,7 +128,7 @@ func (g *Gateway) refuseReport(w http.ResponseWriter, s *session, err error) {
 	s.agent.mu.Lock()
 	s.agent.refused = &refusal{reason: v1alpha1.AgentReportRefusedReason, at: g.o.Now(), message: message}
 	s.agent.mu.Unlock()
-	g.endSession(s, &link.Bye{Reason: link.ByeReplaced, RetryAfter: 5})
+	g.endSession(s, &link.GoAway{Reason: link.GoAwayReplaced, RetryAfter: 5})
 	g.o.OnChange(s.agent.key)
 	refuse(w)
 }

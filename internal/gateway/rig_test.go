@@ -359,8 +359,8 @@ func (p *peer) session() (int, link.SessionResponse) {
 func (p *peer) welcome() link.SessionResponse {
 	p.r.t.Helper()
 	status, answer := p.session()
-	if status != http.StatusOK || answer.Bye != nil {
-		p.r.t.Fatalf("no session: %d %+v", status, answer.Bye)
+	if status != http.StatusOK || answer.GoAway != nil {
+		p.r.t.Fatalf("no session: %d %+v", status, answer.GoAway)
 	}
 	return answer
 }
@@ -487,8 +487,8 @@ func (f *frames) next() link.Down {
 	return link.Down{}
 }
 
-// bye returns the last frame of a stream that ends.
-func (f *frames) bye() string {
+// closeReason returns the reason in the last frame of a stream that ends, or "".
+func (f *frames) closeReason() string {
 	f.t.Helper()
 	for {
 		select {
@@ -496,8 +496,8 @@ func (f *frames) bye() string {
 			if !ok {
 				return ""
 			}
-			if d.Bye != nil {
-				return d.Bye.Reason
+			if d.GoAway != nil {
+				return d.GoAway.Reason
 			}
 		case <-time.After(10 * time.Second):
 			f.t.Fatal("the stream does not end")

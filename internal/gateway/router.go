@@ -25,10 +25,10 @@ func (r Router) engineFor(key engine.Key) engine.Pooled {
 }
 
 // Connect implements engine.Pooled. An engine that worked on the cluster has ended before an agent is given anything,
-// and the stream of an agent ends with ByePushed before an engine begins.
+// and the stream of an agent ends with GoAwayPushed before an engine begins.
 func (r Router) Connect(key engine.Key, c engine.Connection) {
 	if c.Agent == nil {
-		r.Pull.disconnect(key, link.Bye{Reason: link.ByePushed, RetryAfter: 300})
+		r.Pull.disconnect(key, link.GoAway{Reason: link.GoAwayPushed, RetryAfter: 300})
 		r.Push.Connect(key, c)
 		return
 	}

@@ -97,11 +97,11 @@ func (g *Gateway) sendChanges(w http.ResponseWriter, s *session, st *stream) boo
 func (g *Gateway) sendFrame(w http.ResponseWriter, s *session, frame []byte) bool {
 	out := http.NewResponseController(w)
 	within := func(d time.Duration) { _ = out.SetWriteDeadline(g.o.Now().Add(d)) } // a recorder of tests has none
-	ended := whenDone(s, func() { within(byeTimeout) })
+	ended := whenDone(s, func() { within(goAwayTimeout) })
 	deadline := func() {
 		within(writeTimeout)
 		if s.isDone() { // after the deadline was set, so that the end of the session is not overwritten
-			within(byeTimeout)
+			within(goAwayTimeout)
 		}
 	}
 	err := writeChunks(w, frame, deadline)

@@ -374,7 +374,7 @@ func clustersOfOthersAreNotClaimed(t *testing.T) {
 		t.Errorf("its own cluster: %+v", got)
 	}
 	liar := r.peerWith(p.key, "uid-of-a-victim")
-	if _, answer := liar.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeClusterReplaced {
+	if _, answer := liar.session(); answer.GoAway == nil || answer.GoAway.Reason != link.GoAwayClusterReplaced {
 		t.Errorf("another uid in a session: %+v", answer)
 	}
 	r.taken["uid-of-a-victim"] = engine.Key{Namespace: "fleet", Name: "victim"}
@@ -386,7 +386,7 @@ func clustersOfOthersAreNotClaimed(t *testing.T) {
 	if status := joiner.join("again"); status != http.StatusOK {
 		t.Fatal(status)
 	}
-	if _, answer := joiner.session(); answer.Bye == nil || answer.Bye.Reason != link.ByeDuplicate || answer.Token != "" {
+	if _, answer := joiner.session(); answer.GoAway == nil || answer.GoAway.Reason != link.GoAwayDuplicate || answer.Token != "" {
 		t.Errorf("joined with the uid of another's cluster: %+v", answer)
 	}
 	if got, _ := r.gateway.State(edgeKey); got.UID == "uid-of-a-victim" || got.Reason != v1alpha1.DuplicateClusterReason {
@@ -461,7 +461,7 @@ func revokedKeysAreRefused(t *testing.T) {
 	p.welcome()
 	stream := p.stream(link.Have{})
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(r.peer().public()) })
-	if got := stream.bye(); got != link.ByeRevoked {
+	if got := stream.closeReason(); got != link.GoAwayRevoked {
 		t.Errorf("the stream ends with %q", got)
 	}
 	for _, request := range [][2]string{{"POST", link.ReportPath}, {"POST", link.StreamPath}, {"GET", link.BundlesPath + "sha256:1"}, {"POST", link.ObjectsPath}} {
@@ -622,7 +622,7 @@ func framesServeOnce(t *testing.T) {
 	frames = append(frames, stream.next())
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(r.peer().public()) })
 	frames = append(frames, stream.next())
-	if frames[0].Assignment == nil || frames[1].Settings == nil || !frames[2].Verify || frames[3].Bye == nil {
+	if frames[0].Assignment == nil || frames[1].Settings == nil || !frames[2].Verify || frames[3].GoAway == nil {
 		t.Fatalf("frames %+v", frames)
 	}
 	for i, d := range frames {
@@ -639,8 +639,8 @@ func framesServeOnce(t *testing.T) {
 	// A refusal is signed as well: some of them let an agent rest.
 	r.change(edgeKey, func(c *v1alpha1.Cluster) { c.Spec.Agent.PublicKey = link.EncodeKey(p.public()) })
 	p.who.ClusterUID = "uid-2"
-	if _, answer = p.session(); answer.Bye == nil || !genuine(answer.FirstFrame(), nonce) {
-		t.Errorf("a refusal is not signed: %+v", answer.Bye)
+	if _, answer = p.session(); answer.GoAway == nil || !genuine(answer.FirstFrame(), nonce) {
+		t.Errorf("a refusal is not signed: %+v", answer.GoAway)
 	}
 }
 

@@ -151,8 +151,8 @@ func TestAnAgentOfTheFirstVersionIsServed(t *testing.T) {
 		a.Approval = v1alpha1.AgentApprovalManual
 	})
 	v.join("token-1")
-	if bye, _ := v.session()["bye"].(map[string]any); bye["reason"] != "NotApproved" || bye["retryAfter"] == nil || v.token != "" {
-		t.Errorf("before it is approved: %v", bye)
+	if goAway, _ := v.session()["bye"].(map[string]any); goAway["reason"] != "NotApproved" || goAway["retryAfter"] == nil || v.token != "" {
+		t.Errorf("before it is approved: %v", goAway)
 	}
 	r.change(edgeKey, func(c *v1alpha1.Cluster) {
 		c.Spec.Agent.Approval = ""
@@ -180,8 +180,8 @@ func TestAnAgentOfTheFirstVersionIsServed(t *testing.T) {
 	}
 	v.finalizes(stream)
 	r.stop()
-	if bye, _ := v.down(stream)["bye"].(map[string]any); bye["reason"] != "Stopping" || bye["retryAfter"] == nil {
-		t.Errorf("bye %v", bye)
+	if goAway, _ := v.down(stream)["bye"].(map[string]any); goAway["reason"] != "Stopping" || goAway["retryAfter"] == nil {
+		t.Errorf("the last frame is %v", goAway)
 	}
 }
 

@@ -164,8 +164,8 @@ func (c *caller) connect(ctx context.Context, instance string) error {
 	if err := c.ask(ctx, link.SessionPath, "", s, &answer); err != nil {
 		return err
 	}
-	if answer.Bye != nil {
-		return errors.New(answer.Bye.Reason)
+	if answer.GoAway != nil {
+		return errors.New(answer.GoAway.Reason)
 	}
 	stream, err := c.send(ctx, link.StreamPath, answer.Token, link.Hello{Assignment: link.HaveEntries(c.entries)})
 	if err != nil {

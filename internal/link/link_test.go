@@ -100,7 +100,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	if err := ReadMessage(bytes.NewReader(frame), MaxMessage, &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Down{Seq: 7, Bye: &Bye{Reason: ByeStopping, RetryAfter: 3}}, got); diff != "" {
+	if diff := cmp.Diff(Down{Seq: 7, GoAway: &GoAway{Reason: GoAwayStopping, RetryAfter: 3}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -300,7 +300,7 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 	all["part"], all["part, another hub"] = ShardTranscript("h", ask), ShardTranscript("g", ask)
 	all["part answer"] = ShardResponseTranscript("h", ask, ShardResponse{Size: 1})
 	all["part answer, confidential"] = ShardResponseTranscript("h", ask, ShardResponse{Size: 1, Confidential: true})
-	down := Down{Seq: 1, At: 2, Assignment: &assignment, Settings: &Settings{KeepAlive: 1}, Finalize: "r", Bye: &Bye{Reason: "b", RetryAfter: 1}}
+	down := Down{Seq: 1, At: 2, Assignment: &assignment, Settings: &Settings{KeepAlive: 1}, Finalize: "r", GoAway: &GoAway{Reason: "b", RetryAfter: 1}}
 	all["down"] = DownTranscript("h", "fleet/a", public, []byte("m"), down)
 	all["down, another hub"] = DownTranscript("g", "fleet/a", public, []byte("m"), down)
 	all["down, another cluster"] = DownTranscript("h", "fleet/b", public, []byte("m"), down)
@@ -312,7 +312,7 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 		"suspended": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, Suspend: true} }, "to take over": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, TakeOver: "x"} },
 		"another heartbeat": func(d *Down) { d.Settings = &Settings{KeepAlive: 1, Heartbeat: 1} }, "another keepalive": func(d *Down) { d.Settings = &Settings{} },
 		"no settings": func(d *Down) { d.Settings = nil }, "to verify": func(d *Down) { d.Verify = true }, "another request": func(d *Down) { d.Finalize = "s" },
-		"another end": func(d *Down) { d.Bye = &Bye{Reason: "c", RetryAfter: 1} }, "another pause": func(d *Down) { d.Bye = &Bye{Reason: "b"} }, "no end": func(d *Down) { d.Bye = nil },
+		"another end": func(d *Down) { d.GoAway = &GoAway{Reason: "c", RetryAfter: 1} }, "another pause": func(d *Down) { d.GoAway = &GoAway{Reason: "b"} }, "no end": func(d *Down) { d.GoAway = nil },
 	} {
 		changed := down
 		change(&changed)
@@ -506,7 +506,7 @@ func TestWhatIsSignedOfAFrameStays(t *testing.T) {
 	key, nonce := random(t, 32), random(t, 32)
 	whole := Down{
 		Seq: 3, At: 1_700_000_000_000_000_001, Verify: true, Finalize: "f", Assignment: &Assignment{UID: "u", Generation: 7, Digest: "sha256:d"},
-		Settings: &Settings{KeepAlive: 60, Heartbeat: 300, Suspend: true, TakeOver: "hub-2"}, Bye: &Bye{Reason: ByePushed, RetryAfter: 5},
+		Settings: &Settings{KeepAlive: 60, Heartbeat: 300, Suspend: true, TakeOver: "hub-2"}, GoAway: &GoAway{Reason: GoAwayPushed, RetryAfter: 5},
 	}
 	for name, test := range map[string]struct {
 		down Down

@@ -103,8 +103,8 @@ type SessionResponse struct {
 	// ReportedSignature is that of the hub over ReportedTranscript. Earlier hubs send none.
 	Reported          Have   `json:"reported"`
 	ReportedSignature []byte `json:"reportedSignature,omitempty"`
-	// Bye refuses a session to an agent that has proven its key; Token is empty then.
-	Bye *Bye `json:"bye,omitempty"`
+	// GoAway refuses a session to an agent that has proven its key; Token is empty then.
+	GoAway *GoAway `json:"bye,omitempty"`
 	// Signature is over HubTranscript, by Hub.Key.
 	Signature []byte `json:"signature"`
 	// At is Down.At, and FirstSignature that of the hub over DownTranscript of FirstFrame. Hubs of the first version send
@@ -115,7 +115,7 @@ type SessionResponse struct {
 
 // FirstFrame returns the settings and the refusal of the answer as the frame of the stream before the first one.
 func (a SessionResponse) FirstFrame() Down {
-	return Down{Settings: &a.Settings, Bye: a.Bye, At: a.At, Signature: a.FirstSignature}
+	return Down{Settings: &a.Settings, GoAway: a.GoAway, At: a.At, Signature: a.FirstSignature}
 }
 
 // Settings of the Cluster that concern the agent.
@@ -175,8 +175,8 @@ type Down struct {
 	Finalize string `json:"finalize,omitempty"`
 	// FinalizeSignature is that of the hub over FinalizeTranscript. An agent refuses a request without it.
 	FinalizeSignature []byte `json:"finalizeSignature,omitempty"`
-	// Bye is the last frame.
-	Bye *Bye `json:"bye,omitempty"`
+	// GoAway is the last frame.
+	GoAway *GoAway `json:"bye,omitempty"`
 	// At is the hub's clock, in nanoseconds since 1970: the content of the frame was valid at that time.
 	At int64 `json:"at,omitempty"`
 	// Signature is that of the hub over DownTranscript: an agent that has seen one takes no frame of the session
@@ -186,36 +186,36 @@ type Down struct {
 
 // IsEmpty reports whether the frame only keeps the connection alive.
 func (d Down) IsEmpty() bool {
-	return d.Seq == 0 && d.Assignment == nil && d.Settings == nil && !d.Verify && d.Finalize == "" && d.Bye == nil
+	return d.Seq == 0 && d.Assignment == nil && d.Settings == nil && !d.Verify && d.Finalize == "" && d.GoAway == nil
 }
 
-// Bye ends a stream.
-type Bye struct {
+// GoAway ends a stream, as HTTP/2's frame of that name ends a connection. Its key in messages is "bye".
+type GoAway struct {
 	// Reason is one of those below.
 	Reason string `json:"reason"`
 	// RetryAfter is how many seconds the agent waits at least, with up to as much again at random.
 	RetryAfter int64 `json:"retryAfter"`
 }
 
-// Reasons of a Bye.
+// Reasons of a GoAway.
 const (
-	// ByeStopping is sent when the hub stops, or another replica leads.
-	ByeStopping = "Stopping"
-	// ByeRevoked is sent when the key is not, or not any more, that of the Cluster. The agent keeps what stands, as when
+	// GoAwayStopping is sent when the hub stops, or another replica leads.
+	GoAwayStopping = "Stopping"
+	// GoAwayRevoked is sent when the key is not, or not any more, that of the Cluster. The agent keeps what stands, as when
 	// it is cut off, and tries seldom.
-	ByeRevoked = "Revoked"
-	// ByeReplaced is sent when another stream of the Cluster has begun.
-	ByeReplaced = "Replaced"
-	// ByeDuplicate is sent when another agent with the same key is connected, or another Cluster has the cluster.
-	ByeDuplicate = "DuplicateAgent"
-	// ByeClusterReplaced is sent when the cluster is not the one that joined, by the uid of kube-system.
-	ByeClusterReplaced = "ClusterReplaced"
-	// ByeNotApproved is sent while the agent is not approved.
-	ByeNotApproved = "NotApproved"
-	// ByeElsewhere is sent when another shard of a divided hub has the Cluster.
-	ByeElsewhere = "Elsewhere"
-	// ByePushed is sent when the hub reaches the cluster itself now: the agent stops its engine, and waits.
-	ByePushed = "Pushed"
+	GoAwayRevoked = "Revoked"
+	// GoAwayReplaced is sent when another stream of the Cluster has begun.
+	GoAwayReplaced = "Replaced"
+	// GoAwayDuplicate is sent when another agent with the same key is connected, or another Cluster has the cluster.
+	GoAwayDuplicate = "DuplicateAgent"
+	// GoAwayClusterReplaced is sent when the cluster is not the one that joined, by the uid of kube-system.
+	GoAwayClusterReplaced = "ClusterReplaced"
+	// GoAwayNotApproved is sent while the agent is not approved.
+	GoAwayNotApproved = "NotApproved"
+	// GoAwayElsewhere is sent when another shard of a divided hub has the Cluster.
+	GoAwayElsewhere = "Elsewhere"
+	// GoAwayPushed is sent when the hub reaches the cluster itself now: the agent stops its engine, and waits.
+	GoAwayPushed = "Pushed"
 )
 
 // Assignment is what changed in the Assignment of the Cluster (Assignment.Apply).

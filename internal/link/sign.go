@@ -87,18 +87,18 @@ func DownTranscript(hub, cluster string, key, agentNonce []byte, d Down) []byte 
 		}
 		return []byte{0}
 	}
-	var assignment, settings, bye []byte // nil for what is absent: a transcript is never empty
+	var assignment, settings, goAway []byte // nil for what is absent: a transcript is never empty
 	if a := d.Assignment; a != nil {
 		assignment = transcript("", []byte(a.UID), number(a.Generation), []byte(a.Digest))
 	}
 	if s := d.Settings; s != nil {
 		settings = transcript("", number(s.KeepAlive), number(s.Heartbeat), flag(s.Suspend), []byte(s.TakeOver))
 	}
-	if b := d.Bye; b != nil {
-		bye = transcript("", []byte(b.Reason), number(b.RetryAfter))
+	if d.GoAway != nil {
+		goAway = transcript("", []byte(d.GoAway.Reason), number(d.GoAway.RetryAfter))
 	}
 	return transcript(downPurpose, []byte(hub), []byte(cluster), key, agentNonce, number(int64(d.Seq)), number(d.At),
-		assignment, settings, flag(d.Verify), []byte(d.Finalize), bye)
+		assignment, settings, flag(d.Verify), []byte(d.Finalize), goAway)
 }
 
 // UpTranscript is what an agent signs of a report: message is its JSON. key is the agent's public key, and agentNonce that
