@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"errors"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/pacing"
 )
 
@@ -63,4 +65,36 @@ func (b *backoff) otherShard(lasted, after time.Duration) time.Duration {
 	}
 	b.otherShards++
 	return b.spread(pacing.Backoff(b.otherShards, minRetry, maxOtherShardRetry), after)
+}
+
+// after returns how long to wait after a session that ended with an error.
+func (b *backoff) after(err error, lasted time.Duration) time.Duration {
+	if goAway, ok := errors.AsType[*goAwayError](err); ok && goAway.trusted {
+		switch goAway.Reason {
+		case link.GoAwayElsewhere:
+			return b.otherShard(lasted, retryAfter(err))
+		case link.GoAwayDuplicate: // the hub says when it may be wanted again
+			b.failures = 0
+		}
+	}
+	return b.next(lasted, retryAfter(err))
+}
+
+// retryAfter is what the hub asked for.
+func retryAfter(err error) time.Duration {
+	if goAway, ok := errors.AsType[*goAwayError](err); ok {
+		after := time.Duration(min(goAway.RetryAfter, 86400)) * time.Second
+		if !goAway.trusted {
+			return min(after, maxRetry)
+		}
+		switch goAway.Reason {
+		case link.GoAwayRevoked, link.GoAwayClusterReplaced:
+			return max(after, unwantedRetry)
+		}
+		return after
+	}
+	if status, ok := errors.AsType[*statusError](err); ok {
+		return status.retryAfter
+	}
+	return 0
 }
