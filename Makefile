@@ -105,8 +105,8 @@ unit: ## Run the tests that need no API server, as far as something has changed;
 # The packages whose goroutines share something. What needs an API server is left out (-short): the
 # detector makes it several times slower, and the same code runs without one. So is internal/isolate, whose
 # processes have limits of memory that the detector needs for itself.
-RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent bundlestore edge engine fence gateway git hub hubapi \
-	receiver recovery render sharding/holder sopsclient $(addprefix cli/,create diff get iostreams logs status tree wait) \
+RACE := ./cmd/... ./controllers/... $(addprefix ./internal/,agent bundlestore cli edge engine fence gateway git hub hubapi \
+	receiver recovery render sharding/holder sopsclient $(addprefix cli/,create diff get iostreams logs status wait) \
 	$(addprefix testkit/,edgeproxy gitserver linkproxy terminal))
 
 .PHONY: race
