@@ -105,9 +105,22 @@ func newLimits(now func() time.Time) *limits {
 	}
 }
 
-// windowBudget bounds the memory of what is made for downloads and not sent yet. A window is a sixteenth of what is left,
-// so that those of slow peers, however many, leave some for others, and at least minWindow: no agent with a session is
-// refused for lack of memory. 10,000 agents that do not read take 160 MiB beyond maxWindows at the most.
+// windowSize returns how large the next window is when so many bytes are left of maxWindows. It is at most a sixteenth of
+// what is left, so that the windows of slow peers, however many, leave some for others, and at least minWindow: no agent
+// with a session is refused for lack of memory. There are few sizes, so that a cached window fits the request of another
+// agent.
+//
+// Example: with 64 MiB left it is 256 KiB, with 1 MiB left 64 KiB. 10,000 agents that do not read take all of it and 80 MiB
+// more, which is what left is below zero then: each of them gets 8 KiB.
+func windowSize(left int) int {
+	size := maxWindow
+	for size > minWindow && size > left/16 {
+		size /= 2
+	}
+	return size
+}
+
+// windowBudget bounds the memory of what is made for downloads and not sent yet.
 type windowBudget struct {
 	mu   sync.Mutex
 	left int // may be negative
@@ -116,10 +129,7 @@ type windowBudget struct {
 func (w *windowBudget) acquire() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	size := maxWindow
-	for size > minWindow && size > w.left/16 { // few sizes, so that a cached window fits the request of another agent
-		size /= 2
-	}
+	size := windowSize(w.left)
 	w.left -= size
 	return size
 }

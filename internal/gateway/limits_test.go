@@ -263,6 +263,22 @@ func TestSlowDownloadsDoNotDelayOthers(t *testing.T) {
 	}
 }
 
+func TestWindowSizeShrinksWithWhatIsLeft(t *testing.T) {
+	for _, tt := range []struct{ left, want int }{
+		{maxWindows, maxWindow},
+		{16 * maxWindow, maxWindow},
+		{16*maxWindow - 1, maxWindow / 2},
+		{1 << 20, 64 << 10},
+		{16 * minWindow, minWindow},
+		{0, minWindow},
+		{-80 << 20, minWindow},
+	} {
+		if got := windowSize(tt.left); got != tt.want {
+			t.Errorf("%d bytes left: a window of %d, want %d", tt.left, got, tt.want)
+		}
+	}
+}
+
 // TestWindowsShrinkAndAreBounded.
 func TestWindowsShrinkAndAreBounded(t *testing.T) {
 	w := windowBudget{left: maxWindows}

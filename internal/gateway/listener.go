@@ -136,9 +136,9 @@ func (l *limitListener) add(conn *trackedConn) (out []*trackedConn) {
 	l.open++
 	l.unauthenticated.add(conn)
 	for l.unauthenticated.n > l.limits.unauthenticated || l.open > l.limits.total && l.unauthenticated.n > 0 {
-		worst := l.unauthenticated.victim(conn.since)
-		l.remove(worst)
-		out = append(out, worst)
+		closed := l.unauthenticated.connToClose(conn.since)
+		l.remove(closed)
+		out = append(out, closed)
 	}
 	return out
 }

@@ -58,7 +58,7 @@ func (c *unauthenticatedConns) remove(conn *trackedConn) {
 	c.n--
 }
 
-// victim returns the connection that is closed in favour of the next one. It is of the origin that has most connections;
+// connToClose returns the connection that is closed in favour of the next one. It is of the origin that has most connections;
 // of origins that have as many, of the one with the earliest. Of that origin it is the earliest connection, which has had
 // most time to prove a key, if it had unauthenticatedGrace, and else the last: of many agents that connect at once, those
 // that were first would be closed before their handshakes. The time in which a handshake is queued does not count.
@@ -66,7 +66,7 @@ func (c *unauthenticatedConns) remove(conn *trackedConn) {
 // Example: 12,000 unauthenticated connections are from one address, and 288 of agents from as many others. Wherever the
 // next one is from, one of the 12,000 is closed. When a NAT hides all of them, all have one origin: those that have been
 // open for 5 s are closed first.
-func (c *unauthenticatedConns) victim(now time.Time) *trackedConn {
+func (c *unauthenticatedConns) connToClose(now time.Time) *trackedConn {
 	o := c.order[0]
 	if conn := o.earliest(); !conn.queued && now.Sub(conn.since) >= unauthenticatedGrace {
 		return conn
