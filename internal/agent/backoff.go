@@ -73,7 +73,7 @@ func (b *backoff) after(err error, lasted time.Duration) time.Duration {
 		switch goAway.Reason {
 		case link.GoAwayElsewhere:
 			return b.otherShard(lasted, retryAfter(err))
-		case link.GoAwayDuplicate: // the hub says when it may be wanted again
+		case link.GoAwayDuplicate: // RetryAfter is when the hub may accept it again
 			b.failures = 0
 		}
 	}

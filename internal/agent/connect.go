@@ -41,7 +41,7 @@ func (p *process) maintainConnection(ctx context.Context) error {
 
 // awaitLease waits until the agent holds its lease, and returns false when ctx ends before. One that does not reach its API
 // server, but its hub, may have lost the lease to another: beside that one it would be taken for a copy of it. A session
-// that it has tells the hub that the API server is away, and goes on.
+// that is open reports to the hub that the API server is away, and goes on.
 func (p *process) awaitLease(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		err := p.lease.Leading()

@@ -45,7 +45,7 @@ func (a *agent) startEngineFor(ctx context.Context, e link.Enrollment, hub link.
 }
 
 // afterAllHubs is the start time that the agent's engine has in the claim. Of two processes of a hub that work on a cluster the older
-// one goes on. An agent that was cut off when the hub began to reach its cluster itself is never told to stop, since its
+// one goes on. An agent that was cut off when the hub began to reach its cluster itself never receives the request to stop, since its
 // key has gone; it gives way to the hub when it sees it write, however often the hub is restarted, and whatever its own
 // clock says. One agent alone has the lease, so that two of them never ask this of one another.
 var afterAllHubs = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -18,7 +18,7 @@ import (
 // outdated returns why an update that was carried here is older than what the agent has, or nil.
 //
 // Times by the hub's clock decide: a file holds what was assigned when it was made, and the agent knows when what it has
-// was. A hub gives each file a later time than those before, and a later one than its agents have told it of, so that
+// was. A hub gives each file a later time than those before, and a later one than its agents have reported, so that
 // one whose clock once was ahead is heard again. A file serves once: it does not bring back what came after it. So a lower
 // generation that is the later one is that of a hub which was restored from a backup, and is taken; and a higher one may
 // be from before that, and older. Where a hub of the first version has sent what the agent has, without the time, the

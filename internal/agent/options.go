@@ -16,7 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/engine"
 )
 
-// Options say how an agent runs.
+// Options are how an agent runs.
 type Options struct {
 	// Kubeconfig is the file by which the agent reaches its own API server; empty in a Pod.
 	Kubeconfig string

@@ -42,7 +42,7 @@ const (
 // timings are the pauses of an agent that a test shortens.
 type timings struct {
 	proofRetry time.Duration // between proofs of a key that the hub seems not to know
-	// coalesce is how long a report waits for what else there is to tell.
+	// coalesce is how long a report waits for further changes that go with it.
 	coalesce time.Duration
 	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
 	busyRetry time.Duration
@@ -104,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 	p, err := start(ctx, o, config, k, l, h, o.newPool())
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to stop before it began
+			return nil // ctx was cancelled before it began
 		}
 		return err
 	}

@@ -26,7 +26,7 @@ const (
 	// reportTimeout is how long the gateway has to acknowledge a report while nothing else arrives, before the link
 	// counts as lost.
 	reportTimeout = time.Minute
-	// frameDelayLimit is how long a frame may take that the gateway says it has sent, while nothing else arrives.
+	// frameDelayLimit is how long a frame may take that the gateway has sent (UpResponse.Sent), while nothing else arrives.
 	frameDelayLimit = 10 * time.Second
 	// arrivalGrace is how long what has arrived waits for the bundles that have not: of one commit, all entries
 	// begin at once where the link lets them.
@@ -70,7 +70,7 @@ type session struct {
 	mu                       sync.Mutex // guards what follows
 	keepAlive, heartbeat     time.Duration
 	received                 uint64 // Down.Seq
-	sent                     uint64 // the same, of what the gateway says it has sent
+	sent                     uint64 // the same, of the last frame that the gateway has sent (UpResponse.Sent)
 	awaiting                 bool   // awaitSent runs
 	finalizing               string
 	finalized, finalizeError string
@@ -348,7 +348,7 @@ func (s *session) facts() facts {
 	return f
 }
 
-// expectFrames begins to wait for the frames that the gateway says it has sent, unless that is under way.
+// expectFrames begins to wait for the frames that the gateway has sent (UpResponse.Sent), unless that is under way.
 func (s *session) expectFrames(ctx context.Context, sent uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -416,7 +416,7 @@ func (s *session) fetch(ctx context.Context) error {
 	}
 }
 
-// fetchAll fetches bundles one after the other, and returns whether all are there; later says that the gateway asks to
+// fetchAll fetches bundles one after the other, and returns whether all are there; later is set when the gateway asks to
 // be asked again for some. An error is that of the link.
 func (s *session) fetchAll(ctx context.Context, digests []string) (complete, later bool, err error) {
 	if len(digests) == 0 {

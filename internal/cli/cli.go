@@ -43,7 +43,7 @@ func Run(ctx context.Context, f *factory.Factory, args []string) int {
 	if err != nil && !started() && !errors.Is(err, pflag.ErrHelp) {
 		err = &factory.UsageError{Err: err}
 	}
-	// What a cut-off context leaves behind is told as what it is, whatever was in the way of it.
+	// What a cut-off context leaves behind is reported as what it is, whatever was in the way of it.
 	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		err = factory.Interrupted(interruptionOf(cmd))
 	}

@@ -269,7 +269,7 @@ func wellFormed(a link.Agent) bool {
 
 // sessionResponse starts a session of an agent that has proven its key, or answers why it does not.
 func (g *Gateway) sessionResponse(r *http.Request, key engine.Key, ask link.SessionRequest) link.SessionResponse {
-	// The settings of a session have their place among all that the agent is told. A refusal has none: nothing of it is
+	// The settings of a session have their place among all frames that the agent gets. A refusal has none: nothing of it is
 	// kept, and the Cluster may be another shard's, which has the times.
 	answer := link.SessionResponse{Hub: g.o.Hub, At: g.o.Now().UnixNano()}
 	a := g.agentOf(key)
@@ -301,7 +301,7 @@ func (a *agent) handedOver(public []byte) bool {
 }
 
 // goAwayForRefusal is the last frame for an agent that is refused, by the reason. One whose cluster another Cluster has comes
-// back within two minutes: a person is told to delete one of the two, and the hub has no connection by which to wake the
+// back within two minutes: its condition asks the user to delete one of the two, and the hub has no connection by which to wake the
 // agent then.
 var goAwayForRefusal = map[string]link.GoAway{
 	v1alpha1.AgentNotApprovedReason: {Reason: link.GoAwayNotApproved, RetryAfter: 10},

@@ -207,12 +207,12 @@ func (g *Gateway) Stop(context.Context) {
 // processor, and what follows, the Assignment and the report, several.
 const returnsPerSecond = 200
 
-// returnAfter returns how many seconds the session number i, from 0 on, is told to stay away. One second each has
-// returnsPerSecond sessions, and an agent waits between one and two times what it is told. So those of the seconds from
-// 1 to 2, from 2 to 4, from 4 to 8 and so on are told the first of these, and come back evenly over all of them.
+// returnAfter returns how many seconds the session number i, from 0 on, is to stay away (GoAway.RetryAfter). One second each has
+// returnsPerSecond sessions, and an agent waits between one and two times that. So those of the seconds from
+// 1 to 2, from 2 to 4, from 4 to 8 and so on get the first of these, and come back evenly over all of them.
 //
-// Example: 10,000 sessions are those of 50 seconds. 200 are told 1 s, 400 2 s, 800 4 s, 1,600 8 s and 3,200 16 s; 200
-// of them are back in each second from the first to the 32nd. 3,800 are told 32 s, and 119 are back in each second from
+// Example: 10,000 sessions are those of 50 seconds. 200 get 1 s, 400 2 s, 800 4 s, 1,600 8 s and 3,200 16 s; 200
+// of them are back in each second from the first to the 32nd. 3,800 get 32 s, and 119 are back in each second from
 // the 32nd to the 64th.
 func returnAfter(i int) int64 {
 	second := uint(1 + i/returnsPerSecond)

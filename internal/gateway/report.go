@@ -21,7 +21,7 @@ import (
 // clockTolerance is how far an edge's clock may be off before its times are corrected.
 const clockTolerance = 30 * time.Second
 
-// report takes over what an agent has to say.
+// report handles the report of an agent.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 	if g.limits.takeTokens(s.agent.key, reportKind, 1, reportEvery, reportBurst) == 0 {
 		retryLater(w, http.StatusTooManyRequests, 1)
@@ -52,7 +52,7 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	g.record(s.agent.key, events)
 	if s.signsReports {
-		if err := g.observeHubTime(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil { // it tells again in its next session
+		if err := g.observeHubTime(r.Context(), s.agent, time.Unix(0, up.Latest)); err != nil { // the agent reports it again in its next session
 			g.o.Log.Info("cannot write down what an agent has seen of the hub's clock", "cluster", s.agent.key, "error", err.Error())
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// Router passes what controllers say of a Cluster to the engines of this process, or to the gateway for one with
+// Router passes the calls of controllers for a Cluster to the engines of this process, or to the gateway for one with
 // spec.agent. A Cluster that moves from one to the other keeps what is on it: both work under the same identity.
 type Router struct {
 	Push engine.Pooled

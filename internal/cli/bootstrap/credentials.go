@@ -84,7 +84,7 @@ func (r *run) newKey(ctx context.Context) (string, error) {
 			return "", errors.New("nothing was changed")
 		}
 		if err := remote.MayPush(ctx); !errors.Is(err, git.ErrAuthenticationFailed) {
-			break // any other error is told by what comes next
+			break // any other error is reported by what comes next
 		}
 		r.IO.Progressf("the server does not accept the key yet")
 	}
@@ -158,7 +158,7 @@ func (r *run) askPassphrase(secret map[string][]byte) error {
 	_, err := ssh.ParsePrivateKey(secret["identity"])
 	missing := new(ssh.PassphraseMissingError)
 	if !errors.As(err, &missing) {
-		return nil // whatever else is wrong with it is told later
+		return nil // whatever else is wrong with it is reported later
 	}
 	if !r.IO.CanPrompt() {
 		return factory.Usagef("the key in %s has a passphrase: give --passphrase-file", r.PrivateKeyFile)

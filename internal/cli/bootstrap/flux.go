@@ -27,7 +27,7 @@ const (
 )
 
 // besideFlux looks for Flux in the repository. Where Flux keeps the folder of the hub it is refused: each of the two
-// would apply the other, and who deletes one of them deletes both. Elsewhere it is told.
+// would apply the other, and who deletes one of them deletes both. Elsewhere a warning is printed.
 func (r *run) besideFlux(files *tree.Tree, s *factory.Step) error {
 	here, elsewhere := fluxFolders(files.Files(), r.Path)
 	for _, dir := range here {

@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cli/gitpush"
 )
 
-// addSigningFlags adds those that say by which key the commit is signed.
+// addSigningFlags adds those of the key by which the commit is signed.
 func addSigningFlags(cmd *cobra.Command, o *Options) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.GPGKeyRing, "gpg-key-ring", "", "file with the GPG key that signs the commit, as 'gpg --export-secret-keys' writes it")

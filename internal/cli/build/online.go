@@ -105,7 +105,7 @@ func sourceOf(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization)
 	return source, nil
 }
 
-// assigned reads what each cluster is assigned; who may not see that is not told.
+// assigned reads what each cluster is assigned; without the right to list them, nothing is shown.
 func assigned(ctx context.Context, hub *factory.Hub, ks *v1alpha1.Kustomization) (map[string]v1alpha1.Bundle, error) {
 	list := &v1alpha1.AssignmentList{}
 	if err := hub.List(ctx, list, factory.InClusterNamespaces(ks)...); apierrors.IsForbidden(err) {
@@ -136,7 +136,7 @@ func noKustomization(ctx context.Context, o *Options, hub *factory.Hub, err erro
 	return factory.NotFound("kustomization", o.Name, o.Flags.Namespace, names)
 }
 
-// hubID is what the hub calls itself: what its Deployment says, or else the uid of its cluster.
+// hubID is the identity of the hub: the flag in its Deployment, or else the uid of its cluster.
 func hubID(ctx context.Context, hub *factory.Hub) (string, error) {
 	d := &unstructured.Unstructured{}
 	d.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))

@@ -30,7 +30,7 @@ const (
 	ticketFor = 10 * time.Minute
 	// noticeWithin is how long a hub may take to see the ticket.
 	noticeWithin = 15 * time.Second
-	// retryAfter is how long to wait where the gateway does not say.
+	// retryAfter is how long to wait where the gateway sends no Retry-After.
 	retryAfter = time.Second
 )
 

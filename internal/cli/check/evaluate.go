@@ -17,7 +17,7 @@ type State string
 // States.
 const (
 	Good     State = "ok"
-	Doubtful State = "warning" // it works, or cannot be told
+	Doubtful State = "warning" // it works, or is not known
 	Bad      State = "failed"
 )
 
@@ -41,7 +41,7 @@ type facts struct {
 	kindsUnknown               bool
 	hub, hubUnknown            bool
 	hubVersion, hubProblem     string
-	// unlabelled is set when hubVersion is what the hub says of itself: its Deployment has no label with a version, and
+	// unlabelled is set when hubVersion is the one that the hub reports itself: its Deployment has no label with a version, and
 	// neither have the kinds that came with it.
 	unlabelled    bool
 	agents        []agentFacts

@@ -34,7 +34,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// AgentOptions say how a cluster joins that reaches the hub by an agent.
+// AgentOptions are how a cluster joins that reaches the hub by an agent.
 type AgentOptions struct {
 	Enabled  bool
 	Gateway  string

@@ -67,7 +67,7 @@ func (e *edge) reach(ctx context.Context, s *factory.Step) error {
 	return nil
 }
 
-// reachForHub asks the edge who it is, and says where its address is not one for a hub that is to dial it.
+// reachForHub asks the edge who it is, and warns where its address is not one for a hub that is to dial it.
 func (e *edge) reachForHub(ctx context.Context, s *factory.Step) error {
 	if u, err := url.Parse(e.server); err == nil && isLoopback(u.Hostname()) {
 		s.Notef("%s leads to this machine: a hub elsewhere needs another address, see --server", e.server)

@@ -34,7 +34,7 @@ func checkHub(ctx context.Context, o *Options, hub *factory.Hub, edge *edge, s *
 		return factory.Next(errors.New("--from-kubeconfig leads to the hub's own cluster"),
 			"the Cluster named %q stands for it, and what has no spec.clusters goes there", v1alpha1.HubCluster)
 	}
-	// Who may only see one namespace does not learn of the others; the hub will say DuplicateCluster.
+	// Who may only see one namespace does not learn of the others; the hub will report DuplicateCluster.
 	clusters := &v1alpha1.ClusterList{}
 	if err := hub.List(ctx, clusters); err != nil && !apierrors.IsForbidden(err) {
 		return fmt.Errorf("cannot list the hub's clusters: %w", err)
@@ -237,7 +237,7 @@ func (c change) difference(old map[string]string) map[string]any {
 }
 
 // waitForCluster asks the hub to try the cluster with what it has now, and waits until it has
-// reached it. A failure on the way is told and not final: the hub may see the Cluster before the
+// reached it. A failure on the way is printed and not final: the hub may see the Cluster before the
 // Secret.
 func waitForCluster(ctx context.Context, o *Options, hub *factory.Hub, s *factory.Step) error {
 	ctx, cancel := o.WithTimeout(ctx, time.Minute)

@@ -15,7 +15,7 @@ import (
 
 const systemNamespace = v1alpha1.SystemNamespace
 
-// wanted is what the command line says of the Cluster.
+// wanted is the Cluster that the command line describes.
 type wanted struct {
 	labels, vars change
 }

@@ -17,7 +17,7 @@ const AgentRepository = "ghcr.io/skerry-dev/skerry-agent"
 // AgentName is the name of the agent's Deployment, and of what belongs to it.
 const AgentName = "skerry-agent"
 
-// AgentOptions say how the agent of one cluster differs from what config/agent holds.
+// AgentOptions are how the agent of one cluster differs from what config/agent holds.
 type AgentOptions struct {
 	// Version is the tag of the image; "" leaves it as it is.
 	Version string

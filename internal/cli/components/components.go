@@ -28,7 +28,7 @@ const (
 // no Deployment does.
 const HubIDAnnotation = "skerry.dev/hub-id"
 
-// Options say how this hub differs from what config/ holds.
+// Options are how this hub differs from what config/ holds.
 type Options struct {
 	// Version is the tag of the image, and stands on every object. "" leaves both as they are.
 	Version string

@@ -33,14 +33,14 @@ type gitSecret struct {
 	key                                   KeyOptions
 }
 
-// KeyOptions say what kind of key is made.
+// KeyOptions are the kind of key that is made.
 type KeyOptions struct {
 	// Algorithm is ed25519, ecdsa or rsa; Curve is p256, p384 or p521, of an ecdsa key.
 	Algorithm, Curve string
 	RSABits          int
 }
 
-// AddKeyFlags adds the flags that say what kind of key is made; of names it.
+// AddKeyFlags adds the flags of KeyOptions; of names the key in their help.
 func AddKeyFlags(cmd *cobra.Command, o *KeyOptions, of string) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.Algorithm, "ssh-key-algorithm", "ed25519", "of "+of+": ed25519, ecdsa or rsa")

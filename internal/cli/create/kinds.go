@@ -74,7 +74,7 @@ func runGit(ctx context.Context, o *GitOptions) error {
 	return o.waitReady(ctx, source, func() int64 { return source.Status.ObservedGeneration }, "source")
 }
 
-// gitRepository is what the flags say.
+// gitRepository returns the object that the flags describe.
 func gitRepository(o *GitOptions) (*v1alpha1.GitRepository, error) {
 	in, err := o.meta()
 	if err != nil {
@@ -181,7 +181,7 @@ func runKustomization(ctx context.Context, o *KustomizationOptions) error {
 	return o.waitReady(ctx, ks, func() int64 { return ks.Status.ObservedGeneration }, "kustomization")
 }
 
-// kustomization is what the flags say.
+// kustomization returns the object that the flags describe.
 func kustomization(o *KustomizationOptions) (*v1alpha1.Kustomization, error) {
 	in, err := o.meta()
 	if err != nil {
@@ -310,7 +310,7 @@ func runCluster(ctx context.Context, o *ClusterOptions) error {
 
 var variable = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// clusterOf is what the flags say.
+// clusterOf returns the object that the flags describe.
 func clusterOf(o *ClusterOptions) (*v1alpha1.Cluster, error) {
 	in, err := o.meta()
 	if err != nil {

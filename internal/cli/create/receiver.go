@@ -64,7 +64,7 @@ func runReceiver(ctx context.Context, o *ReceiverOptions) error {
 	return o.waitReady(ctx, object, func() int64 { return object.Status.ObservedGeneration }, "receiver")
 }
 
-// receiver is what the flags say.
+// receiver returns the object that the flags describe.
 func receiver(o *ReceiverOptions) (*v1alpha1.Receiver, error) {
 	in, err := o.meta()
 	if err != nil {

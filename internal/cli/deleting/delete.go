@@ -1,4 +1,4 @@
-// Package deleting is the command that deletes an object of the hub, and says first what goes with it on which
+// Package deleting is the command that deletes an object of the hub, and prints first what goes with it on which
 // clusters.
 package deleting
 

@@ -1,4 +1,4 @@
-// Package diagnose says, from what the API server knows, why the hub does not work.
+// Package diagnose finds out, from what the API server knows, why the hub does not work.
 package diagnose
 
 import (
@@ -40,7 +40,7 @@ func Available(d *appsv1.Deployment) (bool, string) {
 	return true, ""
 }
 
-// Hub says in one line where the hub's Deployment stands and what its Pods are stuck on. It never
+// Hub returns in one line where the hub's Deployment stands and what its Pods are stuck on. It never
 // fails: what cannot be read is said so.
 func Hub(ctx context.Context, c client.Client) string {
 	d := &appsv1.Deployment{}

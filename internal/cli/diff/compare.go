@@ -148,7 +148,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// keys tell entries of lists apart, in the order in which they are tried.
+// keys are the fields by which entries of lists are matched, in the order in which they are tried.
 var keys = []string{"name", "key", "mountPath", "containerPort", "port", "ip", "type", "uid"}
 
 // listKey returns the key by which the entries of two lists can be matched; "" when there is none.

@@ -27,7 +27,7 @@ func (e *UnknownError) Error() string { return e.Message }
 const inflight = 8
 
 // Connect returns a client for the cluster that a Cluster stands for; nil stands for the hub's own, which
-// has no Cluster before anything runs there. The caller closes it. An *UnknownError says that there is no
+// has no Cluster before anything runs there. The caller closes it. An *UnknownError means that there is no
 // way to it from here.
 func Connect(ctx context.Context, f *factory.Factory, hub *factory.Hub, c *v1alpha1.Cluster) (*edge.Client, error) {
 	cfg, err := Config(ctx, hub, c)

@@ -23,7 +23,7 @@ var ExitCodes = []struct {
 	{ExitFailed, "something is not ready, was refused or did not work; of diff: there are changes"},
 	{ExitUsage, "the command line is wrong, and nothing was done"},
 	{ExitUnreachable, "the hub's API server could not be asked, or does not accept the credentials"},
-	{ExitDiffFailed, "of diff: it could not be told, or would be refused"},
+	{ExitDiffFailed, "of diff: it could not be found out, or would be refused"},
 	{ExitInterrupted, "interrupted with Ctrl-C"},
 	{141, "what read the output has gone (SIGPIPE)"}, // as the shell has it: the process ends by the signal
 }

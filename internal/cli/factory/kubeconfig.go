@@ -61,7 +61,7 @@ func noContext(path, name string, file *clientcmdapi.Config) error {
 	return err
 }
 
-// EdgeError keeps an edge that cannot be reached with a person's kubeconfig from being told as a hub that cannot.
+// EdgeError keeps an edge that cannot be reached with a person's kubeconfig from being reported as a hub that cannot.
 func EdgeError(err error) error {
 	return Next(OtherServer(fmt.Errorf("the edge cluster: %w", err)), "check --from-kubeconfig and --from-context, and that the edge runs and can be reached from here")
 }

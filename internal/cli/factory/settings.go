@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Settings are what the user wants where no flag says otherwise.
+// Settings are the defaults of the user, which flags override.
 type Settings struct {
 	// Context of the kubeconfig that leads to the hub.
 	Context string `json:"context,omitempty"`

@@ -41,7 +41,7 @@ func (o *Options) explain(err error) error {
 func (o *Options) missingKind() error {
 	hub, err := o.Hub()
 	if err != nil {
-		return nil //nolint:nilerr // the error that there is says more
+		return nil //nolint:nilerr // the error that there is has more
 	}
 	for _, resource := range o.resources {
 		kind := v1alpha1.GroupVersion.WithResource(strings.TrimSuffix(resource, group))

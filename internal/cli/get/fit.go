@@ -64,7 +64,7 @@ func rowsOf(lines []string) [][]table.Cell {
 				return nil
 			}
 			cell := strings.TrimSpace(string(line[start:end]))
-			// A name is told by what comes after its kind, and a revision by its beginning.
+			// A name is recognised by what comes after its kind, and a revision by its beginning.
 			row[i] = table.Plain(factory.ShortRevisions(strings.Replace(cell, group+"/", "/", 1)))
 		}
 		rows = append(rows, row)

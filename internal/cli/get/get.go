@@ -108,7 +108,7 @@ func newCmdKind(f *factory.Factory, runF func(context.Context, *Options) error, 
 			return runF(cmd.Context(), o)
 		}
 		if _, err := o.HubConfig(); err != nil {
-			return err // cli-runtime does not say what to do
+			return err // cli-runtime names no next step
 		}
 		return o.explain(runGet(cmd.Context(), o))
 	}

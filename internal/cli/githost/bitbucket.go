@@ -37,7 +37,7 @@ func BitbucketServer(o Options) (Host, error) {
 	return &bitbucketServer{server + "/rest", o.Token, over}, nil
 }
 
-// bitbucketError is what the API says of a request that it refuses.
+// bitbucketError is the body of the API's answer to a request that it refuses.
 type bitbucketError struct {
 	status int
 	words  string
@@ -109,7 +109,7 @@ func refusal(status int, data []byte) error {
 	return e
 }
 
-// bitbucketRepository is what the API says of one.
+// bitbucketRepository is a repository in the API's answers.
 type bitbucketRepository struct {
 	Links struct {
 		Clone []struct{ Href, Name string }

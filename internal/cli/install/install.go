@@ -81,7 +81,7 @@ same and lets the hub keep itself up to date from Git.`,
 
 var release = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?$`)
 
-// AddFlags adds the flags that say how the hub's manifests are to be.
+// AddFlags adds the flags that configure the hub's manifests.
 func AddFlags(cmd *cobra.Command, to *components.Options, ownVersion string) {
 	if !release.MatchString(ownVersion) {
 		ownVersion = "" // built from a checkout: there is no image of that name

@@ -18,7 +18,7 @@ const (
 // busyFrames turn while work goes on.
 var busyFrames = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
-// busyLine is the last line of a terminal, which says what is being worked on. Whatever is written to the terminal
+// busyLine is the last line of a terminal, which shows what is being worked on. Whatever is written to the terminal
 // goes above it. It leaves nothing behind that would have to be undone when the process is killed.
 type busyLine struct {
 	columns func() int

@@ -62,7 +62,7 @@ func System(getenv func(string) string) *IOStreams {
 	return s
 }
 
-// rows is the height of the terminal, of which one that does not tell has the usual one.
+// rows is the height of the terminal, or the usual one where it is not known.
 func rows() int {
 	_, height, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil || height <= 0 {
@@ -71,7 +71,7 @@ func rows() int {
 	return height
 }
 
-// columns is the width of the terminal, of which one that does not tell has the usual one.
+// columns is the width of the terminal, or the usual one where it is not known.
 func columns(f *os.File) int {
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil || width <= 0 {
@@ -161,7 +161,7 @@ func (s *IOStreams) EraseLine() {
 	}
 }
 
-// Green colours text where colours are on. Nothing is ever told by colour alone.
+// Green colours text where colours are on. No information is in the colour alone.
 func (s *IOStreams) Green(text string) string { return s.paint("32", text) }
 
 // Red colours text where colours are on.

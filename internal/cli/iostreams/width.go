@@ -41,7 +41,7 @@ func Cut(s string, columns int) string {
 	return strings.TrimRight(head(s, columns-1), " ") + "…"
 }
 
-// CutMiddle is Cut for names: those of a fleet are told apart by their ends as often as by their beginnings, so "…"
+// CutMiddle is Cut for names: those of a fleet differ in their ends as often as in their beginnings, so "…"
 // stands in the middle.
 func CutMiddle(s string, columns int) string {
 	switch {

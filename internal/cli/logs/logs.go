@@ -156,7 +156,7 @@ func runLogs(ctx context.Context, o *Options) error {
 	return at.show(ctx, o, pods)
 }
 
-// checkNames refuses names that there are not, of which nothing is ever logged, and says where the agent of a
+// checkNames refuses names that there are not, of which nothing is ever logged, and names where the agent of a
 // cluster logs.
 func (o *Options) checkNames(ctx context.Context, hub *factory.Hub) error {
 	if o.Kustomization != "" {

@@ -23,7 +23,7 @@ const MinorsApart = 2
 // versionLabel is on all that is installed.
 const versionLabel = "app.kubernetes.io/version"
 
-// Upgrade refuses to install a version over an older or a much newer one, as far as it can be told what is there: a
+// Upgrade refuses to install a version over an older or a much newer one, as far as the versions can be compared: a
 // version that is no release is compared with nothing. allowDowngrade lets an older one take the place.
 func Upgrade(ctx context.Context, c client.Client, wanted string, allowDowngrade bool) error {
 	installed, err := installedVersion(ctx, c)

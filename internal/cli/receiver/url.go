@@ -1,4 +1,4 @@
-// Package receiver is about webhooks: what a Git server has to be told.
+// Package receiver is about webhooks: the URL that a Git server has to call.
 package receiver
 
 import (

@@ -106,7 +106,7 @@ func newCmdSuspend(f *factory.Factory, runF func(context.Context, *SuspendOption
 	return cmd
 }
 
-// validate refuses a command line that could mean more, or less, than it says.
+// validate refuses a command line that could mean more, or less, than it names.
 func (o *SuspendOptions) validate(command string) error {
 	ways := 0
 	for _, given := range []bool{len(o.Names) > 0, o.Selector != "", o.All} {

@@ -114,7 +114,7 @@ func (r *Report) add(s *v1alpha1.RolloutStatus) {
 	}
 }
 
-// evaluate finds out whether there is anything left to wait for. What the hub says of an older form of the
+// evaluate finds out whether there is anything left to wait for. What the hub reports of an older generation of the
 // object decides nothing.
 func (r *Report) evaluate(ks *v1alpha1.Kustomization) {
 	ready := meta.FindStatusCondition(ks.Status.Conditions, v1alpha1.ReadyCondition)

@@ -89,7 +89,7 @@ type simulator struct {
 	outcome  Outcome
 }
 
-// Run simulates a rollout to its end, on a clock of its own. The error says that the spec cannot
+// Run simulates a rollout to its end, on a clock of its own. The error means that the spec cannot
 // be followed, or that ctx ended.
 func Run(ctx context.Context, p Scenario) (Outcome, error) {
 	stages, err := rollout.Stages(p.Spec, p.Members)

@@ -60,7 +60,7 @@ func about(r Report) []string {
 	return lines
 }
 
-// phase as a person says it.
+// phase in words.
 func phase(p v1alpha1.RolloutPhase, io *iostreams.IOStreams) string {
 	switch p {
 	case v1alpha1.RolloutCompleted:

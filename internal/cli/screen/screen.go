@@ -18,7 +18,7 @@ const (
 	erase   = "\x1b[J"   // from here to the end of the screen
 )
 
-// Screen shows texts: in place on a terminal, elsewhere as a line for each that says something new. It leaves
+// Screen shows texts: in place on a terminal, elsewhere as a line for each that differs from the last. It leaves
 // nothing behind that would have to be undone when it is interrupted.
 type Screen struct {
 	io    *iostreams.IOStreams

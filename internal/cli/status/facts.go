@@ -84,7 +84,7 @@ func ReadLease(ctx context.Context, hub *factory.Hub) (*coordinationv1.Lease, er
 	lease := &coordinationv1.Lease{}
 	err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: leaseName}, lease)
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil, nil //nolint:nilnil // there is none to tell
+		return nil, nil //nolint:nilnil // there is none to report
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the hub's lease: %w", err)

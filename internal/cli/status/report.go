@@ -47,7 +47,7 @@ const MaxDrift = 100
 type Hub struct {
 	Server string `json:"server"`
 	// State is Ready when the hub holds its lease, NotReady when it let it expire, and Unknown when
-	// there is none to tell.
+	// there is none to report.
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	// Heard is when the hub renewed its lease last.

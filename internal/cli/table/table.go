@@ -36,7 +36,7 @@ const (
 	// textColumn is how much of the last column stays while other columns can give way, minText while they can be
 	// cut.
 	textColumn, minText = 24, 12
-	// minHeading is what is left of a heading, minName of a column that is cut: enough for a name to be told from
+	// minHeading is what is left of a heading, minName of a column that is cut: enough to distinguish a name from
 	// others. minColumn is what is left of it at a terminal that is narrower than any that people use.
 	minHeading, minName, minColumn = 5, 16, 3
 )

@@ -109,7 +109,7 @@ type Trace struct {
 	Unknown []string `json:"unknown,omitempty"`
 }
 
-// Commit is what the Git server says of a commit.
+// Commit is what the Git server has of a commit.
 type Commit struct {
 	Hash    string    `json:"hash"`
 	Author  string    `json:"author"`

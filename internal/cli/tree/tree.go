@@ -73,7 +73,7 @@ type Cluster struct {
 	Name  string     `json:"name"`
 	Run   status.Run `json:"run"`
 	Known string     `json:"-"` // how it is reached, when it is not
-	// Objects of the inventory; nil when they were not asked for, or Unknown says why they are not known.
+	// Objects of the inventory; nil when they were not asked for, or Unknown is why they are not known.
 	Objects []Object `json:"objects,omitempty"`
 	Unknown string   `json:"unknown,omitempty"`
 }

@@ -1,7 +1,7 @@
 // Package uninstall is the command that takes a hub off its cluster, and what the hub keeps on the edges.
 //
 // It promises that it can be killed at any point and run again: each step looks at what is still there. What
-// the hub applied stays unless it is told otherwise, and the hub is only taken away when it has nothing left
+// the hub applied stays unless a flag asks otherwise, and the hub is only taken away when it has nothing left
 // to do on the edges.
 package uninstall
 

@@ -157,7 +157,7 @@ func (a *access) transports(ctx context.Context, r reference) ([]transport, erro
 	default:
 		auth, err = git.AgentAuth(r.SSH, keys, hosts)
 	}
-	return append(all, transport{r.SSH, auth, err}), nil //nolint:nilerr // it is told when the other transports fail
+	return append(all, transport{r.SSH, auth, err}), nil //nolint:nilerr // it is reported when the other transports fail
 }
 
 // client returns the client for a file, and adds the credentials of its host to the request. They go to that host

@@ -105,7 +105,7 @@ func split(below string) (repository, dir string) {
 
 // folder is where a copy goes, below the directory of the kustomization that names it. It holds the commit of a
 // repository, so that a newer one lies beside it and is reviewed as what it is. A file that is chosen by a query, as
-// by ?ref=v1, lies in a folder of that query, of which only a digest is told: it may hold a credential.
+// by ?ref=v1, lies in a folder of that query, of which only a digest is shown: it may hold a credential.
 func (r reference) folder(commit string) (string, error) {
 	from := r.File
 	if from == "" {

@@ -61,7 +61,7 @@ func runVersion(ctx context.Context, o *Options) error {
 	if !o.Client {
 		err = ask(ctx, o, &v)
 	}
-	// What is known without the cluster is told even if the cluster cannot be asked.
+	// What is known without the cluster is printed even if the cluster does not answer.
 	if werr := write(o.IO.Out, o.Output, v); werr != nil {
 		return werr
 	}

@@ -1,4 +1,4 @@
-// Package why is the command that says why a cluster does not run what Git says.
+// Package why is the command that explains why a cluster does not run what Git says.
 package why
 
 import (
