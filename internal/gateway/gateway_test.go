@@ -227,12 +227,10 @@ func TestRevocationEndsALiveStream(t *testing.T) {
 			p.welcome()
 			stream := p.stream(link.Have{})
 			p.up(link.Up{Seq: 1, State: healthy, Complete: true})
-			began := time.Now()
 			r.change(edgeKey, change)
 			if got := stream.closeReason(); got != link.GoAwayRevoked {
 				t.Errorf("the last frame says %q", got)
 			}
-			t.Logf("after %s", time.Since(began))
 			if got := p.ask(link.ReportPath, link.Up{Seq: 2, State: healthy}, &link.UpResponse{}); got != http.StatusUnauthorized {
 				t.Errorf("it may report: %d", got)
 			}

@@ -41,6 +41,7 @@ type rig struct {
 	roots   *x509.CertPool
 	changes chan engine.Key
 	stop    func()
+	pipes   *pipes // its listener; nil: one on TCP
 
 	mu       sync.Mutex
 	skew     time.Duration // added to the clock
@@ -61,12 +62,18 @@ func newRig(t testing.TB) *rig { return newRigWith(t, nil) }
 // newRigWith returns a rig whose gateway is changed before it listens.
 func newRigWith(t testing.TB, change func(*Gateway)) *rig {
 	t.Helper()
+	return newRigOver(t, nil, change)
+}
+
+// newRigOver returns a rig that listens to connections in memory, or on TCP without pipes.
+func newRigOver(t testing.TB, over *pipes, change func(*Gateway)) *rig {
+	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &rig{
-		t: t, changes: make(chan engine.Key, 10_000), clusters: map[engine.Key]*v1alpha1.Cluster{}, stored: map[engine.Key]*v1alpha1.Assignment{},
+		t: t, pipes: over, changes: make(chan engine.Key, 10_000), clusters: map[engine.Key]*v1alpha1.Cluster{}, stored: map[engine.Key]*v1alpha1.Assignment{},
 		bundles: map[string]*object.Bundle{}, taken: map[string]engine.Key{},
 		hub: link.HubIdentity{ID: "hub-1", UID: "hub-uid", Namespace: "skerry-system", Version: "v0.2.0", Key: public},
 	}
@@ -130,7 +137,11 @@ func (r *rig) serve(certificate func() (*tls.Certificate, error)) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	address, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- r.gateway.Serve(ctx, ServeOptions{Address: "127.0.0.1:0", Certificate: certificate, Listening: func(a net.Addr) { address <- a }})
+		o := ServeOptions{Address: "127.0.0.1:0", Certificate: certificate, Listening: func(a net.Addr) { address <- a }}
+		if r.pipes != nil {
+			o.Listener = r.pipes
+		}
+		ended <- r.gateway.Serve(ctx, o)
 	}()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
@@ -257,6 +268,14 @@ func (r *rig) until(what string, ok func(engine.State) bool) engine.State {
 	}
 }
 
+// connectTo dials the gateway, as net.Dialer does.
+func (r *rig) connectTo(ctx context.Context, network, address string) (net.Conn, error) {
+	if r.pipes != nil {
+		return r.pipes.dial(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
 // peer is a scripted agent.
 type peer struct {
 	r       *rig
@@ -276,7 +295,7 @@ func (r *rig) peer() *peer {
 }
 
 func (r *rig) peerWith(key ed25519.PrivateKey, uid string) *peer {
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: r.roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13}}
+	transport := &http.Transport{DialContext: r.connectTo, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: r.roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13}}
 	r.t.Cleanup(transport.CloseIdleConnections)
 	return &peer{r: r, client: &http.Client{Transport: transport}, cluster: edgeKey.String(), key: key, who: link.Agent{Version: "v0.2.0", Instance: rand.Text(), ClusterUID: uid}}
 }

@@ -22,25 +22,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// pipes are a listener to which a test brings connections in memory.
-type pipes struct {
-	in   chan net.Conn
-	done chan struct{}
-	once sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.in:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
 // queue is a tlsListener in a bubble, and what a test needs to connect to it. Each connection that it accepts is sent a byte.
 type queue struct {
 	t       *testing.T
@@ -67,7 +48,7 @@ func newQueue(t *testing.T, places int, limits connLimits) *queue {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	q := &queue{t: t, in: &pipes{in: make(chan net.Conn), done: make(chan struct{})}, client: &tls.Config{RootCAs: roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}}
+	q := &queue{t: t, in: newPipes(), client: &tls.Config{RootCAs: roots, ServerName: link.ServerName, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}}
 	q.limited = newLimitListener(q.in, limits, time.Now)
 	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		q.mu.Lock()
