@@ -25,28 +25,61 @@ const retryInterval = 500 * time.Millisecond
 func Until(ctx context.Context, c client.WithWatch, objects []client.Object, check func() (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wake := make(chan struct{}, 1)
+	changed := newSignal()
 	for _, o := range objects {
 		list, err := listFor(c, o)
 		if err != nil {
 			return err
 		}
-		go follow(ctx, c, list, o.GetNamespace(), o.GetName(), wake)
+		name := o.GetName()
+		go follow(ctx, c, list, name, changed, client.InNamespace(o.GetNamespace()), client.MatchingFields{"metadata.name": name})
 	}
-	for {
+	return checkOnChanges(ctx, changed, func() (bool, error) {
 		for _, o := range objects {
 			if err := read(ctx, c, o); err != nil {
-				return err
+				return false, err
 			}
 		}
+		return check()
+	})
+}
+
+// Changes calls check, and again after changes to the objects of the kinds of the lists in any namespace,
+// until check returns true, or an error, or ctx ends. It takes one watch a kind, however many objects there
+// are. The error of an ended ctx wraps ctx.Err().
+func Changes(ctx context.Context, c client.WithWatch, lists []client.ObjectList, check func() (bool, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changed := newSignal()
+	for _, list := range lists {
+		go follow(ctx, c, list, "", changed)
+	}
+	return checkOnChanges(ctx, changed, check)
+}
+
+// checkOnChanges calls check, and again whenever the signal is set, until check returns true, or an error, or ctx ends.
+func checkOnChanges(ctx context.Context, changed signal, check func() (bool, error)) error {
+	for {
 		if done, err := check(); done || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-wake:
+		case <-changed:
 		}
+	}
+}
+
+// signal is set or not: set again before it was received, it is received once.
+type signal chan struct{}
+
+func newSignal() signal { return make(signal, 1) }
+
+func (s signal) set() {
+	select {
+	case s <- struct{}{}:
+	default: // it is set
 	}
 }
 
@@ -70,37 +103,34 @@ func read(ctx context.Context, c client.Client, o client.Object) error {
 	return nil
 }
 
-// follow wakes whenever the object changes, and whenever a watch begins, so that nothing that
-// happened between two watches is missed.
-func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace, name string, wake chan<- struct{}) {
-	notify := func() {
-		select {
-		case wake <- struct{}{}:
-		default: // already notified
-		}
-	}
+// follow sets the signal whenever an object of the list's kind changes, or the one with the name where there is one, and
+// whenever a watch begins or ends, so that nothing that happened between two watches is missed. It ends with ctx.
+//
+// It is no UntilWithSync or ListWatchUntil of client-go's tools/watch: they look at one object or kind and not at several,
+// the first retries for ever what is forbidden, and the second ends with its watch, so when an API server restarts.
+func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, name string, changed signal, opts ...client.ListOption) {
 	for ctx.Err() == nil {
-		w, err := c.Watch(ctx, list, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
-		if err == nil {
-			notify()
-			drain(w, name, notify)
+		if w, err := c.Watch(ctx, list, opts...); err == nil {
+			changed.set()
+			receive(w, name, changed)
 		}
 		if Pause(ctx) != nil {
 			return
 		}
-		notify()
+		changed.set()
 	}
 }
 
-func drain(w watch.Interface, name string, notify func()) {
+// receive receives the events of a watch until it ends.
+func receive(w watch.Interface, name string, changed signal) {
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		if event.Type == watch.Error {
 			return
 		}
 		// A server that knows no field selector sends all; only one name is of interest.
-		if o, ok := event.Object.(client.Object); ok && o.GetName() == name {
-			notify()
+		if o, ok := event.Object.(client.Object); name == "" || ok && o.GetName() == name {
+			changed.set()
 		}
 	}
 }
@@ -156,52 +186,4 @@ func isPageNotFound(err error) bool {
 	}
 	details := status.Status().Details
 	return details == nil || details.Name == ""
-}
-
-// Changes calls check, and again after changes to the objects of the kinds of the lists in any namespace,
-// until check returns true, or an error, or ctx ends. It takes one watch a kind, however many objects there
-// are. The error of an ended ctx wraps ctx.Err().
-func Changes(ctx context.Context, c client.WithWatch, lists []client.ObjectList, check func() (bool, error)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	wake := make(chan struct{}, 1)
-	for _, list := range lists {
-		go followAll(ctx, c, list, wake)
-	}
-	for {
-		if done, err := check(); done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-wake:
-		}
-	}
-}
-
-// followAll wakes whenever an object of the kind changes, and whenever a watch begins or ends.
-func followAll(ctx context.Context, c client.WithWatch, list client.ObjectList, wake chan<- struct{}) {
-	notify := func() {
-		select {
-		case wake <- struct{}{}:
-		default: // already notified
-		}
-	}
-	for ctx.Err() == nil {
-		if w, err := c.Watch(ctx, list); err == nil {
-			notify()
-			for event := range w.ResultChan() {
-				if event.Type == watch.Error {
-					break
-				}
-				notify()
-			}
-			w.Stop()
-		}
-		if Pause(ctx) != nil {
-			return
-		}
-		notify()
-	}
 }
