@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"github.com/skerry-dev/skerry/internal/sleep"
 )
 
 // retryInterval is the pause before a watch that was refused or cut off is tried again, and before an API
@@ -136,16 +138,7 @@ func receive(w watch.Interface, name string, changed signal) {
 }
 
 // Pause waits before a watch or a request is tried again; its error is that of an ended ctx.
-func Pause(ctx context.Context) error {
-	timer := time.NewTimer(retryInterval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+func Pause(ctx context.Context) error { return sleep.For(ctx, retryInterval) }
 
 func listFor(c client.Client, o client.Object) (client.ObjectList, error) {
 	gvk, err := apiutil.GVKForObject(o, c.Scheme())
