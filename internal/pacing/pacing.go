@@ -77,11 +77,12 @@ var (
 	// KustomizationStatus has, for a count that goes on, a cooldown of 40 ms for each cluster beyond four: for 54 clusters
 	// and more as long as it gets.
 	KustomizationStatus = Pace{Cost: 1, CostMax: 500 * time.Millisecond, Each: 40 * time.Millisecond, Free: 4, EachMax: 2 * time.Second}
-	// RollUp keeps a thousand clusters that report one after the other from a thousand roll-ups over all
-	// of them. Up to 16 clusters a roll-up is little beside the write of its status; over 10,000 it takes up to
-	// half a second, and its cooldown is as long as it gets. Each is for what wakes it, which mostly counts further: over 50
+	// RollUp keeps a thousand clusters that report one after the other from a thousand roll-ups over all of them. It takes
+	// some 20 µs of processor time for each, and several times as long where the processors are busy: waiting for that as
+	// well held back the last one of a commit to 1,000 clusters, which says that all are ready, by more than a second. Over
+	// 10,000 clusters its cooldown is as long as it gets. Each is for what wakes it, which mostly counts further: over 50
 	// clusters 150 ms, in which some others of them report as well.
-	RollUp = Pace{Cost: 4, CostMax: 2 * time.Second, Light: 16, Negligible: 4 * time.Millisecond, Each: 5 * time.Millisecond, Free: 20, EachMax: 200 * time.Millisecond}
+	RollUp = Pace{Cost: 4, CostMax: 2 * time.Second, CostEach: 50 * time.Microsecond, Each: 5 * time.Millisecond, Free: 20, EachMax: 200 * time.Millisecond}
 )
 
 // Urgency of news.
@@ -97,11 +98,12 @@ const (
 // Pace is the cooldown of one writer: the time after a write of an object before it writes the object again.
 type Pace struct {
 	// Cost is how many times as long as the last write took the cooldown is, up to CostMax; once only for an
-	// object of at most Light items, and there is none after a write shorter than Negligible.
-	Cost       int
-	CostMax    time.Duration
-	Light      int
-	Negligible time.Duration
+	// object of at most Light items. Where CostEach is set, what the write took longer than that for each item was not
+	// its cost.
+	Cost     int
+	CostMax  time.Duration
+	CostEach time.Duration
+	Light    int
 	// Each is how long it is for each item beyond Free, up to EachMax, when the news only counts.
 	Each    time.Duration
 	Free    int
@@ -117,14 +119,14 @@ type Last struct {
 
 // Cooldown returns the time between the end of a write of so many items and the next.
 func (p Pace) Cooldown(took time.Duration, items int, u Urgency) time.Duration {
-	cooldown := time.Duration(0)
-	if took >= p.Negligible {
-		times := p.Cost
-		if p.Light > 0 && items <= p.Light {
-			times = min(times, 1)
-		}
-		cooldown = min(time.Duration(times)*took, p.CostMax)
+	times := p.Cost
+	if p.Light > 0 && items <= p.Light {
+		times = min(times, 1)
 	}
+	if p.CostEach > 0 {
+		took = min(took, time.Duration(items)*p.CostEach)
+	}
+	cooldown := min(time.Duration(times)*took, p.CostMax)
 	if u == Count {
 		cooldown = max(cooldown, min(time.Duration(max(items-p.Free, 0))*p.Each, p.EachMax))
 	}
