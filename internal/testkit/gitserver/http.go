@@ -38,6 +38,7 @@ type HTTP struct {
 	mu     sync.Mutex
 	addr   string
 	server *http.Server
+	served chan struct{} // closed when the port is
 
 	fault    atomic.Pointer[Fault]
 	requests counter
@@ -210,14 +211,18 @@ func (s *HTTP) Start() error {
 		listener = tls.NewListener(listener, config)
 	}
 	s.server = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet}
-	go func(server *http.Server) { _ = server.Serve(listener) }(s.server)
+	s.served = make(chan struct{})
+	go func(server *http.Server, served chan<- struct{}) {
+		defer close(served)
+		_ = server.Serve(listener)
+	}(s.server, s.served)
 	return nil
 }
 
 // Stop closes the port and every connection.
 func (s *HTTP) Stop() error {
 	s.mu.Lock()
-	server := s.server
+	server, served := s.server, s.served
 	s.server = nil
 	s.mu.Unlock()
 	if server == nil {
@@ -226,6 +231,7 @@ func (s *HTTP) Stop() error {
 	if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
+	<-served // until then the kernel may take a connection, and reset it
 	return nil
 }
 
