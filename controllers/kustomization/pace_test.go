@@ -85,8 +85,8 @@ func TestARenderDoesNotDelayTheRollUp(t *testing.T) {
 		return c.Get(ctx, k, o, opts...)
 	}
 	w.reconcile()
-	if cooldown := w.r.cooldown(key); cooldown != 100*time.Millisecond {
-		t.Errorf("after a roll-up of 100 ms the next waits %s", cooldown)
+	if cooldown, want := w.r.cooldown(key), pacing.RollUp.Cooldown(100*time.Millisecond, 1, pacing.Count); cooldown != want || want == 0 {
+		t.Errorf("after a roll-up of 100 ms over a cluster the next waits %s, want %s", cooldown, want)
 	}
 	w.now = w.now.Add(time.Second)
 	if cooldown := w.r.cooldown(key); cooldown != 0 {
