@@ -98,8 +98,12 @@ func TestAHubThatAsksAgainIsAnsweredAgain(t *testing.T) {
 	eventually(t, "the cluster can be worked on", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		last := h.ups[len(h.ups)-1]
-		return last.Finalized == "" && last.State != nil && last.State.Usable && last.State.UID == "edge-uid" && last.State.Version == "" // not the engine's
+		for _, up := range slices.Backward(h.ups) {
+			if up.State != nil { // a report of what was received, which may follow at once, has none
+				return up.Finalized == "" && up.State.Usable && up.State.UID == "edge-uid" && up.State.Version == "" // not the engine's
+			}
+		}
+		return false
 	})
 	h.down <- h.finalize(2, "f2")
 	eventually(t, "the second request is answered", func() bool { return slices.Contains(h.finalizations(), [2]string{"f2", ""}) })
