@@ -99,16 +99,27 @@ func newSharedWorld(t *testing.T) *rig.Rig {
 	return r
 }
 
-// workDir returns a folder for the rig's data, with a short path, that goes with the test.
+const (
+	workPrefix = "skerry-e2e-"
+	keptPrefix = "skerry-kept-"
+)
+
+// workDir returns a folder for the rig's data, with a short path, that goes with the test, or with the next one if this
+// process is killed. KEEP=1 gives that of a test that failed another name, under which it stays.
 func workDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "skerry-e2e-") //nolint:usetesting // KEEP=1 lets it outlive the test
+	rig.SweepDirs(os.TempDir(), workPrefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", workPrefix, os.Getpid())) //nolint:usetesting // its path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() && os.Getenv("KEEP") != "" {
-			t.Logf("logs are in %s", dir)
+			kept := strings.Replace(dir, workPrefix, keptPrefix, 1)
+			if err := os.Rename(dir, kept); err != nil {
+				t.Error(err)
+			}
+			t.Logf("logs are in %s", kept)
 			return
 		}
 		_ = os.RemoveAll(dir)
