@@ -586,8 +586,9 @@ type site struct {
 	config *rest.Config
 	dir    string
 
-	proxy *url.URL // between the agent and its hub
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	arrival time.Duration // the agent's timings.arrival
+	proxy   *url.URL      // between the agent and its hub
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu    sync.Mutex
 	pools []*pool
@@ -598,7 +599,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	e := &site{t: t, dir: t.TempDir()}
+	e := &site{t: t, dir: t.TempDir(), arrival: time.Minute}
 	e.api, e.config = startAPIServer(t)
 	return e
 }
@@ -626,7 +627,7 @@ func (e *site) start() *site {
 		e.t.Fatal(err)
 	}
 	e.p.backoff.random = func() float64 { return -0.98 } // the agent hardly waits before it dials again
-	e.p.delays = timings{proofRetry: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, folders: 20 * time.Millisecond}
+	e.p.delays = timings{proofRetry: 5 * time.Millisecond, coalesce: 5 * time.Millisecond, busyRetry: 20 * time.Millisecond, arrival: e.arrival, folders: 20 * time.Millisecond}
 	e.p.proxy = http.ProxyURL(e.proxy)
 	done := make(chan error, 1)
 	e.done = done

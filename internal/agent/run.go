@@ -46,11 +46,14 @@ type timings struct {
 	coalesce time.Duration
 	// busyRetry is half of the longest wait for a gateway that is busy, or has not rendered a bundle yet.
 	busyRetry time.Duration
-	folders   time.Duration // between two looks at the folders for files
+	// arrival is how long bundles that have arrived wait for those that have not: all entries of one commit begin at once where
+	// the link lets them.
+	arrival time.Duration
+	folders time.Duration // between two looks at the folders for files
 }
 
 func defaultTimings() timings {
-	return timings{proofRetry: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, folders: folderInterval}
+	return timings{proofRetry: 500 * time.Millisecond, coalesce: pacing.AgentGather, busyRetry: 2 * time.Second, arrival: 5 * time.Second, folders: folderInterval}
 }
 
 // errClusterReplaced: the identity on this cluster was made for another one.

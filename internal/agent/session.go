@@ -28,9 +28,6 @@ const (
 	reportTimeout = time.Minute
 	// frameDelayLimit is how long a frame may take that the gateway has sent (UpResponse.Sent), while nothing else arrives.
 	frameDelayLimit = 10 * time.Second
-	// arrivalGrace is how long what has arrived waits for the bundles that have not: of one commit, all entries
-	// begin at once where the link lets them.
-	arrivalGrace = 5 * time.Second
 )
 
 // fetchBackoff is the wait after a bundle that could not be fetched. It is spread: many agents ask for the same bundle.
@@ -423,30 +420,32 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (complete, lat
 		s.a.reassign(nil, true)
 		return true, false, nil
 	}
-	began := s.a.now()
-	var arrived []string
+	began, all := s.a.now(), true
+	var arrived []string // since the engine was given entries
 	for _, digest := range digests {
 		bundle, err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
 		f := failureOf(err)
 		if busy(err) {
-			later = true
+			all, later = false, true
 			continue
 		}
 		if err != nil && f == nil {
 			return false, false, err
 		}
 		s.a.recordFetch(digest, f)
-		if f == nil {
+		if f != nil {
+			all = false
+		} else {
 			s.a.fresh.put(digest, bundle, s.a.now())
 			arrived = append(arrived, digest)
 		}
-		if s.a.now().Sub(began) > arrivalGrace {
+		if s.a.now().Sub(began) > s.a.delays.arrival {
 			s.a.reassign(arrived, false)
+			arrived = nil // told again, they would pass for bundles that the engine had and the disk lost
 		}
 	}
-	complete = len(arrived) == len(digests)
-	s.a.reassign(arrived, complete && len(s.a.missing()) == 0)
-	return complete, later, nil
+	s.a.reassign(arrived, all && len(s.a.missing()) == 0)
+	return all, later, nil
 }
 
 // failureOf returns what is reported of a bundle that could not be fetched; nil for none, and for a link that
