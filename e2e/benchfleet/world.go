@@ -96,10 +96,11 @@ func (w *world) setUp(ctx context.Context, program string, edges int) (err error
 		return fmt.Errorf("%d edges need %d open files in one process, the limit (ulimit -Hn) is %d", edges, filesPerEdge*edges, files.Max)
 	}
 	w.progress("starting etcd, a kube-apiserver and %d simulated edges", edges)
-	if err := w.startRig(ctx); err != nil {
+	// The edges listen at a thousand ports that the system chooses: later, they would take the one that was free for the hub.
+	if w.sim, err = simulator.Start(ctx, program, filepath.Join(w.dir, "edges"), edges); err != nil {
 		return err
 	}
-	if w.sim, err = simulator.Start(ctx, program, filepath.Join(w.dir, "edges"), edges); err != nil {
+	if err := w.startRig(ctx); err != nil {
 		return err
 	}
 	server, err := w.rig.Git.ServeHTTP(gitserver.HTTPOptions{})
