@@ -3,6 +3,7 @@ package git
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -123,6 +125,12 @@ type redirectGuard struct {
 
 func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := g.base.RoundTrip(req)
+	for range lostTries - 1 {
+		if req.Method != http.MethodGet || !isLost(err) || req.Context().Err() != nil {
+			break
+		}
+		res, err = g.base.RoundTrip(req)
+	}
 	if err != nil {
 		return nil, g.record(err)
 	}
@@ -151,6 +159,15 @@ func (g *redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body = readCloser{&bounded{body, g.limits.Pack, what, &g.limitError, nil}, body}
 	}
 	return res, nil
+}
+
+// lostTries is how often the list of references is asked for while connections are lost before an answer. Why a server
+// closes one, the alert that refuses a client certificate, say, is what net/http reads when it reads before it writes: where
+// the write comes first, or meets the connection closed already, the reason is lost.
+const lostTries = 3
+
+func isLost(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // checkRedirect allows another path on the same server, and https in place of http.
