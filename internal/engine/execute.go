@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -105,18 +106,30 @@ func (p *pass) definesGroup(group string) bool {
 // does not answer ends it; an object that is refused does not keep the others.
 func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(cap(p.slots))
-	for _, a := range stage {
-		if p.held[a.ID] {
-			continue
+	var begun atomic.Int64
+	next := func() (plan.Action, bool) {
+		for {
+			i := int(begun.Add(1)) - 1
+			if i >= len(stage) || p.mustStop() || gctx.Err() != nil {
+				return plan.Action{}, false
+			}
+			if !p.held[stage[i].ID] {
+				return stage[i], true
+			}
 		}
-		if p.mustStop() {
-			break
-		}
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error { return recovery.Run(func() error { return p.apply(gctx, a) }) })
+	}
+	// Each goroutine applies one object after the other: its stack has grown to the depth of a request with the first.
+	for range min(cap(p.slots), len(stage)) {
+		g.Go(func() error {
+			return recovery.Run(func() error {
+				for a, ok := next(); ok; a, ok = next() {
+					if err := p.apply(gctx, a); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
 	}
 	return g.Wait()
 }
