@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 	"github.com/skerry-dev/skerry/internal/apierror"
@@ -63,6 +64,14 @@ func (c *Client) applied(raw []byte, id object.ID, manager string) (Applied, err
 	}, nil
 }
 
+// patch begins a patch of an object, which is answered with its metadata. The API server is not asked to warn of fields that are
+// there twice or that it does not know: for that it parses a server-side apply a second time, which is a tenth of its work.
+// What is sent has each field once, and an unknown one is an error of a server-side apply.
+func (c *Client) patch(how types.PatchType, m Mapping, id object.ID, manager string) *rest.Request {
+	return c.rest.Patch(how).AbsPath(m.path(id.Namespace, id.Name)...).Param("fieldManager", manager).
+		Param("fieldValidation", metav1.FieldValidationIgnore).SetHeader("Accept", asMetadata)
+}
+
 // Apply sends one server-side apply. Without force, a field that something else owns makes it a
 // ConflictError and nothing is written.
 func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager string, force bool) (Applied, error) {
@@ -71,8 +80,7 @@ func (c *Client) Apply(ctx context.Context, m Mapping, o object.Object, manager 
 		return Applied{}, err
 	}
 	defer done()
-	req := c.rest.Patch(types.ApplyPatchType).MaxRetries(retries).AbsPath(m.path(o.Namespace, o.Name)...).
-		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(o.Body)
+	req := c.patch(types.ApplyPatchType, m, o.ID, manager).MaxRetries(retries).Body(o.Body)
 	if force {
 		req = req.Param("force", "true")
 	}
@@ -94,8 +102,7 @@ func (c *Client) DryRun(ctx context.Context, m Mapping, o object.Object, manager
 		return err
 	}
 	defer done()
-	return apierror.Conflict(c.rest.Patch(types.ApplyPatchType).AbsPath(m.path(o.Namespace, o.Name)...).
-		Param("fieldManager", manager).Param("dryRun", metav1.DryRunAll).SetHeader("Accept", asMetadata).Body(o.Body).Do(ctx).Error())
+	return apierror.Conflict(c.patch(types.ApplyPatchType, m, o.ID, manager).Param("dryRun", metav1.DryRunAll).Body(o.Body).Do(ctx).Error())
 }
 
 // Found is an object as it stands on the cluster, its metadata only.
@@ -154,8 +161,7 @@ func (c *Client) SetManaged(ctx context.Context, m Mapping, id object.ID, versio
 	if err != nil {
 		return Applied{}, false, fmt.Errorf("cannot encode managed fields: %w", err)
 	}
-	res := c.rest.Patch(types.JSONPatchType).AbsPath(m.path(id.Namespace, id.Name)...).
-		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(body).Do(ctx)
+	res := c.patch(types.JSONPatchType, m, id, manager).Body(body).Do(ctx)
 	raw, err := res.Raw()
 	if err != nil {
 		err = res.Error() // which has read the answer
@@ -237,8 +243,7 @@ func (c *Client) Release(ctx context.Context, m Mapping, id object.ID, uid, mana
 	if err != nil {
 		return fmt.Errorf("cannot encode release: %w", err)
 	}
-	err = c.rest.Patch(types.MergePatchType).AbsPath(m.path(id.Namespace, id.Name)...).
-		Param("fieldManager", manager).SetHeader("Accept", asMetadata).Body(body).Do(ctx).Error()
+	err = c.patch(types.MergePatchType, m, id, manager).Body(body).Do(ctx).Error()
 	if absent(err) || anotherOne(err) {
 		return nil
 	}

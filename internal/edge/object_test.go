@@ -96,7 +96,7 @@ func TestApply(t *testing.T) {
 			if err == nil && (got.UID != "u1" || got.ResourceVersion != "7" || got.Created != tt.created) {
 				t.Errorf("%+v", got)
 			}
-			want := []seen{{http.MethodPatch, "/api/v1/namespaces/web/configmaps/cm", "application/apply-patch+yaml", string(webObject.Body), url.Values{"fieldManager": {"skerry.apps"}}}}
+			want := []seen{{http.MethodPatch, "/api/v1/namespaces/web/configmaps/cm", "application/apply-patch+yaml", string(webObject.Body), url.Values{"fieldManager": {"skerry.apps"}, "fieldValidation": {"Ignore"}}}}
 			if tt.force {
 				want[0].query.Set("force", "true")
 			}

@@ -134,8 +134,7 @@ func (c *Client) Preview(ctx context.Context, m Mapping, o object.Object, manage
 		return nil, err
 	}
 	defer done()
-	res := c.rest.Patch(types.ApplyPatchType).MaxRetries(retries).AbsPath(m.path(o.Namespace, o.Name)...).
-		Param("fieldManager", manager).Param("force", "true").Param("dryRun", metav1.DryRunAll).
+	res := c.patch(types.ApplyPatchType, m, o.ID, manager).MaxRetries(retries).Param("force", "true").Param("dryRun", metav1.DryRunAll).
 		SetHeader("Accept", "application/json").Body(o.Body).Do(ctx)
 	raw, err := res.Raw()
 	if err != nil {

@@ -38,13 +38,13 @@ func Floor(ctx context.Context, targets []Target, all []Object, atOnce int) (tim
 }
 
 func applyOne(ctx context.Context, t Target, o Object, body []byte) error {
-	url := t.Host + o.Kind.Path(o.Namespace, o.Name) + "?fieldManager=floor&force=true"
+	url := t.Host + o.Kind.Path(o.Namespace, o.Name) + "?fieldManager=floor&force=true&fieldValidation=Ignore"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/apply-patch+yaml")
-	// The cheapest answer that there is.
+	// The cheapest answer that there is; and with fieldValidation=Ignore the API server parses the object once.
 	req.Header.Set("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
 	res, err := t.Client.Do(req)
 	if err != nil {
