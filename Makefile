@@ -50,7 +50,7 @@ CONTROLPLANE_SOURCES := $(shell find e2e/controlplane -name '*.go' -not -name '*
 
 # Limits of one `go test`; a hang shows as a stack trace and not as a cut-off job.
 TEST_TIMEOUT ?= 10m
-E2E_TIMEOUT  ?= 20m
+E2E_TIMEOUT  ?= 40m
 # How long each target of `make fuzz` runs.
 FUZZ_TIME ?= 20s
 # RUN=<regexp> picks cases of the end-to-end tests.
