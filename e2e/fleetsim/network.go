@@ -275,18 +275,40 @@ func (e *Edge) closeQueue() error {
 	if err := e.backlog(0); err != nil {
 		return err
 	}
-	for range 4 {
-		nc := e.knock()
-		if nc == nil {
-			return nil
+	for range 8 {
+		full, err := e.queueIsFull()
+		if full || err != nil {
+			return err
 		}
-		e.net.fillers = append(e.net.fillers, nc)
+		if nc := e.knock(); nc != nil {
+			e.net.fillers = append(e.net.fillers, nc)
+		}
 	}
 	return fmt.Errorf("%s takes connections that nobody accepts", e.Name)
 }
 
-// knock connects to the edge; nil: it does not answer. What the loopback device does not answer at
-// once it does not answer.
+// queueIsFull asks the kernel, which for a socket that listens reports as unacknowledged how many connections wait to be accepted,
+// and as selectively acknowledged how many may (tcp_get_info of Linux). It drops what comes when there are more. That a connection
+// is not answered in time says less: the machine may be busy.
+func (e *Edge) queueIsFull() (full bool, err error) {
+	raw, err := e.net.listener.SyscallConn()
+	if err != nil {
+		return false, fmt.Errorf("cannot reach the socket of %s: %w", e.Name, err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		var info *unix.TCPInfo
+		if info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); failed == nil {
+			full = info.Unacked > info.Sacked
+		}
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return false, fmt.Errorf("cannot ask for the queue of %s: %w", e.Name, err)
+	}
+	return full, nil
+}
+
+// knock connects to the edge; nil: it does not answer at once.
 func (e *Edge) knock() net.Conn {
 	d := net.Dialer{Timeout: 50 * time.Millisecond}
 	nc, err := d.DialContext(context.Background(), "tcp", e.address)
