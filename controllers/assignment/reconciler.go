@@ -322,7 +322,7 @@ func (r *Reconciler) write(ctx context.Context, key types.NamespacedName, batch 
 	defer cancel()
 	answer := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	answer.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.AssignmentKind))
-	err = r.Hub.Status().Patch(ctx, answer, patch, hubapi.Unvalidated, client.DisableReadYourWritesConsistency)
+	err = r.Hub.Status().Patch(ctx, answer, patch, client.DisableReadYourWritesConsistency)
 	if err != nil { // as a conflict, another one of the name is there now, and its watch brings it
 		return fmt.Errorf("cannot write status: %w", hubapi.ConflictOfTest(key.Name, err))
 	}

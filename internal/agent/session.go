@@ -420,13 +420,14 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (complete, lat
 		s.a.reassign(nil, true)
 		return true, false, nil
 	}
-	began, all := s.a.now(), true
+	began := s.a.now()
+	complete = true
 	var arrived []string // since the engine was given entries
 	for _, digest := range digests {
 		bundle, err := s.fetches.fetch(ctx, s.gateway, s.enroll, digest)
 		f := failureOf(err)
 		if busy(err) {
-			all, later = false, true
+			complete, later = false, true
 			continue
 		}
 		if err != nil && f == nil {
@@ -434,7 +435,7 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (complete, lat
 		}
 		s.a.recordFetch(digest, f)
 		if f != nil {
-			all = false
+			complete = false
 		} else {
 			s.a.fresh.put(digest, bundle, s.a.now())
 			arrived = append(arrived, digest)
@@ -444,8 +445,8 @@ func (s *session) fetchAll(ctx context.Context, digests []string) (complete, lat
 			arrived = nil // told again, they would pass for bundles that the engine had and the disk lost
 		}
 	}
-	s.a.reassign(arrived, all && len(s.a.missing()) == 0)
-	return all, later, nil
+	s.a.reassign(arrived, complete && len(s.a.missing()) == 0)
+	return complete, later, nil
 }
 
 // failureOf returns what is reported of a bundle that could not be fetched; nil for none, and for a link that

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -106,17 +106,19 @@ func (p *pass) definesGroup(group string) bool {
 // does not answer ends it; an object that is refused does not keep the others.
 func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 	g, gctx := errgroup.WithContext(ctx)
-	var begun atomic.Int64
+	var mu sync.Mutex // guards begun, and what mustStop notes
+	begun := 0
 	next := func() (plan.Action, bool) {
-		for {
-			i := int(begun.Add(1)) - 1
-			if i >= len(stage) || p.mustStop() || gctx.Err() != nil {
-				return plan.Action{}, false
-			}
-			if !p.held[stage[i].ID] {
-				return stage[i], true
+		mu.Lock()
+		defer mu.Unlock()
+		for begun < len(stage) && !p.mustStop() && gctx.Err() == nil {
+			a := stage[begun]
+			begun++
+			if !p.held[a.ID] {
+				return a, true
 			}
 		}
+		return plan.Action{}, false
 	}
 	// Each goroutine applies one object after the other: its stack has grown to the depth of a request with the first.
 	for range min(cap(p.slots), len(stage)) {

@@ -13,10 +13,6 @@ import (
 	"github.com/skerry-dev/skerry/api/v1alpha1"
 )
 
-// Unvalidated is an option of the writes that are many: the API server is not asked for warnings of fields that it does not
-// know, for which it decodes the object with more care. What the schema forbids is refused as ever.
-const Unvalidated = client.FieldValidation(metav1.FieldValidationIgnore)
-
 // PatchEntries replaces the entries of an Assignment, provided that its spec is still the one that was read, and fails with
 // a conflict otherwise. Writes of the status, which are many, do not stand in its way, as they would with a
 // resourceVersion. On success have is what the API server has.
@@ -36,7 +32,7 @@ func PatchEntries(ctx context.Context, hub Hub, have *v1alpha1.Assignment, entri
 		return fmt.Errorf("cannot encode Assignment: %w", err)
 	}
 	name := have.Name
-	if err := hub.Patch(ctx, have, client.RawPatch(types.JSONPatchType, data), Unvalidated); err != nil {
+	if err := hub.Patch(ctx, have, client.RawPatch(types.JSONPatchType, data)); err != nil {
 		return fmt.Errorf("cannot write Assignment: %w", ConflictOfTest(name, err))
 	}
 	return nil
