@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -106,11 +105,10 @@ func (p *pass) definesGroup(group string) bool {
 // does not answer ends it; an object that is refused does not keep the others.
 func (p *pass) applyAll(ctx context.Context, stage []plan.Action) error {
 	g, gctx := errgroup.WithContext(ctx)
-	var mu sync.Mutex // guards begun, and what mustStop notes
-	begun := 0
+	begun := 0 // guarded by p.mu, as is what mustStop notes
 	next := func() (plan.Action, bool) {
-		mu.Lock()
-		defer mu.Unlock()
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		for begun < len(stage) && !p.mustStop() && gctx.Err() == nil {
 			a := stage[begun]
 			begun++
